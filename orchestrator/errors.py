@@ -1,0 +1,155 @@
+"""Every error that Spriteworks raises on purpose.
+
+SpriteworksError
+├── UsageError                what the user asked for cannot be done as asked
+│   ├── UnknownParameter      --set names something the graph does not have
+│   └── BadValue              a value of the wrong type or out of range
+├── GraphError                the workflow itself is not usable
+│   ├── CanvasError           a canvas file that cannot be turned into a graph
+│   └── UnknownNodeClass      the server has no such node
+├── ModelError                a model file or folder that is missing or damaged
+├── InputError                an input picture that is missing or no picture
+├── OutputError               the result cannot be written (full disk, read-only folder)
+├── ServerError               something between us and the server
+│   ├── ServerUnreachable     nobody answers at that address
+│   ├── ServerLost            it answered before, and no longer does
+│   ├── ServerStartFailed     a server that we start ended or never came up
+│   ├── ProtocolError         the answer is not ComfyUI's protocol
+│   └── JobRefused            HTTP 400: the server's own validation said no
+└── JobError                  the job was accepted and did not succeed
+    ├── NodeFailed            a node raised
+    ├── JobInterrupted        stopped by a person or another client
+    └── JobLost               neither in the queue nor in the history
+
+The message of an error is one sentence for a person: what happened, to what, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class SpriteworksError(Exception):
+    """Base of all; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class UsageError(SpriteworksError):
+    """What the user asked for cannot be done as asked."""
+
+    exit_code = 2
+
+
+class UnknownParameter(UsageError):
+    """--set names something the graph does not have."""
+
+
+class BadValue(UsageError):
+    """A value of the wrong type or out of range."""
+
+
+class GraphError(SpriteworksError):
+    """The workflow itself is not usable."""
+
+    exit_code = 2
+
+
+class CanvasError(GraphError):
+    """A canvas file that cannot be turned into a graph."""
+
+
+class UnknownNodeClass(GraphError):
+    """The server has no node of that class."""
+
+
+class ModelError(SpriteworksError):
+    """A model file or folder that is missing or damaged."""
+
+
+class InputError(SpriteworksError):
+    """An input picture that is missing or no picture."""
+
+    exit_code = 2
+
+
+class OutputError(SpriteworksError):
+    """The result cannot be written."""
+
+
+class ServerError(SpriteworksError):
+    """Something between us and the server."""
+
+    exit_code = 3
+
+
+class ServerUnreachable(ServerError):
+    """Nobody answers at that address."""
+
+
+class ServerLost(ServerError):
+    """The server answered before, and no longer does."""
+
+
+class ServerStartFailed(ServerError):
+    """A server that we start ended early or never came up."""
+
+
+class ProtocolError(ServerError):
+    """The answer is not ComfyUI's protocol."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeProblem:
+    """One reason why a server, or our own validation, refuses a node."""
+
+    node_id: str
+    class_type: str
+    # ComfyUI's error type, for example "value_not_in_list"
+    type: str
+    message: str
+    details: str = ""
+
+    def __str__(self) -> str:
+        text = f"node {self.node_id} ({self.class_type}): {self.message}"
+        return f"{text}: {self.details}" if self.details else text
+
+
+class JobRefused(ServerError):
+    """HTTP 400: the server's own validation said no."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, problems: Sequence[NodeProblem] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n  ".join([message, *map(str, self.problems)]))
+
+
+class JobError(SpriteworksError):
+    """The job was accepted and did not succeed."""
+
+    exit_code = 4
+
+
+class NodeFailed(JobError):
+    """A node raised while it ran."""
+
+    def __init__(
+        self, *, node_id: str, class_type: str, message: str, traceback: str = "", kind: str = ""
+    ) -> None:
+        self.node_id = node_id
+        self.class_type = class_type
+        self.kind = kind
+        self.traceback = traceback
+        super().__init__(f"node {node_id} ({class_type}) failed: {message.strip()}")
+
+
+class JobInterrupted(JobError):
+    """Stopped by a person or by another client."""
+
+    exit_code = 130
+
+
+class JobLost(JobError):
+    """The job is neither in the queue nor in the history of its server."""

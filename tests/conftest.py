@@ -1,0 +1,46 @@
+"""Fixtures that every kind of test shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def find_comfyui() -> Path | None:
+    """Real ComfyUI: COMFYUI_PATH, else where comfy-cli installs it by default."""
+    named = os.environ.get("COMFYUI_PATH")
+    folder = Path(named) if named else Path.home() / "comfy" / "ComfyUI"
+    return folder if (folder / "main.py").is_file() else None
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def comfyui_dir() -> Path:
+    """The folder of a real ComfyUI, or a skip that says how to get one."""
+    folder = find_comfyui()
+    if folder is None:
+        pytest.skip("no real ComfyUI: set COMFYUI_PATH, or install it with comfy-cli")
+    return folder
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only a request by name (`-m slow`) should run."""
+    if config.option.markexpr:
+        return
+    for item in items:
+        for name in ("slow", "gpu", "benchmark"):
+            if item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=f"only with -m {name}"))
+
+
+def pytest_report_header() -> str:
+    folder = find_comfyui()
+    return f"real ComfyUI: {folder or 'not found, its tests are skipped'}"
