@@ -82,7 +82,8 @@ class PromptAccepted:
     """Answer 200 to `POST /prompt`. `problems` are branches the server dropped silently."""
 
     prompt_id: str
-    number: float
+    # None where the answer was lost and the job was then found on the server
+    number: float | None
     problems: tuple[NodeProblem, ...] = ()
 
     @classmethod
@@ -437,7 +438,7 @@ Event: TypeAlias = (
     | Unknown
 )
 
-_TYPES: dict[str, type] = {
+_TYPES: dict[str, Any] = {
     "execution_start": ExecutionStart,
     "execution_cached": ExecutionCached,
     "executing": Executing,
@@ -484,7 +485,8 @@ def _decode_text(name: str, data: Any) -> Event:
             known[key] = tuple(value)
     # Sent before the run's id is known, an event belongs to no job of ours.
     known.setdefault("prompt_id", "")
-    return cls(**known)  # type: ignore[no-any-return]
+    event: Event = cls(**known)
+    return event
 
 
 def _node_progress(key: str, node: Mapping[str, Any]) -> NodeProgress:
@@ -553,7 +555,8 @@ def encode_event(event: Event, *, preview_metadata: bool = False) -> str | bytes
 def event_data(event: Event) -> dict[str, Any]:
     """The `data` of a plain event, as it stands in messages and in history records."""
     return {
-        key: list(value) if isinstance(value, tuple) else value for key, value in vars(event).items()
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in vars(event).items()
     }
 
 
