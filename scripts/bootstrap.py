@@ -103,7 +103,9 @@ def ensure_environment(extra: str) -> None:
 
 def pip(*arguments: str) -> None:
     """Run pip in `.venv`; what it prints goes to stderr, so that `--json` output stays clean."""
-    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
+    # A person gets pip's progress bars, a log does not.
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", *quiet, *arguments]
     subprocess.run(command, check=True, stdout=sys.stderr)
 
 
