@@ -1,0 +1,1 @@
+"""The embedded engine: ComfyUI's protocol over diffusers, for machines without ComfyUI."""

@@ -1,0 +1,148 @@
+"""Where the server's files lie; names from outside never leave the folder they belong to."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InputError, ModelError, OutputError
+
+# pickles are listed by no loader: reading one runs code
+MODEL_SUFFIXES = (".safetensors", ".sft")
+# laid out like ComfyUI's models folder
+MODEL_KINDS = ("checkpoints", "loras", "vae", "embeddings", "diffusers")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+_ANNOTATION = re.compile(r"^(?P<name>.*?) ?\[(?P<type>input|output|temp)\]$")
+
+
+class OutsideFolder(InputError):
+    """A name from outside that points out of its folder."""
+
+
+def inside(folder: Path, *parts: str) -> Path:
+    """Join `parts` to `folder`; raises OutsideFolder where the result is not in it."""
+    if any("\x00" in part for part in parts):
+        raise OutsideFolder(f"the name {'/'.join(parts)!r} is not a file name")
+    root = folder.resolve()
+    path = root.joinpath(*(part.replace("\\", "/") for part in parts)).resolve()
+    if path != root and root not in path.parents:
+        raise OutsideFolder(f"the name {'/'.join(parts)!r} leaves its folder; use a plain name")
+    return path
+
+
+def annotated(name: str, default: str) -> tuple[str, str]:
+    """Split "name [output]" into the name and the folder's type."""
+    match = _ANNOTATION.match(name)
+    return (match["name"], match["type"]) if match else (name, default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """The folders of one server. `model_roots` are searched in order, kind by kind."""
+
+    input: Path
+    output: Path
+    temp: Path
+    model_roots: Sequence[Path] = ()
+    # more folders of one kind, for example the bundled model under "diffusers"
+    extra_models: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+
+    def create(self) -> None:
+        """Make the three folders; raises OutputError where that is not possible."""
+        for folder in (self.input, self.output, self.temp):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"the folder {folder} cannot be made: {error}") from error
+
+    def of_type(self, name: str) -> Path:
+        """The folder called "input", "output" or "temp"; raises OutsideFolder for another name."""
+        if name not in ("input", "output", "temp"):
+            raise OutsideFolder(f"there is no folder of type {name!r}: input, output or temp")
+        found: Path = getattr(self, name)
+        return found
+
+    def input_file(self, name: str) -> Path:
+        """The path of an input picture "name" or "name [temp]"; raises InputError if missing."""
+        plain, kind = annotated(name, "input")
+        path = inside(self.of_type(kind), plain)
+        if not path.is_file():
+            raise InputError(f"there is no file {plain!r} in the {kind} folder; upload it first")
+        return path
+
+    def input_images(self) -> list[str]:
+        """Names of the pictures in the input folder, without its subfolders."""
+        if not self.input.is_dir():
+            return []
+        files = (path for path in self.input.iterdir() if path.is_file())
+        return sorted(path.name for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
+
+    def models(self, kind: str) -> dict[str, Path]:
+        """Every model of a kind ("checkpoints", "diffusers", ...): its name and its path."""
+        found: dict[str, Path] = {}
+        for folder in self.model_folders(kind):
+            listed = _diffusers(folder) if kind == "diffusers" else _model_files(folder)
+            for path in listed:
+                found.setdefault(path.relative_to(folder).as_posix(), path)
+        return dict(sorted(found.items()))
+
+    def model_folders(self, kind: str) -> list[Path]:
+        """The folders in which models of a kind are looked for."""
+        return [root / kind for root in self.model_roots] + list(self.extra_models.get(kind, ()))
+
+    def find(self, kind: str, name: str) -> Path:
+        """The path of a model; raises ModelError, which names the models there are."""
+        found = self.models(kind)
+        if name in found:
+            return found[name]
+        there = ", ".join(found) or "none"
+        raise ModelError(f"there is no model {name!r} under {kind}; there are: {there}")
+
+    def next_image(self, prefix: str, kind: str, width: int, height: int) -> tuple[Path, str, int]:
+        """Where the next numbered picture goes: (folder, file name without number, number).
+
+        `prefix` may hold a subfolder and %width%, %height%, %year%, %month%, %day%, %hour%,
+        %minute% and %second%, as in ComfyUI. Makes the folder.
+        """
+        root = self.of_type(kind)
+        path = inside(root, _fill_in(prefix, width, height))
+        folder, name = path.parent, path.name
+        if path == root.resolve():
+            raise OutsideFolder(f"the filename prefix {prefix!r} has no file name")
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = re.compile(re.escape(name) + r"_(\d+)_?[^/]*", re.IGNORECASE)
+        numbers = [int(match[1]) for match in map(taken.fullmatch, _names(folder)) if match]
+        return folder, name, max(numbers, default=0) + 1
+
+
+def _names(folder: Path) -> Iterator[str]:
+    return (path.name for path in folder.iterdir())
+
+
+def _fill_in(prefix: str, width: int, height: int) -> str:
+    values = {"width": str(width), "height": str(height)}
+    for name, code in zip(
+        ("year", "month", "day", "hour", "minute", "second"), "YmdHMS", strict=True
+    ):
+        values[name] = time.strftime(f"%{code}")
+    for name, value in values.items():
+        prefix = prefix.replace(f"%{name}%", value)
+    return prefix
+
+
+def _model_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.rglob("*") if path.suffix.lower() in MODEL_SUFFIXES]
+
+
+def _diffusers(folder: Path) -> list[Path]:
+    # Two levels: "name" and "owner/name". Deeper ones would find the parts of a model.
+    if not folder.is_dir():
+        return []
+    indices = [*folder.glob("*/model_index.json"), *folder.glob("*/*/model_index.json")]
+    return [index.parent for index in indices]
