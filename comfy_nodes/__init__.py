@@ -1,16 +1,20 @@
-"""The ComfyUI node pack.
+"""Spriteworks' node pack for ComfyUI.
 
-Importing this package imports nothing heavy: the nodes need `comfy_api`, which only ComfyUI and the
-embedded engine have, while `settings`, `models` and `ops` are of use without either.
+Importing this package is cheap and needs no ComfyUI: `settings`, `models`, `profiles` and `ops`
+are used by the orchestrator's engine too. ComfyUI (or another host that provides
+`comfy_api.latest`) asks `comfy_entrypoint` for the nodes.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .extension import SpriteworksExtension
 
 
-async def comfy_entrypoint() -> Any:
-    """Give ComfyUI the extension that lists our nodes."""
+async def comfy_entrypoint() -> SpriteworksExtension:
+    """The extension object from which a ComfyUI host takes the node classes."""
     from .extension import SpriteworksExtension
 
     return SpriteworksExtension()

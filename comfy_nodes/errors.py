@@ -1,0 +1,41 @@
+"""What can go wrong inside a node. The host shows the message to the user as it is.
+
+PackError
+    ModelNotFound       FileNotFoundError too: no model of that name; names those there are
+    ModelUnreadable     ValueError too: a file is cut short, damaged or missing in its folder
+    UnsupportedModel    ValueError too: the model is whole, but of a kind that is not loaded
+    BadInput            ValueError too: a picture, mask or palette that cannot be used
+    SaveFailed          OSError too: a picture could not be written
+"""
+
+from __future__ import annotations
+
+
+class PackError(Exception):
+    """Base of everything the node pack raises on purpose."""
+
+
+class ModelNotFound(PackError, FileNotFoundError):
+    """No model has that name."""
+
+    @classmethod
+    def of(cls, kind: str, name: str, known: list[str]) -> ModelNotFound:
+        """The error for `name`, a model of `kind` ("checkpoint", ...), naming those in `known`."""
+        there = ", ".join(known) if known else "none"
+        return cls(f"There is no {kind} named {name!r}. Those there are: {there}.")
+
+
+class ModelUnreadable(PackError, ValueError):
+    """A model's file is damaged, cut short or missing."""
+
+
+class UnsupportedModel(PackError, ValueError):
+    """The model is of a kind that this pack does not load."""
+
+
+class BadInput(PackError, ValueError):
+    """An input's value cannot be used."""
+
+
+class SaveFailed(PackError, OSError):
+    """A picture could not be written to the output folder."""

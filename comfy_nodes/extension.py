@@ -1,0 +1,31 @@
+"""The list of nodes that a ComfyUI host loads."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .batch import SeedBatch
+from .inpaint import InpaintCrop, InpaintStitch
+from .loaders import CheckpointLoader, DiffusersLoader, ModelDefaults
+from .sprite import Cutout, Palette, Pixelize, SaveSprite
+
+NODES: list[type[io.ComfyNode]] = [
+    CheckpointLoader,
+    DiffusersLoader,
+    ModelDefaults,
+    SeedBatch,
+    Pixelize,
+    Palette,
+    Cutout,
+    SaveSprite,
+    InpaintCrop,
+    InpaintStitch,
+]
+
+
+class SpriteworksExtension(ComfyExtension):
+    """Spriteworks as ComfyUI sees it."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """All nodes of the pack."""
+        return list(NODES)

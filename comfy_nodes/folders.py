@@ -1,0 +1,108 @@
+"""Where models are found and pictures go.
+
+ComfyUI's `folder_paths` answers on ComfyUI. Another host (the embedded engine) installs its own
+`Folders` with `use` before it loads the nodes; then the very same node classes work there.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from .errors import ModelNotFound
+
+MODEL_FILES = Path(__file__).parent / "model_files"
+"""The models that come with the pack (diffusers folders); searched after the user's own."""
+
+CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".sft"})
+
+
+@dataclass(frozen=True)
+class SaveTarget:
+    """Where a batch of pictures is saved: picture i is `{filename}_{counter + i:05}_.png`."""
+
+    folder: Path
+    filename: str
+    counter: int
+    subfolder: str  # relative to the output folder, as the history reports it
+
+
+class Folders(Protocol):
+    """What the nodes ask a host about files."""
+
+    def roots(self, kind: str) -> list[Path]:
+        """The folders searched for models of `kind`: checkpoints, diffusers, embeddings."""
+        ...
+
+    def checkpoint_names(self) -> list[str]:
+        """Names of the checkpoint files there are, relative to their roots."""
+        ...
+
+    def save_target(self, prefix: str, width: int, height: int) -> SaveTarget:
+        """The next free name for pictures of that size in the output folder."""
+        ...
+
+    def save_metadata(self) -> bool:
+        """Whether saved pictures carry the workflow."""
+        ...
+
+
+_installed: Folders | None = None
+
+
+def use(folders: Folders | None) -> None:
+    """Installs the host's folders for this process; None goes back to ComfyUI's."""
+    global _installed
+    _installed = folders
+
+
+def current() -> Folders:
+    """The installed folders, or ComfyUI's."""
+    if _installed is not None:
+        return _installed
+    from .native.folders import ComfyFolders
+
+    return ComfyFolders()
+
+
+def checkpoint_names() -> list[str]:
+    """Single-file checkpoints that may be loaded: safetensors only, pickles can run code."""
+    names = current().checkpoint_names()
+    return [name for name in names if Path(name).suffix.lower() in CHECKPOINT_SUFFIXES]
+
+
+def checkpoint_path(name: str) -> Path:
+    """The file of a checkpoint. Raises ModelNotFound, naming those there are."""
+    known = checkpoint_names()
+    if name in known:
+        for root in current().roots("checkpoints"):
+            if (root / name).is_file():
+                return root / name
+    raise ModelNotFound.of("checkpoint", name, known)
+
+
+def diffusers_names() -> list[str]:
+    """Names of the diffusers folders there are (those holding a model_index.json), sorted."""
+    return sorted(_diffusers_folders())
+
+
+def diffusers_path(name: str) -> Path:
+    """The folder of a diffusers model. Raises ModelNotFound, naming those there are."""
+    found = _diffusers_folders()
+    if name not in found:
+        raise ModelNotFound.of("diffusers model", name, sorted(found))
+    return found[name]
+
+
+def _diffusers_folders() -> dict[str, Path]:
+    """Name -> folder. Of two with one name the first root's wins; the pack's own come last."""
+    found: dict[str, Path] = {}
+    for root in [*current().roots("diffusers"), MODEL_FILES]:
+        for parent, children, files in os.walk(root, followlinks=True):
+            if "model_index.json" in files:
+                children.clear()  # a model's parts are no models
+                found.setdefault(Path(parent).relative_to(root).as_posix(), Path(parent))
+    found.pop(".", None)
+    return found

@@ -1,0 +1,212 @@
+"""Nodes that load a model, and the one that says what it was made for.
+
+`load`, `profile_of` and `choices` are class methods of their own so that the embedded engine
+can subclass a node and replace only what differs there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from comfy_api.latest import io
+
+from . import folders
+from .profiles import ModelProfile
+from .settings import Attention, LoaderSettings, Offload, Precision, VaeTiling
+
+CATEGORY = "Spriteworks"
+
+
+class Loaded(Protocol):
+    """What loading gives: the host's own model objects and the model's profile."""
+
+    model: Any
+    clip: Any
+    vae: Any
+    profile: ModelProfile
+
+
+def _settings_inputs() -> list[Any]:
+    return [
+        io.Combo.Input(
+            "precision",
+            options=Precision,
+            default=Precision.AUTO,
+            tooltip="Number format of the model. auto: fp32 on a CPU, the host's choice on an "
+            "accelerator. fp16 and bf16 halve the memory and change the picture slightly.",
+        ),
+        io.Combo.Input(
+            "attention",
+            options=Attention,
+            default=Attention.AUTO,
+            tooltip="How attention is computed. sdpa: PyTorch's own, usually fastest. sliced: "
+            "piece by piece when memory is short. The picture is the same up to rounding.",
+        ),
+        io.Combo.Input(
+            "vae_tiling",
+            options=VaeTiling,
+            default=VaeTiling.AUTO,
+            tooltip="Decode in overlapping tiles: less memory, slightly different large pictures. "
+            "auto: only when memory runs out.",
+        ),
+        io.Combo.Input(
+            "offload",
+            options=Offload,
+            default=Offload.AUTO,
+            tooltip="Where weights wait. none: on the device. text_encoder: that one lives in "
+            "system memory. model: every part returns to system memory after use. auto: the "
+            "host decides.",
+        ),
+    ]
+
+
+def _outputs() -> list[Any]:
+    return [
+        io.Model.Output(display_name="MODEL", tooltip="The diffusion model, for a sampler."),
+        io.Clip.Output(display_name="CLIP", tooltip="The text encoder, for prompts."),
+        io.Vae.Output(display_name="VAE", tooltip="Turns latents into pictures and back."),
+        io.Int.Output(display_name="width", tooltip="The width in pixels it was trained for."),
+        io.Int.Output(display_name="height", tooltip="The height in pixels it was trained for."),
+    ]
+
+
+def _result(loaded: Loaded) -> io.NodeOutput:
+    profile = loaded.profile
+    return io.NodeOutput(loaded.model, loaded.clip, loaded.vae, profile.width, profile.height)
+
+
+class CheckpointLoader(io.ComfyNode):
+    """Loads a single-file Stable Diffusion checkpoint."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="SpriteworksCheckpointLoader",
+            display_name="Load Checkpoint (Spriteworks)",
+            category=CATEGORY,
+            description="Loads a Stable Diffusion 1.x, 2.x or XL checkpoint with settings for "
+            "speed and memory, and gives the size it was made for.",
+            inputs=[
+                io.Combo.Input(
+                    "ckpt_name",
+                    options=cls.choices(),
+                    tooltip="A .safetensors file in the checkpoints folder.",
+                ),
+                *_settings_inputs(),
+            ],
+            outputs=_outputs(),
+        )
+
+    @classmethod
+    def execute(cls, ckpt_name: str, **settings: str) -> io.NodeOutput:
+        """MODEL, CLIP, VAE and the native size. Raises PackError."""
+        return _result(cls.load(ckpt_name, LoaderSettings.model_validate(settings)))
+
+    @classmethod
+    def choices(cls) -> list[str]:
+        """Names that can be chosen."""
+        return folders.checkpoint_names()
+
+    @classmethod
+    def load(cls, name: str, settings: LoaderSettings) -> Loaded:
+        """Loads the checkpoint of that name."""
+        from .native.loading import load_checkpoint
+
+        return load_checkpoint(folders.checkpoint_path(name), settings)
+
+
+class DiffusersLoader(io.ComfyNode):
+    """Loads a diffusers folder of the Stable Diffusion family, of any width and depth."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="SpriteworksDiffusersLoader",
+            display_name="Load Diffusers Model (Spriteworks)",
+            category=CATEGORY,
+            description="Loads a diffusers folder of the Stable Diffusion 1.x, 2.x or XL family, "
+            "also small ones like the starter model, and gives the size it was made for.",
+            inputs=[
+                io.Combo.Input(
+                    "model_name",
+                    options=cls.choices(),
+                    tooltip="A folder with a model_index.json in models/diffusers, or a model "
+                    "that comes with Spriteworks.",
+                ),
+                *_settings_inputs(),
+            ],
+            outputs=_outputs(),
+        )
+
+    @classmethod
+    def execute(cls, model_name: str, **settings: str) -> io.NodeOutput:
+        """MODEL, CLIP, VAE and the native size. Raises PackError."""
+        return _result(cls.load(model_name, LoaderSettings.model_validate(settings)))
+
+    @classmethod
+    def choices(cls) -> list[str]:
+        """Names that can be chosen."""
+        return folders.diffusers_names()
+
+    @classmethod
+    def load(cls, name: str, settings: LoaderSettings) -> Loaded:
+        """Loads the folder of that name."""
+        from .native.loading import load_diffusers
+
+        return load_diffusers(folders.diffusers_path(name), settings)
+
+
+class ModelDefaults(io.ComfyNode):
+    """Gives the loaded model's own steps and CFG where it has any, else the inputs."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="SpriteworksModelDefaults",
+            display_name="Model Defaults (Spriteworks)",
+            category=CATEGORY,
+            description="One workflow for every model: models that need other steps and CFG than "
+            "usual (the starter model, SDXL Turbo) say so here.",
+            inputs=[
+                io.Model.Input("model", tooltip="A model from a Spriteworks loader."),
+                io.Int.Input(
+                    "steps",
+                    default=20,
+                    min=1,
+                    max=10000,
+                    tooltip="Steps for models that have no number of their own.",
+                ),
+                io.Float.Input(
+                    "cfg",
+                    default=8.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="CFG for models that have no value of their own.",
+                ),
+            ],
+            outputs=[
+                io.Int.Output(display_name="steps", tooltip="For the sampler's steps."),
+                io.Float.Output(display_name="cfg", tooltip="For the sampler's CFG."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, steps: int, cfg: float) -> io.NodeOutput:
+        """The steps and CFG to sample with."""
+        profile = cls.profile_of(model)
+        if profile is not None:
+            steps = steps if profile.steps is None else profile.steps
+            cfg = cfg if profile.cfg is None else profile.cfg
+        return io.NodeOutput(steps, cfg)
+
+    @classmethod
+    def profile_of(cls, model: Any) -> ModelProfile | None:
+        """The profile that a Spriteworks loader left on the model; None for other loaders'."""
+        from .native.loading import profile_of
+
+        return profile_of(model)

@@ -1,0 +1,1 @@
+"""The only place that imports ComfyUI's own modules: makes and changes ComfyUI's objects."""

@@ -1,0 +1,199 @@
+"""Nodes that turn a generated picture into a sprite, and save it."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from .loaders import CATEGORY
+from .ops import alpha, grid, pictures
+from .ops import palette as _palette
+from .saving import save_sprites
+
+
+class Pixelize(io.ComfyNode):
+    """Snaps a picture to its pixel grid."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="SpriteworksPixelize",
+            display_name="Pixelize (Spriteworks)",
+            category=CATEGORY,
+            description="Finds the grid of fake pixels and gives every cell one colour. The size "
+            "of the picture stays; doing it twice changes nothing more.",
+            inputs=[
+                io.Image.Input("image", tooltip="The pictures; each has its own grid."),
+                io.Int.Input(
+                    "pixel_size",
+                    default=0,
+                    min=0,
+                    max=grid.LARGEST,
+                    tooltip="Side of a pixel cell in pixels. 0: find it; a picture without a grid "
+                    f"is then made {grid.FALLBACK_PIXELS} cells across its short side.",
+                ),
+                io.Combo.Input(
+                    "method",
+                    options=grid.Method,
+                    default=grid.Method.MODE,
+                    tooltip="A cell's colour. mode: the most common one. median: the middle one. "
+                    "center: that of the pixel in the middle.",
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="IMAGE", tooltip="The pictures on their grid.")],
+        )
+
+    @classmethod
+    def execute(cls, image: torch.Tensor, pixel_size: int, method: str) -> io.NodeOutput:
+        """The pictures with one colour a cell. Raises BadInput."""
+
+        def work(picture: pictures.Bytes) -> pictures.Bytes:
+            found = (
+                grid.with_offsets(picture, pixel_size) if pixel_size else grid.find_grid(picture)
+            )
+            return grid.snap(picture, found, grid.Method(method))
+
+        return io.NodeOutput(pictures.each(image, work))
+
+
+class Palette(io.ComfyNode):
+    """Repaints a picture with few colours."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="SpriteworksPalette",
+            display_name="Palette (Spriteworks)",
+            category=CATEGORY,
+            description="Repaints each picture with a given palette, or with the few colours that "
+            "fit it best. Doing it twice changes nothing more.",
+            inputs=[
+                io.Image.Input("image", tooltip="The pictures; each gets colours of its own."),
+                io.Int.Input(
+                    "colors",
+                    default=16,
+                    min=2,
+                    max=_palette.LARGEST,
+                    tooltip="At most so many colours, when no palette is given.",
+                ),
+                io.String.Input(
+                    "palette",
+                    default="",
+                    multiline=True,
+                    placeholder="#1a1c2c #5d275d #b13e53 ...",
+                    tooltip="Hex colours, one after another. Empty: find them in the picture.",
+                ),
+                io.Boolean.Input(
+                    "dither",
+                    default=False,
+                    tooltip="Set colours that are between two of the palette as a pattern of both.",
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="IMAGE", tooltip="The repainted pictures.")],
+        )
+
+    @classmethod
+    def execute(cls, image: torch.Tensor, colors: int, palette: str, dither: bool) -> io.NodeOutput:
+        """The repainted pictures. Raises BadInput."""
+        given = _palette.parse_palette(palette)
+
+        def work(picture: pictures.Bytes) -> pictures.Bytes:
+            chosen = _palette.find_palette(picture, colors) if given is None else given
+            return _palette.repaint(picture, chosen, dither=dither)
+
+        return io.NodeOutput(pictures.each(image, work))
+
+
+class Cutout(io.ComfyNode):
+    """Cuts the sprite out of its plain background."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="SpriteworksCutout",
+            display_name="Cutout (Spriteworks)",
+            category=CATEGORY,
+            description="Takes away the plain background. A pixel is there or it is not: no "
+            "half-transparent edges. White highlights inside the sprite stay.",
+            inputs=[
+                io.Image.Input("image", tooltip="Sprites on a plain background."),
+                io.Float.Input(
+                    "tolerance",
+                    default=0.1,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="How far a colour may be from the border's and still be background. "
+                    "0: exactly the same; 1: as far as black from white.",
+                ),
+                io.Float.Input(
+                    "smallest_hole",
+                    default=0.01,
+                    min=0.0,
+                    max=1.0,
+                    step=0.005,
+                    tooltip="Background enclosed by the sprite (the hole of a ring) is cut out if "
+                    "it covers at least this part of the picture. 1: never.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="IMAGE", tooltip="The pictures as they were."),
+                io.Mask.Output(display_name="MASK", tooltip="1 where it is transparent."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image: torch.Tensor, tolerance: float, smallest_hole: float) -> io.NodeOutput:
+        """The pictures, and 1 where they are transparent. Raises BadInput."""
+        pictures.check_image(image)
+        sprites = [
+            alpha.cut_out(picture, tolerance, smallest_hole) for picture in pictures.to_bytes(image)
+        ]
+        mask = torch.stack([torch.from_numpy(~sprite).float() for sprite in sprites])
+        return io.NodeOutput(image[..., :3], mask)
+
+
+class SaveSprite(io.ComfyNode):
+    """Saves sprites as RGBA PNGs that carry their workflow."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="SpriteworksSaveSprite",
+            display_name="Save Sprite (Spriteworks)",
+            category=CATEGORY,
+            description="Saves pictures with their transparency as PNG in the output folder. "
+            "Dropped on the canvas, a picture brings its workflow back.",
+            inputs=[
+                io.Image.Input("image", tooltip="The pictures to save."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="sprite",
+                    tooltip="How the file names start; a / makes a subfolder, and %width%, "
+                    "%height%, %year% and so on are filled in.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="1 where a picture is transparent, as Cutout gives it. Without it "
+                    "pictures are opaque.",
+                ),
+            ],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls, image: torch.Tensor, filename_prefix: str, mask: torch.Tensor | None = None
+    ) -> io.NodeOutput:
+        """Writes the files and tells the host their names. Raises BadInput or SaveFailed."""
+        texts: dict[str, object] = {}
+        if cls.hidden.prompt is not None:
+            texts["prompt"] = cls.hidden.prompt
+        texts.update(cls.hidden.extra_pnginfo or {})
+        return io.NodeOutput(ui={"images": save_sprites(image, mask, filename_prefix, texts)})
