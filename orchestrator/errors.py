@@ -14,11 +14,14 @@ SpriteworksError
 │   ├── ServerUnreachable     nobody answers at that address
 │   ├── ServerLost            it answered before, and no longer does
 │   ├── ServerStartFailed     a server that we start ended or never came up
+│   ├── ServerFailed          HTTP 5xx: the server itself stumbled
 │   ├── ProtocolError         the answer is not ComfyUI's protocol
 │   └── JobRefused            HTTP 400: the server's own validation said no
 └── JobError                  the job was accepted and did not succeed
     ├── NodeFailed            a node raised
     ├── JobInterrupted        stopped by a person or another client
+    ├── JobTimedOut           not done within the time the user gave it
+    ├── ResultMissing         done, but the server no longer has a file of it
     └── JobLost               neither in the queue nor in the history
 
 The message of an error is one sentence for a person: what happened, to what, and what to do.
@@ -96,6 +99,10 @@ class ServerStartFailed(ServerError):
     """A server that we start ended early or never came up."""
 
 
+class ServerFailed(ServerError):
+    """HTTP 5xx: the server itself stumbled over a request."""
+
+
 class ProtocolError(ServerError):
     """The answer is not ComfyUI's protocol."""
 
@@ -149,6 +156,14 @@ class JobInterrupted(JobError):
     """Stopped by a person or by another client."""
 
     exit_code = 130
+
+
+class JobTimedOut(JobError):
+    """The job was not done within the time the user gave it."""
+
+
+class ResultMissing(JobError):
+    """The job is done, but its server no longer has a file of it."""
 
 
 class JobLost(JobError):
