@@ -1,0 +1,480 @@
+"""Build the shipped workflows, both forms of each from one recipe.
+
+    python scripts/build_workflows.py
+
+writes workflows/NAME.json (canvas file) and workflows/api/NAME.json (graph). Edit the recipes here,
+not the files. What the canvas needs to know of a node class, its slots and widgets, is read from
+tests/data/canvas/object_info.json.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from orchestrator.graph import is_link, order  # noqa: E402
+from orchestrator.node_info import InputInfo, NodeInfo, ObjectInfo, node_info  # noqa: E402
+from orchestrator.protocol import Graph  # noqa: E402
+
+OBJECT_INFO = REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"
+
+MODEL = "spriteworks-starter"
+POSITIVE = "a red potion, pixel art, game sprite, centered, plain white background"
+NEGATIVE = "blurry, photo, text, watermark, frame, cropped, several objects"
+SETTINGS = {"precision": "auto", "attention": "auto", "vae_tiling": "auto", "offload": "auto"}
+
+Link = list[Any]
+
+
+@dataclass
+class Recipe:
+    """A workflow: its graph, and where its nodes and groups lie on the canvas."""
+
+    name: str
+    graph: Graph = field(default_factory=dict)
+    # node id -> (x, y, width, height) in canvas pixels, the title bar not counted
+    places: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)
+    # (title, x, y, width, height, colour)
+    groups: list[tuple[str, int, int, int, int, str]] = field(default_factory=list)
+    # the text of a note that only the canvas has, and its place
+    note: tuple[str, tuple[int, int, int, int]] = ("", (0, 0, 0, 0))
+
+    def add(
+        self, class_type: str, title: str, place: tuple[int, int, int, int], **inputs: Any
+    ) -> str:
+        """Add a node and return its id."""
+        node_id = str(len(self.graph) + 1)
+        self.graph[node_id] = {
+            "class_type": class_type,
+            "inputs": inputs,
+            "_meta": {"title": title},
+        }
+        self.places[node_id] = place
+        return node_id
+
+
+# --------------------------------------------------------------------------- the recipes
+
+COLUMNS = (0, 400, 840, 1180, 1560, 1920)
+
+
+def start(name: str, positive: str, steps: int, cfg: float) -> tuple[Recipe, dict[str, str]]:
+    """The part that all have: model, texts and the sampler's defaults."""
+    recipe = Recipe(name)
+    loader = recipe.add(
+        "SpriteworksDiffusersLoader",
+        "Model",
+        (COLUMNS[0], 0, 340, 240),
+        model_name=MODEL,
+        **SETTINGS,
+    )
+    texts = {
+        role: recipe.add(
+            "CLIPTextEncode", title, (COLUMNS[1], y, 380, 150), text=text, clip=[loader, 1]
+        )
+        for role, title, y, text in (
+            ("positive", "Positive", 0, positive),
+            ("negative", "Negative", 210, NEGATIVE),
+        )
+    }
+    defaults = recipe.add(
+        "SpriteworksModelDefaults",
+        "Model defaults",
+        (COLUMNS[2], 0, 280, 110),
+        model=[loader, 0],
+        steps=steps,
+        cfg=cfg,
+    )
+    recipe.groups = [
+        ("Model", -20, -80, 380, 340, "#3f789e"),
+        ("Texts", COLUMNS[1] - 20, -80, 420, 460, "#8A8"),
+    ]
+    return recipe, {"loader": loader, "defaults": defaults, **texts}
+
+
+def sampler(recipe: Recipe, ids: dict[str, str], model: Link, latent: Link) -> str:
+    """The sampler, with steps and CFG that follow the model."""
+    return recipe.add(
+        "KSampler",
+        "Sampler",
+        (COLUMNS[3], 0, 320, 280),
+        model=model,
+        seed=1,
+        steps=[ids["defaults"], 0],
+        cfg=[ids["defaults"], 1],
+        sampler_name="euler_ancestral",
+        scheduler="karras",
+        positive=[ids["positive"], 0],
+        negative=[ids["negative"], 0],
+        latent_image=latent,
+        denoise=1.0,
+    )
+
+
+def cut_and_save(recipe: Recipe, image: Link, prefix: str, x: int, y: int = 0) -> None:
+    """Take the background away and save with alpha."""
+    cut = recipe.add(
+        "SpriteworksCutout",
+        "Cutout",
+        (x, y, 300, 110),
+        image=image,
+        tolerance=0.1,
+        smallest_hole=0.01,
+    )
+    recipe.add(
+        "SpriteworksSaveSprite",
+        "Save sprite",
+        (x, y + 180, 300, 320),
+        image=[cut, 0],
+        filename_prefix=prefix,
+        mask=[cut, 1],
+    )
+
+
+def sprite() -> Recipe:
+    """Text to one sprite."""
+    recipe, ids = start("sprite", POSITIVE, 20, 8.0)
+    loader = ids["loader"]
+    latent = recipe.add(
+        "EmptyLatentImage",
+        "Size",
+        (COLUMNS[2], 210, 280, 130),
+        width=[loader, 3],
+        height=[loader, 4],
+        batch_size=1,
+    )
+    sampled = sampler(recipe, ids, [loader, 0], [latent, 0])
+    decoded = decode(recipe, ids, sampled)
+    cut_and_save(recipe, [decoded, 0], "sprite", COLUMNS[4])
+    sampling_groups(recipe, "Sprite", 1)
+    recipe.note = note(
+        "## Sprite\nWrite what you want into **Positive** and press Run. Size, steps and CFG "
+        "follow the model; to fix one, cut its link and type a number.",
+    )
+    return recipe
+
+
+def batch() -> Recipe:
+    """Text to eight sprites, each with its own seed."""
+    recipe, ids = start("batch", POSITIVE, 20, 8.0)
+    loader = ids["loader"]
+    seeds = recipe.add(
+        "SpriteworksSeedBatch",
+        "Seeds",
+        (COLUMNS[2], 190, 280, 190),
+        model=[loader, 0],
+        width=[loader, 3],
+        height=[loader, 4],
+        seed=1,
+        batch_size=8,
+    )
+    sampled = sampler(recipe, ids, [seeds, 0], [seeds, 1])
+    decoded = decode(recipe, ids, sampled)
+    cut_and_save(recipe, [decoded, 0], "batch", COLUMNS[4])
+    sampling_groups(recipe, "Sprites", 1)
+    recipe.note = note(
+        "## Batch\nEach picture has its own seed: the one in **Seeds**, then one more each. Put "
+        "such a seed into the sprite workflow and you get that very picture again. The sampler's "
+        "own seed is not used.",
+    )
+    return recipe
+
+
+def pixel_art() -> Recipe:
+    """Text to a sprite on a true pixel grid with few colours."""
+    recipe, ids = start("pixel_art", POSITIVE, 25, 9.0)
+    loader = ids["loader"]
+    latent = recipe.add(
+        "EmptyLatentImage",
+        "Size",
+        (COLUMNS[2], 210, 280, 130),
+        width=[loader, 3],
+        height=[loader, 4],
+        batch_size=1,
+    )
+    sampled = sampler(recipe, ids, [loader, 0], [latent, 0])
+    decoded = decode(recipe, ids, sampled)
+    pixels = recipe.add(
+        "SpriteworksPixelize",
+        "Pixel grid",
+        (COLUMNS[4], 0, 320, 110),
+        image=[decoded, 0],
+        pixel_size=0,
+        method="mode",
+    )
+    colours = recipe.add(
+        "SpriteworksPalette",
+        "Palette",
+        (COLUMNS[4], 180, 320, 200),
+        image=[pixels, 0],
+        colors=16,
+        palette="",
+        dither=False,
+    )
+    cut_and_save(recipe, [colours, 0], "pixel_art", COLUMNS[5])
+    sampling_groups(recipe, "Pixels and sprite", 2)
+    recipe.note = note(
+        "## Pixel art\n**Pixel grid** finds the size of the drawn pixels (0) and makes every one a "
+        "single colour; **Palette** keeps 16 colours, or the ones you list as hex.",
+    )
+    return recipe
+
+
+def inpaint() -> Recipe:
+    """Repaint the masked part of a picture and leave the rest as it is."""
+    recipe, ids = start(
+        "inpaint",
+        "a blue potion, pixel art, game sprite, centered, plain white background",
+        30,
+        8.0,
+    )
+    loader = ids["loader"]
+    picture = recipe.add(
+        "LoadImage", "Picture", (COLUMNS[0], 420, 340, 330), image="spriteworks_potion.png"
+    )
+    mask = recipe.add(
+        "LoadImageMask",
+        "Mask",
+        (COLUMNS[0], 820, 340, 330),
+        image="spriteworks_potion_mask.png",
+        channel="red",
+    )
+    crop = recipe.add(
+        "SpriteworksInpaintCrop",
+        "Crop around the mask",
+        (COLUMNS[1], 460, 380, 230),
+        image=[picture, 0],
+        mask=[mask, 0],
+        width=[loader, 3],
+        height=[loader, 4],
+        context=1.5,
+        grow=4,
+        feather=2,
+    )
+    encoded = recipe.add(
+        "VAEEncode", "Encode", (COLUMNS[2], 460, 280, 60), pixels=[crop, 0], vae=[loader, 2]
+    )
+    masked = recipe.add(
+        "SetLatentNoiseMask",
+        "Only within the mask",
+        (COLUMNS[2], 590, 280, 60),
+        samples=[encoded, 0],
+        mask=[crop, 1],
+    )
+    sampled = sampler(recipe, ids, [loader, 0], [masked, 0])
+    decoded = decode(recipe, ids, sampled)
+    stitched = recipe.add(
+        "SpriteworksInpaintStitch",
+        "Stitch",
+        (COLUMNS[4], 0, 300, 60),
+        stitch=[crop, 2],
+        image=[decoded, 0],
+    )
+    recipe.add(
+        "SaveImage",
+        "Save picture",
+        (COLUMNS[4], 130, 300, 330),
+        images=[stitched, 0],
+        filename_prefix="inpaint",
+    )
+    sampling_groups(recipe, "Result", 1)
+    recipe.groups += [
+        ("Picture and mask", -20, 340, 380, 830, "#a1309b"),
+        ("Crop", COLUMNS[1] - 20, 400, 720, 310, "#a1309b"),
+    ]
+    recipe.note = note(
+        "## Inpaint\nDrop a picture on **Picture** and a mask (red = repaint) on **Mask**; the "
+        "example's lie in `workflows/inputs`. Outside the mask nothing changes, not by one bit.\n\n"
+        "Lower **denoise** in the sampler to keep more of what was there.",
+        x=COLUMNS[3],
+        y=460,
+    )
+    return recipe
+
+
+def decode(recipe: Recipe, ids: dict[str, str], sampled: str) -> str:
+    """Latent to picture."""
+    return recipe.add(
+        "VAEDecode",
+        "Decode",
+        (COLUMNS[3], 330, 320, 60),
+        samples=[sampled, 0],
+        vae=[ids["loader"], 2],
+    )
+
+
+def sampling_groups(recipe: Recipe, last: str, columns: int) -> None:
+    """The frames around the sampling columns and those after them."""
+    width = 340 if columns == 1 else 700
+    recipe.groups += [
+        ("Sampling", COLUMNS[2] - 20, -80, 700, 490, "#b58b2a"),
+        (last, COLUMNS[4] - 20, -80, width, 600, "#88A"),
+    ]
+
+
+def note(text: str, x: int = 0, y: int = 320) -> tuple[str, tuple[int, int, int, int]]:
+    """A note and its place."""
+    return text, (x, y, 340, 180)
+
+
+RECIPES = (sprite, batch, pixel_art, inpaint)
+
+
+# --------------------------------------------------------------------------- the canvas form
+
+
+def canvas(recipe: Recipe, object_info: ObjectInfo) -> dict[str, Any]:
+    """The canvas file of a recipe, schema 0.4, as the editor saves it."""
+    infos = {key: node_info(object_info, node["class_type"]) for key, node in recipe.graph.items()}
+    links = list(_links(recipe.graph, infos))
+    nodes = [
+        _canvas_node(recipe, key, infos[key], links, rank)
+        for rank, key in enumerate(order(recipe.graph))
+    ]
+    nodes.sort(key=lambda node: node["id"])
+    nodes.append(_note(recipe, len(nodes) + 1))
+    groups = [
+        {
+            "id": number,
+            "title": title,
+            "bounding": [x, y, width, height],
+            "color": colour,
+            "font_size": 24,
+            "flags": {},
+        }
+        for number, (title, x, y, width, height, colour) in enumerate(recipe.groups, 1)
+    ]
+    return {
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"spriteworks/workflows/{recipe.name}")),
+        "revision": 0,
+        "last_node_id": len(nodes),
+        "last_link_id": len(links),
+        "nodes": nodes,
+        "links": links,
+        "groups": groups,
+        "config": {},
+        "extra": {"ds": {"scale": 0.7, "offset": [80, 160]}},
+        "version": 0.4,
+    }
+
+
+def _links(graph: Graph, infos: dict[str, NodeInfo]) -> Iterator[list[Any]]:
+    """[link id, from node, from slot, to node, to slot, type], in the order of the nodes."""
+    number = 0
+    for key, info in infos.items():
+        for slot, entry in enumerate(_slots(info)):
+            value = graph[key]["inputs"].get(entry.name)
+            if is_link(value):
+                number += 1
+                source, out = value
+                yield [number, int(source), out, int(key), slot, infos[source].outputs[out]]
+
+
+def _slots(info: NodeInfo) -> list[InputInfo]:
+    """The inputs in the order in which the editor lists them: links first, then widgets."""
+    return sorted(info.inputs, key=lambda entry: entry.is_widget)
+
+
+def _canvas_node(
+    recipe: Recipe, key: str, info: NodeInfo, links: list[list[Any]], rank: int
+) -> dict[str, Any]:
+    node = recipe.graph[key]
+    x, y, width, height = recipe.places[key]
+    into = {(link[3], link[4]): link[0] for link in links}
+    slots = [
+        {
+            "name": entry.name,
+            "type": entry.type,
+            **({"widget": {"name": entry.name}} if entry.is_widget else {}),
+            "link": into.get((int(key), slot)),
+        }
+        for slot, entry in enumerate(_slots(info))
+    ]
+    outputs = [
+        {
+            "name": name,
+            "type": kind,
+            "links": [link[0] for link in links if link[1:3] == [int(key), slot]] or None,
+        }
+        for slot, (name, kind) in enumerate(zip(info.output_names, info.outputs, strict=True))
+    ]
+    return {
+        "id": int(key),
+        "type": info.class_type,
+        "pos": [x, y],
+        "size": [width, height],
+        "flags": {},
+        "order": rank,
+        "mode": 0,
+        "inputs": slots,
+        "outputs": outputs,
+        "title": node["_meta"]["title"],
+        "properties": {
+            "cnr_id": "spriteworks" if info.class_type.startswith("Spriteworks") else "comfy-core",
+            "Node name for S&R": info.class_type,
+        },
+        "widgets_values": list(_widgets_values(info, node["inputs"])),
+    }
+
+
+def _widgets_values(info: NodeInfo, inputs: dict[str, Any]) -> Iterator[Any]:
+    for entry in info.inputs:
+        if not entry.is_widget:
+            continue
+        value = inputs.get(entry.name, entry.extra.get("default"))
+        # a linked widget keeps a value too, which counts once the link is cut
+        yield entry.extra.get("default") if is_link(value) else value
+        if entry.has_control:
+            yield "randomize"
+    if any(entry.is_upload for entry in info.inputs):
+        yield "image"
+
+
+def _note(recipe: Recipe, number: int) -> dict[str, Any]:
+    text, (x, y, width, height) = recipe.note
+    return {
+        "id": number,
+        "type": "MarkdownNote",
+        "pos": [x, y],
+        "size": [width, height],
+        "flags": {},
+        "order": 0,
+        "mode": 0,
+        "inputs": [],
+        "outputs": [],
+        "title": "How to use it",
+        "properties": {},
+        "widgets_values": [text],
+        "color": "#432",
+        "bgcolor": "#653",
+    }
+
+
+def texts(object_info: ObjectInfo) -> Iterator[tuple[str, str]]:
+    """(path under workflows/, text) of every file."""
+    for make in RECIPES:
+        recipe = make()
+        graph = json.dumps(recipe.graph, indent=2)
+        yield f"api/{recipe.name}.json", graph + "\n"
+        yield f"{recipe.name}.json", json.dumps(canvas(recipe, object_info), indent=1) + "\n"
+
+
+def main() -> None:
+    """Write all files."""
+    object_info = json.loads(OBJECT_INFO.read_text(encoding="utf-8"))
+    for name, text in texts(object_info):
+        path = REPOSITORY / "workflows" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
