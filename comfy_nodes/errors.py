@@ -5,6 +5,7 @@ PackError
     ModelUnreadable     ValueError too: a file is cut short, damaged or missing in its folder
     UnsupportedModel    ValueError too: the model is whole, but of a kind that is not loaded
     BadInput            ValueError too: a picture, mask or palette that cannot be used
+    OutOfMemory         MemoryError too: a step needs more memory than there is
     SaveFailed          OSError too: a picture could not be written
 """
 
@@ -35,6 +36,10 @@ class UnsupportedModel(PackError, ValueError):
 
 class BadInput(PackError, ValueError):
     """An input's value cannot be used."""
+
+
+class OutOfMemory(PackError, MemoryError):
+    """A step needs more memory than there is, and was told not to do with less."""
 
 
 class SaveFailed(PackError, OSError):

@@ -20,10 +20,17 @@ CATEGORY = "Spriteworks"
 class Loaded(Protocol):
     """What loading gives: the host's own model objects and the model's profile."""
 
-    model: Any
-    clip: Any
-    vae: Any
-    profile: ModelProfile
+    @property
+    def model(self) -> Any: ...
+
+    @property
+    def clip(self) -> Any: ...
+
+    @property
+    def vae(self) -> Any: ...
+
+    @property
+    def profile(self) -> ModelProfile: ...
 
 
 def _settings_inputs() -> list[Any]:

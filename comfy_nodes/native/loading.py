@@ -1,0 +1,155 @@
+"""Loads models into ComfyUI's own MODEL, CLIP and VAE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sd
+import comfy.supported_models
+
+from .. import folders
+from ..errors import UnsupportedModel
+from ..models import Family, Prediction, family_of, version_of
+from ..profiles import (
+    ModelProfile,
+    prediction_of,
+    profile_of_folder,
+    profile_of_version,
+    read_json,
+    read_scheduler_config,
+)
+from ..settings import LoaderSettings, Precision
+from . import text, tuning, unet, vae
+from .weights import check_file, read_part
+
+_PROFILE = "spriteworks_profile"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """ComfyUI's own model objects and what the model is made for."""
+
+    model: Any
+    clip: Any
+    vae: Any
+    profile: ModelProfile
+
+
+def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
+    """Loads a diffusers folder of the Stable Diffusion family, of any width and depth.
+
+    Raises ModelUnreadable for a damaged or incomplete folder, UnsupportedModel for another kind.
+    """
+    config = read_json(folder / "unet" / "config.json")
+    vae_config = read_json(folder / "vae" / "config.json")
+    family = family_of(config)
+    half = settings.precision is Precision.FP16
+    loaded_unet = _folder_unet(folder, config, vae_config, settings, half=half)
+    clip = text.build_clip(
+        family,
+        text.read_text_parts(folder, family, half=half),
+        embeddings=folders.current().roots("embeddings"),
+        options=tuning.text_options(settings),
+    )
+    weights = read_part(folder / "vae", "diffusion_pytorch_model", half=half)
+    loaded_vae = vae.build_vae(vae_config, weights, tuning.vae_dtype(settings.precision))
+    return _finish(_patcher(loaded_unet), clip, loaded_vae, profile_of_folder(folder), settings)
+
+
+def load_checkpoint(path: Path, settings: LoaderSettings) -> Loaded:
+    """Loads a single-file checkpoint of Stable Diffusion 1.x, 2.x or XL in its usual layout.
+
+    Raises ModelUnreadable for a damaged file, UnsupportedModel for another kind of model.
+    """
+    check_file(path)
+    options = {}
+    if settings.precision is not Precision.AUTO or tuning.text_dtype(settings.precision):
+        options["dtype"] = tuning.unet_dtype(settings.precision, 0, None)
+    try:
+        model, clip, loaded_vae, _ = comfy.sd.load_checkpoint_guess_config(
+            str(path),
+            embedding_directory=[str(root) for root in folders.current().roots("embeddings")],
+            model_options=options,
+            te_model_options=tuning.text_options(settings),
+        )
+    except RuntimeError as error:
+        raise _unsupported(path, str(error)) from error
+    family = _family_of_host(model)
+    if family is None or clip is None or loaded_vae.first_stage_model is None:
+        raise _unsupported(path, "its UNet, text encoder or VAE is missing or of another kind")
+    dtype = tuning.vae_dtype(settings.precision)
+    if dtype is not None:
+        loaded_vae.vae_dtype = dtype
+        loaded_vae.first_stage_model.to(dtype)
+    return _finish(model, clip, loaded_vae, _profile_of_file(path, model, family), settings)
+
+
+def profile_of(model: Any) -> ModelProfile | None:
+    """The profile that a Spriteworks loader left on a MODEL; None for other loaders' models."""
+    profile = model.get_attachment(_PROFILE)
+    return profile if isinstance(profile, ModelProfile) else None
+
+
+def _folder_unet(
+    folder: Path, config: Any, vae_config: Any, settings: LoaderSettings, *, half: bool
+) -> Any:
+    weights = read_part(folder / "unet", "diffusion_pytorch_model", half=half)
+    scheduler = read_scheduler_config(folder)
+    return unet.build_unet(
+        config,
+        weights,
+        scheduler=scheduler,
+        prediction=prediction_of(scheduler),
+        latent_scale=vae_config.get("scaling_factor", 0.18215),
+        dtype=tuning.unet_dtype(
+            settings.precision,
+            sum(tensor.numel() for tensor in weights.values()),
+            next(iter(weights.values())).dtype,
+        ),
+    )
+
+
+def _patcher(network: Any) -> Any:
+    management = comfy.model_management
+    network.to(management.unet_offload_device())
+    return comfy.model_patcher.ModelPatcher(
+        network,
+        load_device=management.get_torch_device(),
+        offload_device=management.unet_offload_device(),
+    )
+
+
+def _finish(
+    model: Any, clip: Any, loaded_vae: Any, profile: ModelProfile, settings: LoaderSettings
+) -> Loaded:
+    tuning.set_attention(model, settings.attention)
+    vae.set_tiling(loaded_vae, settings.vae_tiling)
+    tuning.set_offload(model, clip, loaded_vae, settings.offload)
+    model.set_attachments(_PROFILE, profile)
+    return Loaded(model, clip, loaded_vae, profile)
+
+
+def _family_of_host(model: Any) -> Family | None:
+    host = comfy.supported_models
+    kinds = {host.SD15: Family.SD1, host.SD20: Family.SD2, host.SDXL: Family.SDXL}
+    config = model.model.model_config
+    return next((family for kind, family in kinds.items() if isinstance(config, kind)), None)
+
+
+def _profile_of_file(path: Path, model: Any, family: Family) -> ModelProfile:
+    """A single file says nothing of its size or of Turbo: the version's, and the file's name."""
+    is_v = model.model.model_type is comfy.model_base.ModelType.V_PREDICTION
+    prediction = Prediction.V if is_v else Prediction.EPSILON
+    return profile_of_version(version_of(family, prediction, turbo="turbo" in path.stem.lower()))
+
+
+def _unsupported(path: Path, why: str) -> UnsupportedModel:
+    return UnsupportedModel(
+        f"{path.name} is not a Stable Diffusion 1.x, 2.x or XL checkpoint: {why}. A folder of "
+        "another width or depth can be loaded with the diffusers loader."
+    )

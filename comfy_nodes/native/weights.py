@@ -1,0 +1,63 @@
+"""Reading safetensors files; every damage to them becomes one of our errors here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from ..errors import ModelUnreadable
+from ..profiles import read_json
+
+Weights = dict[str, torch.Tensor]
+
+
+def read_part(folder: Path, stem: str, *, half: bool) -> Weights:
+    """The weights of one part of a diffusers folder (unet, vae, text_encoder).
+
+    `stem` is "diffusion_pytorch_model" or "model". Of a full and an fp16 file the one that
+    matches `half` is taken, else the one there is; files in shards are put together.
+    Raises ModelUnreadable when there is none or it is damaged.
+    """
+    names = [f"{stem}.fp16.safetensors", f"{stem}.safetensors"]
+    for name in names if half else reversed(names):
+        if (folder / name).is_file():
+            return read_file(folder / name)
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            return _read_shards(folder, read_json(index).get("weight_map"))
+    raise ModelUnreadable(
+        f"The model's {folder.name} folder has no {stem}.safetensors: download it again. "
+        "Weights in .bin files are not loaded, because such files can run code."
+    )
+
+
+def _read_shards(folder: Path, weight_map: object) -> Weights:
+    if not isinstance(weight_map, dict):
+        raise ModelUnreadable(
+            f"The index of {folder.name}'s weights names no files: download it again."
+        )
+    weights: Weights = {}
+    for name in sorted(set(map(str, weight_map.values()))):
+        weights.update(read_file(folder / Path(name).name))
+    return weights
+
+
+def read_file(path: Path) -> Weights:
+    """The tensors of a safetensors file, on the CPU. Raises ModelUnreadable."""
+    check_file(path)
+    return dict(safetensors.torch.load_file(path, device="cpu"))
+
+
+def check_file(path: Path) -> None:
+    """Raises ModelUnreadable unless the header is sound and the file as long as it says."""
+    try:
+        with safetensors.safe_open(path, framework="pt"):
+            pass
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelUnreadable(
+            f"{path.parent.name}/{path.name} cannot be read: it is missing, cut short or no "
+            f"safetensors file ({error}). Download it again."
+        ) from error
