@@ -554,10 +554,14 @@ def encode_event(event: Event, *, preview_metadata: bool = False) -> str | bytes
 
 def event_data(event: Event) -> dict[str, Any]:
     """The `data` of a plain event, as it stands in messages and in history records."""
-    return {
+    data = {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in vars(event).items()
     }
+    # The event that ends a run has no node to show.
+    if isinstance(event, Executing) and event.node is None:
+        del data["display_node"]
+    return data
 
 
 def event_name(event: Event) -> str:
