@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from comfy_nodes.models import Family
 from comfy_nodes.profiles import ModelProfile
@@ -30,7 +29,8 @@ LATENT_FACTOR = 8
 class Part:
     """A network, and where it runs and rests."""
 
-    module: nn.Module
+    # a diffusers or transformers network
+    module: Any
     # where it computes
     device: torch.device
     # where it goes after each use; the same as `device` for one that stays
@@ -39,7 +39,8 @@ class Part:
     @property
     def dtype(self) -> torch.dtype:
         """Type of the weights, which is the type it computes in."""
-        return next(self.module.parameters()).dtype
+        dtype: torch.dtype = next(self.module.parameters()).dtype
+        return dtype
 
     @contextmanager
     def ready(self) -> Iterator[Any]:

@@ -1,0 +1,154 @@
+"""Texts to CONDITIONING: what CLIPTextEncode does, with ComfyUI's weights and chunks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from .guidance import Conditioning
+from .handles import Clip, TextEncoder
+from .prompt import Chunk, chunks_of, tokens_of
+
+_log = logging.getLogger(__name__)
+
+
+def encode_text(clip: Clip, text: str) -> Conditioning:
+    """Text states [1, chunks * 77, D] and `pooled_output` [1, P] of the last encoder.
+
+    The states of two encoders are joined channel by channel, over the chunks that both have.
+    """
+    encoded = [_encode(encoder, clip, text) for encoder in clip.encoders]
+    length = min(states.shape[1] for states, _ in encoded)
+    states = torch.cat([states[:, :length] for states, _ in encoded], dim=-1)
+    return [(states, {"pooled_output": encoded[-1][1]})]
+
+
+def _encode(encoder: TextEncoder, clip: Clip, text: str) -> tuple[torch.Tensor, torch.Tensor]:
+    chunks = _chunks(encoder, _groups(encoder, clip, text))
+    # Weights are measured from the empty text.
+    empty = _chunks(encoder, [])
+    weighted = any(weight != 1.0 for chunk in chunks for _, weight in chunk)
+    with encoder.part.ready() as model:
+        states, pooled = _run(
+            model, encoder, chunks + empty if weighted else chunks, clip.layer or encoder.layer
+        )
+    if weighted:
+        states, base = states[:-1], states[-1]
+        weights = torch.tensor([[weight for _, weight in chunk] for chunk in chunks])[..., None]
+        states = torch.where(weights == 1.0, states, (states - base) * weights + base)
+    return states.reshape(1, -1, states.shape[-1]), pooled[:1]
+
+
+def _groups(encoder: TextEncoder, clip: Clip, text: str) -> list[Chunk]:
+    return tokens_of(
+        text,
+        # Without the start and end tokens, which chunks have of their own.
+        lambda words: encoder.tokenizer(words, verbose=False)["input_ids"][1:-1],
+        lambda name: _embedding(name, clip.embeddings, encoder),
+    )
+
+
+def _chunks(encoder: TextEncoder, groups: list[Chunk]) -> list[Chunk]:
+    tokenizer = encoder.tokenizer
+    return chunks_of(
+        groups,
+        tokenizer.bos_token_id,
+        tokenizer.eos_token_id,
+        tokenizer.pad_token_id,
+        int(encoder.part.module.config.max_position_embeddings),
+    )
+
+
+def _run(
+    model: Any, encoder: TextEncoder, chunks: list[Chunk], layer: int | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """States [chunks, 77, D] of the layer and pooled text [chunks, P], float32 on the CPU."""
+    end = encoder.tokenizer.eos_token_id
+    width = model.config.hidden_size
+    ids, vectors = _split_vectors(chunks, encoder.tokenizer.pad_token_id, width)
+    with _replaced_embeddings(model.get_input_embeddings(), vectors):
+        output = model(torch.tensor(ids, device=encoder.part.device), output_hidden_states=True)
+    # transformers 4 wraps the encoder in a `text_model`, 5 only where there is a projection.
+    core = getattr(model, "text_model", model)
+    states = output.last_hidden_state
+    ends = [row.index(end) for row in ids]
+    pooled = states[torch.arange(len(ids)), torch.tensor(ends)]
+    if hasattr(model, "text_projection"):
+        pooled = model.text_projection(pooled)
+    if layer is not None and -layer <= model.config.num_hidden_layers:
+        states = output.hidden_states[layer]
+        states = core.final_layer_norm(states) if encoder.norm_inner else states
+    return states.float().cpu(), pooled.float().cpu()
+
+
+def _split_vectors(
+    chunks: list[Chunk], pad: int, width: int
+) -> tuple[list[list[int]], dict[tuple[int, int], torch.Tensor]]:
+    """Ids of every chunk, and the vectors that stand in place of some: (chunk, place) -> [D].
+
+    Vectors of another width belong to another model: they are left out, and padding is added.
+    """
+    ids: list[list[int]] = []
+    vectors: dict[tuple[int, int], torch.Tensor] = {}
+    for row, chunk in enumerate(chunks):
+        fitting = [t for t, _ in chunk if isinstance(t, int) or t.shape[-1] == width]
+        if len(fitting) < len(chunk):
+            _log.warning("an embedding was made for another model and is left out")
+        fitting += [pad] * (len(chunk) - len(fitting))
+        ids.append([token if isinstance(token, int) else pad for token in fitting])
+        vectors |= {(row, i): t for i, t in enumerate(fitting) if isinstance(t, torch.Tensor)}
+    return ids, vectors
+
+
+@contextmanager
+def _replaced_embeddings(
+    layer: nn.Module, vectors: dict[tuple[int, int], torch.Tensor]
+) -> Iterator[None]:
+    """Let the token embedding give `vectors` at their places while the block runs."""
+
+    def replace(module: nn.Module, ids: Any, output: torch.Tensor) -> torch.Tensor:
+        output = output.clone()
+        for place, vector in vectors.items():
+            output[place] = vector.to(output)
+        return output
+
+    hook = layer.register_forward_hook(replace) if vectors else None
+    try:
+        yield
+    finally:
+        if hook is not None:
+            hook.remove()
+
+
+def _embedding(name: str, folders: tuple[Path, ...], encoder: TextEncoder) -> torch.Tensor | None:
+    """Vectors [N, D] of the embedding file of that name; None and a warning where there is none."""
+    path = _embedding_file(name, folders)
+    if path is None:
+        _log.warning("there is no embedding %r; it is left out of the text", name)
+        return None
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        _log.warning("the embedding %s cannot be read and is left out: %s", path.name, error)
+        return None
+    found = tensors.get(encoder.key, next(iter(tensors.values())))
+    return found.reshape(-1, found.shape[-1]).float()
+
+
+def _embedding_file(name: str, folders: tuple[Path, ...]) -> Path | None:
+    for folder in folders:
+        roots = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+        for root in roots:
+            for path in (root / name, root / f"{name}.safetensors"):
+                inside = path.resolve().is_relative_to(root.resolve())
+                if inside and path.suffix == ".safetensors" and path.is_file():
+                    return path
+    return None

@@ -1,0 +1,231 @@
+"""Models from disk: diffusers folders and single-file checkpoints of Stable Diffusion 1, 2 and XL.
+
+Nothing is ever fetched, and no pickle is ever opened. Weights stay in their file's number format
+on disk and are widened to the one that is computed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from comfy_nodes.errors import ModelUnreadable, UnsupportedModel
+from comfy_nodes.models import Family, family_of, version_of
+from comfy_nodes.native.weights import read_file, read_part
+from comfy_nodes.profiles import (
+    prediction_of,
+    profile_of_folder,
+    profile_of_version,
+    read_json,
+    read_scheduler_config,
+)
+from comfy_nodes.settings import LoaderSettings, Precision
+
+from . import checkpoint
+from .building import Find, Weights, build_text_encoder, build_unet, build_vae
+from .handles import Clip, Loaded, Model, Part, TextEncoder, Vae
+from .placing import Placement, best_device
+from .preview import Previewer
+from .schedules import NoiseTable, noise_table
+from .tokenizer import END, clip_tokenizer, load_tokenizer
+
+_SD_SCALE, _SDXL_SCALE = 0.18215, 0.13025
+# Names that the VAE's attention had in older diffusers folders.
+_OLD_VAE_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+_UNET_FILE, _TEXT_FILE = "diffusion_pytorch_model", "model"
+
+
+def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
+    """The model in a diffusers folder.
+
+    Raises ModelUnreadable for a part that is missing or damaged, UnsupportedModel for another
+    kind of model; both name the part.
+    """
+    read_json(folder / "model_index.json")
+    place = Placement(settings, best_device())
+    half = settings.precision is Precision.FP16
+    unet_config = read_json(folder / "unet" / "config.json")
+    vae_config = read_json(folder / "vae" / "config.json")
+    if "cross_attention_dim" not in unet_config:
+        raise UnsupportedModel(f"{folder.name} is no Stable Diffusion 1.x, 2.x or XL model.")
+    family = family_of(unet_config)
+    scale = float(vae_config.get("scaling_factor", _SD_SCALE))
+    vae = place.vae(
+        build_vae(
+            vae_config,
+            _find_vae(read_part(folder / "vae", _UNET_FILE, half=half)),
+            place.vae_dtype,
+            f"{folder.name}/vae",
+        )
+    )
+    unet = build_unet(
+        unet_config,
+        read_part(folder / "unet", _UNET_FILE, half=half).get,
+        place.dtype,
+        f"{folder.name}/unet",
+    )
+    names = ("text_encoder", "text_encoder_2") if family is Family.SDXL else ("text_encoder",)
+    profile = profile_of_folder(folder)
+    model = Model(
+        unet=place.unet(unet),
+        table=_folder_table(folder),
+        family=family,
+        latent_scale=scale,
+        profile=profile,
+        previewer=_previewer(vae, scale),
+    )
+    clip = Clip(tuple(_folder_encoder(folder, name, family, place) for name in names))
+    return Loaded(model, clip, Vae(vae, settings.vae_tiling), profile)
+
+
+def load_checkpoint(path: Path, settings: LoaderSettings) -> Loaded:
+    """The model in a safetensors checkpoint.
+
+    Raises ModelUnreadable for a damaged file, UnsupportedModel for a pickle and for other models.
+    """
+    if path.suffix not in (".safetensors", ".sft"):
+        raise UnsupportedModel(
+            f"{path.name} is no safetensors file. Pickles can run code when they are opened: "
+            "convert it first."
+        )
+    weights = read_file(path)
+    place = Placement(settings, best_device())
+    family = checkpoint.checkpoint_family(weights, path.name)
+    prediction = checkpoint.prediction_of(weights, family)
+    scale = _SDXL_SCALE if family is Family.SDXL else _SD_SCALE
+    # Nothing in the file tells Turbo from its parent.
+    version = version_of(family, prediction, turbo="turbo" in path.stem.lower())
+    profile = profile_of_version(version)
+    vae_config = checkpoint.vae_config(weights, path.name)
+    vae = place.vae(
+        build_vae(vae_config, checkpoint.find_vae(weights, vae_config), place.vae_dtype, path.name)
+    )
+    unet_config = checkpoint.unet_config(weights, path.name)
+    unet = build_unet(
+        unet_config, checkpoint.find_unet(weights, unet_config), place.dtype, path.name
+    )
+    model = Model(
+        unet=place.unet(unet),
+        table=noise_table(prediction=prediction, zero_terminal_snr="ztsnr" in weights),
+        family=family,
+        latent_scale=scale,
+        profile=profile,
+        previewer=_previewer(vae, scale),
+    )
+    prefixes = checkpoint.TEXT_PREFIXES[family]
+    clip = Clip(tuple(_file_encoder(weights, p, family, place, path.name) for p in prefixes))
+    return Loaded(model, clip, Vae(vae, settings.vae_tiling), profile)
+
+
+def _previewer(vae: Part, scale: float) -> Previewer:
+    def decode(latents: torch.Tensor) -> torch.Tensor:
+        with vae.ready() as network:
+            decoded = network.decode((latents / scale).to(vae.device, vae.dtype)).sample
+        return (decoded + 1.0) / 2.0
+
+    return Previewer(decode, int(vae.module.config.latent_channels))
+
+
+def _folder_table(folder: Path) -> NoiseTable:
+    scheduler = read_scheduler_config(folder)
+    try:
+        return noise_table(
+            beta_start=scheduler.get("beta_start", 0.00085),
+            beta_end=scheduler.get("beta_end", 0.012),
+            beta_schedule=scheduler.get("beta_schedule", "scaled_linear"),
+            timesteps=scheduler.get("num_train_timesteps", 1000),
+            zero_terminal_snr=bool(scheduler.get("rescale_betas_zero_snr", False)),
+            prediction=prediction_of(scheduler),
+        )
+    except ValueError as error:
+        raise UnsupportedModel(
+            f"The scheduler of {folder.name} is not supported: {error}."
+        ) from error
+
+
+def _folder_encoder(folder: Path, name: str, family: Family, place: Placement) -> TextEncoder:
+    config = read_json(folder / name / "config.json")
+    second = name == "text_encoder_2"
+    if second:
+        config["architectures"] = ["CLIPTextModelWithProjection"]
+    tokenizer = folder / name.replace("text_encoder", "tokenizer")
+    if not tokenizer.is_dir():
+        raise ModelUnreadable(f"{folder.name} has no {tokenizer.name} folder: download it again.")
+    half = place.settings.precision is Precision.FP16
+    network = build_text_encoder(
+        config,
+        read_part(folder / name, _TEXT_FILE, half=half).get,
+        place.dtype,
+        f"{folder.name}/{name}",
+    )
+    return TextEncoder(
+        part=place.text_encoder(network),
+        tokenizer=load_tokenizer(tokenizer),
+        # Folders of Stable Diffusion 2 leave the unused last layer out, so theirs is the last.
+        layer=-2 if family is Family.SDXL else None,
+        norm_inner=family is not Family.SDXL,
+        key="clip_g" if second else "clip_h" if family is Family.SD2 else "clip_l",
+    )
+
+
+def _file_encoder(
+    weights: Weights, prefix: str, family: Family, place: Placement, name: str
+) -> TextEncoder:
+    openclip = prefix.endswith(".model.")
+    network = build_text_encoder(
+        checkpoint.text_config(weights, prefix, name),
+        checkpoint.find_text(weights, prefix),
+        place.dtype,
+        name,
+    )
+    return TextEncoder(
+        part=place.text_encoder(network),
+        # OpenCLIP's encoders were trained with texts filled up with token 0.
+        tokenizer=clip_tokenizer("!" if openclip else END),
+        layer=None if family is Family.SD1 else -2,
+        norm_inner=family is not Family.SDXL,
+        key="clip_l" if not openclip else "clip_g" if family is Family.SDXL else "clip_h",
+    )
+
+
+def _find_vae(weights: Weights) -> Find:
+    def find(name: str) -> torch.Tensor | None:
+        if name in weights:
+            return weights[name]
+        for new, old in _OLD_VAE_NAMES.items():
+            name = name.replace(f".{new}.", f".{old}.")
+        return weights.get(name)
+
+    return find
+
+
+class ModelCache:
+    """The model that was loaded last, so that the next graph need not read it again."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] | None = None
+        self._loaded: Loaded | None = None
+
+    def get(
+        self, path: Path, settings: LoaderSettings, load: Callable[[Path, LoaderSettings], Loaded]
+    ) -> Loaded:
+        """`load(path, settings)`, or what it gave last time if nothing has changed since."""
+        key = (load, path.resolve(), settings, _newest(path))
+        if self._loaded is None or key != self._key:
+            self.clear()  # before the next is read, or both would be in memory
+            self._loaded = load(path, settings)
+            self._key = key
+        return self._loaded
+
+    def clear(self) -> None:
+        """Forget the model; its memory is free once no node's output holds it."""
+        self._loaded = self._key = None
+
+
+def _newest(path: Path) -> float:
+    """When the file, or the newest file in the folder, was last written."""
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    return max((file.stat().st_mtime for file in files), default=0.0)

@@ -1,0 +1,204 @@
+"""Pictures to latents and back, as ComfyUI's VAE object does it.
+
+Pictures are float32 [B, H, W, C] in 0..1, latents float32 [B, 4, H / 8, W / 8] in the VAE's own
+scale; both on the CPU.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from itertools import product
+
+import torch
+
+from comfy_nodes.settings import VaeTiling
+
+from .handles import LATENT_FACTOR, Part, Vae
+
+_log = logging.getLogger(__name__)
+
+# Pixels that go through the network at once: a batch of large pictures goes one by one, so that
+# it needs no more memory than one does.
+_PIXELS_AT_ONCE = 1024 * 1024
+# ComfyUI's tiles where nobody says another size: in latent cells, and in pixels.
+DECODE_TILE, DECODE_OVERLAP = 64, 16
+ENCODE_TILE, ENCODE_OVERLAP = 512, 64
+
+Convert = Callable[[torch.Tensor], torch.Tensor]
+
+
+def decode(vae: Vae, latents: torch.Tensor) -> torch.Tensor:
+    """Latents [B, 4, h, w] to pictures [B, 8h, 8w, 3]."""
+    if vae.tiling is VaeTiling.ON:
+        return decode_tiled(vae, latents, DECODE_TILE, DECODE_OVERLAP)
+    try:
+        return _whole(vae.part, latents, _decoder, LATENT_FACTOR**2).movedim(1, -1)
+    except torch.cuda.OutOfMemoryError:
+        if vae.tiling is VaeTiling.OFF:
+            raise
+        _log.warning("out of memory: the picture is decoded again in tiles")
+    return decode_tiled(vae, latents, DECODE_TILE, DECODE_OVERLAP)
+
+
+def decode_tiled(vae: Vae, latents: torch.Tensor, tile: int, overlap: int) -> torch.Tensor:
+    """As `decode`, in tiles of about `tile` x `tile` latent cells: the mean of three tilings.
+
+    The three differ in the tiles' shape, so that no seam of one meets a seam of another.
+    """
+    shapes = [(tile // 2, tile * 2), (tile * 2, tile // 2), (tile, tile)]
+    with vae.part.ready():
+        run = _decoder(vae.part)
+        layers = [
+            _tiled(latents, run, (high, wide), overlap, LATENT_FACTOR, 3) for wide, high in shapes
+        ]
+    return _to_picture(sum(layers[1:], layers[0]) / 3.0).movedim(1, -1)
+
+
+def encode(vae: Vae, pictures: torch.Tensor) -> torch.Tensor:
+    """Pictures [B, H, W, 3], cropped around the middle to multiples of 8, to latents."""
+    pixels = crop_to_cells(pictures[..., :3]).movedim(-1, 1)
+    if vae.tiling is VaeTiling.ON:
+        return _encode_tiled(vae, pixels)
+    try:
+        return _whole(vae.part, pixels, _encoder, 1)
+    except torch.cuda.OutOfMemoryError:
+        if vae.tiling is VaeTiling.OFF:
+            raise
+        _log.warning("out of memory: the picture is encoded again in tiles")
+    return _encode_tiled(vae, pixels)
+
+
+def crop_to_cells(pictures: torch.Tensor) -> torch.Tensor:
+    """The middle of [B, H, W, ...] whose height and width are multiples of 8."""
+    for dim in (1, 2):
+        size = pictures.shape[dim]
+        rest = size % LATENT_FACTOR
+        pictures = pictures.narrow(dim, rest // 2, size - rest)
+    return pictures
+
+
+def _encode_tiled(vae: Vae, pixels: torch.Tensor) -> torch.Tensor:
+    tile, overlap = ENCODE_TILE, ENCODE_OVERLAP
+    channels = int(vae.part.module.config.latent_channels)
+    shapes = [(tile, tile), (tile * 2, tile // 2), (tile // 2, tile * 2)]
+    with vae.part.ready():
+        run = _encoder(vae.part)
+        layers = [
+            _tiled(pixels, run, (high, wide), overlap, 1 / LATENT_FACTOR, channels)
+            for wide, high in shapes
+        ]
+    return sum(layers[1:], layers[0]) / 3.0
+
+
+def _whole(
+    part: Part, samples: torch.Tensor, converter: Callable[[Part], Convert], area: int
+) -> torch.Tensor:
+    """`converter` over the batch, as many at once as fit; `area` is a sample cell's in pixels."""
+    pixels = samples.shape[-1] * samples.shape[-2] * area
+    with part.ready():
+        run = converter(part)
+        finish = _to_picture if converter is _decoder else _unchanged
+        return torch.cat(
+            [finish(run(some)) for some in samples.split(max(1, _PIXELS_AT_ONCE // pixels))]
+        )
+
+
+def _decoder(part: Part) -> Convert:
+    def run(latents: torch.Tensor) -> torch.Tensor:
+        module = part.module
+        return module.decode(latents.to(part.device, part.dtype)).sample.float().cpu()
+
+    return run
+
+
+def _encoder(part: Part) -> Convert:
+    def run(pixels: torch.Tensor) -> torch.Tensor:
+        scaled = (pixels * 2.0 - 1.0).to(part.device, part.dtype)
+        # The mean, not a draw: encoding the same picture twice gives the same latent.
+        return part.module.encode(scaled).latent_dist.mode().float().cpu()
+
+    return run
+
+
+def _to_picture(decoded: torch.Tensor) -> torch.Tensor:
+    return ((decoded + 1.0) / 2.0).clamp(0.0, 1.0)
+
+
+def _unchanged(encoded: torch.Tensor) -> torch.Tensor:
+    return encoded
+
+
+def _tiled(
+    samples: torch.Tensor,
+    run: Convert,
+    tile: tuple[int, int],
+    overlap: int,
+    scale: float,
+    channels: int,
+) -> torch.Tensor:
+    """`run` over tiles (height, width), blended with weights that fall linearly at the edges."""
+    height, width = (round(side * scale) for side in samples.shape[-2:])
+    result = torch.empty(len(samples), channels, height, width)
+    for i in range(len(samples)):
+        sample = samples[i : i + 1]
+        if all(side <= limit for side, limit in zip(sample.shape[-2:], tile, strict=True)):
+            result[i : i + 1] = run(sample)
+            continue
+        total = torch.zeros(1, channels, height, width)
+        weights = torch.zeros_like(total)
+        for y, x in _places(sample, tile, overlap):
+            piece = run(sample[:, :, y : y + tile[0], x : x + tile[1]])
+            weight = _feathered(piece, round(overlap * scale))
+            top, left = round(y * scale), round(x * scale)
+            window = (..., slice(top, top + piece.shape[-2]), slice(left, left + piece.shape[-1]))
+            total[window] += piece * weight
+            weights[window] += weight
+        result[i : i + 1] = total / weights
+    return result
+
+
+def _places(sample: torch.Tensor, tile: tuple[int, int], overlap: int) -> Iterator[tuple[int, ...]]:
+    """Top left corners of the tiles."""
+    ranges = [
+        range(0, side - overlap, limit - overlap) if side > limit else range(1)
+        for side, limit in zip(sample.shape[-2:], tile, strict=True)
+    ]
+    return product(*ranges)
+
+
+def _feathered(piece: torch.Tensor, feather: int) -> torch.Tensor:
+    """Weights shaped as `piece`: 1 inside, falling to 1 / feather at all four edges."""
+    weight = torch.ones_like(piece)
+    for dim in (-2, -1):
+        side = piece.shape[dim]
+        if feather >= side:
+            continue
+        for step in range(feather):
+            share = (step + 1) / feather
+            weight.narrow(dim, step, 1).mul_(share)
+            weight.narrow(dim, side - 1 - step, 1).mul_(share)
+    return weight
+
+
+def mask_for(pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """A mask of any size as [B, 1, H, W] of the pictures [B, H, W, C]."""
+    flat = mask.reshape(-1, 1, *mask.shape[-2:])
+    return torch.nn.functional.interpolate(flat, size=pixels.shape[1:3], mode="bilinear")
+
+
+def grow(mask: torch.Tensor, by: int) -> torch.Tensor:
+    """A mask [B, 1, H, W], rounded and grown by about `by` / 2 pixels on every side."""
+    if by == 0:
+        return mask
+    kernel = torch.ones(1, 1, by, by)
+    padding = math.ceil((by - 1) / 2)
+    return torch.nn.functional.conv2d(mask.round(), kernel, padding=padding).clamp(0, 1)
+
+
+def grey_out(pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Pictures [B, H, W, C] with middle grey where the mask [B, 1, H, W] rounds to 1."""
+    keep = (1.0 - mask.round()).squeeze(1)[..., None]
+    colours = (pixels[..., :3] - 0.5) * keep + 0.5
+    return torch.cat([colours, pixels[..., 3:]], dim=-1)
