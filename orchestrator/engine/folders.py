@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import InputError, ModelError, OutputError
@@ -51,6 +51,16 @@ class Folders:
     # more folders of one kind, for example the bundled model under "diffusers"
     extra_models: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
+    def resolved(self) -> Folders:
+        """The same with absolute paths, so that a change of directory does not matter."""
+        return replace(
+            self,
+            input=self.input.expanduser().resolve(),
+            output=self.output.expanduser().resolve(),
+            temp=self.temp.expanduser().resolve(),
+            model_roots=[root.expanduser().resolve() for root in self.model_roots],
+        )
+
     def create(self) -> None:
         """Make the three folders; raises OutputError where that is not possible."""
         for folder in (self.input, self.output, self.temp):
@@ -80,6 +90,11 @@ class Folders:
             return []
         files = (path for path in self.input.iterdir() if path.is_file())
         return sorted(path.name for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
+
+    def subfolder(self, folder: Path, kind: str) -> str:
+        """A folder relative to the one of that type, as file references name it."""
+        name = folder.relative_to(self.of_type(kind).resolve()).as_posix()
+        return "" if name == "." else name
 
     def models(self, kind: str) -> dict[str, Path]:
         """Every model of a kind ("checkpoints", "diffusers", ...): its name and its path."""

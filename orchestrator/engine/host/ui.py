@@ -70,8 +70,7 @@ class ImageSaveHelper:
         height, width = images[0].shape[:2]
         folders = context().folders
         folder, name, number = folders.next_image(filename_prefix, folder_type.value, width, height)
-        root = folders.of_type(folder_type.value).resolve()
-        subfolder = "" if folder == root else folder.relative_to(root).as_posix()
+        subfolder = folders.subfolder(folder, folder_type.value)
         chunks = _png_chunks(cls)
         saved = []
         for index, image in enumerate(images):

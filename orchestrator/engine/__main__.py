@@ -1,0 +1,75 @@
+"""`python -m orchestrator.engine`: the embedded engine as a server process.
+
+When it listens, it prints one line of JSON on standard output:
+{"event": "listening", "url": "http://127.0.0.1:8188"}. Everything else goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+from ..errors import SpriteworksError
+
+MODEL_FILES = Path(__file__).resolve().parents[2] / "comfy_nodes" / "model_files"
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m orchestrator.engine", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8188, help="0 takes any free port")
+    parser.add_argument(
+        "--models",
+        type=Path,
+        action="append",
+        default=[],
+        help="folder laid out like ComfyUI's models folder; may be given several times",
+    )
+    for kind in ("input", "output"):
+        parser.add_argument(
+            f"--{kind}-directory", type=Path, default=Path(kind), help=f"default: ./{kind}"
+        )
+    parser.add_argument("--temp-directory", type=Path, help="default: one that goes with the end")
+    parser.add_argument(
+        "--log-level", default="info", choices=["debug", "info", "warning", "error"]
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM (Ctrl-C or Ctrl-Break on Windows); gives the exit code."""
+    arguments = _arguments(argv)
+    logging.basicConfig(
+        level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    with tempfile.TemporaryDirectory(prefix="spriteworks-") as scratch:
+        try:
+            return _serve(arguments, arguments.temp_directory or Path(scratch))
+        except SpriteworksError as error:
+            print(f"spriteworks engine: {error}", file=sys.stderr)
+            return error.exit_code
+
+
+def _serve(arguments: argparse.Namespace, temp: Path) -> int:
+    # Imported here so that --help and mistakes in the arguments answer at once.
+    from .folders import Folders
+    from .server import Engine, create_app
+    from .serving import serve
+
+    folders = Folders(
+        input=arguments.input_directory,
+        output=arguments.output_directory,
+        temp=temp,
+        model_roots=arguments.models,
+        extra_models={"diffusers": [MODEL_FILES]},
+    ).resolved()
+    folders.create()
+    serve(create_app(Engine(folders)), arguments.host, arguments.port, arguments.log_level)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

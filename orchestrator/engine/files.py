@@ -1,0 +1,180 @@
+"""Pictures that come in by upload and go out by view, as ComfyUI handles them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import mimetypes
+import os
+import threading
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+from ..errors import InputError, OutputError
+from ..protocol import FileRef
+from .folders import Folders, OutsideFolder, annotated, inside
+
+# A browser would run these; they are sent as plain bytes.
+_ACTIVE_TYPES = (
+    "text/html",
+    "application/xhtml+xml",
+    "text/javascript",
+    "text/css",
+    "image/svg+xml",
+)
+
+# Two uploads of one name must not both find it free.
+_naming = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """One file that a client sends."""
+
+    filename: str
+    content: bytes
+    # "input", "temp" or "output"
+    type: str = "input"
+    subfolder: str = ""
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """Bytes for a client, or a file as it is."""
+
+    content: bytes | Path
+    media_type: str
+
+
+def save_upload(folders: Folders, upload: Upload) -> FileRef:
+    """Store an upload and say under which name.
+
+    A name that is taken gets a number unless the content is the same or `overwrite` is set. Raises
+    InputError for a name that cannot be used, OutputError where the file cannot be written.
+    """
+    folder = inside(folders.of_type(upload.type), upload.subfolder)
+    path = inside(folder, upload.filename)
+    if not upload.filename or path == folder:
+        raise InputError("the upload has no file name")
+    with _naming:
+        if not upload.overwrite:
+            path = _free_name(path, upload.content)
+        write_whole(path, upload.content)
+    name = path.relative_to(folder).as_posix()
+    return FileRef(filename=name, subfolder=upload.subfolder, type=upload.type)
+
+
+def _free_name(path: Path, content: bytes) -> Path:
+    candidate, number = path, 1
+    while candidate.exists() and not _holds(candidate, content):
+        candidate = path.with_name(f"{path.stem} ({number}){path.suffix}")
+        number += 1
+    return candidate
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.stat().st_size == len(content) and path.read_bytes() == content
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; raises OutputError, for example on a full disk."""
+    unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(content)
+        os.replace(unfinished, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise OutputError(f"the file {path.name} cannot be written: {error}") from error
+
+
+def masked(folders: Folders, original_ref: str, mask: bytes) -> bytes:
+    """The picture that `original_ref` (JSON of a FileRef) names, with the mask's alpha, as PNG.
+
+    Its text chunks stay. Raises InputError where there is no such picture, or no picture in `mask`.
+    """
+    try:
+        reference = json.loads(original_ref)
+        name, kind = annotated(str(reference["filename"]), str(reference.get("type", "output")))
+        subfolder = str(reference.get("subfolder", ""))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError("original_ref must be JSON with a filename") from error
+    path = inside(folders.of_type(kind), subfolder, name)
+    if not path.is_file():
+        raise InputError(f"there is no file {name!r} in the {kind} folder to put a mask on")
+    try:
+        with Image.open(path) as original, Image.open(io.BytesIO(mask)) as alpha:
+            chunks = PngImagePlugin.PngInfo()
+            for key, text in getattr(original, "text", {}).items():
+                chunks.add_text(key, text)
+            merged = original.convert("RGBA")
+            merged.putalpha(alpha.convert("RGBA").getchannel("A"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"the mask does not fit {name!r}: {error}") from error
+    return _encoded(merged, "PNG", pnginfo=chunks, compress_level=4)
+
+
+def find_view(folders: Folders, query: dict[str, str]) -> Path:
+    """The file that the query of `/view` names; raises OutsideFolder, or InputError for none."""
+    name, kind = annotated(query.get("filename", ""), query.get("type", "output"))
+    if not name:
+        raise OutsideFolder("the query names no file")
+    path = inside(folders.of_type(kind), query.get("subfolder", ""), name)
+    if not path.is_file():
+        raise InputError(f"there is no file {name!r} in the {kind} folder")
+    return path
+
+
+def view(path: Path, query: dict[str, str]) -> View:
+    """A file as the query wants it: `preview=webp;90` or `jpeg;90`, `channel=rgb` or `a`.
+
+    Raises InputError where it should be a picture and is none.
+    """
+    channel = query.get("channel", "rgba")
+    if "preview" not in query and channel not in ("rgb", "a"):
+        return View(path, _media_type(path))
+    try:
+        with Image.open(path) as image:
+            if "preview" in query:
+                return _preview(image, query["preview"], channel)
+            return View(_encoded(_channels(image, channel), "PNG"), "image/png")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path.name} is no picture: {error}") from error
+
+
+def _preview(image: Image.Image, wanted: str, channel: str) -> View:
+    name, _, quality = wanted.partition(";")
+    # JPEG has no alpha to show
+    if name not in ("webp", "jpeg") or "a" in channel.replace("rgba", ""):
+        name = "webp"
+    if name == "jpeg" or channel == "rgb":
+        image = image.convert("RGB")
+    number = min(int(quality), 100) if quality.isdecimal() else 90
+    return View(_encoded(image, name.upper(), quality=number), f"image/{name}")
+
+
+def _channels(image: Image.Image, channel: str) -> Image.Image:
+    if channel == "rgb":
+        return image.convert("RGB")
+    alpha = image.getchannel("A") if image.mode == "RGBA" else Image.new("L", image.size, 255)
+    shown = Image.new("RGBA", image.size)
+    shown.putalpha(alpha)
+    return shown
+
+
+def _encoded(image: Image.Image, format: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=format, **options)
+    return buffer.getvalue()
+
+
+def _media_type(path: Path) -> str:
+    guessed = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return "application/octet-stream" if guessed in _ACTIVE_TYPES else guessed

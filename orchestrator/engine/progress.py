@@ -1,0 +1,108 @@
+"""Progress of a run and previews on their way to the clients."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from ..protocol import Event, NodeProgress, Preview, Progress, ProgressState
+from .host.context import Context, InterruptedByUser, PreviewFormat
+from .host.context import Preview as PreviewImage
+from .jobs import Job
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# ComfyUI's own default
+PREVIEW_SIZE = 512
+
+
+class Audience(Protocol):
+    """Those who hear of a run. A client is named by its id; None means everybody."""
+
+    def send(self, event: Event, client_id: str | None) -> None:
+        """Send an event, from any thread."""
+
+    def listens(self, client_id: str | None) -> bool:
+        """Say whether anybody would hear it."""
+
+
+class RunProgress:
+    """The state of every node of a run that has begun."""
+
+    def __init__(self, job: Job, audience: Audience) -> None:
+        self.job = job
+        self._audience = audience
+        self._nodes: dict[str, NodeProgress] = {}
+
+    def start(self, node_id: str) -> None:
+        self._set(NodeProgress(node_id=node_id, state="running"))
+
+    def finish(self, node_id: str) -> None:
+        known = self._nodes.get(node_id) or NodeProgress(node_id=node_id, state="running")
+        self._set(replace(known, state="finished", value=known.max))
+
+    def update(self, node_id: str, value: float, max: float) -> None:
+        """A node's own count, for example sampling steps."""
+        self._set(NodeProgress(node_id=node_id, state="running", value=value, max=max))
+        self.send(Progress(prompt_id=self.job.prompt_id, node=node_id, value=value, max=max))
+
+    def send(self, event: Event) -> None:
+        """Send to the job's client; to everybody where the job has none."""
+        self._audience.send(event, self.job.client_id)
+
+    def watched(self) -> bool:
+        """Say whether a preview is worth its while."""
+        return self._audience.listens(self.job.client_id)
+
+    def _set(self, node: NodeProgress) -> None:
+        known = replace(node, display_node_id=node.node_id, real_node_id=node.node_id)
+        self._nodes[node.node_id] = known
+        nodes = tuple(self._nodes.values())
+        self.send(ProgressState(prompt_id=self.job.prompt_id, nodes=nodes))
+
+
+class NodeContext(Context):
+    """The host as the node sees it that runs now."""
+
+    def __init__(self, run: RunProgress, node_id: str) -> None:
+        self._run = run
+        self._node_id = node_id
+
+    def progress(
+        self,
+        value: float,
+        max: float,
+        preview: PreviewImage = None,
+        format: PreviewFormat = "jpeg",
+    ) -> None:
+        self.check_interrupted()
+        self._run.update(self._node_id, value, max)
+        if preview is None or not self._run.watched():
+            return
+        image = preview() if callable(preview) else preview
+        self._run.send(
+            Preview(
+                format=format,
+                image=encode(image, format),
+                prompt_id=self._run.job.prompt_id,
+                node_id=self._node_id,
+            )
+        )
+
+    def check_interrupted(self) -> None:
+        if self._run.job.stop.is_set():
+            raise InterruptedByUser("somebody asked the server to stop this run")
+
+
+def encode(image: Image.Image, format: PreviewFormat) -> bytes:
+    """A picture as bytes; a JPEG is made no larger than PREVIEW_SIZE on its longer side."""
+    buffer = io.BytesIO()
+    if format == "png":
+        image.save(buffer, format="PNG", compress_level=1)
+        return buffer.getvalue()
+    small = image.convert("RGB")
+    small.thumbnail((PREVIEW_SIZE, PREVIEW_SIZE))
+    small.save(buffer, format="JPEG", quality=90)
+    return buffer.getvalue()

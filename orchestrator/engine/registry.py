@@ -1,0 +1,71 @@
+"""All node classes of the engine: ComfyUI's core nodes and those of the pack.
+
+Loading them imports torch and diffusers, which takes seconds; it happens in the background while
+the server already answers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+from collections.abc import Callable, Iterable
+
+from comfy_nodes import folders as pack_folders
+
+from ..errors import ServerStartFailed
+from . import host
+from .host import ComfyNode
+from .pack_folders import PackFolders
+from .validation import Nodes
+
+logger = logging.getLogger(__name__)
+
+
+def engine_nodes() -> list[type[ComfyNode]]:
+    """Import and list the nodes of the engine and of the pack."""
+    host.install()
+    pack_folders.use(PackFolders())
+    nodes = importlib.import_module("orchestrator.engine.nodes")
+    found: list[type[ComfyNode]] = nodes.all_nodes()
+    return found
+
+
+class Registry:
+    """Node classes by name, loaded once."""
+
+    def __init__(self, load: Callable[[], Iterable[type[ComfyNode]]] = engine_nodes) -> None:
+        self._load = load
+        self._nodes: Nodes = {}
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._fill, name="nodes", daemon=True)
+
+    def start(self) -> None:
+        """Begin to load in the background."""
+        self._thread.start()
+
+    def nodes(self) -> Nodes:
+        """The classes, waiting until they are loaded; raises ServerStartFailed."""
+        self._thread.join()
+        if self._error is not None:
+            message = f"the engine's nodes cannot be loaded: {self._error}"
+            raise ServerStartFailed(message) from self._error
+        return self._nodes
+
+    def _fill(self) -> None:
+        try:
+            self._nodes = by_name(self._load())
+        except Exception as error:
+            logger.exception("the engine's nodes cannot be loaded")
+            self._error = error
+
+
+def by_name(classes: Iterable[type[ComfyNode]]) -> Nodes:
+    """Node classes under the names that graphs use; raises ValueError for a name used twice."""
+    found: dict[str, type[ComfyNode]] = {}
+    for cls in classes:
+        name = cls.GET_SCHEMA().node_id
+        if name in found:
+            raise ValueError(f"two node classes are called {name!r}")
+        found[name] = cls
+    return found

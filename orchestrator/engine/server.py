@@ -1,0 +1,309 @@
+"""ComfyUI's HTTP and WebSocket routes over the engine, each with and without /api."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, WebSocket
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, PlainTextResponse, Response
+from starlette.datastructures import UploadFile
+
+from ..errors import InputError, OutputError, ProtocolError, SpriteworksError
+from ..protocol import PromptRequest, Status, new_prompt_id
+from . import files, host
+from .files import Upload
+from .folders import MODEL_KINDS, Folders, OutsideFolder
+from .guard import Guard
+from .hub import Hub
+from .jobs import Job, JobQueue
+from .registry import Registry
+from .stats import system_stats
+from .validation import Verdict, check, problem
+from .worker import Worker
+
+# ComfyUI's default, in bytes
+MAX_BODY = 100 * 1024 * 1024
+
+
+class Engine:
+    """The parts of a running engine."""
+
+    def __init__(self, folders: Folders, registry: Registry | None = None) -> None:
+        self.folders = folders
+        self.registry = registry or Registry()
+        self.hub = Hub({"supports_preview_metadata": True, "max_upload_size": MAX_BODY})
+        self.queue = JobQueue(self._queue_changed)
+        self.worker = Worker(self.queue, self.registry.nodes, self.hub)
+
+    def start(self) -> None:
+        """Begin to load nodes and to work; call in the event loop of the server."""
+        host.use_folders(self.folders)
+        self.hub.start()
+        self.registry.start()
+        self.worker.start()
+
+    def stop(self) -> None:
+        """Interrupt what runs and end the worker."""
+        self.worker.stop()
+
+    def _queue_changed(self) -> None:
+        self.hub.send(Status(queue_remaining=self.queue.remaining()), None)
+
+
+def create_app(engine: Engine) -> FastAPI:
+    """The ASGI application; the engine starts and stops with it."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        engine.start()
+        yield
+        await run_in_threadpool(engine.stop)
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    app.add_middleware(Guard, max_body=MAX_BODY)
+    app.add_exception_handler(SpriteworksError, _our_error)
+    router = APIRouter()
+    for add in (_add_jobs, _add_files, _add_facts, _add_socket):
+        add(router, engine)
+    app.include_router(router)
+    app.include_router(router, prefix="/api")
+    return app
+
+
+def _json(body: Any, status: int = 200) -> Response:
+    # not FastAPI's own: it refuses the NaN that a graph may hold
+    return Response(json.dumps(body), status, media_type="application/json")
+
+
+async def _our_error(_: Request, error: Exception) -> Response:
+    status = 500
+    if isinstance(error, (InputError, ProtocolError)):
+        status = 400
+    elif isinstance(error, OutputError):
+        # 507 is "insufficient storage"
+        status = 507
+    return PlainTextResponse(str(error), status)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The JSON object of a request; raises ProtocolError where it is something else."""
+    try:
+        body = json.loads(await request.body() or b"{}")
+    except ValueError as error:
+        raise ProtocolError(f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise ProtocolError("the body is no JSON object")
+    return body
+
+
+def _add_jobs(router: APIRouter, engine: Engine) -> None:
+    queue = engine.queue
+
+    @router.post("/prompt")
+    async def post_prompt(request: Request) -> Response:
+        try:
+            wanted = PromptRequest.from_json(body := await _body(request))
+        except ProtocolError as error:
+            refused = problem("no_prompt", "The body holds no graph", str(error))
+            return _json({"error": refused, "node_errors": {}}, 400)
+        only = body.get("partial_execution_targets")
+        return await run_in_threadpool(_submit, engine, wanted, only)
+
+    @router.get("/prompt")
+    async def get_prompt() -> Response:
+        return _json({"exec_info": {"queue_remaining": queue.remaining()}})
+
+    @router.get("/queue")
+    async def get_queue() -> Response:
+        running, pending = queue.snapshot()
+        return _json(
+            {
+                "queue_running": [job.to_json() for job in running],
+                "queue_pending": [job.to_json() for job in pending],
+            }
+        )
+
+    @router.post("/queue")
+    async def post_queue(request: Request) -> Response:
+        return _change(await _body(request), queue.clear, queue.delete)
+
+    @router.get("/history")
+    async def get_history(max_items: int | None = None, offset: int = -1) -> Response:
+        return _json(queue.history(max_items, offset))
+
+    @router.get("/history/{prompt_id}")
+    async def get_record(prompt_id: str) -> Response:
+        return _json(queue.record(prompt_id))
+
+    @router.post("/history")
+    async def post_history(request: Request) -> Response:
+        return _change(await _body(request), queue.clear_history, queue.delete_history)
+
+    @router.post("/interrupt")
+    async def interrupt(request: Request) -> Response:
+        try:
+            prompt_id = (await _body(request)).get("prompt_id")
+        except ProtocolError:
+            # as in ComfyUI a body that cannot be read means: whatever runs
+            prompt_id = None
+        queue.interrupt(prompt_id or None)
+        return Response()
+
+    @router.post("/free")
+    async def free(request: Request) -> Response:
+        body = await _body(request)
+        # Models live only in the cached results, so both wishes are the same here.
+        if body.get("unload_models") or body.get("free_memory"):
+            queue.ask_to_free()
+        return Response()
+
+
+def _submit(engine: Engine, wanted: PromptRequest, only: Any) -> Response:
+    number = _number(engine, wanted)
+    verdict: Verdict = check(wanted.graph, engine.registry.nodes(), only)
+    if verdict.error is not None:
+        return _json({"error": verdict.error, "node_errors": verdict.node_errors}, 400)
+    extra_data = dict(wanted.extra_data)
+    if wanted.client_id is not None:
+        extra_data["client_id"] = wanted.client_id
+    job = Job(
+        number=number,
+        prompt_id=str(wanted.prompt_id or new_prompt_id()),
+        graph=verdict.graph,
+        extra_data=extra_data,
+        outputs=verdict.outputs,
+    )
+    engine.queue.put(job)
+    return _json(
+        {"prompt_id": job.prompt_id, "number": job.number, "node_errors": verdict.node_errors}
+    )
+
+
+def _number(engine: Engine, wanted: PromptRequest) -> float:
+    if wanted.number is None:
+        return engine.queue.take_number(wanted.front)
+    try:
+        return float(wanted.number)
+    except (TypeError, ValueError) as error:
+        raise ProtocolError(f"number must be a number, not {wanted.number!r}") from error
+
+
+def _change(
+    body: dict[str, Any], clear: Callable[[], None], delete: Callable[[list[Any]], None]
+) -> Response:
+    if body.get("clear"):
+        clear()
+    if isinstance(ids := body.get("delete"), list):
+        delete(ids)
+    return Response()
+
+
+def _add_files(router: APIRouter, engine: Engine) -> None:
+    folders = engine.folders
+
+    @router.post("/upload/image")
+    async def upload_image(request: Request) -> Response:
+        upload, _ = await _upload(request)
+        saved = await run_in_threadpool(files.save_upload, folders, upload)
+        return _saved(saved)
+
+    @router.post("/upload/mask")
+    async def upload_mask(request: Request) -> Response:
+        upload, original = await _upload(request)
+
+        def save() -> Response:
+            merged = files.masked(folders, original, upload.content)
+            plain = Upload(**{**vars(upload), "content": merged})
+            return _saved(files.save_upload(folders, plain))
+
+        return await run_in_threadpool(save)
+
+    @router.get("/view")
+    async def view(request: Request) -> Response:
+        query = dict(request.query_params)
+        if "filename" not in query:
+            return Response(status_code=404)
+        try:
+            path = files.find_view(folders, query)
+        except OutsideFolder as error:
+            return PlainTextResponse(str(error), 400)
+        except InputError as error:
+            return PlainTextResponse(str(error), 404)
+        shown = await run_in_threadpool(files.view, path, query)
+        headers = {"X-Content-Type-Options": "nosniff"}
+        if isinstance(shown.content, bytes):
+            return Response(shown.content, media_type=shown.media_type, headers=headers)
+        return FileResponse(
+            shown.content,
+            media_type=shown.media_type,
+            filename=path.name,
+            content_disposition_type="inline",
+            headers=headers,
+        )
+
+
+def _saved(saved: files.FileRef) -> Response:
+    return _json({"name": saved.filename, "subfolder": saved.subfolder, "type": saved.type})
+
+
+async def _upload(request: Request) -> tuple[Upload, str]:
+    """The file of a multipart form and its `original_ref`; raises InputError without a file."""
+    form = await request.form()
+    image = form.get("image")
+    if not isinstance(image, UploadFile) or not image.filename:
+        raise InputError("the form has no file called image")
+    upload = Upload(
+        filename=image.filename,
+        content=await image.read(),
+        type=str(form.get("type") or "input"),
+        subfolder=str(form.get("subfolder") or ""),
+        overwrite=form.get("overwrite") in ("true", "1"),
+    )
+    return upload, str(form.get("original_ref") or "")
+
+
+def _add_facts(router: APIRouter, engine: Engine) -> None:
+    folders = engine.folders
+
+    # Plain functions run in a thread: these wait for imports or read the disk.
+    @router.get("/object_info")
+    def object_info() -> Response:
+        nodes = engine.registry.nodes()
+        return _json({name: cls.GET_NODE_INFO_V1() for name, cls in nodes.items()})
+
+    @router.get("/object_info/{name}")
+    def one_object_info(name: str) -> Response:
+        cls = engine.registry.nodes().get(name)
+        return _json({} if cls is None else {name: cls.GET_NODE_INFO_V1()})
+
+    @router.get("/system_stats")
+    def stats() -> Response:
+        return _json(system_stats())
+
+    @router.get("/features")
+    async def features() -> Response:
+        return _json(engine.hub.features)
+
+    @router.get("/models")
+    async def models() -> Response:
+        return _json(list(MODEL_KINDS))
+
+    @router.get("/models/{kind}")
+    def models_of(kind: str) -> Response:
+        if kind not in MODEL_KINDS:
+            return Response(status_code=404)
+        return _json(list(folders.models(kind)))
+
+    @router.get("/embeddings")
+    def embeddings() -> Response:
+        return _json([name.rpartition(".")[0] for name in folders.models("embeddings")])
+
+
+def _add_socket(router: APIRouter, engine: Engine) -> None:
+    @router.websocket("/ws")
+    async def socket(websocket: WebSocket) -> None:
+        await engine.hub.serve(websocket, engine.queue.remaining())

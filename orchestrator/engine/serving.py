@@ -1,0 +1,78 @@
+"""Runs the ASGI application with uvicorn until somebody stops the process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from ..errors import ServerStartFailed
+
+# Clients hold their WebSockets open for ever; a stop does not wait longer for them, in seconds.
+_GOODBYE = 3
+# uploads by WebSocket do not exist; messages of clients are small
+_MAX_MESSAGE = 1024 * 1024
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it does."""
+
+    url = ""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            print(json.dumps({"event": "listening", "url": self.url}), flush=True)
+
+
+def serve(app: FastAPI, host: str, port: int, log_level: str) -> None:
+    """Serve until SIGINT or SIGTERM; raises ServerStartFailed where the port cannot be had."""
+    listener = listen(host, port)
+    config = uvicorn.Config(
+        app,
+        log_level=log_level,
+        log_config=None,
+        access_log=False,
+        ws_max_size=_MAX_MESSAGE,
+        timeout_graceful_shutdown=_GOODBYE,
+    )
+    server = _Server(config)
+    server.url = address(listener, host)
+    # uvicorn stops in good order and then raises the signal again, for whoever handled it before;
+    # without this, that would end the process before it has tidied up.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    with listener:
+        server.run(sockets=[listener])
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(0)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes any free one."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        if os.name != "nt":
+            # On Windows this option would let two servers share one port.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        raise ServerStartFailed(
+            f"the engine cannot listen on {host}:{port} ({error}); take another --port"
+        ) from error
+    return listener
+
+
+def address(listener: socket.socket, host: str) -> str:
+    """The URL under which this machine reaches the socket."""
+    port = listener.getsockname()[1]
+    # a wildcard is no address to call
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

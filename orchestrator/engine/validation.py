@@ -1,0 +1,326 @@
+"""Checks a graph before it is queued, the way ComfyUI does.
+
+The error types and their shapes are ComfyUI's (0.3.64), so every client understands them; the
+sentences are our own. Two differences, both stricter: choices are checked for nodes of the newer
+schema too, and a loop of links is named as such (`dependency_cycle`, as later versions do).
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, TypeAlias
+
+from ..protocol import Graph
+from .host import ComfyNode, HiddenHolder
+
+# One entry of a node's "errors", as it goes over the wire.
+Problem: TypeAlias = dict[str, Any]
+Nodes: TypeAlias = Mapping[str, type[ComfyNode]]
+
+# A longer list of choices is not sent back, as in ComfyUI: it may be thousands of files.
+_MOST_CHOICES = 20
+
+_CONVERSIONS: dict[str, type] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the checks found; `error` is None where at least one output can run."""
+
+    # the graph with values converted to the types of their inputs
+    graph: Graph
+    outputs: tuple[str, ...] = ()
+    error: Problem | None = None
+    # {node id: {"errors": [...], "dependent_outputs": [...], "class_type": ...}}
+    node_errors: dict[str, Any] = field(default_factory=dict)
+
+
+def problem(type: str, message: str, details: str = "", **extra_info: Any) -> Problem:
+    """An error in the shape that ComfyUI sends."""
+    return {"type": type, "message": message, "details": details, "extra_info": extra_info}
+
+
+def is_link(value: Any) -> bool:
+    """Say whether an input's value is a link [node id, output index]."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+
+
+def sources(graph: Graph, node_id: str) -> list[str]:
+    """The nodes of the graph that a node links to, each once."""
+    linked = (value[0] for value in graph[node_id]["inputs"].values() if is_link(value))
+    return list(dict.fromkeys(source for source in linked if source in graph))
+
+
+def check(graph: Graph, nodes: Nodes, only: Collection[str] | None = None) -> Verdict:
+    """Check every output node and what it needs; `only` leaves out all other outputs."""
+    graph = copy.deepcopy(graph)
+    refused = _check_classes(graph, nodes)
+    if refused is not None:
+        return Verdict(graph=graph, error=refused)
+    outputs = [
+        node_id
+        for node_id, node in graph.items()
+        if nodes[node["class_type"]].GET_SCHEMA().is_output_node
+        and (only is None or node_id in only)
+    ]
+    if not outputs:
+        message = "The graph has no output node: add one that saves or shows something"
+        return Verdict(graph=graph, error=problem("prompt_no_outputs", message))
+    return _check_outputs(graph, nodes, outputs)
+
+
+def _check_classes(graph: Graph, nodes: Nodes) -> Problem | None:
+    for node_id, node in graph.items():
+        details = f"node id {node_id!r}"
+        if not isinstance(node, dict) or "class_type" not in node:
+            return problem("invalid_prompt", "A node has no class_type", details)
+        name = node["class_type"]
+        if not isinstance(name, str) or name not in nodes:
+            message = f"The node class {name!r} does not exist on this server"
+            return problem("invalid_prompt", message, details)
+        if not isinstance(node.get("inputs"), dict):
+            return problem("invalid_prompt", f"A node of class {name!r} has no inputs", details)
+    return None
+
+
+def _check_outputs(graph: Graph, nodes: Nodes, outputs: list[str]) -> Verdict:
+    problems: dict[str, list[Problem]] = {}
+    node_errors: dict[str, Any] = {}
+    good, texts = [], []
+    for output in outputs:
+        try:
+            needed = ancestry(graph, output)
+        except CycleError as cycle:
+            loop = " -> ".join(cycle.args[1])
+            message = "The links of these nodes form a loop"
+            return Verdict(graph=graph, error=problem("dependency_cycle", message, loop))
+        for node_id in needed:
+            if node_id not in problems:
+                problems[node_id] = _check_node(graph, nodes, node_id, outer=node_id == output)
+        bad = [node_id for node_id in needed if problems[node_id]]
+        if not bad:
+            good.append(output)
+        texts += [f"{each['message']}: {each['details']}" for each in problems[output]]
+        for node_id in bad:
+            entry = node_errors.setdefault(node_id, _node_error(graph, problems, node_id))
+            entry["dependent_outputs"].append(output)
+    error = None
+    if not good:
+        message = "No output of the graph can run"
+        error = problem("prompt_outputs_failed_validation", message, "\n".join(texts))
+    return Verdict(graph=graph, outputs=tuple(good), error=error, node_errors=node_errors)
+
+
+def _node_error(graph: Graph, problems: dict[str, list[Problem]], node_id: str) -> dict[str, Any]:
+    return {
+        "errors": problems[node_id],
+        "dependent_outputs": [],
+        "class_type": graph[node_id]["class_type"],
+    }
+
+
+def ancestry(graph: Graph, output: str) -> list[str]:
+    """`output` and all nodes it needs, each after what it needs; raises CycleError on a loop."""
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    waiting, seen = [output], {output}
+    while waiting:
+        node_id = waiting.pop()
+        linked = sources(graph, node_id)
+        sorter.add(node_id, *linked)
+        waiting += [source for source in linked if source not in seen]
+        seen.update(linked)
+    return list(sorter.static_order())
+
+
+def _check_node(graph: Graph, nodes: Nodes, node_id: str, *, outer: bool) -> list[Problem]:
+    try:
+        return _NodeCheck(graph, nodes, node_id).run()
+    except Exception as error:  # noqa: BLE001 - a node's own code; told to the client
+        return [_exception_problem(error, outer=outer)]
+
+
+def _exception_problem(error: Exception, *, outer: bool, **extra_info: Any) -> Problem:
+    # ComfyUI tells an exception at an output node from one further up.
+    kind = "exception_during_validation" if outer else "exception_during_inner_validation"
+    extra_info |= {"exception_type": type_name(type(error)), "traceback": []}
+    if not outer:
+        extra_info["exception_message"] = str(error)
+    return problem(kind, "The check of this node failed", str(error), **extra_info)
+
+
+def type_name(cls: type) -> str:
+    """The full name of a class; built-in ones without their module."""
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"
+
+
+class _NodeCheck:
+    """The checks of one node's inputs; converts constants in place."""
+
+    def __init__(self, graph: Graph, nodes: Nodes, node_id: str) -> None:
+        self.graph = graph
+        self.nodes = nodes
+        self.node_id = node_id
+        self.inputs: dict[str, Any] = graph[node_id]["inputs"]
+        self.cls = nodes[graph[node_id]["class_type"]]
+        # names that the node's own validate_inputs takes care of
+        self.own: frozenset[str] = frozenset()
+        self.own_all = False
+        if self.cls.overrides("validate_inputs"):
+            spec = inspect.getfullargspec(self.cls.validate_inputs)
+            self.own, self.own_all = frozenset(spec.args + spec.kwonlyargs), bool(spec.varkw)
+
+    def run(self) -> list[Problem]:
+        found: list[Problem] = []
+        types = self.cls.INPUT_TYPES()
+        for group in ("required", "optional"):
+            for name, config in types.get(group, {}).items():
+                if name in self.inputs:
+                    found += self._check_input(name, config)
+                elif group == "required":
+                    message = "A required input is missing"
+                    found.append(problem("required_input_missing", message, name, input_name=name))
+        return found + self._check_own()
+
+    def _check_input(self, name: str, config: tuple[Any, ...]) -> Iterator[Problem]:
+        options = config[1] if len(config) > 1 else {}
+        # ComfyUI always sends both, the options may be empty
+        config = (config[0], options)
+        if isinstance(self.inputs[name], list):
+            yield from self._check_link(name, config)
+            return
+        failed = self._convert(name, config)
+        if failed is not None:
+            yield failed
+        elif name not in self.own and not self.own_all:
+            yield from _check_range(name, self.inputs[name], config)
+            yield from _check_choice(name, self.inputs[name], config)
+
+    def _check_link(self, name: str, config: tuple[Any, ...]) -> Iterator[Problem]:
+        link = self.inputs[name]
+        if len(link) != 2:
+            yield problem(
+                "bad_linked_input",
+                "A link must be [node id, output index]",
+                f"{name}: {link}",
+                input_name=name,
+                input_config=config,
+                received_value=link,
+            )
+            return
+        try:
+            received = _output_type(self.graph, self.nodes, link)
+        except LookupError as error:
+            # only an output node is checked from outside; all others from the node they feed
+            outer = self.cls.GET_SCHEMA().is_output_node
+            info = {"input_name": name, "input_config": config, "linked_node": link}
+            yield _exception_problem(error, outer=outer, **({} if outer else info))
+            return
+        if "input_types" not in self.own and not types_fit(received, config[0]):
+            yield problem(
+                "return_type_mismatch",
+                "The linked output has another type",
+                f"{name} takes {config[0]}, the link gives {received}",
+                input_name=name,
+                input_config=config,
+                received_type=received,
+                linked_node=link,
+            )
+
+    def _convert(self, name: str, config: tuple[Any, ...]) -> Problem | None:
+        value = self.inputs[name]
+        # how clients send a constant that is a list, since a bare list is a link
+        if isinstance(value, dict) and "__value__" in value:
+            value = value["__value__"]
+        try:
+            convert = _CONVERSIONS.get(config[0]) if isinstance(config[0], str) else None
+            self.inputs[name] = convert(value) if convert else value
+        except (TypeError, ValueError, OverflowError) as error:
+            return problem(
+                "invalid_input_type",
+                f"The value cannot be read as {config[0]}",
+                f"{name}: {value!r}",
+                input_name=name,
+                input_config=config,
+                received_value=value,
+                exception_message=str(error),
+            )
+        return None
+
+    def _check_own(self) -> list[Problem]:
+        if not (self.own or self.own_all):
+            return []
+        constants = constant_inputs(self.cls, self.inputs)
+        asked = {n: v for n, v in constants.items() if self.own_all or n in self.own}
+        # the class is cloned so that `cls.hidden` exists, empty, as it does in ComfyUI
+        verdict = self.cls.PREPARE_CLASS_CLONE(HiddenHolder()).validate_inputs(**asked)
+        if verdict is True:
+            return []
+        reason = "" if verdict is False else f": {verdict}"
+        return [
+            problem(
+                "custom_validation_failed",
+                "The node refuses the value",
+                f"{name}{reason}",
+                input_name=name,
+            )
+            for name in asked
+        ]
+
+
+def constant_inputs(cls: type[ComfyNode], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a node's `validate_inputs` and `fingerprint_inputs` get: links are None."""
+    schema = cls.GET_SCHEMA()
+    known = {each.id for each in schema.inputs}
+    found = {n: None if is_link(v) else v for n, v in inputs.items() if n in known}
+    return {n: [v] for n, v in found.items()} if schema.is_input_list else found
+
+
+def _output_type(graph: Graph, nodes: Nodes, link: list[Any]) -> Any:
+    """Raises LookupError where the link leads nowhere."""
+    source, index = link
+    if not isinstance(source, str) or source not in graph:
+        raise KeyError(f"there is no node {source!r} to link to")
+    outputs = nodes[graph[source]["class_type"]].GET_SCHEMA().outputs
+    if not isinstance(index, int) or not 0 <= index < len(outputs):
+        raise IndexError(f"node {source!r} has {len(outputs)} outputs, there is no output {index}")
+    return outputs[index].io_type
+
+
+def types_fit(received: Any, wanted: Any) -> bool:
+    """Say whether an output fits an input; names may be lists "IMAGE,MASK", "*" fits all."""
+    if "*" in (received, wanted) or received == wanted:
+        return True
+    if not isinstance(received, str) or not isinstance(wanted, str):
+        return False
+    return not set(received.split(",")).isdisjoint(wanted.split(","))
+
+
+def _check_range(name: str, value: Any, config: tuple[Any, ...]) -> Iterator[Problem]:
+    limits = config[1]
+    info = {"input_name": name, "input_config": config, "received_value": value}
+    if "min" in limits and value < limits["min"]:
+        message = f"The value {value} is smaller than the minimum {limits['min']}"
+        yield problem("value_smaller_than_min", message, name, **info)
+    elif "max" in limits and value > limits["max"]:
+        message = f"The value {value} is bigger than the maximum {limits['max']}"
+        yield problem("value_bigger_than_max", message, name, **info)
+
+
+def _check_choice(name: str, value: Any, config: tuple[Any, ...]) -> Iterator[Problem]:
+    choices = config[0] if isinstance(config[0], list) else config[1].get("options")
+    if choices is None or value in choices:
+        return
+    few = len(choices) <= _MOST_CHOICES
+    there = ", ".join(map(str, choices)) if few else f"{len(choices)} choices"
+    yield problem(
+        "value_not_in_list",
+        "The value is not one of the choices",
+        f"{name}: {value!r} is not in ({there})",
+        input_name=name,
+        input_config=config if few else None,
+        received_value=value,
+    )

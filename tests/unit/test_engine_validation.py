@@ -1,0 +1,228 @@
+"""Validation of graphs, held to what real ComfyUI answered to the same bodies."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from orchestrator.engine.host import CoreNode, io
+from orchestrator.engine.registry import by_name
+from orchestrator.engine.validation import Nodes, check, types_fit
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+RECORDED = json.loads((DATA / "comfyui" / "prompts.json").read_text(encoding="utf-8"))
+INFO = json.loads((DATA / "comfyui" / "object_info.json").read_text(encoding="utf-8"))
+
+# What the engine says differently, and why.
+OTHERWISE = {
+    # ComfyUI of that version runs into its recursion limit; later ones say this
+    "dependency_cycle",
+    # not about a graph
+    "no_prompt",
+}
+
+
+def load_recorder() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("record_comfyui", DATA / "record_comfyui.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+recorder = load_recorder()
+
+
+class Recorded(io.Input):
+    """An input with the type and options that ComfyUI gave."""
+
+    def __init__(self, name: str, config: list[Any], optional: bool) -> None:
+        super().__init__(name, optional=optional)
+        self.config = config
+
+    def get_io_type(self) -> Any:
+        return self.config[0]
+
+    def as_dict(self) -> dict[str, Any]:
+        return self.config[1] if len(self.config) > 1 else {}
+
+
+def recorded_node(name: str, info: dict[str, Any]) -> type[CoreNode]:
+    """A node with the schema that ComfyUI gave for it."""
+
+    class Node(CoreNode):
+        @classmethod
+        def define_schema(cls) -> io.Schema:
+            groups = info["input"]
+            return io.Schema(
+                name,
+                inputs=[
+                    Recorded(each, config, group == "optional")
+                    for group in ("required", "optional")
+                    for each, config in groups.get(group, {}).items()
+                ],
+                outputs=[io.Custom(each).Output() for each in info["output"]],
+                is_output_node=info["output_node"],
+            )
+
+        @classmethod
+        def execute(cls, **inputs: Any) -> None:
+            return None
+
+    return Node
+
+
+class LoadImage(recorded_node("LoadImage", INFO["LoadImage"])):  # type: ignore[misc]
+    @classmethod
+    def validate_inputs(cls, image: str) -> str:
+        return f"there is no file {image}"
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Nodes:
+    names = ("EmptyImage", "ImageScale", "SaveImage", "PreviewImage")
+    return by_name([LoadImage, *(recorded_node(name, INFO[name]) for name in names)])
+
+
+@pytest.mark.parametrize("name", sorted(set(RECORDED) - OTHERWISE))
+def test_the_verdict_is_comfyuis(name: str, nodes: Nodes) -> None:
+    verdict = check(recorder.prompts()[name]["prompt"], nodes)
+    ours = {"error": verdict.error, "node_errors": verdict.node_errors}
+    theirs = {"error": None, **RECORDED[name]["body"]}
+    theirs = {key: theirs[key] for key in ours}
+    ours = recorder.reduced(json.loads(json.dumps(ours)))
+    if name.startswith("link_to_missing"):
+        # ComfyUI blames the input of the next node; we name the one that holds the bad link
+        for body in (ours, theirs):
+            extra = body["node_errors"]["2"]["errors"][0]["extra_info"]
+            for key in ("input_name", "input_config", "linked_node", "traceback"):
+                assert key in extra
+                del extra[key]
+    assert ours == theirs
+    assert bool(verdict.outputs) == (RECORDED[name]["status"] == 200)
+
+
+def test_values_become_what_their_inputs_take(nodes: Nodes) -> None:
+    for name in ("coerced_string", "coerced_float", "wrapped_value"):
+        graph = recorder.prompts()[name]["prompt"]
+        assert check(graph, nodes).graph["2"]["inputs"]["width"] == 16
+        assert graph["2"]["inputs"]["width"] != 16, "the caller's graph stays as it was"
+
+
+def test_an_unknown_class_is_named(nodes: Nodes) -> None:
+    verdict = check(recorder.prompts()["unknown_class"]["prompt"], nodes)
+    assert verdict.error is not None
+    assert "'NoSuchNode'" in verdict.error["message"]
+    assert "'4'" in verdict.error["details"]
+
+
+def test_a_loop_is_told_with_its_nodes(nodes: Nodes) -> None:
+    verdict = check(recorder.prompts()["dependency_cycle"]["prompt"], nodes)
+    assert verdict.error is not None
+    assert verdict.error["type"] == "dependency_cycle"
+    assert "4" in verdict.error["details"]
+
+
+def test_the_good_output_runs_and_the_bad_one_is_told(nodes: Nodes) -> None:
+    verdict = check(recorder.prompts()["two_outputs_one_bad"]["prompt"], nodes)
+    assert verdict.error is None
+    assert verdict.outputs == ("3",)
+    assert verdict.node_errors["4"]["dependent_outputs"] == ["5"]
+
+
+def test_only_the_wanted_outputs_are_checked(nodes: Nodes) -> None:
+    graph = recorder.prompts()["two_outputs_one_bad"]["prompt"]
+    assert check(graph, nodes, only=["3"]).node_errors == {}
+    refused = check(graph, nodes, only=["1"]).error
+    assert refused is not None
+    assert refused["type"] == "prompt_no_outputs"
+
+
+def test_a_long_chain_is_no_problem(nodes: Nodes) -> None:
+    graph = recorder.picture_graph()
+    for index in range(3000):
+        source = "1" if index == 0 else f"s{index - 1}"
+        graph[f"s{index}"] = {
+            "class_type": "ImageScale",
+            "inputs": recorder.scale([source, 0], 16),
+        }
+    graph["2"]["inputs"]["image"] = ["s2999", 0]
+    assert check(graph, nodes).error is None
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        {"1": 5},
+        {"1": {"class_type": "EmptyImage"}},
+        {"1": {"class_type": "SaveImage", "inputs": []}},
+        {"1": {"class_type": ["EmptyImage"], "inputs": {}}},
+        {"1": {"class_type": "SaveImage", "inputs": {"images": [None, {}]}}},
+        {"1": {"class_type": "SaveImage", "inputs": {"images": ["1", "x"]}}},
+        {"1": {"class_type": "SaveImage", "inputs": {"images": []}}},
+    ],
+)
+def test_nonsense_is_refused_and_never_raises(graph: Any, nodes: Nodes) -> None:
+    assert check(graph, nodes).error is not None
+
+
+class Choice(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            "Choice",
+            inputs=[io.Combo.Input("model", options=["a", "b"]), io.Int.Input("n", max=3)],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, **inputs: Any) -> io.NodeOutput:
+        return io.NodeOutput()
+
+
+class Raises(Choice):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = super().define_schema()
+        schema.node_id = "Raises"
+        return schema
+
+    @classmethod
+    def validate_inputs(cls, n: int) -> bool:
+        raise RuntimeError("broken check")
+
+
+def test_choices_of_a_pack_are_checked_and_named() -> None:
+    graph = {"1": {"class_type": "Choice", "inputs": {"model": "c", "n": 1}}}
+    (found,) = check(graph, by_name([Choice])).node_errors["1"]["errors"]
+    assert found["type"] == "value_not_in_list"
+    assert "a, b" in found["details"]
+
+
+def test_a_check_that_raises_is_told() -> None:
+    graph = {"1": {"class_type": "Raises", "inputs": {"model": "a", "n": 9}}}
+    (found,) = check(graph, by_name([Raises])).node_errors["1"]["errors"]
+    assert found["type"] == "exception_during_validation"
+    assert found["extra_info"]["exception_type"] == "RuntimeError"
+
+
+@pytest.mark.parametrize(
+    ("received", "wanted", "fits"),
+    [
+        ("IMAGE", "IMAGE", True),
+        ("IMAGE", "MASK", False),
+        ("IMAGE", "IMAGE,MASK", True),
+        ("*", "MASK", True),
+        ("MASK", "*", True),
+        (["a"], ["a"], True),
+        (["a"], "STRING", False),
+    ],
+)
+def test_types_fit(received: Any, wanted: Any, fits: bool) -> None:
+    assert types_fit(received, wanted) is fits
