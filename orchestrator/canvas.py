@@ -29,6 +29,9 @@ _SUBGRAPH_INPUT, _SUBGRAPH_OUTPUT = -10, -20
 # What "control after generate" can hold; early editors saved true and false.
 _CONTROL_VALUES = ("fixed", "increment", "decrement", "randomize", True, False, None)
 
+# Reroutes, bypassed nodes and subgraph borders that one link may pass.
+_LONGEST_DETOUR = 200
+
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 
 
@@ -110,11 +113,10 @@ class _Converter:
         """(id, node) of everything that runs."""
         for raw in scope.nodes.values():
             kind = raw["type"]
-            if raw.get("mode") in (_MUTED, _BYPASSED) or _is_virtual(kind):
-                continue
             if kind in self.subgraphs:
+                # The editor mutes and bypasses a subgraph node by node, so theirs is what counts.
                 yield from self.nodes(self.inside(scope, raw))
-            else:
+            elif raw.get("mode") not in (_MUTED, _BYPASSED) and not _is_virtual(kind):
                 yield f"{scope.prefix}{raw['id']}", self.node(scope, raw)
 
     def inside(self, scope: _Scope, raw: Mapping[str, Any]) -> _Scope:
@@ -163,7 +165,7 @@ class _Converter:
         link = scope.links.get(link_id)
         if link is None:
             return None
-        if passed > len(scope.links) + 1000:
+        if passed > _LONGEST_DETOUR:
             raise CanvasError(f"{self.name}: link {link_id} runs in a circle of reroutes")
         if link.origin_id == _SUBGRAPH_INPUT and scope.outer:
             return self.from_outside(scope, link, kind, passed)
@@ -171,8 +173,6 @@ class _Converter:
         if origin is None:
             return None
         mode, node_type = origin.get("mode"), origin["type"]
-        if mode == _MUTED:
-            return _Muted()
         if mode == _BYPASSED:
             return self.source(scope, _through_bypass(origin, link, kind), kind, passed + 1)
         if node_type == _REROUTE:
@@ -181,17 +181,23 @@ class _Converter:
             return _Literal(value=(origin.get("widgets_values") or [None])[0])
         if node_type in self.subgraphs:
             return self.from_inside(scope, origin, link, kind, passed)
+        if mode == _MUTED:
+            return _Muted()
         return f"{scope.prefix}{origin['id']}", link.origin_slot
 
     def from_outside(
         self, scope: _Scope, link: _Link, kind: Any, passed: int
     ) -> tuple[str, int] | _Literal | _Muted | None:
-        """A link from a subgraph's own input: what is linked to the node that uses it."""
+        """A link from a subgraph's own input: what the node that uses it has there."""
         assert scope.outer is not None
         outside, user = scope.outer
         name = scope.definition["inputs"][link.origin_slot]["name"]
-        slots = [slot for slot in user.get("inputs") or () if slot["name"] == name]
-        return self.source(outside, slots[0].get("link"), kind, passed + 1) if slots else None
+        slot = next((slot for slot in user.get("inputs") or () if slot["name"] == name), None)
+        if slot is None:
+            return None
+        if slot.get("link") is None:
+            return _promoted(user, name)
+        return self.source(outside, slot["link"], kind, passed + 1)
 
     def from_inside(
         self, scope: _Scope, user: Mapping[str, Any], link: _Link, kind: Any, passed: int
@@ -240,6 +246,13 @@ def _through_bypass(origin: Mapping[str, Any], link: _Link, kind: Any) -> Any:
     slots = list(origin.get("inputs") or ())
     first = slots[link.origin_slot : link.origin_slot + 1]
     return next((slot.get("link") for slot in (*first, *slots) if slot.get("type") == kind), None)
+
+
+def _promoted(user: Mapping[str, Any], name: str) -> _Literal | None:
+    """The value of a widget that a subgraph shows on the node that uses it."""
+    shown = [slot["name"] for slot in user.get("inputs") or () if slot.get("widget")]
+    saved = user.get("widgets_values") or []
+    return _Literal(value=saved[shown.index(name)]) if name in shown[: len(saved)] else None
 
 
 # --------------------------------------------------------------------------- widgets

@@ -238,19 +238,19 @@ def inpaint() -> Recipe:
     )
     loader = ids["loader"]
     picture = recipe.add(
-        "LoadImage", "Picture", (COLUMNS[0], 420, 340, 330), image="spriteworks_potion.png"
+        "LoadImage", "Picture", (COLUMNS[0], 400, 340, 280), image="spriteworks_potion.png"
     )
     mask = recipe.add(
         "LoadImageMask",
         "Mask",
-        (COLUMNS[0], 820, 340, 330),
+        (COLUMNS[0], 740, 340, 300),
         image="spriteworks_potion_mask.png",
         channel="red",
     )
     crop = recipe.add(
         "SpriteworksInpaintCrop",
         "Crop around the mask",
-        (COLUMNS[1], 460, 380, 230),
+        (COLUMNS[1], 510, 380, 190),
         image=[picture, 0],
         mask=[mask, 0],
         width=[loader, 3],
@@ -260,12 +260,12 @@ def inpaint() -> Recipe:
         feather=2,
     )
     encoded = recipe.add(
-        "VAEEncode", "Encode", (COLUMNS[2], 460, 280, 60), pixels=[crop, 0], vae=[loader, 2]
+        "VAEEncode", "Encode", (COLUMNS[2], 510, 280, 60), pixels=[crop, 0], vae=[loader, 2]
     )
     masked = recipe.add(
         "SetLatentNoiseMask",
         "Only within the mask",
-        (COLUMNS[2], 590, 280, 60),
+        (COLUMNS[2], 630, 280, 60),
         samples=[encoded, 0],
         mask=[crop, 1],
     )
@@ -287,15 +287,15 @@ def inpaint() -> Recipe:
     )
     sampling_groups(recipe, "Result", 1)
     recipe.groups += [
-        ("Picture and mask", -20, 340, 380, 830, "#a1309b"),
-        ("Crop", COLUMNS[1] - 20, 400, 720, 310, "#a1309b"),
+        ("Picture and mask", -20, 320, 380, 740, "#a1309b"),
+        ("Crop", COLUMNS[1] - 20, 430, 760, 290, "#a1309b"),
     ]
     recipe.note = note(
         "## Inpaint\nDrop a picture on **Picture** and a mask (red = repaint) on **Mask**; the "
         "example's lie in `workflows/inputs`. Outside the mask nothing changes, not by one bit.\n\n"
         "Lower **denoise** in the sampler to keep more of what was there.",
         x=COLUMNS[3],
-        y=460,
+        y=480,
     )
     return recipe
 

@@ -1,0 +1,94 @@
+"""Our canvas reader against ComfyUI's own editor, live in a browser.
+
+Needs a real ComfyUI, a Chromium, and Playwright where this Python finds it
+(`pip install playwright`; no browser download is needed).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from orchestrator.canvas import canvas_to_graph
+from orchestrator.launch import comfyui
+
+pytestmark = pytest.mark.comfyui
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+DATA = REPOSITORY / "tests" / "data"
+SHIPPED = [
+    REPOSITORY / "workflows" / f"{n}.json" for n in ("sprite", "batch", "pixel_art", "inpaint")
+]
+RECORDED = sorted(path for path in (DATA / "canvas").glob("*.json") if path.stem != "object_info")
+
+
+@pytest.fixture(scope="module")
+def recorder() -> Any:
+    pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
+    spec = importlib.util.spec_from_file_location("record_canvas", DATA / "record_canvas.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if module.browser() is None:
+        pytest.skip(f"no browser: none of {', '.join(module.BROWSERS)} is installed")
+    return module
+
+
+@pytest.fixture(scope="module")
+def url(recorder: Any, comfyui_dir: Path) -> Iterator[str]:
+    with comfyui(comfyui_dir) as process:
+        yield process.url
+
+
+@pytest.fixture(scope="module")
+def editor(recorder: Any, url: str) -> Iterator[Any]:
+    with recorder.editor(url) as at:
+        yield at
+
+
+@pytest.fixture(scope="module")
+def info(url: str) -> Any:
+    return requests.get(f"{url}/object_info", timeout=30).json()
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_editor_makes_the_same_graph_of_a_shipped_workflow(
+    path: Path, editor: Any, info: Any
+) -> None:
+    graph = editor.graph(read(path))
+    assert editor.complaints() == []
+    assert graph == canvas_to_graph(read(path), info)
+    assert graph == read(path.parent / "api" / path.name)
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_the_editor_still_makes_the_recorded_graph(path: Path, editor: Any, info: Any) -> None:
+    recorded = read(path)
+    graph = editor.graph(recorded["canvas"])
+    assert graph == recorded["graph"]
+    assert graph == canvas_to_graph(recorded["canvas"], info)
+
+
+def test_what_the_editor_saves_again_is_the_same_workflow(editor: Any, info: Any) -> None:
+    for version in (0.4, 1):
+        saved = editor.changed(read(SHIPPED[0]), version, "")
+        graph = canvas_to_graph(saved, info)
+        assert graph == read(SHIPPED[0].parent / "api" / SHIPPED[0].name)
+
+
+def test_the_editor_would_complain_about_an_unknown_class(editor: Any) -> None:
+    canvas = read(SHIPPED[0])
+    canvas["nodes"][0]["type"] = "NoSuchNode"
+    editor.load(canvas)
+    assert editor.complaints() == ["NoSuchNode"]

@@ -1,0 +1,99 @@
+"""The shipped workflows: both forms agree, are valid, and are what the recipes say."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from orchestrator.canvas import canvas_to_graph
+from orchestrator.graph import parse_graph, validate
+from orchestrator.roles import image_inputs, parameters
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+WORKFLOWS = REPOSITORY / "workflows"
+NAMES = ("sprite", "batch", "pixel_art", "inpaint")
+TITLE_BAR = 30
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def info() -> Any:
+    return read(REPOSITORY / "tests" / "data" / "canvas" / "object_info.json")
+
+
+def test_files_are_what_the_script_writes(info: Any) -> None:
+    built = runpy.run_path(str(REPOSITORY / "scripts" / "build_workflows.py"))
+    for name, text in built["texts"](info):
+        assert (WORKFLOWS / name).read_text(encoding="utf-8") == text, (
+            f"workflows/{name} differs: run python scripts/build_workflows.py"
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_forms_are_the_same_valid_graph(name: str, info: Any) -> None:
+    graph = parse_graph(read(WORKFLOWS / "api" / f"{name}.json"))
+    assert canvas_to_graph(read(WORKFLOWS / f"{name}.json"), info) == graph
+    assert validate(graph, info) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "cfg"),
+    [("sprite", 20, 8), ("batch", 20, 8), ("pixel_art", 25, 9), ("inpaint", 30, 8)],
+)
+def test_settings_follow_the_model_and_else_the_table(
+    name: str, steps: int, cfg: float, info: Any
+) -> None:
+    graph = read(WORKFLOWS / "api" / f"{name}.json")
+    (defaults,) = (
+        node["inputs"]
+        for node in graph.values()
+        if node["class_type"] == "SpriteworksModelDefaults"
+    )
+    assert (defaults["steps"], defaults["cfg"]) == (steps, cfg)
+    found = parameters(graph, info)
+    # known to the server's nodes only
+    assert [found[role] for role in ("steps", "cfg", "width", "height")] == [None] * 4
+    assert (found["sampler"], found["scheduler"]) == ("euler_ancestral", "karras")
+    assert found.get("batch_size", 1) == (8 if name == "batch" else 1)
+    assert found["prompt"]
+    assert found["negative"]
+    assert found["model"] == "spriteworks-starter"
+
+
+def test_pictures_lie_in_the_inputs_folder(info: Any) -> None:
+    inputs = image_inputs(read(WORKFLOWS / "api" / "inpaint.json"), info)
+    assert [entry.role for entry in inputs] == ["image", "mask"]
+    sizes = {Image.open(WORKFLOWS / "inputs" / entry.value).size for entry in inputs}
+    assert sizes == {(96, 96)}
+
+
+def test_pictures_are_what_the_script_draws() -> None:
+    drawn = runpy.run_path(str(REPOSITORY / "scripts" / "draw_inpaint_example.py"))
+    for name, make in (("potion", drawn["scene"]), ("potion_mask", drawn["mask"])):
+        with Image.open(WORKFLOWS / "inputs" / f"spriteworks_{name}.png") as kept:
+            assert kept.convert("RGB").tobytes() == make().tobytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_overlaps_on_the_canvas(name: str) -> None:
+    canvas = read(WORKFLOWS / f"{name}.json")
+    boxes = [
+        (entry["id"], x, y - TITLE_BAR, x + width, y + height)
+        for entry in canvas["nodes"]
+        for (x, y), (width, height) in [(entry["pos"], entry["size"])]
+    ]
+    for a, b in combinations(boxes, 2):
+        apart = a[3] <= b[1] or b[3] <= a[1] or a[4] <= b[2] or b[4] <= a[2]
+        assert apart, f"nodes {a[0]} and {b[0]} overlap"
+    frames = [entry["bounding"] for entry in canvas["groups"]]
+    for (ax, ay, aw, ah), (bx, by, bw, bh) in combinations(frames, 2):
+        assert ax + aw <= bx or bx + bw <= ax or ay + ah <= by or by + bh <= ay
