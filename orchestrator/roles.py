@@ -335,7 +335,7 @@ def _find_node(graph: Graph, name: str) -> str:
         raise UnknownParameter(
             f"--set: several nodes have the title {name!r}; use the id: {', '.join(named)}"
         )
-    known = [*graph, *(title(graph, node_id) for node_id in graph)]
+    known = [title(graph, node_id) for node_id in graph]
     nodes = (f"{node_id} ({title(graph, node_id)})" for node_id in graph)
     raise UnknownParameter(
         f"--set: no node has the id or title {name!r}{did_you_mean(name, known)} "
