@@ -44,6 +44,8 @@ class Fault(Enum):
     # the server acts, and answers {}, as if it knew nothing
     EMPTY = "empty"
     ERROR_500 = "500"
+    # the server's own validation refuses node 1
+    REFUSED = "400"
     NOT_FOUND = "404"
     # an answer of something that is no ComfyUI
     HTML = "html"
@@ -284,6 +286,31 @@ class Handler(BaseHTTPRequestHandler):
 
 _UNACTED = {
     Fault.ERROR_500: Answer(body=b"500 Internal Server Error", status=500, type="text/plain"),
+    Fault.REFUSED: json_answer(
+        {
+            "error": {
+                "type": "prompt_outputs_failed_validation",
+                "message": "Prompt outputs failed validation",
+                "details": "",
+                "extra_info": {},
+            },
+            "node_errors": {
+                "1": {
+                    "class_type": "EmptyImage",
+                    "dependent_outputs": ["2"],
+                    "errors": [
+                        {
+                            "type": "custom_validation_failed",
+                            "message": "Custom validation failed for node",
+                            "details": "color - too bright",
+                            "extra_info": {},
+                        }
+                    ],
+                }
+            },
+        },
+        status=400,
+    ),
     Fault.NOT_FOUND: Answer(body=b"404: Not Found", status=404, type="text/plain"),
     Fault.HTML: Answer(body=b"<html>a router</html>", type="text/html"),
 }

@@ -36,7 +36,7 @@ class Timeouts:
     # counts as lost
     lost_polls: int = 5
     # time without any answer before a server that answered before counts as lost
-    lost_after: float = 20.0
+    lost_after: float = 10.0
     # tries of one request before its error counts
     tries: int = 4
     # delays between tries

@@ -1,0 +1,287 @@
+"""The command `spriteworks`: arguments and wiring only.
+
+Imports of the heavier modules stand inside the commands, so that --help and errors come at once.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import __version__
+from .errors import SpriteworksError
+
+if TYPE_CHECKING:
+    from .serving import ServerChoice
+
+# Newer typers carry a click of their own, so the class cannot be imported by one name.
+_CommandLineError = next(
+    cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException"
+)
+# What shells report for a command that a signal ended.
+_SIGNALLED = 128
+
+app = typer.Typer(
+    name="spriteworks",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+class _Stopped(BaseException):
+    """Ctrl-C or SIGTERM. No KeyboardInterrupt: typer ends on that without a word."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__()
+
+
+class _State:
+    """What main needs to know of the options once a command has failed."""
+
+    debug = False
+
+
+def _debug(value: bool) -> bool:
+    _State.debug = _State.debug or value
+    return value
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"spriteworks {__version__}")
+        raise typer.Exit
+
+
+_Workflow = Annotated[
+    Path, typer.Argument(metavar="WORKFLOW", help="A canvas file or a graph (API format), as JSON.")
+]
+_Set = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help='Set a role (prompt, negative, seed, steps, ...), NODE_ID.input or "Title".input; '
+        "may be repeated.",
+    ),
+]
+_Server = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="A server that runs; else SPRITEWORKS_SERVER."),
+]
+_Comfyui = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="A ComfyUI to start and stop; else COMFYUI_PATH."),
+]
+_Models = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="More models for a server started here, in ComfyUI's layout."),
+]
+_Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object, alone, on standard output.")
+]
+_Debug = Annotated[
+    bool,
+    typer.Option("--debug", callback=_debug, help="Show the traceback of an error."),
+]
+
+
+@app.callback()
+def spriteworks(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+    debug: _Debug = False,
+) -> None:
+    """Game sprites from prompts, on ComfyUI servers or on the embedded engine.
+
+    The server is --server, else --comfyui, else the engine, which needs nothing installed besides.
+    """
+
+
+@app.command(
+    epilog='Example: spriteworks run workflows/sprite.json --set prompt="a red potion" --out out'
+)
+def run(
+    workflow: _Workflow,
+    settings: _Set = [],  # noqa: B006  (typer reads it and never changes it)
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the pictures and run.json go.")
+    ] = Path("out"),
+    server: _Server = None,
+    comfyui: _Comfyui = None,
+    models: _Models = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="Give up, and stop the job, after this time."),
+    ] = None,
+    previews: Annotated[
+        bool,
+        typer.Option("--previews", help="Keep the newest intermediate picture in OUT/preview.jpg."),
+    ] = False,
+    as_json: _Json = False,
+    debug: _Debug = False,
+) -> None:
+    """Run a workflow once and collect its pictures."""
+    from .progress import progress_on
+    from .run import RunRequest
+    from .run import run as run_workflow
+    from .serving import connected
+
+    choice = _choose(server, comfyui, models, previews=previews)
+    request = RunRequest(workflow=workflow, settings=tuple(settings), out=out, timeout=timeout)
+    with connected(choice, _say) as client, progress_on(previews=out if previews else None) as bar:
+        result = run_workflow(request, client, bar)
+    if as_json:
+        _print_json(result)
+        return
+    _say(_summary(result["timings"]))
+    for artifact in result["artifacts"]:
+        print(out / artifact["file"])
+
+
+@app.command(epilog="Example: spriteworks validate my.json --server http://127.0.0.1:8188")
+def validate(
+    workflow: _Workflow,
+    settings: _Set = [],  # noqa: B006
+    server: _Server = None,
+    comfyui: _Comfyui = None,
+    models: _Models = None,
+    debug: _Debug = False,
+) -> None:
+    """Check a workflow against a server's nodes and models, and run nothing."""
+    from .run import load_workflow
+    from .serving import connected
+
+    with connected(_choose(server, comfyui, models), _say) as client:
+        loaded = load_workflow(workflow, tuple(settings), client.object_info())
+    print(f"{workflow} is fine: {len(loaded.graph)} nodes")
+
+
+@app.command(epilog="Example: spriteworks params workflows/sprite.json")
+def params(
+    workflow: _Workflow,
+    settings: _Set = [],  # noqa: B006
+    server: _Server = None,
+    comfyui: _Comfyui = None,
+    models: _Models = None,
+    as_json: _Json = False,
+    debug: _Debug = False,
+) -> None:
+    """List the roles that --set knows in a workflow, with their values."""
+    from .roles import parameters
+    from .run import load_workflow
+    from .serving import connected
+
+    with connected(_choose(server, comfyui, models), _say) as client:
+        loaded = load_workflow(workflow, tuple(settings), client.object_info())
+    values = parameters(loaded.graph, loaded.object_info)
+    if as_json:
+        _print_json(values)
+        return
+    for name, value in values.items():
+        print(f"{name}={'(follows the model)' if value is None else value}")
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+    epilog="Example: spriteworks engine --port 8188 --models ~/models",
+)
+def engine(context: typer.Context) -> None:
+    """Serve ComfyUI's protocol with the embedded engine until it is stopped."""
+    from .engine.__main__ import main as serve
+
+    # The engine stops in its own way.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise typer.Exit(serve(context.args))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors are one sentence on standard error."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character must not end a run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    _State.debug = False
+    try:
+        given = sys.argv[1:] if arguments is None else arguments
+        code = app(args=given or ["--help"], standalone_mode=False, prog_name="spriteworks")
+    except BaseException as error:  # noqa: BLE001  (the last place before the user)
+        return _report(error)
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: BaseException) -> int:
+    """Say in one sentence what went wrong; return the exit code."""
+    if _State.debug:
+        traceback.print_exception(error)
+    match error:
+        case SpriteworksError():
+            return _fail(str(error), error.exit_code)
+        case _ if isinstance(error, _CommandLineError):
+            return _fail(_misuse(error), 2)
+        case _Stopped(number=number):
+            return _fail("stopped, and so is the job, if one was sent", _SIGNALLED + number)
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else 1
+    kind = type(error).__name__
+    return _fail(f"this is a fault of Spriteworks ({kind}: {error}); --debug shows where", 1)
+
+
+def _misuse(error: Any) -> str:
+    """The sentence of an error in the arguments, and where to read what is right."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "spriteworks"
+    return f"{str(error.format_message()).rstrip('.')}; see {command} --help"
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"error: {sentence}", file=sys.stderr, flush=True)
+    return code
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _Stopped(number)
+
+
+def _choose(
+    server: str | None, comfyui: Path | None, models: Path | None, *, previews: bool = False
+) -> ServerChoice:
+    from .serving import choose
+
+    return choose(server, comfyui, os.environ, models=models, previews=previews)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, indent=2))
+
+
+def _summary(timings: dict[str, Any]) -> str:
+    return (
+        f"done in {timings['total_s']:.1f} s (queue {timings['queued_s']:.1f} s, "
+        f"transfer {timings['transfer_s']:.1f} s)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
