@@ -1,0 +1,578 @@
+"""The engine as a server: a real uvicorn, real HTTP and WebSocket clients, ComfyUI's recordings."""
+
+from __future__ import annotations
+
+import importlib.util
+import io as bytes_io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import requests
+import uvicorn
+import websocket
+from PIL import Image
+
+from orchestrator.engine.folders import Folders
+from orchestrator.engine.host import context, io
+from orchestrator.engine.registry import Registry, engine_nodes
+from orchestrator.engine.server import Engine, create_app
+from orchestrator.engine.serving import listen
+from orchestrator.protocol import (
+    Event,
+    Executed,
+    Executing,
+    ExecutionCached,
+    ExecutionInterrupted,
+    FeatureFlags,
+    HistoryRecord,
+    JobState,
+    Preview,
+    Progress,
+    QueueState,
+    Status,
+    SystemStats,
+    decode_event,
+    encode_event,
+)
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+
+def recorded(name: str) -> Any:
+    return json.loads((DATA / "comfyui" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _load_recorder() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("record_comfyui", DATA / "record_comfyui.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+recorder = _load_recorder()
+
+
+class Slow(io.ComfyNode):
+    """Waits in its second step until it is let go on."""
+
+    reached = threading.Event()
+    go_on = threading.Event()
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            "Slow", inputs=[io.Int.Input("tag")], outputs=[io.Image.Output()], not_idempotent=True
+        )
+
+    @classmethod
+    def execute(cls, tag: int) -> io.NodeOutput:
+        import torch
+
+        for step in range(5):
+            if step == 1:
+                cls.reached.set()
+                assert cls.go_on.wait(60)
+            context().progress(step + 1, 5, Image.new("RGB", (8, 8), "red"))
+        return io.NodeOutput(torch.zeros(1, 8, 8, 3))
+
+
+class Server:
+    """An engine that serves in a thread."""
+
+    def __init__(self, folders: Folders) -> None:
+        self.folders = folders
+        folders.create()
+        engine = Engine(folders, Registry(lambda: [*engine_nodes(), Slow]))
+        self._socket = listen("127.0.0.1", 0)
+        config = uvicorn.Config(create_app(engine), log_level="warning", log_config=None)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=lambda: self._server.run(sockets=[self._socket]), daemon=True
+        )
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        self.url = f"http://{self.address}"
+
+    def start(self) -> None:
+        self._socket.listen()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(30)
+        self._socket.close()
+
+    def get(self, path: str, **rest: Any) -> requests.Response:
+        return requests.get(f"{self.url}{path}", timeout=60, **rest)
+
+    def post(self, path: str, body: Any = None, **rest: Any) -> requests.Response:
+        return requests.post(f"{self.url}{path}", json=body, timeout=60, **rest)
+
+    def prompt(self, graph: Any, prompt_id: str, client: str | None = "tester") -> Any:
+        body = {"prompt": graph, "prompt_id": prompt_id}
+        if client is not None:
+            body["client_id"] = client
+        answer = self.post("/prompt", body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def record(self, prompt_id: str) -> HistoryRecord:
+        body = self.get(f"/history/{prompt_id}").json()
+        return HistoryRecord.from_json(prompt_id, body[prompt_id])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("engine")
+    (root / "models" / "embeddings").mkdir(parents=True)
+    (root / "models" / "embeddings" / "pixel.safetensors").write_bytes(b"")
+    server = Server(
+        Folders(
+            input=root / "input",
+            output=root / "output",
+            temp=root / "temp",
+            model_roots=[root / "models"],
+        )
+    )
+    server.start()
+    yield server
+    Slow.go_on.set()
+    server.stop()
+
+
+class Client:
+    """A WebSocket client that keeps every event."""
+
+    def __init__(self, server: Server, client_id: str = "tester", *, flags: bool = False) -> None:
+        url = f"ws://{server.address}/ws?clientId={client_id}"
+        self.socket = websocket.create_connection(url, timeout=60)
+        self.events: list[Event] = []
+        self.frames: list[str | bytes] = []
+        if flags:
+            flag = FeatureFlags(data={"supports_preview_metadata": True})
+            self.socket.send(encode_event(flag))
+            self.until(lambda event: isinstance(event, FeatureFlags))
+
+    def until(self, wanted: Callable[[Event], bool]) -> Event:
+        while True:
+            frame = self.socket.recv()
+            event = decode_event(frame)
+            self.frames.append(frame)
+            self.events.append(event)
+            if wanted(event):
+                return event
+
+    def until_over(self, prompt_id: str) -> None:
+        self.until(
+            lambda event: (
+                isinstance(event, Executing) and event.prompt_id == prompt_id and event.node is None
+            )
+        )
+
+    def told(self, *kinds: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kinds)]
+
+
+@contextmanager
+def connected(server: Server, client_id: str = "tester", **rest: Any) -> Iterator[Client]:
+    client = Client(server, client_id, **rest)
+    try:
+        yield client
+    finally:
+        client.socket.close()
+
+
+def slow_graph(tag: int) -> dict[str, Any]:
+    Slow.reached.clear()
+    Slow.go_on.clear()
+    return {
+        "1": {"class_type": "Slow", "inputs": {"tag": tag}},
+        "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+    }
+
+
+def png(color: Any, mode: str = "RGB") -> bytes:
+    buffer = bytes_io.BytesIO()
+    Image.new(mode, (8, 8), color).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+# ------------------------------------------------------------------ runs, as recorded
+
+
+def upload(server: Server, name: str, content: bytes, route: str = "image", **fields: str) -> Any:
+    return requests.post(
+        f"{server.url}/upload/{route}", files={"image": (name, content)}, data=fields, timeout=60
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(server: Server) -> dict[str, Any]:
+    """The runs of the recording, played on the engine."""
+    upload(server, "red.png", png("red"))
+    upload(server, "broken.png", b"this is no picture")
+    plan = {
+        "first": recorder.picture_graph(),
+        "same_again": recorder.picture_graph(),
+        "one_changed": recorder.picture_graph(24),
+        "loaded": recorder.load_graph("red.png"),
+        "failed": recorder.load_graph("broken.png"),
+    }
+    played = {}
+    for name, graph in plan.items():
+        with connected(server, "recorder") as client:
+            server.prompt(graph, name, "recorder")
+            client.until_over(name)
+            events = [json.loads(frame) for frame in client.frames if isinstance(frame, str)]
+        played[name] = {"events": events, "history": server.get(f"/history/{name}").json()}
+    return played
+
+
+@pytest.mark.parametrize("name", ["first", "same_again", "one_changed", "loaded", "failed"])
+def test_the_events_are_comfyuis(name: str, runs: dict[str, Any]) -> None:
+    theirs = recorded("runs")["runs"][name]["events"]
+    ours = recorder.reduced(runs[name]["events"])
+    assert [event["type"] for event in ours] == [event["type"] for event in theirs]
+    for mine, real in zip(ours, theirs, strict=True):
+        if mine["type"] == "execution_error":
+            # the order of the list, and a class name of Pillow, are not the protocol's
+            for event in (mine, real):
+                event["data"]["current_outputs"].sort()
+                event["data"]["exception_type"] = ""
+        assert mine == real
+
+
+@pytest.mark.parametrize("name", ["first", "same_again", "one_changed", "loaded", "failed"])
+def test_the_history_record_is_comfyuis(name: str, runs: dict[str, Any]) -> None:
+    theirs = recorded("runs")["runs"][name]["history"][name]
+    ours = recorder.reduced(runs[name]["history"][name])
+    for record in (ours, theirs):
+        record["prompt"][0] = 0
+        for event, data in record["status"]["messages"]:
+            if event == "execution_error":
+                data["current_outputs"].sort()
+                data["exception_type"] = ""
+    assert ours == theirs
+
+
+def test_a_plain_client_gets_its_picture(server: Server) -> None:
+    with connected(server) as client:
+        posted = server.prompt(recorder.picture_graph(color=7), "plain")
+        assert posted == {"prompt_id": "plain", "number": posted["number"], "node_errors": {}}
+        client.until_over("plain")
+    record = server.record("plain")
+    assert record.state is JobState.SUCCEEDED
+    image = record.outputs["3"]["images"][0]
+    picture = Image.open(bytes_io.BytesIO(server.get("/view", params=image).content))
+    assert picture.size == (16, 16)
+    assert json.loads(picture.text["prompt"])["1"]["class_type"] == "EmptyImage"  # type: ignore[attr-defined]
+
+
+def test_a_run_without_a_client_is_heard_in_progress_only(server: Server) -> None:
+    theirs = recorded("runs")["runs"]["without_client"]["events"]
+    with connected(server, "bystander") as client:
+        server.prompt(recorder.picture_graph(40), "without_client", client=None)
+        client.until(
+            lambda event: (
+                isinstance(event, Status) and event.queue_remaining == 0 and len(client.events) > 1
+            )
+        )
+        names = {json.loads(frame)["type"] for frame in client.frames}
+    assert names == {event["type"] for event in theirs}
+    assert server.record("without_client").state is JobState.SUCCEEDED
+
+
+# ------------------------------------------------------------------ queue and interruption
+
+
+def test_interrupt_delete_and_the_queue(server: Server) -> None:
+    with connected(server) as client:
+        server.prompt(slow_graph(1), "running")
+        server.prompt(recorder.picture_graph(33), "waiting")
+        assert Slow.reached.wait(60)
+        state = server.get("/queue").json()
+        assert QueueState.from_json(state).running == ("running",)
+        assert QueueState.from_json(state).pending == ("waiting",)
+        assert len(state["queue_running"][0]) == 5
+        assert server.get("/history/waiting").json() == {}
+        assert server.post("/queue", {"delete": ["waiting"]}).status_code == 200
+        assert server.post("/interrupt", {"prompt_id": "another"}).status_code == 200
+        server.post("/interrupt", {"prompt_id": "running"})
+        Slow.go_on.set()
+        client.until_over("running")
+        (event,) = client.told(ExecutionInterrupted)
+        assert event.node_id == "1"
+        # not one step more
+        assert [each.value for each in client.told(Progress)] == [1]
+    assert server.record("running").state is JobState.INTERRUPTED
+    assert server.get("/history/waiting").json() == {}
+    assert server.get("/queue").json() == {"queue_running": [], "queue_pending": []}
+
+
+def test_interrupt_without_an_id_stops_what_runs(server: Server) -> None:
+    with connected(server) as client:
+        server.prompt(slow_graph(2), "global")
+        assert Slow.reached.wait(60)
+        assert requests.post(f"{server.url}/interrupt", timeout=60).status_code == 200
+        Slow.go_on.set()
+        client.until_over("global")
+    assert server.record("global").state is JobState.INTERRUPTED
+
+
+def test_a_job_of_a_client_that_left_is_done_all_the_same(server: Server) -> None:
+    with connected(server, "leaver"):
+        server.prompt(slow_graph(3), "stale", client="leaver")
+        assert Slow.reached.wait(60)
+    with connected(server, "other") as client:
+        Slow.go_on.set()
+        client.until(lambda event: isinstance(event, Status) and event.queue_remaining == 0)
+    assert server.record("stale").state is JobState.SUCCEEDED
+
+
+def test_a_client_that_comes_back_hears_where_the_job_is(server: Server) -> None:
+    with connected(server, "returner") as first:
+        server.prompt(slow_graph(4), "returned", client="returner")
+        first.until(lambda event: isinstance(event, Progress))
+        with connected(server, "returner") as second:
+            # the old socket's end must not silence the new one
+            first.socket.close()
+            second.until(lambda event: isinstance(event, Executing) and event.node == "1")
+            Slow.go_on.set()
+            second.until_over("returned")
+
+
+def test_free_forgets_results(server: Server) -> None:
+    graph = recorder.picture_graph(64)
+    with connected(server) as client:
+        server.prompt(graph, "before")
+        client.until_over("before")
+        server.prompt(graph, "cached")
+        client.until_over("cached")
+        assert server.post("/free", {"free_memory": True}).status_code == 200
+        server.prompt(graph, "after")
+        client.until_over("after")
+        cached = {event.prompt_id: event.nodes for event in client.told(ExecutionCached)}
+    assert cached == {"before": cached["before"], "cached": ("1", "2", "3"), "after": ()}
+
+
+# ------------------------------------------------------------------ previews
+
+
+def test_previews_come_in_the_form_that_the_client_knows(server: Server) -> None:
+    with connected(server, "old") as old, connected(server, "new", flags=True) as new:
+        for tag, (name, client) in enumerate((("old", old), ("new", new)), 10):
+            server.prompt(slow_graph(tag), f"preview-{name}", client=name)
+            Slow.go_on.set()
+            client.until_over(f"preview-{name}")
+        plain, rich = old.told(Preview), new.told(Preview)
+    assert len(plain) == len(rich) == 5
+    assert (plain[0].prompt_id, plain[0].node_id) == (None, None)
+    assert (rich[0].prompt_id, rich[0].node_id) == ("preview-new", "1")
+    assert Image.open(bytes_io.BytesIO(plain[0].image)).size == (8, 8)
+    assert new.told(Executed)
+
+
+# ------------------------------------------------------------------ plain routes, as recorded
+
+
+def _routes(server: Server) -> Iterator[tuple[str, requests.Response]]:
+    """The requests of the recording that give the same on any server."""
+    yield "upload", upload(server, "up.png", png((1, 2, 3)))
+    yield "upload same content", upload(server, "up.png", png((1, 2, 3)))
+    yield "upload other content", upload(server, "up.png", png((4, 5, 6)))
+    yield "upload overwrite", upload(server, "up.png", png((7, 8, 9)), overwrite="true")
+    yield "upload subfolder", upload(server, "up.png", png((1, 2, 3)), subfolder="a/b")
+    yield "upload temp", upload(server, "up.png", png((1, 2, 3)), type="temp")
+    yield "upload outside", upload(server, "up.png", png((1, 2, 3)), subfolder="../..")
+    yield "upload nothing", requests.post(f"{server.url}/upload/image", data={"a": "b"}, timeout=60)
+    original = json.dumps({"filename": "up.png", "type": "input"})
+    mask = png((0, 0, 0, 77), "RGBA")
+    yield "mask", upload(server, "masked.png", mask, "mask", original_ref=original)
+    for name, path in (
+        ("view", "/view?filename=up.png&type=input"),
+        ("view rgb", "/view?filename=masked.png&type=input&channel=rgb"),
+        ("view alpha", "/view?filename=masked.png&type=input&channel=a"),
+        ("view webp", "/view?filename=masked.png&type=input&preview=webp;50"),
+        ("view jpeg", "/view?filename=up.png&type=input&preview=jpeg"),
+        ("view annotated", "/view?filename=up.png%20[input]"),
+        ("view missing", "/view?filename=missing.png"),
+        ("view without name", "/view"),
+        ("view bad type", "/view?filename=up.png&type=secret"),
+        ("view dots", "/view?filename=../up.png&type=input"),
+        ("view absolute", "/view?filename=/etc/passwd"),
+        ("api prefix", "/api/view?filename=up.png&type=input"),
+        ("object_info unknown", "/object_info/NoSuchNode"),
+        ("history unknown", "/history/no-such-id"),
+        ("models unknown", "/models/no-such-folder"),
+        ("features", "/features"),
+        ("prompt", "/prompt"),
+        ("queue", "/queue"),
+    ):
+        yield name, server.get(path)
+    yield "cross origin", server.get("/queue", headers={"Origin": "http://example.com"})
+    yield "same origin", server.get("/queue", headers={"Origin": server.url})
+    yield "interrupt", requests.post(f"{server.url}/interrupt", timeout=60)
+    yield "interrupt other", server.post("/interrupt", {"prompt_id": "x"})
+    yield "free", server.post("/free", {"unload_models": True})
+    yield "queue clear", server.post("/queue", {"clear": True})
+    yield "history delete", server.post("/history", {"delete": ["x"]})
+
+
+def test_the_plain_routes_answer_as_comfyui_does(server: Server) -> None:
+    theirs = recorded("http")
+    for name, answer in _routes(server):
+        real = theirs[name]
+        assert answer.status_code == real["status"], (name, answer.text)
+        if real["body"] is not None:
+            assert answer.json() == real["body"], name
+        elif real["type"].startswith("image/"):
+            assert answer.headers["Content-Type"] == real["type"], name
+            Image.open(bytes_io.BytesIO(answer.content)).load()
+    folder = server.folders.input
+    assert Image.open(folder / "up.png").getpixel((0, 0)) == (7, 8, 9)
+    assert Image.open(folder / "masked.png").getpixel((0, 0)) == (7, 8, 9, 77)
+
+
+def test_system_stats_tell_the_kind(server: Server) -> None:
+    body = server.get("/api/system_stats").json()
+    assert SystemStats.from_json(body).kind == "spriteworks-engine"
+    theirs = recorded("http")["system_stats"]["body"]
+    assert set(body["devices"][0]) == set(theirs["devices"][0])
+    assert {"os", "ram_total", "comfyui_version", "python_version", "argv"} <= set(body["system"])
+
+
+def test_models_are_listed(server: Server) -> None:
+    assert {"checkpoints", "loras", "embeddings", "diffusers", "vae"} <= set(
+        server.get("/models").json()
+    )
+    assert server.get("/models/embeddings").json() == ["pixel.safetensors"]
+    assert server.get("/embeddings").json() == ["pixel"]
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost.evil.example", "null"])
+def test_a_foreign_page_reaches_neither_routes_nor_socket(server: Server, origin: str) -> None:
+    answer = server.post("/prompt", {"prompt": {}}, headers={"Origin": origin})
+    assert answer.status_code == 403
+    with pytest.raises(websocket.WebSocketBadStatusException):
+        websocket.create_connection(f"ws://{server.address}/ws", origin=origin, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/prompt", "no JSON"),
+        ("/prompt", "[1]"),
+        ("/prompt", '{"prompt": []}'),
+        ("/prompt", '{"prompt": {}, "number": "x"}'),
+        ("/prompt", '{"prompt": {"1": {"class_type": "Nope", "inputs": {}}}, "extra_data": 5}'),
+        ("/queue", "no JSON"),
+        ("/history", "[]"),
+        ("/free", "{"),
+    ],
+)
+def test_nonsense_is_a_400(server: Server, path: str, body: str) -> None:
+    assert requests.post(f"{server.url}{path}", data=body, timeout=60).status_code == 400
+
+
+def test_a_body_too_large_is_refused(server: Server) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(101):
+            yield bytes(1024 * 1024)
+
+    try:
+        answer = requests.post(f"{server.url}/upload/image", data=pieces(), timeout=60)
+    except requests.ConnectionError:
+        return  # cut off while it still sends
+    assert answer.status_code in (400, 413)
+
+
+def test_a_name_never_leaves_its_folder(server: Server) -> None:
+    secret = server.folders.input.parent / "secret.png"
+    secret.write_bytes(png("red"))
+    for query in (
+        {"filename": "../secret.png", "type": "input"},
+        {"filename": "secret.png", "subfolder": "..", "type": "input"},
+        {"filename": str(secret), "type": "input"},
+        {"filename": "..\\secret.png", "type": "input"},
+        {"filename": "secret.png", "subfolder": str(secret.parent), "type": "input"},
+        {"filename": "x\x00.png", "type": "input"},
+    ):
+        assert server.get("/view", params=query).status_code in (400, 403), query
+    for name in ("../up.png", "/tmp/up.png", "..\\up.png"):
+        answer = upload(server, name, png("blue"), subfolder="..")
+        assert answer.status_code == 400
+    reference = json.dumps({"filename": "../secret.png", "type": "input"})
+    answer = upload(server, "m.png", png((0, 0, 0, 1), "RGBA"), "mask", original_ref=reference)
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("name", recorder.CORE_NODES)
+def test_object_info_is_comfyuis(name: str, server: Server) -> None:
+    """Names, types, defaults and ranges of every input; choices of ours are all among theirs."""
+    theirs = recorded("object_info")[name]
+    ours = server.get(f"/object_info/{name}").json()[name]
+    for key in ("input_order", "output", "output_is_list", "output_name", "output_node", "name"):
+        assert ours[key] == theirs[key], key
+    for group, inputs in theirs["input"].items():
+        for each, real in inputs.items():
+            mine = ours["input"][group][each]
+            if isinstance(real[0], list):
+                assert isinstance(mine[0], list), each
+                assert not real[0] or set(mine[0]) <= set(real[0]), each
+            else:
+                assert mine[0] == real[0], each
+            options = [config[1] if len(config) > 1 else {} for config in (mine, real)]
+            if group == "hidden":
+                continue
+            for key in ("default", "min", "max", "multiline"):
+                assert options[0].get(key) == options[1].get(key), (each, key)
+
+
+# ------------------------------------------------------------------ the process
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a signal there ends a process at once")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_process_says_where_it_listens_and_stops_in_good_order(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "orchestrator.engine", "--port", "0"]
+    for kind in ("input", "output"):
+        command += [f"--{kind}-directory", str(tmp_path / kind)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = json.loads(process.stdout.readline())
+    assert said["event"] == "listening"
+    assert requests.get(f"{said['url']}/queue", timeout=60).status_code == 200
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+
+
+def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
+    with listen("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        answer = subprocess.run(
+            [sys.executable, "-m", "orchestrator.engine", "--port", port],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(DATA.parents[1])},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert answer.returncode == 3
+    assert "another --port" in answer.stderr
+    assert "Traceback" not in answer.stderr
