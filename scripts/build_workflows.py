@@ -44,6 +44,8 @@ class Recipe:
     places: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)
     # (title, x, y, width, height, colour)
     groups: list[tuple[str, int, int, int, int, str]] = field(default_factory=list)
+    # nodes whose seed stays after a run, where the editor draws new ones otherwise
+    fixed: set[str] = field(default_factory=set)
     # the text of a note that only the canvas has, and its place
     note: tuple[str, tuple[int, int, int, int]] = ("", (0, 0, 0, 0))
 
@@ -177,6 +179,8 @@ def batch() -> Recipe:
         batch_size=8,
     )
     sampled = sampler(recipe, ids, [seeds, 0], [seeds, 1])
+    # its seed is not used, and a new one would only make the sampler run again
+    recipe.fixed.add(sampled)
     decoded = decode(recipe, ids, sampled)
     cut_and_save(recipe, [decoded, 0], "batch", COLUMNS[4])
     sampling_groups(recipe, "Sprites", 1)
@@ -238,12 +242,12 @@ def inpaint() -> Recipe:
     )
     loader = ids["loader"]
     picture = recipe.add(
-        "LoadImage", "Picture", (COLUMNS[0], 400, 340, 280), image="spriteworks_potion.png"
+        "LoadImage", "Picture", (COLUMNS[0], 400, 340, 330), image="spriteworks_potion.png"
     )
     mask = recipe.add(
         "LoadImageMask",
         "Mask",
-        (COLUMNS[0], 740, 340, 300),
+        (COLUMNS[0], 790, 340, 330),
         image="spriteworks_potion_mask.png",
         channel="red",
     )
@@ -287,7 +291,7 @@ def inpaint() -> Recipe:
     )
     sampling_groups(recipe, "Result", 1)
     recipe.groups += [
-        ("Picture and mask", -20, 320, 380, 740, "#a1309b"),
+        ("Picture and mask", -20, 320, 380, 820, "#a1309b"),
         ("Crop", COLUMNS[1] - 20, 430, 760, 290, "#a1309b"),
     ]
     recipe.note = note(
@@ -421,11 +425,13 @@ def _canvas_node(
             "cnr_id": "spriteworks" if info.class_type.startswith("Spriteworks") else "comfy-core",
             "Node name for S&R": info.class_type,
         },
-        "widgets_values": list(_widgets_values(info, node["inputs"])),
+        "widgets_values": list(
+            _widgets_values(info, node["inputs"], "fixed" if key in recipe.fixed else "randomize")
+        ),
     }
 
 
-def _widgets_values(info: NodeInfo, inputs: dict[str, Any]) -> Iterator[Any]:
+def _widgets_values(info: NodeInfo, inputs: dict[str, Any], control: str) -> Iterator[Any]:
     for entry in info.inputs:
         if not entry.is_widget:
             continue
@@ -433,7 +439,7 @@ def _widgets_values(info: NodeInfo, inputs: dict[str, Any]) -> Iterator[Any]:
         # a linked widget keeps a value too, which counts once the link is cut
         yield entry.extra.get("default") if is_link(value) else value
         if entry.has_control:
-            yield "randomize"
+            yield control
     if any(entry.is_upload for entry in info.inputs):
         yield "image"
 
