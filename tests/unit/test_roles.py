@@ -461,3 +461,10 @@ def test_a_picture_without_a_sampler_has_no_seed(info: Any) -> None:
     assert seed_of_image(graph, "2", 0) is None
     assert available_roles(graph, info) == ["image"]
     assert parameters(graph, info) == {"image": "a.png"}
+
+
+def test_the_documentation_has_every_role() -> None:
+    text = (REPOSITORY / "docs" / "workflows.md").read_text(encoding="utf-8")
+    _, _, table = text.partition("| role |")
+    rows = [line.split("`")[1] for line in table.split("\n\n")[0].splitlines()[2:]]
+    assert rows == list(ROLES)
