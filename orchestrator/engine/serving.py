@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -64,8 +65,9 @@ def listen(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
     except OSError as error:
+        reason = "address already in use" if error.errno == errno.EADDRINUSE else str(error)
         raise ServerStartFailed(
-            f"the engine cannot listen on {host}:{port} ({error}); take another --port"
+            f"the engine cannot listen on {host}:{port}: {reason}; take another --port"
         ) from error
     return listener
 

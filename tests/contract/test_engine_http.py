@@ -522,8 +522,10 @@ def test_object_info_is_comfyuis(name: str, server: Server) -> None:
     """Names, types, defaults and ranges of every input; choices of ours are all among theirs."""
     theirs = recorded("object_info")[name]
     ours = server.get(f"/object_info/{name}").json()[name]
-    for key in ("input_order", "output", "output_is_list", "output_name", "output_node", "name"):
+    for key in ("output", "output_is_list", "output_name", "output_node", "name"):
         assert ours[key] == theirs[key], key
+    for group in ("required", "optional"):
+        assert ours["input_order"].get(group) == theirs["input_order"].get(group)
     for group, inputs in theirs["input"].items():
         for each, real in inputs.items():
             mine = ours["input"][group][each]
