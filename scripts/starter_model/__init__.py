@@ -1,0 +1,1 @@
+"""Draws, trains, judges and exports the starter model; see ``scripts/train_starter_model.py``."""

@@ -1,0 +1,144 @@
+"""Measures a model folder on held-out prompt and seed pairs, with the judge."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .captions import plain_caption, write_caption
+from .data import COLOUR_NAMES, SUBJECT_NAMES
+from .draw import SIZES
+from .judge import judge
+from .sample import Model, sample
+
+NEGATIVE = "blurry, photo, text, watermark, low quality"
+"""A negative text as workflows carry it."""
+
+POSITIVE_TAIL = "game sprite, centered, plain white background"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One prompt, what it asks for, and the seed to sample it with."""
+
+    text: str
+    subject: str
+    colour: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """How many pictures were right, and what the wrong ones showed."""
+
+    pairs: int
+    subject: int
+    colour: int
+    seconds: float
+    found: tuple[tuple[str, str], ...]
+    """Subject and colour that the judge saw, pair by pair."""
+    wrong: tuple[str, ...]
+    pictures: NDArray[np.uint8]
+
+    def line(self) -> str:
+        """One line for people."""
+        return (
+            f"subject {self.subject} of {self.pairs}, colour {self.colour} of {self.pairs}, "
+            f"{self.seconds / max(1, self.pairs):.2f} s a sprite"
+        )
+
+
+def make_pairs(count: int, wording: str, seed: int = 2024) -> list[Pair]:
+    """Prompt and seed pairs that cover subjects and colours evenly.
+
+    Args:
+        wording: ``plain`` ("a red potion"), ``people`` (held-out templates and synonyms) or
+            ``workflow`` (plain with the tail that the shipped workflows add).
+
+    Raises:
+        ValueError: for another wording.
+    """
+    if wording not in ("plain", "people", "workflow"):
+        raise ValueError(f"unknown wording {wording!r}: plain, people or workflow")
+    rng = random.Random(f"pairs {seed} {wording}")
+    subjects: list[str] = []
+    colours: list[str] = []
+    pairs = []
+    for index in range(count):
+        if not subjects:
+            subjects = rng.sample(SUBJECT_NAMES, len(SUBJECT_NAMES))
+        if not colours:
+            colours = rng.sample(COLOUR_NAMES, len(COLOUR_NAMES))
+        subject, colour = subjects.pop(), colours.pop()
+        text = plain_caption(subject, colour)
+        if wording == "workflow":
+            text = f"{text}, {POSITIVE_TAIL}"
+        if wording == "people":
+            text = write_caption(rng, subject, colour, rng.choice(SIZES), held_out=True).text
+        pairs.append(Pair(text, subject, colour, 900_000 + index))
+    return pairs
+
+
+def evaluate(
+    model: Model,
+    pairs: Sequence[Pair],
+    judge_weights: Path,
+    *,
+    cfg: float,
+    sampler: str,
+    side: int,
+    negative: str = "",
+    batch: int = 1,
+) -> Score:
+    """Sample every pair and let the judge read it."""
+    start = time.perf_counter()
+    found = [
+        sample(
+            model,
+            [pair.text for pair in pairs[k : k + batch]],
+            [pair.seed for pair in pairs[k : k + batch]],
+            negative=negative,
+            cfg=cfg,
+            sampler=sampler,
+            side=side,
+        )
+        for k in range(0, len(pairs), batch)
+    ]
+    seconds = time.perf_counter() - start
+    pictures = np.concatenate(found)
+    right: Counter[str] = Counter()
+    wrong = []
+    seen = [judge(picture, judge_weights) for picture in pictures]
+    for pair, (subject, colour) in zip(pairs, seen, strict=True):
+        right["subject"] += subject == pair.subject
+        right["colour"] += colour == pair.colour
+        if (subject, colour) != (pair.subject, pair.colour):
+            wrong.append(f"{pair.text!r}: {colour} {subject}")
+    return Score(
+        len(pairs),
+        right["subject"],
+        right["colour"],
+        seconds,
+        tuple(seen),
+        tuple(wrong),
+        pictures,
+    )
+
+
+def sheet(pictures: NDArray[np.uint8], columns: int = 10, factor: int = 1) -> Image.Image:
+    """Pictures in rows on white."""
+    side = pictures.shape[1] * factor
+    rows = -(-len(pictures) // columns)
+    image = Image.new("RGB", (columns * (side + 2), rows * (side + 2)), (255, 255, 255))
+    for index, picture in enumerate(pictures):
+        cell = Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST)
+        image.paste(cell, ((index % columns) * (side + 2), (index // columns) * (side + 2)))
+    return image

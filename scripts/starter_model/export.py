@@ -1,0 +1,135 @@
+"""Writes the model folder: diffusers layout, fp16 safetensors, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import save_file
+from transformers import CLIPTextModel
+
+SIZE_LIMIT = 24_000_000
+"""Bytes that all safetensors of the folder may take together."""
+
+DEFAULT_CFG = 4.0
+"""Guidance that measured best; written to spriteworks.json."""
+
+
+def export_model(
+    unet: UNet2DConditionModel,
+    vae: AutoencoderKL,
+    encoder: CLIPTextModel,
+    tokenizer: Path,
+    target: Path,
+    side: int,
+) -> int:
+    """Write the folder and return the bytes of its weights.
+
+    Everything is written beside the target first and then moved in file by file, so a reader finds
+    whole files only. Other files of the target (model card, licence) stay.
+
+    Raises:
+        ValueError: if the weights would be larger than ``SIZE_LIMIT``.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as name:
+        folder = Path(name)
+        unet.half().save_pretrained(folder / "unet")
+        vae.half().save_pretrained(folder / "vae")
+        _save_encoder(encoder, folder / "text_encoder")
+        _scheduler().save_pretrained(folder / "scheduler")
+        shutil.copytree(tokenizer, folder / "tokenizer")
+        for config in folder.glob("*/config.json"):
+            _clean(config)
+        _write(folder / "model_index.json", _index())
+        _write(folder / "spriteworks.json", _defaults(side))
+        size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+        if size > SIZE_LIMIT:
+            raise ValueError(f"weights take {size} bytes, more than {SIZE_LIMIT}")
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                path.chmod(0o644)
+                place = target / path.relative_to(folder)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(path, place)
+    return size
+
+
+def _save_encoder(encoder: CLIPTextModel, folder: Path) -> None:
+    """Save with the key names of transformers 4 and ComfyUI; transformers 5 reads them too."""
+    encoder.half().save_pretrained(folder)
+    prefix = "text_model."
+    weights = {
+        key if key.startswith(prefix) else prefix + key: value.contiguous()
+        for key, value in encoder.state_dict().items()
+        if not key.endswith("position_ids")
+    }
+    save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
+
+
+def _scheduler() -> DDIMScheduler:
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="epsilon",
+    )
+
+
+def _index() -> dict[str, object]:
+    return {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": "0.30.0",
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+
+
+def _defaults(side: int) -> dict[str, object]:
+    return {
+        "width": side,
+        "height": side,
+        "steps": 20,
+        "cfg": DEFAULT_CFG,
+        "sampler": "euler_ancestral",
+        "scheduler": "karras",
+    }
+
+
+def _clean(config: Path) -> None:
+    """Drop the path that ``save_pretrained`` notes down."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    content.pop("_name_or_path", None)
+    _write(config, content)
+
+
+def _write(path: Path, content: dict[str, object]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
+
+
+def seed_parts(
+    side: int, vocabulary: int
+) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
+    """Untrained parts of the final architecture, to try loading before training ends."""
+    from .text import make_text_encoder
+    from .unet import make_unet
+    from .vae import make_vae
+
+    torch.manual_seed(0)
+    return make_unet(side), make_vae(side), make_text_encoder(vocabulary)

@@ -1,0 +1,92 @@
+"""Budgets, learning rates and checkpoints that any stop leaves usable."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass
+class Budget:
+    """How long a stage trains: a number of minutes, a number of steps, or whichever ends first.
+
+    ``done`` goes from 0 to 1 and drives the falling learning rate, so a run bounded by time ends
+    at the same low rate as one bounded by steps.
+    """
+
+    minutes: float | None = None
+    steps: int | None = None
+    spent: float = 0.0
+    """Seconds used by earlier sittings of the same stage."""
+    _start: float = field(default_factory=time.monotonic)
+
+    def seconds(self) -> float:
+        """Seconds used so far, earlier sittings included."""
+        return self.spent + time.monotonic() - self._start
+
+    def done(self, step: int) -> float:
+        """Share of the budget used, 0 to 1.
+
+        Raises:
+            ValueError: if neither minutes nor steps is given.
+        """
+        shares = []
+        if self.minutes is not None:
+            shares.append(self.seconds() / (self.minutes * 60))
+        if self.steps is not None:
+            shares.append(step / self.steps)
+        if not shares:
+            raise ValueError("give a budget: minutes, steps or both")
+        return min(1.0, max(shares))
+
+
+def falling_rate(peak: float, share: float, warm: float = 0.02) -> float:
+    """Learning rate: a short rise, then straight down to 2% of ``peak`` at the end."""
+    if share < warm:
+        return peak * (0.1 + 0.9 * share / warm)
+    return peak * max(0.02, (1.0 - share) / (1.0 - warm))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every parameter group the rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+class Average:
+    """Exponential moving average of a module's parameters."""
+
+    def __init__(self, module: torch.nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.values = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: torch.nn.Module, step: int) -> None:
+        """Move towards the module; early steps move faster, so that the start is forgotten."""
+        keep = min(self.decay, (1 + step) / (10 + step))
+        for key, value in module.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.values[key].lerp_(value.detach(), 1.0 - keep)
+            else:
+                self.values[key].copy_(value)
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write beside the target and rename, so that a stop never leaves half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    torch.save(content, partial)
+    os.replace(partial, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The content saved at ``path``, or None where there is none."""
+    if not path.exists():
+        return None
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return content
