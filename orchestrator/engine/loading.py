@@ -6,9 +6,7 @@ on disk and are widened to the one that is computed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -120,6 +118,18 @@ def load_checkpoint(path: Path, settings: LoaderSettings) -> Loaded:
     return Loaded(model, clip, Vae(vae, settings.vae_tiling), profile)
 
 
+def load_checkpoint_as_comfyui(path: Path, settings: LoaderSettings) -> Loaded:
+    """As `load_checkpoint`, with the text encoders' weights rounded to fp16 and computed in fp32.
+
+    ComfyUI's own checkpoint loader keeps them so, also on a CPU; its pictures are the measure.
+    """
+    loaded = load_checkpoint(path, settings)
+    for encoder in loaded.clip.encoders:
+        for weight in encoder.part.module.parameters():
+            weight.data = weight.data.half().to(weight.dtype)
+    return loaded
+
+
 def _previewer(vae: Part, scale: float) -> Previewer:
     def decode(latents: torch.Tensor) -> torch.Tensor:
         with vae.ready() as network:
@@ -200,32 +210,3 @@ def _find_vae(weights: Weights) -> Find:
         return weights.get(name)
 
     return find
-
-
-class ModelCache:
-    """The model that was loaded last, so that the next graph need not read it again."""
-
-    def __init__(self) -> None:
-        self._key: tuple[Any, ...] | None = None
-        self._loaded: Loaded | None = None
-
-    def get(
-        self, path: Path, settings: LoaderSettings, load: Callable[[Path, LoaderSettings], Loaded]
-    ) -> Loaded:
-        """`load(path, settings)`, or what it gave last time if nothing has changed since."""
-        key = (load, path.resolve(), settings, _newest(path))
-        if self._loaded is None or key != self._key:
-            self.clear()  # before the next is read, or both would be in memory
-            self._loaded = load(path, settings)
-            self._key = key
-        return self._loaded
-
-    def clear(self) -> None:
-        """Forget the model; its memory is free once no node's output holds it."""
-        self._loaded = self._key = None
-
-
-def _newest(path: Path) -> float:
-    """When the file, or the newest file in the folder, was last written."""
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
-    return max((file.stat().st_mtime for file in files), default=0.0)

@@ -1,0 +1,68 @@
+"""The pack's own nodes, with those that touch models made to work on the engine's handles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from comfy_api.latest import io
+
+from comfy_nodes import batch, folders, loaders
+from comfy_nodes.extension import NODES
+from comfy_nodes.profiles import ModelProfile
+from comfy_nodes.settings import LoaderSettings
+
+from ..handles import Loaded, Model
+from ..host import context
+from ..loading import load_checkpoint, load_diffusers
+
+
+class CheckpointLoader(loaders.CheckpointLoader):
+    """Gives the engine's handles."""
+
+    @classmethod
+    def load(cls, name: str, settings: LoaderSettings) -> Loaded:
+        """Loads the checkpoint of that name."""
+        return _with_embeddings(load_checkpoint(folders.checkpoint_path(name), settings))
+
+
+class DiffusersLoader(loaders.DiffusersLoader):
+    """Gives the engine's handles."""
+
+    @classmethod
+    def load(cls, name: str, settings: LoaderSettings) -> Loaded:
+        """Loads the folder of that name."""
+        return _with_embeddings(load_diffusers(folders.diffusers_path(name), settings))
+
+
+class ModelDefaults(loaders.ModelDefaults):
+    """Reads the profile off the engine's handle."""
+
+    @classmethod
+    def profile_of(cls, model: Model) -> ModelProfile:
+        """What the model is made for."""
+        return model.profile
+
+
+class SeedBatch(batch.SeedBatch):
+    """Notes the seeds on the engine's handle."""
+
+    @classmethod
+    def seeded(cls, model: Model, seed: int) -> Model:
+        """The model with picture i of any batch seeded by seed + i."""
+        return replace(model, first_seed=seed)
+
+
+_ON_HANDLES: dict[type[Any], type[Any]] = {
+    kind.__base__: kind for kind in (CheckpointLoader, DiffusersLoader, ModelDefaults, SeedBatch)
+}
+
+
+def pack_nodes() -> list[type[io.ComfyNode]]:
+    """All nodes of the pack."""
+    return [_ON_HANDLES.get(node, node) for node in NODES]
+
+
+def _with_embeddings(loaded: Loaded) -> Loaded:
+    places = tuple(context().folders.model_folders("embeddings"))
+    return replace(loaded, clip=replace(loaded.clip, embeddings=places))
