@@ -3,16 +3,21 @@
 SpriteworksError
 ├── UsageError                what the user asked for cannot be done as asked
 │   ├── UnknownParameter      --set names something the graph does not have
-│   └── BadValue              a value of the wrong type or out of range
+│   ├── BadValue              a value of the wrong type or out of range
+│   ├── ManifestError         a manifest of a batch with mistakes, all of them
+│   └── BatchBusy             another orchestrator is at work in the batch folder
 ├── GraphError                the workflow itself is not usable
 │   ├── CanvasError           a canvas file that cannot be turned into a graph
 │   └── UnknownNodeClass      the server has no such node
 ├── ModelError                a model file or folder that is missing or damaged
 ├── InputError                an input picture that is missing or no picture
 ├── OutputError               the result cannot be written (full disk, read-only folder)
+├── StoreError                the record of a batch cannot be read or written
+│   └── IllegalTransition     a job cannot go from the state it is in to that one
 ├── ServerError               something between us and the server
 │   ├── ServerUnreachable     nobody answers at that address
 │   ├── ServerLost            it answered before, and no longer does
+│   ├── ServerFrozen          it answers, and does not get on with its job
 │   ├── ServerStartFailed     a server that we start ended or never came up
 │   ├── ServerFailed          HTTP 5xx: the server itself stumbled
 │   ├── ProtocolError         the answer is not ComfyUI's protocol
@@ -53,6 +58,41 @@ class BadValue(UsageError):
     """A value of the wrong type or out of range."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ManifestProblem:
+    """One mistake in a manifest, and where it stands."""
+
+    file: str
+    # from 1; None where the mistake is no single line's
+    line: int | None
+    # such as "items[3].seeds.count"; empty where it is the whole file
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+
+
+class ManifestError(UsageError):
+    """A manifest of a batch with mistakes, all of them."""
+
+    # more than these are counted in the message; `problems` has them all
+    SHOWN = 100
+
+    def __init__(self, message: str, problems: Sequence[ManifestProblem] = ()) -> None:
+        self.problems = tuple(problems)
+        rest = len(self.problems) - self.SHOWN
+        more = [f"and {rest} more"] if rest > 0 else []
+        super().__init__(
+            "\n  ".join([message, *map(str, self.problems[: self.SHOWN]), *more])
+        )
+
+
+class BatchBusy(UsageError):
+    """Another orchestrator is at work in the batch folder."""
+
+
 class GraphError(SpriteworksError):
     """The workflow itself is not usable."""
 
@@ -81,6 +121,14 @@ class OutputError(SpriteworksError):
     """The result cannot be written."""
 
 
+class StoreError(SpriteworksError):
+    """The record of a batch cannot be read or written."""
+
+
+class IllegalTransition(StoreError):
+    """A job cannot go from the state it is in to that one."""
+
+
 class ServerError(SpriteworksError):
     """Something between us and the server."""
 
@@ -93,6 +141,10 @@ class ServerUnreachable(ServerError):
 
 class ServerLost(ServerError):
     """The server answered before, and no longer does."""
+
+
+class ServerFrozen(ServerError):
+    """The server answers, and does not get on with its job."""
 
 
 class ServerStartFailed(ServerError):

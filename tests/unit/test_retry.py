@@ -1,0 +1,188 @@
+"""Retry or fatal: every kind of failure, the ladder of memory, and that every path ends."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator import errors
+from orchestrator.retry import (
+    LADDER,
+    Comfort,
+    Decision,
+    Kind,
+    Limits,
+    Past,
+    Rung,
+    Step,
+    classify,
+    decide,
+)
+
+_FINAL = {Step.GIVE_UP, Step.QUARANTINE, Step.STOP}
+
+
+NO_COMFORT = Comfort()
+
+
+def after(*kinds: Kind, comfort: Comfort = NO_COMFORT, together: int = 1) -> Decision:
+    return decide(Past(kinds=kinds, comfort=comfort, together=together))
+
+
+def failed(message: str, kind: str = "RuntimeError") -> errors.NodeFailed:
+    return errors.NodeFailed(node_id="1", class_type="KSampler", message=message, kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (errors.JobRefused("no"), Kind.REFUSED),
+        (errors.UnknownNodeClass("no"), Kind.REFUSED),
+        (errors.BadValue("no"), Kind.REFUSED),
+        (errors.InputError("no"), Kind.REFUSED),
+        (errors.ModelError("no"), Kind.REFUSED),
+        (failed("it broke"), Kind.NODE_FAILED),
+        (failed("", "torch.OutOfMemoryError"), Kind.OUT_OF_MEMORY),
+        (failed("Allocation on device 0 would exceed"), Kind.OUT_OF_MEMORY),
+        (failed("CUDA out of memory. Tried to allocate 2 GiB"), Kind.OUT_OF_MEMORY),
+        (failed("MPS backend out of memory"), Kind.OUT_OF_MEMORY),
+        (failed("DefaultCPUAllocator: can't allocate memory"), Kind.OUT_OF_MEMORY),
+        (failed("the room is dark"), Kind.NODE_FAILED),
+        (errors.ServerLost("gone"), Kind.SERVER_LOST),
+        (errors.ServerStartFailed("gone"), Kind.SERVER_LOST),
+        (errors.ServerUnreachable("gone"), Kind.NOT_SENT),
+        (errors.ServerFrozen("still"), Kind.FROZEN),
+        (errors.ServerFailed("500"), Kind.SERVER_STUMBLED),
+        (errors.ProtocolError("html"), Kind.SERVER_STUMBLED),
+        (errors.JobLost("lost"), Kind.JOB_LOST),
+        (errors.JobInterrupted("stopped"), Kind.INTERRUPTED),
+        (errors.JobTimedOut("late"), Kind.TIMED_OUT),
+        (errors.ResultMissing("404"), Kind.RESULT_MISSING),
+        (errors.OutputError("full"), Kind.CANNOT_WRITE),
+    ],
+)
+def test_every_error_is_of_a_kind(error: errors.SpriteworksError, kind: Kind) -> None:
+    assert classify(error) is kind
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_has_a_first_answer_with_a_reason(kind: Kind) -> None:
+    expected = {
+        Kind.REFUSED: Step.GIVE_UP,
+        Kind.OUT_OF_MEMORY: Step.DEGRADE,
+        Kind.NODE_FAILED: Step.ELSEWHERE,
+        Kind.NOT_SENT: Step.ELSEWHERE,
+        Kind.SERVER_LOST: Step.ELSEWHERE,
+        Kind.FROZEN: Step.ELSEWHERE,
+        Kind.JOB_LOST: Step.HERE,
+        Kind.SERVER_STUMBLED: Step.HERE,
+        Kind.RESULT_MISSING: Step.HERE,
+        Kind.INTERRUPTED: Step.HERE,
+        Kind.TIMED_OUT: Step.ELSEWHERE,
+        Kind.CANNOT_WRITE: Step.STOP,
+    }
+    decision = after(kind)
+    assert decision.step is expected[kind]
+    assert decision.reason
+
+
+@pytest.mark.parametrize("before", [(), *((kind,) for kind in Kind)])
+def test_a_refusal_is_never_tried_again(before: tuple[Kind, ...]) -> None:
+    assert after(*before, Kind.REFUSED).step is Step.GIVE_UP
+
+
+@pytest.mark.parametrize(
+    "kinds", list(itertools.product([Kind.SERVER_LOST, Kind.FROZEN], repeat=2))
+)
+def test_two_deaths_are_a_quarantine(kinds: tuple[Kind, ...]) -> None:
+    assert after(*kinds).step is Step.QUARANTINE
+    assert "batch retry" in after(*kinds).reason
+
+
+def test_a_death_long_ago_counts() -> None:
+    assert after(Kind.SERVER_LOST, Kind.JOB_LOST, Kind.FROZEN).step is Step.QUARANTINE
+
+
+def test_two_deaths_do_not_count_against_another_kind_of_failure() -> None:
+    kinds = Kind.SERVER_LOST, Kind.JOB_LOST
+    assert after(*kinds).step is Step.HERE
+
+
+def test_a_node_that_raises_twice_is_given_up() -> None:
+    assert after(Kind.NODE_FAILED, Kind.NODE_FAILED).step is Step.GIVE_UP
+
+
+def test_what_was_never_sent_counts_for_nothing() -> None:
+    decision = after(*[Kind.NOT_SENT] * 500)
+    assert decision.step is Step.ELSEWHERE
+    assert decision.delay == 0
+
+
+def test_the_ladder_keeps_the_picture_as_long_as_it_can() -> None:
+    comfort, together = Comfort(), 8
+    seen = []
+    kinds: list[Kind] = []
+    while True:
+        kinds.append(Kind.OUT_OF_MEMORY)
+        decision = decide(Past(kinds=kinds, comfort=comfort, together=together))
+        if decision.step is Step.GIVE_UP:
+            break
+        assert decision.step is Step.DEGRADE
+        comfort = decision.comfort
+        together = min(together, comfort.most or together)
+        seen.append(str(comfort))
+    assert seen == [
+        "memory freed",
+        "memory freed, at most 4 at once",
+        "memory freed, at most 2 at once",
+        "memory freed, at most 1 at once",
+        "memory freed, at most 1 at once, VAE in tiles",
+        "memory freed, at most 1 at once, VAE in tiles, weights offloaded",
+    ]
+    assert "smaller size" in decision.reason
+
+
+@pytest.mark.parametrize("missing", LADDER)
+def test_a_rung_that_the_workflow_lacks_is_left_out(missing: Rung) -> None:
+    possible = [rung for rung in LADDER if rung is not missing]
+    steps = []
+    comfort, together = Comfort(), 2
+    for count in range(1, 9):
+        past = Past(kinds=[Kind.OUT_OF_MEMORY] * count, comfort=comfort, together=together)
+        decision = decide(past, possible)
+        comfort = decision.comfort
+        if decision.step is Step.GIVE_UP:
+            break
+        together = min(together, comfort.most or together)
+        steps.append(comfort)
+    assert len(steps) == 3
+
+
+def test_what_was_made_easier_stays_so_after_another_failure() -> None:
+    comfort = Comfort(free=True, vae_tiling=True)
+    assert after(Kind.OUT_OF_MEMORY, Kind.JOB_LOST, comfort=comfort).comfort == comfort
+
+
+def test_pauses_grow_and_have_an_end() -> None:
+    delays = [after(*[Kind.JOB_LOST] * count).delay for count in range(1, 12)]
+    assert delays == sorted(delays)
+    assert 0 < delays[0] <= 1
+    assert delays[-1] <= 60
+
+
+@given(st.lists(st.sampled_from([kind for kind in Kind if kind is not Kind.NOT_SENT]), min_size=1))
+def test_every_path_ends(kinds: list[Kind]) -> None:
+    """Whatever keeps failing, a job is not tried more often than the limits say."""
+    limits = Limits()
+    comfort, together = Comfort(), 4
+    for count in range(1, len(kinds) + 1):
+        past = Past(kinds=kinds[:count], comfort=comfort, together=together)
+        decision = decide(past, LADDER, limits)
+        if decision.step in _FINAL:
+            return
+        comfort = decision.comfort
+        together = min(together, comfort.most or together)
+        assert count < limits.failures

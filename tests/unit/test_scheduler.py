@@ -1,0 +1,220 @@
+"""Who gets what, case by case, and as a simulation that is fair and never lets a server wait."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.scheduler import Rules, Seat, Situation, Waiting, choose, due
+
+A, B, C = "http://a", "http://b", "http://c"
+
+
+def jobs(*keys: str, **common: Any) -> list[Waiting]:
+    return [Waiting(key=key, order=number, **common) for number, key in enumerate(keys)]
+
+
+def situation(waiting: list[Waiting], *seats: Seat, **rest: Any) -> Situation:
+    seats = seats or (Seat(url=A),)
+    return Situation(waiting=waiting, seats={seat.url: seat for seat in seats}, **rest)
+
+
+def chosen(url: str, given: Situation) -> list[str]:
+    return [job.key for job in choose(url, given)]
+
+
+def test_the_order_of_the_manifest_counts() -> None:
+    assert chosen(A, situation(jobs("1", "2", "3"))) == ["1"]
+
+
+def test_nothing_waits() -> None:
+    assert chosen(A, situation([])) == []
+
+
+def test_priority_beats_order() -> None:
+    waiting = [*jobs("low"), Waiting(key="high", order=9, priority=1)]
+    assert chosen(A, situation(waiting)) == ["high"]
+
+
+def test_priority_beats_affinity() -> None:
+    waiting = [
+        Waiting(key="loaded", model="m", priority=0),
+        Waiting(key="urgent", model="n", priority=1),
+    ]
+    assert chosen(A, situation(waiting, Seat(url=A, model="m"))) == ["urgent"]
+
+
+@pytest.mark.parametrize(("held", "gets"), [(0, 1), (1, 1), (2, 0), (3, 0)])
+def test_one_job_runs_and_one_looks_ahead(held: int, gets: int) -> None:
+    assert len(choose(A, situation(jobs("1", "2"), Seat(url=A, held=held)))) == gets
+
+
+def test_without_look_ahead_one_at_a_time() -> None:
+    given = situation(jobs("1"), Seat(url=A, held=1), rules=Rules(look_ahead=0))
+    assert chosen(A, given) == []
+
+
+def test_a_server_set_aside_gets_nothing() -> None:
+    assert chosen(A, situation(jobs("1"), Seat(url=A, open=False))) == []
+
+
+def test_the_last_job_goes_to_the_idle_server() -> None:
+    seats = Seat(url=A, held=1), Seat(url=B)
+    assert chosen(A, situation(jobs("last"), *seats)) == []
+    assert chosen(B, situation(jobs("last"), *seats)) == ["last"]
+
+
+def test_the_last_job_looks_ahead_where_the_idle_server_is_set_aside() -> None:
+    seats = Seat(url=A, held=1), Seat(url=B, open=False)
+    assert chosen(A, situation(jobs("last"), *seats)) == ["last"]
+
+
+def test_a_job_in_its_pause_is_left_out() -> None:
+    waiting = [replace(jobs("1")[0], not_before=5.0), Waiting(key="2", order=1)]
+    assert chosen(A, situation(waiting, now=4.9)) == ["2"]
+    assert chosen(A, situation(waiting, now=5.0)) == ["1"]
+    assert due(waiting) == 0.0
+    assert due([]) is None
+
+
+def test_a_job_avoids_where_it_failed() -> None:
+    waiting = [Waiting(key="1", avoid=frozenset({A})), Waiting(key="2", order=1)]
+    seats = Seat(url=A), Seat(url=B)
+    assert chosen(A, situation(waiting, *seats)) == ["2"]
+    assert chosen(B, situation(waiting, *seats)) == ["1"]
+
+
+def test_a_job_comes_back_where_no_other_server_is_left() -> None:
+    waiting = jobs("1", avoid=frozenset({A, B}))
+    assert chosen(A, situation(waiting, Seat(url=A), Seat(url=B))) == ["1"]
+    waiting = jobs("1", avoid=frozenset({A}))
+    assert chosen(A, situation(waiting, Seat(url=A), Seat(url=B, open=False))) == ["1"]
+
+
+def test_a_server_keeps_its_model() -> None:
+    waiting = [Waiting(key="n", model="n"), Waiting(key="m", model="m", order=1)]
+    assert chosen(A, situation(waiting, Seat(url=A, model="m"))) == ["m"]
+
+
+def test_a_server_loads_what_no_other_has() -> None:
+    waiting = [Waiting(key="n", model="n"), Waiting(key="o", model="o", order=1)]
+    seats = Seat(url=A, model="m"), Seat(url=B, model="n")
+    assert chosen(A, situation(waiting, *seats)) == ["o"]
+
+
+def test_a_server_helps_with_another_model_rather_than_wait() -> None:
+    seats = Seat(url=A, model="m"), Seat(url=B, model="n", held=2)
+    assert chosen(A, situation(jobs("1", model="n"), *seats)) == ["1"]
+
+
+def test_a_server_loads_what_most_jobs_want() -> None:
+    waiting = [Waiting(key="n", model="n"), *jobs("o1", "o2", model="o")]
+    assert chosen(A, situation(waiting)) == ["o1"]
+
+
+def test_the_batch_that_had_less_goes_first() -> None:
+    waiting = [Waiting(key="1", batch="x"), Waiting(key="2", batch="y", order=1)]
+    assert chosen(A, situation(waiting, served={"x": 1})) == ["2"]
+
+
+def test_affinity_lets_a_batch_lead_only_so_far() -> None:
+    waiting = [Waiting(key="1", batch="x", model="m"), Waiting(key="2", batch="y", model="n")]
+    seat = Seat(url=A, model="m")
+    rules = Rules(lead=4)
+    assert chosen(A, situation(waiting, seat, served={"x": 3}, rules=rules)) == ["1"]
+    assert chosen(A, situation(waiting, seat, served={"x": 4}, rules=rules)) == ["2"]
+
+
+def test_seeds_that_follow_on_go_together() -> None:
+    waiting = [
+        Waiting(key=f"s{seed}", group="g", seed=seed, batch_size=4, order=order)
+        for order, seed in enumerate([7, 8, 10, 9, 12, 11])
+    ]
+    assert chosen(A, situation(waiting)) == ["s7", "s8", "s9", "s10"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"group": "h"},
+        {"seed": 3},
+        {"batch": "other"},
+        {"priority": -1},
+        {"not_before": 1.0},
+        {"avoid": frozenset({A})},
+    ],
+)
+def test_what_is_not_alike_goes_alone(other: dict[str, Any]) -> None:
+    first = Waiting(key="1", group="g", seed=1, batch_size=4)
+    second = replace(first, **{"key": "2", "seed": 2, "order": 1, **other})
+    assert chosen(A, situation([first, second], Seat(url=A), Seat(url=B))) == ["1"]
+
+
+def test_the_smallest_batch_size_of_the_group_counts() -> None:
+    waiting = [
+        Waiting(key=str(seed), group="g", seed=seed, batch_size=size, order=seed)
+        for seed, size in enumerate([8, 2, 8, 8])
+    ]
+    assert chosen(A, situation(waiting)) == ["0", "1"]
+
+
+def test_without_a_group_no_batch() -> None:
+    waiting = [Waiting(key=str(n), seed=n, batch_size=8, order=n) for n in range(3)]
+    assert chosen(A, situation(waiting)) == ["0"]
+
+
+@given(
+    models=st.lists(st.sampled_from("mno"), max_size=40),
+    batches=st.lists(st.sampled_from("xy"), min_size=40, max_size=40),
+    servers=st.integers(1, 4),
+)
+def test_every_job_is_sent_once_and_no_server_waits(
+    models: list[str], batches: list[str], servers: int
+) -> None:
+    """Round after round every server ends one graph; an open seat is empty only at the end."""
+    waiting = [
+        Waiting(key=str(n), model=model, batch=batch, order=n)
+        for n, (model, batch) in enumerate(zip(models, batches, strict=False))
+    ]
+    seats = {f"s{n}": Seat(url=f"s{n}") for n in range(servers)}
+    served: Counter[str] = Counter()
+    sent = []
+    while waiting:
+        before = len(waiting)
+        for url in list(seats):
+            while got := choose(url, Situation(waiting=waiting, seats=seats, served=served)):
+                sent += [job.key for job in got]
+                served.update(job.batch for job in got)
+                waiting = [job for job in waiting if job not in got]
+                seat = seats[url]
+                seats[url] = replace(seat, held=seat.held + 1, model=got[-1].model)
+        assert all(seat.held for seat in seats.values()) or not waiting
+        seats = {url: replace(seat, held=max(0, seat.held - 1)) for url, seat in seats.items()}
+        assert len(waiting) < before or any(seat.held for seat in seats.values())
+    assert sorted(sent) == sorted(map(str, range(len(models))))
+
+
+def test_two_batches_of_two_models_share_one_server_without_thrashing() -> None:
+    waiting = [
+        Waiting(key=f"{batch}{n}", batch=batch, model=batch, order=n)
+        for n in range(100)
+        for batch in "xy"
+    ]
+    served: Counter[str] = Counter()
+    order, model = [], ""
+    while waiting:
+        seats = {A: Seat(url=A, model=model)}
+        (job,) = choose(A, Situation(waiting=waiting, seats=seats, served=served))
+        waiting.remove(job)
+        served[job.batch] += 1
+        order.append(job.batch)
+        model = job.model
+    changes = sum(one != two for one, two in itertools.pairwise(order))
+    assert changes <= 2 * 100 // Rules().lead + 2
+    assert abs(order[:100].count("x") - order[:100].count("y")) <= Rules().lead
