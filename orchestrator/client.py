@@ -43,7 +43,7 @@ from .wire import BadRequest, NotFound, Timeouts, Wire, base_url
 
 
 def _nothing_to_check() -> None:
-    """Stand in for the check of a server process that is not ours."""
+    """Stand in for a check that nobody asked for."""
 
 
 class Client:
@@ -157,11 +157,16 @@ class Client:
         *,
         on_event: Callable[[Event], None] = ignore,
         timeout: float | None = None,
+        on_turn: Callable[[], None] = _nothing_to_check,
+        fresh: bool = False,
     ) -> HistoryRecord:
         """Wait until a job has ended and return its history record.
 
         `on_event` gets the job's events as they are heard; some may be missing. `timeout` is in
-        s; None waits for ever. Raises NodeFailed, JobInterrupted, JobLost, JobTimedOut, ServerLost.
+        s; None waits for ever. `on_turn` is called about every `Timeouts.poll` and may raise to
+        end the waiting. `fresh` says that the job was sent since the last one was waited for, so
+        there is no need to look before the first event. Raises NodeFailed, JobInterrupted,
+        JobLost, JobTimedOut, ServerLost.
         """
         record = Watch(
             self._listener,
@@ -173,7 +178,8 @@ class Client:
             on_event=on_event,
             timeout=timeout,
             check=self._check,
-        ).run()
+            on_turn=on_turn,
+        ).run(look_first=not fresh)
         raise_for_state(record)
         return record
 

@@ -54,6 +54,7 @@ class Watch:
         on_event: Callable[[Event], None],
         timeout: float | None,
         check: Callable[[], None],
+        on_turn: Callable[[], None],
     ) -> None:
         self._url = url
         self._look_in_history = look
@@ -62,6 +63,7 @@ class Watch:
         self._prompt_id = prompt_id
         self._on_event = on_event
         self._check = check
+        self._on_turn = on_turn
         self._timeouts = timeouts
         now = time.monotonic()
         self._deadline = None if timeout is None else now + timeout
@@ -78,14 +80,18 @@ class Watch:
         self._over = False
         self._ours_runs = False
 
-    def run(self) -> HistoryRecord:
+    def run(self, *, look_first: bool = True) -> HistoryRecord:
         soon = _SOON
+        if not look_first and self._listener.connected:
+            # Two requests less for a job of which nothing can have been missed.
+            self._listen(self._timeouts.poll)
         while True:
             record = self._look()
             if record is not None:
                 self._hear_the_rest()
                 return record
             self._give_up_late()
+            self._on_turn()
             # Once the end is heard the record is milliseconds away; then ever less hurry.
             self._listen(min(soon, self._timeouts.poll) if self._ended else self._timeouts.poll)
             soon = 2 * soon if self._ended else _SOON
