@@ -21,45 +21,28 @@ what real ComfyUI does.
 
 from __future__ import annotations
 
-import json
 import threading
-import time
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from enum import Enum
 from types import TracebackType
 from typing import Any
 
-from .graph import ancestors, order, validate
+from .graph import ancestors, validate
 from .protocol import (
     Event,
-    Executed,
     Executing,
-    ExecutionCached,
-    ExecutionError,
-    ExecutionInterrupted,
-    ExecutionStart,
-    ExecutionSuccess,
     FileRef,
     Graph,
-    NodeProgress,
-    Preview,
-    Progress,
-    ProgressState,
     PromptRequest,
     Status,
-    event_data,
-    event_name,
     new_prompt_id,
 )
 from .testing_http import Answer, Door, Fault, Request, SocketConnection, json_answer
-from .testing_nodes import OBJECT_INFO, node_errors, picture
+from .testing_nodes import OBJECT_INFO, node_errors
+from .testing_run import RECORD, Job, Run, Script, record_of
 
-__all__ = ["OBJECT_INFO", "FakeServer", "Fault", "Script", "SocketMode"]
-
-# A gate of this name is passed after success is announced and before the record is written.
-RECORD = "record"
+__all__ = ["OBJECT_INFO", "RECORD", "FakeServer", "Fault", "Script", "SocketMode"]
 
 
 class SocketMode(Enum):
@@ -69,53 +52,6 @@ class SocketMode(Enum):
     # connections stand, and nothing is ever said
     SILENT = "silent"
     REFUSE = "refuse"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Script:
-    """What happens to one job. As it stands: every node runs at once, and all goes well."""
-
-    # {node id: event}: the run waits for the event before the node; RECORD is a gate, too
-    gates: Mapping[str, threading.Event] = field(default_factory=dict)
-    # that node raises
-    fail_in: str | None = None
-    # that node raises ExecutionBlocked, after which the run goes on
-    blocked_in: str | None = None
-    # someone else stops the job in that node
-    interrupted_in: str | None = None
-    # the server process dies before that node
-    die_in: str | None = None
-    # {node id: ids of the nodes that it expands to}
-    expands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    # previews sent by each node
-    previews: int = 0
-    # steps that each node counts
-    steps: int = 1
-    # False: the record is never written
-    remembered: bool = True
-
-
-@dataclass(kw_only=True)
-class _Job:
-    number: float
-    prompt_id: str
-    request: PromptRequest
-    script: Script
-    # ids of the output nodes that will run
-    outputs: list[str]
-    messages: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-
-    @property
-    def graph(self) -> Graph:
-        return self.request.graph
-
-    def queue_item(self) -> list[Any]:
-        extra = {**self.request.extra_data, "client_id": self.request.client_id}
-        return [self.number, self.prompt_id, self.graph, extra, self.outputs]
-
-
-class _Stop(Exception):
-    """The run ends here; its text is the record's `status_str`."""
 
 
 class FakeServer:
@@ -128,6 +64,8 @@ class FakeServer:
         self.cached_output_is_null = False
         # True: uploads get another name than they ask for
         self.renames_uploads = False
+        # s that each node takes
+        self.pace = 0.0
         # every request for a job that was let in, in order
         self.submissions: list[PromptRequest] = []
         self.requests: list[tuple[str, str]] = []
@@ -138,14 +76,14 @@ class FakeServer:
         self._scripts: deque[Script] = deque()
         self._faults: list[tuple[str, str, Fault]] = []
         self._connections: list[SocketConnection] = []
-        self._pending: list[_Job] = []
-        self._running: _Job | None = None
-        self._cache: dict[str, Any] = {}
+        self._pending: list[Job] = []
+        self._running: Job | None = None
+        self.cache: dict[str, Any] = {}
         self._opened = 0
         self._numbers = 0
         self._counter = 0
-        self._interrupted = False
-        self._closed = False
+        self.interrupted = False
+        self.closed = False
         self._changed = threading.Condition()
         self._reached: dict[str, threading.Event] = defaultdict(threading.Event)
         self._door = Door(self)
@@ -220,9 +158,9 @@ class FakeServer:
     def die(self) -> None:
         """End as a killed process does: the port closes, connections break."""
         with self._changed:
-            if self._closed:
+            if self.closed:
                 return
-            self._closed = True
+            self.closed = True
             self._changed.notify_all()
         self._door.close()
         if threading.current_thread() is not self._worker:
@@ -308,14 +246,14 @@ class FakeServer:
         wanted = request.json().get("prompt_id")
         with self._changed:
             running = self._running
-            self._interrupted = running is not None and wanted in (None, running.prompt_id)
+            self.interrupted = running is not None and wanted in (None, running.prompt_id)
             self._changed.notify_all()
         return Answer()
 
     def _post_free(self, request: Request, rest: str) -> Answer:
         self.freed.append(request.json())
         if request.json().get("free_memory"):
-            self._cache.clear()
+            self.cache.clear()
         return Answer()
 
     def _get_view(self, request: Request, rest: str) -> Answer:
@@ -365,7 +303,7 @@ class FakeServer:
         with self._changed:
             number = wanted.number if wanted.number is not None else float(self._numbers)
             self._numbers += 1
-            job = _Job(
+            job = Job(
                 number=-number if wanted.front else number,
                 prompt_id=wanted.prompt_id or new_prompt_id(),
                 request=wanted,
@@ -387,155 +325,50 @@ class FakeServer:
 
     def _work(self) -> None:
         while (job := self._next_job()) is not None:
-            state = self._run(job)
-            if self._closed:
+            state = Run(self, job).run()
+            if self.closed:
                 return
-            self._pass_gate(job, RECORD)
+            self.pass_gate(job, RECORD)
             with self._changed:
                 dropped = self._running is not job
                 self._running = None
                 if job.script.remembered and not dropped:
-                    self.history[job.prompt_id] = self._record(job, state)
+                    self.history[job.prompt_id] = record_of(job, state, self.cache)
             self._announce_queue()
-            self._tell(job, Executing(prompt_id=job.prompt_id, node=None))
+            self.tell(job, Executing(prompt_id=job.prompt_id, node=None))
 
-    def _next_job(self) -> _Job | None:
+    def _next_job(self) -> Job | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._pending or self._closed)
-            if self._closed:
+            self._changed.wait_for(lambda: self._pending or self.closed)
+            if self.closed:
                 return None
             self._running = self._pending.pop(0)
-            self._interrupted = False
+            self.interrupted = False
             return self._running
 
-    def _run(self, job: _Job) -> str:
-        prompt_id = job.prompt_id
-        self._note(job, ExecutionStart(prompt_id=prompt_id))
-        cached = tuple(key for key in job.graph if _signature(job.graph, key) in self._cache)
-        self._note(job, ExecutionCached(prompt_id=prompt_id, nodes=cached))
-        progress: dict[str, NodeProgress] = {}
-        needed = {key for output in job.outputs for key in ancestors(job.graph, output)}
-        for node_id in (key for key in order(job.graph) if key in needed):
-            try:
-                self._run_node(job, node_id, node_id in cached, progress)
-            except _Stop as stop:
-                return str(stop)
-            if self._closed:
-                return "error"
-        self._note(job, ExecutionSuccess(prompt_id=prompt_id))
-        return "success"
+    # ----------------------------------------------------------------- for its runs
 
-    def _run_node(
-        self, job: _Job, node_id: str, cached: bool, progress: dict[str, NodeProgress]
-    ) -> None:
-        prompt_id, script = job.prompt_id, job.script
-        class_type = job.graph[node_id]["class_type"]
-        signature = _signature(job.graph, node_id)
-        if cached:
-            if node_id in job.outputs:
-                output = None if self.cached_output_is_null else self._cache[signature]
-                self._tell(job, Executed(prompt_id=prompt_id, node=node_id, output=output))
-            return
-        self._pass_gate(job, node_id)
-        if script.die_in == node_id:
-            self.die()
-        if self._closed:
-            return
-        self._tell(job, Executing(prompt_id=prompt_id, node=node_id, display_node=node_id))
-        for inner in (node_id, *script.expands.get(node_id, ())):
-            self._progress(job, progress, inner, node_id, "running")
-        self._misbehave(job, node_id, class_type)
-        for step in range(1, script.steps + 1):
-            self._tell(
-                job, Progress(prompt_id=prompt_id, node=node_id, value=step, max=script.steps)
-            )
-        for _ in range(script.previews):
-            image = picture(8, 8, {})
-            self._tell(
-                job, Preview(format="png", image=image, prompt_id=prompt_id, node_id=node_id)
-            )
-        output = self._save(job, node_id) if node_id in job.outputs else {}
-        self._cache[signature] = output
-        if node_id in job.outputs:
-            self._tell(job, Executed(prompt_id=prompt_id, node=node_id, output=output))
-        for inner in (*script.expands.get(node_id, ()), node_id):
-            self._progress(job, progress, inner, node_id, "finished")
-
-    def _misbehave(self, job: _Job, node_id: str, class_type: str) -> None:
-        script, prompt_id = job.script, job.prompt_id
-        if self._interrupted or script.interrupted_in == node_id:
-            stopped = ExecutionInterrupted(
-                prompt_id=prompt_id, node_id=node_id, node_type=class_type
-            )
-            self._note(job, stopped)
-            raise _Stop("error")
-        if node_id not in (script.fail_in, script.blocked_in):
-            return
-        blocked = node_id == script.blocked_in
-        error = ExecutionError(
-            prompt_id=prompt_id,
-            node_id=node_id,
-            node_type=class_type,
-            exception_message="Execution Blocked: as scripted" if blocked else "it broke",
-            exception_type="ExecutionBlocked" if blocked else "RuntimeError",
-            traceback=("  File fake.py\n",),
-        )
-        self._note(job, error)
-        if not blocked:
-            raise _Stop("error")
-
-    def _progress(
-        self, job: _Job, progress: dict[str, NodeProgress], node: str, real: str, state: str
-    ) -> None:
-        progress[node] = NodeProgress(
-            node_id=node, state=state, value=float(state == "finished"), real_node_id=real
-        )
-        self._tell(job, ProgressState(prompt_id=job.prompt_id, nodes=tuple(progress.values())))
-
-    def _pass_gate(self, job: _Job, moment: str) -> None:
+    def pass_gate(self, job: Job, moment: str) -> None:
+        """Come to a node (or to RECORD) and wait at its gate, if there is one."""
         self._reached[moment].set()
         gate = job.script.gates.get(moment)
         if gate is None:
             return
         # A gate ends when its event is set, when the job is interrupted and when the server dies.
         while not gate.wait(0.01):
-            if self._interrupted or self._closed or self._running is not job:
+            if self.interrupted or self.closed or self._running is not job:
                 return
 
-    def _save(self, job: _Job, node_id: str) -> dict[str, Any]:
-        graph = job.graph
-        inputs = graph[node_id]["inputs"]
-        images = []
-        for width, height in _sizes(graph, node_id):
-            self._counter += 1
-            kind = "temp" if graph[node_id]["class_type"] == "PreviewImage" else "output"
-            name = f"{inputs.get('filename_prefix', 'ComfyUI')}_{self._counter:05}_.png"
-            subfolder, _, filename = name.rpartition("/")
-            file = FileRef(filename=filename, subfolder=subfolder, type=kind)
-            self.files[(kind, subfolder, filename)] = picture(width, height, graph)
-            images.append(file.to_json())
-        return {"images": images}
+    def store(self, kind: str, prefix: str, content: bytes) -> FileRef:
+        """Save a picture under the next number, as SaveImage does."""
+        self._counter += 1
+        subfolder, _, stem = prefix.rpartition("/")
+        file = FileRef(filename=f"{stem}_{self._counter:05}_.png", subfolder=subfolder, type=kind)
+        self.files[(kind, subfolder, file.filename)] = content
+        return file
 
-    def _record(self, job: _Job, state: str) -> dict[str, Any]:
-        outputs = {
-            key: self._cache[_signature(job.graph, key)]
-            for key in job.outputs
-            if _signature(job.graph, key) in self._cache
-        }
-        status = {
-            "status_str": state,
-            "completed": state == "success",
-            "messages": job.messages,
-        }
-        return {"prompt": job.queue_item(), "outputs": outputs, "status": status, "meta": {}}
-
-    def _note(self, job: _Job, event: Event) -> None:
-        """Send an event that the history record keeps, too."""
-        data = {**event_data(event), "timestamp": int(time.time() * 1000)}
-        job.messages.append((event_name(event), data))
-        self._tell(job, event)
-
-    def _tell(self, job: _Job, event: Event) -> None:
+    def tell(self, job: Job, event: Event) -> None:
+        """Send an event to the client that submitted a job."""
         if self.sockets is not SocketMode.TALK or job.request.client_id is None:
             return
         for connection in list(self._connections):
@@ -553,21 +386,3 @@ class FakeServer:
 def _refusal(kind: str, message: str, details: str, errors: Any = None) -> Answer:
     error = {"type": kind, "message": message, "details": details, "extra_info": {}}
     return json_answer({"error": error, "node_errors": errors or {}}, status=400)
-
-
-def _signature(graph: Graph, node_id: str) -> str:
-    """What a node's result depends on: itself and all it is linked to."""
-    nodes = [graph[key] for key in sorted(ancestors(graph, node_id))]
-    return json.dumps([[node["class_type"], node["inputs"]] for node in nodes], sort_keys=True)
-
-
-def _sizes(graph: Graph, node_id: str) -> Iterator[tuple[int, int]]:
-    """Yield (width, height) in px of each image that an output node saves."""
-    width = height = 8
-    batch = 1
-    for key in ancestors(graph, node_id):
-        inputs = graph[key]["inputs"]
-        width = inputs["width"] if isinstance(inputs.get("width"), int) else width
-        height = inputs["height"] if isinstance(inputs.get("height"), int) else height
-        batch = inputs["batch_size"] if isinstance(inputs.get("batch_size"), int) else batch
-    yield from [(width, height)] * batch

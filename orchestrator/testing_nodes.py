@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .errors import NodeProblem
-from .protocol import Graph
 
 
 def _size(default: int) -> list[Any]:
@@ -53,7 +52,17 @@ OBJECT_INFO: dict[str, Any] = {
         ["IMAGE"],
     ),
     "LoadImage": _class("LoadImage", {"image": [[], {"image_upload": True}]}, ["IMAGE", "MASK"]),
-    "ImageInvert": _class("ImageInvert", {"image": ["IMAGE"]}, ["IMAGE"]),
+    "ImageScale": _class(
+        "ImageScale",
+        {
+            "image": ["IMAGE"],
+            "upscale_method": [["nearest-exact", "bilinear", "area", "bicubic", "lanczos"]],
+            "width": ["INT", {"default": 512, "min": 0, "max": 16384}],
+            "height": ["INT", {"default": 512, "min": 0, "max": 16384}],
+            "crop": [["disabled", "center"]],
+        },
+        ["IMAGE"],
+    ),
     "SaveImage": _class(
         "SaveImage",
         {"images": ["IMAGE"], "filename_prefix": ["STRING", {"default": "ComfyUI"}]},
@@ -86,13 +95,25 @@ def node_errors(problems: Iterable[NodeProblem], outputs: list[str]) -> dict[str
     return errors
 
 
-def picture(width: int, height: int, graph: Graph) -> bytes:
-    """Make a PNG, size in px, that carries its graph the way ComfyUI's do."""
+def picture(width: int, height: int, texts: Mapping[str, Any]) -> bytes:
+    """Make a PNG, size in px, that carries `texts` as JSON the way ComfyUI's carry their graph."""
     # Slow to import, and not every test wants a picture.
     from PIL import Image, PngImagePlugin
 
-    texts = PngImagePlugin.PngInfo()
-    texts.add_text("prompt", json.dumps(graph))
+    chunks = PngImagePlugin.PngInfo()
+    for name, value in texts.items():
+        chunks.add_text(name, json.dumps(value))
     stream = io.BytesIO()
-    Image.new("RGB", (width, height), (200, 30, 40)).save(stream, "PNG", pnginfo=texts)
+    Image.new("RGB", (width, height), (200, 30, 40)).save(stream, "PNG", pnginfo=chunks)
     return stream.getvalue()
+
+
+def is_picture(content: bytes) -> bool:
+    """Say whether LoadImage could read `content`."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        Image.open(io.BytesIO(content)).load()
+    except (UnidentifiedImageError, OSError):
+        return False
+    return True

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from orchestrator import launch
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -29,6 +32,20 @@ def comfyui_dir() -> Path:
     if folder is None:
         pytest.skip("no real ComfyUI: set COMFYUI_PATH, or install it with comfy-cli")
     return folder
+
+
+@pytest.fixture(scope="session")
+def comfyui_url(comfyui_dir: Path) -> Iterator[str]:
+    """A real ComfyUI with our pack, started once for all tests that want one."""
+    with launch.comfyui(comfyui_dir) as process:
+        yield process.url
+
+
+@pytest.fixture(scope="session")
+def engine_url() -> Iterator[str]:
+    """The embedded engine, started once for all tests that want it."""
+    with launch.engine() as process:
+        yield process.url
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
