@@ -31,11 +31,25 @@ def engine_nodes() -> list[type[ComfyNode]]:
     return found
 
 
+def import_libraries() -> None:
+    """Import what the loaders need, about 3 s of work, while the client still makes up its job."""
+    importlib.import_module("diffusers").UNet2DConditionModel  # noqa: B018 - imported by asking
+    importlib.import_module("diffusers").AutoencoderKL  # noqa: B018
+    importlib.import_module("transformers").CLIPTextModel  # noqa: B018
+
+
 class Registry:
     """Node classes by name, loaded once."""
 
-    def __init__(self, load: Callable[[], Iterable[type[ComfyNode]]] = engine_nodes) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Iterable[type[ComfyNode]]] = engine_nodes,
+        afterwards: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`afterwards` runs in the same thread once the nodes are there; only jobs wait for it."""
         self._load = load
+        self._afterwards = afterwards
+        self._ready = threading.Event()
         self._nodes: Nodes = {}
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._fill, name="nodes", daemon=True)
@@ -46,11 +60,19 @@ class Registry:
 
     def nodes(self) -> Nodes:
         """The classes, waiting until they are loaded; raises ServerStartFailed."""
-        self._thread.join()
+        self._ready.wait()
         if self._error is not None:
             message = f"the engine's nodes cannot be loaded: {self._error}"
             raise ServerStartFailed(message) from self._error
         return self._nodes
+
+    def settled(self) -> Nodes:
+        """The classes, once nothing is imported any more; for the thread that runs jobs.
+
+        Two threads in the import of diffusers at one time would see it half made.
+        """
+        self._thread.join()
+        return self.nodes()
 
     def _fill(self) -> None:
         try:
@@ -58,6 +80,10 @@ class Registry:
         except Exception as error:
             logger.exception("the engine's nodes cannot be loaded")
             self._error = error
+            return
+        finally:
+            self._ready.set()
+        self._afterwards()
 
 
 def by_name(classes: Iterable[type[ComfyNode]]) -> Nodes:

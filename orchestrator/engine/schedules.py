@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import beta as beta_distribution
 
 from comfy_nodes.models import Prediction
 
@@ -140,6 +139,9 @@ def ddim_uniform(table: NoiseTable, steps: int) -> torch.Tensor:
 
 def beta(table: NoiseTable, steps: int, a: float = 0.6, b: float = 0.6) -> torch.Tensor:
     """Quantiles of a beta distribution over the table; repeated levels are taken once."""
+    # Here, because scipy's statistics take 0.6 s to import and no other schedule needs them.
+    from scipy.stats import beta as beta_distribution
+
     quantiles = 1 - np.linspace(0, 1, steps, endpoint=False)
     indices = np.rint(beta_distribution.ppf(quantiles, a, b) * (len(table.sigmas) - 1))
     distinct = [int(t) for i, t in enumerate(indices) if i == 0 or t != indices[i - 1]]

@@ -20,7 +20,7 @@ from .folders import MODEL_KINDS, Folders, OutsideFolder
 from .guard import Guard
 from .hub import Hub
 from .jobs import Job, JobQueue
-from .registry import Registry
+from .registry import Registry, engine_nodes, import_libraries
 from .stats import system_stats
 from .validation import Verdict, check, problem
 from .worker import Worker
@@ -34,10 +34,10 @@ class Engine:
 
     def __init__(self, folders: Folders, registry: Registry | None = None) -> None:
         self.folders = folders
-        self.registry = registry or Registry()
+        self.registry = registry or Registry(engine_nodes, import_libraries)
         self.hub = Hub({"supports_preview_metadata": True, "max_upload_size": MAX_BODY})
         self.queue = JobQueue(self._queue_changed)
-        self.worker = Worker(self.queue, self.registry.nodes, self.hub)
+        self.worker = Worker(self.queue, self.registry.settled, self.hub)
 
     def start(self) -> None:
         """Begin to load nodes and to work; call in the event loop of the server."""
@@ -282,6 +282,8 @@ def _add_facts(router: APIRouter, engine: Engine) -> None:
 
     @router.get("/system_stats")
     def stats() -> Response:
+        # A server that cannot load its nodes is not well, and torch is imported by one thread.
+        engine.registry.nodes()
         return _json(system_stats())
 
     @router.get("/features")

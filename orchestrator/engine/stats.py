@@ -16,7 +16,7 @@ PROTOCOL_VERSION = "0.3.64"
 
 
 def system_stats() -> dict[str, Any]:
-    """Memory in bytes. Imports torch, which takes a second or two the first time."""
+    """Memory in bytes, and what runs here."""
     import torch
 
     memory = psutil.virtual_memory()
