@@ -71,7 +71,9 @@ class ManifestProblem:
 
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+        return (
+            f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+        )
 
 
 class ManifestError(UsageError):
@@ -84,9 +86,7 @@ class ManifestError(UsageError):
         self.problems = tuple(problems)
         rest = len(self.problems) - self.SHOWN
         more = [f"and {rest} more"] if rest > 0 else []
-        super().__init__(
-            "\n  ".join([message, *map(str, self.problems[: self.SHOWN]), *more])
-        )
+        super().__init__("\n  ".join([message, *map(str, self.problems[: self.SHOWN]), *more]))
 
 
 class BatchBusy(UsageError):

@@ -1,0 +1,71 @@
+"""Jobs as values: states and their legal moves, seeds that follow from the key."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.errors import IllegalTransition
+from orchestrator.jobs import (
+    SEED_MODULUS,
+    TRANSITIONS,
+    Job,
+    State,
+    check_transition,
+    reroll_seed,
+    sources,
+)
+
+KEY = "ab" * 32
+
+
+def job(**changes: object) -> Job:
+    values = {"key": KEY, "name": "potion", "item_id": "potion", "parameters": {}, "seed": 7}
+    return Job(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_every_state_has_its_row_and_none_leads_to_itself() -> None:
+    assert set(TRANSITIONS) == set(State)
+    assert all(state not in targets for state, targets in TRANSITIONS.items())
+
+
+@pytest.mark.parametrize(("current", "to"), list(itertools.product(State, State)))
+def test_check_and_sources_read_the_same_table(current: State, to: State) -> None:
+    legal = to in TRANSITIONS[current]
+    assert (current in sources(to)) == legal
+    if legal:
+        check_transition(current, to)
+    else:
+        with pytest.raises(IllegalTransition, match=f"{current.value} cannot become {to.value}"):
+            check_transition(current, to)
+
+
+@pytest.mark.parametrize("start", State)
+def test_from_every_state_a_job_can_still_be_done(start: State) -> None:
+    seen, todo = {start}, deque([start])
+    while todo:
+        for state in TRANSITIONS[todo.popleft()] - seen:
+            seen.add(state)
+            todo.append(state)
+    assert State.DONE in seen | {start}
+
+
+def test_a_picture_that_is_done_is_never_sent_without_being_put_back_first() -> None:
+    assert not TRANSITIONS[State.DONE] & {State.CLAIMED, State.SUBMITTED}
+
+
+def test_a_job_keeps_the_seed_of_the_manifest_until_it_is_rolled() -> None:
+    assert job().seed_now == 7
+    assert job(seed=None, roll=3).seed_now is None
+    assert job(roll=1).seed_now == reroll_seed(KEY, 1) != 7
+
+
+@given(st.text("0123456789abcdef", min_size=64, max_size=64), st.integers(1, 1000))
+def test_rolled_seeds_are_seeds_and_follow_from_the_job_alone(key: str, roll: int) -> None:
+    seed = reroll_seed(key, roll)
+    assert 0 <= seed < SEED_MODULUS
+    assert seed == reroll_seed(key, roll) != reroll_seed(key, roll + 1)
