@@ -142,7 +142,7 @@ def _workspace() -> Iterator[Path]:
 
 
 def _comfyui_arguments(folder: Path, work: Path, models: Path | None) -> list[str]:
-    paths = _write_extra_paths(folder, work, models)
+    paths = write_extra_paths(folder, work, models)
     return [
         python_of(folder),
         str(folder / "main.py"),
@@ -156,7 +156,8 @@ def _comfyui_arguments(folder: Path, work: Path, models: Path | None) -> list[st
     ]
 
 
-def _write_extra_paths(folder: Path, work: Path, models: Path | None) -> Path:
+def write_extra_paths(folder: Path, work: Path, models: Path | None) -> Path:
+    """Write the file, in `work`, that tells the ComfyUI of `folder` of our pack and `models`."""
     section: dict[str, str] = {}
     if not has_pack(folder):
         _write_shim(work / "custom_nodes" / _SHIM_NAME)

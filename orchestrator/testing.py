@@ -57,7 +57,7 @@ class SocketMode(Enum):
 class FakeServer:
     """A fake server; a context manager. All attributes may be read from the test's thread."""
 
-    def __init__(self, *, object_info: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, *, object_info: Mapping[str, Any] | None = None, port: int = 0) -> None:
         self.object_info = dict(object_info or OBJECT_INFO)
         self.sockets = SocketMode.TALK
         # True: cached output nodes report null instead of their output
@@ -86,7 +86,7 @@ class FakeServer:
         self.closed = False
         self._changed = threading.Condition()
         self._reached: dict[str, threading.Event] = defaultdict(threading.Event)
-        self._door = Door(self)
+        self._door = Door(self, port)
         self.url = self._door.url
         self._worker = threading.Thread(target=self._work, daemon=True)
         self._worker.start()

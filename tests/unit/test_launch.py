@@ -1,0 +1,106 @@
+"""Which server is used, and what a ComfyUI that we start is told."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from orchestrator import launch
+from orchestrator.errors import UsageError
+from orchestrator.serving import choose
+
+ENVIRONMENT = {"SPRITEWORKS_SERVER": "http://there:1", "COMFYUI_PATH": "/opt/ComfyUI"}
+
+
+def test_an_option_beats_the_environment() -> None:
+    assert choose("here:2", None, ENVIRONMENT).url == "http://here:2"
+    assert choose(None, Path("mine"), ENVIRONMENT).comfyui == Path("mine")
+    assert choose(None, Path("mine"), ENVIRONMENT).url is None
+
+
+def test_a_server_of_the_environment_beats_a_comfyui_of_it() -> None:
+    choice = choose(None, None, ENVIRONMENT)
+    assert (choice.url, choice.comfyui) == ("http://there:1", None)
+    only = choose(None, None, {"COMFYUI_PATH": "/opt/ComfyUI"})
+    assert (only.url, only.comfyui) == (None, Path("/opt/ComfyUI"))
+
+
+def test_nothing_given_means_the_engine() -> None:
+    choice = choose(None, None, {})
+    assert (choice.url, choice.comfyui) == (None, None)
+
+
+def test_two_servers_are_one_too_many() -> None:
+    with pytest.raises(UsageError, match="give one of them"):
+        choose("here:1", Path("mine"), {})
+
+
+def test_models_are_for_servers_started_here(tmp_path: Path) -> None:
+    assert choose(None, None, {}, models=tmp_path).models == tmp_path
+    with pytest.raises(UsageError, match="started here"):
+        choose("here:1", None, {}, models=tmp_path)
+
+
+@pytest.mark.parametrize("tail", [".venv/bin/python", "venv/bin/python", "venv/Scripts/python.exe"])
+def test_comfyui_runs_with_its_own_python(tmp_path: Path, tail: str) -> None:
+    assert launch.python_of(tmp_path) == sys.executable
+    (tmp_path / tail).parent.mkdir(parents=True)
+    (tmp_path / tail).touch()
+    assert launch.python_of(tmp_path) == str(tmp_path / tail)
+
+
+def comfyui_folder(path: Path) -> Path:
+    (path / "custom_nodes").mkdir(parents=True)
+    return path
+
+
+def test_the_pack_is_not_added_twice(tmp_path: Path) -> None:
+    folder = comfyui_folder(tmp_path / "ComfyUI")
+    assert not launch.has_pack(folder)
+    nodes = folder / "custom_nodes" / "Spriteworks.disabled" / "comfy_nodes"
+    nodes.mkdir(parents=True)
+    (nodes / "extension.py").touch()
+    assert not launch.has_pack(folder)
+    nodes.parent.rename(folder / "custom_nodes" / "Spriteworks")
+    assert launch.has_pack(folder)
+
+
+def load(package: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("shim_under_test", package / "__init__.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_shim_loads_the_pack_from_a_path_with_spaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = tmp_path / "my 'own' packs" / "comfy_nodes"
+    pack.mkdir(parents=True)
+    (pack / "__init__.py").write_text("from .deep import comfy_entrypoint\n", encoding="utf-8")
+    (pack / "deep.py").write_text("def comfy_entrypoint(): return 'nodes'\n", encoding="utf-8")
+    monkeypatch.setattr(launch, "pack_folder", lambda: pack)
+    monkeypatch.delitem(sys.modules, "spriteworks_comfy_nodes", raising=False)
+    work = tmp_path / "work"
+    (work / "custom_nodes").mkdir(parents=True)
+    paths = launch.write_extra_paths(comfyui_folder(tmp_path / "ComfyUI"), work, tmp_path / "m")
+    section = json.loads(paths.read_text(encoding="utf-8"))["spriteworks"]
+    assert section["custom_nodes"] == str(work / "custom_nodes")
+    assert section["checkpoints"] == str(tmp_path / "m" / "checkpoints")
+    (package,) = (work / "custom_nodes").iterdir()
+    module = load(package)
+    assert module.comfy_entrypoint() == "nodes"
+    assert Path(module.WEB_DIRECTORY) == pack / "web"
+    for name in [name for name in sys.modules if name.startswith("spriteworks_comfy_nodes")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_the_pack_lies_where_it_was_installed() -> None:
+    assert (launch.pack_folder() / "extension.py").is_file()
