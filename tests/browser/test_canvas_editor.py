@@ -16,7 +16,6 @@ import pytest
 import requests
 
 from orchestrator.canvas import canvas_to_graph
-from orchestrator.launch import comfyui
 
 pytestmark = pytest.mark.comfyui
 
@@ -29,7 +28,8 @@ RECORDED = sorted(path for path in (DATA / "canvas").glob("*.json") if path.stem
 
 
 @pytest.fixture(scope="module")
-def recorder() -> Any:
+def recorder(comfyui_dir: Path) -> Any:
+    # wanted first, so that a machine without ComfyUI says that and nothing else
     pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
     spec = importlib.util.spec_from_file_location("record_canvas", DATA / "record_canvas.py")
     assert spec is not None
@@ -42,20 +42,14 @@ def recorder() -> Any:
 
 
 @pytest.fixture(scope="module")
-def url(recorder: Any, comfyui_dir: Path) -> Iterator[str]:
-    with comfyui(comfyui_dir) as process:
-        yield process.url
-
-
-@pytest.fixture(scope="module")
-def editor(recorder: Any, url: str) -> Iterator[Any]:
-    with recorder.editor(url) as at:
+def editor(recorder: Any, comfyui_url: str) -> Iterator[Any]:
+    with recorder.editor(comfyui_url) as at:
         yield at
 
 
 @pytest.fixture(scope="module")
-def info(url: str) -> Any:
-    return requests.get(f"{url}/object_info", timeout=30).json()
+def info(comfyui_url: str) -> Any:
+    return requests.get(f"{comfyui_url}/object_info", timeout=30).json()
 
 
 def read(path: Path) -> Any:

@@ -1,0 +1,107 @@
+"""The four workflows on the embedded engine and on real ComfyUI: they run, and agree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from orchestrator.client import Client
+from orchestrator.run import RunRequest, run
+
+NAMES = ("sprite", "batch", "pixel_art", "inpaint")
+# Few steps and pictures: what is tested is the way through all nodes.
+SETTINGS = ("steps=2", "seed=11")
+FEWER = {"batch.json": ("batch_size=4",)}
+
+Pictures = list[Image.Image]
+Runner = Callable[[str, str], tuple[dict[str, Any], Pictures]]
+
+
+class Quiet:
+    """An observer who is told and says nothing."""
+
+    def prepared(self, graph: Any) -> None: ...
+    def dropped(self, problem: Any) -> None: ...
+    def event(self, event: Any) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def runner(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """Run a workflow file at a server, once a pair; gives run.json and the pictures."""
+    done: dict[tuple[str, str], tuple[dict[str, Any], Pictures]] = {}
+
+    def start(url: str, file: str) -> tuple[dict[str, Any], Pictures]:
+        if (url, file) not in done:
+            out = tmp_path_factory.mktemp("out")
+            request = RunRequest(
+                workflow=repository / "workflows" / file,
+                settings=(*SETTINGS, *FEWER.get(file, ())),
+                out=out,
+                timeout=200,
+            )
+            with Client(url) as client:
+                result = run(request, client, Quiet())
+            files = [out / artifact["file"] for artifact in result["artifacts"]]
+            done[url, file] = (result, [Image.open(path) for path in files])
+        return done[url, file]
+
+    return start
+
+
+def distance(left: Pictures, right: Pictures) -> int:
+    """The largest difference of any channel, of 255."""
+    assert [(a.size, a.mode) for a in left] == [(b.size, b.mode) for b in right]
+    pairs = zip(left, right, strict=True)
+    return max(int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max()) for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_on_the_engine(name: str, engine_url: str, runner: Runner) -> None:
+    result, pictures = runner(engine_url, f"{name}.json")
+    assert result["parameters"]["steps"] == 2
+    assert [artifact["seed"] for artifact in result["artifacts"]] == (
+        list(range(11, 15)) if name == "batch" else [11]
+    )
+    assert {picture.mode for picture in pictures} == {"RGB" if name == "inpaint" else "RGBA"}
+
+
+@pytest.mark.comfyui
+@pytest.mark.parametrize("name", NAMES)
+def test_gives_the_same_pictures_on_comfyui(
+    name: str, engine_url: str, comfyui_url: str, runner: Runner
+) -> None:
+    _, ours = runner(engine_url, f"{name}.json")
+    result, theirs = runner(comfyui_url, f"{name}.json")
+    assert result["server"]["kind"] == "comfyui"
+    assert distance(ours, theirs) <= 1
+
+
+def test_a_picture_of_the_batch_is_the_sprite_of_its_seed(engine_url: str, runner: Runner) -> None:
+    _, (first, *_) = runner(engine_url, "batch.json")
+    _, (single,) = runner(engine_url, "sprite.json")
+    assert distance([first], [single]) <= 1
+
+
+def test_inpainting_changes_nothing_outside_the_mask(
+    engine_url: str, runner: Runner, repository: Path
+) -> None:
+    folder = repository / "workflows" / "inputs"
+    before = np.asarray(Image.open(folder / "spriteworks_potion.png").convert("RGB"))
+    mask = np.asarray(Image.open(folder / "spriteworks_potion_mask.png").convert("RGB"))[..., 0]
+    _, (picture,) = runner(engine_url, "inpaint.json")
+    after = np.asarray(picture)
+    assert np.array_equal(after[mask == 0], before[mask == 0])
+    assert not np.array_equal(after[mask == 255], before[mask == 255])
+
+
+def test_pictures_carry_the_graph(engine_url: str, runner: Runner) -> None:
+    _, (picture,) = runner(engine_url, "sprite.json")
+    carried = json.loads(picture.info["prompt"])
+    assert carried["6"]["inputs"]["seed"] == 11
+    assert carried["2"]["_meta"]["title"] == "Positive"
