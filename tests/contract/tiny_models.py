@@ -32,6 +32,7 @@ ATTENDING_UP = ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
 
 
 def main(out: Path) -> None:
+    torch.set_num_threads(1)  # tiny layers
     torch.manual_seed(1)
     # As the starter model: heads of 64 channels, one text encoder with a vocabulary of its own.
     write(

@@ -1,0 +1,363 @@
+"""The node pack on real ComfyUI: its objects, its server, its canvas help."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+pytestmark = [pytest.mark.comfyui, pytest.mark.timeout(600)]
+
+NODES = {
+    "SpriteworksCheckpointLoader",
+    "SpriteworksDiffusersLoader",
+    "SpriteworksModelDefaults",
+    "SpriteworksSeedBatch",
+    "SpriteworksPixelize",
+    "SpriteworksPalette",
+    "SpriteworksCutout",
+    "SpriteworksSaveSprite",
+    "SpriteworksInpaintCrop",
+    "SpriteworksInpaintStitch",
+}
+
+
+def python_of(comfyui: Path) -> str:
+    """The interpreter of ComfyUI's own environment, else ours."""
+    names = ("bin/python", "Scripts/python.exe")
+    found = [comfyui / env / name for env in (".venv", "venv") for name in names]
+    return str(next((path for path in found if path.is_file()), sys.executable))
+
+
+# Byte code goes into a folder of ours: not into the user's ComfyUI, but kept, as compiling all
+# that ComfyUI imports takes 20 s.
+BYTE_CODE = Path(tempfile.gettempdir()) / "spriteworks-comfyui-pycache"
+ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"},
+    "PYTHONPYCACHEPREFIX": str(BYTE_CODE),
+}
+
+
+@pytest.fixture(scope="module")
+def models(comfyui_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "diffusers"
+    subprocess.run([sys.executable, str(HERE / "tiny_models.py"), str(folder)], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(comfyui_dir: Path, repository: Path, models: Path) -> dict[str, Any]:
+    """What pack_on_comfyui.py measured."""
+    script = HERE / "pack_on_comfyui.py"
+    command = [python_of(comfyui_dir), str(script), str(comfyui_dir), str(repository), str(models)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return measured
+
+
+@pytest.mark.parametrize("name", ["tiny-sd1", "tiny-sd2", "tiny-sdxl"])
+def test_a_folder_computes_what_diffusers_computes(report: dict[str, Any], name: str) -> None:
+    measured = report["agreement"][name]
+    for key in {"text", "pooled", "unet", "stock_attention", "decoded", "encoded"} & set(measured):
+        assert measured[key] < 2e-5, key
+    assert measured["profile"] == [64, 64]
+    assert measured["type"] == ("V_PREDICTION" if name == "tiny-sd2" else "EPS")
+
+
+def test_precision_is_that_of_the_parts(report: dict[str, Any]) -> None:
+    measured = report["precision"]
+    parts = {name: [m["unet"], m["text"], m["vae"]] for name, m in measured.items()}
+    assert parts == {
+        "auto": ["torch.float32"] * 3,
+        "fp32": ["torch.float32"] * 3,
+        "fp16": ["torch.float16", "torch.float16", "torch.float32"],
+        "bf16": ["torch.bfloat16"] * 3,
+    }
+    assert measured["bf16"]["computes"] == "torch.bfloat16"
+    assert measured["auto"]["difference"] == measured["fp32"]["difference"] == 0.0
+    assert measured["bf16"]["decodes"] < 0.1
+
+
+def test_attention_is_computed_as_chosen(report: dict[str, Any]) -> None:
+    measured = report["attention"]
+    assert measured["auto"]["used"] == measured["sdpa"]["used"] == ["attention_pytorch"]
+    assert measured["sliced"]["used"] == ["attention_split"]
+    assert all(one["difference"] < 2e-5 for one in measured.values())
+
+
+def test_tiling_is_that_one_vaes(report: dict[str, Any]) -> None:
+    measured = report["tiling"]
+    assert [measured[name]["tiles"] for name in ("auto", "on", "off")] == [0, 3, 0]
+    for one in measured.values():
+        assert one["other"] == 0
+        assert one["asked"] == 3
+        assert one["decoded"] < 1e-5
+        assert one["encoded"] < 1e-5
+    assert measured["auto"]["short"] == ["no error", 3]
+    said, tiles = measured["off"]["short"]
+    assert said.startswith("OutOfMemory: ")
+    assert tiles == 0
+
+
+def test_offload_gives_memory_back_after_use(report: dict[str, Any]) -> None:
+    measured = report["offload"]
+    assert measured["model"]["held"] == []
+    assert measured["auto"]["held"] == measured["none"]["held"] == ["text", "unet", "vae"]
+    assert measured["none"]["stays"]
+    assert measured["text_encoder"]["text_device"] == "cpu"
+    assert len({one["sum"] for one in measured.values()}) == 1
+
+
+def test_settings_leave_the_process_alone(report: dict[str, Any]) -> None:
+    assert report["untouched"]
+
+
+@pytest.mark.parametrize("sampler", ["euler", "euler_ancestral", "dpmpp_2m_sde"])
+def test_picture_i_of_a_batch_is_the_single_run_with_its_seed(
+    report: dict[str, Any], sampler: str
+) -> None:
+    assert report["seeds"][sampler] <= 1.0
+    assert report["seeds"]["spread"] > 10.0
+
+
+def test_seeds_hold_under_a_mask_and_in_a_second_pass(report: dict[str, Any]) -> None:
+    assert report["seeds"]["inpaint"] < 1e-3
+    assert report["seeds"]["without_noise"] < 1e-5
+
+
+def test_the_hosts_lora_loader_finds_the_layers(report: dict[str, Any]) -> None:
+    measured = report["lora"]
+    assert measured["patched"] == [1, 1]
+    assert measured["changes"] > 0.0
+    assert measured["restored"] == 0.0
+
+
+def test_a_checkpoint_takes_the_settings_too(report: dict[str, Any]) -> None:
+    measured = report["checkpoint"]
+    assert measured["profile"] == [512, None]
+    assert measured["unet"] == "torch.bfloat16"
+    assert measured["vae"] == ["TiledVAE", "torch.bfloat16"]
+    assert measured["override"]
+    assert measured["remembered"]
+    assert measured["default"] == ["torch.float32", "torch.float32"]
+
+
+def test_bad_models_are_said_in_a_sentence(report: dict[str, Any]) -> None:
+    said = report["errors"]
+    assert said["cut"].startswith("ModelUnreadable: ")
+    assert "cut short" in said["cut"]
+    assert said["foreign"].startswith("UnsupportedModel: foreign.safetensors is not")
+    assert "unet/config.json" in said["no folder"]
+    assert "norm_num_groups 16" in said["groups"]
+    assert said["width"].startswith("UnsupportedModel: ")
+    assert said["depth"].startswith("ModelUnreadable: ")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running ComfyUI with the pack."""
+
+    url: str
+    log: Path
+    output: Path
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+            body: bytes = answer.read()
+            return body
+
+    def json(self, path: str) -> Any:
+        return json.loads(self.get(path))
+
+    def run(self, graph: dict[str, Any]) -> dict[str, Any]:
+        """Runs a graph and waits for its history record."""
+        name = str(uuid.uuid4())
+        extra = {"extra_pnginfo": {"workflow": {"note": "canvas"}}}
+        body = json.dumps({"prompt": graph, "prompt_id": name, "extra_data": extra}).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/prompt", body, headers)
+        urllib.request.urlopen(request, timeout=60).close()
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline:
+            history = self.json(f"/history/{name}")
+            if history:
+                record: dict[str, Any] = history[name]
+                return record
+            time.sleep(0.1)
+        raise AssertionError(f"the run did not end: {self.log.read_text('utf-8')[-3000:]}")
+
+
+@pytest.fixture(scope="module")
+def server(
+    comfyui_dir: Path, repository: Path, models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    work = tmp_path_factory.mktemp("comfyui")
+    nodes = work / "custom_nodes" / "spriteworks"
+    nodes.mkdir(parents=True)
+    (work / "user").mkdir()
+    # As if cloned there, without a link, which Windows allows administrators only.
+    (nodes / "__init__.py").write_text(
+        f"__path__.append({str(repository)!r})\n"
+        "from .comfy_nodes import comfy_entrypoint\n"
+        f"WEB_DIRECTORY = {str(repository / 'comfy_nodes' / 'web')!r}\n",
+        encoding="utf-8",
+    )
+    paths = {
+        "tests": {"custom_nodes": str(nodes.parent)},
+        "models": {"base_path": str(models.parent), "diffusers": "diffusers"},
+    }
+    (work / "paths.yaml").write_text(json.dumps(paths), encoding="utf-8")  # JSON is YAML
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = {
+        "--port": str(port),
+        "--extra-model-paths-config": str(work / "paths.yaml"),
+        "--output-directory": str(work / "output"),
+        "--temp-directory": str(work),
+        "--user-directory": str(work / "user"),
+        "--database-url": f"sqlite:///{work / 'comfyui.db'}",
+    }
+    arguments = [part for option in options.items() for part in option]
+    command = [python_of(comfyui_dir), "main.py", "--cpu", *arguments]
+    log = work / "log.txt"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            command, cwd=comfyui_dir, env=ENVIRONMENT, stdout=sink, stderr=subprocess.STDOUT
+        )
+    running = Server(f"http://127.0.0.1:{port}", log, work / "output")
+    try:
+        wait_until_up(running, process)
+        yield running
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def wait_until_up(server: Server, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        assert process.poll() is None, server.log.read_text(encoding="utf-8")[-3000:]
+        try:
+            server.get("/system_stats")
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+        else:
+            return
+    raise AssertionError(f"ComfyUI did not start: {server.log.read_text('utf-8')[-3000:]}")
+
+
+def test_the_pack_loads_without_a_complaint(server: Server) -> None:
+    log = server.log.read_text(encoding="utf-8", errors="replace")
+    assert "IMPORT FAILED" not in log
+    assert "Cannot import" not in log
+    assert "comfy_entrypoint" not in log
+    info = server.json("/object_info")
+    ours = {name for name, node in info.items() if node["category"] == "Spriteworks"}
+    assert ours == NODES
+    assert "tiny-sd1" in options_of(info["SpriteworksDiffusersLoader"], "model_name")
+
+
+def options_of(node: dict[str, Any], name: str) -> list[str]:
+    options: list[str] = node["input"]["required"][name][1]["options"]
+    return options
+
+
+def test_every_input_says_what_it_is_and_has_a_range(server: Server) -> None:
+    for name in NODES:
+        node = server.json(f"/object_info/{name}")[name]
+        inputs = {**node["input"]["required"], **node["input"].get("optional", {})}
+        for key, (kind, options) in inputs.items():
+            assert options["tooltip"], f"{name}.{key}"
+            if kind in ("INT", "FLOAT"):
+                assert options["min"] <= options["default"] <= options["max"], f"{name}.{key}"
+        assert all(node["output_tooltips"]), name
+
+
+def test_every_node_has_a_help_page_that_names_its_inputs_and_outputs(server: Server) -> None:
+    for name in NODES:
+        node = server.json(f"/object_info/{name}")[name]
+        page = server.get(f"/extensions/spriteworks/docs/{name}.md").decode("utf-8")
+        assert page.startswith(f"# {node['display_name']}\n")
+        inputs = {**node["input"]["required"], **node["input"].get("optional", {})}
+        for key in [*inputs, *node["output_name"]]:
+            assert f"**{key}**" in page, f"{name}: {key}"
+
+
+def test_a_batch_of_sprites_runs_from_prompt_to_file(server: Server) -> None:
+    record = server.run(batch_graph())
+    assert record["status"]["status_str"] == "success", record["status"]["messages"][-1]
+    images = record["outputs"]["save"]["images"]
+    assert [image["filename"] for image in images] == ["test_00001_.png", "test_00002_.png"]
+    for image in images:
+        assert (image["subfolder"], image["type"]) == ("set", "output")
+        picture = Image.open(server.output / "set" / image["filename"])
+        assert picture.mode == "RGBA"
+        assert picture.size == (64, 64)
+        assert set(picture.getchannel("A").tobytes()) <= {0, 255}
+        assert len(picture.convert("RGB").getcolors() or []) <= 4
+        assert json.loads(picture.info["prompt"]) == batch_graph()
+        assert json.loads(picture.info["workflow"]) == {"note": "canvas"}
+    assert not list(server.output.rglob("*.part"))
+
+
+def batch_graph() -> dict[str, Any]:
+    def node(kind: str, **inputs: Any) -> dict[str, Any]:
+        return {"class_type": kind, "inputs": inputs}
+
+    settings = dict.fromkeys(("precision", "attention", "vae_tiling", "offload"), "auto")
+    return {
+        "load": node("SpriteworksDiffusersLoader", model_name="tiny-sd1", **settings),
+        "own": node("SpriteworksModelDefaults", model=["load", 0], steps=2, cfg=8.0),
+        "seeds": node(
+            "SpriteworksSeedBatch",
+            model=["load", 0],
+            width=["load", 3],
+            height=["load", 4],
+            seed=5,
+            batch_size=2,
+        ),
+        "yes": node("CLIPTextEncode", text="a red potion", clip=["load", 1]),
+        "no": node("CLIPTextEncode", text="", clip=["load", 1]),
+        "sample": node(
+            "KSampler",
+            model=["seeds", 0],
+            seed=0,
+            steps=["own", 0],
+            cfg=["own", 1],
+            sampler_name="euler_ancestral",
+            scheduler="karras",
+            positive=["yes", 0],
+            negative=["no", 0],
+            latent_image=["seeds", 1],
+            denoise=1.0,
+        ),
+        "decode": node("VAEDecode", samples=["sample", 0], vae=["load", 2]),
+        "pixels": node("SpriteworksPixelize", image=["decode", 0], pixel_size=4, method="mode"),
+        "colors": node(
+            "SpriteworksPalette", image=["pixels", 0], colors=4, palette="", dither=False
+        ),
+        "cut": node("SpriteworksCutout", image=["colors", 0], tolerance=0.0, smallest_hole=1.0),
+        "save": node(
+            "SpriteworksSaveSprite",
+            image=["cut", 0],
+            mask=["cut", 1],
+            filename_prefix="set/test",
+        ),
+    }
