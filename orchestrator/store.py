@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from . import tables
+from . import statements, tables
 from .database import Database, sqlite_url
 from .errors import IllegalTransition, StoreError
 from .jobs import TRANSITIONS, Artifact, Attempt, Job, Outcome, State, Timing, sources
@@ -37,8 +37,8 @@ from .rows import (
 FILE_NAME = "batch.sqlite"
 # Rows sent to the database at once while planning.
 _CHUNK = 2000
-# Keys in one IN (...); SQLite before 3.32 takes 999 parameters.
-_FEW = 500
+# The latest attempts that an estimate looks at.
+_RECENT = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,10 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._new_artifact = database.upsert(tables.artifacts)
+        self._planned = database.upsert(
+            tables.jobs, fixed=("roll", "state", "reason", "first_plan")
+        )
 
     @classmethod
     def open(cls, where: str | Path, *, create: bool = True) -> Store:
@@ -152,10 +156,9 @@ class Store:
         with self._db.transaction() as connection:
             number = int(self.fact("plan") or 0) + 1
             self.set_fact("plan", str(number))
-            statement = self._db.upsert(table, fixed=("roll", "state", "reason", "first_plan"))
             rows = (job_row(job, place, number) for place, job in enumerate(jobs))
             while chunk := list(islice(rows, _CHUNK)):
-                connection.execute(statement, chunk)
+                self._db.execute(self._planned, chunk)
             diff = _diff(connection, number)
             gone = (table.c.plan < number) & (table.c.state != State.UNWANTED.value)
             connection.execute(table.update().where(gone).values(state=State.UNWANTED.value))
@@ -223,17 +226,10 @@ class Store:
 
         The legal moves are `jobs.TRANSITIONS`.
         """
-        table = tables.jobs
-        legal = table.c.state.in_([state.value for state in sources(to)])
-        with self._db.transaction() as connection:
-            for few in _fews(keys):
-                moved = connection.execute(
-                    table.update()
-                    .where(table.c.key.in_(few), legal)
-                    .values(state=to.value, reason=reason)
-                )
-                if moved.rowcount != len(few):
-                    raise IllegalTransition(self._why_not(few, to))
+        rows = [{"of": key, "state": to.value, "reason": reason} for key in keys]
+        with self._db.transaction():
+            if rows and self._db.execute(statements.MOVES[to], rows).rowcount != len(rows):
+                raise IllegalTransition(self._why_not(keys, to))
 
     def move_all(self, states: Collection[State], to: State, reason: str = "") -> int:
         """Change every job that is in one of `states`; return how many."""
@@ -253,32 +249,30 @@ class Store:
             update = table.update().where(table.c.key == key).values(roll=table.c.roll + 1)
             connection.execute(update)
 
-    def _why_not(self, keys: Sequence[str], to: State) -> str:
-        rows = {entry.job.key: entry for entry in self.entries(keys=keys)}
-        missing = [key for key in keys if key not in rows]
-        if missing:
-            return f"{self._db.name} has no job {missing[0]}"
-        wrong = next(entry for entry in rows.values() if entry.state not in sources(to))
-        return f"job {wrong.job.name} is {wrong.state.value}, which cannot become {to.value}"
+    def _why_not(self, keys: Collection[str], to: State) -> str:
+        for key in keys:
+            entry = self.entry(key)
+            # legal ones have been moved by now, all of which is taken back
+            if entry.state not in (to, *sources(to)):
+                return f"job {entry.job.name} is {entry.state.value}, and cannot become {to.value}"
+        return f"a job was to become {to.value} twice"
 
     # ----------------------------------------------------------------------- attempts
 
     def record_attempt(self, attempt: Attempt, *, now: float | None = None) -> int:
         """Write an attempt down, before it is sent, and claim its jobs; return its id."""
         row = attempt_row(attempt, _now(now))
-        with self._db.transaction() as connection:
+        with self._db.transaction():
             self.move([shot.key for shot in attempt.shots], State.CLAIMED)
-            made = connection.execute(tables.attempts.insert(), row).inserted_primary_key
-            assert made is not None
-            shots = [shot_row(made[0], shot) for shot in attempt.shots]
-            connection.execute(tables.shots.insert(), shots)
-            return int(made[0])
+            made = int(self._db.execute(statements.NEW_ATTEMPT, row).scalar_one())
+            self._db.execute(statements.NEW_SHOT, [shot_row(made, shot) for shot in attempt.shots])
+            return made
 
     def mark_submitted(self, attempt_id: int) -> None:
         """Note that the server has accepted an attempt."""
-        query = sa.select(tables.shots.c.key).where(tables.shots.c.attempt_id == attempt_id)
         with self._db.transaction():
-            self.move([row.key for row in self._read(query)], State.SUBMITTED)
+            keys = self._db.execute(statements.KEYS_OF_ATTEMPT, {"of": attempt_id}).scalars().all()
+            self.move(keys, State.SUBMITTED)
 
     def close_attempt(
         self,
@@ -297,10 +291,10 @@ class Store:
             "seconds": seconds,
             "failure": failure,
             "error": error,
+            "of": attempt_id,
         }
-        update = tables.attempts.update().where(tables.attempts.c.id == attempt_id).values(values)
-        with self._db.transaction() as connection:
-            connection.execute(update)
+        with self._db.transaction():
+            self._db.execute(statements.END_OF_ATTEMPT, values)
 
     def open_attempts(self) -> list[Attempt]:
         """The attempts that had not ended when they were last heard of, oldest first."""
@@ -328,11 +322,9 @@ class Store:
 
     def record_artifact(self, artifact: Artifact) -> None:
         """Note a picture that is complete in the folder, in place of any at that path."""
-        gates = sa.select(tables.jobs.c.gates).where(tables.jobs.c.key == artifact.key)
-        with self._db.transaction() as connection:
-            judged = connection.execute(gates).scalar_one()
-            row = {**artifact_row(artifact), "gates": judged}
-            connection.execute(self._db.upsert(tables.artifacts), row)
+        with self._db.transaction():
+            gates = self._db.execute(statements.GATES_OF_JOB, {"of": artifact.key}).scalar_one()
+            self._db.execute(self._new_artifact, {**artifact_row(artifact), "gates": gates})
 
     def artifacts(self, key: str | None = None) -> list[Artifact]:
         """The pictures of a job, or of all that are done, by path."""
@@ -364,8 +356,8 @@ class Store:
             for timing in spans
         ]
         if rows:
-            with self._db.transaction() as connection:
-                connection.execute(tables.timings.insert(), rows)
+            with self._db.transaction():
+                self._db.execute(statements.NEW_TIMING, rows)
 
     def paces(self) -> dict[str, list[float]]:
         """For each server, s a picture in its latest attempts that gave pictures, newest first."""
@@ -374,7 +366,7 @@ class Store:
             sa.select(table.c.server, table.c.seconds, table.c.size)
             .where(table.c.outcome == Outcome.DONE.value, table.c.seconds.is_not(None))
             .order_by(table.c.id.desc())
-            .limit(_FEW)
+            .limit(_RECENT)
         )
         found: dict[str, list[float]] = {}
         for row in self._read(query):
@@ -394,8 +386,8 @@ class Store:
     ) -> None:
         """Add a sentence to the batch's log."""
         row = {"at": _now(now), "warning": warning, "server": server, "key": key, "text": text}
-        with self._db.transaction() as connection:
-            connection.execute(tables.events.insert(), row)
+        with self._db.transaction():
+            self._db.execute(statements.NEW_EVENT, row)
 
     def events(self, *, after: int = 0, limit: int = 1000) -> list[Event]:
         """The log from the entry after number `after`, oldest first."""
@@ -433,12 +425,6 @@ def _diff(connection: sa.Connection, number: int) -> PlanDiff:
         changed=changed,
         unwanted=len(lost) - changed,
     )
-
-
-def _fews(keys: Iterable[str]) -> Iterator[list[str]]:
-    rest = iter(keys)
-    while few := list(islice(rest, _FEW)):
-        yield few
 
 
 def _now(given: float | None) -> float:

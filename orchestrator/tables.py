@@ -59,6 +59,7 @@ jobs = Table(
     Column("plan", Integer, nullable=False),
     Index("jobs_by_work", "state", "rank", "place"),
     Index("jobs_by_name", "name"),
+    Index("jobs_by_place", "place", "key"),
     Index("jobs_by_plan", "plan"),
 )
 
