@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from ..errors import ServerStartFailed
 
 # Clients hold their WebSockets open for ever; a stop does not wait longer for them, in seconds.
-_GOODBYE = 3
+_GOODBYE = 1
 # uploads by WebSocket do not exist; messages of clients are small
 _MAX_MESSAGE = 1024 * 1024
 
@@ -39,14 +39,17 @@ def serve(app: FastAPI, host: str, port: int, log_level: str) -> None:
         log_config=None,
         access_log=False,
         ws_max_size=_MAX_MESSAGE,
+        # Simple clients answer pings only while they read; ComfyUI sends none either.
+        ws_ping_interval=None,
         timeout_graceful_shutdown=_GOODBYE,
     )
     server = _Server(config)
     server.url = address(listener, host)
     # uvicorn stops in good order and then raises the signal again, for whoever handled it before;
     # without this, that would end the process before it has tidied up.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if (number := getattr(signal, name, None)) is not None:
+            signal.signal(number, _end)
     with listener:
         server.run(sockets=[listener])
 
