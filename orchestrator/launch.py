@@ -46,11 +46,16 @@ WEB_DIRECTORY = _FOLDER + "/web"
 
 @contextmanager
 def comfyui(
-    folder: Path, *, models: Path | None = None, previews: bool = False
+    folder: Path,
+    *,
+    models: Path | None = None,
+    previews: bool = False,
+    gpu: str | None = None,
 ) -> Iterator[ServerProcess]:
     """Run the ComfyUI of `folder` with our pack until the block ends.
 
-    `models` is a further folder of models, laid out as ComfyUI's. Raises UsageError where `folder`
+    `models` is a further folder of models, laid out as ComfyUI's; `gpu` is the number of the one
+    GPU that the server shall see. Raises UsageError where `folder`
     is no ComfyUI and ServerStartFailed where it does not start.
     """
     main = folder / "main.py"
@@ -69,7 +74,7 @@ def comfyui(
             arguments=lambda port: [*arguments, "--port", str(port)],
             cwd=folder,
             # Byte code would be written into the user's folder.
-            env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"},
+            env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **_seeing(gpu)},
         )
         with running(command, work / "server.log") as process:
             _refuse_without_pack(process)
@@ -77,8 +82,8 @@ def comfyui(
 
 
 @contextmanager
-def engine(*, models: Path | None = None) -> Iterator[ServerProcess]:
-    """Run the embedded engine until the block ends."""
+def engine(*, models: Path | None = None, gpu: str | None = None) -> Iterator[ServerProcess]:
+    """Run the embedded engine until the block ends; `gpu` as for `comfyui`."""
     with _workspace() as work:
         arguments = [own_python(), "-m", "orchestrator.engine", "--host", "127.0.0.1"]
         arguments += ["--output-directory", str(work / "output")]
@@ -89,7 +94,7 @@ def engine(*, models: Path | None = None) -> Iterator[ServerProcess]:
         command = Command(
             name="the engine",
             arguments=lambda port: [*arguments, "--port", str(port)],
-            env=python_environment(),
+            env={**python_environment(), **_seeing(gpu)},
         )
         with running(command, work / "server.log") as process:
             yield process
@@ -129,6 +134,10 @@ def has_pack(folder: Path) -> bool:
     """Say whether a ComfyUI folder has our pack among its custom nodes."""
     places = (folder / "custom_nodes").glob("*/comfy_nodes/extension.py")
     return any(not place.parts[-3].endswith(".disabled") for place in places)
+
+
+def _seeing(gpu: str | None) -> dict[str, str]:
+    return {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu, "HIP_VISIBLE_DEVICES": gpu}
 
 
 @contextmanager

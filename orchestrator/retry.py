@@ -21,6 +21,7 @@ from enum import Enum
 from .errors import (
     GraphError,
     InputError,
+    JobError,
     JobInterrupted,
     JobLost,
     JobRefused,
@@ -137,7 +138,7 @@ class Limits:
     # servers that a job may kill or freeze
     deaths: int = 2
     # failures of any kind, also those that are no fault of the job
-    failures: int = 12
+    failures: int = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +190,8 @@ def classify(error: SpriteworksError) -> Kind:
             return Kind.TIMED_OUT
         case ResultMissing():
             return Kind.RESULT_MISSING
+        case JobError():
+            return Kind.NODE_FAILED
         case ServerFrozen():
             return Kind.FROZEN
         case ServerUnreachable():
@@ -224,6 +227,10 @@ def decide(past: Past, possible: Sequence[Rung] = LADDER, limits: Limits = Limit
 def _again(past: Past, kind: Kind, limits: Limits) -> Decision:
     if kind in _DEADLY:
         return _retry(past, Step.ELSEWHERE, "its server is gone; another one, or the same later")
+    if kind is Kind.RESULT_MISSING:
+        # The server's cache would give the same answer again.
+        fresh = replace(past.comfort, free=True)
+        return replace(_retry(past, Step.HERE, "after its cache is emptied"), comfort=fresh)
     if kind in _INNOCENT:
         return _retry(past, Step.HERE, "that was no fault of the job")
     if kind is Kind.TIMED_OUT:

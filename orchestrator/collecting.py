@@ -1,0 +1,157 @@
+"""Brings the pictures of an attempt into the batch folder, each whole or not at all.
+
+A picture is fetched into a folder for parts on the same disk, looked at, synced to the disk, and
+only then renamed to its name; what a killed process leaves behind is a part, never half a picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .client import Client, writing
+from .desk import Assignment
+from .errors import JobError, ResultMissing
+from .jobs import Artifact, Job
+from .protocol import FileRef, HistoryRecord, files_of
+
+PARTS = ".parts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A fetched picture that is not in its place yet."""
+
+    job: Job
+    path: Path
+    # as the server calls it, with the dot
+    suffix: str
+    # place among the pictures of its job, from 0
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a decoded picture is."""
+
+    # of its pixels as RGBA, see `Artifact.pixels_sha256`
+    pixels_sha256: str
+    width: int
+    height: int
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder for parts, empty; raises OutputError where that is not allowed."""
+    parts = folder / PARTS
+    with writing(parts):
+        if parts.exists():
+            shutil.rmtree(parts)
+        parts.mkdir(parents=True)
+        # Some file systems let folders be made where files cannot be written.
+        (parts / "probe").write_bytes(b"")
+        (parts / "probe").unlink()
+
+
+def fetch(
+    client: Client, assignment: Assignment, record: HistoryRecord, folder: Path
+) -> list[Part]:
+    """Download the pictures of an attempt into the folder for parts.
+
+    Raises ResultMissing where the server has one no longer or told of none, JobError where the
+    graph gave another number of pictures than it was made for.
+    """
+    found = []
+    for number, (job, index, file) in enumerate(_shared_out(assignment, record)):
+        path = folder / PARTS / f"{assignment.attempt.prompt_id}-{number}"
+        client.download(file, path)
+        found.append(Part(job=job, path=path, suffix=Path(file.filename).suffix, number=index))
+    return found
+
+
+def place(part: Part, look: Look, assignment: Assignment, folder: Path) -> Artifact:
+    """Sync a part and rename it to its name; raises OutputError where that fails."""
+    name = part.job.name + (f"-{part.number + 1}" if part.number else "") + part.suffix
+    target = folder / name
+    with writing(target):
+        with part.path.open("rb+") as stream:
+            digest = hashlib.sha256(stream.read()).hexdigest()
+            os.fsync(stream.fileno())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(part.path, target)
+        _sync_folder(target.parent)
+        status = target.stat()
+    return Artifact(
+        key=part.job.key,
+        path=name,
+        sha256=digest,
+        pixels_sha256=look.pixels_sha256,
+        bytes=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        width=look.width,
+        height=look.height,
+        seed=part.job.seed_now,
+        attempt_id=assignment.attempt.id,
+    )
+
+
+def look_at(path: Path) -> Look:
+    """Decode a picture to its end; raises ResultMissing for one that is none or is cut off."""
+    # 50 ms to import, and `batch status` needs no pictures.
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            rgba = image.convert("RGBA")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ResultMissing(f"what came is not a picture that can be read ({error})") from error
+    digest = hashlib.sha256(f"{rgba.width}x{rgba.height}".encode())
+    digest.update(rgba.tobytes())
+    return Look(pixels_sha256=digest.hexdigest(), width=rgba.width, height=rgba.height)
+
+
+def _shared_out(assignment: Assignment, record: HistoryRecord) -> list[tuple[Job, int, FileRef]]:
+    """(job, place among its pictures, file) of every file to fetch."""
+    files = _wanted(record)
+    jobs = assignment.jobs
+    if len(jobs) == 1:
+        return [(jobs[0], index, file) for index, (_, file) in enumerate(files)]
+    by_node: dict[str, list[FileRef]] = {}
+    for node, file in files:
+        by_node.setdefault(node, []).append(file)
+    if any(len(found) != len(jobs) for found in by_node.values()):
+        counts = ", ".join(f"{len(found)} at node {node}" for node, found in by_node.items())
+        raise JobError(
+            f"a graph for {len(jobs)} pictures gave {counts}; run this batch with --batch-size 1"
+        )
+    return [
+        (job, place, found[index])
+        for index, job in enumerate(jobs)
+        for place, found in enumerate(by_node.values())
+    ]
+
+
+def _wanted(record: HistoryRecord) -> Sequence[tuple[str, FileRef]]:
+    """The files to keep: those saved, or the previews of a workflow that saves nothing."""
+    files = files_of(record.outputs)
+    wanted = [entry for entry in files if entry[1].type == "output"] or files
+    if not wanted:
+        raise ResultMissing(
+            f"job {record.prompt_id} ended well and its record names no picture; the workflow "
+            "needs a node that saves one, such as SaveImage"
+        )
+    return wanted
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is on the disk once its folder is; Windows has no way to ask for that, nor the need.
+    if os.name != "posix":
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,438 @@
+"""One thread a server: sends the next job while the current one runs, collects, writes down.
+
+The order inside is what keeps a server fed: as soon as a job has ended, the next but one is sent,
+and only then are the pictures of the ended one fetched, while the next one runs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from .client import Client
+from .collecting import Part, fetch, look_at, place
+from .desk import Assignment, Desk, Rejection
+from .errors import (
+    JobError,
+    JobLost,
+    JobRefused,
+    OutputError,
+    ServerError,
+    ServerFrozen,
+    ServerLost,
+    ServerStartFailed,
+    ServerUnreachable,
+    SpriteworksError,
+)
+from .fleet import Server
+from .jobs import Artifact, Timing
+from .pace import Pace
+from .protocol import Event, ExecutionStart, Graph, HistoryRecord, JobState, QueueState
+from .retry import Kind, Rung, classify
+from .timings import Stopwatch
+
+# Looks for an attempt of an earlier run, and s between them: it may be on its way in, or on its way
+# from the queue to the history.
+_LOOKS, _BETWEEN = 3, 0.2
+
+
+class Recipe(Protocol):
+    """How jobs become graphs, and pictures are judged."""
+
+    def graph(self, assignment: Assignment, client: Client) -> Graph:
+        """The graph to send, its input pictures uploaded."""
+
+    def rungs(self, assignment: Assignment) -> Sequence[Rung]:
+        """What could be made easier about an assignment."""
+
+    def judge(self, part: Part, pixels_sha256: str) -> str:
+        """Why a picture is rejected; "" where it passes."""
+
+
+@dataclass(kw_only=True)
+class _Sent:
+    """An attempt that is on the server, or may be."""
+
+    assignment: Assignment
+    # None until its graph is known: one of an earlier run
+    watch: Stopwatch | None
+    # s, monotonic
+    since: float = field(default_factory=time.monotonic)
+    started: bool = False
+    # sent over the connection that stands, and not waited for yet: nothing can have been missed
+    fresh: bool = False
+    # whether the store was told that the server has it
+    told: bool = False
+
+
+class _Leave(Exception):
+    """The run ends, and what runs is not waited for."""
+
+
+class Worker(threading.Thread):
+    """Feeds one server until nothing is left to do."""
+
+    def __init__(
+        self,
+        server: Server,
+        desk: Desk,
+        recipe: Recipe,
+        folder: Path,
+        *,
+        adopted: Sequence[Assignment] = (),
+        on_event: Callable[[str, Event], None] | None = None,
+    ) -> None:
+        super().__init__(name=server.name, daemon=True)
+        self.server = server
+        self._desk = desk
+        self._recipe = recipe
+        self._folder = folder
+        self._held = [_Sent(assignment=one, watch=None) for one in adopted]
+        self._on_event = on_event
+        self._unsorted = bool(adopted)
+        self._pace = Pace(server.care.patience)
+        # attempts given to others while the server was away, that it may still have
+        self._abandoned: list[str] = []
+        # s, monotonic, since which it is set aside
+        self._away_since: float | None = None
+        # the job that did not move on, and that has to go before the server is well again
+        self._stuck = ""
+        self._graphs = 0
+        # ms on the server's clock at which it was done with the job before; None after a pause
+        self._free_since: float | None = None
+        self._queue: QueueState | None = None
+
+    def run(self) -> None:
+        """Serve until nothing is left; never raises."""
+        try:
+            self._work()
+        except SpriteworksError as error:
+            self._desk.stop(error)
+        except Exception as error:  # noqa: BLE001  (the last place before the thread ends)
+            fault = SpriteworksError(
+                f"a fault of Spriteworks ({type(error).__name__}: {error}) at {self.server.name}"
+            )
+            fault.__cause__ = error
+            self._desk.stop(fault)
+        finally:
+            self._desk.leave(self.server.name)
+            self.server.stop()
+
+    # ------------------------------------------------------------ the server's day
+
+    def _work(self) -> None:
+        delays = self.server.care.timeouts.delays()
+        failed_starts = 0
+        while self._held or not self._is_over():
+            try:
+                self.server.start()
+                failed_starts = 0
+                with self.server.connected() as client:
+                    self._come_back(client)
+                    delays = self.server.care.timeouts.delays()
+                    self._serve(client)
+            except _Leave:
+                return
+            except ServerError as error:
+                failed_starts += isinstance(error, ServerStartFailed)
+                if failed_starts >= self.server.care.starts:
+                    self._give_up_server(error)
+                    return
+                self._set_aside(error)
+                self._rest(next(delays))
+
+    def _serve(self, client: Client) -> None:
+        while True:
+            worn = self.server.worn_out(self._graphs)
+            if not worn:
+                self._fill(client)
+            if self._held:
+                self._collect(client)
+            elif worn:
+                self._recycle(worn)
+                return
+            elif self._is_over():
+                return
+            else:
+                self._free_since = None
+                self._desk.pause()
+
+    def _is_over(self) -> bool:
+        return self._desk.stopping or self._desk.is_over()
+
+    def _fill(self, client: Client) -> None:
+        while (assignment := self._desk.take(self.server.name)) is not None:
+            self._send(client, assignment)
+
+    def _recycle(self, why: str) -> None:
+        self._graphs = 0
+        self._desk.say(f"{self.server.name} is started anew: {why}", server=self.server.name)
+        self.server.stop()
+
+    # ------------------------------------------------------------------ one job
+
+    def _send(self, client: Client, assignment: Assignment) -> None:
+        try:
+            graph = self._recipe.graph(assignment, client)
+            if assignment.comfort.free:
+                client.free()
+        except ServerError as error:
+            self._desk.failed(assignment, Kind.NOT_SENT, str(error))
+            raise
+        except SpriteworksError as error:
+            self._failed(assignment, classify(error), str(error))
+            return
+        sent = _Sent(assignment=assignment, watch=Stopwatch(graph), fresh=True)
+        # From here on the server may have it, whatever happens.
+        self._held.append(sent)
+        try:
+            client.submit(graph, prompt_id=assignment.attempt.prompt_id)
+        except (JobRefused, ServerUnreachable) as error:
+            # It was not let in, or nobody was there: others may have it at once.
+            self._held.remove(sent)
+            self._failed(assignment, classify(error), str(error))
+            if isinstance(error, ServerUnreachable):
+                raise
+        self._graphs += 1
+
+    def _collect(self, client: Client) -> None:
+        sent = self._held[0]
+        try:
+            record = self._wait(client, sent)
+        except JobError as error:
+            self._held.remove(sent)
+            self._failed(sent.assignment, self._kind(error, sent), str(error))
+            return
+        seconds = time.monotonic() - sent.since
+        if not self.server.worn_out(self._graphs):
+            # The next one runs by now; send the one after it before anything else.
+            self._desk.ended(sent.assignment)
+            self._fill(client)
+        try:
+            self._bring_home(client, sent, record, seconds)
+        except (JobError, OutputError) as error:
+            self._failed(sent.assignment, classify(error), str(error))
+        self._held.remove(sent)
+
+    def _wait(self, client: Client, sent: _Sent) -> HistoryRecord:
+        attempt = sent.assignment.attempt
+        watch = sent.watch
+        self._pace.began(time.monotonic(), sent.assignment.jobs[0].model)
+        self.server.blinks = 0
+        self._queue = None
+
+        def on_event(event: Event) -> None:
+            self._pace.sign(time.monotonic())
+            sent.started = sent.started or isinstance(event, ExecutionStart)
+            if watch is not None:
+                watch.observe(event)
+            if self._on_event is not None:
+                self._on_event(self.server.name, event)
+
+        begin = time.monotonic()
+        fresh, sent.fresh = sent.fresh, False
+        record = client.wait(
+            attempt.prompt_id,
+            on_event=on_event,
+            on_turn=lambda: self._turn(client, sent),
+            fresh=fresh,
+        )
+        if watch is not None:
+            watch.ended()
+        self._pace.ended(time.monotonic() - begin)
+        return record
+
+    def _turn(self, client: Client, sent: _Sent) -> None:
+        """Look up now and then while a job takes its time."""
+        if self._desk.hurried:
+            self._take_back(client, self._held)
+            raise _Leave
+        if self._desk.stopping:
+            self._take_back(client, [one for one in self._held if one is not sent])
+        if not sent.told:
+            sent.told = True
+            self._desk.submitted(sent.assignment)
+        if self._pace.is_overdue(time.monotonic()):
+            self._doubt(client, sent)
+
+    def _doubt(self, client: Client, sent: _Sent) -> None:
+        """Decide whether a server that says nothing is frozen or busy with others' jobs."""
+        queue = client.queue()
+        if not sent.started and queue != self._queue:
+            self._queue = queue
+            self._pace.sign(time.monotonic())
+            return
+        silence = self._pace.silence(time.monotonic())
+        raise ServerFrozen(
+            f"{self.server.name} answers, and {sent.assignment.label} has not moved on for "
+            f"{silence:.0f} s (its jobs took at most {self._pace.bound:.0f} s so far)"
+        )
+
+    def _bring_home(
+        self, client: Client, sent: _Sent, record: HistoryRecord, seconds: float
+    ) -> None:
+        began = time.monotonic()
+        assignment = sent.assignment
+        parts = fetch(client, assignment, record, self._folder)
+        fetched = time.monotonic()
+        artifacts: list[Artifact] = []
+        rejections: list[Rejection] = []
+        for part in parts:
+            look = look_at(part.path)
+            reason = self._recipe.judge(part, look.pixels_sha256)
+            if reason:
+                part.path.unlink()
+                rejections.append(Rejection(key=part.job.key, reason=reason))
+            else:
+                artifacts.append(place(part, look, assignment, self._folder))
+        spans = self._spans(sent, record)
+        spans.append(Timing(span="transfer", seconds=fetched - began))
+        spans.append(Timing(span="store", seconds=time.monotonic() - fetched))
+        self._desk.done(assignment, artifacts, rejections, seconds=seconds, spans=spans)
+
+    def _failed(self, assignment: Assignment, kind: Kind, error: str) -> None:
+        self._desk.failed(assignment, kind, error, possible=self._recipe.rungs(assignment))
+
+    def _kind(self, error: JobError, sent: _Sent) -> Kind:
+        """A job that is lost after its server was away while it ran may have brought it down."""
+        if isinstance(error, JobLost) and sent.started and self.server.blinks:
+            return Kind.SERVER_LOST
+        return classify(error)
+
+    def _spans(self, sent: _Sent, record: HistoryRecord) -> list[Timing]:
+        spans = []
+        began, ended = _stamps(record)
+        if began is not None and ended is not None:
+            spans.append(Timing(span="run", seconds=(ended - began) / 1000))
+            if self._free_since is not None:
+                idle = max(0.0, began - self._free_since) / 1000
+                spans.append(Timing(span="idle", seconds=idle))
+        self._free_since = ended
+        if sent.watch is not None:
+            timings = sent.watch.timings(record)
+            spans.append(Timing(span="queued", seconds=timings.queued_s))
+            spans += [
+                Timing(span=f"node:{node.id}", seconds=node.seconds, node_class=node.class_type)
+                for node in timings.nodes
+                if node.seconds is not None and not node.cached
+            ]
+        return spans
+
+    # ------------------------------------------------------------ away and back
+
+    def _come_back(self, client: Client) -> None:
+        """See that the server is well, and what became of the jobs that it had."""
+        client.system_stats()
+        if self._stuck and self._stuck in client.queue().running:
+            raise ServerFrozen(f"{self.server.name} still has not moved on")
+        self._stuck = ""
+        for prompt_id in self._abandoned:
+            client.cancel(prompt_id)
+        self._abandoned.clear()
+        if self._unsorted:
+            self._sort_out(client)
+        self._unsorted = False
+        for sent in self._held:
+            sent.fresh = False
+        if self._away_since is not None:
+            away = time.monotonic() - self._away_since
+            words = f"{self.server.name} is back after {away:.0f} s"
+            self._desk.set_open(self.server.name, True, words)
+        self._away_since = None
+
+    def _sort_out(self, client: Client) -> None:
+        """Tell the attempts of an earlier run that the server has from those that it has not."""
+        lost = [sent for sent in self._held if not self._is_there(client, sent)]
+        for sent in lost:
+            self._held.remove(sent)
+            self._desk.failed(
+                sent.assignment,
+                Kind.NOT_SENT,
+                "an earlier run wrote it down for this server, which does not have it",
+            )
+        for sent in self._held:
+            self._desk.say(
+                f"{self.server.name} still has {sent.assignment.label} of an earlier run",
+                server=self.server.name,
+            )
+
+    def _is_there(self, client: Client, sent: _Sent) -> bool:
+        for look in range(_LOOKS):
+            if look:
+                time.sleep(_BETWEEN)
+            if client.state(sent.assignment.attempt.prompt_id) is not JobState.UNKNOWN:
+                return True
+        return False
+
+    def _set_aside(self, error: SpriteworksError) -> None:
+        self._free_since = None
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            words = f"{self.server.name} is set aside: {str(error).splitlines()[0]}"
+            self._desk.set_open(self.server.name, False, words)
+        if isinstance(error, ServerFrozen):
+            self._interrupt(error)
+        if self.server.is_ours and isinstance(error, ServerLost | ServerFrozen):
+            # Its jobs go with it, and starting it anew is the surest cure.
+            self._release(Kind.SERVER_LOST, str(error))
+            self.server.stop()
+            self._abandoned.clear()
+            self._stuck = ""
+
+    def _interrupt(self, error: ServerFrozen) -> None:
+        """Interrupt what does not move, and let others have it."""
+        if self._stuck or not self._held:
+            return
+        self._stuck = self._held[0].assignment.attempt.prompt_id
+        with suppress(ServerError), self.server.connected() as client:
+            client.interrupt(self._stuck)
+        self._release(Kind.FROZEN, str(error))
+
+    def _rest(self, seconds: float) -> None:
+        """Leave a server alone; when that takes too long, others get its jobs."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._desk.stopping:
+                # What it has, the next run will look for.
+                raise _Leave
+            self._desk.pause(left)
+        away = time.monotonic() - (self._away_since or until)
+        if away > self.server.care.grace and self._desk.others_open(self.server.name):
+            self._release(Kind.SERVER_LOST, f"{self.server.name} has been away for {away:.0f} s")
+
+    def _release(self, kind: Kind, error: str) -> None:
+        """Let others have the jobs; only the one that ran may be to blame."""
+        for sent in self._held:
+            self._abandoned.append(sent.assignment.attempt.prompt_id)
+            guilty = sent is self._held[0] and (sent.started or kind is Kind.FROZEN)
+            self._failed(sent.assignment, kind if guilty else Kind.JOB_LOST, error)
+        self._held = []
+
+    def _take_back(self, client: Client, those: Sequence[_Sent]) -> None:
+        """Take jobs from the server, for the next run to send again."""
+        for sent in list(those):
+            # Where that fails the attempt stays open, and the next run looks for it.
+            with suppress(ServerError):
+                client.cancel(sent.assignment.attempt.prompt_id)
+                self._desk.give_back(sent.assignment, "the run was stopped")
+            self._held.remove(sent)
+
+    def _give_up_server(self, error: SpriteworksError) -> None:
+        self._release(Kind.SERVER_LOST, str(error))
+        words = f"{self.server.name} is given up: {error}"
+        self._desk.set_open(self.server.name, False, words)
+
+
+def _stamps(record: HistoryRecord) -> tuple[float | None, float | None]:
+    """When a run began and ended, in ms on the server's clock; None where it does not say."""
+    began = (record.message("execution_start") or {}).get("timestamp")
+    ended = (record.message("execution_success") or {}).get("timestamp")
+    return (
+        float(began) if isinstance(began, int | float) else None,
+        float(ended) if isinstance(ended, int | float) else None,
+    )
