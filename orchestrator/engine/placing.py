@@ -51,7 +51,9 @@ class Placement:
     def unet(self, network: Any) -> Part:
         """The UNet, with the attention that was asked for."""
         if self.settings.attention is Attention.SLICED:
-            network.set_attention_slice("auto")
+            from diffusers.models.attention_processor import SlicedAttnProcessor
+
+            network.set_attn_processor(SlicedAttnProcessor(slice_size=1))
         return self.vae(network)
 
     def vae(self, network: nn.Module) -> Part:

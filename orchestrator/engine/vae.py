@@ -51,7 +51,7 @@ def decode_tiled(vae: Vae, latents: torch.Tensor, tile: int, overlap: int) -> to
     with vae.part.ready():
         run = _decoder(vae.part)
         layers = [
-            _tiled(latents, run, (high, wide), overlap, LATENT_FACTOR, 3) for wide, high in shapes
+            in_tiles(latents, run, (high, wide), overlap, LATENT_FACTOR, 3) for wide, high in shapes
         ]
     return _to_picture(sum(layers[1:], layers[0]) / 3.0).movedim(1, -1)
 
@@ -86,7 +86,7 @@ def _encode_tiled(vae: Vae, pixels: torch.Tensor) -> torch.Tensor:
     with vae.part.ready():
         run = _encoder(vae.part)
         layers = [
-            _tiled(pixels, run, (high, wide), overlap, 1 / LATENT_FACTOR, channels)
+            in_tiles(pixels, run, (high, wide), overlap, 1 / LATENT_FACTOR, channels)
             for wide, high in shapes
         ]
     return sum(layers[1:], layers[0]) / 3.0
@@ -130,7 +130,7 @@ def _unchanged(encoded: torch.Tensor) -> torch.Tensor:
     return encoded
 
 
-def _tiled(
+def in_tiles(
     samples: torch.Tensor,
     run: Convert,
     tile: tuple[int, int],
