@@ -97,3 +97,8 @@ def test_nothing_overlaps_on_the_canvas(name: str) -> None:
     frames = [entry["bounding"] for entry in canvas["groups"]]
     for (ax, ay, aw, ah), (bx, by, bw, bh) in combinations(frames, 2):
         assert ax + aw <= bx or bx + bw <= ax or ay + ah <= by or by + bh <= ay
+
+
+def test_every_template_has_a_thumbnail() -> None:
+    assert {path.stem for path in WORKFLOWS.glob("*.json")} == set(NAMES)
+    assert {Image.open(WORKFLOWS / f"{name}.jpg").size for name in NAMES} == {(512, 512)}
