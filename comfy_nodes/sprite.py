@@ -122,7 +122,7 @@ class Cutout(io.ComfyNode):
                 io.Image.Input("image", tooltip="Sprites on a plain background."),
                 io.Float.Input(
                     "tolerance",
-                    default=0.1,
+                    default=0.15,
                     min=0.0,
                     max=1.0,
                     step=0.01,

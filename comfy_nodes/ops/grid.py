@@ -31,7 +31,7 @@ _CLOSE = 0.85
 class Method(str, Enum):
     """Which colour a cell gets."""
 
-    MODE = "mode"  # the most common colour, shades of it taken together
+    MODE = "mode"  # the most common colour, shades of it taken together; else as MEDIAN
     MEDIAN = "median"  # the median of each channel
     CENTER = "center"  # the pixel in the middle
 
@@ -135,22 +135,24 @@ def _centers(cells: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _most_common(pixels: Bytes, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which pixels belong to the most common shade of their cell.
+    """Which pixels belong to the most common shade of their cell; all where two are as common.
 
     A shade is a cube of 8 steps a channel: noise and JPEG scatter a flat colour over a few steps,
-    and counting exact colours would then pick one at random.
+    and counting exact colours would then pick one at random. So would a tie, which small blurred
+    cells often have.
     """
     shade = np.zeros(len(pixels), dtype=np.int64)
     for channel in range(pixels.shape[1]):
         shade = shade * 32 + (pixels[:, channel] >> 3)
-    key = labels * 32 ** pixels.shape[1] + shade
-    unique, inverse, counts = np.unique(key, return_inverse=True, return_counts=True)
-    cell = unique // 32 ** pixels.shape[1]
-    order = np.lexsort((-counts, cell))  # by cell, most common shade first
-    first = np.concatenate([[True], cell[order][1:] != cell[order][:-1]])
-    winners = np.zeros(len(unique), dtype=bool)
-    winners[order[first]] = True
-    chosen: NDArray[np.bool_] = winners[inverse]
+    shades = 32 ** pixels.shape[1]
+    unique, inverse, counts = np.unique(
+        labels * shades + shade, return_inverse=True, return_counts=True
+    )
+    most = np.zeros(labels.max() + 1, dtype=np.int64)
+    np.maximum.at(most, unique // shades, counts)
+    winners = counts == most[unique // shades]
+    tied = np.bincount((unique // shades)[winners]) > 1
+    chosen: NDArray[np.bool_] = winners[inverse.ravel()] | tied[labels]
     return chosen
 
 

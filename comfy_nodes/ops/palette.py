@@ -20,6 +20,8 @@ LARGEST = 256
 
 _ROUNDS = 12  # of k-means; more change no colour that is seen
 
+_MANY = 32768  # colours, from which on shades of them are taken together
+
 _CHUNK = 16384  # points at a time: with 256 colours their distances take 32 MiB
 
 # Threshold matrix of ordered dithering, B. E. Bayer, 1973; made open at both ends so that a
@@ -68,6 +70,7 @@ def find_palette(picture: Bytes, count: int) -> Bytes:
     packed, occurrences = np.unique(pack(picture[..., :3]), return_counts=True)
     if len(packed) <= count:
         return unpack(packed)
+    packed, occurrences = _shades(packed, occurrences)
     points, weights = oklab(unpack(packed)), occurrences.astype(np.float64)
     centers = _spread(points, weights, count)
     for _ in range(_ROUNDS):
@@ -79,6 +82,23 @@ def find_palette(picture: Bytes, count: int) -> Bytes:
         )
         centers = np.where(mass[:, None] > 0, moved / np.maximum(mass, 1e-12)[:, None], centers)
     return unpack(np.unique(packed[_nearest(centers, points)]))
+
+
+def _shades(
+    packed: NDArray[np.int64], occurrences: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of very many colours the commonest of each shade, with how often the shade occurs.
+
+    A shade is a cube of 8 steps a channel. A generated picture of 1024x1024 can have hundreds of
+    thousands of colours, and k-means visits each of them many times.
+    """
+    if len(packed) <= _MANY:
+        return packed, occurrences
+    _, shade = np.unique(pack(unpack(packed) >> 3), return_inverse=True)
+    order = np.lexsort((-occurrences, shade))
+    first = np.concatenate([[True], shade[order][1:] != shade[order][:-1]])
+    total = np.bincount(shade, weights=occurrences).astype(np.int64)
+    return packed[order][first], total
 
 
 def _spread(points: Floats, weights: Floats, count: int) -> Floats:

@@ -39,6 +39,11 @@ def test_mode_ignores_a_stray_quarter_of_the_cell() -> None:
     assert np.array_equal(snap(picture, Grid(8), Method.MODE)[::8, ::8], small)
 
 
+def test_mode_takes_the_median_where_two_shades_are_as_common() -> None:
+    cell = np.array([[[9], [80]], [[90], [240]]], dtype=np.uint8).repeat(3, axis=2)
+    assert (snap(cell, Grid(2), Method.MODE) == 80).all()
+
+
 def test_center_takes_the_middle_pixel() -> None:
     small, picture = sprite(4, 5)
     picture[0::5] = 0

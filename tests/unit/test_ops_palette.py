@@ -76,3 +76,12 @@ def test_alpha_and_the_source_stay() -> None:
     assert np.array_equal(result[..., 3], before[..., 3])
     assert np.array_equal(rgba, before)
     assert colors_of(result) == {0x010203}
+
+
+def test_a_picture_of_very_many_colours_is_repainted_as_well() -> None:
+    many = picture(4, side=220)  # 48,400 pixels of nearly as many colours
+    palette = find_palette(many, 16)
+    assert colors_of(palette[None]) <= colors_of(many)
+    assert len(palette) == 16
+    once = repaint(many, palette)
+    assert np.array_equal(repaint(once, find_palette(once, 16)), once)
