@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .client import Client, writing
 from .desk import Assignment
-from .errors import JobError, ResultMissing
+from .errors import InputError, JobError, ResultMissing
+from .gates import Picture, pixels_sha256, read_picture
 from .jobs import Artifact, Job
 from .protocol import FileRef, HistoryRecord, files_of
 
@@ -32,16 +33,6 @@ class Part:
     suffix: str
     # place among the pictures of its job, from 0
     number: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """What a decoded picture is."""
-
-    # of its pixels as RGBA, see `Artifact.pixels_sha256`
-    pixels_sha256: str
-    width: int
-    height: int
 
 
 def prepare_folder(folder: Path) -> None:
@@ -72,8 +63,18 @@ def fetch(
     return found
 
 
-def place(part: Part, look: Look, assignment: Assignment, folder: Path) -> Artifact:
-    """Sync a part and rename it to its name; raises OutputError where that fails."""
+def place(
+    part: Part,
+    picture: Picture,
+    measured: Mapping[str, float],
+    assignment: Assignment,
+    folder: Path,
+) -> Artifact:
+    """Sync a part and rename it to its name; raises OutputError where that fails.
+
+    The rename itself is not waited for: one that a power cut takes back leaves a picture that is
+    missing, which `verify` sees and the next run makes again.
+    """
     name = part.job.name + (f"-{part.number + 1}" if part.number else "") + part.suffix
     target = folder / name
     with writing(target):
@@ -82,35 +83,28 @@ def place(part: Part, look: Look, assignment: Assignment, folder: Path) -> Artif
             os.fsync(stream.fileno())
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(part.path, target)
-        _sync_folder(target.parent)
         status = target.stat()
     return Artifact(
         key=part.job.key,
         path=name,
         sha256=digest,
-        pixels_sha256=look.pixels_sha256,
+        pixels_sha256=pixels_sha256(picture),
         bytes=status.st_size,
         mtime_ns=status.st_mtime_ns,
-        width=look.width,
-        height=look.height,
+        width=picture.rgba.shape[1],
+        height=picture.rgba.shape[0],
         seed=part.job.seed_now,
         attempt_id=assignment.attempt.id,
+        measured=measured,
     )
 
 
-def look_at(path: Path) -> Look:
+def look_at(path: Path) -> Picture:
     """Decode a picture to its end; raises ResultMissing for one that is none or is cut off."""
-    # 50 ms to import, and `batch status` needs no pictures.
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
-            rgba = image.convert("RGBA")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ResultMissing(f"what came is not a picture that can be read ({error})") from error
-    digest = hashlib.sha256(f"{rgba.width}x{rgba.height}".encode())
-    digest.update(rgba.tobytes())
-    return Look(pixels_sha256=digest.hexdigest(), width=rgba.width, height=rgba.height)
+        return read_picture(path)
+    except InputError as error:
+        raise ResultMissing(f"what came is no whole picture: {error}") from error
 
 
 def _shared_out(assignment: Assignment, record: HistoryRecord) -> list[tuple[Job, int, FileRef]]:
@@ -144,14 +138,3 @@ def _wanted(record: HistoryRecord) -> Sequence[tuple[str, FileRef]]:
             "needs a node that saves one, such as SaveImage"
         )
     return wanted
-
-
-def _sync_folder(folder: Path) -> None:
-    # A rename is on the disk once its folder is; Windows has no way to ask for that, nor the need.
-    if os.name != "posix":
-        return
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

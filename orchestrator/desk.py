@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
-from .errors import SpriteworksError
+from .errors import IllegalTransition, SpriteworksError
 from .jobs import Artifact, Attempt, Job, Outcome, Shot, State, Timing
 from .protocol import new_prompt_id
 from .retry import Comfort, Decision, Kind, Limits, Past, Rung, Step, decide
@@ -112,6 +112,8 @@ class Desk:
         self.tallies: dict[str, Tally] = {}
         # why the run ends before everything is done; None while it goes on
         self.stop_error: SpriteworksError | None = None
+        # why the last server was given up
+        self.last_error: SpriteworksError | None = None
         self._observer = observer
         self._can_batch = can_batch
         self._clock = clock
@@ -137,9 +139,10 @@ class Desk:
             self._seats[server] = Seat(url=server, open=is_open)
             self.tallies[server] = Tally()
 
-    def leave(self, server: str) -> None:
-        """A server will not come back in this run."""
+    def leave(self, server: str, error: SpriteworksError | None = None) -> None:
+        """A server will not come back in this run, and why."""
         with self._changed:
+            self.last_error = error or self.last_error
             self._seats.pop(server, None)
             self._changed.notify_all()
 
@@ -181,7 +184,12 @@ class Desk:
                 return None
             self._refill()
             chosen = choose(server, self._situation())
-            return self._assign(server, chosen) if chosen else None
+            try:
+                return self._assign(server, chosen) if chosen else None
+            except IllegalTransition:
+                # A person has cancelled some of them from another process; look again.
+                self._forget_waiting()
+                return None
 
     def submitted(self, assignment: Assignment) -> None:
         """The server has had an attempt for a while."""
@@ -288,6 +296,8 @@ class Desk:
                 return False
             if self._stopping:
                 return True
+            # A person may have asked for a job again, from another process.
+            self._drained = False
             self._refill()
             return not self._window
 
@@ -323,6 +333,11 @@ class Desk:
             self._wait(job)
         # Jobs come back only through this desk, so a store that is empty once stays empty.
         self._drained = not found
+
+    def _forget_waiting(self) -> None:
+        self._window.clear()
+        self._jobs.clear()
+        self._drained = False
 
     def _wait(self, job: Job, order: int | None = None) -> None:
         note = self._notes.get(job.key) or _Note()

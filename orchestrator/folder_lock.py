@@ -46,6 +46,17 @@ def held(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_held(folder: Path) -> bool:
+    """Say whether an orchestrator is at work in a batch folder."""
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False
+
+
 def _sign(folder: Path) -> None:
     # In a file of its own: Windows lets nobody read one that is locked.
     holder = {"process": os.getpid(), "computer": platform.node()}

@@ -71,6 +71,9 @@ class Listener:
             if not isinstance(error.__cause__, websocket.WebSocketTimeoutException):
                 self._drop()
             return None
+        except UnicodeDecodeError:
+            # Text that is none is one hint less.
+            return None
         return _decode(frame)
 
     def close(self) -> None:
@@ -86,6 +89,8 @@ class Listener:
             f"{scheme}://{parts.netloc}{parts.path}/ws?clientId={client_id}",
             timeout=self._timeouts.connect,
             suppress_origin=True,
+            # In Python it takes longer than all the rest; decoding finds the same faults.
+            skip_utf8_validation=True,
             http_no_proxy=[parts.hostname] if is_loopback(self._url) else None,
         )
 

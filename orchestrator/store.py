@@ -300,6 +300,10 @@ class Store:
         """The attempts that had not ended when they were last heard of, oldest first."""
         return self._attempts(tables.attempts.c.outcome.is_(None))
 
+    def last_attempt(self) -> int:
+        """The id of the latest attempt; 0 where there is none."""
+        return int(self._read(sa.select(sa.func.max(tables.attempts.c.id)))[0][0] or 0)
+
     def attempts_of(self, key: str) -> list[Attempt]:
         """Everything that was tried for a job, oldest first."""
         ids = sa.select(tables.shots.c.attempt_id).where(tables.shots.c.key == key)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from .client import Client
-from .collecting import Part, fetch, look_at, place
+from .collecting import fetch, look_at, place
 from .desk import Assignment, Desk, Rejection
 from .errors import (
     JobError,
@@ -30,7 +30,8 @@ from .errors import (
     SpriteworksError,
 )
 from .fleet import Server
-from .jobs import Artifact, Timing
+from .gates import Picture
+from .jobs import Artifact, Job, Timing
 from .pace import Pace
 from .protocol import Event, ExecutionStart, Graph, HistoryRecord, JobState, QueueState
 from .retry import Kind, Rung, classify
@@ -39,6 +40,16 @@ from .timings import Stopwatch
 # Looks for an attempt of an earlier run, and s between them: it may be on its way in, or on its way
 # from the queue to the history.
 _LOOKS, _BETWEEN = 3, 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What was measured of a picture."""
+
+    # why it is rejected; "" where it passes
+    reason: str = ""
+    # {gate: value}
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 class Recipe(Protocol):
@@ -50,8 +61,8 @@ class Recipe(Protocol):
     def rungs(self, assignment: Assignment) -> Sequence[Rung]:
         """What could be made easier about an assignment."""
 
-    def judge(self, part: Part, pixels_sha256: str) -> str:
-        """Why a picture is rejected; "" where it passes."""
+    def judge(self, job: Job, picture: Picture) -> Judgement:
+        """What is measured of a job's picture, and why it is rejected."""
 
 
 @dataclass(kw_only=True)
@@ -283,13 +294,14 @@ class Worker(threading.Thread):
         artifacts: list[Artifact] = []
         rejections: list[Rejection] = []
         for part in parts:
-            look = look_at(part.path)
-            reason = self._recipe.judge(part, look.pixels_sha256)
-            if reason:
+            picture = look_at(part.path)
+            judgement = self._recipe.judge(part.job, picture)
+            if judgement.reason:
                 part.path.unlink()
-                rejections.append(Rejection(key=part.job.key, reason=reason))
+                rejections.append(Rejection(key=part.job.key, reason=judgement.reason))
             else:
-                artifacts.append(place(part, look, assignment, self._folder))
+                measured = judgement.measured
+                artifacts.append(place(part, picture, measured, assignment, self._folder))
         spans = self._spans(sent, record)
         spans.append(Timing(span="transfer", seconds=fetched - began))
         spans.append(Timing(span="store", seconds=time.monotonic() - fetched))
@@ -426,6 +438,7 @@ class Worker(threading.Thread):
         self._release(Kind.SERVER_LOST, str(error))
         words = f"{self.server.name} is given up: {error}"
         self._desk.set_open(self.server.name, False, words)
+        self._desk.leave(self.server.name, error)
 
 
 def _stamps(record: HistoryRecord) -> tuple[float | None, float | None]:
