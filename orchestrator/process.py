@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import psutil
 
@@ -101,6 +105,7 @@ class ServerProcess:
         for process in stubborn:
             _signal(process.kill)
         self._process.wait()
+        _kill_group(self._process.pid)
 
     def port_was_taken(self) -> bool:
         """Say whether the log blames the port."""
@@ -143,8 +148,11 @@ class ServerProcess:
 def running(command: Command, log: Path) -> Iterator[ServerProcess]:
     """Run a server until the block ends, on another port where the first was just taken."""
     for attempt in range(1, _STARTS + 1):
-        process = ServerProcess(command, log)
-        try:
+        with ExitStack() as stack:
+            # A Ctrl-C between the start and the promise to stop would leave the server behind.
+            with signals_held():
+                process = ServerProcess(command, log)
+                stack.callback(process.stop)
             try:
                 process.wait_until_ready()
             except ServerStartFailed:
@@ -153,8 +161,30 @@ def running(command: Command, log: Path) -> Iterator[ServerProcess]:
                 continue
             yield process
             return
-        finally:
-            process.stop()
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold back Ctrl-C and SIGTERM until the block ends; then they take their usual course."""
+    if threading.current_thread() is not threading.main_thread():
+        # Python runs signal handlers in the main thread only.
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        held.append((number, frame))
+
+    before: dict[int, Any] = {
+        number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number, _ in held:
+        signal.raise_signal(number)
 
 
 def python_environment() -> dict[str, str]:
@@ -190,9 +220,14 @@ def _family(pid: int) -> list[psutil.Process]:
         return []
 
 
+def _kill_group(pid: int) -> None:
+    """Kill what a server started in the very moment in which it was stopped, where groups exist."""
+    if os.name == "posix":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+
+
 def _signal(act: Callable[[], None]) -> None:
-    try:
+    # It may have ended by itself in the meantime.
+    with suppress(psutil.NoSuchProcess):
         act()
-    except psutil.NoSuchProcess:
-        # It ended by itself in the meantime.
-        return

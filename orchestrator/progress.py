@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -153,7 +154,8 @@ class PreviewFile:
             os.replace(part, path)
         except OSError:
             # A picture for looking on is not worth the run.
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
             return
         self._written.add(path)
 

@@ -56,6 +56,12 @@ def servers_in(tmp_path: Path) -> list[psutil.Process]:
     ]
 
 
+def assert_no_server_in(tmp_path: Path) -> None:
+    # What is killed may take a moment to go on a busy machine.
+    _, alive = psutil.wait_procs(servers_in(tmp_path), timeout=10)
+    assert alive == []
+
+
 def snapshot(folder: Path) -> dict[str, float]:
     """When each file of a ComfyUI was last written, its environment left out."""
     found = {}
@@ -91,7 +97,7 @@ def test_comfyui_is_started_watched_and_stopped_and_nothing_is_written_into_it(
     assert record["server"]["kind"] == "comfyui"
     assert (tmp_path / "out" / record["artifacts"][0]["file"]).is_file()
     assert snapshot(comfyui_dir) == before
-    assert servers_in(temporary) == []
+    assert_no_server_in(temporary)
     assert list(temporary.glob("spriteworks-*")) == []
 
 
@@ -114,7 +120,7 @@ def test_the_engine_is_started_and_stopped(workflow: Path, tmp_path: Path) -> No
     assert "starting the embedded engine" in done.stderr
     record = json.loads(done.stdout)
     assert record["server"]["kind"] == "spriteworks-engine"
-    assert servers_in(temporary) == []
+    assert_no_server_in(temporary)
     assert list(temporary.glob("spriteworks-*")) == []
     assert {path.name for path in tmp_path.iterdir()} == {"tmp", "out", "workflow.json"}
 
@@ -138,7 +144,7 @@ def test_ctrl_c_stops_the_engine_too(workflow: Path, tmp_path: Path) -> None:
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in stderr
-    assert servers_in(temporary) == []
+    assert_no_server_in(temporary)
     assert list(temporary.glob("spriteworks-*")) == []
 
 
@@ -160,4 +166,42 @@ def test_an_engine_that_dies_is_told_at_once(workflow: Path, tmp_path: Path) -> 
     assert process.returncode == 3
     assert "the engine ended with exit code" in stderr
     assert "Traceback" not in stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_truncated_checkpoint_is_named(repository: Path, tmp_path: Path) -> None:
+    whole = next((repository / "comfy_nodes" / "model_files").glob("*/vae/*.safetensors"))
+    checkpoints = tmp_path / "models" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "cut.safetensors").write_bytes(whole.read_bytes()[:5000])
+    settings = dict.fromkeys(("precision", "attention", "vae_tiling", "offload"), "auto")
+    graph = {
+        "1": {
+            "class_type": "SpriteworksCheckpointLoader",
+            "inputs": {"ckpt_name": "cut.safetensors", **settings},
+        },
+        "2": {
+            "class_type": "EmptyLatentImage",
+            "inputs": {"width": 64, "height": 64, "batch_size": 1},
+        },
+        "3": {"class_type": "VAEDecode", "inputs": {"samples": ["2", 0], "vae": ["1", 2]}},
+        "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "x"}},
+    }
+    workflow = tmp_path / "workflow.json"
+    workflow.write_text(json.dumps(graph), encoding="utf-8")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "orchestrator.cli", "run", str(workflow)),
+            *("--models", str(tmp_path / "models"), "--out", str(tmp_path / "out")),
+        ],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 4, done.stderr
+    assert "cut.safetensors cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()

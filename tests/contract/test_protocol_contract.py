@@ -30,6 +30,7 @@ from orchestrator.protocol import (
     FileRef,
     Graph,
     JobState,
+    Preview,
     ProgressState,
     Status,
     decode_event,
@@ -370,3 +371,22 @@ def test_a_node_that_raises_is_named(client: Client, tmp_path: Path) -> None:
     assert record is not None
     assert record.state is JobState.FAILED
     assert files_of(record.outputs) == []
+
+
+def test_pictures_over_the_websocket_name_their_node(client: Client) -> None:
+    if not client.object_info("SaveImageWebsocket"):
+        pytest.skip("this server has no SaveImageWebsocket")
+    graph = trivial(batch_size=2)
+    graph["2"] = {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}}
+    frames: list[Preview] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Preview):
+            frames.append(event)
+
+    job = client.submit(graph)
+    record = client.wait(job.prompt_id, on_event=note)
+    assert files_of(record.outputs) == []
+    assert [(frame.node_id, frame.format) for frame in frames] == [("2", "png")] * 2
+    with Image.open(io.BytesIO(frames[0].image)) as image:
+        assert image.size == (8, 6)

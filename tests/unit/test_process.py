@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -13,7 +14,14 @@ import pytest
 
 from orchestrator.client import Client
 from orchestrator.errors import ServerLost, ServerStartFailed
-from orchestrator.process import Command, ServerProcess, free_port, python_environment, running
+from orchestrator.process import (
+    Command,
+    ServerProcess,
+    free_port,
+    python_environment,
+    running,
+    signals_held,
+)
 
 # A server that starts a child of its own, as servers with workers do.
 SERVER = """
@@ -64,6 +72,20 @@ def test_it_stops_when_we_are_interrupted(tmp_path: Path) -> None:
     assert len(family) == 2
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
+
+
+def test_a_signal_is_held_back_until_its_moment() -> None:
+    steps: list[str] = []
+
+    def start() -> None:
+        with signals_held():
+            signal.raise_signal(signal.SIGINT)
+            steps.append("started")
+        steps.append("never")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert steps == ["started"]
 
 
 def test_an_early_end_is_told_with_its_reason(tmp_path: Path) -> None:

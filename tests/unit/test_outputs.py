@@ -1,0 +1,117 @@
+"""What lands in the output folder: all or nothing, and nothing of others' is lost."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from orchestrator.errors import OutputError
+from orchestrator.outputs import Gathered, Outputs, names, outputs, plain_name
+
+
+def gather(place: Outputs, number: int, name: str, color: tuple[int, int, int]) -> Gathered:
+    path = place.staging / f"{number}"
+    Image.new("RGB", (4, 3), color).save(path, "PNG")
+    return Gathered(path=path, name=name, node="9", seed=number)
+
+
+def publish(place: Outputs, files: list[Gathered]) -> dict[str, Any]:
+    result = {"artifacts": [vars(artifact) for artifact in place.place(files)]}
+    place.publish(files, result)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("a.png", "a.png"),
+        ("../../etc/passwd", "passwd"),
+        ("..\\..\\boot.ini", "boot.ini"),
+        ("C:\\x.png", "x.png"),
+        ("/abs/x.png", "x.png"),
+        ("..", "file"),
+        ("", "file"),
+    ],
+)
+def test_a_name_from_a_server_stays_in_its_folder(name: str, plain: str) -> None:
+    assert plain_name(name) == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "tries"),
+    [
+        ("a_00009_.png", ["a_00009_.png", "a_00010_.png", "a_00011_.png"]),
+        ("cat.png", ["cat.png", "cat-2.png", "cat-3.png"]),
+        ("cat", ["cat", "cat-2", "cat-3"]),
+    ],
+)
+def test_the_next_free_name(name: str, tries: list[str]) -> None:
+    assert list(itertools.islice(names(name), 3)) == tries
+
+
+def test_two_files_of_one_name_get_two_names(tmp_path: Path) -> None:
+    with outputs(tmp_path / "out") as place:
+        same = [gather(place, number, "x_00001_.png", (9, 9, 9)) for number in range(2)]
+        result = publish(place, same)
+    assert [one["file"] for one in result["artifacts"]] == ["x_00001_.png", "x_00002_.png"]
+    assert [(one["width"], one["height"], one["seed"]) for one in result["artifacts"]] == [
+        (4, 3, 0),
+        (4, 3, 1),
+    ]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "x_00001_.png",
+        "x_00002_.png",
+        "run.json",
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_is_no_picture_has_no_size(tmp_path: Path) -> None:
+    with outputs(tmp_path / "out") as place:
+        (place.staging / "0").write_bytes(b"sound")
+        file = Gathered(path=place.staging / "0", name="a.flac", node="1", seed=None)
+        (artifact,) = place.place([file])
+    assert (artifact.width, artifact.height) == (None, None)
+
+
+def test_a_run_that_fails_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.png").write_bytes(b"mine")
+
+    def fail() -> None:
+        with outputs(out) as place:
+            gather(place, 0, "x.png", (0, 0, 0))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert [path.name for path in out.iterdir()] == ["mine.png"]
+
+
+def test_a_move_that_fails_takes_back_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = 0
+    replace = os.replace
+
+    def fail_at_the_second(source: Path, target: Path) -> None:
+        nonlocal moved
+        moved += 1
+        if moved == 2:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_at_the_second)
+    out = tmp_path / "out"
+    out.mkdir()
+    with outputs(out) as place:
+        files = [gather(place, number, f"{number}.png", (number, 0, 0)) for number in range(3)]
+        with pytest.raises(OutputError, match="No space left"):
+            publish(place, files)
+    assert list(out.iterdir()) == []
