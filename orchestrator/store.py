@@ -349,6 +349,37 @@ class Store:
         )
         return [row.key for row in self._read(query)]
 
+    def duplicates(self) -> list[str]:
+        """The keys of jobs whose picture has a twin earlier in the manifest, in its order.
+
+        Among equal pictures the first in the manifest stays, whichever came first, so that the
+        order in which servers answer decides nothing. Ask when nothing is running.
+        """
+        pictures, job, other = tables.artifacts, tables.jobs, tables.jobs.alias("earlier")
+        twin = pictures.alias("twin")
+        done = State.DONE.value
+        query = (
+            sa.select(job.c.key)
+            .join(pictures, pictures.c.key == job.c.key)
+            .join(twin, twin.c.pixels_sha256 == pictures.c.pixels_sha256)
+            .join(other, other.c.key == twin.c.key)
+            .where(job.c.state == done, other.c.state == done, other.c.place < job.c.place)
+            .distinct()
+            .order_by(job.c.place)
+        )
+        return [row.key for row in self._read(query.add_columns(job.c.place))]
+
+    def unjudged(self) -> list[str]:
+        """The keys of jobs that are done, and whose gates the manifest has changed since."""
+        pictures, job = tables.artifacts, tables.jobs
+        query = (
+            sa.select(job.c.key)
+            .join(pictures, pictures.c.key == job.c.key)
+            .where(job.c.state == State.DONE.value, job.c.gates != pictures.c.gates)
+            .order_by(job.c.place)
+        )
+        return [row.key for row in self._read(query)]
+
     def record_timings(self, attempt_id: int, spans: Iterable[Timing]) -> None:
         rows = [
             {
