@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
+from .batch_cli import app as batch_app
 from .errors import SpriteworksError
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+
+
+app.add_typer(batch_app)
 
 
 class _Stopped(BaseException):

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from .errors import IllegalTransition, SpriteworksError
-from .jobs import Artifact, Attempt, Job, Outcome, Shot, State, Timing
+from .jobs import Artifact, Attempt, Job, Outcome, Shot, State, Timing, counted
 from .protocol import new_prompt_id
 from .retry import Comfort, Decision, Kind, Limits, Past, Rung, Step, decide
 from .scheduler import Rules, Seat, Situation, Waiting, choose, due
@@ -266,6 +266,10 @@ class Desk:
                 self.store.close_attempt(assignment.attempt.id, Outcome.CANCELLED, error=reason)
                 self.store.move([job.key for job in assignment.jobs], State.PENDING)
             self._closed(assignment)
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are where; see `jobs.counted`."""
+        return counted(self.store.counts())
 
     # ---------------------------------------------------------------- the end
 

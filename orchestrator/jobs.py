@@ -59,6 +59,20 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 }
 
 
+def counted(counts: Mapping[State, int]) -> dict[str, int]:
+    """Counts of jobs for people and programs; those that a server has are "running"."""
+    return {
+        "total": sum(count for state, count in counts.items() if state is not State.UNWANTED),
+        "done": counts[State.DONE],
+        "running": counts[State.CLAIMED] + counts[State.SUBMITTED],
+        "pending": counts[State.PENDING],
+        "failed": counts[State.FAILED],
+        "quarantined": counts[State.QUARANTINED],
+        "cancelled": counts[State.CANCELLED],
+        "unwanted": counts[State.UNWANTED],
+    }
+
+
 def sources(to: State) -> frozenset[State]:
     """The states from which a job may move to `to`."""
     return frozenset(state for state, targets in TRANSITIONS.items() if to in targets)

@@ -1,0 +1,397 @@
+"""A batch from its manifest to its pictures: plan, run, status, retry, cancel.
+
+`run` is start and resume in one: it plans what the manifest wants, sees what is there, looks for
+what an earlier run left on the servers, and makes the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from . import manifest_file
+from . import plan as planned
+from .canvas import load_graph
+from .client import Client
+from .collecting import prepare_folder
+from .desk import RETRIED_AFTER, Desk, Observer, Settings
+from .errors import (
+    GraphError,
+    ServerError,
+    ServerUnreachable,
+    SpriteworksError,
+    UsageError,
+)
+from .fleet import Care, Choice, Processes, Server, fleet
+from .folder_lock import held, is_held
+from .graph import check, read_json
+from .interrupts import Interrupts
+from .jobs import Attempt, Job, Outcome, State, counted
+from .node_info import ObjectInfo
+from .pictures import find_picture
+from .plan import Estimate, Planned
+from .planning import Planner
+from .protocol import Event
+from .recipes import Recipes
+from .sources import Sources, text_of
+from .store import PlanDiff, Store
+from .verification import verify
+from .worker import Worker
+
+# s between two looks of the main thread
+_TICK = 0.2
+# Failures that `status` shows.
+_SHOWN = 20
+# Jobs that a person may start again.
+_RETRIED = (State.FAILED, State.QUARANTINED, State.CANCELLED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to run and where."""
+
+    manifest: Path
+    out: Path
+    choice: Choice
+    care: Care = field(default_factory=Care)
+    # pictures in one graph; None leaves it to the manifest
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a run ended."""
+
+    counts: dict[State, int]
+    # whether a person ended it
+    stopped: bool
+
+    @property
+    def is_complete(self) -> bool:
+        """True where every picture that is wanted is there."""
+        counts = counted(self.counts)
+        return counts["done"] == counts["total"]
+
+    @property
+    def words(self) -> str:
+        """One sentence for the log."""
+        counts = counted(self.counts)
+        parts = [f"{count} {name}" for name, count in counts.items() if count and name != "total"]
+        state = "complete" if self.is_complete else "stopped" if self.stopped else "ended"
+        return f"the run is {state}: {', '.join(parts) or 'nothing was wanted'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run would do."""
+
+    diff: PlanDiff
+    counts: dict[State, int]
+    # {server: why it cannot take part; "" where it can}
+    servers: dict[str, str]
+    # how long the rest may take; None where nothing is known
+    estimate: Estimate | None
+
+
+# ------------------------------------------------------------------------------- run
+
+
+def run(request: Request, observer: Observer) -> Result:
+    """Make what is missing. Raises what ends a run before its time, after putting things in order.
+
+    Raises BatchBusy, and does nothing, where another orchestrator is at work in the folder.
+    """
+    with held(request.out), Store.open(request.out) as store:
+        prepare_folder(request.out)
+        left = Processes(store).end_leftovers()
+        if left:
+            store.log(f"ended {left} server processes that a run before this one left behind")
+        servers = fleet(request.choice, request.care, store)
+        try:
+            return _run(request, store, servers, observer)
+        finally:
+            for server in servers:
+                server.stop()
+
+
+def _run(request: Request, store: Store, servers: list[Server], observer: Observer) -> Result:
+    known = planned.recall(store, request.manifest)
+    file = None if known else manifest_file.load(request.manifest)
+    info = first_answer(servers)
+    if file is not None:
+        known = Planned(manifest=file.manifest, workflow=file.workflow)
+        planner = planner_for(file.workflow, info, file.sources)
+        _tell_plan(store, planned.plan(file, planner, store), observer)
+    assert known is not None
+    planner = planner_for(known.workflow, info)
+    _tell_damage(store, request.out, observer)
+    recipes = Recipes(planner, info, known.workflow, store)
+    size = request.batch_size or known.manifest.batch_size
+    settings = Settings(batch_size=size, batch=known.manifest.name)
+    desk = Desk(store, observer, settings, can_batch=recipes.can_batch)
+    workers = _workers(request, desk, recipes, servers, observer)
+    stopped = _see_through(desk, workers, observer)
+    if desk.stop_error is not None:
+        raise desk.stop_error
+    result = Result(counts=store.counts(), stopped=stopped)
+    store.log(result.words)
+    observer.happened("end", complete=result.is_complete, stopped=stopped, **counted(result.counts))
+    return result
+
+
+def first_answer(servers: Sequence[Server]) -> ObjectInfo:
+    """The node classes of the first server that answers; one of ours is started for it."""
+    errors = []
+    for server in servers:
+        try:
+            server.start()
+            with server.connected() as client:
+                client.system_stats()
+                return client.object_info()
+        except ServerError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    raise ServerUnreachable(
+        f"none of the {len(errors)} servers answers:\n  " + "\n  ".join(map(str, errors))
+    ) from errors[0]
+
+
+def _workers(
+    request: Request,
+    desk: Desk,
+    recipes: Recipes,
+    servers: Sequence[Server],
+    observer: Observer,
+) -> list[Worker]:
+    by_server = _by_server(desk.store.open_attempts())
+    here = {server.name for server in servers}
+    strangers = [Server(url, request.care) for url in by_server if url not in here]
+    for server in servers:
+        desk.join(server.name)
+    on_event = _forward(observer)
+    workers = []
+    for server in [*servers, *strangers]:
+        attempts = by_server.get(server.name, [])
+        if server in strangers or server.is_ours:
+            _write_off(desk, server, attempts)
+            attempts = []
+        if server in strangers:
+            continue
+        adopted = desk.adopt(attempts)
+        workers.append(
+            Worker(server, desk, recipes, request.out, adopted=adopted, on_event=on_event)
+        )
+    return workers
+
+
+def _write_off(desk: Desk, server: Server, attempts: Iterable[Attempt]) -> None:
+    """Close attempts whose server is not there any more; their jobs are sent anew."""
+    attempts = list(attempts)
+    if not attempts:
+        return
+    gone = server.is_ours or not _cancelled_there(server, attempts)
+    reason = "its server is no longer there" if gone else "its server is no longer one of ours"
+    for attempt in attempts:
+        with desk.store.transaction():
+            desk.store.close_attempt(attempt.id, Outcome.CANCELLED, error=reason)
+            desk.store.move([shot.key for shot in attempt.shots], State.PENDING)
+    desk.say(f"{len(attempts)} jobs that {server.name} had are sent anew: {reason}")
+
+
+def _cancelled_there(server: Server, attempts: Iterable[Attempt]) -> bool:
+    """Take jobs from a server that was left out of this run; False where it does not answer."""
+    try:
+        with Client(server.name) as client:
+            client.system_stats()
+            for attempt in attempts:
+                client.cancel(attempt.prompt_id)
+    except SpriteworksError:
+        return False
+    return True
+
+
+def _see_through(desk: Desk, workers: Sequence[Worker], observer: Observer) -> bool:
+    """Let the workers work until all is over; True where a person ended it."""
+    heeded = 0
+    with Interrupts() as interrupts:
+        for worker in workers:
+            worker.start()
+        while any(worker.is_alive() for worker in workers):
+            desk.pause(_TICK)
+            observer.happened("tick", desk=desk)
+            if interrupts.urgency > heeded:
+                heeded = interrupts.urgency
+                desk.stop(hurry=heeded > 1)
+                desk.say(_STOPPING[heeded > 1], warning=True)
+    if not heeded and desk.stop_error is None and not desk.is_over():
+        desk.stop(desk.last_error or ServerUnreachable("no server is left"))
+    return heeded > 0
+
+
+_STOPPING = {
+    False: "stopping: what runs is waited for, the rest is taken back; Ctrl-C again stops it too",
+    True: "stopping at once: what runs is interrupted and made in the next run",
+}
+
+
+def _forward(observer: Observer) -> Callable[[str, Event], None]:
+    def forward(server: str, event: Event) -> None:
+        observer.happened("progress", server=server, event=event)
+
+    return forward
+
+
+def _by_server(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
+    found: dict[str, list[Attempt]] = {}
+    for attempt in attempts:
+        found.setdefault(attempt.server, []).append(attempt)
+    return found
+
+
+# ------------------------------------------------------------------------------ plan
+
+
+def plan(request: Request) -> Plan:
+    """Say what a run would do, and ask each server whether it could; sends nothing.
+
+    The plan is made in the batch's own store where there is one, and there it stays.
+    """
+    file = manifest_file.load(request.manifest)
+    with held(request.out), Store.open(request.out) as store:
+        servers = fleet(request.choice, request.care, store)
+        try:
+            info = first_answer(servers)
+            planner = planner_for(file.workflow, info, file.sources)
+            diff = planned.plan(file, planner, store)
+            counts = store.counts()
+            example = store.pending(1)
+            judged = {server.name: _objection(server, planner, example) for server in servers}
+        finally:
+            for server in servers:
+                server.stop()
+        able = [server for server, objection in judged.items() if not objection]
+        left = planned.estimate(_left(counts), store.paces(), able)
+        return Plan(diff=diff, counts=counts, servers=judged, estimate=left)
+
+
+def planner_for(workflow: Path, info: ObjectInfo, files: Sources | None = None) -> Planner:
+    """The planner of a workflow on servers with these node classes.
+
+    `files` reads what keys depend on, and is not needed where only graphs are wanted.
+    """
+    try:
+        text = (files or Sources(workflow.parent)).read(workflow)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the workflow {workflow} cannot be read: {text_of(error)}") from error
+
+    def digest(value: str) -> str | None:
+        path = find_picture(value, workflow)
+        return files.digest(path) if files and path else None
+
+    name = str(workflow)
+    return Planner(load_graph(read_json(text, name), info, name), info, digest)
+
+
+def _objection(server: Server, planner: Planner, example: Sequence[Job]) -> str:
+    try:
+        server.start()
+        with server.connected() as client:
+            client.system_stats()
+            if example:
+                check(planner.graph(example[0]), client.object_info())
+    except (ServerError, GraphError) as error:
+        return str(error)
+    return ""
+
+
+def _tell_plan(store: Store, diff: PlanDiff, observer: Observer) -> None:
+    text = f"{diff.total} pictures are wanted: {diff.added} new, {diff.kept} known before"
+    if diff.changed:
+        text += f", {diff.changed} changed"
+    if diff.unwanted:
+        text += f"; {diff.unwanted} are no longer wanted, and their files stay"
+    store.log(text)
+    observer.happened("plan", text=text, **vars(diff))
+
+
+def _tell_damage(store: Store, folder: Path, observer: Observer) -> None:
+    for text in verify(store, folder).sentences():
+        store.log(text, warning=True)
+        observer.happened("note", text=text, warning=True, server="")
+
+
+# ------------------------------------------------------- what can be done from outside
+
+
+def status(folder: Path) -> dict[str, Any]:
+    """Where a batch stands, as JSON values; works while it runs."""
+    with Store.open(folder, create=False) as store:
+        counts = store.counts()
+        known = planned.recall(store)
+        paces = store.paces()
+        left = planned.estimate(_left(counts), paces, list(paces))
+        return {
+            "name": known.manifest.name if known else "",
+            **counted(counts),
+            "active": is_held(folder),
+            "seconds_left": round(left.likely, 1) if left else None,
+            "servers": _servers(paces),
+            "failures": _failures(store),
+        }
+
+
+def retry(folder: Path, names: Sequence[str] = ()) -> int:
+    """Let failed, quarantined and cancelled jobs be made again; returns how many.
+
+    `names` are item ids or names of pictures; none means all. What failed before no longer counts.
+    """
+    with Store.open(folder, create=False) as store, store.transaction():
+        chosen = _chosen(store, _RETRIED, names)
+        store.move(chosen, State.PENDING)
+        store.set_fact(RETRIED_AFTER, str(store.last_attempt()))
+        store.log(f"{len(chosen)} jobs are made again because a person asked for it")
+        return len(chosen)
+
+
+def cancel(folder: Path, names: Sequence[str] = ()) -> int:
+    """Give up jobs that wait; returns how many. What a server has is still brought home."""
+    with Store.open(folder, create=False) as store, store.transaction():
+        if not is_held(folder):
+            Processes(store).end_leftovers()
+        chosen = _chosen(store, (State.PENDING,), names)
+        store.move(chosen, State.CANCELLED, reason="cancelled by a person")
+        store.log(f"{len(chosen)} jobs are cancelled because a person asked for it")
+        return len(chosen)
+
+
+def _chosen(store: Store, states: Sequence[State], names: Sequence[str]) -> list[str]:
+    jobs = [entry.job for entry in store.entries(*states)]
+    wanted = set(names)
+    unknown = wanted - {job.item_id for job in jobs} - {job.name for job in jobs}
+    if unknown:
+        which = " or ".join(state.value for state in states)
+        raise UsageError(f"no job called {', '.join(sorted(unknown))} is {which}")
+    return [job.key for job in jobs if not wanted or {job.item_id, job.name} & wanted]
+
+
+def _left(counts: dict[State, int]) -> int:
+    return sum(n for state, n in counts.items() if state.is_running or state is State.PENDING)
+
+
+def _failures(store: Store) -> list[dict[str, str]]:
+    """The first jobs that were given up, with the reason."""
+    found = store.entries(State.FAILED, State.QUARANTINED)
+    return [
+        {"name": entry.job.name, "state": entry.state.value, "reason": entry.reason}
+        for entry in islice(found, _SHOWN)
+    ]
+
+
+def _servers(paces: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    return {
+        server: {"seconds_each": round(sum(past) / len(past), 3)} for server, past in paces.items()
+    }
