@@ -252,18 +252,18 @@ def _saved(saved: files.FileRef) -> Response:
 
 async def _upload(request: Request) -> tuple[Upload, str]:
     """The file of a multipart form and its `original_ref`; raises InputError without a file."""
-    form = await request.form()
-    image = form.get("image")
-    if not isinstance(image, UploadFile) or not image.filename:
-        raise InputError("the form has no file called image")
-    upload = Upload(
-        filename=image.filename,
-        content=await image.read(),
-        type=str(form.get("type") or "input"),
-        subfolder=str(form.get("subfolder") or ""),
-        overwrite=form.get("overwrite") in ("true", "1"),
-    )
-    return upload, str(form.get("original_ref") or "")
+    async with request.form() as form:
+        image = form.get("image")
+        if not isinstance(image, UploadFile) or not image.filename:
+            raise InputError("the form has no file called image")
+        upload = Upload(
+            filename=image.filename,
+            content=await image.read(),
+            type=str(form.get("type") or "input"),
+            subfolder=str(form.get("subfolder") or ""),
+            overwrite=form.get("overwrite") in ("true", "1"),
+        )
+        return upload, str(form.get("original_ref") or "")
 
 
 def _add_facts(router: APIRouter, engine: Engine) -> None:
