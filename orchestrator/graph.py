@@ -184,8 +184,8 @@ def _parse_node(name: str, node_id: Any, node: dict[str, Any]) -> dict[str, Any]
     if not isinstance(node["class_type"], str) or not node["class_type"]:
         raise GraphError(f"{where}: class_type is {node['class_type']!r}, and must be a name")
     inputs = node.get("inputs", {})
-    if not isinstance(inputs, dict):
-        raise GraphError(f"{where} ({node['class_type']}): inputs must be an object")
+    if not isinstance(inputs, dict) or not all(isinstance(key, str) for key in inputs):
+        raise GraphError(f"{where} ({node['class_type']}): inputs must be an object of names")
     meta = node.get("_meta")
     if meta is not None and not isinstance(meta, dict):
         raise GraphError(f"{where} ({node['class_type']}): _meta must be an object")

@@ -290,7 +290,7 @@ def _picture_role(graph: Graph, node_id: str, info: NodeInfo) -> str:
         slot
         for key in graph
         for _, (source, slot) in links(graph, key)
-        if source == node_id and slot < len(info.outputs)
+        if source == node_id and 0 <= slot < len(info.outputs)
     }
     given = {info.outputs[slot] for slot in used} or set(info.outputs)
     return "mask" if given == {"MASK"} else "image"
