@@ -112,9 +112,11 @@ def title(graph: Graph, node_id: str) -> str:
 def ancestors(graph: Graph, node_id: str) -> list[str]:
     """The nodes that `node_id` depends on and itself, the nearest first, each once."""
     found = [node_id]
+    seen = {node_id}
     for current in found:
         for _, (source, _) in links(graph, current):
-            if source in graph and source not in found:
+            if source in graph and source not in seen:
+                seen.add(source)
                 found.append(source)
     return found
 
