@@ -8,15 +8,13 @@ from the samplers along links of the right type, so they are found whatever the 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import BadValue, UnknownParameter
-from .graph import ancestors, is_link, links, title, unknown_input_message, value_problem
+from .errors import UnknownParameter
+from .graph import ancestors, is_link, links, title, unknown_input_message
 from .node_info import (
-    WIDGET_TYPES,
     InputInfo,
     NodeInfo,
     ObjectInfo,
@@ -25,6 +23,7 @@ from .node_info import (
     node_info,
 )
 from .protocol import Graph
+from .values import parse_value
 
 _SEED_BATCH = "SpriteworksSeedBatch"
 _SEED_MODULUS = 2**64
@@ -132,15 +131,6 @@ def find_targets(graph: Graph, name: str, object_info: ObjectInfo) -> list[Targe
     if input_name not in info.by_name:
         raise UnknownParameter(f"--set {name}: {unknown_input_message(info, input_name)}")
     return [Target(node_id=node_id, input=input_name)]
-
-
-def parse_value(name: str, text: str, entry: InputInfo) -> Any:
-    """The value that `text` means for an input; raises BadValue where it cannot be one."""
-    value = _convert(name, text, entry)
-    problem = value_problem(entry, value)
-    if problem:
-        raise BadValue(f"--set {name}={text}: {problem[1]}")
-    return value
 
 
 def available_roles(graph: Graph, object_info: ObjectInfo) -> list[str]:
@@ -349,43 +339,3 @@ def _input_info(graph: Graph, target: Target, object_info: ObjectInfo) -> InputI
     if entry is None:
         raise UnknownParameter(f"--set: {unknown_input_message(info, target.input)}")
     return entry
-
-
-def _convert(name: str, text: str, entry: InputInfo) -> Any:
-    kinds = [kind for kind in entry.type.split(",") if kind in WIDGET_TYPES]
-    if not kinds:
-        raise BadValue(
-            f"--set {name}: {entry.name} takes {entry.type} from another node, and no value"
-        )
-    match kinds[0]:
-        case "INT":
-            return _number(name, text, int, "a whole number")
-        case "FLOAT":
-            return _number(name, text, float, "a number")
-        case "BOOLEAN":
-            return _boolean(name, text)
-        case "COMBO":
-            # choices may be numbers; a text that is none of them is refused by the caller
-            same: Iterable[Any] = (entry for entry in entry.options or () if str(entry) == text)
-            return next(iter(same), text)
-    return text
-
-
-def _number(name: str, text: str, kind: type, wanted: str) -> Any:
-    try:
-        value = kind(text.strip())
-        # inf and nan are no JSON
-        if math.isfinite(value):
-            return value
-    except (ValueError, OverflowError) as error:
-        raise BadValue(f"--set {name}={text}: {text!r} is not {wanted}") from error
-    raise BadValue(f"--set {name}={text}: {text!r} is not {wanted}")
-
-
-def _boolean(name: str, text: str) -> bool:
-    word = text.strip().casefold()
-    if word in ("true", "yes", "on", "1"):
-        return True
-    if word in ("false", "no", "off", "0"):
-        return False
-    raise BadValue(f"--set {name}={text}: {text!r} is neither true nor false")
