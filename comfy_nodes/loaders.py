@@ -78,8 +78,15 @@ def _outputs() -> list[Any]:
 
 
 def _result(loaded: Loaded) -> io.NodeOutput:
-    profile = loaded.profile
-    return io.NodeOutput(loaded.model, loaded.clip, loaded.vae, profile.width, profile.height)
+    width, height = loaded.profile.width, loaded.profile.height
+    return io.NodeOutput(
+        loaded.model, loaded.clip, loaded.vae, width, height, ui=_told({3: width, 4: height})
+    )
+
+
+def _told(values: dict[int, float]) -> dict[str, Any]:
+    """Tell clients the numbers at these outputs, so that a run's record has them, not links."""
+    return {"values": [{str(output): value for output, value in values.items()}]}
 
 
 class CheckpointLoader(io.ComfyNode):
@@ -209,7 +216,7 @@ class ModelDefaults(io.ComfyNode):
         if profile is not None:
             steps = steps if profile.steps is None else profile.steps
             cfg = cfg if profile.cfg is None else profile.cfg
-        return io.NodeOutput(steps, cfg)
+        return io.NodeOutput(steps, cfg, ui=_told({0: steps, 1: cfg}))
 
     @classmethod
     def profile_of(cls, model: Any) -> ModelProfile | None:

@@ -8,8 +8,9 @@ from the samplers along links of the right type, so they are found whatever the 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from .errors import UnknownParameter
@@ -141,16 +142,21 @@ def available_roles(graph: Graph, object_info: ObjectInfo) -> list[str]:
 # --------------------------------------------------------------------------- reading
 
 
-def parameters(graph: Graph, object_info: ObjectInfo) -> dict[str, Any]:
+def parameters(
+    graph: Graph, object_info: ObjectInfo, outputs: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Every role's value as the graph has it, for the record of a run.
 
-    A value that only the server's nodes know, such as a size that follows the model, is None.
-    Where samplers differ, the role is a dict of `NODE_ID.input` to value.
+    A value that follows the model is known to the server's nodes only; the pack's loaders tell it
+    in their outputs (`outputs` of a history record), and without those it is None. Where samplers
+    differ, the role is a dict of `NODE_ID.input` to value.
     """
     found: dict[str, Any] = {}
     for role in ROLES:
         values = {
-            str(target): _literal(graph, graph[target.node_id]["inputs"].get(target.input))
+            str(target): _literal(
+                graph, graph[target.node_id]["inputs"].get(target.input), outputs or {}
+            )
             for target in _traced(graph, role, object_info)
         }
         if values:
@@ -286,14 +292,21 @@ def _picture_role(graph: Graph, node_id: str, info: NodeInfo) -> str:
     return "mask" if given == {"MASK"} else "image"
 
 
-def _literal(graph: Graph, value: Any) -> Any:
-    """A literal itself, or that of the primitive node it is linked to; None where not known."""
+def _literal(graph: Graph, value: Any, outputs: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """A literal itself, or what the node it is linked to holds or told; None where not known."""
     while is_link(value):
         inputs = graph[value[0]]["inputs"] if value[0] in graph else {}
         if set(inputs) - {"control_after_generate"} != {"value"}:
-            return None
+            return _told(outputs.get(value[0]), value[1])
         value = inputs["value"]
     return value
+
+
+def _told(output: Any, index: int) -> Any:
+    """The number that a node of the pack told for one of its outputs, or None."""
+    told = output.get("values") if isinstance(output, dict) else None
+    first = told[0] if isinstance(told, list) and told else None
+    return first.get(str(index)) if isinstance(first, dict) else None
 
 
 # --------------------------------------------------------------------------- names and values

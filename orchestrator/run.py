@@ -150,7 +150,7 @@ def _publish(
             "device": stats.device,
         },
         "workflow": {"file": str(workflow.path), "sha256": workflow.sha256},
-        "parameters": parameters(workflow.graph, workflow.object_info),
+        "parameters": parameters(workflow.graph, workflow.object_info, record.outputs),
         "artifacts": [vars(artifact) for artifact in place.place(files)],
         "timings": watch.timings(record).to_json(),
     }

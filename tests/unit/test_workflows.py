@@ -69,6 +69,17 @@ def test_settings_follow_the_model_and_else_the_table(
     assert found["model"] == "spriteworks-starter"
 
 
+def test_a_record_has_the_numbers_that_the_nodes_told(info: Any) -> None:
+    graph = read(WORKFLOWS / "api" / "sprite.json")
+    ids = {node["class_type"]: node_id for node_id, node in graph.items()}
+    told = {
+        ids["SpriteworksDiffusersLoader"]: {"values": [{"3": 64, "4": 96}]},
+        ids["SpriteworksModelDefaults"]: {"values": [{"0": 12, "1": 4.5}]},
+    }
+    found = parameters(graph, info, told)
+    assert [found[role] for role in ("width", "height", "steps", "cfg")] == [64, 96, 12, 4.5]
+
+
 def test_pictures_lie_in_the_inputs_folder(info: Any) -> None:
     inputs = image_inputs(read(WORKFLOWS / "api" / "inpaint.json"), info)
     assert [entry.role for entry in inputs] == ["image", "mask"]
