@@ -239,6 +239,13 @@ class SaveImageWebsocket(CoreNode):
     RELATIVE_PYTHON_MODULE = "custom_nodes.websocket_image_save"
 
     @classmethod
+    def GET_SCHEMA(cls) -> io.Schema:
+        """As ComfyUI's, which writes no file and so does not ask for the graph."""
+        schema = super().GET_SCHEMA()
+        schema.hidden.clear()
+        return schema
+
+    @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
         return io.Schema(
