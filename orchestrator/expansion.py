@@ -183,9 +183,8 @@ class _Expander:
     # ------------------------------------------------------------------- what there is
 
     def _read_variables(self) -> None:
-        own = self.item.vars
-        for name, value in {**self.manifest.vars, **own}.items():
-            place = (*self.place, "vars", name) if name in own else ("vars", name)
+        for name, value in {**self.manifest.vars, **self.item.vars}.items():
+            place = self._place_of("vars", name)
             if name in ("id", "seed"):
                 self.report(place, f"{name} is a name that templates have already; use another")
             elif isinstance(value, list):
@@ -194,9 +193,8 @@ class _Expander:
                 self.variables[name] = value
 
     def _read_images(self) -> None:
-        own = self.item.images
-        for role, pattern in {**self.manifest.images, **own}.items():
-            place = (*self.place, "images", role) if role in own else ("images", role)
+        for role, pattern in {**self.manifest.images, **self.item.images}.items():
+            place = self._place_of("images", role)
             if "{" in pattern or not _WILD.intersection(pattern):
                 self.single[role] = pattern
                 continue
@@ -243,14 +241,18 @@ class _Expander:
         self._check(style.prefix, ("style", "prefix"), known)
         self._check(style.suffix, ("style", "suffix"), known)
         for role, pattern in self.single.items():
-            own = role in self.item.images
-            self._check(pattern, (*(self.place if own else ()), "images", role), known)
-        place = (*self.place, "output") if self.item.output else ("output",)
+            self._check(pattern, self._place_of("images", role), known)
         if self.item.output or self.manifest.output:
-            self._check(output, place, {**known, "seed": ""})
-            seeded = self.item.seeds or self.manifest.seeds
-            if seeded is None and "{seed}" in output:
+            place = (*self.place, "output") if self.item.output else ("output",)
+            known["seed"] = ""
+            self._check(output, place, known)
+            if (self.item.seeds or self.manifest.seeds) is None and "{seed}" in output:
                 self.report(place, "there are no `seeds`, so {seed} has no value")
+
+    def _place_of(self, field: str, name: str) -> Place:
+        """Where a field that items share stands: with the item, or with the manifest."""
+        own = name in getattr(self.item, field)
+        return (*(self.place if own else ()), field, name)
 
     def _check(self, text: str, place: Place, known: Mapping[str, str]) -> None:
         if "{" in text or "}" in text:
@@ -303,10 +305,9 @@ class _Expander:
             name = fill(pattern, values)
             matches = self.common.find(name)
             if len(matches) != 1:
-                own = role in self.item.images
                 how = "no file" if not matches else f"{len(matches)} files, and one is wanted,"
-                place = (*(self.place if own else ()), "images", role)
-                self.report(place, f"{how} of the name {name!r} (for item {self.item.id!r})")
+                message = f"{how} of the name {name!r} (for item {self.item.id!r})"
+                self.report(self._place_of("images", role), message)
                 return None
             found[role] = matches[0]
         return found

@@ -311,4 +311,7 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=Fal
 
 def _dumps(value: Any) -> str:
     """Canonical JSON: ASCII, sorted, without blanks."""
+    if type(value) is int:
+        # the encoder takes five times as long for it
+        return str(value)
     return _ENCODER.encode(value)

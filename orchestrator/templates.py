@@ -26,11 +26,14 @@ class TemplateError(ValueError):
 
 
 @lru_cache(maxsize=10_000)
-def names_in(text: str) -> tuple[str, ...]:
-    """The names that a template uses; raises TemplateError where its braces are wrong."""
-    found = []
+def _pieces(text: str) -> tuple[tuple[str, str], ...]:
+    """(text, name that follows it or "") of a template; raises TemplateError on wrong braces."""
+    found, begin, literal = [], 0, ""
     for match in _PART.finditer(text):
+        literal += text[begin : match.start()]
+        begin = match.end()
         if match[0] in ("{{", "}}"):
+            literal += match[0][0]
             continue
         if match[1] is None:
             raise TemplateError(
@@ -42,29 +45,33 @@ def names_in(text: str) -> tuple[str, ...]:
                 f"{match[0]} is no name of a variable; write {{{match[0]}}} for braces that are "
                 "meant"
             )
-        found.append(match[1])
-    return tuple(found)
+        found.append((literal, match[1]))
+        literal = ""
+    return (*found, (literal + text[begin:], ""))
 
 
 def fill(text: str, values: Mapping[str, Any]) -> str:
     """Put values in for the names in braces; raises TemplateError for a name that is not there."""
     if "{" not in text and "}" not in text:
         return text
-    for name in names_in(text):
+    parts = []
+    for literal, name in _pieces(text):
+        parts.append(literal)
+        if not name:
+            continue
         if name not in values:
             raise TemplateError(
                 f"there is no variable {name!r}{did_you_mean(name, values)} for {_short(text)} "
                 f"(there is: {listed(values)})"
             )
-
-    def put(match: re.Match[str]) -> str:
-        return match[0][0] if match[1] is None else as_text(values[match[1]])
-
-    return _PART.sub(put, text)
+        parts.append(as_text(values[name]))
+    return "".join(parts)
 
 
 def as_text(value: Any) -> str:
     """A value as a template shows it: true and false as YAML writes them."""
+    if isinstance(value, str):
+        return value
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -1,0 +1,290 @@
+"""Measures planning, status and resume of batches of 1,000, 10,000 and 100,000 items.
+
+    python scripts/bench_batch_plan.py [--sizes 1000 10000 100000] [--repeat 3] [--json FILE]
+                                       [--plot docs/images/batch-plan.png]
+
+Each figure is the median of `--repeat` runs, each in a process of its own, on a manifest that lists
+every item in YAML and on one that takes them from a CSV. No server is needed: node classes come
+from a recording. What is measured, wall clock:
+
+plan    from the start of Python's work to the plan in the store: YAML read, fields checked, keys
+        hashed, rows written
+again   the same with the same manifest and the store as it is: nothing changes
+status  the store opened, counts read
+resume  the store opened, the manifest found unchanged, every picture of the half that is done
+        looked at on disk, and the first pending job's graph built
+RSS     peak resident memory of the process that plans
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+if __name__ == "__main__":
+    sys.path.insert(0, str(REPOSITORY))
+
+INFO = REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"
+HEAD = "name: bench\nworkflow: sprite\ndefaults: {steps: 20}\n"
+COLUMNS = ("plan", "again", "status", "resume", "rss")
+# Pictures that are done at a resume; more do not change what a look at each costs.
+MOST_FILES = 50_000
+
+
+def write_manifest(folder: Path, form: str, size: int) -> Path:
+    """A manifest of `size` items, one picture each."""
+    path = folder / "bench.yaml"
+    if form == "csv":
+        rows = (f"creature-{i},colour-{i % 17},creature,{i}" for i in range(size))
+        text = "id,colour,creature,seeds\n" + "\n".join(rows) + "\n"
+        (folder / "bench.csv").write_text(text, encoding="utf-8")
+        more = 'defaults: {steps: 20, prompt: "a {colour} {creature}"}\nitems_from: bench.csv\n'
+        path.write_text("name: bench\nworkflow: sprite\n" + more, encoding="utf-8")
+        return path
+    items = (
+        f'  - id: creature-{i}\n    prompt: "a {{colour}} creature, number {i}"\n'
+        f"    vars: {{colour: colour-{i % 17}}}\n    seeds: {{base: {i}, count: 1}}\n"
+        for i in range(size)
+    )
+    path.write_text(HEAD + "items:\n" + "".join(items), encoding="utf-8")
+    return path
+
+
+# ------------------------------------------------------------- steps, each in its own process
+
+
+def step_plan(folder: Path) -> dict[str, float]:
+    begun = time.perf_counter()
+    from orchestrator.manifest_file import load
+    from orchestrator.plan import plan
+    from orchestrator.planning import Planner
+    from orchestrator.store import Store
+
+    file = load(folder / "bench.yaml")
+    graph = json.loads(file.workflow.read_text(encoding="utf-8"))
+    info = json.loads(INFO.read_text(encoding="utf-8"))
+    with Store.open(folder) as store:
+        diff = plan(file, Planner(graph, info, lambda _: None), store)
+    return {"seconds": time.perf_counter() - begun, "rss": peak_memory(), "jobs": diff.total}
+
+
+def step_status(folder: Path) -> dict[str, float]:
+    begun = time.perf_counter()
+    from orchestrator.store import Store
+
+    with Store.open(folder, create=False) as store:
+        counts = store.counts()
+    return {"seconds": time.perf_counter() - begun, "jobs": sum(counts.values())}
+
+
+def step_finish_half(folder: Path) -> dict[str, float]:
+    """Make half of the batch done, with a file each, so that a resume has something to look at."""
+    from orchestrator.jobs import Artifact, State
+    from orchestrator.store import Store
+
+    data = b"not a real picture"
+    digest = hashlib.sha256(data).hexdigest()
+    with Store.open(folder) as store, store.transaction():
+        half = min(sum(store.counts().values()) // 2, MOST_FILES)
+        done = store.pending(half)
+        for job in done:
+            path = folder / f"{job.name}.png"
+            path.write_bytes(data)
+            store.record_artifact(
+                Artifact(
+                    key=job.key,
+                    path=path.name,
+                    sha256=digest,
+                    pixels_sha256=digest,
+                    bytes=len(data),
+                    mtime_ns=path.stat().st_mtime_ns,
+                    width=64,
+                    height=64,
+                    seed=job.seed,
+                )
+            )
+        store.move([job.key for job in done], State.DONE)
+    return {"jobs": half}
+
+
+def step_resume(folder: Path) -> dict[str, float]:
+    begun = time.perf_counter()
+    from orchestrator.plan import recall
+    from orchestrator.planning import Planner
+    from orchestrator.store import Store
+    from orchestrator.verification import verify
+
+    with Store.open(folder) as store:
+        known = recall(store, folder / "bench.yaml")
+        if known is None:
+            raise SystemExit("the plan was not recognised")
+        graph = json.loads(known.workflow.read_text(encoding="utf-8"))
+        info = json.loads(INFO.read_text(encoding="utf-8"))
+        verified = verify(store, folder)
+        Planner(graph, info, lambda _: None).graph(store.pending(1)[0])
+    return {"seconds": time.perf_counter() - begun, "jobs": verified.checked}
+
+
+STEPS = {
+    "plan": step_plan,
+    "status": step_status,
+    "finish-half": step_finish_half,
+    "resume": step_resume,
+}
+
+
+def peak_memory() -> float:
+    """MB of resident memory at most so far."""
+    import psutil
+
+    memory = psutil.Process().memory_info()
+    if hasattr(memory, "peak_wset"):
+        return float(memory.peak_wset) / 1e6
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+# --------------------------------------------------------------------------- measuring
+
+
+def in_process(step: str, folder: Path) -> dict[str, float]:
+    command = [sys.executable, str(Path(__file__).resolve()), "--step", step, str(folder)]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    return dict(json.loads(answer.stdout))
+
+
+def measure_once(form: str, size: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_manifest(folder, form, size)
+        first = in_process("plan", folder)
+        again = in_process("plan", folder)
+        assert first["jobs"] == again["jobs"] == size
+        in_process("finish-half", folder)
+        return {
+            "plan": first["seconds"],
+            "again": again["seconds"],
+            "status": in_process("status", folder)["seconds"],
+            "resume": in_process("resume", folder)["seconds"],
+            "rss": max(first["rss"], again["rss"]),
+        }
+
+
+def measure(form: str, size: int, repeat: int) -> dict[str, Any]:
+    runs = [measure_once(form, size) for _ in range(repeat)]
+    return {
+        "form": form,
+        "items": size,
+        **{name: statistics.median(run[name] for run in runs) for name in COLUMNS},
+        "spread": {
+            name: [min(r[name] for r in runs), max(r[name] for r in runs)] for name in COLUMNS
+        },
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| items | from | plan | plan again | status | resume | peak RSS |",
+        "|---:|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        low, high = row["spread"]["plan"]
+        lines.append(
+            f"| {row['items']:,} | {row['form'].upper()} | {row['plan']:.2f} s "
+            f"({low:.2f} to {high:.2f}) | {row['again']:.2f} s | {row['status']:.2f} s "
+            f"| {row['resume']:.2f} s | {row['rss']:.0f} MB |"
+        )
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}{load}"
+
+
+# --------------------------------------------------------------------------- plot
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 900, 420, 70, 60
+INKS = {"yaml": "#2a6fbb", "csv": "#c2571a"}
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds to plan and peak memory over items, on linear axes: a straight line is linear."""
+    from PIL import Image, ImageDraw
+
+    image = Image.new("RGB", (2 * WIDTH, HEIGHT), "white")
+    draw = ImageDraw.Draw(image)
+    panel(draw, 0, rows, "plan", "s to plan")
+    panel(draw, WIDTH, rows, "rss", "MB at most")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, optimize=True)
+
+
+def panel(draw: Any, x: int, rows: list[dict[str, Any]], column: str, label: str) -> None:
+    most_items = max(row["items"] for row in rows)
+    most = 1.15 * max(row[column] for row in rows)
+    inner = (WIDTH - LEFT - 40, HEIGHT - BOTTOM - 50)
+
+    def place(items: float, value: float) -> tuple[float, float]:
+        right = inner[0] * items / most_items
+        return x + LEFT + right, HEIGHT - BOTTOM - inner[1] * value / most
+
+    draw.line([place(0, most), place(0, 0), place(most_items, 0)], fill="#444", width=2)
+    for part in range(5):
+        value = most * part / 4
+        draw.text((x + 10, place(0, value)[1] - 6), f"{value:.0f}", fill="#444", font_size=14)
+        items = most_items * part / 4
+        draw.text(
+            (place(items, 0)[0] - 20, HEIGHT - 50), f"{items:,.0f}", fill="#444", font_size=14
+        )
+    draw.text((x + LEFT, 10), f"{label}, by items", fill="black", font_size=18)
+    for number, (form, ink) in enumerate(INKS.items()):
+        points = [place(row["items"], row[column]) for row in rows if row["form"] == form]
+        if not points:
+            continue
+        draw.line([place(0, 0) if column == "plan" else points[0], *points], fill=ink, width=3)
+        for px, py in points:
+            draw.ellipse([px - 5, py - 5, px + 5, py + 5], fill=ink)
+        draw.text((x + LEFT + 20, 40 + 22 * number), form.upper(), fill=ink, font_size=16)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--step", nargs=2, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.step:
+        print(json.dumps(STEPS[chosen.step[0]](Path(chosen.step[1]))))
+        return
+    print(machine(), flush=True)
+    rows = []
+    for form in ("yaml", "csv"):
+        for size in chosen.sizes:
+            rows.append(measure(form, size, chosen.repeat))
+            print(table(rows[-1:]).splitlines()[-1], flush=True)
+    print(table(rows))
+    print(machine())
+    if chosen.json:
+        chosen.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    if chosen.plot:
+        plot(rows, chosen.plot)
+
+
+if __name__ == "__main__":
+    main()
