@@ -99,6 +99,12 @@ def place(
     )
 
 
+def discard(assignment: Assignment, folder: Path) -> None:
+    """Remove the parts of an attempt that did not become pictures."""
+    for path in (folder / PARTS).glob(f"{assignment.attempt.prompt_id}-*"):
+        path.unlink(missing_ok=True)
+
+
 def look_at(path: Path) -> Picture:
     """Decode a picture to its end; raises ResultMissing for one that is none or is cut off."""
     try:

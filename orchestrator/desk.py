@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
-from .errors import IllegalTransition, SpriteworksError
+from .errors import IllegalTransition, OutputError, SpriteworksError
 from .jobs import Artifact, Attempt, Job, Outcome, Shot, State, Timing, counted
 from .protocol import new_prompt_id
 from .retry import Comfort, Decision, Kind, Limits, Past, Rung, Step, decide
@@ -256,7 +256,7 @@ class Desk:
             self._closed(assignment)
             self.tallies[attempt.server].failures += kind is not Kind.NOT_SENT
             if decisions[0].step is Step.STOP:
-                self.stop(error)
+                self.stop(OutputError(error))
             return decisions[0]
 
     def give_back(self, assignment: Assignment, reason: str) -> None:
@@ -273,14 +273,12 @@ class Desk:
 
     # ---------------------------------------------------------------- the end
 
-    def stop(self, error: str | SpriteworksError | None = None, *, hurry: bool = False) -> None:
+    def stop(self, error: SpriteworksError | None = None, *, hurry: bool = False) -> None:
         """Hand out nothing more; with `hurry` what runs is not waited for."""
         with self._changed:
             self._stopping = True
             self._hurried = self._hurried or hurry
-            if error is not None and self.stop_error is None:
-                wrapped = error if isinstance(error, SpriteworksError) else SpriteworksError(error)
-                self.stop_error = wrapped
+            self.stop_error = self.stop_error or error
             self._changed.notify_all()
 
     @property

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .client import Client
-from .collecting import fetch, look_at, place
+from .collecting import discard, fetch, look_at, place
 from .desk import Assignment, Desk, Rejection
 from .errors import (
     JobError,
@@ -228,6 +228,8 @@ class Worker(threading.Thread):
             self._bring_home(client, sent, record, seconds)
         except (JobError, OutputError) as error:
             self._failed(sent.assignment, classify(error), str(error))
+        finally:
+            discard(sent.assignment, self._folder)
         self._held.remove(sent)
 
     def _wait(self, client: Client, sent: _Sent) -> HistoryRecord:
@@ -297,7 +299,6 @@ class Worker(threading.Thread):
             picture = look_at(part.path)
             judgement = self._recipe.judge(part.job, picture)
             if judgement.reason:
-                part.path.unlink()
                 rejections.append(Rejection(key=part.job.key, reason=judgement.reason))
             else:
                 measured = judgement.measured

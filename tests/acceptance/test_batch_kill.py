@@ -1,0 +1,109 @@
+"""The orchestrator is killed at random moments, and every picture is made once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from orchestrator.process import python_environment
+from orchestrator.testing import FakeServer
+
+GRAPH = {
+    "1": {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0},
+    },
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+}
+
+
+def write_manifest(folder: Path, count: int) -> Path:
+    (folder / "graph.json").write_text(json.dumps(GRAPH), encoding="utf-8")
+    manifest = folder / "dots.yaml"
+    values = list(range(1, count + 1))
+    manifest.write_text(
+        "name: dots\nworkflow: graph.json\nitems:\n  - id: dot\n"
+        f'    vars: {{n: {values}}}\n    set: {{"1.color": "{{n}}"}}\n',
+        encoding="utf-8",
+    )
+    return manifest
+
+
+def start(manifest: Path, out: Path, servers: list[FakeServer]) -> subprocess.Popen[str]:
+    arguments = ["run", str(manifest), "--out", str(out)]
+    for server in servers:
+        arguments += ["--server", server.url]
+    return subprocess.Popen(
+        [sys.executable, "-m", "orchestrator.cli", "batch", *arguments],
+        env={**os.environ, **python_environment()},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    )
+
+
+@pytest.fixture
+def servers() -> Iterator[list[FakeServer]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(FakeServer()) for _ in range(2)]
+
+
+def made(servers: list[FakeServer]) -> int:
+    return sum(len(server.submissions) for server in servers)
+
+
+def wait_until(count: int, servers: list[FakeServer], process: subprocess.Popen[str]) -> None:
+    late = time.monotonic() + 60
+    while made(servers) < count and process.poll() is None:
+        assert time.monotonic() < late, f"{made(servers)} submissions, not {count}"
+        time.sleep(0.002)
+
+
+def kill_and_resume(tmp_path: Path, servers: list[FakeServer], jobs: int, kills: int) -> None:
+    chance = random.Random(20_26)
+    for server in servers:
+        server.pace = 0.01
+    manifest, out = write_manifest(tmp_path, jobs), tmp_path / "out"
+    # Moments spread over the batch, each a little after some submission, wherever that is.
+    for goal in sorted(chance.sample(range(1, jobs - 2), kills)):
+        process = start(manifest, out, servers)
+        wait_until(goal, servers, process)
+        time.sleep(chance.uniform(0, 0.03))
+        process.kill()
+        process.communicate()
+    process = start(manifest, out, servers)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+
+    expected = {f"dot-{number}.png" for number in range(1, jobs + 1)}
+    assert {path.name for path in out.glob("*.png")} == expected
+    for path in out.glob("*.png"):
+        with Image.open(path) as image:
+            image.load()
+    assert list((out / ".parts").iterdir()) == []
+    sent = Counter(
+        request.graph["1"]["inputs"]["color"]
+        for server in servers
+        for request in server.submissions
+    )
+    assert sent == {number: 1 for number in range(1, jobs + 1)}
+
+
+def test_four_kills(tmp_path: Path, servers: list[FakeServer]) -> None:
+    kill_and_resume(tmp_path, servers, jobs=60, kills=4)
+
+
+@pytest.mark.slow
+def test_twenty_kills(tmp_path: Path, servers: list[FakeServer]) -> None:
+    kill_and_resume(tmp_path, servers, jobs=200, kills=20)
