@@ -297,9 +297,9 @@ class _Expander:
             for name, (value, _) in texts.items()
         }
         style = self.manifest.style
-        if "prompt" in found:
-            around = fill(style.prefix, values), fill(style.suffix, values)
-            found["prompt"] = f"{around[0]}{as_text(found['prompt'])}{around[1]}"
+        prompt = found.get("prompt")
+        if isinstance(prompt, str):
+            found["prompt"] = fill(style.prefix, values) + prompt + fill(style.suffix, values)
         found.update(files)
         for role, pattern in self.single.items():
             name = fill(pattern, values)

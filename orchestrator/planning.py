@@ -19,7 +19,7 @@ from .errors import BadValue, GraphError, UsageError
 from .expansion import Draft, Report
 from .graph import check, value_problem
 from .jobs import Job
-from .node_info import InputInfo, ObjectInfo, node_info
+from .node_info import InputInfo, ObjectInfo, node_info, unknown_class_message
 from .protocol import Graph
 from .roles import Target, available_roles, find_targets, image_inputs, parameters, parse_value
 
@@ -184,6 +184,13 @@ class Planner:
 
         Two jobs that would make the same picture are a mistake, too.
         """
+        classes = {str(node["class_type"]) for node in self._graph.values()}
+        lacking = sorted(classes - set(self._info))
+        for kind in lacking:
+            report(("workflow",), unknown_class_message(self._info, kind))
+        if lacking:
+            # nothing can be traced in such a graph, but mistakes of the manifest itself are found
+            drafts = (draft for draft in drafts if False)
         made: dict[str, str] = {}
         last: tuple[Any, bool, _Filling | None] = (None, False, None)
         for draft in drafts:

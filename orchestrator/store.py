@@ -35,6 +35,8 @@ from .rows import (
 
 # The record of a batch in its folder.
 FILE_NAME = "batch.sqlite"
+# A fact: the version of the tables.
+_VERSION = "version"
 # Rows sent to the database at once while planning.
 _CHUNK = 2000
 # The latest attempts that an estimate looks at.
@@ -107,16 +109,19 @@ class Store:
     @classmethod
     def _prepared(cls, database: Database) -> Store:
         store = cls(database)
-        with database.transaction() as connection:
-            tables.metadata.create_all(connection)
-            version = store.fact("version")
-            if version is None:
-                store.set_fact("version", str(tables.VERSION))
-            elif version != str(tables.VERSION):
-                raise StoreError(
-                    f"{database.name} was made by another version of Spriteworks (record version "
-                    f"{version}, here {tables.VERSION}); use that one, or another folder"
-                )
+        with database.reading() as connection:
+            known = sa.inspect(connection).has_table(tables.facts.name)
+            version = store.fact(_VERSION) if known else None
+        # Written only where it must be: a status asked for during a long plan must not wait for it.
+        if version is None:
+            with database.transaction() as connection:
+                tables.metadata.create_all(connection)
+                store.set_fact(_VERSION, str(tables.VERSION))
+        elif version != str(tables.VERSION):
+            raise StoreError(
+                f"{database.name} was made by another version of Spriteworks (record version "
+                f"{version}, here {tables.VERSION}); use that one, or another folder"
+            )
         return store
 
     def close(self) -> None:
@@ -431,6 +436,10 @@ class Store:
         return [Event(**row._mapping) for row in self._read(query)]
 
     # ----------------------------------------------------------------------- inside
+
+    def rows(self, query: sa.Select[Any]) -> Sequence[Any]:
+        """The rows of a query over `orchestrator.tables`; reports have theirs in `history`."""
+        return self._read(query)
 
     def _read(self, query: Any) -> Sequence[Any]:
         with self._db.reading() as connection:

@@ -1,0 +1,538 @@
+"""The record of a batch, on real SQLite files: plans, moves, attempts, and sudden death."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
+
+from orchestrator import statements, tables
+from orchestrator.errors import BadValue, BatchBusy, IllegalTransition, OutputError, StoreError
+from orchestrator.folder_lock import held
+from orchestrator.jobs import Artifact, Attempt, Gate, Job, Outcome, Shot, State, Timing
+from orchestrator.store import PlanDiff, Store
+from orchestrator.verification import verify
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+
+def job(name: str, salt: str = "", **changes: object) -> Job:
+    values = {
+        "key": hashlib.sha256(f"{name}{salt}".encode()).hexdigest(),
+        "name": name,
+        "item_id": "item",
+        "parameters": {"prompt": "ä potion", "steps": 20, "cfg": 7.5},
+        "seed": 2**64 - 1,
+        "group": "0123456789abcdef",
+        "model": "starter",
+    }
+    return Job(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def jobs(*names: str) -> list[Job]:
+    return [job(name) for name in names]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path) as opened:
+        yield opened
+
+
+def attempt(*chosen: Job, prompt_id: str = "p1", server: str = "http://a") -> Attempt:
+    shots = (Shot(key=one.key, seed=one.seed_now, index=place) for place, one in enumerate(chosen))
+    return Attempt(prompt_id=prompt_id, server=server, shots=tuple(shots), degraded={"free": True})
+
+
+def picture(of: Job, folder: Path, data: bytes = b"png", pixels: str = "") -> Artifact:
+    """A file as the runner leaves it, and what it notes of it."""
+    path = folder / f"{of.name}.png"
+    path.write_bytes(data)
+    return Artifact(
+        key=of.key,
+        path=path.name,
+        sha256=hashlib.sha256(data).hexdigest(),
+        pixels_sha256=pixels or of.key,
+        bytes=len(data),
+        mtime_ns=path.stat().st_mtime_ns,
+        width=64,
+        height=48,
+        seed=of.seed_now,
+        measured={"opaque": 0.5},
+    )
+
+
+def finish(store: Store, folder: Path, of: Job, **changes: str) -> None:
+    number = store.record_attempt(attempt(of, prompt_id=of.key[:36]))
+    with store.transaction():
+        store.record_artifact(picture(of, folder, **changes))  # type: ignore[arg-type]
+        store.close_attempt(number, Outcome.DONE, seconds=2.0)
+        store.move([of.key], State.DONE)
+
+
+def names(found: list[Job]) -> list[str]:
+    return [one.name for one in found]
+
+
+# --------------------------------------------------------------------------- plans
+
+
+def test_a_job_comes_back_as_it_was_planned(store: Store) -> None:
+    planned = job("a/b", gates=(Gate(name="opaque", minimum=0.1),), rerolls=3, priority=-2)
+    store.plan([planned])
+    assert store.pending(5) == [planned]
+
+
+def test_pending_by_priority_then_in_the_order_of_the_manifest(store: Store) -> None:
+    store.plan([job("a"), job("b", priority=5), job("c"), job("d", priority=5)])
+    assert names(store.pending(9)) == ["b", "d", "a", "c"]
+    assert names(store.pending(2, exclude=[job("b").key])) == ["d", "a"]
+
+
+def test_planning_again_keeps_what_is_done(store: Store, tmp_path: Path) -> None:
+    store.plan(jobs("a", "b", "c"))
+    finish(store, tmp_path, job("a"))
+    diff = store.plan([*jobs("c", "a"), job("b", "other"), job("d")])
+    assert diff == PlanDiff(total=4, added=1, kept=2, changed=1, unwanted=0)
+    assert names(store.pending(9)) == ["c", "b", "d"]
+    counts = store.counts()
+    assert (counts[State.DONE], counts[State.UNWANTED]) == (1, 1)
+
+
+def test_what_comes_back_takes_up_its_picture_again(store: Store, tmp_path: Path) -> None:
+    store.plan(jobs("a", "b"))
+    finish(store, tmp_path, job("a"))
+    assert store.plan([]) == PlanDiff(total=0, added=0, kept=0, changed=0, unwanted=2)
+    assert (tmp_path / "a.png").exists()
+    assert store.plan(jobs("a", "b")) == PlanDiff(total=2, added=0, kept=2, changed=0, unwanted=0)
+    assert store.entry(job("a").key).state is State.DONE
+    assert names(store.pending(9)) == ["b"]
+
+
+def test_a_picture_whose_place_was_taken_is_made_again_when_it_comes_back(
+    store: Store, tmp_path: Path
+) -> None:
+    store.plan([job("a")])
+    finish(store, tmp_path, job("a"))
+    store.plan([job("a", "new")])
+    finish(store, tmp_path, job("a", "new"), data=b"newer")  # type: ignore[arg-type]
+    store.plan([job("a")])
+    assert store.entry(job("a").key).state is State.PENDING
+
+
+def test_a_plan_that_breaks_off_changes_nothing(store: Store) -> None:
+    store.plan(jobs("a", "b"))
+
+    def broken() -> Iterator[Job]:
+        yield from (job(f"x{n}") for n in range(5000))
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        store.plan(broken())
+    assert names(store.pending(9)) == ["a", "b"]
+    assert store.plan(jobs("a", "b")).kept == 2
+
+
+@settings(max_examples=25, deadline=None)
+@given(plans=st.lists(st.sets(st.sampled_from("abcdef")), min_size=1, max_size=5))
+def test_after_any_plans_just_the_last_one_is_wanted(
+    plans: list[set[str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with Store.open(tmp_path_factory.mktemp("plans")) as store:
+        before: set[str] = set()
+        for plan in plans:
+            diff = store.plan(jobs(*sorted(plan)))
+            assert diff.total == len(plan) == diff.added + diff.kept
+            assert diff.unwanted == len(before - plan)
+            before = plan
+        assert set(names(store.pending(99))) == plans[-1]
+        gone = {entry.job.name for entry in store.entries(State.UNWANTED)}
+        assert gone == set().union(*plans) - plans[-1]
+
+
+# --------------------------------------------------------------------------- moves
+
+
+def test_moves_follow_the_table_and_all_or_none_happens(store: Store) -> None:
+    first, second = jobs("a", "b")
+    store.plan([first, second])
+    store.move([second.key], State.CANCELLED, "a person said so")
+    with pytest.raises(IllegalTransition, match="job b is cancelled, and cannot become claimed"):
+        store.move([first.key, second.key], State.CLAIMED)
+    assert store.entry(first.key).state is State.PENDING
+    assert store.entry(second.key).reason == "a person said so"
+    with pytest.raises(StoreError, match="has no job"):
+        store.move(["nobody"], State.CLAIMED)
+    with pytest.raises(IllegalTransition, match="twice"):
+        store.move([first.key, first.key], State.CLAIMED)
+
+
+def test_moving_all_of_some_states(store: Store) -> None:
+    store.plan(jobs("a", "b", "c"))
+    store.move([job("a").key], State.FAILED, "why")
+    assert store.move_all([State.PENDING], State.CANCELLED) == 2
+    assert store.move_all([State.FAILED, State.CANCELLED], State.PENDING) == 3
+    assert all(entry.reason == "" for entry in store.entries())
+    with pytest.raises(IllegalTransition):
+        store.move_all([State.DONE], State.CLAIMED)
+
+
+def test_entries_come_in_pages_and_in_order(store: Store) -> None:
+    planned = [job(f"j{number}") for number in range(4321)]
+    store.plan(planned)
+    assert [entry.job.name for entry in store.entries()] == [one.name for one in planned]
+
+
+# --------------------------------------------------------------------------- attempts
+
+
+def test_an_attempt_is_there_before_it_is_sent_and_open_until_it_ends(store: Store) -> None:
+    first, second = jobs("a", "b")
+    store.plan([first, second])
+    number = store.record_attempt(attempt(first, second), now=1000.0)
+    assert {entry.state for entry in store.entries()} == {State.CLAIMED}
+    (found,) = store.open_attempts()
+    assert (found.id, found.prompt_id, found.started_at) == (number, "p1", 1000.0)
+    assert [shot.key for shot in found.shots] == [first.key, second.key]
+    assert found.shots[0].seed == 2**64 - 1
+    assert found.degraded == {"free": True}
+    store.mark_submitted(number)
+    store.close_attempt(number, Outcome.FAILED, seconds=1.5, failure="frozen", error="it froze")
+    assert store.open_attempts() == []
+    (past,) = store.attempts_of(second.key)
+    assert (past.outcome, past.failure, past.error) == (Outcome.FAILED, "frozen", "it froze")
+
+
+def test_a_job_that_is_not_free_is_claimed_by_nobody_else(store: Store) -> None:
+    store.plan(jobs("a"))
+    store.record_attempt(attempt(job("a")))
+    with pytest.raises(IllegalTransition):
+        store.record_attempt(attempt(job("a"), prompt_id="p2"))
+    assert len(store.open_attempts()) == 1
+
+
+def test_a_clock_set_back_changes_no_order_and_no_duration(store: Store) -> None:
+    store.plan(jobs("a", "b"))
+    late = store.record_attempt(attempt(job("a")), now=5000.0)
+    early = store.record_attempt(attempt(job("b"), prompt_id="p2"), now=10.0)
+    assert [one.id for one in store.open_attempts()] == [late, early]
+    store.log("first", now=5000.0)
+    store.log("second", now=10.0, warning=True)
+    assert [event.text for event in store.events()] == ["first", "second"]
+    store.close_attempt(late, Outcome.DONE, seconds=3.0, now=20.0)
+    assert store.paces() == {"http://a": [3.0]}
+    (ended,) = store.attempts_of(job("a").key)
+    assert ended.ended_at is not None
+    assert ended.ended_at < ended.started_at
+
+
+def test_rerolls_count_and_change_the_seed(store: Store) -> None:
+    store.plan(jobs("a"))
+    store.record_attempt(attempt(job("a")))
+    store.reroll(job("a").key)
+    (rolled,) = store.pending(1)
+    assert rolled.roll == 1
+    assert rolled.seed_now != rolled.seed
+    store.plan(jobs("a"))
+    assert store.pending(1) == [rolled]
+
+
+def test_paces_are_by_picture_and_newest_first(store: Store) -> None:
+    store.plan(jobs("a", "b", "c"))
+    one = store.record_attempt(attempt(job("a"), job("b")))
+    store.close_attempt(one, Outcome.DONE, seconds=3.0)
+    two = store.record_attempt(attempt(job("c"), prompt_id="p2"))
+    store.close_attempt(two, Outcome.DONE, seconds=2.0)
+    assert store.paces() == {"http://a": [2.0, 1.5]}
+
+
+def test_timings_are_kept(store: Store, tmp_path: Path) -> None:
+    store.plan(jobs("a"))
+    number = store.record_attempt(attempt(job("a")))
+    store.record_timings(
+        number,
+        [Timing(span="queued", seconds=0.5), Timing(span="node:6", seconds=2, node_class="K")],
+    )
+    store.record_timings(number, [])
+    rows = sqlite3.connect(tmp_path / "batch.sqlite").execute(
+        "select span, node_class, seconds from timings order by id"
+    )
+    assert rows.fetchall() == [("queued", "", 0.5), ("node:6", "K", 2.0)]
+
+
+# --------------------------------------------------------------------------- pictures
+
+
+def test_artifacts_come_back_as_noted(store: Store, tmp_path: Path) -> None:
+    store.plan(jobs("a"))
+    finish(store, tmp_path, job("a"))
+    (found,) = store.artifacts(job("a").key)
+    assert found.seed == 2**64 - 1
+    assert found.measured == {"opaque": 0.5}
+    assert store.artifacts() == [found]
+
+
+def test_verify_puts_back_what_is_missing_or_damaged(store: Store, tmp_path: Path) -> None:
+    store.plan(jobs("fine", "gone", "cut", "changed", "touched"))
+    for one in store.pending(9):
+        finish(store, tmp_path, one)
+    (tmp_path / "gone.png").unlink()
+    (tmp_path / "cut.png").write_bytes(b"pn")
+    (tmp_path / "changed.png").write_bytes(b"PNG")
+    os.utime(tmp_path / "changed.png", ns=(1, 1))
+    os.utime(tmp_path / "touched.png", ns=(1, 1))
+    found = verify(store, tmp_path)
+    assert found.checked == 5
+    assert found.missing == ("gone.png",)
+    assert set(found.damaged) == {"cut.png", "changed.png"}
+    assert set(names(store.pending(9))) == {"gone", "cut", "changed"}
+    assert found.sentences()[0] == "1 of 5 pictures is missing and made again: gone.png"
+    assert verify(store, tmp_path).sentences() == []
+
+
+def test_a_thorough_look_sees_what_size_and_time_hide(store: Store, tmp_path: Path) -> None:
+    store.plan(jobs("a"))
+    finish(store, tmp_path, job("a"))
+    before = (tmp_path / "a.png").stat().st_mtime_ns
+    (tmp_path / "a.png").write_bytes(b"PNG")
+    os.utime(tmp_path / "a.png", ns=(before, before))
+    assert verify(store, tmp_path).damaged == ()
+    assert verify(store, tmp_path, thorough=True).damaged == ("a.png",)
+
+
+def test_duplicates_are_the_later_ones_in_the_manifest_whichever_came_first(
+    store: Store, tmp_path: Path
+) -> None:
+    store.plan(jobs("a", "b", "c", "d"))
+    for name, pixels in (("c", "same"), ("d", "other"), ("a", "same"), ("b", "same")):
+        finish(store, tmp_path, job(name), pixels=pixels)
+    assert store.duplicates() == [job("b").key, job("c").key]
+    assert store.twins("same", besides=job("b").key) == [job("a").key, job("c").key]
+
+
+def test_pictures_whose_gates_have_changed_are_known(store: Store, tmp_path: Path) -> None:
+    store.plan(jobs("a", "b"))
+    for one in store.pending(9):
+        finish(store, tmp_path, one)
+    assert store.unjudged() == []
+    store.plan([job("a", gates=(Gate(name="blank"),)), job("b")])
+    assert store.unjudged() == [job("a").key]
+    store.record_artifact(picture(job("a"), tmp_path))
+    assert store.unjudged() == []
+
+
+# --------------------------------------------------------------------------- opening
+
+
+def test_a_folder_without_a_batch(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no batch in"):
+        Store.open(tmp_path, create=False)
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "batch.sqlite").write_bytes(b"this is no database" * 100)
+    with pytest.raises(StoreError, match="not a database"):
+        Store.open(tmp_path)
+
+
+def test_a_record_of_another_version(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        store.set_fact("version", "99")
+    with pytest.raises(StoreError, match="another version"):
+        Store.open(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["nosql://x", "://", "postgresql+nodriver://a/b"])
+def test_urls_that_are_none(url: str) -> None:
+    with pytest.raises(BadValue, match="cannot be opened"):
+        Store.open(url)
+
+
+def test_a_full_disk_is_said_so(store: Store, tmp_path: Path) -> None:
+    with store.transaction() as connection:
+        pages = connection.exec_driver_sql("pragma page_count").scalar_one()
+        connection.exec_driver_sql(f"pragma max_page_count = {pages}")
+    with pytest.raises(OutputError, match="full"):
+        store.plan(job(f"j{number}") for number in range(3000))
+    assert store.pending(1) == []
+
+
+def test_a_read_only_folder_is_said_so(tmp_path: Path) -> None:
+    Store.open(tmp_path).close()
+    uri = f"sqlite:///file:{(tmp_path / 'batch.sqlite').as_posix()}?mode=ro&uri=true"
+    with pytest.raises(OutputError, match="readonly"):
+        Store.open(uri).plan(jobs("a"))
+
+
+def test_every_statement_is_postgresql_too() -> None:
+    dialect = postgresql.dialect()
+    for table in tables.metadata.sorted_tables:
+        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=dialect))
+    for name, statement in vars(statements).items():
+        found = list(statement.values()) if name == "MOVES" else [statement]
+        for one in found:
+            if isinstance(one, sa.Executable):
+                assert str(one.compile(dialect=dialect))
+
+
+# ----------------------------------------------------------------- at once, and sudden death
+
+
+def test_threads_share_a_store(store: Store) -> None:
+    store.plan([job(f"j{number}") for number in range(60)])
+    waiting = store.pending(60)
+    failures: list[BaseException] = []
+
+    def work(part: list[Job]) -> None:
+        try:
+            for one in part:
+                number = store.record_attempt(attempt(one, prompt_id=one.key[:36]))
+                with store.transaction():
+                    store.close_attempt(number, Outcome.DONE, seconds=1)
+                    store.move([one.key], State.DONE)
+        except BaseException as error:  # noqa: BLE001  (shown by the test)
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(waiting[n::4],)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert store.counts()[State.DONE] == 60
+
+
+def test_another_process_reads_while_this_one_is_in_a_transaction(
+    store: Store, tmp_path: Path
+) -> None:
+    store.plan(jobs("a"))
+    with store.transaction(), Store.open(tmp_path, create=False) as other:
+        store.move([job("a").key], State.FAILED)
+        assert other.counts()[State.PENDING] == 1
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+sys.path.insert(0, str(Path(sys.argv[2]) / "tests" / "unit"))
+from orchestrator.jobs import *
+from orchestrator.store import Store
+store = Store.open(Path(sys.argv[1]))
+print("ready", flush=True)
+for one in store.pending(10**6):
+    attempt = Attempt(
+        prompt_id=one.key[:36], server="s", shots=(Shot(key=one.key, seed=1),)
+    )
+    number = store.record_attempt(attempt)
+    # a server would get it here: what it got must never be more than what is recorded
+    print(one.key, flush=True)
+    with store.transaction():
+        store.record_timings(number, [Timing(span="load", seconds=1.0)] * 5)
+        store.close_attempt(number, Outcome.DONE, seconds=1.0)
+        store.move([one.key], State.DONE)
+"""
+
+
+@pytest.mark.parametrize("moment", [1, 7, 40])
+def test_a_writer_that_is_killed_leaves_a_record_that_holds(tmp_path: Path, moment: int) -> None:
+    with Store.open(tmp_path) as store:
+        store.plan([job(f"j{number}") for number in range(3000)])
+    command = [sys.executable, "-c", WRITER, str(tmp_path), str(REPOSITORY)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout
+        assert writer.stdout.readline() == "ready\n"
+        for _ in range(moment):
+            writer.stdout.readline()
+        writer.kill()
+        # what it had said before it died
+        rest = writer.stdout.read().split("\n")
+    sent = moment + len([line for line in rest if len(line) == 64])
+    check = sqlite3.connect(tmp_path / "batch.sqlite").execute("pragma integrity_check")
+    assert check.fetchone() == ("ok",)
+    with Store.open(tmp_path, create=False) as store:
+        counts = store.counts()
+        recorded = counts[State.DONE] + counts[State.CLAIMED]
+        assert sent <= recorded <= sent + 1
+        assert counts[State.CLAIMED] == len(store.open_attempts()) <= 1
+        assert sum(counts.values()) == 3000
+
+
+PLANNER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from orchestrator.jobs import Job
+from orchestrator.store import Store
+def jobs():
+    for n in range(20000):
+        if n == 15000:
+            print("halfway", flush=True)
+            sys.stdin.read()
+        yield Job(key=f"{n:064}", name=f"n{n}", item_id="i", parameters={}, seed=n)
+Store.open(Path(sys.argv[1])).plan(jobs())
+"""
+
+
+def test_a_planner_that_is_killed_halfway_leaves_the_plan_before(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        store.plan(jobs("a", "b"))
+    command = [sys.executable, "-c", PLANNER, str(tmp_path), str(REPOSITORY)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as planner:
+        assert planner.stdout
+        assert planner.stdout.readline() == "halfway\n"
+        planner.kill()
+    with Store.open(tmp_path) as store:
+        assert names(store.pending(9)) == ["a", "b"]
+        assert store.plan(jobs("a", "b")).kept == 2
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from orchestrator.folder_lock import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_second_orchestrator_says_so_and_a_killed_one_holds_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path), str(REPOSITORY)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(BatchBusy, match=f"another orchestrator .*process {holder.pid}"),
+            held(tmp_path),
+        ):
+            pass
+        holder.kill()
+        holder.wait()
+        with held(tmp_path):
+            pass
+    with held(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"), held(tmp_path / "file" / "out"):
+        pass
