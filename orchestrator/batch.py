@@ -28,6 +28,7 @@ from .errors import (
 from .fleet import Care, Choice, Processes, Server, fleet
 from .folder_lock import held, is_held
 from .graph import check, read_json
+from .history import statistics_of
 from .interrupts import Interrupts
 from .jobs import Attempt, Job, Outcome, State, counted
 from .node_info import ObjectInfo
@@ -45,6 +46,8 @@ from .worker import Worker
 _TICK = 0.2
 # Failures that `status` shows.
 _SHOWN = 20
+# Attempts that `status` takes percentiles of: 100,000 would take it seconds.
+_LATEST = 2000
 # Jobs that a person may start again.
 _RETRIED = (State.FAILED, State.QUARANTINED, State.CANCELLED)
 
@@ -268,7 +271,7 @@ def plan(request: Request) -> Plan:
             planner = planner_for(file.workflow, info, file.sources)
             diff = planned.plan(file, planner, store)
             counts = store.counts()
-            example = store.pending(1)
+            example = [entry.job for entry in islice(store.entries(), 1)]
             judged = {server.name: _objection(server, planner, example) for server in servers}
         finally:
             for server in servers:
@@ -341,6 +344,7 @@ def status(folder: Path) -> dict[str, Any]:
             "seconds_left": round(left.likely, 1) if left else None,
             "servers": _servers(paces),
             "failures": _failures(store),
+            "timings": statistics_of(store, latest=_LATEST).to_json(),
         }
 
 

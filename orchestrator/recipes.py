@@ -11,6 +11,7 @@ from .client import Client
 from .desk import Assignment
 from .easing import eased, rungs
 from .gates import Picture, judge
+from .graph import check
 from .jobs import Job
 from .node_info import ObjectInfo
 from .pictures import find_picture, verify
@@ -42,9 +43,15 @@ class Recipes:
         self._lock = threading.Lock()
         # {classes of a graph: whether it takes in pictures}
         self._takes_pictures: dict[frozenset[str], bool] = {}
-        self._can_batch: dict[frozenset[str], bool] = {}
+        # the group that was asked about last, and what the answer was
+        self._group = ("", False)
         # what each connection has uploaded: {path: name on the server}
         self._uploaded: WeakKeyDictionary[Client, dict[Path, str]] = WeakKeyDictionary()
+
+    def check(self, client: Client) -> None:
+        """Raise GraphError where a server lacks nodes or models that the next job needs."""
+        for job in self._store.pending(1):
+            check(self._plain(job), client.object_info())
 
     def graph(self, assignment: Assignment, client: Client) -> Graph:
         """The graph to send; pictures that it takes in are uploaded, each once a connection."""
@@ -64,7 +71,11 @@ class Recipes:
 
     def can_batch(self, job: Job) -> bool:
         """Say whether the seeds of a job's group may share a graph."""
-        return can_batch(self._plain(job), self._info)
+        group, answer = self._group
+        if job.group != group:
+            answer = can_batch(self._plain(job), self._info)
+            self._group = (job.group, answer)
+        return answer
 
     def rungs(self, assignment: Assignment) -> Sequence[Rung]:
         """What could be made easier about an assignment."""

@@ -43,6 +43,8 @@ class Script:
     gates: Mapping[str, threading.Event] = field(default_factory=dict)
     # that node raises
     fail_in: str | None = None
+    # with an error of this type and this message
+    fail_as: tuple[str, str] = ("RuntimeError", "it broke")
     # that node raises ExecutionBlocked, after which the run goes on
     blocked_in: str | None = None
     # someone else stops the job in that node
@@ -176,7 +178,7 @@ class Run:
         if node_id == self._script.blocked_in:
             self._error(node_id, "ExecutionBlocked", "Execution Blocked: as scripted")
         elif node_id == self._script.fail_in:
-            self._error(node_id, "RuntimeError", "it broke")
+            self._error(node_id, *self._script.fail_as)
             raise _Ended
         elif not self._can_load(node_id):
             self._error(node_id, "PIL.UnidentifiedImageError", "cannot identify image file")

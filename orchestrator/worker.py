@@ -18,6 +18,7 @@ from .client import Client
 from .collecting import discard, fetch, look_at, place
 from .desk import Assignment, Desk, Rejection
 from .errors import (
+    GraphError,
     JobError,
     JobLost,
     JobRefused,
@@ -54,6 +55,9 @@ class Judgement:
 
 class Recipe(Protocol):
     """How jobs become graphs, and pictures are judged."""
+
+    def check(self, client: Client) -> None:
+        """Raise GraphError where a server lacks what the workflow needs."""
 
     def graph(self, assignment: Assignment, client: Client) -> Graph:
         """The graph to send, its input pictures uploaded."""
@@ -114,6 +118,8 @@ class Worker(threading.Thread):
         # the job that did not move on, and that has to go before the server is well again
         self._stuck = ""
         self._graphs = 0
+        # whether it was found to have what the workflow needs
+        self._fit = False
         # ms on the server's clock at which it was done with the job before; None after a pause
         self._free_since: float | None = None
         self._queue: QueueState | None = None
@@ -148,6 +154,9 @@ class Worker(threading.Thread):
                     delays = self.server.care.timeouts.delays()
                     self._serve(client)
             except _Leave:
+                return
+            except GraphError as error:
+                self._give_up_server(error)
                 return
             except ServerError as error:
                 failed_starts += isinstance(error, ServerStartFailed)
@@ -341,6 +350,9 @@ class Worker(threading.Thread):
     def _come_back(self, client: Client) -> None:
         """See that the server is well, and what became of the jobs that it had."""
         client.system_stats()
+        if not self._fit:
+            self._recipe.check(client)
+            self._fit = True
         if self._stuck and self._stuck in client.queue().running:
             raise ServerFrozen(f"{self.server.name} still has not moved on")
         self._stuck = ""

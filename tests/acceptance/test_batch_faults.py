@@ -33,6 +33,31 @@ GRAPH = {
     },
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
 }
+SAMPLED: dict[str, Any] = {
+    "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "m.safetensors"}},
+    "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["1", 1]}},
+    "3": {
+        "class_type": "EmptyLatentImage",
+        "inputs": {"width": 64, "height": 64, "batch_size": 1},
+    },
+    "4": {
+        "class_type": "KSampler",
+        "inputs": {
+            "model": ["1", 0],
+            "positive": ["2", 0],
+            "negative": ["2", 0],
+            "latent_image": ["3", 0],
+            "seed": 7,
+            "steps": 4,
+            "cfg": 5.0,
+            "sampler_name": "euler",
+            "scheduler": "normal",
+            "denoise": 1.0,
+        },
+    },
+    "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
+    "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "x"}},
+}
 # Short enough for a test, long enough for a machine that is busy with others.
 CARE = Care(
     timeouts=Timeouts(
@@ -278,6 +303,68 @@ def test_a_node_that_always_raises_fails_its_jobs_only(single: Bench) -> None:
     assert batch.retry(single.out) == 1
     assert single.run().is_complete
     single.assert_complete(3)
+
+
+def test_a_job_that_runs_out_of_memory_is_sent_again_after_freeing_it(single: Bench) -> None:
+    single.want(2)
+    memory = ("torch.OutOfMemoryError", "CUDA out of memory")
+    single.servers[0].script(Script(fail_in="1", fail_as=memory))
+    assert single.run().is_complete
+    assert single.servers[0].freed == [{"unload_models": True, "free_memory": True}]
+    assert "it is sent again with memory freed" in single.log()
+    with Store.open(single.out) as store:
+        attempts = [one for entry in store.entries() for one in store.attempts_of(entry.job.key)]
+    assert [dict(one.degraded) for one in attempts if one.degraded] == [{"free": True}]
+
+
+def test_a_server_that_lacks_what_the_workflow_needs_is_left_out(bench: Bench) -> None:
+    bench.want(4)
+    info = bench.servers[1].object_info
+    bench.servers[1].object_info = {name: info[name] for name in info if name != "EmptyImage"}
+    assert bench.run().is_complete
+    assert not bench.servers[1].submissions
+    assert f"{bench.servers[1].url} is given up" in bench.log()
+    assert batch.plan(bench.request()).servers[bench.servers[1].url]
+
+
+def test_a_picture_that_passes_no_gate_fails_its_job(single: Bench) -> None:
+    """The fake's pictures are plain, so a gate against blank ones rejects them all."""
+    single.want(2, gates={"blank": {}})
+    assert not single.run().is_complete
+    found = batch.status(single.out)
+    assert found["failed"] == 2
+    assert "blank is 1" in found["failures"][0]["reason"]
+    assert single.pictures() == set()
+
+
+def test_rejected_pictures_are_rolled_again_with_seeds_that_follow_from_the_job(
+    tmp_path: Path, repository: Path
+) -> None:
+    """The fake's pictures have one colour, so a gate that wants two rejects them all."""
+    info = json.loads((repository / "tests/data/comfyui/object_info.json").read_text("utf-8"))
+    info["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"][0] = ["m.safetensors"]
+    rolls = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        with FakeServer(object_info=info) as server:
+            bench = Bench(folder, [server])
+            (folder / "graph.json").write_text(json.dumps(SAMPLED), encoding="utf-8")
+            text = {
+                "name": "dots",
+                "workflow": "graph.json",
+                "items": [{"id": "dot", "prompt": "a dot", "seeds": [5]}],
+                "gates": {"colours": {"min": 2}},
+                "rerolls": 2,
+            }
+            bench.manifest.write_text(json.dumps(text), encoding="utf-8")
+            assert not bench.run().is_complete
+            rolls.append([one.graph["4"]["inputs"]["seed"] for one in server.submissions])
+            assert batch.status(bench.out)["failed"] == 1
+            assert "is rolled again (2 of 2): colours is 1" in bench.log()
+    assert rolls[0] == rolls[1]
+    assert rolls[0][0] == 5
+    assert len(set(rolls[0])) == 3
 
 
 def test_a_refused_job_is_never_sent_again(single: Bench) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,8 +18,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from orchestrator.client import Client
 from orchestrator.process import python_environment
-from orchestrator.testing import FakeServer
+from orchestrator.protocol import QueueState
+from orchestrator.testing import FakeServer, Script
 
 GRAPH = {
     "1": {
@@ -107,3 +111,51 @@ def test_four_kills(tmp_path: Path, servers: list[FakeServer]) -> None:
 @pytest.mark.slow
 def test_twenty_kills(tmp_path: Path, servers: list[FakeServer]) -> None:
     kill_and_resume(tmp_path, servers, jobs=200, kills=20)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C reaches a process group only, tests included")
+def test_ctrl_c_waits_for_what_runs_and_takes_back_the_rest(
+    tmp_path: Path, servers: list[FakeServer]
+) -> None:
+    manifest, out = write_manifest(tmp_path, 20), tmp_path / "out"
+    hold = threading.Event()
+    for server in servers:
+        server.script(Script(), Script(gates={"2": hold}))
+    process = start(manifest, out, servers)
+    wait_until(6, servers, process)
+    process.send_signal(signal.SIGINT)
+    # Each server has one that runs; the one behind it is taken from the queue.
+    for server in servers:
+        server.requested("POST", "/queue", timeout=30)
+    hold.set()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "stopping" in output
+    assert "run the same command again" in output
+    assert len(list(out.glob("*.png"))) == 4
+    for server in servers:
+        with Client(server.url) as client:
+            assert client.queue() == QueueState(running=(), pending=())
+
+    process = start(manifest, out, servers)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert len(list(out.glob("*.png"))) == 20
+
+
+def test_a_second_orchestrator_says_so_and_does_nothing(
+    tmp_path: Path, servers: list[FakeServer]
+) -> None:
+    manifest, out = write_manifest(tmp_path, 4), tmp_path / "out"
+    hold = threading.Event()
+    servers[0].script(Script(gates={"2": hold}))
+    first = start(manifest, out, servers[:1])
+    servers[0].reached("2", timeout=60)
+    second = start(manifest, out, servers[1:])
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 2
+    assert f"another orchestrator is at work in {out} (process {first.pid}" in output
+    assert not servers[1].submissions
+    hold.set()
+    output, _ = first.communicate(timeout=60)
+    assert first.returncode == 0, output
