@@ -345,6 +345,12 @@ _QUALITY = (
     "username",
     "scenery",
     "depth of field",
+    "several objects",
+    "many objects",
+    "several",
+    "objects",
+    "collage",
+    "sprite sheet",
 )
 """What people write into negative texts; alone they mean the same as no text."""
 

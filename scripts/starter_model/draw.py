@@ -586,7 +586,7 @@ def _bat(c: Canvas, r: random.Random) -> None:
             (16 + side * 4, 21.4),
         ]
         mask = c.part(c.mask(wing), None, 2)
-        for x in (7, 12):
+        for x in (7.0, 12.0):
             c.flat(
                 c.stroke([(16 + side * 9.8, lift + 2), (16 + side * x, 19)], 0.9), c.main.dark, mask
             )

@@ -37,7 +37,7 @@ class Team:
         if self.size == 1:
             return share
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([g.reshape(-1) for g in gradients] + [torch.tensor([share])])
+        flat = torch.cat([g.reshape(-1) for g in gradients] + [gradients[0].new_tensor([share])])
         distributed.all_reduce(flat)
         flat /= self.size
         start = 0
