@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from .jobs import State, sources
-from .tables import attempts, events, jobs, shots, timings
+from .tables import artifacts, attempts, events, jobs, shots, timings
 
 # the key or number of the row that is meant
 _OF: sa.BindParameter[Any] = sa.bindparam("of")
@@ -34,6 +34,16 @@ END_OF_ATTEMPT = _set(attempts, "outcome", "ended_at", "seconds", "failure", "er
     attempts.c.id == _OF
 )
 GATES_OF_JOB = sa.select(jobs.c.gates).where(jobs.c.key == _OF)
+# jobs that are done with a picture at a path that another job's picture now takes
+DISPLACED = (
+    sa.select(jobs.c.key)
+    .join(artifacts, artifacts.c.key == jobs.c.key)
+    .where(
+        artifacts.c.path == sa.bindparam("path"),
+        jobs.c.key != _OF,
+        jobs.c.state == State.DONE.value,
+    )
+)
 NEW_ATTEMPT = _insert(attempts, "id", "ended_at", "seconds", "outcome").returning(attempts.c.id)
 NEW_SHOT = _insert(shots)
 NEW_TIMING = _insert(timings, "id")

@@ -330,8 +330,15 @@ class Store:
     # ----------------------------------------------------------------------- what came of it
 
     def record_artifact(self, artifact: Artifact) -> None:
-        """Note a picture that is complete in the folder, in place of any at that path."""
+        """Note a picture that is complete in the folder, in place of any at that path.
+
+        Where names were exchanged between jobs, that may have been another job's, which is then
+        made again.
+        """
         with self._db.transaction():
+            where = {"path": artifact.path, "of": artifact.key}
+            displaced = self._db.execute(statements.DISPLACED, where).scalars().all()
+            self.move(displaced, State.PENDING, f"{artifact.path} is now another job's picture")
             gates = self._db.execute(statements.GATES_OF_JOB, {"of": artifact.key}).scalar_one()
             self._db.execute(self._new_artifact, {**artifact_row(artifact), "gates": gates})
 

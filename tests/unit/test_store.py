@@ -8,7 +8,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,7 +77,7 @@ def picture(of: Job, folder: Path, data: bytes = b"png", pixels: str = "") -> Ar
 
 
 def finish(store: Store, folder: Path, of: Job, **changes: str) -> None:
-    number = store.record_attempt(attempt(of, prompt_id=of.key[:36]))
+    number = store.record_attempt(attempt(of, prompt_id=uuid.uuid4().hex))
     with store.transaction():
         store.record_artifact(picture(of, folder, **changes))  # type: ignore[arg-type]
         store.close_attempt(number, Outcome.DONE, seconds=2.0)
@@ -282,6 +284,21 @@ def test_artifacts_come_back_as_noted(store: Store, tmp_path: Path) -> None:
     assert found.seed == 2**64 - 1
     assert found.measured == {"opaque": 0.5}
     assert store.artifacts() == [found]
+
+
+def test_a_job_whose_picture_another_one_replaced_is_made_again(
+    store: Store, tmp_path: Path
+) -> None:
+    first = job("a")
+    store.plan([first])
+    finish(store, tmp_path, first)
+    # a new `output` gives its name to another job
+    renamed, heir = replace(first, name="b"), job("a", "heir")
+    assert store.plan([renamed, heir]).kept == 1
+    finish(store, tmp_path, heir, data=b"newer")  # type: ignore[arg-type]
+    assert names(store.pending(9)) == ["b"]
+    finish(store, tmp_path, renamed)
+    assert sorted(one.path for one in store.artifacts()) == ["a.png", "b.png"]
 
 
 def test_verify_puts_back_what_is_missing_or_damaged(store: Store, tmp_path: Path) -> None:
