@@ -131,6 +131,28 @@ def status(folder: _Folder, as_json: _Json = False) -> None:
     _print_status(found)
 
 
+@app.command(epilog="Example: spriteworks batch report out --open")
+def report(
+    folder: _Folder,
+    contact: Annotated[
+        bool, typer.Option("--contact", help="Write contact sheets as PNG files, too.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
+) -> None:
+    """Write DIR/report.html: all pictures with how they were made, failures, timings."""
+    from . import report as page
+
+    path = page.write(folder)
+    print(path)
+    if contact:
+        from . import contact as sheets
+
+        for sheet in sheets.write(folder):
+            print(sheet)
+    if show:
+        typer.launch(path.resolve().as_uri())
+
+
 @app.command(epilog="Example: spriteworks batch retry out potion-red-100")
 def retry(folder: _Folder, names: _Names = []) -> None:  # noqa: B006
     """Let failed, quarantined and cancelled jobs be made by the next run."""
@@ -218,7 +240,22 @@ def _print_status(found: dict[str, Any]) -> None:
     print(f"{found['name']}: {', '.join([made, *parts])}")
     if found["seconds_left"]:
         print(f"about {duration(found['seconds_left'])} left")
+    for server, figures in found["timings"]["servers"].items():
+        print(f"  {server}: {_server_words(figures)}")
     for reason in found["failures"]:
         print(f"  {reason['name']}: {reason['reason']}")
     if not found["active"] and found["pending"] + found["running"]:
         print("nobody is at work on it; run the batch to go on")
+
+
+def _server_words(figures: dict[str, Any]) -> str:
+    from .plots import duration, percent
+
+    words = [f"{figures['pictures']} pictures", f"{figures['failures']} failures"]
+    run = figures["spans"].get("run")
+    if run:
+        half, most = duration(run["p50"]), duration(run["p99"])
+        words.append(f"half of the graphs ran within {half}, 99% within {most}")
+    if figures["idle_share"] is not None:
+        words.append(f"idle {percent(figures['idle_share'])} while work waited")
+    return ", ".join(words)

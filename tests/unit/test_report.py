@@ -1,0 +1,255 @@
+"""The report of a real batch folder: what is in it, and that nothing from outside gets loose."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator import batch, report
+from orchestrator.cli import app
+from orchestrator.errors import OutputError, StoreError
+from orchestrator.jobs import Job, State
+from orchestrator.report_data import embedded
+from orchestrator.store import Store
+
+
+@pytest.fixture(scope="module")
+def batches(repository: Path) -> Any:
+    path = repository / "tests" / "data" / "batch_folder.py"
+    spec = importlib.util.spec_from_file_location("batch_folder", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, batches: Any) -> Path:
+    made: Path = tmp_path_factory.mktemp("batch") / "out"
+    batches.make(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return report.write(folder).read_text(encoding="utf-8")
+
+
+class Elements(HTMLParser):
+    """Collects all tags with their attributes, and the texts by tag."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._open.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self._open[-1:] not in (["script"], ["style"]):
+            self.text += f"{data} "
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def elements(page: str) -> Elements:
+    return Elements(page)
+
+
+@pytest.fixture(scope="module")
+def data(page: str) -> dict[str, Any]:
+    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)
+    assert match
+    return json.loads(match.group(1))  # type: ignore[no-any-return]
+
+
+def test_the_overview_and_the_failures_need_no_script(elements: Elements, batches: Any) -> None:
+    text = " ".join(elements.text.split())
+    for words in (
+        "potions & <gems>",
+        "pictures done 27 of 30",
+        "failed 1",
+        "quarantined 1",
+        "pending 1",
+        "KSampler",
+        *batches.SERVERS,
+        batches.REASON,
+        "two servers died",
+        "steps 20",
+    ):
+        assert words in text
+
+
+def test_nothing_from_outside_becomes_an_element(
+    elements: Elements, page: str, batches: Any
+) -> None:
+    assert len(elements.of("script")) == 2
+    assert not [attributes for _, attributes in elements.tags if "onerror" in attributes]
+    assert batches.EVIL not in page
+    assert {attributes.get("src") for attributes in elements.of("img")}.isdisjoint({"x"})
+
+
+def test_the_page_may_load_nothing_but_pictures(elements: Elements, page: str) -> None:
+    (policy,) = [
+        meta["content"]
+        for meta in elements.of("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; img-src 'self' file: data:;")
+    assert re.search(r"script-src 'sha256-[\w+/]{43}='", policy)
+    assert "http" not in "".join(
+        value or ""
+        for _, attributes in elements.tags
+        for name, value in attributes.items()
+        if name in ("src", "href")
+    )
+
+
+def test_pictures_are_relative_links_that_lead_to_files(elements: Elements, folder: Path) -> None:
+    from urllib.parse import unquote
+
+    images = elements.of("img")
+    assert len(images) == 27
+    for image in images:
+        source = image["src"]
+        assert source is not None
+        assert (folder / unquote(source)).is_file()
+        assert image["alt"]
+        assert image["loading"] == "lazy"
+    assert any("%23" in (image["src"] or "") for image in images)
+
+
+def test_the_data_has_each_job_with_its_attempts(data: dict[str, Any], batches: Any) -> None:
+    assert len(data["pictures"]) == 30
+    first = data["pictures"][0]
+    assert first[3] == str(2**64 - 1)
+    assert data["shared"] == {"steps": 20}
+    assert data["parameters"] == ["cfg", "prompt"]
+    assert batches.EVIL in first[4][1]
+    (attempt,) = first[6]
+    spans = data["attempts"][attempt][8]
+    named = dict(zip((data["words"][n] for n in spans[::2]), spans[1::2], strict=True))
+    assert named["run"] == 2000
+    assert named["KSampler (node:6)"] == 1600
+
+
+def test_what_goes_into_a_script_cannot_end_it() -> None:
+    text = "</script><!--\u2028&\u2029"
+    assert not set("<>&\u2028\u2029") & set(embedded({"a": text}))
+    assert json.loads(embedded({"a": text})) == {"a": text}
+
+
+def test_equal_reasons_stand_together(tmp_path: Path, batches: Any) -> None:
+    jobs = batches.make(tmp_path, 12)
+    with Store.open(tmp_path) as store:
+        store.move([jobs[-1].key], State.FAILED, reason=batches.REASON)
+        found = report.failures(report.read(store, "x").pictures)
+    assert found[0] == ("failed", batches.REASON, [jobs[-3].name, jobs[-1].name])
+    assert found[1][0] == "quarantined"
+
+
+def test_a_batch_before_its_first_picture_has_a_report(tmp_path: Path) -> None:
+    one = Job(key="0" * 64, name="a", item_id="a", parameters={}, seed=None)
+    with Store.open(tmp_path) as store:
+        store.plan([one])
+    assert "Nothing has been sent yet" in report.write(tmp_path).read_text(encoding="utf-8")
+
+
+def test_an_empty_batch_has_a_report(tmp_path: Path) -> None:
+    Store.open(tmp_path).close()
+    assert "0 <small>of 0</small>" in report.write(tmp_path).read_text(encoding="utf-8")
+
+
+def test_pictures_that_are_no_longer_wanted_are_shown(tmp_path: Path, batches: Any) -> None:
+    jobs = batches.make(tmp_path, 9)
+    with Store.open(tmp_path) as store:
+        store.plan(jobs[3:])
+        text = report.render(report.read(store, "x"))
+    assert "3 pictures are no longer wanted; their files stay" in " ".join(text.split())
+    assert "unwanted" in text
+
+
+def test_no_folder_is_no_batch(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no batch"):
+        report.write(tmp_path / "nowhere")
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, batches: Any) -> None:
+    batches.make(tmp_path, 6)
+    report.write(tmp_path)
+    (tmp_path / f".{report.FILE_NAME}.part").mkdir()
+    with pytest.raises(OutputError, match=r"report\.html cannot be written"):
+        report.write(tmp_path)
+    assert (tmp_path / report.FILE_NAME).stat().st_size > 1000
+
+
+def test_status_has_percentiles_and_idle_shares(folder: Path, batches: Any) -> None:
+    timings = batch.status(folder)["timings"]
+    assert timings["servers"][batches.SERVERS[0]]["spans"]["run"]["p99"] == 2.0
+    assert timings["servers"][batches.SERVERS[1]]["nodes"]["KSampler"]["p50"] == 3.2
+    assert timings["idle_share"] == pytest.approx(0.1 * 27 / (0.1 * 27 + 54 + 18), rel=0.1)
+    assert timings["spans"]["load"]["count"] == 2
+
+
+def test_the_command_writes_page_and_sheet(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["batch", "report", str(folder), "--contact"])
+    assert result.exit_code == 0, result.output
+    assert result.output.split() == [str(folder / "report.html"), str(folder / "contact.png")]
+
+
+def test_the_command_opens_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    launch: Callable[[str], None] = opened.append
+    monkeypatch.setattr("typer.launch", launch)
+    CliRunner().invoke(app, ["batch", "report", str(folder), "--open"])
+    assert opened == [(folder / "report.html").resolve().as_uri()]
+
+
+def chapter(repository: Path) -> str:
+    text = (repository / "docs" / "batch.md").read_text(encoding="utf-8")
+    match = re.search(r"^## Report\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    assert match
+    return match.group(1)
+
+
+def test_the_commands_of_the_documentation_exist(
+    repository: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("typer.launch", lambda url: None)
+    (block,) = re.findall(r"^```\n(.*?)```", chapter(repository), re.DOTALL | re.MULTILINE)
+    for line in block.splitlines():
+        program, *arguments = line.replace("potions", str(folder)).split()
+        assert program == "spriteworks"
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+
+
+def test_the_python_of_the_documentation_runs(
+    repository: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", chapter(repository), re.DOTALL)
+    exec(compile(code.replace('"potions"', repr(str(folder))), "docs/batch.md", "exec"), {})
+    assert "http://gpu-b:8188" in capsys.readouterr().out
+
+
+def test_every_figure_is_documented(repository: Path, folder: Path) -> None:
+    text = chapter(repository)
+    timings = batch.status(folder)["timings"]
+    for name in (*timings, *timings["spans"], *timings["spans"]["run"]):
+        assert f"`{name}`" in text
