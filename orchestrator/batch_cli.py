@@ -115,6 +115,9 @@ def run(
     if result.stopped:
         print(f"to go on, run the same command again ({manifest})", file=sys.stderr)
         raise typer.Exit(_INTERRUPTED)
+    from .report import write as write_report
+
+    write_report(out)
     if not result.is_complete:
         raise typer.Exit(_INCOMPLETE)
 

@@ -15,8 +15,8 @@ from .jobs import Outcome
 from .statistics import Span, Statistics, Tried, statistics
 from .store import Event, Store
 
-# Rows of a page: what SQLAlchemy keeps of one is about 10 MB.
-_PAGE = 20_000
+# Attempts of a page: with ten spans each, what SQLAlchemy keeps of it is about 10 MB.
+_PAGE = 2_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +56,7 @@ def attempts(store: Store, *, after: int = 0) -> Iterator[Tried]:
 def spans(store: Store, *, after: int = 0) -> Iterator[Span]:
     """What was measured of the attempts with a higher id than `after`, attempt by attempt."""
     table = tables.timings
-    query = sa.select(table).where(table.c.attempt_id > after)
-    for row in _pages(store, query, table.c.id, 0):
+    for row in _pages(store, sa.select(table), table.c.attempt_id, after, table.c.id):
         yield Span(
             attempt=row.attempt_id,
             name=row.span,

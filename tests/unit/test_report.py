@@ -19,6 +19,7 @@ from orchestrator.errors import OutputError, StoreError
 from orchestrator.jobs import Job, State
 from orchestrator.report_data import embedded
 from orchestrator.store import Store
+from orchestrator.testing import FakeServer
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +212,31 @@ def test_the_command_writes_page_and_sheet(folder: Path) -> None:
     result = CliRunner().invoke(app, ["batch", "report", str(folder), "--contact"])
     assert result.exit_code == 0, result.output
     assert result.output.split() == [str(folder / "report.html"), str(folder / "contact.png")]
+
+
+def test_a_run_ends_with_its_report(tmp_path: Path) -> None:
+    size = {"width": 8, "height": 8, "batch_size": 1, "color": 0}
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": size},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    }
+    (tmp_path / "graph.json").write_text(json.dumps(graph), encoding="utf-8")
+    manifest = {
+        "name": "dots",
+        "workflow": "graph.json",
+        "items": [{"id": f"dot-{n}", "set": {"1.color": n}, "output": "{id}"} for n in range(4)],
+    }
+    (tmp_path / "dots.yaml").write_text(json.dumps(manifest), encoding="utf-8")
+    out = tmp_path / "out"
+    arguments = ["batch", "run", str(tmp_path / "dots.yaml"), "--out", str(out)]
+    with FakeServer() as fake:
+        result = CliRunner().invoke(app, [*arguments, "--server", fake.url])
+    assert result.exit_code == 0, result.output
+    found = Elements((out / "report.html").read_text(encoding="utf-8"))
+    assert [image["src"] for image in found.of("img")] == [f"dot-{n}.png" for n in range(4)]
+    timings = batch.status(out)["timings"]
+    assert timings["pictures"] == 4
+    assert timings["spans"].keys() >= {"queued", "run", "transfer", "store"}
 
 
 def test_the_command_opens_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
