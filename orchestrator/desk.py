@@ -311,6 +311,11 @@ class Desk:
             # A job that may go out and that nobody took is another server's.
             self._changed.wait(min(seconds, left) if left > 0 else seconds)
 
+    def nudge(self) -> None:
+        """Wake the threads that wait: something has changed for one of them."""
+        with self._changed:
+            self._changed.notify_all()
+
     def say(self, text: str, *, warning: bool = False, server: str = "", key: str = "") -> None:
         """Write a sentence into the batch's log and tell the observer."""
         self.store.log(text, warning=warning, server=server, key=key)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import psutil
 
 from . import launch
 from .client import Client
-from .errors import UsageError
+from .errors import ServerLost, UsageError
 from .pace import Patience
 from .process import ServerProcess
 from .store import Store
@@ -63,11 +63,9 @@ class Server:
         # times the server did not answer since this was last set to 0
         self.blinks = 0
 
-    @contextmanager
-    def connected(self) -> Iterator[Client]:
-        """Connect; nothing is asked yet."""
-        with Client(self.name, timeouts=self.care.timeouts, check=self._check) as client:
-            yield client
+    def connected(self) -> Client:
+        """A client of it, to be closed; nothing is asked yet."""
+        return Client(self.name, timeouts=self.care.timeouts, check=self._check)
 
     def start(self) -> None:
         """Bring it up, where that is ours to do."""
@@ -106,13 +104,12 @@ class OwnServer(Server):
         self._process: ServerProcess | None = None
         self._first_size = 0
 
-    @contextmanager
-    def connected(self) -> Iterator[Client]:
-        """Connect to the process; `start` comes first."""
-        assert self._process is not None, "start it first"
-        url = self._process.url
-        with Client(url, timeouts=self.care.timeouts, check=self._check) as client:
-            yield client
+    def connected(self) -> Client:
+        """A client of the process, to be closed; raises ServerLost where there is none."""
+        process = self._process
+        if process is None:
+            raise ServerLost(f"{self.name} is not running")
+        return Client(process.url, timeouts=self.care.timeouts, check=self._check)
 
     def start(self) -> None:
         """Start the process unless it runs; raises ServerStartFailed."""

@@ -16,12 +16,12 @@ from .jobs import Job
 from .node_info import ObjectInfo
 from .pictures import find_picture, verify
 from .planning import Planner
+from .porter import Judgement
 from .protocol import FileRef, Graph
 from .retry import Rung
 from .roles import image_inputs
 from .seed_batches import batched, can_batch
 from .store import Store
-from .worker import Judgement
 
 # Inputs by which nodes name the files that they write on the server.
 _PREFIX = "filename_prefix"

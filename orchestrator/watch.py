@@ -79,11 +79,15 @@ class Watch:
         # whether the server has said its last word of the job
         self._over = False
         self._ours_runs = False
+        # the connection over which all of the job's events come; None where some may have been lost
+        self._connection: str | None = None
 
     def run(self, *, look_first: bool = True) -> HistoryRecord:
         soon = _SOON
         if not look_first and self._listener.connected:
-            # Two requests less for a job of which nothing can have been missed.
+            # Nothing of this job can have been missed, as long as the connection stands: its own
+            # events tell when to look, which saves two requests in three for a fast job.
+            self._connection = self._listener.client_id
             self._listen(self._timeouts.poll)
         while True:
             record = self._look()
@@ -152,6 +156,8 @@ class Watch:
             event = self._listener.hear(left)
             if event is not None and self._take(event):
                 return
+            if self._ended:
+                until = min(until, time.monotonic() + _SOON)
 
     def _hear_the_rest(self) -> None:
         """Hear what was sent before the record was written: a fast job is done before we listen."""
@@ -165,7 +171,7 @@ class Watch:
         """Pass an event on where it is the job's; say whether it is time to look."""
         if isinstance(event, Status):
             # After a reconnection only this still reaches us: some job came or went.
-            return event.sid is None
+            return event.sid is None and (self._ended or self._may_have_missed())
         if isinstance(event, Preview) and event.prompt_id is None:
             if self._ours_runs:
                 self._on_event(event)
@@ -179,8 +185,12 @@ class Watch:
         self._over = isinstance(event, Executing) and event.node is None
         if _ends(event):
             self._ended = True
-            return True
+            # The record of a success comes after the word of it, and before the last event.
+            return self._over or self._may_have_missed()
         return False
+
+    def _may_have_missed(self) -> bool:
+        return self._connection is None or self._connection != self._listener.client_id
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, ExecutionStart):

@@ -1,28 +1,26 @@
 """One thread a server: sends the next job while the current one runs, collects, writes down.
 
 The order inside is what keeps a server fed: as soon as a job has ended, the next but one is sent,
-and only then are the pictures of the ended one fetched, while the next one runs.
+and only then its pictures are handed to the server's porter, who brings them home beside us.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from .client import Client
-from .collecting import discard, fetch, look_at, place
-from .desk import Assignment, Desk, Rejection
+from .desk import Assignment, Desk
 from .errors import (
     GraphError,
     JobError,
     JobLost,
     JobRefused,
-    OutputError,
     ServerError,
     ServerFrozen,
     ServerLost,
@@ -31,11 +29,11 @@ from .errors import (
     SpriteworksError,
 )
 from .fleet import Server
-from .gates import Picture
-from .jobs import Artifact, Job, Timing
+from .jobs import Timing
 from .pace import Pace
+from .porter import Judge, Load, Porter, fault
 from .protocol import Event, ExecutionStart, Graph, HistoryRecord, JobState, QueueState
-from .retry import Kind, Rung, classify
+from .retry import Kind, classify
 from .timings import Stopwatch
 
 # Looks for an attempt of an earlier run, and s between them: it may be on its way in, or on its way
@@ -43,17 +41,7 @@ from .timings import Stopwatch
 _LOOKS, _BETWEEN = 3, 0.2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """What was measured of a picture."""
-
-    # why it is rejected; "" where it passes
-    reason: str = ""
-    # {gate: value}
-    measured: Mapping[str, float] = field(default_factory=dict)
-
-
-class Recipe(Protocol):
+class Recipe(Judge, Protocol):
     """How jobs become graphs, and pictures are judged."""
 
     def check(self, client: Client) -> None:
@@ -61,12 +49,6 @@ class Recipe(Protocol):
 
     def graph(self, assignment: Assignment, client: Client) -> Graph:
         """The graph to send, its input pictures uploaded."""
-
-    def rungs(self, assignment: Assignment) -> Sequence[Rung]:
-        """What could be made easier about an assignment."""
-
-    def judge(self, job: Job, picture: Picture) -> Judgement:
-        """What is measured of a job's picture, and why it is rejected."""
 
 
 @dataclass(kw_only=True)
@@ -106,10 +88,10 @@ class Worker(threading.Thread):
         self.server = server
         self._desk = desk
         self._recipe = recipe
-        self._folder = folder
         self._held = [_Sent(assignment=one, watch=None) for one in adopted]
         self._on_event = on_event
         self._unsorted = bool(adopted)
+        self._porter = Porter(server, desk, recipe, folder)
         self._pace = Pace(server.care.patience)
         # attempts given to others while the server was away, that it may still have
         self._abandoned: list[str] = []
@@ -126,17 +108,15 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         """Serve until nothing is left; never raises."""
+        self._porter.start()
         try:
             self._work()
         except SpriteworksError as error:
             self._desk.stop(error)
         except Exception as error:  # noqa: BLE001  (the last place before the thread ends)
-            fault = SpriteworksError(
-                f"a fault of Spriteworks ({type(error).__name__}: {error}) at {self.server.name}"
-            )
-            fault.__cause__ = error
-            self._desk.stop(fault)
+            self._desk.stop(fault(error, self.server.name))
         finally:
+            self._porter.finish()
             self._desk.leave(self.server.name)
             self.server.stop()
 
@@ -168,6 +148,7 @@ class Worker(threading.Thread):
 
     def _serve(self, client: Client) -> None:
         while True:
+            self._take_returned()
             worn = self.server.worn_out(self._graphs)
             if not worn:
                 self._fill(client)
@@ -184,6 +165,11 @@ class Worker(threading.Thread):
 
     def _is_over(self) -> bool:
         return self._desk.stopping or self._desk.is_over()
+
+    def _take_returned(self) -> None:
+        """Wait again for jobs whose pictures could not be fetched: the server may be gone."""
+        while not self._porter.returned.empty():
+            self._held.append(_Sent(assignment=self._porter.returned.get(), watch=None))
 
     def _fill(self, client: Client) -> None:
         while (assignment := self._desk.take(self.server.name)) is not None:
@@ -228,18 +214,20 @@ class Worker(threading.Thread):
             self._held.remove(sent)
             self._failed(sent.assignment, self._kind(error, sent), str(error))
             return
-        seconds = time.monotonic() - sent.since
-        if not self.server.worn_out(self._graphs):
-            # The next one runs by now; send the one after it before anything else.
-            self._desk.ended(sent.assignment)
-            self._fill(client)
-        try:
-            self._bring_home(client, sent, record, seconds)
-        except (JobError, OutputError) as error:
-            self._failed(sent.assignment, classify(error), str(error))
-        finally:
-            discard(sent.assignment, self._folder)
+        load = Load(
+            assignment=sent.assignment,
+            record=record,
+            seconds=time.monotonic() - sent.since,
+            spans=tuple(self._spans(sent, record)),
+        )
         self._held.remove(sent)
+        self._desk.ended(sent.assignment)
+        try:
+            if not self.server.worn_out(self._graphs):
+                # The next one runs by now; send the one after it before anything else.
+                self._fill(client)
+        finally:
+            self._porter.carry(load)
 
     def _wait(self, client: Client, sent: _Sent) -> HistoryRecord:
         attempt = sent.assignment.attempt
@@ -294,28 +282,6 @@ class Worker(threading.Thread):
             f"{self.server.name} answers, and {sent.assignment.label} has not moved on for "
             f"{silence:.0f} s (its jobs took at most {self._pace.bound:.0f} s so far)"
         )
-
-    def _bring_home(
-        self, client: Client, sent: _Sent, record: HistoryRecord, seconds: float
-    ) -> None:
-        began = time.monotonic()
-        assignment = sent.assignment
-        parts = fetch(client, assignment, record, self._folder)
-        fetched = time.monotonic()
-        artifacts: list[Artifact] = []
-        rejections: list[Rejection] = []
-        for part in parts:
-            picture = look_at(part.path)
-            judgement = self._recipe.judge(part.job, picture)
-            if judgement.reason:
-                rejections.append(Rejection(key=part.job.key, reason=judgement.reason))
-            else:
-                measured = judgement.measured
-                artifacts.append(place(part, picture, measured, assignment, self._folder))
-        spans = self._spans(sent, record)
-        spans.append(Timing(span="transfer", seconds=fetched - began))
-        spans.append(Timing(span="store", seconds=time.monotonic() - fetched))
-        self._desk.done(assignment, artifacts, rejections, seconds=seconds, spans=spans)
 
     def _failed(self, assignment: Assignment, kind: Kind, error: str) -> None:
         self._desk.failed(assignment, kind, error, possible=self._recipe.rungs(assignment))
@@ -396,6 +362,7 @@ class Worker(threading.Thread):
 
     def _set_aside(self, error: SpriteworksError) -> None:
         self._free_since = None
+        self._take_returned()
         if self._away_since is None:
             self._away_since = time.monotonic()
             words = f"{self.server.name} is set aside: {str(error).splitlines()[0]}"
@@ -426,6 +393,7 @@ class Worker(threading.Thread):
                 # What it has, the next run will look for.
                 raise _Leave
             self._desk.pause(left)
+        self._take_returned()
         away = time.monotonic() - (self._away_since or until)
         if away > self.server.care.grace and self._desk.others_open(self.server.name):
             self._release(Kind.SERVER_LOST, f"{self.server.name} has been away for {away:.0f} s")
