@@ -7,7 +7,7 @@ keeps widget values by position only, so a server's node classes are needed to n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ _NOTES = frozenset({"Note", "MarkdownNote"})
 _REROUTE, _PRIMITIVE = "Reroute", "PrimitiveNode"
 
 # Ids that stand for a subgraph's own inputs and outputs in its links.
-_SUBGRAPH_INPUT, _SUBGRAPH_OUTPUT = -10, -20
+SUBGRAPH_INPUT, _SUBGRAPH_OUTPUT = -10, -20
 
 # What "control after generate" can hold; early editors saved true and false.
 _CONTROL_VALUES = ("fixed", "increment", "decrement", "randomize", True, False, None)
@@ -36,8 +36,8 @@ _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Link:
-    """Where a link comes from."""
+class Link:
+    """A link of a canvas file: where it comes from and where it goes."""
 
     origin_id: Any
     origin_slot: int
@@ -52,7 +52,7 @@ class _Scope:
     # before the ids of its nodes: "" or "5:" or "5:2:"
     prefix: str
     nodes: Mapping[Any, Mapping[str, Any]]
-    links: Mapping[Any, _Link]
+    links: Mapping[Any, Link]
     # the subgraph's definition and the node that uses it, in its own scope
     definition: Mapping[str, Any] = field(default_factory=dict)
     outer: tuple[_Scope, Mapping[str, Any]] | None = None
@@ -107,7 +107,7 @@ class _Converter:
         subgraphs = (data.get("definitions") or {}).get("subgraphs") or []
         self.subgraphs = {entry["id"]: entry for entry in subgraphs}
         self.groups = (data.get("extra") or {}).get("groupNodes") or {}
-        self.top = _Scope(prefix="", nodes=_nodes_of(data), links=_links_of(data))
+        self.top = _Scope(prefix="", nodes=_nodes_of(data), links=links_of(data))
 
     def nodes(self, scope: _Scope) -> Iterator[tuple[str, dict[str, Any]]]:
         """(id, node) of everything that runs."""
@@ -127,7 +127,7 @@ class _Converter:
         return _Scope(
             prefix=f"{scope.prefix}{raw['id']}:",
             nodes=_nodes_of(definition),
-            links=_links_of(definition),
+            links=links_of(definition),
             definition=definition,
             outer=(scope, raw),
         )
@@ -167,7 +167,7 @@ class _Converter:
             return None
         if passed > _LONGEST_DETOUR:
             raise CanvasError(f"{self.name}: link {link_id} runs in a circle of reroutes")
-        if link.origin_id == _SUBGRAPH_INPUT and scope.outer:
+        if link.origin_id == SUBGRAPH_INPUT and scope.outer:
             return self.from_outside(scope, link, kind, passed)
         origin = scope.nodes.get(link.origin_id)
         if origin is None:
@@ -186,7 +186,7 @@ class _Converter:
         return f"{scope.prefix}{origin['id']}", link.origin_slot
 
     def from_outside(
-        self, scope: _Scope, link: _Link, kind: Any, passed: int
+        self, scope: _Scope, link: Link, kind: Any, passed: int
     ) -> tuple[str, int] | _Literal | _Muted | None:
         """A link from a subgraph's own input: what the node that uses it has there."""
         assert scope.outer is not None
@@ -200,7 +200,7 @@ class _Converter:
         return self.source(outside, slot["link"], kind, passed + 1)
 
     def from_inside(
-        self, scope: _Scope, user: Mapping[str, Any], link: _Link, kind: Any, passed: int
+        self, scope: _Scope, user: Mapping[str, Any], link: Link, kind: Any, passed: int
     ) -> tuple[str, int] | _Literal | _Muted | None:
         """A link from the node that uses a subgraph: what is linked to that output within."""
         inside = self.inside(scope, user)
@@ -221,11 +221,12 @@ def _nodes_of(data: Mapping[str, Any]) -> dict[Any, Mapping[str, Any]]:
     return {raw["id"]: raw for raw in data["nodes"]}
 
 
-def _links_of(data: Mapping[str, Any]) -> dict[Any, _Link]:
+def links_of(data: Mapping[str, Any]) -> dict[Any, Link]:
+    """The links of a canvas file, or of a subgraph in it, by their number."""
     return dict(_read_link(raw) for raw in data.get("links") or () if raw)
 
 
-def _read_link(raw: Any) -> tuple[Any, _Link]:
+def _read_link(raw: Any) -> tuple[Any, Link]:
     if isinstance(raw, dict):
         values = [
             raw[key] for key in ("id", "origin_id", "origin_slot", "target_id", "target_slot")
@@ -233,7 +234,7 @@ def _read_link(raw: Any) -> tuple[Any, _Link]:
     else:
         values = list(raw[:5])
     number, origin_id, origin_slot, target_id, target_slot = values
-    return number, _Link(
+    return number, Link(
         origin_id=origin_id,
         origin_slot=int(origin_slot),
         target_id=target_id,
@@ -241,7 +242,7 @@ def _read_link(raw: Any) -> tuple[Any, _Link]:
     )
 
 
-def _through_bypass(origin: Mapping[str, Any], link: _Link, kind: Any) -> Any:
+def _through_bypass(origin: Mapping[str, Any], link: Link, kind: Any) -> Any:
     """The link that a bypassed node hands on: of the same slot, else the first of that type."""
     slots = list(origin.get("inputs") or ())
     first = slots[link.origin_slot : link.origin_slot + 1]
@@ -250,7 +251,7 @@ def _through_bypass(origin: Mapping[str, Any], link: _Link, kind: Any) -> Any:
 
 def _promoted(user: Mapping[str, Any], name: str) -> _Literal | None:
     """The value of a widget that a subgraph shows on the node that uses it."""
-    shown = [slot["name"] for slot in user.get("inputs") or () if slot.get("widget")]
+    shown = shown_widgets(user)
     saved = user.get("widgets_values") or []
     return _Literal(value=saved[shown.index(name)]) if name in shown[: len(saved)] else None
 
@@ -278,22 +279,27 @@ def _widgets(info: NodeInfo) -> list[InputInfo]:
     return [entry for entry in info.inputs if entry.is_widget]
 
 
-def _by_position(info: NodeInfo, saved: list[Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    rest = iter(saved)
-    pending: list[Any] = []
-
-    def take(default: Any) -> Any:
-        return pending.pop() if pending else next(rest, default)
-
+def widget_places(info: NodeInfo, saved: Sequence[Any]) -> dict[str, int]:
+    """Where each widget's value stands, or would, in the list that the editor saved for a node."""
+    places: dict[str, int] = {}
+    at = 0
     for entry in _widgets(info):
-        values[entry.name] = take(_default(entry))
-        if entry.has_control:
-            control = take(None)
-            if control not in _CONTROL_VALUES:
-                # saved before the editor had it
-                pending.append(control)
-    return values
+        places[entry.name] = at
+        at += 1
+        # files saved before the editor had the control do not hold it
+        if entry.has_control and at < len(saved) and saved[at] in _CONTROL_VALUES:
+            at += 1
+    return places
+
+
+def _by_position(info: NodeInfo, saved: Sequence[Any]) -> dict[str, Any]:
+    places = widget_places(info, saved)
+    return {
+        entry.name: saved[places[entry.name]]
+        if places[entry.name] < len(saved)
+        else _default(entry)
+        for entry in _widgets(info)
+    }
 
 
 def _default(entry: InputInfo) -> Any:
@@ -304,10 +310,15 @@ def _default(entry: InputInfo) -> Any:
     return {"INT": 0, "FLOAT": 0.0, "BOOLEAN": False}.get(entry.type, "")
 
 
+def shown_widgets(user: Mapping[str, Any]) -> list[str]:
+    """The widgets that a subgraph shows on the node that uses it, in the order of their values."""
+    return [slot["name"] for slot in user.get("inputs") or () if slot.get("widget")]
+
+
 def _plain_text(text: str, where: str) -> str:
     r"""Comments out, `\{` to `{`: what the editor does to such texts before it sends them."""
     text = _COMMENT.sub("", text)
-    if re.search(r"(?<!\\)\{", text):
+    if re.search(r"(?<!\\)(\\\\)*\{", text):
         raise CanvasError(
             f"{where} has a choice in braces, from which the editor picks at random; write one "
             "text, or \\{ and \\} for braces that are meant"

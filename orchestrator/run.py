@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .canvas import load_graph
+from .canvas_values import with_values
 from .client import Client, writing
 from .errors import JobError, JobTimedOut, NodeProblem, ServerError, UsageError
 from .graph import Form, check, form_of, read_json, sha256_of
@@ -53,7 +54,7 @@ class Workflow:
     sha256: str
     graph: Graph
     object_info: ObjectInfo
-    # the canvas file itself, where it still says what the graph says: pictures carry it along
+    # the canvas file itself, where the workflow is one
     canvas: dict[str, Any] | None = None
 
 
@@ -82,16 +83,14 @@ def load_workflow(path: Path, settings: tuple[str, ...], object_info: ObjectInfo
     except UnicodeDecodeError as error:
         raise UsageError(f"the workflow {path} is no text; a workflow is a JSON file") from error
     data = read_json(text, str(path))
-    loaded = load_graph(data, object_info, str(path))
-    graph = set_parameters(loaded, settings, object_info)
+    graph = set_parameters(load_graph(data, object_info, str(path)), settings, object_info)
     check(graph, object_info)
-    is_canvas = form_of(data) is Form.CANVAS
     return Workflow(
         path=path,
         sha256=sha256_of(text),
         graph=graph,
         object_info=object_info,
-        canvas=data if is_canvas and graph == loaded else None,
+        canvas=data if form_of(data) is Form.CANVAS else None,
     )
 
 
@@ -124,10 +123,11 @@ def run(request: RunRequest, client: Client, observer: Observer) -> dict[str, An
 
 
 def _picture_metadata(workflow: Workflow, graph: Graph) -> dict[str, Any]:
-    """What pictures carry besides the graph: the canvas layout, unless the graph has moved on."""
-    if workflow.canvas is None or graph != workflow.graph:
+    """What pictures carry besides the graph: the canvas file, with the values of this run."""
+    if workflow.canvas is None:
         return {}
-    return {"extra_pnginfo": {"workflow": workflow.canvas}}
+    canvas = with_values(workflow.canvas, graph, workflow.object_info)
+    return {} if canvas is None else {"extra_pnginfo": {"workflow": canvas}}
 
 
 def _publish(

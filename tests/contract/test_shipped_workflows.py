@@ -105,3 +105,5 @@ def test_pictures_carry_the_graph(engine_url: str, runner: Runner) -> None:
     carried = json.loads(picture.info["prompt"])
     assert carried["6"]["inputs"]["seed"] == 11
     assert carried["2"]["_meta"]["title"] == "Positive"
+    layout = json.loads(picture.info["workflow"])["nodes"]
+    assert next(node["widgets_values"][0] for node in layout if node["id"] == 6) == 11
