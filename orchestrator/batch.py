@@ -31,6 +31,7 @@ from .graph import check, read_json
 from .history import statistics_of
 from .interrupts import Interrupts
 from .jobs import Attempt, Job, Outcome, State, counted
+from .judging import judge_again, sort_out_duplicates
 from .node_info import ObjectInfo
 from .pictures import find_picture
 from .plan import Estimate, Planned
@@ -121,28 +122,54 @@ def run(request: Request, observer: Observer) -> Result:
 
 
 def _run(request: Request, store: Store, servers: list[Server], observer: Observer) -> Result:
-    known = planned.recall(store, request.manifest)
-    file = None if known else manifest_file.load(request.manifest)
     info = first_answer(servers)
-    if file is not None:
-        known = Planned(manifest=file.manifest, workflow=file.workflow)
-        planner = planner_for(file.workflow, info, file.sources)
-        _tell_plan(store, planned.plan(file, planner, store), observer)
-    assert known is not None
-    planner = planner_for(known.workflow, info)
-    _tell_damage(store, request.out, observer)
-    recipes = Recipes(planner, info, known.workflow, store)
-    size = request.batch_size or known.manifest.batch_size
-    settings = Settings(batch_size=size, batch=known.manifest.name)
+    known = _bring_up_to_date(request, store, info, observer)
+    recipes = Recipes(planner_for(known.workflow, info), info, known.workflow, store)
+    _tell(verify(store, request.out).sentences(), store, observer)
+    _tell(judge_again(store, request.out), store, observer)
+    settings = Settings(
+        batch_size=request.batch_size or known.manifest.batch_size, batch=known.manifest.name
+    )
+    again = True
+    while again:
+        stopped = _make(request, store, servers, recipes, settings, observer)
+        # Only now all twins are known.
+        said, again = ([], False) if stopped else sort_out_duplicates(store)
+        _tell(said, store, observer)
+    result = Result(counts=store.counts(), stopped=stopped)
+    store.log(result.words)
+    observer.happened("end", complete=result.is_complete, stopped=stopped, **counted(result.counts))
+    return result
+
+
+def _bring_up_to_date(
+    request: Request, store: Store, info: ObjectInfo, observer: Observer
+) -> Planned:
+    """Plan what the manifest wants, unless nothing has changed since that was done."""
+    known = planned.recall(store, request.manifest)
+    if known is not None:
+        return known
+    file = manifest_file.load(request.manifest)
+    planner = planner_for(file.workflow, info, file.sources)
+    _tell_plan(store, planned.plan(file, planner, store), observer)
+    return Planned(manifest=file.manifest, workflow=file.workflow)
+
+
+def _make(
+    request: Request,
+    store: Store,
+    servers: list[Server],
+    recipes: Recipes,
+    settings: Settings,
+    observer: Observer,
+) -> bool:
+    """Make what is missing; True where a person ended it. Raises what else ended it."""
     desk = Desk(store, observer, settings, can_batch=recipes.can_batch)
     workers = _workers(request, desk, recipes, servers, observer)
     stopped = _see_through(desk, workers, observer)
     if desk.stop_error is not None:
         raise desk.stop_error
-    result = Result(counts=store.counts(), stopped=stopped)
-    store.log(result.words)
-    observer.happened("end", complete=result.is_complete, stopped=stopped, **counted(result.counts))
-    return result
+    return stopped
 
 
 def first_answer(servers: Sequence[Server]) -> ObjectInfo:
@@ -321,8 +348,8 @@ def _tell_plan(store: Store, diff: PlanDiff, observer: Observer) -> None:
     observer.happened("plan", text=text, **vars(diff))
 
 
-def _tell_damage(store: Store, folder: Path, observer: Observer) -> None:
-    for text in verify(store, folder).sentences():
+def _tell(sentences: Iterable[str], store: Store, observer: Observer) -> None:
+    for text in sentences:
         store.log(text, warning=True)
         observer.happened("note", text=text, warning=True, server="")
 

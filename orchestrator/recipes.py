@@ -10,9 +10,10 @@ from weakref import WeakKeyDictionary
 from .client import Client
 from .desk import Assignment
 from .easing import eased, rungs
-from .gates import Picture, judge
+from .gates import Picture
 from .graph import check
 from .jobs import Job
+from .judging import judgement_of
 from .node_info import ObjectInfo
 from .pictures import find_picture, verify
 from .planning import Planner
@@ -84,13 +85,7 @@ class Recipes:
 
     def judge(self, job: Job, picture: Picture) -> Judgement:
         """What the job's gates say of its picture."""
-        if not job.gates:
-            return Judgement()
-        verdicts = judge(picture, job.gates)
-        return Judgement(
-            reason="; ".join(str(one) for one in verdicts if not one.passed),
-            measured={one.gate.name: one.value for one in verdicts},
-        )
+        return judgement_of(job, picture) if job.gates else Judgement()
 
     def _plain(self, job: Job) -> Graph:
         with self._lock:

@@ -12,6 +12,7 @@ For real servers it is taken from their history: from one job's end to the next 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -224,7 +225,7 @@ def _idle_in_history(url: str) -> float:
         stamps = {name: data["timestamp"] for name, data in entry["status"]["messages"]}
         runs.append((stamps["execution_start"], stamps["execution_success"]))
     runs.sort()
-    gaps = [max(0, after[0] - before[1]) for before, after in zip(runs, runs[1:], strict=False)]
+    gaps = [max(0, after[0] - before[1]) for before, after in itertools.pairwise(runs)]
     return round(100 * sum(gaps) / max(1, runs[-1][1] - runs[0][0]), 2)
 
 

@@ -367,6 +367,28 @@ def test_rejected_pictures_are_rolled_again_with_seeds_that_follow_from_the_job(
     assert len(set(rolls[0])) == 3
 
 
+def test_of_equal_pictures_the_first_of_the_manifest_stays(bench: Bench) -> None:
+    """All pictures of the fake are equal; whichever server is faster, the first one stays."""
+    bench.servers[0].pace = 0.1
+    bench.want(3, gates={"duplicate": None})
+    assert not bench.run().is_complete
+    found = batch.status(bench.out)
+    assert (found["done"], found["failed"]) == (1, 2)
+    assert [one["name"] for one in found["failures"]] == ["dot-2", "dot-3"]
+    assert len(bench.pictures()) == 3
+
+
+def test_changed_gates_judge_the_pictures_that_are_there(single: Bench) -> None:
+    single.want(2)
+    single.run()
+    sent = sum(single.sent().values())
+    single.want(2, gates={"blank": None})
+    assert not single.run().is_complete
+    assert sum(single.sent().values()) == sent
+    assert batch.status(single.out)["failed"] == 2
+    assert "2 pictures are measured again" in single.log()
+
+
 def test_a_refused_job_is_never_sent_again(single: Bench) -> None:
     single.want(3)
     single.servers[0].break_next("POST", "/prompt", Fault.REFUSED)
