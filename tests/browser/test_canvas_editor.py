@@ -6,7 +6,6 @@ Needs a real ComfyUI, a Chromium, and Playwright where this Python finds it
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,20 +24,6 @@ SHIPPED = [
     REPOSITORY / "workflows" / f"{n}.json" for n in ("sprite", "batch", "pixel_art", "inpaint")
 ]
 RECORDED = sorted(path for path in (DATA / "canvas").glob("*.json") if path.stem != "object_info")
-
-
-@pytest.fixture(scope="module")
-def recorder(comfyui_dir: Path) -> Any:
-    # wanted first, so that a machine without ComfyUI says that and nothing else
-    pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
-    spec = importlib.util.spec_from_file_location("record_canvas", DATA / "record_canvas.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if module.browser() is None:
-        pytest.skip(f"no browser: none of {', '.join(module.BROWSERS)} is installed")
-    return module
 
 
 @pytest.fixture(scope="module")
