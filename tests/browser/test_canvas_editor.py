@@ -15,6 +15,8 @@ import pytest
 import requests
 
 from orchestrator.canvas import canvas_to_graph
+from orchestrator.canvas_values import with_values
+from orchestrator.roles import available_roles, set_parameters
 
 pytestmark = pytest.mark.comfyui
 
@@ -24,6 +26,8 @@ SHIPPED = [
     REPOSITORY / "workflows" / f"{n}.json" for n in ("sprite", "batch", "pixel_art", "inpaint")
 ]
 RECORDED = sorted(path for path in (DATA / "canvas").glob("*.json") if path.stem != "object_info")
+# the prompt as a person may type it; width is linked, and in subgraphs it may be shown outside
+SETTINGS = ("prompt=a {blue} sword \\(big\\)", "seed=7", "width=64", "denoise=0.5")
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,17 @@ def test_the_editor_still_makes_the_recorded_graph(path: Path, editor: Any, info
     graph = editor.graph(recorded["canvas"])
     assert graph == recorded["graph"]
     assert graph == canvas_to_graph(recorded["canvas"], info)
+
+
+@pytest.mark.parametrize("path", [*SHIPPED, *RECORDED], ids=lambda path: path.stem)
+def test_the_editor_reads_the_values_that_we_put_back(path: Path, editor: Any, info: Any) -> None:
+    canvas = read(path).get("canvas") or read(path)
+    plain = canvas_to_graph(canvas, info)
+    roles = available_roles(plain, info)
+    settings = [one for one in SETTINGS if one.partition("=")[0] in roles]
+    graph = set_parameters(plain, settings, info)
+    assert editor.graph(with_values(canvas, graph, info)) == graph
+    assert editor.complaints() == []
 
 
 def test_what_the_editor_saves_again_is_the_same_workflow(editor: Any, info: Any) -> None:

@@ -171,16 +171,16 @@ def editor(url: str) -> Iterator[Editor]:
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         page = chromium.new_page(viewport={"width": 1800, "height": 1000})
+        # a busy machine takes its time
+        page.set_default_timeout(300_000)
         page.goto(url, wait_until="domcontentloaded")
         page.wait_for_function(
             "() => window.app?.graph && window.LiteGraph?.registered_node_types"
-            "?.SpriteworksSaveSprite && window.app.extensionManager",
-            timeout=120_000,
+            "?.SpriteworksSaveSprite && window.app.extensionManager"
         )
         # The editor opens an empty workflow of its own once it has started.
         page.wait_for_function(
-            "() => window.app.graph.nodes.length > 0 || document.querySelector('.p-dialog')",
-            timeout=60_000,
+            "() => window.app.graph.nodes.length > 0 || document.querySelector('.p-dialog')"
         )
         page.keyboard.press("Escape")
         page.evaluate(HELPERS)
