@@ -6,18 +6,17 @@ what an earlier run left on the servers, and makes the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from . import manifest_file
 from . import plan as planned
 from .canvas import load_graph
 from .client import Client
 from .collecting import prepare_folder
-from .desk import RETRIED_AFTER, Desk, Observer, Settings
+from .desk import Desk, Observer, Settings
 from .errors import (
     GraphError,
     ServerError,
@@ -26,9 +25,8 @@ from .errors import (
     UsageError,
 )
 from .fleet import Care, Choice, Processes, Server, fleet
-from .folder_lock import held, is_held
+from .folder_lock import held
 from .graph import check, read_json
-from .history import statistics_of
 from .interrupts import Interrupts
 from .jobs import Attempt, Job, Outcome, State, counted
 from .judging import judge_again, sort_out_duplicates
@@ -39,18 +37,15 @@ from .planning import Planner
 from .protocol import Event
 from .recipes import Recipes
 from .sources import Sources, text_of
+from .standing import cancel, left_in, retry, status
 from .store import PlanDiff, Store
 from .verification import verify
 from .worker import Worker
 
 # s between two looks of the main thread
 _TICK = 0.2
-# Failures that `status` shows.
-_SHOWN = 20
-# Attempts that `status` takes percentiles of: 100,000 would take it seconds.
-_LATEST = 2000
-# Jobs that a person may start again.
-_RETRIED = (State.FAILED, State.QUARANTINED, State.CANCELLED)
+
+__all__ = ["Plan", "Request", "Result", "cancel", "plan", "retry", "run", "status"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,7 +299,7 @@ def plan(request: Request) -> Plan:
             for server in servers:
                 server.stop()
         able = [server for server, objection in judged.items() if not objection]
-        left = planned.estimate(_left(counts), store.paces(), able)
+        left = planned.estimate(left_in(counts), store.paces(), able)
         return Plan(diff=diff, counts=counts, servers=judged, estimate=left)
 
 
@@ -352,77 +347,3 @@ def _tell(sentences: Iterable[str], store: Store, observer: Observer) -> None:
     for text in sentences:
         store.log(text, warning=True)
         observer.happened("note", text=text, warning=True, server="")
-
-
-# ------------------------------------------------------- what can be done from outside
-
-
-def status(folder: Path) -> dict[str, Any]:
-    """Where a batch stands, as JSON values; works while it runs."""
-    with Store.open(folder, create=False) as store:
-        counts = store.counts()
-        known = planned.recall(store)
-        paces = store.paces()
-        left = planned.estimate(_left(counts), paces, list(paces))
-        return {
-            "name": known.manifest.name if known else "",
-            **counted(counts),
-            "active": is_held(folder),
-            "seconds_left": round(left.likely, 1) if left else None,
-            "servers": _servers(paces),
-            "failures": _failures(store),
-            "timings": statistics_of(store, latest=_LATEST).to_json(),
-        }
-
-
-def retry(folder: Path, names: Sequence[str] = ()) -> int:
-    """Let failed, quarantined and cancelled jobs be made again; returns how many.
-
-    `names` are item ids or names of pictures; none means all. What failed before no longer counts.
-    """
-    with Store.open(folder, create=False) as store, store.transaction():
-        chosen = _chosen(store, _RETRIED, names)
-        store.move(chosen, State.PENDING)
-        store.set_fact(RETRIED_AFTER, str(store.last_attempt()))
-        store.log(f"{len(chosen)} jobs are made again because a person asked for it")
-        return len(chosen)
-
-
-def cancel(folder: Path, names: Sequence[str] = ()) -> int:
-    """Give up jobs that wait; returns how many. What a server has is still brought home."""
-    with Store.open(folder, create=False) as store, store.transaction():
-        if not is_held(folder):
-            Processes(store).end_leftovers()
-        chosen = _chosen(store, (State.PENDING,), names)
-        store.move(chosen, State.CANCELLED, reason="cancelled by a person")
-        store.log(f"{len(chosen)} jobs are cancelled because a person asked for it")
-        return len(chosen)
-
-
-def _chosen(store: Store, states: Sequence[State], names: Sequence[str]) -> list[str]:
-    jobs = [entry.job for entry in store.entries(*states)]
-    wanted = set(names)
-    unknown = wanted - {job.item_id for job in jobs} - {job.name for job in jobs}
-    if unknown:
-        which = " or ".join(state.value for state in states)
-        raise UsageError(f"no job called {', '.join(sorted(unknown))} is {which}")
-    return [job.key for job in jobs if not wanted or {job.item_id, job.name} & wanted]
-
-
-def _left(counts: dict[State, int]) -> int:
-    return sum(n for state, n in counts.items() if state.is_running or state is State.PENDING)
-
-
-def _failures(store: Store) -> list[dict[str, str]]:
-    """The first jobs that were given up, with the reason."""
-    found = store.entries(State.FAILED, State.QUARANTINED)
-    return [
-        {"name": entry.job.name, "state": entry.state.value, "reason": entry.reason}
-        for entry in islice(found, _SHOWN)
-    ]
-
-
-def _servers(paces: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    return {
-        server: {"seconds_each": round(sum(past) / len(past), 3)} for server, past in paces.items()
-    }

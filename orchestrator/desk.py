@@ -10,15 +10,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
 
+from .assignments import Assignment, Rejection, packed, unpacked
 from .errors import IllegalTransition, OutputError, SpriteworksError
 from .jobs import Artifact, Attempt, Job, Outcome, Shot, State, Timing, counted
 from .protocol import new_prompt_id
 from .retry import Comfort, Decision, Kind, Limits, Past, Rung, Step, decide
 from .scheduler import Rules, Seat, Situation, Waiting, choose, due
 from .store import Store
+from .telling import Observer, failure_event, failure_words
 
 # Jobs looked at for one choice, and how few may be left before more are read from the store.
 _WINDOW, _LOW = 192, 64
@@ -28,37 +29,6 @@ _AS_IS = Comfort()
 
 # The attempt after which a person asked to try everything again.
 RETRIED_AFTER = "retried_after"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """Jobs that go to a server as one graph, written down as an attempt."""
-
-    attempt: Attempt
-    # in the order of their pictures
-    jobs: tuple[Job, ...]
-    comfort: Comfort = _AS_IS
-
-    @property
-    def label(self) -> str:
-        """The jobs, for a message."""
-        more = len(self.jobs) - 1
-        return f"{self.jobs[0].name}{f' and {more} more' if more else ''}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rejection:
-    """A picture that did not pass a gate."""
-
-    key: str
-    reason: str
-
-
-class Observer(Protocol):
-    """Who is told what happens; called under the desk's lock, so it must be quick."""
-
-    def happened(self, kind: str, **details: Any) -> None:
-        """Something happened: `kind` is one word, `details` are JSON values."""
 
 
 @dataclass(kw_only=True)
@@ -252,7 +222,14 @@ class Desk:
                     )
                     self._apply(decision, job, attempt, error)
                     decisions.append(decision)
-                self._tell_failed(assignment, kind, error, decisions[0])
+                self.say(
+                    failure_words(assignment, error, decisions[0]),
+                    warning=True,
+                    server=attempt.server,
+                    key=assignment.jobs[0].key,
+                )
+                event = failure_event(assignment, kind, error, decisions[0])
+                self._observer.happened("failed", **event)
             self._closed(assignment)
             self.tallies[attempt.server].failures += kind is not Kind.NOT_SENT
             if decisions[0].step is Step.STOP:
@@ -378,7 +355,7 @@ class Desk:
             shots=tuple(
                 Shot(key=job.key, seed=job.seed_now, index=index) for index, job in enumerate(jobs)
             ),
-            degraded=_packed(comfort),
+            degraded=packed(comfort),
         )
         attempt = replace(attempt, id=self.store.record_attempt(attempt))
         for job in jobs:
@@ -394,7 +371,7 @@ class Desk:
         jobs = tuple(self.store.entry(shot.key).job for shot in attempt.shots)
         seat = self._seats[attempt.server]
         self._seats[attempt.server] = replace(seat, held=seat.held + 1, model=jobs[0].model)
-        return Assignment(attempt=attempt, jobs=jobs, comfort=_unpacked(attempt.degraded))
+        return Assignment(attempt=attempt, jobs=jobs, comfort=unpacked(attempt.degraded))
 
     def _closed(self, assignment: Assignment) -> None:
         server = assignment.attempt.server
@@ -467,42 +444,3 @@ class Desk:
             self._observer.happened(
                 "done", path=artifact.path, seed=artifact.seed, server=server, seconds=seconds
             )
-
-    def _tell_failed(
-        self, assignment: Assignment, kind: Kind, error: str, decision: Decision
-    ) -> None:
-        server = assignment.attempt.server
-        what = _NEXT[decision.step]
-        easier = f" with {decision.comfort}" if decision.step is Step.DEGRADE else ""
-        self.say(
-            f"{assignment.label}: {error.splitlines()[0]}; {what}{easier}: {decision.reason}",
-            warning=True,
-            server=server,
-            key=assignment.jobs[0].key,
-        )
-        self._observer.happened(
-            "failed",
-            jobs=[job.name for job in assignment.jobs],
-            server=server,
-            cause=kind.value,
-            next=decision.step.value,
-            error=error,
-        )
-
-
-_NEXT = {
-    Step.HERE: "it is sent again",
-    Step.ELSEWHERE: "it goes to another server",
-    Step.DEGRADE: "it is sent again",
-    Step.GIVE_UP: "it is given up",
-    Step.QUARANTINE: "it is quarantined",
-    Step.STOP: "the run stops",
-}
-
-
-def _packed(comfort: Comfort) -> dict[str, Any]:
-    return {name: value for name, value in asdict(comfort).items() if value}
-
-
-def _unpacked(values: Any) -> Comfort:
-    return Comfort(**{name: values[name] for name in asdict(Comfort()) if name in values})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import pairwise
 
 from .graph import ancestors, is_link, links
 from .node_info import ObjectInfo
@@ -66,7 +67,7 @@ def can_batch(graph: Graph, object_info: ObjectInfo) -> bool:
 
 def batched(graph: Graph, seeds: Sequence[int]) -> Graph:
     """The graph that gives one picture for each of `seeds`, which follow on each other."""
-    if any(second != first + 1 for first, second in zip(seeds, seeds[1:], strict=False)):
+    if any(second != first + 1 for first, second in pairwise(seeds)):
         raise ValueError(f"these seeds do not follow on each other: {list(seeds)}")
     result = copy.deepcopy(graph)
     sampler = _sampler(result)

@@ -29,11 +29,11 @@ from .errors import (
     SpriteworksError,
 )
 from .fleet import Server
-from .jobs import Timing
 from .pace import Pace
 from .porter import Judge, Load, Porter, fault
 from .protocol import Event, ExecutionStart, Graph, HistoryRecord, JobState, QueueState
 from .retry import Kind, classify
+from .spans import SpanTaker
 from .timings import Stopwatch
 
 # Looks for an attempt of an earlier run, and s between them: it may be on its way in, or on its way
@@ -102,8 +102,7 @@ class Worker(threading.Thread):
         self._graphs = 0
         # whether it was found to have what the workflow needs
         self._fit = False
-        # ms on the server's clock at which it was done with the job before; None after a pause
-        self._free_since: float | None = None
+        self._spans = SpanTaker()
         self._queue: QueueState | None = None
 
     def run(self) -> None:
@@ -160,7 +159,7 @@ class Worker(threading.Thread):
             elif self._is_over():
                 return
             else:
-                self._free_since = None
+                self._spans.paused()
                 self._desk.pause()
 
     def _is_over(self) -> bool:
@@ -218,7 +217,7 @@ class Worker(threading.Thread):
             assignment=sent.assignment,
             record=record,
             seconds=time.monotonic() - sent.since,
-            spans=tuple(self._spans(sent, record)),
+            spans=tuple(self._spans.take(record, sent.watch)),
         )
         self._held.remove(sent)
         self._desk.ended(sent.assignment)
@@ -292,25 +291,6 @@ class Worker(threading.Thread):
             return Kind.SERVER_LOST
         return classify(error)
 
-    def _spans(self, sent: _Sent, record: HistoryRecord) -> list[Timing]:
-        spans = []
-        began, ended = _stamps(record)
-        if began is not None and ended is not None:
-            spans.append(Timing(span="run", seconds=(ended - began) / 1000))
-            if self._free_since is not None:
-                idle = max(0.0, began - self._free_since) / 1000
-                spans.append(Timing(span="idle", seconds=idle))
-        self._free_since = ended
-        if sent.watch is not None:
-            timings = sent.watch.timings(record)
-            spans.append(Timing(span="queued", seconds=timings.queued_s))
-            spans += [
-                Timing(span=f"node:{node.id}", seconds=node.seconds, node_class=node.class_type)
-                for node in timings.nodes
-                if node.seconds is not None and not node.cached
-            ]
-        return spans
-
     # ------------------------------------------------------------ away and back
 
     def _come_back(self, client: Client) -> None:
@@ -361,7 +341,7 @@ class Worker(threading.Thread):
         return False
 
     def _set_aside(self, error: SpriteworksError) -> None:
-        self._free_since = None
+        self._spans.paused()
         self._take_returned()
         if self._away_since is None:
             self._away_since = time.monotonic()
@@ -420,13 +400,3 @@ class Worker(threading.Thread):
         words = f"{self.server.name} is given up: {error}"
         self._desk.set_open(self.server.name, False, words)
         self._desk.leave(self.server.name, error)
-
-
-def _stamps(record: HistoryRecord) -> tuple[float | None, float | None]:
-    """When a run began and ended, in ms on the server's clock; None where it does not say."""
-    began = (record.message("execution_start") or {}).get("timestamp")
-    ended = (record.message("execution_success") or {}).get("timestamp")
-    return (
-        float(began) if isinstance(began, int | float) else None,
-        float(ended) if isinstance(ended, int | float) else None,
-    )
