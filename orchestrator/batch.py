@@ -245,8 +245,8 @@ def _see_through(desk: Desk, workers: Sequence[Worker], observer: Observer) -> b
     with Interrupts() as interrupts:
         for worker in workers:
             worker.start()
-        while any(worker.is_alive() for worker in workers):
-            desk.pause(_TICK)
+        while alive := [worker for worker in workers if worker.is_alive()]:
+            alive[0].join(_TICK)
             observer.happened("tick", desk=desk)
             if interrupts.urgency > heeded:
                 heeded = interrupts.urgency

@@ -232,6 +232,17 @@ class Client:
         except (KeyError, TypeError) as error:
             raise ProtocolError(f"{self.url} does not say where it put {path.name}") from error
 
+    def content(self, file: FileRef) -> bytes:
+        """Fetch a file of the server whole; raises ResultMissing where it has it no longer."""
+
+        def fetch() -> bytes:
+            with self._present(file):
+                response = self._wire.send("GET", "/view", params=file.to_json())
+                body: bytes = response.content
+            return body
+
+        return self._wire.patiently(fetch)
+
     def download(self, file: FileRef, target: Path) -> None:
         """Fetch a file of the server into `target`, which appears whole or not at all.
 
@@ -274,11 +285,16 @@ class Client:
         return False
 
     def _fetch(self, file: FileRef, part: Path) -> None:
-        try:
+        with self._present(file):
             chunks = self._wire.chunks("/view", file.to_json())
             with writing(part), part.open("wb") as stream:
                 for chunk in chunks:
                     stream.write(chunk)
+
+    @contextmanager
+    def _present(self, file: FileRef) -> Iterator[None]:
+        try:
+            yield
         except NotFound as error:
             raise ResultMissing(
                 f"{self.url} no longer has {file.filename}; its node was answered from the "

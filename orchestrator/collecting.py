@@ -1,6 +1,6 @@
 """Brings the pictures of an attempt into the batch folder, each whole or not at all.
 
-A picture is fetched into a folder for parts on the same disk, looked at, synced to the disk, and
+A picture is fetched and looked at, written into a folder for parts on the same disk, synced, and
 only then renamed to its name; what a killed process leaves behind is a part, never half a picture.
 """
 
@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from .client import Client, writing
@@ -25,11 +26,12 @@ PARTS = ".parts"
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A fetched picture that is not in its place yet."""
+    """A fetched picture that is not in the folder yet."""
 
     job: Job
-    path: Path
-    # as the server calls it, with the dot
+    # the file, byte by byte
+    content: bytes
+    # of its name on the server, with the dot
     suffix: str
     # place among the pictures of its job, from 0
     number: int
@@ -47,20 +49,21 @@ def prepare_folder(folder: Path) -> None:
         (parts / "probe").unlink()
 
 
-def fetch(
-    client: Client, assignment: Assignment, record: HistoryRecord, folder: Path
-) -> list[Part]:
-    """Download the pictures of an attempt into the folder for parts.
+def fetch(client: Client, assignment: Assignment, record: HistoryRecord) -> list[Part]:
+    """Download the pictures of an attempt.
 
     Raises ResultMissing where the server has one no longer or told of none, JobError where the
     graph gave another number of pictures than it was made for.
     """
-    found = []
-    for number, (job, index, file) in enumerate(_shared_out(assignment, record)):
-        path = folder / PARTS / f"{assignment.attempt.prompt_id}-{number}"
-        client.download(file, path)
-        found.append(Part(job=job, path=path, suffix=Path(file.filename).suffix, number=index))
-    return found
+    return [
+        Part(
+            job=job,
+            content=client.content(file),
+            suffix=Path(file.filename).suffix,
+            number=index,
+        )
+        for job, index, file in _shared_out(assignment, record)
+    ]
 
 
 def place(
@@ -70,24 +73,31 @@ def place(
     assignment: Assignment,
     folder: Path,
 ) -> Artifact:
-    """Sync a part and rename it to its name; raises OutputError where that fails.
+    """Write a picture, sync it and rename it to its name; raises OutputError where that fails.
 
     The rename itself is not waited for: one that a power cut takes back leaves a picture that is
     missing, which `verify` sees and the next run makes again.
     """
     name = part.job.name + (f"-{part.number + 1}" if part.number else "") + part.suffix
     target = folder / name
+    path = folder / PARTS / f"{part.job.key}-{part.number}"
     with writing(target):
-        with part.path.open("rb+") as stream:
-            digest = hashlib.sha256(stream.read()).hexdigest()
-            os.fsync(stream.fileno())
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(part.path, target)
+        try:
+            with path.open("wb") as stream:
+                stream.write(part.content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            if "/" in name:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         status = target.stat()
     return Artifact(
         key=part.job.key,
         path=name,
-        sha256=digest,
+        sha256=hashlib.sha256(part.content).hexdigest(),
         pixels_sha256=pixels_sha256(picture),
         bytes=status.st_size,
         mtime_ns=status.st_mtime_ns,
@@ -99,18 +109,12 @@ def place(
     )
 
 
-def discard(assignment: Assignment, folder: Path) -> None:
-    """Remove the parts of an attempt that did not become pictures."""
-    for path in (folder / PARTS).glob(f"{assignment.attempt.prompt_id}-*"):
-        path.unlink(missing_ok=True)
-
-
-def look_at(path: Path) -> Picture:
+def look_at(part: Part) -> Picture:
     """Decode a picture to its end; raises ResultMissing for one that is none or is cut off."""
     try:
-        return read_picture(path)
+        return read_picture(BytesIO(part.content))
     except InputError as error:
-        raise ResultMissing(f"what came is no whole picture: {error}") from error
+        raise ResultMissing(f"what came for {part.job.name} is no whole picture") from error
 
 
 def _shared_out(assignment: Assignment, record: HistoryRecord) -> list[tuple[Job, int, FileRef]]:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from .errors import InputError
 from .jobs import Gate
@@ -102,7 +102,7 @@ def judge(picture: Picture, gates: Iterable[Gate]) -> list[Verdict]:
     return verdicts
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path | BinaryIO) -> Picture:
     """Read a picture file; raises InputError where it is none or is cut off."""
     import numpy as np
     from PIL import Image

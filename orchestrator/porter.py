@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .client import Client
-from .collecting import discard, fetch, look_at, place
+from .collecting import fetch, look_at, place
 from .desk import Assignment, Desk, Rejection
 from .errors import JobError, OutputError, ServerError, SpriteworksError
 from .fleet import Server
@@ -116,8 +116,6 @@ class Porter(threading.Thread):
             self._drop_connection()
             self.returned.put(load.assignment)
             self._desk.nudge()
-        finally:
-            discard(load.assignment, self._folder)
 
     def _drop_connection(self) -> None:
         if self._client is not None:
@@ -127,12 +125,12 @@ class Porter(threading.Thread):
     def _bring_home(self, client: Client, load: Load) -> None:
         began = time.monotonic()
         assignment = load.assignment
-        parts = fetch(client, assignment, load.record, self._folder)
+        parts = fetch(client, assignment, load.record)
         fetched = time.monotonic()
         artifacts: list[Artifact] = []
         rejections: list[Rejection] = []
         for part in parts:
-            picture = look_at(part.path)
+            picture = look_at(part)
             judgement = self._judge.judge(part.job, picture)
             if judgement.reason:
                 rejections.append(Rejection(key=part.job.key, reason=judgement.reason))
