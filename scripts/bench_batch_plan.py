@@ -168,7 +168,7 @@ def peak_memory() -> float:
 
 def in_process(step: str, folder: Path) -> dict[str, float]:
     command = [sys.executable, str(Path(__file__).resolve()), "--step", step, str(folder)]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return dict(json.loads(answer.stdout))
 
 
