@@ -109,7 +109,7 @@ def sampler(recipe: Recipe, ids: dict[str, str], model: Link, latent: Link) -> s
         "Sampler",
         (COLUMNS[3], 0, 320, 280),
         model=model,
-        seed=1,
+        seed=11,
         steps=[ids["defaults"], 0],
         cfg=[ids["defaults"], 1],
         sampler_name="euler_ancestral",
@@ -128,7 +128,7 @@ def cut_and_save(recipe: Recipe, image: Link, prefix: str, x: int, y: int = 0) -
         "Cutout",
         (x, y, 300, 110),
         image=image,
-        tolerance=0.1,
+        tolerance=0.15,
         smallest_hole=0.01,
     )
     recipe.add(
@@ -175,7 +175,7 @@ def batch() -> Recipe:
         model=[loader, 0],
         width=[loader, 3],
         height=[loader, 4],
-        seed=1,
+        seed=11,
         batch_size=8,
     )
     sampled = sampler(recipe, ids, [seeds, 0], [seeds, 1])
