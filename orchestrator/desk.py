@@ -162,8 +162,10 @@ class Desk:
                 return None
 
     def submitted(self, assignment: Assignment) -> None:
-        """The server has had an attempt for a while."""
-        self.store.mark_submitted(assignment.attempt.id)
+        """The server has had an attempt for a while; may be said again after a break."""
+        with self.store.transaction():
+            if self.store.entry(assignment.jobs[0].key).state is State.CLAIMED:
+                self.store.mark_submitted(assignment.attempt.id)
 
     def ended(self, assignment: Assignment) -> None:
         """The server has run an attempt to its end; its pictures are still to be fetched."""

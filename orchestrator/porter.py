@@ -77,6 +77,12 @@ class Porter(threading.Thread):
         """Take over an attempt; waits where too many wait already."""
         self._put(load)
 
+    def drain(self) -> None:
+        """Wait until all that was handed over is home, or was returned."""
+        with self._loads.all_tasks_done:
+            while self._loads.unfinished_tasks and self.is_alive():
+                self._loads.all_tasks_done.wait(1.0)
+
     def finish(self) -> None:
         """Carry what waits to its end, and then no more."""
         self._put(None)
@@ -96,6 +102,7 @@ class Porter(threading.Thread):
         try:
             while (load := self._loads.get()) is not None:
                 self._bring(load)
+                self._loads.task_done()
         except SpriteworksError as error:
             self._desk.stop(error)
         except Exception as error:  # noqa: BLE001  (the last place before the thread ends)
@@ -104,9 +111,9 @@ class Porter(threading.Thread):
             self._drop_connection()
 
     def _bring(self, load: Load) -> None:
-        if self._client is None:
-            self._client = self._server.connected()
         try:
+            if self._client is None:
+                self._client = self._server.connected()
             self._bring_home(self._client, load)
         except (JobError, OutputError) as error:
             possible = self._judge.rungs(load.assignment)

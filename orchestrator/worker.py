@@ -175,6 +175,8 @@ class Worker(threading.Thread):
             self._send(client, assignment)
 
     def _recycle(self, why: str) -> None:
+        # What it made goes with it.
+        self._porter.drain()
         self._graphs = 0
         self._desk.say(f"{self.server.name} is started anew: {why}", server=self.server.name)
         self.server.stop()

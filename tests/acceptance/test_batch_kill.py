@@ -113,6 +113,32 @@ def test_twenty_kills(tmp_path: Path, servers: list[FakeServer]) -> None:
     kill_and_resume(tmp_path, servers, jobs=200, kills=20)
 
 
+def test_a_long_job_is_found_again_on_its_server(tmp_path: Path, servers: list[FakeServer]) -> None:
+    manifest, out = write_manifest(tmp_path, 3), tmp_path / "out"
+    hold = threading.Event()
+    server = servers[0]
+    server.script(Script(gates={"2": hold}))
+    for _ in range(2):
+        process = start(manifest, out, [server])
+        # Queue and history are looked at again and again while it runs.
+        before = len(server.requests)
+        server.reached("2", timeout=60)
+        server.requested("GET", "/queue", times=count(server, "/queue", before) + 2, timeout=60)
+        process.kill()
+        process.communicate()
+    process = start(manifest, out, [server])
+    server.requested("GET", "/queue", times=count(server, "/queue", 0) + 4, timeout=60)
+    hold.set()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert f"{server.url} still has dot-1" in output
+    assert len(server.submissions) == 3
+
+
+def count(server: FakeServer, path: str, since: int) -> int:
+    return sum(one.startswith(path) for _, one in server.requests[: since or None])
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C reaches a process group only, tests included")
 def test_ctrl_c_waits_for_what_runs_and_takes_back_the_rest(
     tmp_path: Path, servers: list[FakeServer]
