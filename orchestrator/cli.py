@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
-from .batch_cli import app as batch_app
+from .batch.cli import app as batch_app
 from .errors import SpriteworksError
 
 if TYPE_CHECKING:
-    from .serving import ServerChoice
+    from .local.serving import ServerChoice
 
 # Newer typers carry a click of their own, so the class cannot be imported by one name.
 _CommandLineError = next(
@@ -139,10 +139,10 @@ def run(
     debug: _Debug = False,
 ) -> None:
     """Run a workflow once and collect its pictures."""
-    from .progress import progress_on
-    from .run import RunRequest
-    from .run import run as run_workflow
-    from .serving import connected
+    from .local.serving import connected
+    from .runs.progress import progress_on
+    from .runs.run import RunRequest
+    from .runs.run import run as run_workflow
 
     choice = _choose(server, comfyui, models, previews=previews)
     request = RunRequest(workflow=workflow, settings=tuple(settings), out=out, timeout=timeout)
@@ -166,8 +166,8 @@ def validate(
     debug: _Debug = False,
 ) -> None:
     """Check a workflow against a server's nodes and models, and run nothing."""
-    from .run import load_workflow
-    from .serving import connected
+    from .local.serving import connected
+    from .runs.run import load_workflow
 
     with connected(_choose(server, comfyui, models), _say) as client:
         loaded = load_workflow(workflow, tuple(settings), client.object_info())
@@ -185,9 +185,9 @@ def params(
     debug: _Debug = False,
 ) -> None:
     """List the roles that --set knows in a workflow, with their values."""
-    from .roles import parameters
-    from .run import load_workflow
-    from .serving import connected
+    from .local.serving import connected
+    from .runs.run import load_workflow
+    from .workflow.roles import parameters
 
     with connected(_choose(server, comfyui, models), _say) as client:
         loaded = load_workflow(workflow, tuple(settings), client.object_info())
@@ -267,7 +267,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def _choose(
     server: str | None, comfyui: Path | None, models: Path | None, *, previews: bool = False
 ) -> ServerChoice:
-    from .serving import choose
+    from .local.serving import choose
 
     return choose(server, comfyui, os.environ, models=models, previews=previews)
 

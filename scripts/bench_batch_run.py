@@ -29,8 +29,9 @@ from typing import Any
 
 import requests
 
-from orchestrator import batch, launch
-from orchestrator.fleet import Choice
+from orchestrator.batch import production as batch
+from orchestrator.batch.fleet import Choice
+from orchestrator.local import launch
 from orchestrator.protocol import Graph, new_prompt_id
 from orchestrator.testing import FakeServer
 

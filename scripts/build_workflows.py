@@ -20,9 +20,9 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from orchestrator.graph import is_link, order  # noqa: E402
-from orchestrator.node_info import InputInfo, NodeInfo, ObjectInfo, node_info  # noqa: E402
 from orchestrator.protocol import Graph  # noqa: E402
+from orchestrator.workflow.graph import is_link, order  # noqa: E402
+from orchestrator.workflow.node_info import InputInfo, NodeInfo, ObjectInfo, node_info  # noqa: E402
 
 OBJECT_INFO = REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import launch
+from orchestrator.local import launch
 
 # torch's threads spin while they wait for each other; where the cores are shared that made tests
 # fifty times slower. Set before anything imports torch, and inherited by the servers we start.

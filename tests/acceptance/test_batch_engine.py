@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator import batch
-from orchestrator.fleet import Care, Choice
-from orchestrator.store import Store
+from orchestrator.batch import production as batch
+from orchestrator.batch.fleet import Care, Choice
+from orchestrator.batch.store.store import Store
 
 MANIFEST = """
 name: potions

@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from orchestrator import batch
+from orchestrator.batch import production as batch
+from orchestrator.batch.fleet import Care, Choice
+from orchestrator.batch.pace import Patience
+from orchestrator.batch.store.folder_lock import held
+from orchestrator.batch.store.store import Store
+from orchestrator.client.wire import Timeouts
 from orchestrator.errors import BatchBusy, OutputError, ServerUnreachable
-from orchestrator.fleet import Care, Choice
-from orchestrator.folder_lock import held
-from orchestrator.pace import Patience
-from orchestrator.store import Store
 from orchestrator.testing import FakeServer, Fault, Script, SocketMode
-from orchestrator.wire import Timeouts
 
 GRAPH = {
     "1": {

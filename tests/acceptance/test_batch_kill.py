@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from orchestrator.client import Client
-from orchestrator.process import python_environment
+from orchestrator.client.client import Client
+from orchestrator.local.process import python_environment
 from orchestrator.protocol import QueueState
 from orchestrator.testing import FakeServer, Script
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator import batch
-from orchestrator.fleet import Care, Choice
-from orchestrator.pace import Patience
-from orchestrator.process import free_port, python_environment
-from orchestrator.store import Store
-from orchestrator.wire import Timeouts
+from orchestrator.batch import production as batch
+from orchestrator.batch.fleet import Care, Choice
+from orchestrator.batch.pace import Patience
+from orchestrator.batch.store.store import Store
+from orchestrator.client.wire import Timeouts
+from orchestrator.local.process import free_port, python_environment
 
 GRAPH = {
     "1": {

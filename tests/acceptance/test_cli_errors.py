@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.process import python_environment
+from orchestrator.local.process import python_environment
 from orchestrator.testing import FakeServer, Fault, Script
 
 GRAPH: dict[str, Any] = {

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from orchestrator.process import python_environment
+from orchestrator.local.process import python_environment
 from orchestrator.testing import FakeServer, Fault, Script
 
 GRAPH = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.process import python_environment
+from orchestrator.local.process import python_environment
 
 GRAPH = {
     "1": {

@@ -19,8 +19,8 @@ import pytest
 import requests
 from PIL import Image, PngImagePlugin
 
-from orchestrator.launch import has_gpu, python_of
-from orchestrator.process import Command, python_environment, running
+from orchestrator.local.launch import has_gpu, python_of
+from orchestrator.local.process import Command, python_environment, running
 
 pytestmark = pytest.mark.comfyui
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import report
+from orchestrator.batch.report import page as report
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 

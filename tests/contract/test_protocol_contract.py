@@ -18,7 +18,8 @@ import requests
 import websocket
 from PIL import Image
 
-from orchestrator.client import Client
+from orchestrator.client.client import Client
+from orchestrator.client.timings import Stopwatch
 from orchestrator.errors import JobInterrupted, JobRefused, NodeFailed, ResultMissing
 from orchestrator.protocol import (
     Event,
@@ -37,7 +38,6 @@ from orchestrator.protocol import (
     files_of,
 )
 from orchestrator.testing import FakeServer
-from orchestrator.timings import Stopwatch
 
 _COLORS = itertools.count(1)
 # Newer servers call an unknown class what it is.

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.client import Client
+from orchestrator.client.client import Client
 from orchestrator.protocol import Graph, files_of
 
 pytestmark = pytest.mark.comfyui

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.client import Client
-from orchestrator.run import RunRequest, run
+from orchestrator.client.client import Client
+from orchestrator.runs.run import RunRequest, run
 
 NAMES = ("sprite", "batch", "pixel_art", "inpaint")
 # Few steps and pictures: what is tested is the way through all nodes.

@@ -9,11 +9,18 @@ from typing import Any
 
 import pytest
 
-from orchestrator import plan
-from orchestrator.gates import MEASURES
-from orchestrator.manifest import ContactSheet, Item, Manifest, SeedCount, SeedRange, Style
-from orchestrator.manifest_file import load
-from orchestrator.planning import Planner
+from orchestrator.batch import plan
+from orchestrator.batch.gates import MEASURES
+from orchestrator.batch.manifest.manifest import (
+    ContactSheet,
+    Item,
+    Manifest,
+    SeedCount,
+    SeedRange,
+    Style,
+)
+from orchestrator.batch.manifest.reading import load
+from orchestrator.batch.planning import Planner
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 BATCHES = REPOSITORY / "workflows" / "batches"

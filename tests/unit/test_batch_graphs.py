@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.easing import eased, rungs
-from orchestrator.graph import validate
-from orchestrator.retry import LADDER, Comfort, Rung
-from orchestrator.seed_batches import batched, can_batch
+from orchestrator.batch.easing import eased, rungs
+from orchestrator.batch.retry import LADDER, Degradation, Rung
+from orchestrator.batch.seed_batches import batched, can_batch
+from orchestrator.workflow.graph import validate
 
 SEED_BATCH = {
     "input": {
@@ -132,7 +132,7 @@ def test_without_the_pack_there_are_no_batches(graph: Any, info: Any) -> None:
 
 def test_a_graph_of_comfyui_decodes_in_its_own_tiles(graph: Any, info: Any) -> None:
     assert rungs(graph, info) == (Rung.FREE, Rung.VAE_TILING)
-    made = eased(graph, Comfort(vae_tiling=True), info)
+    made = eased(graph, Degradation(vae_tiling=True), info)
     assert made["5"]["class_type"] == "VAEDecodeTiled"
     assert made["5"]["inputs"]["samples"] == ["4", 0]
     assert validate(made, info) == []
@@ -144,11 +144,11 @@ def test_our_loaders_take_it_as_settings(graph: Any, info: Any) -> None:
         "inputs": {"model_name": "m", "vae_tiling": "auto", "offload": "auto"},
     }
     assert rungs(graph, info, together=4) == LADDER
-    made = eased(graph, Comfort(vae_tiling=True, offload=True), info)
+    made = eased(graph, Degradation(vae_tiling=True, offload=True), info)
     assert made["1"]["inputs"] == {"model_name": "m", "vae_tiling": "on", "offload": "model"}
     assert made["5"]["class_type"] == "VAEDecode"
     assert graph["1"]["inputs"]["offload"] == "auto"
 
 
 def test_nothing_to_ease_changes_nothing(graph: Any, info: Any) -> None:
-    assert eased(graph, Comfort(free=True), info) == graph
+    assert eased(graph, Degradation(free=True), info) == graph

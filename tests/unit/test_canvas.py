@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.canvas import canvas_to_graph, load_graph
 from orchestrator.errors import CanvasError, GraphError, UnknownNodeClass
+from orchestrator.workflow.canvas import canvas_to_graph, load_graph
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "canvas"
 WORKFLOWS = DATA.parent.parent.parent / "workflows"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.canvas import canvas_to_graph
-from orchestrator.canvas_values import with_values
-from orchestrator.roles import set_parameters
+from orchestrator.workflow.canvas import canvas_to_graph
+from orchestrator.workflow.canvas_values import with_values
+from orchestrator.workflow.roles import set_parameters
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "canvas"
 WORKFLOWS = DATA.parent.parent.parent / "workflows"

@@ -10,9 +10,9 @@ import pytest
 import typer.main
 
 from orchestrator.cli import app
+from orchestrator.client.wire import Timeouts
 from orchestrator.errors import SpriteworksError
 from orchestrator.testing import Fault
-from orchestrator.wire import Timeouts
 
 
 def leaves(command: Any, name: str = "") -> dict[str, Any]:

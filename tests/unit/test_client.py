@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.client import Client
+from orchestrator.client.client import Client
+from orchestrator.client.wire import Timeouts, base_url
 from orchestrator.errors import (
     BadValue,
     InputError,
@@ -27,7 +28,6 @@ from orchestrator.errors import (
 )
 from orchestrator.protocol import Event, FileRef, Graph, JobState, Preview, files_of
 from orchestrator.testing import FakeServer, Fault, Script
-from orchestrator.wire import Timeouts, base_url
 
 FAST = Timeouts(
     poll=0.05,

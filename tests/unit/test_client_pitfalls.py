@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.client import Client
+from orchestrator.client.client import Client
+from orchestrator.client.wire import Timeouts
 from orchestrator.errors import JobInterrupted, JobLost, ResultMissing
 from orchestrator.protocol import (
     Event,
@@ -28,7 +29,6 @@ from orchestrator.protocol import (
     is_prompt_id,
 )
 from orchestrator.testing import RECORD, FakeServer, Fault, Script, SocketMode
-from orchestrator.wire import Timeouts
 
 FAST = Timeouts(
     poll=0.05,

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image, ImageFont
 
-from orchestrator import contact
-from orchestrator.contact import Layout, checkerboard, fitted, rows_that_fit, shortened
+from orchestrator.batch.manifest.manifest import ContactSheet
+from orchestrator.batch.report import contact
+from orchestrator.batch.report.contact import Layout, checkerboard, fitted, rows_that_fit, shortened
 from orchestrator.errors import StoreError
-from orchestrator.manifest import ContactSheet
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.batch.fleet import Care, Choice, Processes, fleet
+from orchestrator.batch.store.store import Store
 from orchestrator.errors import BadValue, UsageError
-from orchestrator.fleet import Care, Choice, Processes, fleet
-from orchestrator.store import Store
 
 CARE = Care()
 

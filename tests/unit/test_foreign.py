@@ -10,7 +10,7 @@ import requests.exceptions
 import websocket
 
 from orchestrator import errors
-from orchestrator.foreign import FOREIGN, Verdict, backoff, judge, translate, translated
+from orchestrator.client.foreign import FOREIGN, Verdict, backoff, judge, translate, translated
 
 
 def public_exceptions() -> set[type[BaseException]]:

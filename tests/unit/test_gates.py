@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from orchestrator.errors import InputError
-from orchestrator.gates import (
+from orchestrator.batch.gates import (
     MEASURES,
     Picture,
     gate,
@@ -20,7 +19,8 @@ from orchestrator.gates import (
     pixels_sha256,
     read_picture,
 )
-from orchestrator.jobs import Gate
+from orchestrator.batch.jobs import Gate
+from orchestrator.errors import InputError
 
 
 def picture(width: int = 8, height: int = 4, colour: tuple[int, ...] = (200, 0, 0, 255)) -> Picture:
@@ -119,7 +119,7 @@ def test_a_verdict_says_value_and_bound() -> None:
 
 
 def test_a_value_that_is_no_number_passes_no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.gates.MEASURES", MEASURES.copy())
+    monkeypatch.setattr("orchestrator.batch.gates.MEASURES", MEASURES.copy())
     measure("odd", "never a number")(lambda _: float("nan"))
     (verdict,) = judge(picture(), [Gate(name="odd", minimum=0)])
     assert not verdict.passed

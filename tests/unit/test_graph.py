@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import GraphError, ProtocolError, UnknownNodeClass
-from orchestrator.graph import (
+from orchestrator.workflow.graph import (
     Form,
     ancestors,
     check,
@@ -25,7 +25,7 @@ from orchestrator.graph import (
     title,
     validate,
 )
-from orchestrator.node_info import did_you_mean, listed, node_info
+from orchestrator.workflow.node_info import did_you_mean, listed, node_info
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DATA = REPOSITORY / "tests" / "data" / "canvas"

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.errors import IllegalTransition
-from orchestrator.jobs import (
+from orchestrator.batch.jobs import (
     SEED_MODULUS,
     TRANSITIONS,
     Job,
@@ -19,6 +18,7 @@ from orchestrator.jobs import (
     reroll_seed,
     sources,
 )
+from orchestrator.errors import IllegalTransition
 
 KEY = "ab" * 32
 

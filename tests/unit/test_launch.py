@@ -10,9 +10,9 @@ from types import ModuleType
 
 import pytest
 
-from orchestrator import launch
 from orchestrator.errors import UsageError
-from orchestrator.serving import choose
+from orchestrator.local import launch
+from orchestrator.local.serving import choose
 
 ENVIRONMENT = {"SPRITEWORKS_SERVER": "http://there:1", "COMFYUI_PATH": "/opt/ComfyUI"}
 

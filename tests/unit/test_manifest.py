@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.batch.jobs import Gate
+from orchestrator.batch.manifest.expansion import Draft
+from orchestrator.batch.manifest.reading import ManifestFile, load
+from orchestrator.batch.manifest.templates import TemplateError, fill, name_problem, slug
+from orchestrator.batch.manifest.yaml_lines import Lines, YamlError, read_yaml
 from orchestrator.errors import ManifestError
-from orchestrator.expansion import Draft
-from orchestrator.jobs import Gate
-from orchestrator.manifest_file import ManifestFile, load
-from orchestrator.templates import TemplateError, fill, name_problem, slug
-from orchestrator.yaml_lines import Lines, YamlError, read_yaml
 
 SMALLEST = """\
 name: potions
@@ -401,7 +401,7 @@ def test_deep_nesting_is_refused_and_does_not_end_the_process() -> None:
 def test_a_slip_that_would_make_millions_of_jobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.expansion.MOST_JOBS", 50)
+    monkeypatch.setattr("orchestrator.batch.manifest.expansion.MOST_JOBS", 50)
     text = HEAD + "seeds: {base: 0, count: 30}\nitems: [{id: a}, {id: b}, {id: c}]\n"
     ((_, field, message),) = mistakes(tmp_path, text)
     assert field == "items[1]"

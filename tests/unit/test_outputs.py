@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from orchestrator.errors import OutputError
-from orchestrator.outputs import Gathered, Outputs, names, outputs, plain_name
+from orchestrator.runs.outputs import Gathered, Outputs, names, outputs, plain_name
 
 
 def gather(place: Outputs, number: int, name: str, color: tuple[int, int, int]) -> Gathered:

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from orchestrator import plan as plans
+from orchestrator.batch import plan as plans
+from orchestrator.batch.jobs import Job, State
+from orchestrator.batch.manifest.reading import load
+from orchestrator.batch.planning import Planner
+from orchestrator.batch.store.store import PlanDiff, Store
 from orchestrator.errors import ManifestError
-from orchestrator.graph import validate
-from orchestrator.jobs import Job, State
-from orchestrator.manifest_file import load
-from orchestrator.planning import Planner
-from orchestrator.roles import set_parameters
-from orchestrator.store import PlanDiff, Store
+from orchestrator.workflow.graph import validate
+from orchestrator.workflow.roles import set_parameters
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 HEAD = "name: x\nworkflow: sprite\n"

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.client import Client
+from orchestrator.client.client import Client
 from orchestrator.errors import ServerLost, ServerStartFailed
-from orchestrator.process import (
+from orchestrator.local.process import (
     Command,
     ServerProcess,
     free_port,

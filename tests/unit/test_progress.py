@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import NodeProblem
-from orchestrator.progress import BarProgress, PlainProgress, progress_on
 from orchestrator.protocol import Executing, ExecutionCached, Graph, Preview, Progress
+from orchestrator.runs.progress import BarProgress, PlainProgress, progress_on
 
 JOB = "job"
 GRAPH: Graph = {

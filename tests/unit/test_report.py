@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator import batch, report
+from orchestrator.batch import production as batch
+from orchestrator.batch.jobs import Job, State
+from orchestrator.batch.report import page as report
+from orchestrator.batch.report.data import embedded
+from orchestrator.batch.store.store import Store
 from orchestrator.cli import app
 from orchestrator.errors import OutputError, StoreError
-from orchestrator.jobs import Job, State
-from orchestrator.report_data import embedded
-from orchestrator.store import Store
 from orchestrator.testing import FakeServer
 
 

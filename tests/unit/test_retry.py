@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import errors
-from orchestrator.retry import (
+from orchestrator.batch.retry import (
     LADDER,
-    Comfort,
     Decision,
+    Degradation,
     Kind,
     Limits,
     Past,
@@ -25,11 +25,11 @@ from orchestrator.retry import (
 _FINAL = {Step.GIVE_UP, Step.QUARANTINE, Step.STOP}
 
 
-NO_COMFORT = Comfort()
+NO_COMFORT = Degradation()
 
 
-def after(*kinds: Kind, comfort: Comfort = NO_COMFORT, together: int = 1) -> Decision:
-    return decide(Past(kinds=kinds, comfort=comfort, together=together))
+def after(*kinds: Kind, degradation: Degradation = NO_COMFORT, together: int = 1) -> Decision:
+    return decide(Past(kinds=kinds, degradation=degradation, together=together))
 
 
 def failed(message: str, kind: str = "RuntimeError") -> errors.NodeFailed:
@@ -122,18 +122,18 @@ def test_what_was_never_sent_counts_for_nothing() -> None:
 
 
 def test_the_ladder_keeps_the_picture_as_long_as_it_can() -> None:
-    comfort, together = Comfort(), 8
+    degradation, together = Degradation(), 8
     seen = []
     kinds: list[Kind] = []
     while True:
         kinds.append(Kind.OUT_OF_MEMORY)
-        decision = decide(Past(kinds=kinds, comfort=comfort, together=together))
+        decision = decide(Past(kinds=kinds, degradation=degradation, together=together))
         if decision.step is Step.GIVE_UP:
             break
         assert decision.step is Step.DEGRADE
-        comfort = decision.comfort
-        together = min(together, comfort.most or together)
-        seen.append(str(comfort))
+        degradation = decision.degradation
+        together = min(together, degradation.most or together)
+        seen.append(str(degradation))
     assert seen == [
         "memory freed",
         "memory freed, at most 4 at once",
@@ -149,21 +149,23 @@ def test_the_ladder_keeps_the_picture_as_long_as_it_can() -> None:
 def test_a_rung_that_the_workflow_lacks_is_left_out(missing: Rung) -> None:
     possible = [rung for rung in LADDER if rung is not missing]
     steps = []
-    comfort, together = Comfort(), 2
+    degradation, together = Degradation(), 2
     for count in range(1, 9):
-        past = Past(kinds=[Kind.OUT_OF_MEMORY] * count, comfort=comfort, together=together)
+        past = Past(kinds=[Kind.OUT_OF_MEMORY] * count, degradation=degradation, together=together)
         decision = decide(past, possible)
-        comfort = decision.comfort
+        degradation = decision.degradation
         if decision.step is Step.GIVE_UP:
             break
-        together = min(together, comfort.most or together)
-        steps.append(comfort)
+        together = min(together, degradation.most or together)
+        steps.append(degradation)
     assert len(steps) == 3
 
 
 def test_what_was_made_easier_stays_so_after_another_failure() -> None:
-    comfort = Comfort(free=True, vae_tiling=True)
-    assert after(Kind.OUT_OF_MEMORY, Kind.JOB_LOST, comfort=comfort).comfort == comfort
+    degradation = Degradation(free=True, vae_tiling=True)
+    assert (
+        after(Kind.OUT_OF_MEMORY, Kind.JOB_LOST, degradation=degradation).degradation == degradation
+    )
 
 
 def test_pauses_grow_and_have_an_end() -> None:
@@ -177,12 +179,12 @@ def test_pauses_grow_and_have_an_end() -> None:
 def test_every_path_ends(kinds: list[Kind]) -> None:
     """Whatever keeps failing, a job is not tried more often than the limits say."""
     limits = Limits()
-    comfort, together = Comfort(), 4
+    degradation, together = Degradation(), 4
     for count in range(1, len(kinds) + 1):
-        past = Past(kinds=kinds[:count], comfort=comfort, together=together)
+        past = Past(kinds=kinds[:count], degradation=degradation, together=together)
         decision = decide(past, LADDER, limits)
         if decision.step in _FINAL:
             return
-        comfort = decision.comfort
-        together = min(together, comfort.most or together)
+        degradation = decision.degradation
+        together = min(together, degradation.most or together)
         assert count < limits.failures

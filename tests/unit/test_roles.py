@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import BadValue, UnknownNodeClass, UnknownParameter
-from orchestrator.graph import validate
-from orchestrator.roles import (
+from orchestrator.workflow.graph import validate
+from orchestrator.workflow.roles import (
     ROLES,
     available_roles,
     find_targets,

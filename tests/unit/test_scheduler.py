@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.scheduler import Rules, Seat, Situation, Waiting, choose, due
+from orchestrator.batch.scheduler import Rules, ServerState, Situation, Waiting, choose, due
 
 A, B, C = "http://a", "http://b", "http://c"
 
@@ -20,9 +20,13 @@ def jobs(*keys: str, **common: Any) -> list[Waiting]:
     return [Waiting(key=key, order=number, **common) for number, key in enumerate(keys)]
 
 
-def situation(waiting: list[Waiting], *seats: Seat, **rest: Any) -> Situation:
-    seats = seats or (Seat(url=A),)
-    return Situation(waiting=waiting, seats={seat.url: seat for seat in seats}, **rest)
+def situation(waiting: list[Waiting], *servers: ServerState, **rest: Any) -> Situation:
+    servers = servers or (ServerState(url=A),)
+    return Situation(
+        waiting=waiting,
+        servers={server_state.url: server_state for server_state in servers},
+        **rest,
+    )
 
 
 def chosen(url: str, given: Situation) -> list[str]:
@@ -47,32 +51,32 @@ def test_priority_beats_affinity() -> None:
         Waiting(key="loaded", model="m", priority=0),
         Waiting(key="urgent", model="n", priority=1),
     ]
-    assert chosen(A, situation(waiting, Seat(url=A, model="m"))) == ["urgent"]
+    assert chosen(A, situation(waiting, ServerState(url=A, model="m"))) == ["urgent"]
 
 
 @pytest.mark.parametrize(("held", "gets"), [(0, 1), (1, 1), (2, 0), (3, 0)])
 def test_one_job_runs_and_one_looks_ahead(held: int, gets: int) -> None:
-    assert len(choose(A, situation(jobs("1", "2"), Seat(url=A, held=held)))) == gets
+    assert len(choose(A, situation(jobs("1", "2"), ServerState(url=A, held=held)))) == gets
 
 
 def test_without_look_ahead_one_at_a_time() -> None:
-    given = situation(jobs("1"), Seat(url=A, held=1), rules=Rules(look_ahead=0))
+    given = situation(jobs("1"), ServerState(url=A, held=1), rules=Rules(look_ahead=0))
     assert chosen(A, given) == []
 
 
 def test_a_server_set_aside_gets_nothing() -> None:
-    assert chosen(A, situation(jobs("1"), Seat(url=A, open=False))) == []
+    assert chosen(A, situation(jobs("1"), ServerState(url=A, open=False))) == []
 
 
 def test_the_last_job_goes_to_the_idle_server() -> None:
-    seats = Seat(url=A, held=1), Seat(url=B)
-    assert chosen(A, situation(jobs("last"), *seats)) == []
-    assert chosen(B, situation(jobs("last"), *seats)) == ["last"]
+    servers = ServerState(url=A, held=1), ServerState(url=B)
+    assert chosen(A, situation(jobs("last"), *servers)) == []
+    assert chosen(B, situation(jobs("last"), *servers)) == ["last"]
 
 
 def test_the_last_job_looks_ahead_where_the_idle_server_is_set_aside() -> None:
-    seats = Seat(url=A, held=1), Seat(url=B, open=False)
-    assert chosen(A, situation(jobs("last"), *seats)) == ["last"]
+    servers = ServerState(url=A, held=1), ServerState(url=B, open=False)
+    assert chosen(A, situation(jobs("last"), *servers)) == ["last"]
 
 
 def test_a_job_in_its_pause_is_left_out() -> None:
@@ -85,32 +89,34 @@ def test_a_job_in_its_pause_is_left_out() -> None:
 
 def test_a_job_avoids_where_it_failed() -> None:
     waiting = [Waiting(key="1", avoid=frozenset({A})), Waiting(key="2", order=1)]
-    seats = Seat(url=A), Seat(url=B)
-    assert chosen(A, situation(waiting, *seats)) == ["2"]
-    assert chosen(B, situation(waiting, *seats)) == ["1"]
+    servers = ServerState(url=A), ServerState(url=B)
+    assert chosen(A, situation(waiting, *servers)) == ["2"]
+    assert chosen(B, situation(waiting, *servers)) == ["1"]
 
 
 def test_a_job_comes_back_where_no_other_server_is_left() -> None:
     waiting = jobs("1", avoid=frozenset({A, B}))
-    assert chosen(A, situation(waiting, Seat(url=A), Seat(url=B))) == ["1"]
+    assert chosen(A, situation(waiting, ServerState(url=A), ServerState(url=B))) == ["1"]
     waiting = jobs("1", avoid=frozenset({A}))
-    assert chosen(A, situation(waiting, Seat(url=A), Seat(url=B, open=False))) == ["1"]
+    assert chosen(A, situation(waiting, ServerState(url=A), ServerState(url=B, open=False))) == [
+        "1"
+    ]
 
 
 def test_a_server_keeps_its_model() -> None:
     waiting = [Waiting(key="n", model="n"), Waiting(key="m", model="m", order=1)]
-    assert chosen(A, situation(waiting, Seat(url=A, model="m"))) == ["m"]
+    assert chosen(A, situation(waiting, ServerState(url=A, model="m"))) == ["m"]
 
 
 def test_a_server_loads_what_no_other_has() -> None:
     waiting = [Waiting(key="n", model="n"), Waiting(key="o", model="o", order=1)]
-    seats = Seat(url=A, model="m"), Seat(url=B, model="n")
-    assert chosen(A, situation(waiting, *seats)) == ["o"]
+    servers = ServerState(url=A, model="m"), ServerState(url=B, model="n")
+    assert chosen(A, situation(waiting, *servers)) == ["o"]
 
 
 def test_a_server_helps_with_another_model_rather_than_wait() -> None:
-    seats = Seat(url=A, model="m"), Seat(url=B, model="n", held=2)
-    assert chosen(A, situation(jobs("1", model="n"), *seats)) == ["1"]
+    servers = ServerState(url=A, model="m"), ServerState(url=B, model="n", held=2)
+    assert chosen(A, situation(jobs("1", model="n"), *servers)) == ["1"]
 
 
 def test_a_server_loads_what_most_jobs_want() -> None:
@@ -125,10 +131,10 @@ def test_the_batch_that_had_less_goes_first() -> None:
 
 def test_affinity_lets_a_batch_lead_only_so_far() -> None:
     waiting = [Waiting(key="1", batch="x", model="m"), Waiting(key="2", batch="y", model="n")]
-    seat = Seat(url=A, model="m")
+    server_state = ServerState(url=A, model="m")
     rules = Rules(lead=4)
-    assert chosen(A, situation(waiting, seat, served={"x": 3}, rules=rules)) == ["1"]
-    assert chosen(A, situation(waiting, seat, served={"x": 4}, rules=rules)) == ["2"]
+    assert chosen(A, situation(waiting, server_state, served={"x": 3}, rules=rules)) == ["1"]
+    assert chosen(A, situation(waiting, server_state, served={"x": 4}, rules=rules)) == ["2"]
 
 
 def test_seeds_that_follow_on_go_together() -> None:
@@ -153,7 +159,7 @@ def test_seeds_that_follow_on_go_together() -> None:
 def test_what_is_not_alike_goes_alone(other: dict[str, Any]) -> None:
     first = Waiting(key="1", group="g", seed=1, batch_size=4)
     second = replace(first, **{"key": "2", "seed": 2, "order": 1, **other})
-    assert chosen(A, situation([first, second], Seat(url=A), Seat(url=B))) == ["1"]
+    assert chosen(A, situation([first, second], ServerState(url=A), ServerState(url=B))) == ["1"]
 
 
 def test_the_smallest_batch_size_of_the_group_counts() -> None:
@@ -177,26 +183,31 @@ def test_without_a_group_no_batch() -> None:
 def test_every_job_is_sent_once_and_no_server_waits(
     models: list[str], batches: list[str], servers: int
 ) -> None:
-    """Round after round every server ends one graph; an open seat is empty only at the end."""
+    """Round after round every server ends one graph; an open one is empty only at the end."""
     waiting = [
         Waiting(key=str(n), model=model, batch=batch, order=n)
         for n, (model, batch) in enumerate(zip(models, batches, strict=False))
     ]
-    seats = {f"s{n}": Seat(url=f"s{n}") for n in range(servers)}
+    servers = {f"s{n}": ServerState(url=f"s{n}") for n in range(servers)}
     served: Counter[str] = Counter()
     sent = []
     while waiting:
         before = len(waiting)
-        for url in list(seats):
-            while got := choose(url, Situation(waiting=waiting, seats=seats, served=served)):
+        for url in list(servers):
+            while got := choose(url, Situation(waiting=waiting, servers=servers, served=served)):
                 sent += [job.key for job in got]
                 served.update(job.batch for job in got)
                 waiting = [job for job in waiting if job not in got]
-                seat = seats[url]
-                seats[url] = replace(seat, held=seat.held + 1, model=got[-1].model)
-        assert all(seat.held for seat in seats.values()) or not waiting
-        seats = {url: replace(seat, held=max(0, seat.held - 1)) for url, seat in seats.items()}
-        assert len(waiting) < before or any(seat.held for seat in seats.values())
+                server_state = servers[url]
+                servers[url] = replace(
+                    server_state, held=server_state.held + 1, model=got[-1].model
+                )
+        assert all(server_state.held for server_state in servers.values()) or not waiting
+        servers = {
+            url: replace(server_state, held=max(0, server_state.held - 1))
+            for url, server_state in servers.items()
+        }
+        assert len(waiting) < before or any(server_state.held for server_state in servers.values())
     assert sorted(sent) == sorted(map(str, range(len(models))))
 
 
@@ -209,8 +220,8 @@ def test_two_batches_of_two_models_share_one_server_without_thrashing() -> None:
     served: Counter[str] = Counter()
     order, model = [], ""
     while waiting:
-        seats = {A: Seat(url=A, model=model)}
-        (job,) = choose(A, Situation(waiting=waiting, seats=seats, served=served))
+        servers = {A: ServerState(url=A, model=model)}
+        (job,) = choose(A, Situation(waiting=waiting, servers=servers, served=served))
         waiting.remove(job)
         served[job.batch] += 1
         order.append(job.batch)

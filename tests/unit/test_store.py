@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from orchestrator import statements, tables
+from orchestrator.batch.jobs import Artifact, Attempt, Gate, Job, Outcome, Shot, State, Timing
+from orchestrator.batch.store import statements, tables
+from orchestrator.batch.store.folder_lock import held
+from orchestrator.batch.store.store import PlanDiff, Store
+from orchestrator.batch.store.verification import verify
 from orchestrator.errors import BadValue, BatchBusy, IllegalTransition, OutputError, StoreError
-from orchestrator.folder_lock import held
-from orchestrator.jobs import Artifact, Attempt, Gate, Job, Outcome, Shot, State, Timing
-from orchestrator.store import PlanDiff, Store
-from orchestrator.verification import verify
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -445,8 +445,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 sys.path.insert(0, str(Path(sys.argv[2]) / "tests" / "unit"))
-from orchestrator.jobs import *
-from orchestrator.store import Store
+from orchestrator.batch.jobs import *
+from orchestrator.batch.store.store import Store
 store = Store.open(Path(sys.argv[1]))
 print("ready", flush=True)
 for one in store.pending(10**6):
@@ -491,8 +491,8 @@ PLANNER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from orchestrator.jobs import Job
-from orchestrator.store import Store
+from orchestrator.batch.jobs import Job
+from orchestrator.batch.store.store import Store
 def jobs():
     for n in range(20000):
         if n == 15000:
@@ -522,7 +522,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from orchestrator.folder_lock import held
+from orchestrator.batch.store.folder_lock import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator.client.timings import Stopwatch
 from orchestrator.protocol import (
     Executing,
     ExecutionCached,
@@ -14,7 +15,6 @@ from orchestrator.protocol import (
     NodeProgress,
     ProgressState,
 )
-from orchestrator.timings import Stopwatch
 
 JOB = "job"
 GRAPH: Graph = {

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.canvas import load_graph
 from orchestrator.errors import SpriteworksError
-from orchestrator.graph import check
-from orchestrator.roles import image_inputs, parameters, seed_of_image, set_parameters
+from orchestrator.workflow.canvas import load_graph
+from orchestrator.workflow.graph import check
+from orchestrator.workflow.roles import image_inputs, parameters, seed_of_image, set_parameters
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DATA = REPOSITORY / "tests" / "data" / "canvas"

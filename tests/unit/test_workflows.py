@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from orchestrator.canvas import canvas_to_graph
-from orchestrator.graph import parse_graph, validate
-from orchestrator.roles import image_inputs, parameters
+from orchestrator.workflow.canvas import canvas_to_graph
+from orchestrator.workflow.graph import parse_graph, validate
+from orchestrator.workflow.roles import image_inputs, parameters
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 WORKFLOWS = REPOSITORY / "workflows"

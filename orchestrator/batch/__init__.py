@@ -1,0 +1,1 @@
+"""Batch production: many pictures on many servers, recorded so that it survives."""

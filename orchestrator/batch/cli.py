@@ -1,0 +1,264 @@
+"""`spriteworks batch ...`: arguments and wiring only."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from .live import Lines
+    from .production import Plan, Request
+
+# What the command ends with where pictures are missing at the end, and after Ctrl-C.
+_INCOMPLETE = 4
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="batch",
+    help="Make all pictures of a manifest, on many servers, and survive the night.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+
+_Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The batch, as YAML.")]
+_Out = Annotated[Path, typer.Option(metavar="DIR", help="The batch's folder: pictures and record.")]
+_Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The batch's folder.")]
+_Names = Annotated[
+    list[str], typer.Argument(metavar="[NAME]...", help="Item ids or picture names; all if none.")
+]
+_Servers = Annotated[
+    list[str],
+    typer.Option("--server", metavar="URL", help="A server that runs; may be repeated."),
+]
+_Comfyui = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="A ComfyUI to start, once for each GPU.")
+]
+_Gpus = Annotated[
+    str, typer.Option(metavar="LIST", help="GPUs for servers started here, for example 0,1.")
+]
+_Engines = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Start the embedded engine N times.")
+]
+_Models = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="More models for servers started here.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON, alone, on standard output.")]
+
+
+@app.command(epilog="Example: spriteworks batch plan potions.yaml --out out --server URL")
+def plan(
+    manifest: _Manifest,
+    out: _Out = Path("out"),
+    servers: _Servers = [],  # noqa: B006  (typer reads it and never changes it)
+    comfyui: _Comfyui = None,
+    gpus: _Gpus = "",
+    engines: _Engines = 0,
+    models: _Models = None,
+    as_json: _Json = False,
+) -> None:
+    """Say how many jobs there are and how long they may take, and ask the servers; send nothing."""
+    from .production import plan as plan_batch
+
+    made = plan_batch(_request(manifest, out, servers, comfyui, gpus, engines, models))
+    if as_json:
+        print(json.dumps(_plan_json(made), indent=2))
+    else:
+        _print_plan(made)
+    if all(made.servers.values()):
+        raise typer.Exit(3)
+
+
+@app.command(
+    epilog="Example: spriteworks batch run potions.yaml --out out --server URL --server URL. The "
+    "same command goes on where a run was ended."
+)
+def run(
+    manifest: _Manifest,
+    out: _Out = Path("out"),
+    servers: _Servers = [],  # noqa: B006
+    comfyui: _Comfyui = None,
+    gpus: _Gpus = "",
+    engines: _Engines = 0,
+    models: _Models = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Pictures in one graph that differ in the seed."),
+    ] = None,
+    recycle_after: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Restart servers started here after N graphs.")
+    ] = 0,
+    recycle_growth: Annotated[
+        int, typer.Option(min=0, metavar="MIB", help="... and after growing by so many MiB.")
+    ] = 8192,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print events, one JSON object a line.")
+    ] = False,
+) -> None:
+    """Make what is missing: start and resume in one."""
+    from dataclasses import replace
+
+    from .production import run as run_batch
+
+    request = _request(manifest, out, servers, comfyui, gpus, engines, models)
+    care = replace(request.care, recycle_after=recycle_after, recycle_growth=recycle_growth)
+    request = replace(request, care=care, batch_size=batch_size)
+    with _observer(out, as_json) as observer:
+        result = run_batch(request, observer)
+    if not as_json:
+        print(result.words, file=sys.stderr)
+        print(out)
+    if result.stopped:
+        print(f"to go on, run the same command again ({manifest})", file=sys.stderr)
+        raise typer.Exit(_INTERRUPTED)
+    from .report.page import write as write_report
+
+    write_report(out)
+    if not result.is_complete:
+        raise typer.Exit(_INCOMPLETE)
+
+
+@app.command(epilog="Example: spriteworks batch status out --json")
+def status(folder: _Folder, as_json: _Json = False) -> None:
+    """Say where a batch stands, also while it runs."""
+    from .production import status as status_of
+
+    found = status_of(folder)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    _print_status(found)
+
+
+@app.command(epilog="Example: spriteworks batch report out --open")
+def report(
+    folder: _Folder,
+    contact: Annotated[
+        bool, typer.Option("--contact", help="Write contact sheets as PNG files, too.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
+) -> None:
+    """Write DIR/report.html: all pictures with how they were made, failures, timings."""
+    from .report import page
+
+    path = page.write(folder)
+    print(path)
+    if contact:
+        from .report import contact as sheets
+
+        for sheet in sheets.write(folder):
+            print(sheet)
+    if show:
+        typer.launch(path.resolve().as_uri())
+
+
+@app.command(epilog="Example: spriteworks batch retry out potion-red-100")
+def retry(folder: _Folder, names: _Names = []) -> None:  # noqa: B006
+    """Let failed, quarantined and cancelled jobs be made by the next run."""
+    from .production import retry as retry_jobs
+
+    print(f"{retry_jobs(folder, names)} jobs wait again; run the batch to make them")
+
+
+@app.command(epilog="Example: spriteworks batch cancel out")
+def cancel(folder: _Folder, names: _Names = []) -> None:  # noqa: B006
+    """Give up jobs that wait; what a server has by now is still brought home."""
+    from .production import cancel as cancel_jobs
+
+    print(f"{cancel_jobs(folder, names)} jobs are cancelled; `batch retry` takes that back")
+
+
+def _request(
+    manifest: Path,
+    out: Path,
+    servers: list[str],
+    comfyui: Path | None,
+    gpus: str,
+    engines: int,
+    models: Path | None,
+) -> Request:
+    from .fleet import Choice
+    from .production import Request
+
+    if not servers and comfyui is None and not engines:
+        named = os.environ.get("SPRITEWORKS_SERVER")
+        servers = [named] if named else []
+        path = os.environ.get("COMFYUI_PATH")
+        comfyui = Path(path) if path and not named else None
+    choice = Choice(
+        urls=tuple(servers),
+        comfyui=comfyui,
+        gpus=tuple(part.strip() for part in gpus.split(",") if part.strip()),
+        engines=engines,
+        models=models,
+    )
+    return Request(manifest=manifest, out=out, choice=choice)
+
+
+def _observer(out: Path, as_json: bool) -> Lines:
+    from .live import Events, view_on
+
+    return Events(sys.stdout, out) if as_json else view_on(sys.stderr, out)
+
+
+def _plan_json(made: Plan) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from .jobs import counted
+
+    return {
+        **vars(made.diff),
+        "jobs": counted(made.counts),
+        "servers": made.servers,
+        "estimate": asdict(made.estimate) if made.estimate else None,
+    }
+
+
+def _print_plan(made: Plan) -> None:
+    from .jobs import counted
+    from .live import duration
+
+    counts, diff = counted(made.counts), made.diff
+    print(f"{counts['total']} pictures, {counts['done']} of them done")
+    print(f"{diff.added} new, {diff.changed} changed, {diff.unwanted} no longer wanted")
+    if made.estimate is None:
+        print("time left: not known before the first pictures")
+    else:
+        low, high = duration(made.estimate.low), duration(made.estimate.high)
+        print(f"time left: {duration(made.estimate.likely)} ({low} to {high})")
+    for server, objection in made.servers.items():
+        print(f"{server}: {objection or 'ready'}")
+
+
+def _print_status(found: dict[str, Any]) -> None:
+    from .live import duration
+
+    states = ("running", "pending", "failed", "quarantined", "cancelled", "unwanted")
+    parts = [f"{found[state]} {state}" for state in states if found[state]]
+    made = f"{found['done']} of {found['total']} done"
+    print(f"{found['name']}: {', '.join([made, *parts])}")
+    if found["seconds_left"]:
+        print(f"about {duration(found['seconds_left'])} left")
+    for server, figures in found["timings"]["servers"].items():
+        print(f"  {server}: {_server_words(figures)}")
+    for reason in found["failures"]:
+        print(f"  {reason['name']}: {reason['reason']}")
+    if not found["active"] and found["pending"] + found["running"]:
+        print("nobody is at work on it; run the batch to go on")
+
+
+def _server_words(figures: dict[str, Any]) -> str:
+    from .report.plots import duration, percent
+
+    words = [f"{figures['pictures']} pictures", f"{figures['failures']} failures"]
+    run = figures["spans"].get("run")
+    if run:
+        half, most = duration(run["p50"]), duration(run["p99"])
+        words.append(f"half of the graphs ran within {half}, 99% within {most}")
+    if figures["idle_share"] is not None:
+        words.append(f"idle {percent(figures['idle_share'])} while work waited")
+    return ", ".join(words)

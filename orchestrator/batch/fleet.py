@@ -1,0 +1,258 @@
+"""The servers of a batch: addresses that are given, and processes that we start and recycle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from ..client.client import Client
+from ..client.wire import Timeouts, base_url
+from ..errors import ServerLost, UsageError
+from ..local import launch
+from ..local.process import ServerProcess
+from .pace import Patience
+from .store.store import Store
+
+# What is known of the processes that this batch has started, for the next run to end them.
+_PROCESSES = "processes"
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Care:
+    """How servers are looked after. Times are in s."""
+
+    timeouts: Timeouts = field(default_factory=lambda: Timeouts(read=30.0))
+    patience: Patience = field(default_factory=Patience)
+    # for which a server that went away may come back to its jobs before others get them
+    grace: float = 30.0
+    # graphs after which a process of ours is started anew; 0 is never
+    recycle_after: int = 0
+    # MiB by which a process of ours may grow after its first jobs; 0 is any
+    recycle_growth: int = 8192
+    # starts in a row that may fail
+    starts: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The servers that a person chose; none at all means one embedded engine."""
+
+    urls: tuple[str, ...] = ()
+    comfyui: Path | None = None
+    # one process for each GPU
+    gpus: tuple[str, ...] = ()
+    # processes of the embedded engine
+    engines: int = 0
+    models: Path | None = None
+
+
+class Server:
+    """A server that is there, at an address."""
+
+    is_ours = False
+
+    def __init__(self, name: str, care: Care) -> None:
+        self.name = name
+        self.care = care
+        # times the server did not answer since this was last set to 0
+        self.blinks = 0
+
+    def connected(self) -> Client:
+        """A client of it, to be closed; nothing is asked yet."""
+        return Client(self.name, timeouts=self.care.timeouts, check=self._check)
+
+    def start(self) -> None:
+        """Bring it up, where that is ours to do."""
+
+    def stop(self) -> None:
+        """End it, where that is ours to do."""
+
+    def has_ended(self) -> bool:
+        """Say whether it is known to be gone with all its jobs."""
+        return False
+
+    def worn_out(self, graphs: int) -> str:
+        """Why it should be started anew after `graphs` graphs; "" where it should not."""
+        return ""
+
+    def _check(self) -> None:
+        self.blinks += 1
+
+
+class OwnServer(Server):
+    """A process that we start; its address changes with every start."""
+
+    is_ours = True
+
+    def __init__(
+        self,
+        name: str,
+        care: Care,
+        launcher: Callable[[], AbstractContextManager[ServerProcess]],
+        processes: Processes,
+    ) -> None:
+        super().__init__(name, care)
+        self._launcher = launcher
+        self._processes = processes
+        self._stack = ExitStack()
+        self._process: ServerProcess | None = None
+        self._first_size = 0
+
+    def connected(self) -> Client:
+        """A client of the process, to be closed; raises ServerLost where there is none."""
+        process = self._process
+        if process is None:
+            raise ServerLost(f"{self.name} is not running")
+        return Client(process.url, timeouts=self.care.timeouts, check=self._check)
+
+    def start(self) -> None:
+        """Start the process unless it runs; raises ServerStartFailed."""
+        if self._process is not None and not self.has_ended():
+            return
+        self.stop()
+        self._process = self._stack.enter_context(self._launcher())
+        self._processes.add(self._process.pid)
+        self._first_size = 0
+
+    def stop(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        self._stack.close()
+        if process is not None:
+            self._processes.remove(process.pid)
+
+    def has_ended(self) -> bool:
+        """Say whether the process has ended."""
+        return self._process is None or not _is_alive(self._process.pid)
+
+    def worn_out(self, graphs: int) -> str:
+        """Why it should be started anew after `graphs` graphs; "" where it should not."""
+        if self.care.recycle_after and graphs >= self.care.recycle_after:
+            return f"it has run {graphs} graphs"
+        # Reading the size of a process takes a system call; the first graphs load the models.
+        if not self.care.recycle_growth or graphs < 4 or graphs % 4:
+            return ""
+        size = self._size()
+        self._first_size = self._first_size or size
+        grown = (size - self._first_size) // _MIB
+        return f"it has grown by {grown} MiB" if grown > self.care.recycle_growth else ""
+
+    def _check(self) -> None:
+        super()._check()
+        if self._process is not None:
+            self._process.check()
+
+    def _size(self) -> int:
+        try:
+            return int(psutil.Process(self._process.pid).memory_info().rss) if self._process else 0
+        except psutil.NoSuchProcess:
+            return 0
+
+
+class Processes:
+    """The processes of ours that run, kept in the store so that a later run can end them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(self, pid: int) -> None:
+        """Note a process."""
+        found = self._read()
+        found[str(pid)] = _born(pid)
+        self._store.set_fact(_PROCESSES, json.dumps(found))
+
+    def remove(self, pid: int) -> None:
+        """Forget a process that has ended."""
+        found = self._read()
+        found.pop(str(pid), None)
+        self._store.set_fact(_PROCESSES, json.dumps(found))
+
+    def end_leftovers(self) -> int:
+        """End what a run that was killed left behind; returns how many processes."""
+        found = self._read()
+        self._store.set_fact(_PROCESSES, "{}")
+        # A number may by now belong to somebody else's process; its birth tells.
+        left = [int(pid) for pid, born in found.items() if born and _born(int(pid)) == born]
+        for pid in left:
+            _end(pid)
+        return len(left)
+
+    def _read(self) -> dict[str, float]:
+        found: dict[str, float] = json.loads(self._store.fact(_PROCESSES) or "{}")
+        return found
+
+
+def fleet(choice: Choice, care: Care, store: Store) -> list[Server]:
+    """The servers of a choice, not started yet; raises UsageError where it contradicts itself."""
+    urls = [base_url(url) for url in choice.urls]
+    twice = {url for url in urls if urls.count(url) > 1}
+    if twice:
+        raise UsageError(f"--server {twice.pop()} is given twice; give each server once")
+    if choice.gpus and choice.comfyui is None and not choice.engines:
+        raise UsageError("--gpus is for servers that are started here; add --comfyui DIR")
+    processes = Processes(store)
+    return [*(Server(url, care) for url in urls), *_own(choice, care, processes)]
+
+
+def _own(choice: Choice, care: Care, processes: Processes) -> list[Server]:
+    gpus: Sequence[str | None] = choice.gpus or (None,)
+    found: list[Server] = []
+    if choice.comfyui is not None:
+        folder = choice.comfyui
+        for gpu in gpus:
+            found.append(
+                OwnServer(_name("comfyui", gpu), care, _comfyui(folder, choice, gpu), processes)
+            )
+        return found
+    count = choice.engines or (0 if choice.urls else len(gpus))
+    for number in range(count):
+        gpu = gpus[number % len(gpus)]
+        name = _name(f"engine-{number + 1}", gpu)
+        found.append(OwnServer(name, care, _engine(choice, gpu), processes))
+    return found
+
+
+def _comfyui(
+    folder: Path, choice: Choice, gpu: str | None
+) -> Callable[[], AbstractContextManager[ServerProcess]]:
+    return lambda: launch.comfyui(folder, models=choice.models, gpu=gpu)
+
+
+def _engine(choice: Choice, gpu: str | None) -> Callable[[], AbstractContextManager[ServerProcess]]:
+    return lambda: launch.engine(models=choice.models, gpu=gpu)
+
+
+def _name(kind: str, gpu: str | None) -> str:
+    return kind if gpu is None else f"{kind}-gpu{gpu}"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _born(pid: int) -> float:
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def _end(pid: int) -> None:
+    try:
+        parent = psutil.Process(pid)
+        family = [*parent.children(recursive=True), parent]
+        for process in family:
+            process.kill()
+        psutil.wait_procs(family, timeout=5)
+    except psutil.NoSuchProcess:
+        # It ended by itself in the meantime.
+        return

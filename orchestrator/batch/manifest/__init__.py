@@ -1,0 +1,1 @@
+"""Manifests: what a batch shall make, read from YAML, checked and expanded."""

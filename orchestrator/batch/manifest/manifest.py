@@ -1,0 +1,227 @@
+"""What a manifest may say: the fields of a batch's YAML file, checked one by one; with no I/O.
+
+What depends on several fields (templates, names, lengths of lists) is checked by `expansion`, what
+depends on the workflow by `planning`, and `manifest_file` reads files and gives mistakes their
+lines.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from ...workflow.node_info import did_you_mean, listed
+from ..gates import MEASURES
+from ..jobs import SEED_MODULUS
+
+# More jobs than this are a slip of the pen (`count: 1000000000`), and would fill the disk.
+MOST_JOBS = 5_000_000
+
+Scalar: TypeAlias = str | int | float | bool
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Expansion(str, Enum):
+    """How several lists of values become jobs."""
+
+    # every value with every value
+    PRODUCT = "product"
+    # the first with the first, the second with the second, ...
+    ZIP = "zip"
+
+
+def _plain(value: Any) -> Any:
+    """One value: a text, a number or a boolean."""
+    if isinstance(value, str | int | float):
+        return value
+    what = "nothing" if value is None else "a list" if isinstance(value, list) else "a mapping"
+    raise PydanticCustomError("value", "this is {what}, and one value is wanted", {"what": what})
+
+
+def _values(value: Any) -> Any:
+    """One value, or a list of at least one."""
+    if not isinstance(value, list):
+        return _plain(value)
+    if not value:
+        raise PydanticCustomError("values", "the list is empty, so there would be no job")
+    return [_plain(one) for one in value]
+
+
+Plain = Annotated[Any, BeforeValidator(_plain)]
+Values = Annotated[Any, BeforeValidator(_values)]
+# letters of any script, digits and _; what a template can name
+VariableName = Annotated[str, Field(pattern=r"^[^\W\d]\w*$")]
+Seed = Annotated[int, Field(ge=0, lt=SEED_MODULUS, strict=True)]
+
+
+class SeedRange(_Model):
+    """Every `step`-th seed of a range, both ends included."""
+
+    first: Seed = Field(alias="from")
+    last: Seed = Field(alias="to")
+    step: Annotated[int, Field(ge=1, strict=True)] = 1
+
+    @model_validator(mode="after")
+    def _rises(self) -> SeedRange:
+        if self.last < self.first:
+            raise PydanticCustomError("range", "`to` is smaller than `from`")
+        return self
+
+    def values(self) -> range:
+        return range(self.first, self.last + 1, self.step)
+
+
+class SeedCount(_Model):
+    """`count` seeds from `base` on."""
+
+    base: Seed
+    count: Annotated[int, Field(ge=1, strict=True)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> SeedCount:
+        if self.base + self.count > SEED_MODULUS:
+            raise PydanticCustomError("range", "the last seed would be above 18446744073709551615")
+        return self
+
+    def values(self) -> range:
+        return range(self.base, self.base + self.count)
+
+
+def _kind_of_seeds(value: Any) -> str:
+    if isinstance(value, SeedRange) or (isinstance(value, dict) and {"from", "to"} & value.keys()):
+        return "range"
+    return "count" if isinstance(value, dict | SeedCount) else "list"
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+SeedList = Annotated[list[Seed], Field(min_length=1), BeforeValidator(_as_list)]
+Seeds = Annotated[
+    Annotated[SeedRange, Tag("range")]
+    | Annotated[SeedCount, Tag("count")]
+    | Annotated[SeedList, Tag("list")],
+    Discriminator(_kind_of_seeds),
+]
+
+
+class Bounds(_Model):
+    """What a gate's measured value must lie between, both ends included."""
+
+    low: float | None = Field(default=None, alias="min")
+    high: float | None = Field(default=None, alias="max")
+
+    @model_validator(mode="after")
+    def _rises(self) -> Bounds:
+        if self.low is not None and self.high is not None and self.high < self.low:
+            raise PydanticCustomError("bounds", "`max` is smaller than `min`")
+        return self
+
+
+def _gate_name(name: str) -> str:
+    if name not in MEASURES:
+        raise PydanticCustomError(
+            "gate",
+            "there is no gate {name}{hint} (there is: {known})",
+            {
+                "name": repr(name),
+                "hint": did_you_mean(name, MEASURES),
+                "known": listed(MEASURES),
+            },
+        )
+    return name
+
+
+def _bounds(value: Any) -> Any:
+    """A bare name of a gate, or `true`, stands for the gate's own bounds."""
+    return {} if value is None or value is True else value
+
+
+GateName = Annotated[str, AfterValidator(_gate_name)]
+GateBounds = Annotated[
+    Annotated[Bounds, Tag("bounds")] | Annotated[Literal[False], Tag("off")],
+    Discriminator(lambda value: "off" if value is False else "bounds"),
+    BeforeValidator(_bounds),
+]
+
+
+class Style(_Model):
+    """Texts around every prompt, as they stand: blanks and commas included."""
+
+    prefix: str = ""
+    suffix: str = ""
+
+
+class ContactSheet(_Model):
+    """The overview picture."""
+
+    columns: Annotated[int, Field(ge=1, le=200)] = 10
+    # edge of a cell in pixels
+    cell: Annotated[int, Field(ge=16, le=1024)] = 128
+    # write each picture's name under it
+    labels: bool = True
+
+
+# pydantic copies a `{}` deeply for every item, which was a third of the time it took
+_NOTHING: Any = Field(default_factory=dict)
+
+
+class _Shared(_Model):
+    """What an item may say, and the manifest for all items."""
+
+    vars: dict[VariableName, Values] = _NOTHING
+    expand: Expansion | None = None
+    seeds: Seeds | None = None
+    images: dict[str, str] = _NOTHING
+    priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
+    output: Annotated[str, Field(min_length=1)] | None = None
+    gates: dict[GateName, GateBounds] = _NOTHING
+    rerolls: Annotated[int, Field(ge=0, le=100)] | None = None
+
+
+def _id(value: Any) -> Any:
+    """An id that looks like a number is still a name."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Item(_Shared):
+    """One thing to make pictures of, as often as its variables and seeds say."""
+
+    id: Annotated[str, Field(min_length=1), BeforeValidator(_id)]
+    prompt: str | None = None
+    negative: str | None = None
+    # role or NODE.input -> value
+    set: dict[str, Plain] = _NOTHING
+
+
+class Manifest(_Shared):
+    """A whole batch."""
+
+    name: Annotated[str, Field(min_length=1)]
+    workflow: Annotated[str, Field(min_length=1)]
+    # role or NODE.input -> value, for items that do not say otherwise
+    defaults: dict[str, Plain] = _NOTHING
+    style: Style = Style()
+    # at most so many pictures in one graph, where they differ in nothing but the seed
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 1
+    contact_sheet: ContactSheet = ContactSheet()
+    # checked one by one as `Item`: 100,000 of them at once would take 100 MB
+    items: list[Any] = []
+    # a CSV or JSONL file with more items, seen from the manifest's folder
+    items_from: str | None = None

@@ -1,0 +1,331 @@
+"""Drafts and a workflow become jobs: parameters checked, keys computed, graphs built; with no I/O.
+
+The key of a job is a hash of its whole graph with every parameter in place, so it does not matter
+by which name or way a value got there. Most of the graph is equal for all jobs: it is turned into
+text once for each set of parameter names, with gaps, and each job only fills the gaps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from ..errors import BadValue, GraphError, UsageError
+from ..protocol import Graph
+from ..workflow.graph import check, value_problem
+from ..workflow.node_info import InputInfo, ObjectInfo, node_info, unknown_class_message
+from ..workflow.roles import (
+    Target,
+    available_roles,
+    find_targets,
+    image_inputs,
+    parameters,
+    parse_value,
+)
+from .jobs import Job
+from .manifest.expansion import Draft, Report
+
+# picture as a parameter names it -> SHA-256 of the file; None where only the server has it
+Digest: TypeAlias = Callable[[str], str | None]
+
+# Where a file goes on the server says nothing about the picture in it.
+_NOT_IN_KEY = frozenset({"filename_prefix"})
+# Inputs that name a model.
+_MODEL_INPUTS = frozenset({"ckpt_name", "model_name", "unet_name", "model_path"})
+_SEED_INPUTS = frozenset({"seed", "noise_seed"})
+_GAP = re.compile(r'"\\u0000(\d+)\\u0000"')
+# Hex digits of a group's hash: among 100,000 groups, two are equal with a chance of 1 in 10^9.
+_GROUP_DIGITS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parameter:
+    """Where one parameter goes."""
+
+    name: str
+    targets: tuple[Target, ...]
+    entry: InputInfo
+
+    def set(self, graph: Graph, value: Any) -> None:
+        for target in self.targets:
+            graph[target.node_id]["inputs"][target.input] = value
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Filling:
+    """What all seeds of one combination share."""
+
+    recipe: _Recipe
+    # as the server takes them and as they stand in a key, in the order of the recipe
+    values: list[Any]
+    texts: list[str]
+    group: str
+    model: str
+
+
+class _Recipe:
+    """How one set of parameter names goes into the workflow's graph."""
+
+    def __init__(
+        self, graph: Graph, given: Mapping[str, Any], info: ObjectInfo, digest: Digest
+    ) -> None:
+        self._info = info
+        self._digest = digest
+        self._graph = _copied(graph)
+        self._pin_batch_size()
+        # name -> what is wrong with it
+        self.unknown: dict[str, str] = {}
+        self.parameters: list[_Parameter] = []
+        for name, value in given.items():
+            self._enter(name, value)
+        self.broken = self._fault()
+        self.own_seed = self._own_seed()
+        self._pieces = self._text_with_gaps()
+        # the places of parameters that choose a model, and the models by their values
+        self._choosers = [
+            place
+            for place, parameter in enumerate(self.parameters)
+            if any(target.input in _MODEL_INPUTS for target in parameter.targets)
+        ]
+        self._models: dict[tuple[Any, ...], str] = {}
+
+    def texts(self, values: list[Any]) -> list[str]:
+        """The values as they stand in a key."""
+        return [
+            self._picture(value) if parameter.entry.is_image_upload else _dumps(value)
+            for parameter, value in zip(self.parameters, values, strict=True)
+        ]
+
+    def hash(self, texts: list[str]) -> str:
+        """SHA-256 of the graph's canonical JSON with these texts in its gaps."""
+        pieces = [piece if isinstance(piece, str) else texts[piece] for piece in self._pieces]
+        return hashlib.sha256("".join(pieces).encode()).hexdigest()
+
+    def model(self, values: list[Any]) -> str:
+        """The models that the graph loads, as one text."""
+        chosen = tuple(values[place] for place in self._choosers)
+        if chosen not in self._models:
+            found = parameters(self.filled(values), self._info).get("model")
+            self._models[chosen] = found if isinstance(found, str) else _dumps(found or "")
+        return self._models[chosen]
+
+    def filled(self, values: Iterable[Any]) -> Graph:
+        """A copy of the graph with these values."""
+        graph = _copied(self._graph)
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.set(graph, value)
+        return graph
+
+    def _pin_batch_size(self) -> None:
+        # A job is one picture, whatever the workflow makes when it is run by itself.
+        if "batch_size" in available_roles(self._graph, self._info):
+            for target in find_targets(self._graph, "batch_size", self._info):
+                self._graph[target.node_id]["inputs"][target.input] = 1
+
+    def _enter(self, name: str, value: Any) -> None:
+        try:
+            targets = find_targets(self._graph, name, self._info)
+        except (UsageError, GraphError) as error:
+            self.unknown[name] = _plain(error)
+            return
+        kind = self._graph[targets[0].node_id]["class_type"]
+        entry = node_info(self._info, kind).by_name[targets[0].input]
+        parameter = _Parameter(name=name, targets=tuple(targets), entry=entry)
+        self.parameters.append(parameter)
+        try:
+            parameter.set(self._graph, typed(name, value, entry))
+        except BadValue:
+            # this one value is wrong, and is reported with its job; others may be right
+            return
+
+    def _fault(self) -> str | None:
+        try:
+            check(self._graph, self._info)
+        except GraphError as error:
+            return str(error)
+        return None
+
+    def _own_seed(self) -> int | None:
+        """The seed of the workflow itself, where no parameter changes it."""
+        targets = [target for parameter in self.parameters for target in parameter.targets]
+        if any(target.input in _SEED_INPUTS for target in targets):
+            return None
+        seed = parameters(self._graph, self._info).get("seed")
+        return seed if isinstance(seed, int) else None
+
+    def _text_with_gaps(self) -> list[str | int]:
+        """Canonical JSON of what affects the picture: texts, and numbers of parameters between."""
+        graph = _copied(self._graph)
+        for entry in image_inputs(graph, self._info):
+            graph[entry.node_id]["inputs"][entry.input] = self._pictured(entry.value)
+        for number, parameter in enumerate(self.parameters):
+            parameter.set(graph, f"\0{number}\0")
+        text = _dumps({key: _of_key(node) for key, node in graph.items()})
+        parts = _GAP.split(text)
+        return [int(part) if place % 2 else part for place, part in enumerate(parts)]
+
+    def _pictured(self, value: str) -> Any:
+        digest = self._digest(value)
+        return value if digest is None else {"sha256": digest}
+
+    def _picture(self, value: str) -> str:
+        return _dumps(self._pictured(value))
+
+
+class Planner:
+    """Turns drafts into jobs, and jobs into graphs, for one workflow."""
+
+    def __init__(self, graph: Graph, object_info: ObjectInfo, digest: Digest) -> None:
+        self._graph = graph
+        self._info = object_info
+        self._digest = lru_cache(maxsize=None)(digest)
+        self._recipes: dict[tuple[str, ...], _Recipe] = {}
+
+    def jobs(self, drafts: Iterable[Draft], report: Report) -> Iterator[Job]:
+        """The jobs of drafts, in order; what is wrong goes to `report`, and that job is left out.
+
+        Two jobs that would make the same picture are a mistake, too.
+        """
+        classes = {str(node["class_type"]) for node in self._graph.values()}
+        lacking = sorted(classes - set(self._info))
+        for kind in lacking:
+            report(("workflow",), unknown_class_message(self._info, kind))
+        if lacking:
+            # nothing can be traced in such a graph, but mistakes of the manifest itself are found
+            drafts = (draft for draft in drafts if False)
+        made: dict[str, str] = {}
+        last: tuple[Any, bool, _Filling | None] = (None, False, None)
+        for draft in drafts:
+            seeded = draft.seed is not None
+            if last[0] is not draft.parameters or last[1] != seeded:
+                last = (draft.parameters, seeded, self._filling(draft, report))
+            filling = last[2]
+            if filling is None or not draft.counts:
+                continue
+            job = _job(draft, filling)
+            other = made.setdefault(job.key, job.name)
+            if other is job.name:
+                yield job
+            else:
+                report(
+                    draft.place,
+                    f"{job.name} would be the same picture as {other}: same workflow, parameters "
+                    "and seed",
+                )
+
+    def graph(self, job: Job) -> Graph:
+        """The graph of a job, with its seed of now; pictures that go in are named as in the job."""
+        given = dict(job.parameters)
+        if job.seed is not None:
+            given["seed"] = job.seed_now
+        recipe = self._recipe(given)
+        return recipe.filled(
+            typed(parameter.name, given[parameter.name], parameter.entry)
+            for parameter in recipe.parameters
+        )
+
+    def _recipe(self, given: Mapping[str, Any]) -> _Recipe:
+        names = tuple(given)
+        if names not in self._recipes:
+            self._recipes[names] = _Recipe(self._graph, given, self._info, self._digest)
+        return self._recipes[names]
+
+    def _filling(self, draft: Draft, report: Report) -> _Filling | None:
+        """None where something is wrong, which is then reported."""
+        # The seed goes last, so that it can be exchanged.
+        seed = {} if draft.seed is None else {"seed": draft.seed}
+        given = {**draft.parameters, **seed}
+        recipe = self._recipe(given)
+        wrong = dict(recipe.unknown)
+        values = []
+        for parameter in recipe.parameters:
+            try:
+                values.append(typed(parameter.name, given[parameter.name], parameter.entry))
+            except BadValue as error:
+                wrong[parameter.name] = _plain(error)
+        for name, message in wrong.items():
+            report(draft.places.get(name, (*draft.place, *_field_of(name))), message)
+        if recipe.broken:
+            report(("workflow",), recipe.broken)
+        if wrong or recipe.broken:
+            return None
+        texts = recipe.texts(values)
+        group = recipe.hash([*texts[:-1], "*"])[:_GROUP_DIGITS] if seed else ""
+        return _Filling(
+            recipe=recipe, values=values, texts=texts, group=group, model=recipe.model(values)
+        )
+
+
+def _job(draft: Draft, filling: _Filling) -> Job:
+    recipe, texts = filling.recipe, filling.texts
+    if draft.seed is not None:
+        texts[-1] = str(draft.seed)
+    return Job(
+        key=recipe.hash(texts),
+        name=draft.name,
+        item_id=draft.item_id,
+        parameters=draft.parameters,
+        seed=recipe.own_seed if draft.seed is None else draft.seed,
+        priority=draft.priority,
+        group=filling.group,
+        model=filling.model,
+        gates=draft.gates,
+        rerolls=draft.rerolls,
+    )
+
+
+def typed(name: str, value: Any, entry: InputInfo) -> Any:
+    """A value of a manifest as the server takes it; raises BadValue where it does not suit.
+
+    Texts mean what they mean after `--set`, which is what the cells of a CSV need.
+    """
+    if isinstance(value, str):
+        return value if entry.type == "STRING" else parse_value(name, value, entry)
+    if entry.type == "STRING":
+        raise BadValue(f"{name}: {value!r} is no text; put quotes around it")
+    wanted = {"INT": int, "FLOAT": int | float, "BOOLEAN": bool}.get(entry.type)
+    if wanted is None or (isinstance(value, bool) and wanted is not bool):
+        return parse_value(name, str(value).lower() if value is True else str(value), entry)
+    if not isinstance(value, wanted):
+        return parse_value(name, str(value), entry)
+    problem = value_problem(entry, value)
+    if problem:
+        raise BadValue(f"{name}: {problem[1]}")
+    # 8 and 8.0 are one picture, so they are one text
+    return float(value) if entry.type == "FLOAT" else value
+
+
+def _field_of(name: str) -> tuple[str, ...]:
+    return ("seeds",) if name == "seed" else ()
+
+
+def _plain(error: Exception) -> str:
+    # `roles` speaks of the option by which most people give parameters
+    return str(error).removeprefix("--set").lstrip(": ")
+
+
+def _of_key(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a node affects the picture: not its title, not where files go."""
+    inputs = {name: value for name, value in node["inputs"].items() if name not in _NOT_IN_KEY}
+    return {"class_type": node["class_type"], "inputs": inputs}
+
+
+def _copied(graph: Graph) -> Graph:
+    """A graph whose inputs can be set without changing the other; a tenth of deepcopy's time."""
+    return {key: {**node, "inputs": dict(node["inputs"])} for key, node in graph.items()}
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _dumps(value: Any) -> str:
+    """Canonical JSON: ASCII, sorted, without blanks."""
+    if type(value) is int:
+        # the encoder takes five times as long for it
+        return str(value)
+    return _ENCODER.encode(value)

@@ -1,0 +1,349 @@
+"""A batch from its manifest to its pictures: plan, run, status, retry, cancel.
+
+`run` is start and resume in one: it plans what the manifest wants, sees what is there, looks for
+what an earlier run left on the servers, and makes the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from ..client.client import Client
+from ..errors import (
+    GraphError,
+    ServerError,
+    ServerUnreachable,
+    SpriteworksError,
+    UsageError,
+)
+from ..local.interrupts import Interrupts
+from ..protocol import Event
+from ..runs.pictures import find_picture
+from ..workflow.canvas import load_graph
+from ..workflow.graph import check, read_json
+from ..workflow.node_info import ObjectInfo
+from . import plan as planned
+from .collecting import prepare_folder
+from .dispatcher import Dispatcher, Observer, Settings
+from .fleet import Care, Choice, Processes, Server, fleet
+from .jobs import Attempt, Job, Outcome, State, counted
+from .judging import judge_again, sort_out_duplicates
+from .manifest import reading as manifest_file
+from .manifest.sources import Sources, text_of
+from .plan import Estimate, Planned
+from .planning import Planner
+from .recipes import Recipes
+from .status import cancel, left_in, retry, status
+from .store.folder_lock import held
+from .store.store import PlanDiff, Store
+from .store.verification import verify
+from .worker import Worker
+
+# s between two looks of the main thread
+_TICK = 0.2
+
+__all__ = ["Plan", "Request", "Result", "cancel", "plan", "retry", "run", "status"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to run and where."""
+
+    manifest: Path
+    out: Path
+    choice: Choice
+    care: Care = field(default_factory=Care)
+    # pictures in one graph; None leaves it to the manifest
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a run ended."""
+
+    counts: dict[State, int]
+    # whether a person ended it
+    stopped: bool
+
+    @property
+    def is_complete(self) -> bool:
+        """True where every picture that is wanted is there."""
+        counts = counted(self.counts)
+        return counts["done"] == counts["total"]
+
+    @property
+    def words(self) -> str:
+        """One sentence for the log."""
+        counts = counted(self.counts)
+        parts = [f"{count} {name}" for name, count in counts.items() if count and name != "total"]
+        state = "complete" if self.is_complete else "stopped" if self.stopped else "ended"
+        return f"the run is {state}: {', '.join(parts) or 'nothing was wanted'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run would do."""
+
+    diff: PlanDiff
+    counts: dict[State, int]
+    # {server: why it cannot take part; "" where it can}
+    servers: dict[str, str]
+    # how long the rest may take; None where nothing is known
+    estimate: Estimate | None
+
+
+# ------------------------------------------------------------------------------- run
+
+
+def run(request: Request, observer: Observer) -> Result:
+    """Make what is missing. Raises what ends a run before its time, after putting things in order.
+
+    Raises BatchBusy, and does nothing, where another orchestrator is at work in the folder.
+    """
+    with held(request.out), Store.open(request.out) as store:
+        prepare_folder(request.out)
+        left = Processes(store).end_leftovers()
+        if left:
+            store.log(f"ended {left} server processes that a run before this one left behind")
+        servers = fleet(request.choice, request.care, store)
+        try:
+            return _run(request, store, servers, observer)
+        finally:
+            for server in servers:
+                server.stop()
+
+
+def _run(request: Request, store: Store, servers: list[Server], observer: Observer) -> Result:
+    info = first_answer(servers)
+    known = _bring_up_to_date(request, store, info, observer)
+    recipes = Recipes(planner_for(known.workflow, info), info, known.workflow, store)
+    _tell(verify(store, request.out).sentences(), store, observer)
+    _tell(judge_again(store, request.out), store, observer)
+    settings = Settings(
+        batch_size=request.batch_size or known.manifest.batch_size, batch=known.manifest.name
+    )
+    again = True
+    while again:
+        stopped = _make(request, store, servers, recipes, settings, observer)
+        # Only now all twins are known.
+        said, again = ([], False) if stopped else sort_out_duplicates(store)
+        _tell(said, store, observer)
+    result = Result(counts=store.counts(), stopped=stopped)
+    store.log(result.words)
+    observer.happened("end", complete=result.is_complete, stopped=stopped, **counted(result.counts))
+    return result
+
+
+def _bring_up_to_date(
+    request: Request, store: Store, info: ObjectInfo, observer: Observer
+) -> Planned:
+    """Plan what the manifest wants, unless nothing has changed since that was done."""
+    known = planned.recall(store, request.manifest)
+    if known is not None:
+        return known
+    file = manifest_file.load(request.manifest)
+    planner = planner_for(file.workflow, info, file.sources)
+    _tell_plan(store, planned.plan(file, planner, store), observer)
+    return Planned(manifest=file.manifest, workflow=file.workflow)
+
+
+def _make(
+    request: Request,
+    store: Store,
+    servers: list[Server],
+    recipes: Recipes,
+    settings: Settings,
+    observer: Observer,
+) -> bool:
+    """Make what is missing; True where a person ended it. Raises what else ended it."""
+    dispatcher = Dispatcher(store, observer, settings, can_batch=recipes.can_batch)
+    workers = _workers(request, dispatcher, recipes, servers, observer)
+    stopped = _see_through(dispatcher, workers, observer)
+    if dispatcher.stop_error is not None:
+        raise dispatcher.stop_error
+    return stopped
+
+
+def first_answer(servers: Sequence[Server]) -> ObjectInfo:
+    """The node classes of the first server that answers; one of ours is started for it."""
+    errors = []
+    for server in servers:
+        try:
+            server.start()
+            with server.connected() as client:
+                client.system_stats()
+                return client.object_info()
+        except ServerError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    raise ServerUnreachable(
+        f"none of the {len(errors)} servers answers:\n  " + "\n  ".join(map(str, errors))
+    ) from errors[0]
+
+
+def _workers(
+    request: Request,
+    dispatcher: Dispatcher,
+    recipes: Recipes,
+    servers: Sequence[Server],
+    observer: Observer,
+) -> list[Worker]:
+    by_server = _by_server(dispatcher.store.open_attempts())
+    here = {server.name for server in servers}
+    strangers = [Server(url, request.care) for url in by_server if url not in here]
+    for server in servers:
+        dispatcher.join(server.name)
+    on_event = _forward(observer)
+    workers = []
+    for server in [*servers, *strangers]:
+        attempts = by_server.get(server.name, [])
+        if server in strangers or server.is_ours:
+            _write_off(dispatcher, server, attempts)
+            attempts = []
+        if server in strangers:
+            continue
+        adopted = dispatcher.adopt(attempts)
+        workers.append(
+            Worker(server, dispatcher, recipes, request.out, adopted=adopted, on_event=on_event)
+        )
+    return workers
+
+
+def _write_off(dispatcher: Dispatcher, server: Server, attempts: Iterable[Attempt]) -> None:
+    """Close attempts whose server is not there any more; their jobs are sent anew."""
+    attempts = list(attempts)
+    if not attempts:
+        return
+    gone = server.is_ours or not _cancelled_there(server, attempts)
+    reason = "its server is no longer there" if gone else "its server is no longer one of ours"
+    for attempt in attempts:
+        with dispatcher.store.transaction():
+            dispatcher.store.close_attempt(attempt.id, Outcome.CANCELLED, error=reason)
+            dispatcher.store.move([shot.key for shot in attempt.shots], State.PENDING)
+    dispatcher.say(f"{len(attempts)} jobs that {server.name} had are sent anew: {reason}")
+
+
+def _cancelled_there(server: Server, attempts: Iterable[Attempt]) -> bool:
+    """Take jobs from a server that was left out of this run; False where it does not answer."""
+    try:
+        with Client(server.name) as client:
+            client.system_stats()
+            for attempt in attempts:
+                client.cancel(attempt.prompt_id)
+    except SpriteworksError:
+        return False
+    return True
+
+
+def _see_through(dispatcher: Dispatcher, workers: Sequence[Worker], observer: Observer) -> bool:
+    """Let the workers work until all is over; True where a person ended it."""
+    heeded = 0
+    with Interrupts() as interrupts:
+        for worker in workers:
+            worker.start()
+        while alive := [worker for worker in workers if worker.is_alive()]:
+            alive[0].join(_TICK)
+            observer.happened("tick", dispatcher=dispatcher)
+            if interrupts.urgency > heeded:
+                heeded = interrupts.urgency
+                dispatcher.stop(hurry=heeded > 1)
+                dispatcher.say(_STOPPING[heeded > 1], warning=True)
+    if not heeded and dispatcher.stop_error is None and not dispatcher.is_over():
+        dispatcher.stop(dispatcher.last_error or ServerUnreachable("no server is left"))
+    return heeded > 0
+
+
+_STOPPING = {
+    False: "stopping: what runs is waited for, the rest is taken back; Ctrl-C again stops it too",
+    True: "stopping at once: what runs is interrupted and made in the next run",
+}
+
+
+def _forward(observer: Observer) -> Callable[[str, Event], None]:
+    def forward(server: str, event: Event) -> None:
+        observer.happened("progress", server=server, event=event)
+
+    return forward
+
+
+def _by_server(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
+    found: dict[str, list[Attempt]] = {}
+    for attempt in attempts:
+        found.setdefault(attempt.server, []).append(attempt)
+    return found
+
+
+# ------------------------------------------------------------------------------ plan
+
+
+def plan(request: Request) -> Plan:
+    """Say what a run would do, and ask each server whether it could; sends nothing.
+
+    The plan is made in the batch's own store where there is one, and there it stays.
+    """
+    file = manifest_file.load(request.manifest)
+    with held(request.out), Store.open(request.out) as store:
+        servers = fleet(request.choice, request.care, store)
+        try:
+            info = first_answer(servers)
+            planner = planner_for(file.workflow, info, file.sources)
+            diff = planned.plan(file, planner, store)
+            counts = store.counts()
+            example = [entry.job for entry in islice(store.entries(), 1)]
+            judged = {server.name: _objection(server, planner, example) for server in servers}
+        finally:
+            for server in servers:
+                server.stop()
+        able = [server for server, objection in judged.items() if not objection]
+        left = planned.estimate(left_in(counts), store.paces(), able)
+        return Plan(diff=diff, counts=counts, servers=judged, estimate=left)
+
+
+def planner_for(workflow: Path, info: ObjectInfo, files: Sources | None = None) -> Planner:
+    """The planner of a workflow on servers with these node classes.
+
+    `files` reads what keys depend on, and is not needed where only graphs are wanted.
+    """
+    try:
+        text = (files or Sources(workflow.parent)).read(workflow)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the workflow {workflow} cannot be read: {text_of(error)}") from error
+
+    def digest(value: str) -> str | None:
+        path = find_picture(value, workflow)
+        return files.digest(path) if files and path else None
+
+    name = str(workflow)
+    return Planner(load_graph(read_json(text, name), info, name), info, digest)
+
+
+def _objection(server: Server, planner: Planner, example: Sequence[Job]) -> str:
+    try:
+        server.start()
+        with server.connected() as client:
+            client.system_stats()
+            if example:
+                check(planner.graph(example[0]), client.object_info())
+    except (ServerError, GraphError) as error:
+        return str(error)
+    return ""
+
+
+def _tell_plan(store: Store, diff: PlanDiff, observer: Observer) -> None:
+    text = f"{diff.total} pictures are wanted: {diff.added} new, {diff.kept} known before"
+    if diff.changed:
+        text += f", {diff.changed} changed"
+    if diff.unwanted:
+        text += f"; {diff.unwanted} are no longer wanted, and their files stay"
+    store.log(text)
+    observer.happened("plan", text=text, **vars(diff))
+
+
+def _tell(sentences: Iterable[str], store: Store, observer: Observer) -> None:
+    for text in sentences:
+        store.log(text, warning=True)
+        observer.happened("note", text=text, warning=True, server="")

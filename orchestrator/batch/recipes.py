@@ -1,0 +1,113 @@
+"""From a job to the graph that a server gets, and from its picture to a verdict."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from ..client.client import Client
+from ..protocol import FileRef, Graph
+from ..runs.pictures import find_picture, verify
+from ..workflow.graph import check
+from ..workflow.node_info import ObjectInfo
+from ..workflow.roles import image_inputs
+from .dispatcher import Assignment
+from .downloader import Judgement
+from .easing import eased, rungs
+from .gates import Picture
+from .jobs import Job
+from .judging import judgement_of
+from .planning import Planner
+from .retry import Rung
+from .seed_batches import batched, can_batch
+from .store.store import Store
+
+# Inputs by which nodes name the files that they write on the server.
+_PREFIX = "filename_prefix"
+# hex digits of a job's key in its file names on the server; two of 100,000 jobs share 20 digits
+# with a chance of 1 in 10^14
+_PREFIX_DIGITS = 20
+
+
+class Recipes:
+    """How the jobs of one batch become graphs; may be used by several threads."""
+
+    def __init__(
+        self, planner: Planner, object_info: ObjectInfo, workflow: Path, store: Store
+    ) -> None:
+        self._planner = planner
+        self._info = object_info
+        self._workflow = workflow
+        self._store = store
+        self._lock = threading.Lock()
+        # {classes of a graph: whether it takes in pictures}
+        self._takes_pictures: dict[frozenset[str], bool] = {}
+        # the group that was asked about last, and what the answer was
+        self._group = ("", False)
+        # what each connection has uploaded: {path: name on the server}
+        self._uploaded: WeakKeyDictionary[Client, dict[Path, str]] = WeakKeyDictionary()
+
+    def check(self, client: Client) -> None:
+        """Raise GraphError where a server lacks nodes or models that the next job needs."""
+        for job in self._store.pending(1):
+            check(self._plain(job), client.object_info())
+
+    def graph(self, assignment: Assignment, client: Client) -> Graph:
+        """The graph to send; pictures that it takes in are uploaded, each once a connection."""
+        graph = self._plain(assignment.jobs[0])
+        if len(assignment.jobs) > 1:
+            graph = batched(graph, [job.seed_now or 0 for job in assignment.jobs])
+        if assignment.degradation.vae_tiling or assignment.degradation.offload:
+            graph = eased(graph, assignment.degradation, self._info)
+        self._upload(graph, client)
+        # Servers may share an output folder, so every job has names of its own. They follow from
+        # the key: the graph in a picture's file, and with it the file, is the same in every run.
+        prefix = assignment.jobs[0].key[:_PREFIX_DIGITS]
+        for node in graph.values():
+            if _PREFIX in node["inputs"]:
+                node["inputs"][_PREFIX] = prefix
+        return graph
+
+    def can_batch(self, job: Job) -> bool:
+        """Say whether the seeds of a job's group may share a graph."""
+        group, answer = self._group
+        if job.group != group:
+            answer = can_batch(self._plain(job), self._info)
+            self._group = (job.group, answer)
+        return answer
+
+    def rungs(self, assignment: Assignment) -> Sequence[Rung]:
+        """What could be made easier about an assignment."""
+        graph = self._plain(assignment.jobs[0])
+        return rungs(graph, self._info, together=len(assignment.jobs))
+
+    def judge(self, job: Job, picture: Picture) -> Judgement:
+        """What the job's gates say of its picture."""
+        return judgement_of(job, picture) if job.gates else Judgement()
+
+    def _plain(self, job: Job) -> Graph:
+        with self._lock:
+            return self._planner.graph(job)
+
+    def _upload(self, graph: Graph, client: Client) -> None:
+        classes = frozenset(node["class_type"] for node in graph.values())
+        if self._takes_pictures.get(classes) is False:
+            return
+        found = image_inputs(graph, self._info)
+        self._takes_pictures[classes] = bool(found)
+        sent = self._uploaded.setdefault(client, {})
+        for picture in found:
+            path = find_picture(picture.value, self._workflow)
+            if path is None:
+                # Only the server has it; its validation says if it has not.
+                continue
+            if path not in sent:
+                verify(path)
+                sent[path] = _name(client.upload(path))
+            graph[picture.node_id]["inputs"][picture.input] = sent[path]
+
+
+def _name(file: FileRef) -> str:
+    return f"{file.subfolder}/{file.filename}" if file.subfolder else file.filename

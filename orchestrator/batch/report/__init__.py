@@ -1,0 +1,1 @@
+"""What a batch has done, for people: a page, contact sheets, statistics."""

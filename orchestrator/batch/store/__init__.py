@@ -1,0 +1,1 @@
+"""The record of a batch: a database, and the files it speaks of."""

@@ -1,0 +1,490 @@
+"""The record of one batch: what is wanted, what was tried, what is there.
+
+Every method is one transaction; `with store.transaction():` makes one of several. Threads may share
+a store. Moments (`now`) are s since the epoch by the wall clock and serve people only: nothing is
+ordered or measured by them, so a clock that is set back changes nothing but what it shows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from ...errors import IllegalTransition, StoreError
+from ..jobs import TRANSITIONS, Artifact, Attempt, Job, Outcome, State, Timing, sources
+from . import statements, tables
+from .database import Database, sqlite_url
+from .rows import (
+    artifact_of,
+    artifact_row,
+    attempt_of,
+    attempt_row,
+    job_of,
+    job_row,
+    shot_of,
+    shot_row,
+)
+
+# The record of a batch in its folder.
+FILE_NAME = "batch.sqlite"
+# A fact: the version of the tables.
+_VERSION = "version"
+# Rows sent to the database at once while planning.
+_CHUNK = 2000
+# The latest attempts that an estimate looks at.
+_RECENT = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanDiff:
+    """What a plan changed against the plan before. Counts of jobs."""
+
+    # in the plan
+    total: int
+    # under a name that was not in the plan before
+    added: int
+    # the same picture as before
+    kept: int
+    # another picture under a name that was in the plan before
+    changed: int
+    # names that are no longer in the plan; their pictures stay
+    unwanted: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A job and where it stands."""
+
+    job: Job
+    state: State
+    # why it failed, was quarantined or cancelled
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One line of the batch's log, in words."""
+
+    id: int
+    at: float
+    text: str
+    # for a person to look at
+    warning: bool = False
+    server: str = ""
+    key: str = ""
+
+
+class Store:
+    """The record of one batch."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._new_artifact = database.upsert(tables.artifacts)
+        self._planned = database.upsert(
+            tables.jobs, fixed=("roll", "state", "reason", "first_plan")
+        )
+
+    @classmethod
+    def open(cls, where: str | Path, *, create: bool = True) -> Store:
+        """Open the record of a batch folder, or the one at a database URL (text with "://").
+
+        Raises StoreError where there is none and `create` is False, or where it is of another
+        version of Spriteworks.
+        """
+        if isinstance(where, str) and "://" in where:
+            return cls._prepared(Database(where))
+        path = Path(where) / FILE_NAME
+        if not create and not path.is_file():
+            raise StoreError(f"there is no batch in {where} (no {FILE_NAME}); run one first")
+        return cls._prepared(Database(sqlite_url(path)))
+
+    @classmethod
+    def _prepared(cls, database: Database) -> Store:
+        store = cls(database)
+        with database.reading() as connection:
+            known = sa.inspect(connection).has_table(tables.facts.name)
+            version = store.fact(_VERSION) if known else None
+        # Written only where it must be: a status asked for during a long plan must not wait for it.
+        if version is None:
+            with database.transaction() as connection:
+                tables.metadata.create_all(connection)
+                store.set_fact(_VERSION, str(tables.VERSION))
+        elif version != str(tables.VERSION):
+            raise StoreError(
+                f"{database.name} was made by another version of Spriteworks (record version "
+                f"{version}, here {tables.VERSION}); use that one, or another folder"
+            )
+        return store
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """All or nothing of what is called inside."""
+        return self._db.transaction()
+
+    # ----------------------------------------------------------------------- facts
+
+    def fact(self, name: str) -> str | None:
+        """What was noted under a name, of the batch as a whole."""
+        rows = self._read(sa.select(tables.facts.c.value).where(tables.facts.c.name == name))
+        return rows[0][0] if rows else None
+
+    def set_fact(self, name: str, value: str) -> None:
+        with self._db.transaction() as connection:
+            connection.execute(self._db.upsert(tables.facts), {"name": name, "value": value})
+
+    # ----------------------------------------------------------------------- plan
+
+    def plan(self, jobs: Iterable[Job]) -> PlanDiff:
+        """Make `jobs` what is wanted, streaming; nothing changes where the iteration raises.
+
+        A job that is there already keeps its state, its picture and its history. One that is no
+        longer among them becomes unwanted; one that comes back takes up its picture again. Keys
+        and names must be unique.
+        """
+        table = tables.jobs
+        with self._db.transaction() as connection:
+            number = int(self.fact("plan") or 0) + 1
+            self.set_fact("plan", str(number))
+            rows = (job_row(job, place, number) for place, job in enumerate(jobs))
+            while chunk := list(islice(rows, _CHUNK)):
+                self._db.execute(self._planned, chunk)
+            diff = _diff(connection, number)
+            gone = (table.c.plan < number) & (table.c.state != State.UNWANTED.value)
+            connection.execute(table.update().where(gone).values(state=State.UNWANTED.value))
+            back = (table.c.plan == number) & (table.c.state == State.UNWANTED.value)
+            held = table.c.key.in_(sa.select(tables.artifacts.c.key))
+            state = sa.case((held, State.DONE.value), else_=State.PENDING.value)
+            connection.execute(table.update().where(back).values(state=state, reason=""))
+            return diff
+
+    # ----------------------------------------------------------------------- jobs
+
+    def counts(self) -> dict[State, int]:
+        """How many jobs are in each state, every state present."""
+        table = tables.jobs
+        rows = self._read(sa.select(table.c.state, sa.func.count()).group_by(table.c.state))
+        found = {State(state): int(count) for state, count in rows}
+        return {state: found.get(state, 0) for state in State}
+
+    def pending(self, limit: int, *, exclude: Collection[str] = ()) -> list[Job]:
+        """The next jobs to make: by priority, then in the order of the manifest.
+
+        `exclude` are keys to pass over, such as those that the caller holds already.
+        """
+        table = tables.jobs
+        query = (
+            sa.select(table)
+            .where(table.c.state == State.PENDING.value)
+            .order_by(table.c.state, table.c.rank, table.c.place)
+            .limit(limit + len(exclude))
+        )
+        rows = (row for row in self._read(query) if row.key not in exclude)
+        return [job_of(row) for row in islice(rows, limit)]
+
+    def entries(self, *states: State, keys: Collection[str] | None = None) -> Iterator[Entry]:
+        """Jobs with their states, in the order of the manifest; all states where none is given.
+
+        Read in pages, so that 100,000 take no memory; each page is consistent in itself.
+        """
+        table = tables.jobs
+        query = sa.select(table).order_by(table.c.place, table.c.key).limit(_CHUNK)
+        if states:
+            query = query.where(table.c.state.in_([state.value for state in states]))
+        if keys is not None:
+            query = query.where(table.c.key.in_(keys))
+        last: Any = None
+        while True:
+            here = sa.tuple_(table.c.place, table.c.key)
+            page = query if last is None else query.where(here > (last.place, last.key))
+            rows = self._read(page)
+            for row in rows:
+                yield Entry(job=job_of(row), state=State(row.state), reason=row.reason)
+            if len(rows) < _CHUNK:
+                return
+            last = rows[-1]
+
+    def entry(self, key: str) -> Entry:
+        """One job; raises StoreError where there is none of that key."""
+        found = list(self.entries(keys=[key]))
+        if not found:
+            raise StoreError(f"{self._db.name} has no job {key}")
+        return found[0]
+
+    def move(self, keys: Collection[str], to: State, reason: str = "") -> None:
+        """Change the state of jobs; raises IllegalTransition, and changes none, where one may not.
+
+        The legal moves are `jobs.TRANSITIONS`.
+        """
+        rows = [{"of": key, "state": to.value, "reason": reason} for key in keys]
+        with self._db.transaction():
+            if rows and self._db.execute(statements.MOVES[to], rows).rowcount != len(rows):
+                raise IllegalTransition(self._why_not(keys, to))
+
+    def move_all(self, states: Collection[State], to: State, reason: str = "") -> int:
+        """Change every job that is in one of `states`; return how many."""
+        for state in states:
+            if to not in TRANSITIONS[state]:
+                raise IllegalTransition(f"jobs that are {state.value} cannot become {to.value}")
+        chosen = tables.jobs.c.state.in_([state.value for state in states])
+        update = tables.jobs.update().where(chosen).values(state=to.value, reason=reason)
+        with self._db.transaction() as connection:
+            return connection.execute(update).rowcount
+
+    def reroll(self, key: str) -> None:
+        """Put a job back with the next of its seeds, see `Job.seed_now`."""
+        table = tables.jobs
+        with self._db.transaction() as connection:
+            self.move([key], State.PENDING)
+            update = table.update().where(table.c.key == key).values(roll=table.c.roll + 1)
+            connection.execute(update)
+
+    def _why_not(self, keys: Collection[str], to: State) -> str:
+        for key in keys:
+            entry = self.entry(key)
+            # legal ones have been moved by now, all of which is taken back
+            if entry.state not in (to, *sources(to)):
+                return f"job {entry.job.name} is {entry.state.value}, and cannot become {to.value}"
+        return f"a job was to become {to.value} twice"
+
+    # ----------------------------------------------------------------------- attempts
+
+    def record_attempt(self, attempt: Attempt, *, now: float | None = None) -> int:
+        """Write an attempt down, before it is sent, and claim its jobs; return its id."""
+        row = attempt_row(attempt, _now(now))
+        with self._db.transaction():
+            self.move([shot.key for shot in attempt.shots], State.CLAIMED)
+            made = int(self._db.execute(statements.NEW_ATTEMPT, row).scalar_one())
+            self._db.execute(statements.NEW_SHOT, [shot_row(made, shot) for shot in attempt.shots])
+            return made
+
+    def mark_submitted(self, attempt_id: int) -> None:
+        """Note that the server has accepted an attempt."""
+        with self._db.transaction():
+            keys = self._db.execute(statements.KEYS_OF_ATTEMPT, {"of": attempt_id}).scalars().all()
+            self.move(keys, State.SUBMITTED)
+
+    def close_attempt(
+        self,
+        attempt_id: int,
+        outcome: Outcome,
+        *,
+        seconds: float | None = None,
+        failure: str = "",
+        error: str = "",
+        now: float | None = None,
+    ) -> None:
+        """Note how an attempt ended; where its jobs go is said with `move` or `reroll`."""
+        values = {
+            "outcome": outcome.value,
+            "ended_at": _now(now),
+            "seconds": seconds,
+            "failure": failure,
+            "error": error,
+            "of": attempt_id,
+        }
+        with self._db.transaction():
+            self._db.execute(statements.END_OF_ATTEMPT, values)
+
+    def open_attempts(self) -> list[Attempt]:
+        """The attempts that had not ended when they were last heard of, oldest first."""
+        return self._attempts(tables.attempts.c.outcome.is_(None))
+
+    def last_attempt(self) -> int:
+        """The id of the latest attempt; 0 where there is none."""
+        return int(self._read(sa.select(sa.func.max(tables.attempts.c.id)))[0][0] or 0)
+
+    def attempts_of(self, key: str) -> list[Attempt]:
+        """Everything that was tried for a job, oldest first."""
+        ids = sa.select(tables.shots.c.attempt_id).where(tables.shots.c.key == key)
+        return self._attempts(tables.attempts.c.id.in_(ids))
+
+    def _attempts(self, which: sa.ColumnElement[bool]) -> list[Attempt]:
+        table, shots = tables.attempts, tables.shots
+        query = (
+            sa.select(table, shots.c.place, shots.c.key, shots.c.seed)
+            .join(shots, shots.c.attempt_id == table.c.id)
+            .where(which)
+            .order_by(table.c.id, shots.c.place)
+        )
+        found: dict[int, tuple[Any, list[Any]]] = {}
+        for row in self._read(query):
+            found.setdefault(row.id, (row, []))[1].append(row)
+        return [attempt_of(row, tuple(map(shot_of, rows))) for row, rows in found.values()]
+
+    # ----------------------------------------------------------------------- what came of it
+
+    def record_artifact(self, artifact: Artifact) -> None:
+        """Note a picture that is complete in the folder, in place of any at that path.
+
+        Where names were exchanged between jobs, that may have been another job's, which is then
+        made again.
+        """
+        with self._db.transaction():
+            where = {"path": artifact.path, "of": artifact.key}
+            displaced = self._db.execute(statements.DISPLACED, where).scalars().all()
+            self.move(displaced, State.PENDING, f"{artifact.path} is now another job's picture")
+            gates = self._db.execute(statements.GATES_OF_JOB, {"of": artifact.key}).scalar_one()
+            self._db.execute(self._new_artifact, {**artifact_row(artifact), "gates": gates})
+
+    def artifacts(self, key: str | None = None) -> list[Artifact]:
+        """The pictures of a job, or of all that are done, by path."""
+        table = tables.artifacts
+        done = sa.select(tables.jobs.c.key).where(tables.jobs.c.state == State.DONE.value)
+        which = table.c.key == key if key is not None else table.c.key.in_(done)
+        return [artifact_of(row) for row in self._read(sa.select(table).where(which))]
+
+    def twins(self, pixels_sha256: str, *, besides: str) -> list[str]:
+        """The keys of jobs, other than `besides`, that are done with just this picture."""
+        table = tables.artifacts
+        query = (
+            sa.select(table.c.key)
+            .join(tables.jobs, tables.jobs.c.key == table.c.key)
+            .where(table.c.pixels_sha256 == pixels_sha256, table.c.key != besides)
+            .where(tables.jobs.c.state == State.DONE.value)
+            .order_by(tables.jobs.c.place)
+        )
+        return [row.key for row in self._read(query)]
+
+    def duplicates(self) -> list[str]:
+        """The keys of jobs whose picture has a twin earlier in the manifest, in its order.
+
+        Among equal pictures the first in the manifest stays, whichever came first, so that the
+        order in which servers answer decides nothing. Ask when nothing is running.
+        """
+        pictures, job, other = tables.artifacts, tables.jobs, tables.jobs.alias("earlier")
+        twin = pictures.alias("twin")
+        done = State.DONE.value
+        query = (
+            sa.select(job.c.key)
+            .join(pictures, pictures.c.key == job.c.key)
+            .join(twin, twin.c.pixels_sha256 == pictures.c.pixels_sha256)
+            .join(other, other.c.key == twin.c.key)
+            .where(job.c.state == done, other.c.state == done, other.c.place < job.c.place)
+            .distinct()
+            .order_by(job.c.place)
+        )
+        return [row.key for row in self._read(query.add_columns(job.c.place))]
+
+    def unjudged(self) -> list[str]:
+        """The keys of jobs that are done, and whose gates the manifest has changed since."""
+        pictures, job = tables.artifacts, tables.jobs
+        query = (
+            sa.select(job.c.key)
+            .join(pictures, pictures.c.key == job.c.key)
+            .where(job.c.state == State.DONE.value, job.c.gates != pictures.c.gates)
+            .order_by(job.c.place)
+        )
+        return [row.key for row in self._read(query)]
+
+    def record_timings(self, attempt_id: int, spans: Iterable[Timing]) -> None:
+        rows = [
+            {
+                "attempt_id": attempt_id,
+                "span": timing.span,
+                "node_class": timing.node_class,
+                "seconds": timing.seconds,
+            }
+            for timing in spans
+        ]
+        if rows:
+            with self._db.transaction():
+                self._db.execute(statements.NEW_TIMING, rows)
+
+    def paces(self) -> dict[str, list[float]]:
+        """For each server, s a picture in its latest attempts that gave pictures, newest first."""
+        table = tables.attempts
+        query = (
+            sa.select(table.c.server, table.c.seconds, table.c.size)
+            .where(table.c.outcome == Outcome.DONE.value, table.c.seconds.is_not(None))
+            .order_by(table.c.id.desc())
+            .limit(_RECENT)
+        )
+        found: dict[str, list[float]] = {}
+        for row in self._read(query):
+            found.setdefault(row.server, []).append(row.seconds / row.size)
+        return found
+
+    # ----------------------------------------------------------------------- log
+
+    def log(
+        self,
+        text: str,
+        *,
+        warning: bool = False,
+        server: str = "",
+        key: str = "",
+        now: float | None = None,
+    ) -> None:
+        """Add a sentence to the batch's log."""
+        row = {"at": _now(now), "warning": warning, "server": server, "key": key, "text": text}
+        with self._db.transaction():
+            self._db.execute(statements.NEW_EVENT, row)
+
+    def events(self, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """The log from the entry after number `after`, oldest first."""
+        table = tables.events
+        query = sa.select(table).where(table.c.id > after).order_by(table.c.id).limit(limit)
+        return [Event(**row._mapping) for row in self._read(query)]
+
+    # ----------------------------------------------------------------------- inside
+
+    def rows(self, query: sa.Select[Any]) -> Sequence[Any]:
+        """The rows of a query over the tables of `.tables`, for reports."""
+        return self._read(query)
+
+    def _read(self, query: Any) -> Sequence[Any]:
+        with self._db.reading() as connection:
+            return connection.execute(query).all()
+
+
+def _diff(connection: sa.Connection, number: int) -> PlanDiff:
+    """Compare plan `number`, its rows in place, with what was wanted before."""
+    table = tables.jobs
+    new = table.c.first_plan == number
+    before = table.alias("before")
+    gone = (before.c.plan < number) & (before.c.state != State.UNWANTED.value)
+    lost = connection.execute(sa.select(before.c.name).where(gone)).scalars().all()
+    count = sa.select(sa.func.count()).select_from(table)
+    total = connection.execute(count.where(table.c.plan == number)).scalar_one()
+    added = connection.execute(count.where(new)).scalar_one()
+    names = set(lost)
+    reused: Counter[str] = Counter()
+    if names:
+        wanted = sa.select(table.c.name).where(table.c.plan == number)
+        reused.update(name for name in connection.execute(wanted).scalars() if name in names)
+    changed = len(reused)
+    return PlanDiff(
+        total=total,
+        added=added - changed,
+        kept=total - added,
+        changed=changed,
+        unwanted=len(lost) - changed,
+    )
+
+
+def _now(given: float | None) -> float:
+    return time.time() if given is None else given
+
+
+def settled(counts: Mapping[State, int]) -> bool:
+    """True where nothing waits and nothing runs."""
+    return (
+        not any(count for state, count in counts.items() if state.is_running)
+        and not (counts[State.PENDING])
+    )

@@ -1,0 +1,404 @@
+"""One thread a server: sends the next job while the current one runs, collects, writes down.
+
+The order inside is what keeps a server fed: as soon as a job has ended, the next but one is sent,
+and only then its pictures are handed to the server's downloader, who brings them home beside us.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from ..client.client import Client
+from ..client.timings import Stopwatch
+from ..errors import (
+    GraphError,
+    JobError,
+    JobLost,
+    JobRefused,
+    ServerError,
+    ServerFrozen,
+    ServerLost,
+    ServerStartFailed,
+    ServerUnreachable,
+    SpriteworksError,
+)
+from ..protocol import Event, ExecutionStart, Graph, HistoryRecord, JobState, QueueState
+from .dispatcher import Assignment, Dispatcher
+from .downloader import Downloader, Judge, Load, fault
+from .fleet import Server
+from .pace import Pace
+from .retry import Kind, classify
+from .spans import SpanTaker
+
+# Looks for an attempt of an earlier run, and s between them: it may be on its way in, or on its way
+# from the queue to the history.
+_LOOKS, _BETWEEN = 3, 0.2
+
+
+class Recipe(Judge, Protocol):
+    """How jobs become graphs, and pictures are judged."""
+
+    def check(self, client: Client) -> None:
+        """Raise GraphError where a server lacks what the workflow needs."""
+
+    def graph(self, assignment: Assignment, client: Client) -> Graph:
+        """The graph to send, its input pictures uploaded."""
+
+
+@dataclass(kw_only=True)
+class _Sent:
+    """An attempt that is on the server, or may be."""
+
+    assignment: Assignment
+    # None until its graph is known: one of an earlier run
+    watch: Stopwatch | None
+    # s, monotonic
+    since: float = field(default_factory=time.monotonic)
+    started: bool = False
+    # sent over the connection that stands, and not waited for yet: nothing can have been missed
+    fresh: bool = False
+    # whether the store was told that the server has it
+    told: bool = False
+
+
+class _Leave(Exception):
+    """The run ends, and what runs is not waited for."""
+
+
+class Worker(threading.Thread):
+    """Feeds one server until nothing is left to do."""
+
+    def __init__(
+        self,
+        server: Server,
+        dispatcher: Dispatcher,
+        recipe: Recipe,
+        folder: Path,
+        *,
+        adopted: Sequence[Assignment] = (),
+        on_event: Callable[[str, Event], None] | None = None,
+    ) -> None:
+        super().__init__(name=server.name, daemon=True)
+        self.server = server
+        self._dispatcher = dispatcher
+        self._recipe = recipe
+        self._held = [_Sent(assignment=one, watch=None) for one in adopted]
+        self._on_event = on_event
+        self._unsorted = bool(adopted)
+        self._downloader = Downloader(server, dispatcher, recipe, folder)
+        self._pace = Pace(server.care.patience)
+        # attempts given to others while the server was away, that it may still have
+        self._abandoned: list[str] = []
+        # s, monotonic, since which it is set aside
+        self._away_since: float | None = None
+        # the job that did not move on, and that has to go before the server is well again
+        self._stuck = ""
+        self._graphs = 0
+        # whether it was found to have what the workflow needs
+        self._fit = False
+        self._spans = SpanTaker()
+        self._queue: QueueState | None = None
+
+    def run(self) -> None:
+        """Serve until nothing is left; never raises."""
+        self._downloader.start()
+        try:
+            self._work()
+        except SpriteworksError as error:
+            self._dispatcher.stop(error)
+        except Exception as error:  # noqa: BLE001  (the last place before the thread ends)
+            self._dispatcher.stop(fault(error, self.server.name))
+        finally:
+            self._downloader.finish()
+            self._dispatcher.leave(self.server.name)
+            self.server.stop()
+
+    # ------------------------------------------------------------ the server's day
+
+    def _work(self) -> None:
+        delays = self.server.care.timeouts.delays()
+        failed_starts = 0
+        while self._held or not self._is_over():
+            try:
+                self.server.start()
+                failed_starts = 0
+                with self.server.connected() as client:
+                    self._come_back(client)
+                    delays = self.server.care.timeouts.delays()
+                    self._serve(client)
+            except _Leave:
+                return
+            except GraphError as error:
+                self._give_up_server(error)
+                return
+            except ServerError as error:
+                failed_starts += isinstance(error, ServerStartFailed)
+                if failed_starts >= self.server.care.starts:
+                    self._give_up_server(error)
+                    return
+                self._set_aside(error)
+                self._rest(next(delays))
+
+    def _serve(self, client: Client) -> None:
+        while True:
+            self._take_returned()
+            worn = self.server.worn_out(self._graphs)
+            if not worn:
+                self._fill(client)
+            if self._held:
+                self._collect(client)
+            elif worn:
+                self._recycle(worn)
+                return
+            elif self._is_over():
+                return
+            else:
+                self._spans.paused()
+                self._dispatcher.pause()
+
+    def _is_over(self) -> bool:
+        return self._dispatcher.stopping or self._dispatcher.is_over()
+
+    def _take_returned(self) -> None:
+        """Wait again for jobs whose pictures could not be fetched: the server may be gone."""
+        while not self._downloader.returned.empty():
+            self._held.append(_Sent(assignment=self._downloader.returned.get(), watch=None))
+
+    def _fill(self, client: Client) -> None:
+        while (assignment := self._dispatcher.take(self.server.name)) is not None:
+            self._send(client, assignment)
+
+    def _recycle(self, why: str) -> None:
+        # What it made goes with it.
+        self._downloader.drain()
+        self._graphs = 0
+        self._dispatcher.say(f"{self.server.name} is started anew: {why}", server=self.server.name)
+        self.server.stop()
+
+    # ------------------------------------------------------------------ one job
+
+    def _send(self, client: Client, assignment: Assignment) -> None:
+        try:
+            graph = self._recipe.graph(assignment, client)
+            if assignment.degradation.free:
+                client.free()
+        except ServerError as error:
+            self._dispatcher.failed(assignment, Kind.NOT_SENT, str(error))
+            raise
+        except SpriteworksError as error:
+            self._failed(assignment, classify(error), str(error))
+            return
+        sent = _Sent(assignment=assignment, watch=Stopwatch(graph), fresh=True)
+        # From here on the server may have it, whatever happens.
+        self._held.append(sent)
+        try:
+            client.submit(graph, prompt_id=assignment.attempt.prompt_id)
+        except (JobRefused, ServerUnreachable) as error:
+            # It was not let in, or nobody was there: others may have it at once.
+            self._held.remove(sent)
+            self._failed(assignment, classify(error), str(error))
+            if isinstance(error, ServerUnreachable):
+                raise
+        self._graphs += 1
+
+    def _collect(self, client: Client) -> None:
+        sent = self._held[0]
+        try:
+            record = self._wait(client, sent)
+        except JobError as error:
+            self._held.remove(sent)
+            self._failed(sent.assignment, self._kind(error, sent), str(error))
+            return
+        load = Load(
+            assignment=sent.assignment,
+            record=record,
+            seconds=time.monotonic() - sent.since,
+            spans=tuple(self._spans.take(record, sent.watch)),
+        )
+        self._held.remove(sent)
+        self._dispatcher.ended(sent.assignment)
+        try:
+            if not self.server.worn_out(self._graphs):
+                # The next one runs by now; send the one after it before anything else.
+                self._fill(client)
+        finally:
+            self._downloader.carry(load)
+
+    def _wait(self, client: Client, sent: _Sent) -> HistoryRecord:
+        attempt = sent.assignment.attempt
+        watch = sent.watch
+        self._pace.began(time.monotonic(), sent.assignment.jobs[0].model)
+        self.server.blinks = 0
+        self._queue = None
+
+        def on_event(event: Event) -> None:
+            self._pace.sign(time.monotonic())
+            sent.started = sent.started or isinstance(event, ExecutionStart)
+            if watch is not None:
+                watch.observe(event)
+            if self._on_event is not None:
+                self._on_event(self.server.name, event)
+
+        begin = time.monotonic()
+        fresh, sent.fresh = sent.fresh, False
+        record = client.wait(
+            attempt.prompt_id,
+            on_event=on_event,
+            on_turn=lambda: self._turn(client, sent),
+            fresh=fresh,
+        )
+        if watch is not None:
+            watch.ended()
+        self._pace.ended(time.monotonic() - begin)
+        return record
+
+    def _turn(self, client: Client, sent: _Sent) -> None:
+        """Look up now and then while a job takes its time."""
+        if self._dispatcher.hurried:
+            self._take_back(client, self._held)
+            raise _Leave
+        if self._dispatcher.stopping:
+            self._take_back(client, [one for one in self._held if one is not sent])
+        if not sent.told:
+            sent.told = True
+            self._dispatcher.submitted(sent.assignment)
+        if self._pace.is_overdue(time.monotonic()):
+            self._doubt(client, sent)
+
+    def _doubt(self, client: Client, sent: _Sent) -> None:
+        """Decide whether a server that says nothing is frozen or busy with others' jobs."""
+        queue = client.queue()
+        if not sent.started and queue != self._queue:
+            self._queue = queue
+            self._pace.sign(time.monotonic())
+            return
+        silence = self._pace.silence(time.monotonic())
+        raise ServerFrozen(
+            f"{self.server.name} answers, and {sent.assignment.label} has not moved on for "
+            f"{silence:.0f} s (its jobs took at most {self._pace.bound:.0f} s so far)"
+        )
+
+    def _failed(self, assignment: Assignment, kind: Kind, error: str) -> None:
+        self._dispatcher.failed(assignment, kind, error, possible=self._recipe.rungs(assignment))
+
+    def _kind(self, error: JobError, sent: _Sent) -> Kind:
+        """A job that is lost after its server was away while it ran may have brought it down."""
+        if isinstance(error, JobLost) and sent.started and self.server.blinks:
+            return Kind.SERVER_LOST
+        return classify(error)
+
+    # ------------------------------------------------------------ away and back
+
+    def _come_back(self, client: Client) -> None:
+        """See that the server is well, and what became of the jobs that it had."""
+        client.system_stats()
+        if not self._fit:
+            self._recipe.check(client)
+            self._fit = True
+        if self._stuck and self._stuck in client.queue().running:
+            raise ServerFrozen(f"{self.server.name} still has not moved on")
+        self._stuck = ""
+        for prompt_id in self._abandoned:
+            client.cancel(prompt_id)
+        self._abandoned.clear()
+        if self._unsorted:
+            self._sort_out(client)
+        self._unsorted = False
+        for sent in self._held:
+            sent.fresh = False
+        if self._away_since is not None:
+            away = time.monotonic() - self._away_since
+            words = f"{self.server.name} is back after {away:.0f} s"
+            self._dispatcher.set_open(self.server.name, True, words)
+        self._away_since = None
+
+    def _sort_out(self, client: Client) -> None:
+        """Tell the attempts of an earlier run that the server has from those that it has not."""
+        lost = [sent for sent in self._held if not self._is_there(client, sent)]
+        for sent in lost:
+            self._held.remove(sent)
+            self._dispatcher.failed(
+                sent.assignment,
+                Kind.NOT_SENT,
+                "an earlier run wrote it down for this server, which does not have it",
+            )
+        for sent in self._held:
+            self._dispatcher.say(
+                f"{self.server.name} still has {sent.assignment.label} of an earlier run",
+                server=self.server.name,
+            )
+
+    def _is_there(self, client: Client, sent: _Sent) -> bool:
+        for look in range(_LOOKS):
+            if look:
+                time.sleep(_BETWEEN)
+            if client.state(sent.assignment.attempt.prompt_id) is not JobState.UNKNOWN:
+                return True
+        return False
+
+    def _set_aside(self, error: SpriteworksError) -> None:
+        self._spans.paused()
+        self._take_returned()
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            words = f"{self.server.name} is set aside: {str(error).splitlines()[0]}"
+            self._dispatcher.set_open(self.server.name, False, words)
+        if isinstance(error, ServerFrozen):
+            self._interrupt(error)
+        if self.server.is_ours and isinstance(error, ServerLost | ServerFrozen):
+            # Its jobs go with it, and starting it anew is the surest cure.
+            self._release(Kind.SERVER_LOST, str(error))
+            self.server.stop()
+            self._abandoned.clear()
+            self._stuck = ""
+
+    def _interrupt(self, error: ServerFrozen) -> None:
+        """Interrupt what does not move, and let others have it."""
+        if self._stuck or not self._held:
+            return
+        self._stuck = self._held[0].assignment.attempt.prompt_id
+        with suppress(ServerError), self.server.connected() as client:
+            client.interrupt(self._stuck)
+        self._release(Kind.FROZEN, str(error))
+
+    def _rest(self, seconds: float) -> None:
+        """Leave a server alone; when that takes too long, others get its jobs."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._dispatcher.stopping:
+                # What it has, the next run will look for.
+                raise _Leave
+            self._dispatcher.pause(left)
+        self._take_returned()
+        away = time.monotonic() - (self._away_since or until)
+        if away > self.server.care.grace and self._dispatcher.others_open(self.server.name):
+            self._release(Kind.SERVER_LOST, f"{self.server.name} has been away for {away:.0f} s")
+
+    def _release(self, kind: Kind, error: str) -> None:
+        """Let others have the jobs; only the one that ran may be to blame."""
+        for sent in self._held:
+            self._abandoned.append(sent.assignment.attempt.prompt_id)
+            guilty = sent is self._held[0] and (sent.started or kind is Kind.FROZEN)
+            self._failed(sent.assignment, kind if guilty else Kind.JOB_LOST, error)
+        self._held = []
+
+    def _take_back(self, client: Client, those: Sequence[_Sent]) -> None:
+        """Take jobs from the server, for the next run to send again."""
+        for sent in list(those):
+            # Where that fails the attempt stays open, and the next run looks for it.
+            with suppress(ServerError):
+                client.cancel(sent.assignment.attempt.prompt_id)
+                self._dispatcher.give_back(sent.assignment, "the run was stopped")
+            self._held.remove(sent)
+
+    def _give_up_server(self, error: SpriteworksError) -> None:
+        self._release(Kind.SERVER_LOST, str(error))
+        words = f"{self.server.name} is given up: {error}"
+        self._dispatcher.set_open(self.server.name, False, words)
+        self._dispatcher.leave(self.server.name, error)

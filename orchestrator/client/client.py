@@ -1,0 +1,342 @@
+"""One ComfyUI server, or embedded engine, over HTTP and WebSocket.
+
+Queue and history are the truth, the WebSocket is a hint (docs/protocol.md has the reasons). A
+client serves one thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..errors import (
+    InputError,
+    JobInterrupted,
+    JobRefused,
+    NodeFailed,
+    OutputError,
+    ProtocolError,
+    ResultMissing,
+    SpriteworksError,
+)
+from ..protocol import (
+    Event,
+    FileRef,
+    Graph,
+    HistoryRecord,
+    JobState,
+    PromptAccepted,
+    PromptRequest,
+    QueueState,
+    SystemStats,
+    new_prompt_id,
+    read_refusal,
+)
+from .foreign import Verdict, judge
+from .listener import Listener
+from .watch import Watch, ignore, state_in
+from .wire import BadRequest, NotFound, Timeouts, Wire, base_url
+
+
+def _nothing_to_check() -> None:
+    """Stand in for a check that nobody asked for."""
+
+
+class Client:
+    """A connection to one server. Use it as a context manager, from one thread.
+
+    `check` is called when the server does not answer; it may raise an error that says why, for
+    example that the process we started has ended.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeouts: Timeouts | None = None,
+        check: Callable[[], None] = _nothing_to_check,
+    ) -> None:
+        self.url = base_url(url)
+        self.timeouts = timeouts or Timeouts()
+        self._check = check
+        self._wire = Wire(self.url, self.timeouts)
+        self._listener = Listener(self.url, self.timeouts)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def client_id(self) -> str:
+        """The id under which the current WebSocket, if any, was opened."""
+        return self._listener.client_id
+
+    def close(self) -> None:
+        """Close all connections. What was submitted goes on."""
+        self._listener.close()
+        self._wire.close()
+
+    # ------------------------------------------------------------------ the server
+
+    def system_stats(self) -> SystemStats:
+        """Ask once what the server is; raises ServerUnreachable at once when nobody answers."""
+        return SystemStats.from_json(self._wire.json("GET", "/system_stats"))
+
+    def object_info(self, node_class: str | None = None) -> dict[str, Any]:
+        """Return the server's node classes, or the one asked for ({} where it is unknown)."""
+        path = "/object_info" if node_class is None else f"/object_info/{node_class}"
+        body = self._get(path)
+        if not isinstance(body, dict):
+            raise ProtocolError(f"{self.url} answered GET {path} with no object")
+        return body
+
+    def models(self, folder: str) -> list[str]:
+        """Return the names of the models in one of the server's folders, e.g. "checkpoints"."""
+        return [str(name) for name in self._get(f"/models/{folder}")]
+
+    def queue(self) -> QueueState:
+        """Return the ids of the jobs that run and wait."""
+        return self._wire.patiently(self._look_in_queue)
+
+    def free(self, *, unload_models: bool = True, free_memory: bool = True) -> None:
+        """Ask the server to give back memory once its current job is done."""
+        self._post("/free", {"unload_models": unload_models, "free_memory": free_memory})
+
+    # ------------------------------------------------------------------------ jobs
+
+    def submit(
+        self,
+        graph: Graph,
+        *,
+        prompt_id: str | None = None,
+        extra_data: Mapping[str, Any] | None = None,
+        front: bool = False,
+    ) -> PromptAccepted:
+        """Put a graph into the server's queue, once, whatever happens to the connection.
+
+        The id is ours and minted before anything is sent. After any doubt whether the request
+        arrived we look for that id before we post again. Raises JobRefused when the server's
+        validation says no.
+        """
+        # Before the POST: a fast job would be over before a later socket hears of it.
+        self._listener.open()
+        request = PromptRequest(
+            graph=graph,
+            prompt_id=prompt_id or new_prompt_id(),
+            client_id=self._listener.client_id or None,
+            extra_data=extra_data or {},
+            front=front,
+        )
+        for attempt in range(1, self.timeouts.tries):
+            try:
+                return self._post_prompt(request)
+            except SpriteworksError as error:
+                verdict = judge(error)
+                if verdict is Verdict.FATAL:
+                    raise
+                self._check()
+            if verdict is Verdict.DOUBT and self._arrived(str(request.prompt_id)):
+                return PromptAccepted(prompt_id=str(request.prompt_id), number=None)
+            self._wire.pause(attempt)
+        return self._post_prompt(request)
+
+    def wait(
+        self,
+        prompt_id: str,
+        *,
+        on_event: Callable[[Event], None] = ignore,
+        timeout: float | None = None,
+        on_turn: Callable[[], None] = _nothing_to_check,
+        fresh: bool = False,
+    ) -> HistoryRecord:
+        """Wait until a job has ended and return its history record.
+
+        `on_event` gets the job's events as they are heard; some may be missing. `timeout` is in
+        s; None waits for ever. `on_turn` is called about every `Timeouts.poll` and may raise to
+        end the waiting. `fresh` says that the job was sent since the last one was waited for, so
+        there is no need to look before the first event. Raises NodeFailed, JobInterrupted,
+        JobLost, JobTimedOut, ServerLost.
+        """
+        record = Watch(
+            self._listener,
+            prompt_id,
+            url=self.url,
+            look=self.look,
+            queue=self._look_in_queue,
+            timeouts=self.timeouts,
+            on_event=on_event,
+            timeout=timeout,
+            check=self._check,
+            on_turn=on_turn,
+        ).run(look_first=not fresh)
+        raise_for_state(record)
+        return record
+
+    def history(self, prompt_id: str) -> HistoryRecord | None:
+        """Return a job's record; None while it waits or runs, and when the server forgot it."""
+        return self._wire.patiently(lambda: self.look(prompt_id))
+
+    def look(self, prompt_id: str) -> HistoryRecord | None:
+        """Do what `history` does, in one try."""
+        body = self._wire.json("GET", f"/history/{prompt_id}")
+        if not isinstance(body, dict):
+            raise ProtocolError(f"{self.url} answered GET /history with no object")
+        entry = body.get(prompt_id)
+        return None if entry is None else HistoryRecord.from_json(prompt_id, entry)
+
+    def state(self, prompt_id: str) -> JobState:
+        """Say where a job is. UNKNOWN may also be the moment between queue and history."""
+        record = self.history(prompt_id)
+        return record.state if record else state_in(self.queue(), prompt_id)
+
+    def cancel(self, prompt_id: str) -> None:
+        """Take a job out of the queue, or stop it where it runs; others are left alone."""
+        if state_in(self.queue(), prompt_id) is JobState.PENDING:
+            self._post("/queue", {"delete": [prompt_id]})
+        # It may have begun in between. Old servers stop whatever runs, so ask only for our own.
+        if state_in(self.queue(), prompt_id) is JobState.RUNNING:
+            self.interrupt(prompt_id)
+
+    def interrupt(self, prompt_id: str) -> None:
+        """Stop a running job."""
+        self._post("/interrupt", {"prompt_id": prompt_id})
+
+    # ----------------------------------------------------------------------- files
+
+    def upload(self, path: Path, *, kind: str = "input", subfolder: str = "") -> FileRef:
+        """Send a picture to the server; the name in the answer may be another one than ours."""
+        data = {"type": kind, "subfolder": subfolder}
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"the picture {path} cannot be read: {error.strerror}") from error
+        # The server recognises the same content under the same name, so a repeat does no harm.
+        body = self._wire.patiently(
+            lambda: self._wire.json(
+                "POST", "/upload/image", data=data, files={"image": (path.name, content)}
+            )
+        )
+        try:
+            return FileRef(filename=body["name"], subfolder=body["subfolder"], type=body["type"])
+        except (KeyError, TypeError) as error:
+            raise ProtocolError(f"{self.url} does not say where it put {path.name}") from error
+
+    def content(self, file: FileRef) -> bytes:
+        """Fetch a file of the server whole; raises ResultMissing where it has it no longer."""
+
+        def fetch() -> bytes:
+            with self._present(file):
+                response = self._wire.send("GET", "/view", params=file.to_json())
+                body: bytes = response.content
+            return body
+
+        return self._wire.patiently(fetch)
+
+    def download(self, file: FileRef, target: Path) -> None:
+        """Fetch a file of the server into `target`, which appears whole or not at all.
+
+        Raises ResultMissing where the server has it no longer, OutputError where it cannot be
+        written.
+        """
+        part = target.with_name(target.name + ".part")
+        try:
+            self._wire.patiently(lambda: self._fetch(file, part))
+            with writing(target):
+                os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    # -------------------------------------------------------------------- privates
+
+    def _look_in_queue(self) -> QueueState:
+        return QueueState.from_json(self._wire.json("GET", "/queue"))
+
+    def _get(self, path: str) -> Any:
+        return self._wire.patiently(lambda: self._wire.json("GET", path))
+
+    def _post(self, path: str, body: dict[str, Any]) -> None:
+        self._wire.patiently(lambda: self._wire.send("POST", path, json=body))
+
+    def _post_prompt(self, request: PromptRequest) -> PromptAccepted:
+        try:
+            body = self._wire.json("POST", "/prompt", json=request.to_json())
+        except BadRequest as error:
+            sentence, problems = read_refusal(error.body)
+            raise JobRefused(f"{self.url} refused the workflow: {sentence}", problems) from error
+        return PromptAccepted.from_json(body)
+
+    def _arrived(self, prompt_id: str) -> bool:
+        # The server may still be reading what we sent: one look is not enough to be sure.
+        for attempt in range(1, self.timeouts.tries):
+            if self.state(prompt_id) is not JobState.UNKNOWN:
+                return True
+            self._wire.pause(attempt)
+        return False
+
+    def _fetch(self, file: FileRef, part: Path) -> None:
+        with self._present(file):
+            chunks = self._wire.chunks("/view", file.to_json())
+            with writing(part), part.open("wb") as stream:
+                for chunk in chunks:
+                    stream.write(chunk)
+
+    @contextmanager
+    def _present(self, file: FileRef) -> Iterator[None]:
+        try:
+            yield
+        except NotFound as error:
+            raise ResultMissing(
+                f"{self.url} no longer has {file.filename}; its node was answered from the "
+                "server's cache, and the file has been deleted since: change the seed or the file "
+                "name prefix, or empty the server's cache, and run it again"
+            ) from error
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turn an error of writing `target` into an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"{target} cannot be written ({reason}); make room, or give another --out"
+        ) from error
+
+
+def raise_for_state(record: HistoryRecord) -> None:
+    """Raise the error that a record tells of; return for a success."""
+    if record.state is JobState.SUCCEEDED:
+        return
+    if record.state is JobState.INTERRUPTED:
+        raise JobInterrupted(f"job {record.prompt_id} was stopped on the server; run it again")
+    data = _failure_in(record)
+    raise NodeFailed(
+        node_id=str(data.get("node_id", "?")),
+        class_type=str(data.get("node_type", "?")),
+        message=str(data.get("exception_message", "the server gives no reason")),
+        kind=str(data.get("exception_type", "")),
+        traceback="".join(_strings(data.get("traceback"))),
+    )
+
+
+def _failure_in(record: HistoryRecord) -> Mapping[str, Any]:
+    """The data of the error that ended a run; {} where the record has none."""
+    errors = (data for name, data in reversed(record.messages) if name == "execution_error")
+    # ExecutionBlocked is no failure: the run went on after it.
+    return next((one for one in errors if one.get("exception_type") != "ExecutionBlocked"), {})
+
+
+def _strings(values: Any) -> Iterable[str]:
+    return map(str, values) if isinstance(values, list | tuple) else ()

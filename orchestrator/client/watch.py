@@ -1,0 +1,211 @@
+"""Waits for one job: looks into history and queue, and hears the WebSocket to know when to look."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..errors import JobLost, JobTimedOut, ServerError, ServerLost
+from ..protocol import (
+    Event,
+    Executing,
+    ExecutionError,
+    ExecutionInterrupted,
+    ExecutionStart,
+    ExecutionSuccess,
+    HistoryRecord,
+    JobState,
+    Preview,
+    QueueState,
+    Status,
+)
+from .foreign import Verdict, judge
+from .listener import Listener
+from .wire import Timeouts
+
+# How soon to look again for a history record whose job has ended, in s. ComfyUI writes the record
+# some milliseconds after it says "success".
+_SOON = 0.02
+
+
+def ignore(event: Event) -> None:
+    """Take an event and do nothing."""
+
+
+def state_in(queue: QueueState, prompt_id: str) -> JobState:
+    """Say where a job is in the queue."""
+    if prompt_id in queue.running:
+        return JobState.RUNNING
+    return JobState.PENDING if prompt_id in queue.pending else JobState.UNKNOWN
+
+
+class Watch:
+    """Waits for one job."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        prompt_id: str,
+        *,
+        url: str,
+        look: Callable[[str], HistoryRecord | None],
+        queue: Callable[[], QueueState],
+        timeouts: Timeouts,
+        on_event: Callable[[Event], None],
+        timeout: float | None,
+        check: Callable[[], None],
+        on_turn: Callable[[], None],
+    ) -> None:
+        self._url = url
+        self._look_in_history = look
+        self._look_in_queue = queue
+        self._listener = listener
+        self._prompt_id = prompt_id
+        self._on_event = on_event
+        self._check = check
+        self._on_turn = on_turn
+        self._timeouts = timeouts
+        now = time.monotonic()
+        self._deadline = None if timeout is None else now + timeout
+        self._timeout = timeout
+        self._answered = now
+        # when, and how often in a row, the job was neither in queue nor in history
+        self._absent_since = now
+        self._absent = 0
+        self._started = False
+        # whether the server spoke of the job since the last look
+        self._told = False
+        self._ended = False
+        # whether the server has said its last word of the job
+        self._over = False
+        self._ours_runs = False
+        # the connection over which all of the job's events come; None where some may have been lost
+        self._connection: str | None = None
+
+    def run(self, *, look_first: bool = True) -> HistoryRecord:
+        soon = _SOON
+        if not look_first and self._listener.connected:
+            # Nothing of this job can have been missed, as long as the connection stands: its own
+            # events tell when to look, which saves two requests in three for a fast job.
+            self._connection = self._listener.client_id
+            self._listen(self._timeouts.poll)
+        while True:
+            record = self._look()
+            if record is not None:
+                self._hear_the_rest()
+                return record
+            self._give_up_late()
+            self._on_turn()
+            # Once the end is heard the record is milliseconds away; then ever less hurry.
+            self._listen(min(soon, self._timeouts.poll) if self._ended else self._timeouts.poll)
+            soon = 2 * soon if self._ended else _SOON
+
+    def _look(self) -> HistoryRecord | None:
+        try:
+            record = self._look_in_history(self._prompt_id)
+            state = JobState.RUNNING if self._told or record else self._state()
+        except ServerError as error:
+            self._no_answer(error)
+            return None
+        self._answered = time.monotonic()
+        self._told = False
+        self._note(state)
+        return record
+
+    def _state(self) -> JobState:
+        state = state_in(self._look_in_queue(), self._prompt_id)
+        if state is JobState.RUNNING and not self._started:
+            self._tell(ExecutionStart(prompt_id=self._prompt_id))
+        return state
+
+    def _no_answer(self, error: ServerError) -> None:
+        self._check()
+        silent = time.monotonic() - self._answered
+        if judge(error) is Verdict.FATAL:
+            raise error
+        if silent > self._timeouts.lost_after:
+            raise ServerLost(
+                f"the server at {self._url} has not answered for {silent:.0f} s while job "
+                f"{self._prompt_id} was on it; look at its log, then run this again"
+            ) from error
+
+    def _note(self, state: JobState) -> None:
+        now = time.monotonic()
+        if state is not JobState.UNKNOWN:
+            self._absent, self._absent_since = 0, now
+            return
+        self._absent += 1
+        patience = self._timeouts.lost_polls * self._timeouts.poll
+        if self._absent >= self._timeouts.lost_polls and now - self._absent_since >= patience:
+            raise JobLost(
+                f"job {self._prompt_id} is neither in the queue nor in the history of "
+                f"{self._url}: the server was restarted, or someone deleted it; run it again"
+            )
+
+    def _give_up_late(self) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise JobTimedOut(
+                f"job {self._prompt_id} was not done within {self._timeout:g} s on "
+                f"{self._url}; give it more time with --timeout"
+            )
+
+    def _listen(self, seconds: float) -> None:
+        """Hear events for `seconds`, or until one says that a look is worth while."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            event = self._listener.hear(left)
+            if event is not None and self._take(event):
+                return
+            if self._ended:
+                until = min(until, time.monotonic() + _SOON)
+
+    def _hear_the_rest(self) -> None:
+        """Hear what was sent before the record was written: a fast job is done before we listen."""
+        while not self._over and self._listener.connected:
+            event = self._listener.hear(_SOON)
+            if event is None:
+                return
+            self._take(event)
+
+    def _take(self, event: Event) -> bool:
+        """Pass an event on where it is the job's; say whether it is time to look."""
+        if isinstance(event, Status):
+            # After a reconnection only this still reaches us: some job came or went.
+            return event.sid is None and (self._ended or self._may_have_missed())
+        if isinstance(event, Preview) and event.prompt_id is None:
+            if self._ours_runs:
+                self._on_event(event)
+            return False
+        if isinstance(event, ExecutionStart | Executing):
+            self._ours_runs = event.prompt_id == self._prompt_id
+        if getattr(event, "prompt_id", None) != self._prompt_id:
+            return False
+        self._told = True
+        self._tell(event)
+        self._over = isinstance(event, Executing) and event.node is None
+        if _ends(event):
+            self._ended = True
+            # The record of a success comes after the word of it, and before the last event.
+            return self._over or self._may_have_missed()
+        return False
+
+    def _may_have_missed(self) -> bool:
+        return self._connection is None or self._connection != self._listener.client_id
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, ExecutionStart):
+            if self._started:
+                return
+            self._started = True
+        self._on_event(event)
+
+
+def _ends(event: Event) -> bool:
+    match event:
+        case ExecutionSuccess() | ExecutionInterrupted():
+            return True
+        case Executing(node=None):
+            return True
+        case ExecutionError():
+            return event.terminal
+    return False

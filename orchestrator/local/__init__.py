@@ -1,0 +1,1 @@
+"""Servers on this machine: ComfyUI or the embedded engine, started, watched and stopped."""

@@ -1,0 +1,195 @@
+"""What it takes to start ComfyUI with our pack, or the embedded engine, for one run.
+
+Nothing is written into the user's ComfyUI folder: pictures, inputs, database and settings go to a
+temporary folder that is removed afterwards, and the pack is found through an extra-paths file.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import ServerStartFailed, UsageError
+from .process import Command, ServerProcess, own_python, python_environment, running
+
+# Folders that may hold models, as ComfyUI names them.
+_MODEL_KINDS = ("checkpoints", "loras", "vae", "embeddings", "diffusers", "upscale_models")
+
+# The package in custom_nodes that loads the pack from where it lies. ComfyUI imports every package
+# of a custom_nodes folder, so the pack's own parent folder cannot be named there.
+_SHIM_NAME = "spriteworks"
+_SHIM = '''"""Loads Spriteworks' nodes from where they lie; written for one run of this server."""
+
+import importlib.util
+import sys
+
+_FOLDER = {folder}
+_NAME = "spriteworks_comfy_nodes"
+_spec = importlib.util.spec_from_file_location(
+    _NAME, _FOLDER + "/__init__.py", submodule_search_locations=[_FOLDER]
+)
+_pack = importlib.util.module_from_spec(_spec)
+sys.modules[_NAME] = _pack
+_spec.loader.exec_module(_pack)
+comfy_entrypoint = _pack.comfy_entrypoint
+WEB_DIRECTORY = _FOLDER + "/web"
+'''
+
+
+@contextmanager
+def comfyui(
+    folder: Path,
+    *,
+    models: Path | None = None,
+    previews: bool = False,
+    gpu: str | None = None,
+) -> Iterator[ServerProcess]:
+    """Run the ComfyUI of `folder` with our pack until the block ends.
+
+    `models` is a further folder of models, laid out as ComfyUI's; `gpu` is the number of the one
+    GPU that the server shall see. Raises UsageError where `folder`
+    is no ComfyUI and ServerStartFailed where it does not start.
+    """
+    main = folder / "main.py"
+    if not main.is_file() or not (folder / "comfy").is_dir():
+        raise UsageError(
+            f"{folder} is no ComfyUI folder (it has no main.py); give the one that was cloned"
+        )
+    with _workspace() as work:
+        arguments = _comfyui_arguments(folder, work, models)
+        if previews:
+            arguments += ["--preview-method", "auto"]
+        if not has_gpu():
+            arguments.append("--cpu")
+        command = Command(
+            name=f"ComfyUI in {folder}",
+            arguments=lambda port: [*arguments, "--port", str(port)],
+            cwd=folder,
+            # Byte code would be written into the user's folder.
+            env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **_seeing(gpu)},
+        )
+        with running(command, work / "server.log") as process:
+            _refuse_without_pack(process)
+            yield process
+
+
+@contextmanager
+def engine(*, models: Path | None = None, gpu: str | None = None) -> Iterator[ServerProcess]:
+    """Run the embedded engine until the block ends; `gpu` as for `comfyui`."""
+    with _workspace() as work:
+        arguments = [own_python(), "-m", "orchestrator.engine", "--host", "127.0.0.1"]
+        arguments += ["--output-directory", str(work / "output")]
+        arguments += ["--input-directory", str(work / "input")]
+        arguments += ["--temp-directory", str(work / "temp")]
+        if models is not None:
+            arguments += ["--models", str(models)]
+        command = Command(
+            name="the engine",
+            arguments=lambda port: [*arguments, "--port", str(port)],
+            env={**python_environment(), **_seeing(gpu)},
+        )
+        with running(command, work / "server.log") as process:
+            yield process
+
+
+def python_of(folder: Path) -> str:
+    """The Python that a ComfyUI is meant to run with: its own environment's, else ours."""
+    places = [folder / name for name in (".venv", "venv")]
+    found = [place / tail for place in places for tail in ("bin/python", "Scripts/python.exe")]
+    # ComfyUI's portable package for Windows keeps its Python beside it.
+    found.append(folder.parent / "python_embeded" / "python.exe")
+    return str(next((path for path in found if path.is_file()), own_python()))
+
+
+def has_gpu() -> bool:
+    """Guess, without importing torch, whether ComfyUI can start without --cpu."""
+    if sys.platform == "darwin":
+        return True
+    if Path("/dev/kfd").exists():
+        return True
+    query = shutil.which("nvidia-smi")
+    if query is None:
+        return False
+    listed = subprocess.run([query, "--list-gpus"], capture_output=True, check=False)
+    return listed.returncode == 0 and b"GPU" in listed.stdout
+
+
+def pack_folder() -> Path:
+    """Where comfy_nodes lies, without importing it."""
+    spec = importlib.util.find_spec("comfy_nodes")
+    if spec is None or spec.origin is None:
+        raise ServerStartFailed("the package comfy_nodes is not installed; install spriteworks")
+    return Path(spec.origin).parent
+
+
+def has_pack(folder: Path) -> bool:
+    """Say whether a ComfyUI folder has our pack among its custom nodes."""
+    places = (folder / "custom_nodes").glob("*/comfy_nodes/extension.py")
+    return any(not place.parts[-3].endswith(".disabled") for place in places)
+
+
+def _seeing(gpu: str | None) -> dict[str, str]:
+    return {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu, "HIP_VISIBLE_DEVICES": gpu}
+
+
+@contextmanager
+def _workspace() -> Iterator[Path]:
+    # A server that was killed may still hold a file for a moment on Windows.
+    with tempfile.TemporaryDirectory(prefix="spriteworks-", ignore_cleanup_errors=True) as name:
+        work = Path(name)
+        for part in ("output", "input", "user", "custom_nodes"):
+            (work / part).mkdir()
+        yield work
+
+
+def _comfyui_arguments(folder: Path, work: Path, models: Path | None) -> list[str]:
+    paths = write_extra_paths(folder, work, models)
+    return [
+        python_of(folder),
+        str(folder / "main.py"),
+        *("--listen", "127.0.0.1", "--disable-auto-launch"),
+        *("--output-directory", str(work / "output")),
+        *("--input-directory", str(work / "input")),
+        *("--temp-directory", str(work)),
+        *("--user-directory", str(work / "user")),
+        *("--database-url", f"sqlite:///{work / 'comfyui.db'}"),
+        *("--extra-model-paths-config", str(paths)),
+    ]
+
+
+def write_extra_paths(folder: Path, work: Path, models: Path | None) -> Path:
+    """Write the file, in `work`, that tells the ComfyUI of `folder` of our pack and `models`."""
+    section: dict[str, str] = {}
+    if not has_pack(folder):
+        _write_shim(work / "custom_nodes" / _SHIM_NAME)
+        section["custom_nodes"] = str(work / "custom_nodes")
+    if models is not None:
+        for kind in _MODEL_KINDS:
+            section[kind] = str(models.resolve() / kind)
+    path = work / "extra_model_paths.yaml"
+    # JSON is YAML, and quotes every path safely.
+    path.write_text(json.dumps({"spriteworks": section or None}), encoding="utf-8")
+    return path
+
+
+def _write_shim(package: Path) -> None:
+    package.mkdir()
+    source = _SHIM.format(folder=repr(pack_folder().as_posix()))
+    (package / "__init__.py").write_text(source, encoding="utf-8")
+
+
+def _refuse_without_pack(process: ServerProcess) -> None:
+    failed = [line for line in process.log().splitlines() if "(IMPORT FAILED)" in line]
+    ours = os.path.join("custom_nodes", _SHIM_NAME)
+    if any(line.rstrip().endswith(ours) for line in failed):
+        raise ServerStartFailed(
+            f"ComfyUI could not load the Spriteworks nodes; its log says:\n{process.tail()}"
+        )

@@ -1,0 +1,1 @@
+"""One workflow, run once: from its file to its pictures."""

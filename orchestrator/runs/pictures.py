@@ -1,0 +1,84 @@
+"""The pictures that a graph takes in: found on this machine, looked at, and uploaded."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..client.client import Client
+from ..client.timings import Stopwatch
+from ..errors import InputError
+from ..protocol import FileRef, Graph
+from ..workflow.node_info import ObjectInfo, node_info
+from ..workflow.roles import ImageInput, image_inputs
+
+# Where the pictures of a workflow lie, seen from its file; "../inputs" serves workflows/api/.
+_BESIDE = (".", "inputs", "../inputs")
+
+
+def upload_pictures(
+    client: Client, graph: Graph, object_info: ObjectInfo, workflow: Path, watch: Stopwatch
+) -> Graph:
+    """Upload every picture that the graph names and return the graph with the server's names.
+
+    A picture is looked for under its name as given and beside the workflow; one that is only in
+    the server's input folder stays as it is. Raises InputError naming where was looked.
+    """
+    result = copy.deepcopy(graph)
+    sent: dict[Path, str] = {}
+    for picture in image_inputs(graph, object_info):
+        path = find_picture(picture.value, workflow)
+        if path is None:
+            if not _server_has(picture, graph, object_info):
+                raise InputError(_missing(picture, workflow))
+            continue
+        if path not in sent:
+            verify(path)
+            with watch.transfer():
+                sent[path] = _name(client.upload(path))
+        result[picture.node_id]["inputs"][picture.input] = sent[path]
+    return result
+
+
+def find_picture(value: str, workflow: Path) -> Path | None:
+    """The file that a picture's name in a workflow means, or None."""
+    return next((path for path in _candidates(value, workflow) if path.is_file()), None)
+
+
+def verify(path: Path) -> None:
+    """Decode a picture to its end; raises InputError for one that is none or is cut off."""
+    # 50 ms to import, and most workflows take no picture in.
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{path} is not a picture that can be read ({error}); give a PNG, JPEG or WebP"
+        ) from error
+
+
+def _candidates(value: str, workflow: Path) -> Iterable[Path]:
+    yield Path(value)
+    for place in _BESIDE:
+        yield workflow.parent / place / value
+
+
+def _server_has(picture: ImageInput, graph: Graph, object_info: ObjectInfo) -> bool:
+    info = node_info(object_info, graph[picture.node_id]["class_type"])
+    return picture.value in (info.by_name[picture.input].options or ())
+
+
+def _missing(picture: ImageInput, workflow: Path) -> str:
+    # What is named first is what a person would have meant.
+    places = ", ".join(str(path) for path in _candidates(picture.value, workflow))
+    return (
+        f"there is no {picture.role} {picture.value!r} (node {picture.node_id}), neither on the "
+        f"server nor as {places}; give one with --set {picture.role}=FILE"
+    )
+
+
+def _name(file: FileRef) -> str:
+    return f"{file.subfolder}/{file.filename}" if file.subfolder else file.filename

@@ -1,0 +1,218 @@
+"""One workflow from its file to its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..client.client import Client, writing
+from ..client.timings import Stopwatch
+from ..errors import JobError, JobTimedOut, NodeProblem, ServerError, UsageError
+from ..protocol import (
+    Event,
+    FileRef,
+    Graph,
+    HistoryRecord,
+    Preview,
+    SystemStats,
+    files_of,
+    new_prompt_id,
+)
+from ..workflow.canvas import load_graph
+from ..workflow.canvas_values import with_values
+from ..workflow.graph import Form, check, form_of, read_json, sha256_of
+from ..workflow.node_info import ObjectInfo
+from ..workflow.roles import parameters, seed_of_image, set_parameters
+from .outputs import Gathered, Outputs, outputs, plain_name
+from .pictures import upload_pictures
+
+# The node that sends its pictures over the WebSocket instead of saving them.
+_WEBSOCKET_NODE = "SaveImageWebsocket"
+
+
+class Observer(Protocol):
+    """Who is told how a run goes."""
+
+    def prepared(self, graph: Graph) -> None:
+        """The graph is about to be sent."""
+
+    def dropped(self, problem: NodeProblem) -> None:
+        """The server runs the job without the branch of this node."""
+
+    def event(self, event: Event) -> None:
+        """Something happened to the job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workflow:
+    """A workflow file with its parameters resolved for one server."""
+
+    path: Path
+    sha256: str
+    graph: Graph
+    object_info: ObjectInfo
+    # the canvas file itself, where the workflow is one
+    canvas: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What to run and where its pictures go."""
+
+    workflow: Path
+    # NAME=VALUE, in order
+    settings: tuple[str, ...] = ()
+    out: Path
+    # s; None waits for ever
+    timeout: float | None = None
+
+
+def load_workflow(path: Path, settings: tuple[str, ...], object_info: ObjectInfo) -> Workflow:
+    """Read a workflow of either form, apply settings, and validate it against a server.
+
+    Raises UsageError, GraphError and their kin with all that is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"the workflow {path} cannot be read: {reason}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the workflow {path} is no text; a workflow is a JSON file") from error
+    data = read_json(text, str(path))
+    graph = set_parameters(load_graph(data, object_info, str(path)), settings, object_info)
+    check(graph, object_info)
+    return Workflow(
+        path=path,
+        sha256=sha256_of(text),
+        graph=graph,
+        object_info=object_info,
+        canvas=data if form_of(data) is Form.CANVAS else None,
+    )
+
+
+def run(request: RunRequest, client: Client, observer: Observer) -> dict[str, Any]:
+    """Run a workflow to its end, fill the output folder, and return what run.json says."""
+    stats = client.system_stats()
+    workflow = load_workflow(request.workflow, request.settings, client.object_info())
+    with outputs(request.out) as place:
+        watch = Stopwatch(workflow.graph)
+        graph = upload_pictures(client, workflow.graph, workflow.object_info, workflow.path, watch)
+        observer.prepared(graph)
+        frames = _Frames(graph, place.staging)
+
+        def on_event(event: Event) -> None:
+            watch.observe(event)
+            frames.observe(event)
+            observer.event(event)
+
+        prompt_id = new_prompt_id()
+        with _cancelled_on_departure(client, prompt_id):
+            watch.submitted()
+            extra_data = _picture_metadata(workflow, graph)
+            accepted = client.submit(graph, prompt_id=prompt_id, extra_data=extra_data)
+            for problem in accepted.problems:
+                observer.dropped(problem)
+            record = client.wait(prompt_id, on_event=on_event, timeout=request.timeout)
+        watch.ended()
+        files = [*_download(client, graph, record, place, watch), *frames.files]
+        return _publish(client, stats, workflow, place, files, record, watch)
+
+
+def _picture_metadata(workflow: Workflow, graph: Graph) -> dict[str, Any]:
+    """What pictures carry besides the graph: the canvas file, with the values of this run."""
+    if workflow.canvas is None:
+        return {}
+    canvas = with_values(workflow.canvas, graph, workflow.object_info)
+    return {} if canvas is None else {"extra_pnginfo": {"workflow": canvas}}
+
+
+def _publish(
+    client: Client,
+    stats: SystemStats,
+    workflow: Workflow,
+    place: Outputs,
+    files: list[Gathered],
+    record: HistoryRecord,
+    watch: Stopwatch,
+) -> dict[str, Any]:
+    if not files:
+        raise JobError("the workflow ended without a picture; add a node that saves one")
+    result = {
+        "prompt_id": record.prompt_id,
+        "server": {
+            "url": client.url,
+            "kind": stats.kind,
+            "version": stats.version,
+            "device": stats.device,
+        },
+        "workflow": {"file": str(workflow.path), "sha256": workflow.sha256},
+        "parameters": parameters(workflow.graph, workflow.object_info, record.outputs),
+        "artifacts": [vars(artifact) for artifact in place.place(files)],
+        "timings": watch.timings(record).to_json(),
+    }
+    place.publish(files, result)
+    return result
+
+
+def _download(
+    client: Client, graph: Graph, record: HistoryRecord, place: Outputs, watch: Stopwatch
+) -> list[Gathered]:
+    counts: dict[str, int] = {}
+    gathered = []
+    for number, (node, file) in enumerate(_wanted(record)):
+        index = counts.get(node, 0)
+        counts[node] = index + 1
+        path = place.staging / f"{number:06}"
+        with watch.transfer():
+            client.download(file, path)
+        name = plain_name(file.filename)
+        seed = seed_of_image(graph, node, index) if node in graph else None
+        gathered.append(Gathered(path=path, name=name, node=node, seed=seed))
+    return gathered
+
+
+def _wanted(record: HistoryRecord) -> list[tuple[str, FileRef]]:
+    """The files to keep: those saved, or the previews of a workflow that saves nothing."""
+    files = files_of(record.outputs)
+    return [entry for entry in files if entry[1].type == "output"] or files
+
+
+class _Frames:
+    """Pictures of SaveImageWebsocket, which come as previews and are kept nowhere else."""
+
+    def __init__(self, graph: Graph, staging: Path) -> None:
+        self._graph = graph
+        self._staging = staging
+        self.files: list[Gathered] = []
+
+    def observe(self, event: Event) -> None:
+        if not isinstance(event, Preview) or event.node_id not in self._graph:
+            return
+        node = event.node_id
+        if self._graph[node]["class_type"] != _WEBSOCKET_NODE:
+            return
+        index = sum(file.node == node for file in self.files)
+        name = f"websocket_{len(self.files) + 1:05}_.{event.format}"
+        path = self._staging / name
+        with writing(path):
+            path.write_bytes(event.image)
+        seed = seed_of_image(self._graph, node, index)
+        self.files.append(Gathered(path=path, name=name, node=node, seed=seed))
+
+
+@contextmanager
+def _cancelled_on_departure(client: Client, prompt_id: str) -> Iterator[None]:
+    """Take the job from the server where we leave before it has ended."""
+    try:
+        yield
+    except BaseException as error:
+        ended = isinstance(error, JobError | ServerError) and not isinstance(error, JobTimedOut)
+        if not ended:
+            # Where the server is gone the job is, too, and the first reason is the one to tell.
+            with suppress(ServerError):
+                client.cancel(prompt_id)
+        raise

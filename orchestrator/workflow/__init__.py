@@ -1,0 +1,1 @@
+"""Workflows: graphs, canvas files, and what their parts are for; nothing here does I/O."""

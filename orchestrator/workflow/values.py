@@ -1,0 +1,60 @@
+"""Texts from a command line or a manifest, turned into the values that inputs take, with no I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from ..errors import BadValue
+from .graph import value_problem
+from .node_info import WIDGET_TYPES, InputInfo
+
+
+def parse_value(name: str, text: str, entry: InputInfo) -> Any:
+    """The value that `text` means for an input; raises BadValue where it cannot be one."""
+    value = _convert(name, text, entry)
+    problem = value_problem(entry, value)
+    if problem:
+        raise BadValue(f"--set {name}={text}: {problem[1]}")
+    return value
+
+
+def _convert(name: str, text: str, entry: InputInfo) -> Any:
+    kinds = [kind for kind in entry.type.split(",") if kind in WIDGET_TYPES]
+    if not kinds:
+        raise BadValue(
+            f"--set {name}: {entry.name} takes {entry.type} from another node, and no value"
+        )
+    match kinds[0]:
+        case "INT":
+            return _number(name, text, int, "a whole number")
+        case "FLOAT":
+            return _number(name, text, float, "a number")
+        case "BOOLEAN":
+            return _boolean(name, text)
+        case "COMBO":
+            # choices may be numbers; a text that is none of them is refused by the caller
+            same: Iterable[Any] = (entry for entry in entry.options or () if str(entry) == text)
+            return next(iter(same), text)
+    return text
+
+
+def _number(name: str, text: str, kind: type, wanted: str) -> Any:
+    try:
+        value = kind(text.strip())
+        # inf and nan are no JSON
+        if math.isfinite(value):
+            return value
+    except (ValueError, OverflowError) as error:
+        raise BadValue(f"--set {name}={text}: {text!r} is not {wanted}") from error
+    raise BadValue(f"--set {name}={text}: {text!r} is not {wanted}")
+
+
+def _boolean(name: str, text: str) -> bool:
+    word = text.strip().casefold()
+    if word in ("true", "yes", "on", "1"):
+        return True
+    if word in ("false", "no", "off", "0"):
+        return False
+    raise BadValue(f"--set {name}={text}: {text!r} is neither true nor false")
