@@ -61,6 +61,8 @@ class _Sent:
     # s, monotonic
     since: float = field(default_factory=time.monotonic)
     started: bool = False
+    # it ended well, and only its pictures are missing
+    ran: bool = False
     # sent over the connection that stands, and not waited for yet: nothing can have been missed
     fresh: bool = False
     # whether the store was told that the server has it
@@ -168,7 +170,8 @@ class Worker(threading.Thread):
     def _take_returned(self) -> None:
         """Wait again for jobs whose pictures could not be fetched: the server may be gone."""
         while not self._downloader.returned.empty():
-            self._held.append(_Sent(assignment=self._downloader.returned.get(), watch=None))
+            sent = _Sent(assignment=self._downloader.returned.get(), watch=None, ran=True)
+            self._held.append(sent)
 
     def _fill(self, client: Client) -> None:
         while (assignment := self._dispatcher.take(self.server.name)) is not None:
@@ -288,8 +291,8 @@ class Worker(threading.Thread):
         self._dispatcher.failed(assignment, kind, error, possible=self._recipe.rungs(assignment))
 
     def _kind(self, error: JobError, sent: _Sent) -> Kind:
-        """A job that is lost after its server was away while it ran may have brought it down."""
-        if isinstance(error, JobLost) and sent.started and self.server.blinks:
+        """The first job in line that is lost after its server was away may have brought it down."""
+        if isinstance(error, JobLost) and not sent.ran and self.server.blinks:
             return Kind.SERVER_LOST
         return classify(error)
 
@@ -381,10 +384,13 @@ class Worker(threading.Thread):
             self._release(Kind.SERVER_LOST, f"{self.server.name} has been away for {away:.0f} s")
 
     def _release(self, kind: Kind, error: str) -> None:
-        """Let others have the jobs; only the one that ran may be to blame."""
+        """Let others have the jobs; only the first in line may be to blame.
+
+        Whether it ran cannot be asked: a server that dies at once takes the word of it along.
+        """
         for sent in self._held:
             self._abandoned.append(sent.assignment.attempt.prompt_id)
-            guilty = sent is self._held[0] and (sent.started or kind is Kind.FROZEN)
+            guilty = sent is self._held[0] and not sent.ran
             self._failed(sent.assignment, kind if guilty else Kind.JOB_LOST, error)
         self._held = []
 
