@@ -90,3 +90,15 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         return None
     content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return content
+
+
+def need_checkpoint(path: Path, what: str, stage: str) -> dict[str, Any]:
+    """The content saved at ``path`` by a stage that must have run.
+
+    Raises:
+        FileNotFoundError: if it has not.
+    """
+    content = load_checkpoint(path)
+    if content is None:
+        raise FileNotFoundError(f"no {what} at {path}: run the {stage} stage first")
+    return content

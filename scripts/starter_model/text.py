@@ -20,7 +20,15 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from .captions import unconditional, write_caption
 from .data import COLOUR_NAMES, SUBJECT_NAMES
 from .draw import SIZES
-from .progress import Average, Budget, falling_rate, load_checkpoint, save_checkpoint, set_rate
+from .progress import (
+    Average,
+    Budget,
+    falling_rate,
+    load_checkpoint,
+    need_checkpoint,
+    save_checkpoint,
+    set_rate,
+)
 from .words import POSITIONS
 
 HIDDEN = 128
@@ -186,9 +194,7 @@ def load_text(checkpoint: Path) -> CLIPTextModel:
     Raises:
         FileNotFoundError: if the stage has not run.
     """
-    stored = load_checkpoint(checkpoint)
-    if stored is None:
-        raise FileNotFoundError(f"no text encoder at {checkpoint}: run the text stage first")
+    stored = need_checkpoint(checkpoint, "text encoder", "text")
     key = next(k for k in stored["average"] if k.endswith("token_embedding.weight"))
     model = make_text_encoder(len(stored["average"][key]))
     model.load_state_dict(stored["average"])

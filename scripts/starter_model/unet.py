@@ -15,7 +15,15 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from .captions import unconditional, write_caption
 from .data import COLOUR_NAMES, SUBJECT_NAMES, DrawingSet
 from .draw import SIZES
-from .progress import Average, Budget, falling_rate, load_checkpoint, save_checkpoint, set_rate
+from .progress import (
+    Average,
+    Budget,
+    falling_rate,
+    load_checkpoint,
+    need_checkpoint,
+    save_checkpoint,
+    set_rate,
+)
 from .team import Team
 from .text import HIDDEN, tokenise
 from .vae import Latents
@@ -210,9 +218,7 @@ def load_unet(checkpoint: Path, side: int = 64) -> UNet2DConditionModel:
     Raises:
         FileNotFoundError: if the stage has not run.
     """
-    stored = load_checkpoint(checkpoint)
-    if stored is None:
-        raise FileNotFoundError(f"no denoiser at {checkpoint}: run the unet stage first")
+    stored = need_checkpoint(checkpoint, "denoiser", "unet")
     unet = make_unet(side)
     unet.load_state_dict(stored["average"])
     return unet.eval()

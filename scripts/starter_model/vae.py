@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from .data import DrawingSet
-from .progress import Average, Budget, falling_rate, load_checkpoint, save_checkpoint, set_rate
+from .progress import (
+    Average,
+    Budget,
+    falling_rate,
+    load_checkpoint,
+    need_checkpoint,
+    save_checkpoint,
+    set_rate,
+)
 from .team import Team
 
 SCALING_FACTOR = 0.18215
@@ -186,9 +194,7 @@ def load_latents(path: Path) -> Latents:
     Raises:
         FileNotFoundError: if nothing was written.
     """
-    stored = load_checkpoint(path)
-    if stored is None:
-        raise FileNotFoundError(f"no latents at {path}: run the latents stage first")
+    stored = need_checkpoint(path, "latents", "latents")
     return Latents(stored["mean"], stored["spread"])
 
 
@@ -320,9 +326,7 @@ def load_vae(checkpoint: Path, drawings: DrawingSet, side: int = 64) -> Autoenco
     Raises:
         FileNotFoundError: if the stage has not run.
     """
-    stored = load_checkpoint(checkpoint)
-    if stored is None:
-        raise FileNotFoundError(f"no autoencoder at {checkpoint}: run the vae stage first")
+    stored = need_checkpoint(checkpoint, "autoencoder", "vae")
     vae = make_vae(side)
     vae.load_state_dict(stored["average"])
     vae.eval()
@@ -336,9 +340,7 @@ def load_decoder(checkpoint: Path, side: int = 64) -> AutoencoderKL:
     Raises:
         FileNotFoundError: if the stage has not run.
     """
-    stored = load_checkpoint(checkpoint)
-    if stored is None:
-        raise FileNotFoundError(f"no decoder at {checkpoint}: run the decoder stage first")
+    stored = need_checkpoint(checkpoint, "decoder", "decoder")
     vae = make_vae(side)
     vae.load_state_dict(stored["average"])
     return vae.eval()
