@@ -37,10 +37,24 @@ def test_settings_are_frozen_and_can_be_a_key() -> None:
     assert len({settings, LoaderSettings()}) == 1
 
 
-@pytest.mark.parametrize("wrong", [{"precision": "fp8"}, {"tiling": "on"}])
+@pytest.mark.parametrize("wrong", [{"precision": "fp4"}, {"tiling": "on"}, {"vae_tile": 100}])
 def test_unknown_settings_are_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         LoaderSettings.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"precision": "fp8", "quantization": "int8"}, ["precision", "quantization"]),
+        ({"vae_tile": 256, "vae_overlap": 128}, ["vae_overlap", "vae_tile"]),
+        ({"compile": "blocks", "offload": "sequential"}, ["compile", "offload"]),
+    ],
+)
+def test_contradictions_are_refused_by_name(wrong: dict[str, object], named: list[str]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        LoaderSettings.model_validate(wrong)
+    assert all(name in str(caught.value) for name in named)
 
 
 def test_every_version_is_found_by_what_it_is() -> None:
