@@ -7,6 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from .batch import SeedBatch
 from .inpaint import InpaintCrop, InpaintStitch
 from .loaders import CheckpointLoader, DiffusersLoader, ModelDefaults
+from .memory_report import MemoryReport
 from .sprite import Cutout, Palette, Pixelize, SaveSprite
 
 NODES: list[type[io.ComfyNode]] = [
@@ -20,6 +21,7 @@ NODES: list[type[io.ComfyNode]] = [
     SaveSprite,
     InpaintCrop,
     InpaintStitch,
+    MemoryReport,
 ]
 
 
