@@ -4,6 +4,7 @@ PackError
     ModelNotFound       FileNotFoundError too: no model of that name; names those there are
     ModelUnreadable     ValueError too: a file is cut short, damaged or missing in its folder
     UnsupportedModel    ValueError too: the model is whole, but of a kind that is not loaded
+    UnsupportedSetting  ValueError too: the device cannot do what was asked for strictly
     BadInput            ValueError too: a picture, mask or palette that cannot be used
     OutOfMemory         MemoryError too: a step needs more memory than there is
     SaveFailed          OSError too: a picture could not be written
@@ -32,6 +33,10 @@ class ModelUnreadable(PackError, ValueError):
 
 class UnsupportedModel(PackError, ValueError):
     """The model is of a kind that this pack does not load."""
+
+
+class UnsupportedSetting(PackError, ValueError):
+    """The device cannot do what a setting asks, and the next best was not wanted."""
 
 
 class BadInput(PackError, ValueError):

@@ -12,7 +12,8 @@ from comfy_api.latest import io
 
 from . import folders
 from .profiles import ModelProfile
-from .settings import Attention, LoaderSettings, Offload, Precision, VaeTiling
+from .settings import LoaderSettings
+from .settings_inputs import settings_inputs, settings_of
 
 CATEGORY = "Spriteworks"
 
@@ -31,40 +32,6 @@ class Loaded(Protocol):
 
     @property
     def profile(self) -> ModelProfile: ...
-
-
-def _settings_inputs() -> list[Any]:
-    return [
-        io.Combo.Input(
-            "precision",
-            options=Precision,
-            default=Precision.AUTO,
-            tooltip="Number format of the model. auto: fp32 on a CPU, the host's choice on an "
-            "accelerator. fp16 and bf16 halve the memory and change the picture slightly.",
-        ),
-        io.Combo.Input(
-            "attention",
-            options=Attention,
-            default=Attention.AUTO,
-            tooltip="How attention is computed. sdpa: PyTorch's own, usually fastest. sliced: "
-            "piece by piece when memory is short. The picture is the same up to rounding.",
-        ),
-        io.Combo.Input(
-            "vae_tiling",
-            options=VaeTiling,
-            default=VaeTiling.AUTO,
-            tooltip="Decode in overlapping tiles: less memory, slightly different large pictures. "
-            "auto: only when memory runs out.",
-        ),
-        io.Combo.Input(
-            "offload",
-            options=Offload,
-            default=Offload.AUTO,
-            tooltip="Where weights wait. none: on the device. text_encoder: that one lives in "
-            "system memory. model: every part returns to system memory after use. auto: the "
-            "host decides.",
-        ),
-    ]
 
 
 def _outputs() -> list[Any]:
@@ -107,15 +74,15 @@ class CheckpointLoader(io.ComfyNode):
                     options=cls.choices(),
                     tooltip="A .safetensors file in the checkpoints folder.",
                 ),
-                *_settings_inputs(),
+                *settings_inputs(),
             ],
             outputs=_outputs(),
         )
 
     @classmethod
-    def execute(cls, ckpt_name: str, **settings: str) -> io.NodeOutput:
+    def execute(cls, ckpt_name: str, **settings: Any) -> io.NodeOutput:
         """MODEL, CLIP, VAE and the native size. Raises PackError."""
-        return _result(cls.load(ckpt_name, LoaderSettings.model_validate(settings)))
+        return _result(cls.load(ckpt_name, settings_of(settings)))
 
     @classmethod
     def choices(cls) -> list[str]:
@@ -149,15 +116,15 @@ class DiffusersLoader(io.ComfyNode):
                     tooltip="A folder with a model_index.json in models/diffusers, or a model "
                     "that comes with Spriteworks.",
                 ),
-                *_settings_inputs(),
+                *settings_inputs(),
             ],
             outputs=_outputs(),
         )
 
     @classmethod
-    def execute(cls, model_name: str, **settings: str) -> io.NodeOutput:
+    def execute(cls, model_name: str, **settings: Any) -> io.NodeOutput:
         """MODEL, CLIP, VAE and the native size. Raises PackError."""
-        return _result(cls.load(model_name, LoaderSettings.model_validate(settings)))
+        return _result(cls.load(model_name, settings_of(settings)))
 
     @classmethod
     def choices(cls) -> list[str]:
