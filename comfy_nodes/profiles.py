@@ -32,9 +32,13 @@ class ModelProfile(BaseModel):
 
 
 def profile_of_version(version: Version) -> ModelProfile:
-    """The profile of a published version."""
+    """The profile of a published version; most leave steps and guidance to the workflow."""
+    own = version.sampling if version.insists else None
     return ModelProfile(
-        width=version.size, height=version.size, steps=version.steps, cfg=version.cfg
+        width=version.size,
+        height=version.size,
+        steps=own.steps if own else None,
+        cfg=own.cfg if own else None,
     )
 
 
@@ -57,7 +61,12 @@ def profile_of_folder(folder: Path) -> ModelProfile:
 
 
 def _profile_of_configs(unet: Mapping[str, Any], scheduler: Mapping[str, Any]) -> ModelProfile:
-    version = version_of(family_of(unet), prediction_of(scheduler), turbo=_is_turbo(scheduler))
+    version = version_of(
+        family_of(unet),
+        prediction_of(scheduler),
+        turbo=_is_turbo(scheduler),
+        inpainting=unet.get("in_channels", 4) == 9,
+    )
     profile = profile_of_version(version)
     size = unet.get("sample_size")  # in latent pixels, 8 picture pixels each
     if isinstance(size, int):
