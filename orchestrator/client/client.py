@@ -237,9 +237,7 @@ class Client:
 
         def fetch() -> bytes:
             with self._present(file):
-                response = self._wire.send("GET", "/view", params=file.to_json())
-                body: bytes = response.content
-            return body
+                return self._wire.send("GET", "/view", params=file.to_json()).content
 
         return self._wire.patiently(fetch)
 

@@ -1,18 +1,19 @@
-"""The one place where exceptions of requests and websocket-client become ours.
+"""The one place where exceptions of requests, websocket-client and http.client become ours.
 
-`FOREIGN` names every public exception class of both libraries; a test fails when a new version
+`FOREIGN` names every public exception class of the first two; a test fails when a new version
 brings one that is not in it. `judge` is the one place that decides whether an error is worth
 another try.
 """
 
 from __future__ import annotations
 
+import http.client
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 
-import requests.exceptions as http
+import requests.exceptions as web
 import urllib3.exceptions
 import websocket
 
@@ -28,39 +29,39 @@ from ..errors import (
 
 FOREIGN: dict[type[BaseException], type[SpriteworksError]] = {
     # The connection never stood: nothing was sent.
-    http.ConnectTimeout: ServerUnreachable,
-    http.ProxyError: ServerUnreachable,
-    http.SSLError: ServerUnreachable,
+    web.ConnectTimeout: ServerUnreachable,
+    web.ProxyError: ServerUnreachable,
+    web.SSLError: ServerUnreachable,
     websocket.WebSocketAddressException: ServerUnreachable,
     websocket.WebSocketProxyException: ServerUnreachable,
     # The connection broke, or no answer came: what was sent may have arrived.
-    http.RequestException: ServerLost,
-    http.ConnectionError: ServerLost,
-    http.Timeout: ServerLost,
-    http.ReadTimeout: ServerLost,
-    http.RetryError: ServerLost,
-    http.ChunkedEncodingError: ServerLost,
+    web.RequestException: ServerLost,
+    web.ConnectionError: ServerLost,
+    web.Timeout: ServerLost,
+    web.ReadTimeout: ServerLost,
+    web.RetryError: ServerLost,
+    web.ChunkedEncodingError: ServerLost,
     websocket.WebSocketException: ServerLost,
     websocket.WebSocketConnectionClosedException: ServerLost,
     websocket.WebSocketTimeoutException: ServerLost,
     # Something answered, and it was not what ComfyUI answers.
-    http.HTTPError: ProtocolError,
-    http.InvalidJSONError: ProtocolError,
-    http.JSONDecodeError: ProtocolError,
-    http.ContentDecodingError: ProtocolError,
-    http.TooManyRedirects: ProtocolError,
-    http.StreamConsumedError: ProtocolError,
-    http.UnrewindableBodyError: ProtocolError,
+    web.HTTPError: ProtocolError,
+    web.InvalidJSONError: ProtocolError,
+    web.JSONDecodeError: ProtocolError,
+    web.ContentDecodingError: ProtocolError,
+    web.TooManyRedirects: ProtocolError,
+    web.StreamConsumedError: ProtocolError,
+    web.UnrewindableBodyError: ProtocolError,
     websocket.WebSocketBadStatusException: ProtocolError,
     websocket.WebSocketProtocolException: ProtocolError,
     websocket.WebSocketPayloadException: ProtocolError,
     # The address itself is wrong.
-    http.URLRequired: BadValue,
-    http.MissingSchema: BadValue,
-    http.InvalidSchema: BadValue,
-    http.InvalidURL: BadValue,
-    http.InvalidProxyURL: BadValue,
-    http.InvalidHeader: BadValue,
+    web.URLRequired: BadValue,
+    web.MissingSchema: BadValue,
+    web.InvalidSchema: BadValue,
+    web.InvalidURL: BadValue,
+    web.InvalidProxyURL: BadValue,
+    web.InvalidHeader: BadValue,
 }
 
 _ADVICE: dict[type[SpriteworksError], str] = {
@@ -69,6 +70,13 @@ _ADVICE: dict[type[SpriteworksError], str] = {
     ProtocolError: "what answers at {url} does not speak ComfyUI's protocol; check the address",
     BadValue: "{url!r} is no server address; write it like http://127.0.0.1:8188",
 }
+
+_THEIRS = (
+    web.RequestException,
+    websocket.WebSocketException,
+    http.client.HTTPException,
+    OSError,
+)
 
 
 class Verdict(Enum):
@@ -109,7 +117,7 @@ def translate(error: BaseException, url: str) -> SpriteworksError:
         (FOREIGN[cls] for cls in type(error).__mro__ if cls in FOREIGN), ServerError
     )
     if ours is ServerError:
-        # Sockets raise OSError themselves, for example while a WebSocket opens.
+        # Sockets and http.client raise their own, for example while a WebSocket opens.
         ours = ServerUnreachable if isinstance(error, ConnectionRefusedError) else ServerLost
     return ours(_ADVICE[ours].format(url=url))
 
@@ -117,7 +125,7 @@ def translate(error: BaseException, url: str) -> SpriteworksError:
 def _never_sent(error: BaseException) -> type[SpriteworksError] | None:
     # requests wraps a refused connection and a broken one in the same class; only the reason
     # inside tells them apart.
-    if not isinstance(error, http.ConnectionError) or not error.args:
+    if not isinstance(error, web.ConnectionError) or not error.args:
         return None
     inner = error.args[0]
     reason = getattr(inner, "reason", inner)
@@ -130,5 +138,17 @@ def translated(url: str) -> Iterator[None]:
     """Raise what requests, websocket-client and sockets raise inside as one of our errors."""
     try:
         yield
-    except (http.RequestException, websocket.WebSocketException, OSError) as error:
+    except _THEIRS as error:
         raise translate(error, url) from error
+
+
+@contextmanager
+def connecting(url: str) -> Iterator[None]:
+    """Do the same while a connection is opened: whatever fails, nothing was sent."""
+    try:
+        yield
+    except OSError as error:
+        raise ServerUnreachable(_ADVICE[ServerUnreachable].format(url=url)) from error
+    except UnicodeError as error:
+        # A host name that no name server would take.
+        raise BadValue(_ADVICE[BadValue].format(url=url)) from error

@@ -1,0 +1,161 @@
+"""Requests go the short way where it is the same, and through requests where only that will do."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from orchestrator.client.wire import NotFound, Timeouts, Wire
+from orchestrator.errors import BadValue, ProtocolError, ServerLost, ServerUnreachable
+from orchestrator.local.process import free_port
+
+QUICK = Timeouts(connect=2.0, read=2.0)
+
+
+class Site(ThreadingHTTPServer):
+    """A server that notes what it is asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        # headers of each request, by name in lower case
+        self.asked: list[dict[str, str]] = []
+        self.connections: set[int] = set()
+        self.closed = threading.Semaphore(0)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.closed.release()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Site
+
+    def do_GET(self) -> None:
+        self.server.asked.append({name.lower(): value for name, value in self.headers.items()})
+        self.server.connections.add(self.client_address[1])
+        path = self.path.partition("?")[0]
+        if path == "/moved":
+            self._answer(302, b"", {"Location": "/here"})
+        elif path == "/cookie":
+            self._answer(200, b'{"a": 1}', {"Set-Cookie": "who=me"})
+        elif path == "/farewell":
+            self._answer(200, b"{}")
+            self.close_connection = True
+        elif path == "/half":
+            self._answer(200, b"{}", {"Content-Length": "20"})
+            self.close_connection = True
+        elif path == "/404":
+            self._answer(404, b"no")
+        else:
+            self._answer(200, json.dumps({"path": self.path}).encode())
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked.append({name.lower(): value for name, value in self.headers.items()})
+        self._answer(200, body)
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Stay quiet."""
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    server = Site()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def wire(site: Site) -> Iterator[Wire]:
+    made = Wire(site.url, QUICK)
+    yield made
+    made.close()
+
+
+def test_one_connection_carries_all_requests(site: Site, wire: Wire) -> None:
+    for number in range(3):
+        path = wire.json("GET", "/here", params={"n": str(number), "name": "ü/&"})["path"]
+        assert path == f"/here?n={number}&name=%C3%BC%2F%26"
+    assert wire.json("POST", "/x", json={"é": [1, None]}) == {"é": [1, None]}
+    assert site.asked[-1]["content-type"] == "application/json"
+    assert len(site.connections) == 1
+
+
+def test_a_connection_that_the_server_has_ended_is_replaced(site: Site, wire: Wire) -> None:
+    for _ in range(3):
+        assert wire.json("GET", "/farewell") == {}
+        assert site.closed.acquire(timeout=10)
+    assert len(site.connections) == 3
+
+
+def test_half_an_answer_is_no_answer(wire: Wire) -> None:
+    with pytest.raises(ServerLost):
+        wire.json("GET", "/half")
+    assert wire.json("GET", "/here")["path"] == "/here"
+
+
+def test_a_redirect_is_followed(wire: Wire) -> None:
+    assert wire.json("GET", "/moved")["path"] == "/here"
+
+
+def test_a_cookie_is_given_back(site: Site, wire: Wire) -> None:
+    assert wire.json("GET", "/cookie") == {"a": 1}
+    wire.json("GET", "/cookie")
+    wire.json("GET", "/here")
+    assert site.asked[-1]["cookie"] == "who=me"
+
+
+def test_a_login_in_the_address_is_sent_and_we_say_who_we_are(site: Site) -> None:
+    wire = Wire(site.url.replace("//", "//ann:s%3Dt@"), QUICK)
+    wire.json("GET", "/here")
+    wire.close()
+    given = site.asked[-1]["authorization"]
+    assert given == f"Basic {base64.b64encode(b'ann:s=t').decode()}"
+    assert site.asked[-1]["user-agent"]
+
+
+def test_a_proxy_of_the_environment_is_used_except_on_this_machine(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", site.url)
+    monkeypatch.setenv("no_proxy", "")
+    far = Wire("http://far.example:8188", QUICK)
+    assert far.json("GET", "/here")["path"] == "http://far.example:8188/here"
+    far.close()
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    near = Wire(site.url, QUICK)
+    assert near.json("GET", "/here")["path"] == "/here"
+    near.close()
+
+
+def test_faults_are_ours(wire: Wire) -> None:
+    with pytest.raises(NotFound):
+        wire.send("GET", "/404")
+    with pytest.raises(ServerUnreachable):
+        Wire(f"http://127.0.0.1:{free_port()}", QUICK).send("GET", "/")
+    with pytest.raises(BadValue):
+        Wire(f"http://{'a' * 70}.example", QUICK).send("GET", "/")
+    with pytest.raises(ProtocolError):
+        wire.json("POST", "/x", json={"a": float("nan")})
