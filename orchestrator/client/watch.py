@@ -55,6 +55,7 @@ class Watch:
         timeout: float | None,
         check: Callable[[], None],
         on_turn: Callable[[], None],
+        gather: float = 0.0,
     ) -> None:
         self._url = url
         self._look_in_history = look
@@ -65,6 +66,7 @@ class Watch:
         self._check = check
         self._on_turn = on_turn
         self._timeouts = timeouts
+        self._gather = gather
         now = time.monotonic()
         self._deadline = None if timeout is None else now + timeout
         self._timeout = timeout
@@ -153,7 +155,7 @@ class Watch:
         """Hear events for `seconds`, or until one says that a look is worth while."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            event = self._listener.hear(left)
+            event = self._listener.hear(left, gather=self._gather)
             if event is not None and self._take(event):
                 return
             if self._ended:

@@ -1,0 +1,79 @@
+"""The bytes of a WebSocket are cut into the messages that a server sent, however they arrive."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.frames import Frame
+from websockets.frames import Opcode as Theirs
+
+from orchestrator.client.frames import Frames, Opcode
+from orchestrator.errors import ProtocolError
+
+# (final, opcode, payload) of messages that are not cut, of all lengths that are written differently
+PLAIN = st.tuples(
+    st.just(True),
+    st.sampled_from([Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG]),
+    st.one_of(
+        st.binary(max_size=125),
+        st.sampled_from([126, 127, 65535, 65536, 70000]).map(bytes),
+    ),
+)
+
+
+def sent(final: bool, opcode: int, payload: bytes) -> bytes:
+    # websockets refuses control frames above 125 bytes; they are cut all the same
+    return Frame(Theirs(opcode), payload, final).serialize(mask=False)
+
+
+def fed(frames: Frames, data: bytes, step: int) -> list[tuple[int, bytes]]:
+    pieces = [data[at : at + step] for at in range(0, len(data), step)]
+    return [message for piece in pieces for message in frames.feed(piece)]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(PLAIN, max_size=3), st.sampled_from([1, 3, 100, 5000, 1000000]))
+def test_messages_arrive_whole_in_whatever_pieces(
+    messages: list[tuple[bool, int, bytes]], step: int
+) -> None:
+    wanted = [
+        (opcode if len(payload) < 126 else Opcode.BINARY, payload)
+        for _, opcode, payload in messages
+    ]
+    data = b"".join(sent(True, opcode, payload) for opcode, payload in wanted)
+    assert fed(Frames(), data, step) == wanted
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_fragments_are_put_together_around_a_ping(step: int) -> None:
+    data = b"".join(
+        [
+            sent(False, Opcode.TEXT, "hé".encode()),
+            sent(True, Opcode.PING, b"?"),
+            sent(False, Opcode.CONTINUATION, b""),
+            sent(True, Opcode.CONTINUATION, b"llo"),
+            sent(True, Opcode.BINARY, b"next"),
+        ]
+    )
+    assert fed(Frames(), data, step) == [
+        (Opcode.PING, b"?"),
+        (Opcode.TEXT, "héllo".encode()),
+        (Opcode.BINARY, b"next"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x81\x85masked",
+        b"\xc1\x01x",
+        b"\x83\x01x",
+        b"HTTP/1.1 502 Bad Gateway",
+        sent(True, Opcode.CONTINUATION, b"of nothing"),
+        sent(False, Opcode.TEXT, b"a") + sent(True, Opcode.TEXT, b"b"),
+    ],
+)
+def test_what_is_no_websocket_is_refused(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        Frames().feed(data)
