@@ -246,9 +246,16 @@ class SystemStats:
     kind: str
     version: str
     device: str
+    # "cpu", "cuda", "mps", ... of the first device
+    device_type: str = "cpu"
     # bytes; total and free on the first device
     vram_total: int = 0
     vram_free: int = 0
+    # bytes that torch holds there for this server; on a CPU or MPS it means nothing
+    torch_vram_total: int = 0
+    # bytes; total and free in the system
+    ram_total: int = 0
+    ram_free: int = 0
 
     @classmethod
     def from_json(cls, body: Any) -> SystemStats:
@@ -259,8 +266,12 @@ class SystemStats:
                 kind="spriteworks-engine" if "spriteworks_version" in system else "comfyui",
                 version=str(system.get("spriteworks_version") or system.get("comfyui_version", "")),
                 device=str(device.get("name", "unknown")),
+                device_type=str(device.get("type", "cpu")),
                 vram_total=int(device.get("vram_total", 0)),
                 vram_free=int(device.get("vram_free", 0)),
+                torch_vram_total=int(device.get("torch_vram_total", 0)),
+                ram_total=int(system.get("ram_total", 0)),
+                ram_free=int(system.get("ram_free", 0)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProtocolError("the answer to GET /system_stats is not ComfyUI's") from error

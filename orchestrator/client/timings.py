@@ -177,14 +177,14 @@ class Stopwatch:
 
     def _queued(self, record: HistoryRecord) -> float:
         ended = self._clock() if self._ended is None else self._ended
-        ran = _ran(record)
+        ran = ran_seconds(record)
         if ran is not None:
             # A fast job's start is heard late, so take the server's own measure of the run.
             return max(0.0, ended - self._submitted - ran)
         return max(0.0, (ended if self._started is None else self._started) - self._submitted)
 
 
-def _ran(record: HistoryRecord) -> float | None:
+def ran_seconds(record: HistoryRecord) -> float | None:
     """Seconds between the server's first and last message of a run, on the server's clock."""
     stamps = [_stamp(data) for _, data in record.messages]
     known = [stamp for stamp in stamps if stamp is not None]

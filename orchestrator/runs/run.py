@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from ..client.client import Client, writing
 from ..client.timings import Stopwatch
 from ..errors import JobError, JobTimedOut, NodeProblem, ServerError, UsageError
+from ..memory import Meter, reports_in
 from ..protocol import (
     Event,
     FileRef,
@@ -103,14 +104,16 @@ def run(request: RunRequest, client: Client, observer: Observer) -> dict[str, An
         graph = upload_pictures(client, workflow.graph, workflow.object_info, workflow.path, watch)
         observer.prepared(graph)
         frames = _Frames(graph, place.staging)
+        meter = Meter(client.url, graph, workflow.object_info, stats)
 
         def on_event(event: Event) -> None:
             watch.observe(event)
+            meter.observe(event)
             frames.observe(event)
             observer.event(event)
 
         prompt_id = new_prompt_id()
-        with _cancelled_on_departure(client, prompt_id):
+        with meter, cancelled_on_departure(client, prompt_id):
             watch.submitted()
             extra_data = _picture_metadata(workflow, graph)
             accepted = client.submit(graph, prompt_id=prompt_id, extra_data=extra_data)
@@ -119,7 +122,8 @@ def run(request: RunRequest, client: Client, observer: Observer) -> dict[str, An
             record = client.wait(prompt_id, on_event=on_event, timeout=request.timeout)
         watch.ended()
         files = [*_download(client, graph, record, place, watch), *frames.files]
-        return _publish(client, stats, workflow, place, files, record, watch)
+        memory = {**meter.use().to_json(), "reports": reports_in(record.outputs)}
+        return _publish(client, stats, workflow, place, files, record, watch, memory)
 
 
 def _picture_metadata(workflow: Workflow, graph: Graph) -> dict[str, Any]:
@@ -138,6 +142,7 @@ def _publish(
     files: list[Gathered],
     record: HistoryRecord,
     watch: Stopwatch,
+    memory: dict[str, Any],
 ) -> dict[str, Any]:
     if not files:
         raise JobError("the workflow ended without a picture; add a node that saves one")
@@ -153,6 +158,7 @@ def _publish(
         "parameters": parameters(workflow.graph, workflow.object_info, record.outputs),
         "artifacts": [vars(artifact) for artifact in place.place(files)],
         "timings": watch.timings(record).to_json(),
+        "memory": memory,
     }
     place.publish(files, result)
     return result
@@ -205,7 +211,7 @@ class _Frames:
 
 
 @contextmanager
-def _cancelled_on_departure(client: Client, prompt_id: str) -> Iterator[None]:
+def cancelled_on_departure(client: Client, prompt_id: str) -> Iterator[None]:
     """Take the job from the server where we leave before it has ended."""
     try:
         yield

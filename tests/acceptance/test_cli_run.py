@@ -72,6 +72,7 @@ def test_a_run_leaves_pictures_and_their_record(
         "parameters",
         "artifacts",
         "timings",
+        "memory",
     ]
     assert record["prompt_id"] == fake.submissions[0].prompt_id
     assert record["server"] == {
@@ -96,6 +97,7 @@ def test_a_run_leaves_pictures_and_their_record(
         }
         with Image.open(out / artifact["file"]) as image:
             assert json.loads(image.info["prompt"])["1"]["inputs"]["color"] == 7
+    assert list(record["memory"]) == ["before", "peak", "phases", "looks", "reports"]
     timings = record["timings"]
     assert list(timings) == ["queued_s", "total_s", "transfer_s", "nodes"]
     assert timings["total_s"] >= timings["transfer_s"] >= 0
