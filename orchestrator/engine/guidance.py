@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from comfy_nodes.models import Family, Prediction
+from comfy_nodes.ops.step_cache import StepCache
 
 from .handles import LATENT_FACTOR, Model
 from .images import repeat_to, resize, spread_to
+from .tuning import runs_in_graphs
 
 Conditioning = list[tuple[torch.Tensor, dict[str, Any]]]
 
@@ -34,7 +37,10 @@ class Condition:
 
 
 class Guide:
-    """A function of (latent, sigma) that gives the clean latent that the model sees."""
+    """A function of (latent, sigma) that gives the clean latent that the model sees.
+
+    Made anew for each run: it remembers the UNet's answers where the model's settings say so.
+    """
 
     def __init__(
         self,
@@ -51,6 +57,8 @@ class Guide:
         texts = [positive] if math.isclose(cfg, 1.0) else [negative, positive]
         self._conditions = [_condition(model, unet, text, latent, mask) for text in texts]
         self._dtype = model.unet.dtype
+        self._cache = StepCache(model.settings.step_cache)
+        self._overwrites = runs_in_graphs(model.settings)
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """Clean latent [B, 4, h, w] for the noisy `x` at `sigma` (0-dim)."""
@@ -68,25 +76,32 @@ class Guide:
         """The UNet's output for each condition, in one pass where their shapes agree."""
         shapes = {condition.states.shape for condition in self._conditions}
         groups = [self._conditions] if len(shapes) == 1 else [[c] for c in self._conditions]
-        return [output for group in groups for output in self._run(scaled, time, group)]
+        outputs: list[torch.Tensor] = []
+        for index, group in enumerate(groups):
+            run = partial(self._run, scaled, time, group)
+            outputs += self._cache.answer(index, scaled, run).chunk(len(group))
+        return outputs
 
     def _run(
         self, scaled: torch.Tensor, time: torch.Tensor, group: list[Condition]
-    ) -> tuple[torch.Tensor, ...]:
+    ) -> torch.Tensor:
+        """The UNet's output for the conditions, one after another along the batch."""
         x = torch.cat([scaled] * len(group))
         extra = _joined([c.extra_channels for c in group])
         if extra is not None:
             x = torch.cat([x, extra], dim=1)
         pooled, sizes = _joined([c.pooled for c in group]), _joined([c.sizes for c in group])
         added = None if pooled is None else {"text_embeds": self._cast(pooled), "time_ids": sizes}
-        output = self._unet(
+        if self._overwrites:
+            torch.compiler.cudagraph_mark_step_begin()
+        output: torch.Tensor = self._unet(
             self._cast(x),
             time.expand(len(x)),
             encoder_hidden_states=self._cast(torch.cat([c.states for c in group])),
             added_cond_kwargs=added,
             return_dict=False,
         )[0]
-        return output.float().chunk(len(group))
+        return output.clone().float() if self._overwrites else output.float()
 
     def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self._dtype)

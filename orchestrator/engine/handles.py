@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ import torch
 
 from comfy_nodes.models import Family
 from comfy_nodes.profiles import ModelProfile
-from comfy_nodes.settings import VaeTiling
+from comfy_nodes.settings import LoaderSettings, Toggle, VaeTiling
 
+from .offloading import lent, lent_by_layer
 from .preview import Previewer
 from .schedules import NoiseTable
 
@@ -33,25 +34,28 @@ class Part:
     module: Any
     # where it computes
     device: torch.device
-    # where it goes after each use; the same as `device` for one that stays
+    # where it rests between uses; the same as `device` for one that stays
     home: torch.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the weights, which is the type it computes in."""
-        dtype: torch.dtype = next(self.module.parameters()).dtype
-        return dtype
+    # the type that it computes in; some weights may be stored in a narrower one
+    dtype: torch.dtype
+    # whether its layers come to the device one by one, each for its own turn only
+    by_layer: bool = False
 
     @contextmanager
     def ready(self) -> Iterator[Any]:
-        """The module on its device, without gradients; it goes home afterwards."""
-        self.module.to(self.device)
-        try:
-            with torch.inference_mode():
-                yield self.module
-        finally:
-            if self.home != self.device:
-                self.module.to(self.home)
+        """The module on its device, without gradients; it is home again afterwards."""
+        with self._on_device(), torch.inference_mode():
+            yield self.module
+
+    @contextmanager
+    def _on_device(self) -> Iterator[None]:
+        self.module.to(self.home)  # the first time only; afterwards nothing moves
+        if self.home == self.device:
+            yield
+            return
+        lend = lent_by_layer if self.by_layer else lent
+        with lend(self.module, self.device):
+            yield
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +68,8 @@ class Model:
     # what the VAE's latents are multiplied by before the UNet sees them
     latent_scale: float
     profile: ModelProfile
+    # resolved for the device: what the sampler has to heed of them, and LoRAs to apply again
+    settings: LoaderSettings = field(default_factory=LoaderSettings)
     previewer: Previewer | None = None
     # from SpriteworksSeedBatch: image i has this seed + i; None: the sampler node's own seed
     first_seed: int | None = None
@@ -101,6 +107,11 @@ class Vae:
 
     part: Part
     tiling: VaeTiling = VaeTiling.AUTO
+    # side and overlap of a tile, in pixels of the picture
+    tile: int = 512
+    overlap: int = 128
+    # on: the pictures of a batch one by one
+    slicing: Toggle = Toggle.AUTO
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from comfy_nodes.settings import LoaderSettings, Precision
 
 from . import checkpoint
 from .building import Find, Weights, build_text_encoder, build_unet, build_vae
-from .handles import Clip, Loaded, Model, Part, TextEncoder, Vae
+from .handles import Clip, Loaded, Model, Part, TextEncoder
 from .placing import Placement, best_device
 from .preview import Previewer
 from .schedules import NoiseTable, noise_table
@@ -43,28 +43,20 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     kind of model; both name the part.
     """
     read_json(folder / "model_index.json")
-    place = Placement(settings, best_device())
-    half = settings.precision is Precision.FP16
     unet_config = read_json(folder / "unet" / "config.json")
     vae_config = read_json(folder / "vae" / "config.json")
     if "cross_attention_dim" not in unet_config:
         raise UnsupportedModel(f"{folder.name} is no Stable Diffusion 1.x, 2.x or XL model.")
+    half = settings.precision is Precision.FP16
+    unet_weights = read_part(folder / "unet", _UNET_FILE, half=half)
+    place = Placement.of(settings, _count(unet_weights))
     family = family_of(unet_config)
     scale = float(vae_config.get("scaling_factor", _SD_SCALE))
+    vae_weights = read_part(folder / "vae", _UNET_FILE, half=half)
     vae = place.vae(
-        build_vae(
-            vae_config,
-            _find_vae(read_part(folder / "vae", _UNET_FILE, half=half)),
-            place.vae_dtype,
-            f"{folder.name}/vae",
-        )
+        build_vae(vae_config, _find_vae(vae_weights), place.vae_dtype, f"{folder.name}/vae")
     )
-    unet = build_unet(
-        unet_config,
-        read_part(folder / "unet", _UNET_FILE, half=half).get,
-        place.dtype,
-        f"{folder.name}/unet",
-    )
+    unet = build_unet(unet_config, unet_weights.get, place.dtype, f"{folder.name}/unet")
     names = ("text_encoder", "text_encoder_2") if family is Family.SDXL else ("text_encoder",)
     profile = profile_of_folder(folder)
     model = Model(
@@ -73,10 +65,11 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
         family=family,
         latent_scale=scale,
         profile=profile,
-        previewer=_previewer(vae, scale),
+        settings=place.settings,
+        previewer=_previewer(vae.part, scale),
     )
     clip = Clip(tuple(_folder_encoder(folder, name, family, place) for name in names))
-    return Loaded(model, clip, Vae(vae, settings.vae_tiling), profile)
+    return Loaded(model, clip, vae, profile)
 
 
 def load_checkpoint(path: Path, settings: LoaderSettings) -> Loaded:
@@ -90,8 +83,8 @@ def load_checkpoint(path: Path, settings: LoaderSettings) -> Loaded:
             "convert it first."
         )
     weights = read_file(path)
-    place = Placement(settings, best_device())
     family = checkpoint.checkpoint_family(weights, path.name)
+    place = Placement.of(settings, _count(weights, checkpoint.UNET))
     prediction = checkpoint.prediction_of(weights, family)
     scale = _SDXL_SCALE if family is Family.SDXL else _SD_SCALE
     # Nothing in the file tells Turbo from its parent.
@@ -111,23 +104,31 @@ def load_checkpoint(path: Path, settings: LoaderSettings) -> Loaded:
         family=family,
         latent_scale=scale,
         profile=profile,
-        previewer=_previewer(vae, scale),
+        settings=place.settings,
+        previewer=_previewer(vae.part, scale),
     )
     prefixes = checkpoint.TEXT_PREFIXES[family]
     clip = Clip(tuple(_file_encoder(weights, p, family, place, path.name) for p in prefixes))
-    return Loaded(model, clip, Vae(vae, settings.vae_tiling), profile)
+    return Loaded(model, clip, vae, profile)
 
 
-def load_checkpoint_as_comfyui(path: Path, settings: LoaderSettings) -> Loaded:
-    """As `load_checkpoint`, with the text encoders' weights rounded to fp16 and computed in fp32.
+def load_checkpoint_as_comfyui(path: Path) -> Loaded:
+    """As `load_checkpoint`, in fp32 on a CPU, with the text encoders' weights rounded to fp16.
 
     ComfyUI's own checkpoint loader keeps them so, also on a CPU; its pictures are the measure.
     """
-    loaded = load_checkpoint(path, settings)
+    on_cpu = best_device().type == "cpu"
+    precision = Precision.FP32 if on_cpu else Precision.AUTO
+    loaded = load_checkpoint(path, LoaderSettings(precision=precision))
     for encoder in loaded.clip.encoders:
         for weight in encoder.part.module.parameters():
             weight.data = weight.data.half().to(weight.dtype)
     return loaded
+
+
+def _count(weights: Weights, prefix: str = "") -> int:
+    """How many parameters there are under the names that begin so."""
+    return sum(tensor.numel() for name, tensor in weights.items() if name.startswith(prefix))
 
 
 def _previewer(vae: Part, scale: float) -> Previewer:
@@ -168,7 +169,7 @@ def _folder_encoder(folder: Path, name: str, family: Family, place: Placement) -
     network = build_text_encoder(
         config,
         read_part(folder / name, _TEXT_FILE, half=half).get,
-        place.dtype,
+        place.text_dtype,
         f"{folder.name}/{name}",
     )
     return TextEncoder(
@@ -188,7 +189,7 @@ def _file_encoder(
     network = build_text_encoder(
         checkpoint.text_config(weights, prefix, name),
         checkpoint.find_text(weights, prefix),
-        place.dtype,
+        place.text_dtype,
         name,
     )
     return TextEncoder(

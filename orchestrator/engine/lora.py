@@ -7,7 +7,6 @@ and in the original numbering of blocks. A weight W becomes W + strength * alpha
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,6 +20,8 @@ from comfy_nodes.native.weights import read_file
 from .building import Weights
 from .handles import Clip, Model, Part, TextEncoder
 from .names import UnetNames
+from .storage import dequantized
+from .tuning import tune_unet, twin
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,10 @@ def apply_lora(
     used: set[str] = set()
     unet = model.unet.module
     names = {name: list(_unet_aliases(name, unet.config)) for name in _weights(unet)}
-    changed_model = replace(model, unet=_merged(model.unet, lora, names, strength_model, used))
+    merged = _merged(model.unet, lora, names, strength_model, used)
+    if merged is not model.unet:
+        tune_unet(merged.module, model.settings)
+    changed_model = replace(model, unet=merged)
     encoders = tuple(
         _with_lora(encoder, index, lora, strength_clip, used)
         for index, encoder in enumerate(clip.encoders)
@@ -77,13 +81,16 @@ def _merged(
     """The part with changed copies of the weights that the LoRA names; others are shared."""
     changed: dict[str, nn.Parameter] = {}
     for name, aliases in names.items():
-        base: torch.Tensor = part.module.get_parameter(name)
+        base = dequantized(part.module.get_parameter(name))
         found = (_difference(lora, alias, base, used) for alias in aliases)
         difference = next((each for each in found if each is not None), None)
         if difference is not None and strength != 0:
             total = base.float() + strength * difference.to(base.device)
-            changed[name] = nn.Parameter(total.to(base.dtype), requires_grad=False)
-    return replace(part, module=_replaced(part.module, changed)) if changed else part
+            changed[name] = nn.Parameter(total.to(part.dtype), requires_grad=False)
+    if not changed:
+        return part
+    # At home first, so that the weights that both have stay shared there.
+    return replace(part, module=twin(part.module.to(part.home), changed))
 
 
 def _difference(
@@ -110,17 +117,6 @@ def _difference(
 def _through(middle: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
     """LoCon's three-part convolution as two: [rank, rank, k, k] over [rank, in, 1, 1]."""
     return torch.einsum("rskl,si->rikl", middle, down.flatten(1))
-
-
-def _replaced(network: nn.Module, changed: Mapping[str, nn.Parameter]) -> nn.Module:
-    """A copy of the network's modules that shares every weight but the changed ones."""
-    shared = [*network.parameters(), *network.buffers()]
-    memo = {id(tensor): tensor for tensor in shared}
-    twin = copy.deepcopy(network, memo)
-    for name, parameter in changed.items():
-        owner, _, leaf = name.rpartition(".")
-        setattr(twin.get_submodule(owner), leaf, parameter)
-    return twin
 
 
 def _weights(network: nn.Module) -> list[str]:

@@ -17,6 +17,7 @@ from .images import repeat_to
 from .noise import SEED_LIMIT, Seeds, add_to_seeds, starting_noise
 from .samplers import SAMPLERS, Denoise, Report
 from .schedules import NoiseTable, sigmas_for
+from .tuning import at_work
 
 # LATENT as ComfyUI's: "samples" [B, 4, h, w], and maybe "noise_mask" and "batch_index".
 Latent = dict[str, Any]
@@ -65,7 +66,7 @@ def sample(
         if request.add_noise
         else torch.zeros_like(image)
     )
-    with model.unet.ready() as unet:
+    with at_work(model.settings), model.unet.ready() as unet:
         device = model.unet.device
         if torch.count_nonzero(image) > 0:
             image = image * model.latent_scale

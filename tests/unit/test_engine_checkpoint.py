@@ -209,7 +209,7 @@ def test_the_text_is_encoded_as_transformers_does(family: Family, file: Path) ->
 
 def test_comfyuis_loader_rounds_text_weights_to_half(file: Path) -> None:
     plain = load_checkpoint(file, DEFAULTS).clip.encoders[0].part.module
-    rounded = load_checkpoint_as_comfyui(file, DEFAULTS).clip.encoders[0].part.module
+    rounded = load_checkpoint_as_comfyui(file).clip.encoders[0].part.module
     for key, value in plain.state_dict().items():
         assert torch.equal(rounded.state_dict()[key], value.half().float()), key
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from comfy_nodes.settings import LoaderSettings
-
 from ..conditioning import encode_text
 from ..handles import Clip, Model
 from ..host import CoreNode, context, io
@@ -44,7 +42,7 @@ class CheckpointLoaderSimple(CoreNode):
         """MODEL, CLIP and VAE."""
         folders = context().folders
         path = folders.find("checkpoints", ckpt_name)
-        loaded = load_checkpoint_as_comfyui(path, LoaderSettings())
+        loaded = load_checkpoint_as_comfyui(path)
         clip = replace(loaded.clip, embeddings=tuple(folders.model_folders("embeddings")))
         return io.NodeOutput(loaded.model, clip, loaded.vae)
 

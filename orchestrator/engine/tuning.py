@@ -1,0 +1,106 @@
+"""A loader's settings applied to networks: each to the one network that it is given.
+
+Expects resolved settings (comfy_nodes/hardware.py): nothing here chooses, except where the
+network itself does not allow what the device would.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from comfy_nodes.kernels import switched
+from comfy_nodes.settings import Compile, CompileMode, LoaderSettings, MemoryFormat
+
+from .attention import set_attention
+from .storage import store
+
+_FORMATS = {
+    MemoryFormat.CONTIGUOUS: torch.contiguous_format,
+    MemoryFormat.CHANNELS_LAST: torch.channels_last,
+}
+# diffusers' classes that stand many times in a UNet, or in a VAE.
+_REPEATED = ("BasicTransformerBlock", "ResnetBlock2D")
+# Kinds of one block (widths, resolutions) that are compiled before torch gives up and runs it
+# uncompiled. Its own limit is 8; a UNet of SD 1.5 has about 14 kinds of residual blocks.
+_MOST_KINDS = 64
+
+
+def tune_unet(unet: Any, settings: LoaderSettings) -> None:
+    """Stores, lays out and compiles this UNet as chosen. Raises UnsupportedSetting when strict."""
+    set_attention(unet, settings)
+    store(unet, settings)
+    set_memory_format(unet, settings.memory_format)
+    compile_network(unet, settings)
+
+
+def set_memory_format(network: nn.Module, wanted: MemoryFormat) -> None:
+    """The order of the convolutions' weights, of this network's own tensors."""
+    order = _FORMATS[wanted]
+    for parameter in network.parameters():
+        if parameter.ndim == 4 and not parameter.is_contiguous(memory_format=order):
+            parameter.data = parameter.data.contiguous(memory_format=order)
+
+
+def compile_network(network: nn.Module, settings: LoaderSettings) -> None:
+    """Has torch compile the network, or its repeated blocks, at the first call of each."""
+    if settings.compile is Compile.OFF:
+        return
+    mode = None if settings.compile_mode is CompileMode.DEFAULT else settings.compile_mode.value
+    for module in _compiled_parts(network, settings.compile):
+        module.compile(mode=mode)
+
+
+def _compiled_parts(network: nn.Module, what: Compile) -> Iterator[nn.Module]:
+    if what is Compile.BLOCKS:
+        yield from (m for m in network.modules() if type(m).__name__ in _REPEATED)
+    elif hasattr(network, "decoder"):
+        # Of a VAE only these are called; the whole is two networks side by side.
+        yield from (network.get_submodule("encoder"), network.get_submodule("decoder"))
+    else:
+        yield network
+
+
+@contextmanager
+def at_work(settings: LoaderSettings) -> Iterator[None]:
+    """What a model's settings ask of the process, for as long as the model samples."""
+    with switched(settings), _room_for_kinds(settings):
+        yield
+
+
+@contextmanager
+def _room_for_kinds(settings: LoaderSettings) -> Iterator[None]:
+    if settings.compile is Compile.OFF:
+        yield
+        return
+    from torch._dynamo import config
+
+    name = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
+    with config.patch(**{name: max(_MOST_KINDS, getattr(config, name))}):
+        yield
+
+
+def runs_in_graphs(settings: LoaderSettings) -> bool:
+    """Whether the network's output lies in memory that its next call writes over."""
+    return settings.compile is not Compile.OFF and settings.compile_mode is not CompileMode.DEFAULT
+
+
+def twin(network: nn.Module, changed: Mapping[str, nn.Parameter] | None = None) -> Any:
+    """A copy of the network's modules over the same weights, but for those that are `changed`.
+
+    Its parameters are objects of its own, so that giving them another format leaves the
+    original's as they are. It is not compiled, even where the original is.
+    """
+    memo: dict[int, Any] = {id(buffer): buffer for buffer in network.buffers()}
+    for parameter in network.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.detach(), requires_grad=False)
+    copied = copy.deepcopy(network, memo)
+    for name, parameter in (changed or {}).items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(copied.get_submodule(owner), leaf, parameter)
+    return copied
