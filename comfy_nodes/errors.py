@@ -8,6 +8,11 @@ PackError
     BadInput            ValueError too: a picture, mask or palette that cannot be used
     OutOfMemory         MemoryError too: a step needs more memory than there is
     SaveFailed          OSError too: a picture could not be written
+    HubError            the model hub could not give a model
+        HubUnreachable  ConnectionError too: it does not answer, or we are told to stay offline
+        HubRefused      it answers, and has no such model for this user
+        HubDamaged      ValueError too: what came is not what the hub says that it is
+    DiskFull            OSError too: a model does not fit
 """
 
 from __future__ import annotations
@@ -49,3 +54,23 @@ class OutOfMemory(PackError, MemoryError):
 
 class SaveFailed(PackError, OSError):
     """A picture could not be written to the output folder."""
+
+
+class HubError(PackError):
+    """The model hub could not give a model."""
+
+
+class HubUnreachable(HubError, ConnectionError):
+    """The hub does not answer, or we are told to stay offline."""
+
+
+class HubRefused(HubError):
+    """The hub answers, and has no such model for this user."""
+
+
+class HubDamaged(HubError, ValueError):
+    """What came from the hub is not what the hub says that it is."""
+
+
+class DiskFull(PackError, OSError):
+    """A model does not fit on the disk."""

@@ -1,0 +1,140 @@
+"""Says of a model on this machine whether each of its files is as it should be."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from ..errors import HubError
+from ..models import Version
+from . import client
+from .client import Listing
+from .files import folder_files
+from .places import Found, commit_of
+from .records import git_blob_of, read_record, sha256_of
+
+
+class State(str, Enum):
+    """What is known of one file."""
+
+    RIGHT = "right"  # the checksum is the publisher's
+    READABLE = "readable"  # no checksum is known; what it says of itself is sound
+    CHANGED = "changed"  # it is whole, and another file than the hub's newest
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True)
+class FileState:
+    """One file and its state."""
+
+    path: str
+    state: State
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The outcome: with which checksums it was compared, and each file's state."""
+
+    # "download" (noted when it came), "hub" (asked now) or "none"
+    against: str
+    files: tuple[FileState, ...]
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """Paths of the damaged files."""
+        return tuple(file.path for file in self.files if file.state is State.DAMAGED)
+
+
+def check(
+    version: Version, found: Found, tell: Callable[[str, int], None] = lambda path, size: None
+) -> Checked:
+    """Compares a model's files with the checksums noted at its download, else with the hub's.
+
+    Where neither is to be had only their structure is looked at. `tell` hears of the bytes read of
+    each file.
+    """
+    base = found.path if found.is_folder else found.path.parent
+    record = read_record(found.path)
+    if record is not None:
+        states = [_by_sum(base, path, wanted, tell) for path, wanted in record.files.items()]
+        return Checked("download", tuple(states))
+    paths = _paths(version, found)
+    listed = _listing(version, found)
+    if listed is None:
+        return Checked("none", tuple(_by_structure(base, path) for path in paths))
+    pinned = commit_of(base) is not None
+    states = [_by_listing(base, path, listed, pinned, tell) for path in paths]
+    return Checked("hub", tuple(states))
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a JSON file is JSON, and a safetensors file as long as its header says.
+
+    Layout: eight bytes with the header's length, the header in JSON, the tensors; each entry's
+    data_offsets end where the next begins (safetensors' README).
+    """
+    try:
+        if path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+            return True
+        if path.suffix != ".safetensors":
+            return path.stat().st_size > 0
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if not 2 <= length <= path.stat().st_size - 8:
+                return False
+            header = json.loads(file.read(length))
+        ends = [one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"]
+        return bool(8 + length + max(ends, default=0) == path.stat().st_size)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error):
+        return False
+
+
+def _paths(version: Version, found: Found) -> tuple[str, ...]:
+    if not found.is_folder:
+        return (found.path.name,)
+    folder = found.path
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return folder_files(there, version, half=True)
+
+
+def _listing(version: Version, found: Found) -> Listing | None:
+    base = found.path if found.is_folder else found.path.parent
+    try:
+        return client.listing(version.hub_id, commit_of(base))
+    except HubError:
+        return None
+
+
+def _by_sum(base: Path, path: str, wanted: str, tell: Callable[[str, int], None]) -> FileState:
+    file = base / path
+    right = file.is_file() and sha256_of(file, lambda size: tell(path, size)) == wanted
+    return FileState(path, State.RIGHT if right else State.DAMAGED)
+
+
+def _by_listing(
+    base: Path, path: str, listed: Listing, pinned: bool, tell: Callable[[str, int], None]
+) -> FileState:
+    remote = listed.files.get(path)
+    file = base / path
+    if not is_sound(file):
+        return FileState(path, State.DAMAGED)
+    if remote is None:
+        return FileState(path, State.READABLE)
+    if remote.sha256 is not None:
+        right = sha256_of(file, lambda size: tell(path, size)) == remote.sha256
+    else:
+        right = git_blob_of(file) == remote.blob
+    if right:
+        return FileState(path, State.RIGHT)
+    # A folder of unknown age may be an older release; one of the cache says its commit.
+    return FileState(path, State.DAMAGED if pinned else State.CHANGED)
+
+
+def _by_structure(base: Path, path: str) -> FileState:
+    sound = is_sound(base / path)
+    return FileState(path, State.READABLE if sound else State.DAMAGED)
