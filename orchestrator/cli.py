@@ -20,6 +20,7 @@ import typer
 from . import __version__
 from .batch.cli import app as batch_app
 from .errors import SpriteworksError
+from .models.cli import app as models_app
 
 if TYPE_CHECKING:
     from .local.serving import ServerChoice
@@ -41,6 +42,7 @@ app = typer.Typer(
 
 
 app.add_typer(batch_app)
+app.add_typer(models_app)
 
 
 class _Stopped(BaseException):

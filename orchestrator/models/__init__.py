@@ -1,0 +1,1 @@
+"""The command `spriteworks models`: download, find and check Stable Diffusion models."""
