@@ -10,6 +10,7 @@ import torch
 
 from ..errors import ModelUnreadable
 from ..profiles import read_json
+from .kinds import kind_of
 
 Weights = dict[str, torch.Tensor]
 
@@ -57,6 +58,12 @@ def check_file(path: Path) -> None:
         with safetensors.safe_open(path, framework="pt"):
             pass
     except (OSError, safetensors.SafetensorError) as error:
+        kind = kind_of(path)
+        if kind is not None and "safetensors" not in kind:
+            raise ModelUnreadable(
+                f"{path.parent.name}/{path.name} is {kind}, not the safetensors file that its name "
+                "says: download it again."
+            ) from error
         raise ModelUnreadable(
             f"{path.parent.name}/{path.name} cannot be read: it is missing, cut short or no "
             f"safetensors file ({error}). Download it again."
