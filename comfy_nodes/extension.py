@@ -8,12 +8,15 @@ from .batch import SeedBatch
 from .inpaint import InpaintCrop, InpaintStitch
 from .loaders import CheckpointLoader, DiffusersLoader, ModelDefaults
 from .memory_report import MemoryReport
+from .optimize import OptimizeModel, OptimizeVAE
 from .sprite import Cutout, Palette, Pixelize, SaveSprite
 
 NODES: list[type[io.ComfyNode]] = [
     CheckpointLoader,
     DiffusersLoader,
     ModelDefaults,
+    OptimizeModel,
+    OptimizeVAE,
     SeedBatch,
     Pixelize,
     Palette,

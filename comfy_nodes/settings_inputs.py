@@ -98,6 +98,7 @@ OF_VAE = (
     "vae_tile",
     "vae_overlap",
     "vae_slicing",
+    "offload",
     "memory_format",
     "compile",
     "compile_mode",
@@ -111,8 +112,12 @@ def settings_inputs() -> list[Any]:
 
 
 def inputs_of(names: tuple[str, ...]) -> list[Any]:
-    """Inputs of a node that takes some of the settings only, and always `strict`."""
-    return [_input(name) for name in names] + [_input("strict", advanced=True)]
+    """Inputs of a node that takes some of the settings only, and always `strict`.
+
+    Such a node has one part of a model, so nothing of its offloading concerns a text encoder.
+    """
+    without = {"offload": [one.value for one in Offload if one is not Offload.TEXT_ENCODER]}
+    return [_input(name, options=without.get(name)) for name in (*names, "strict")]
 
 
 def settings_of(values: Mapping[str, Any]) -> LoaderSettings:
@@ -136,21 +141,22 @@ def _sentence(error: Any) -> str:
     return f"Setting {name} cannot be {error['input']!r}: {error['msg'].lower()}."
 
 
-def _input(name: str, *, advanced: bool = False) -> Any:
-    made = _widget(name, advanced)
+def _input(name: str, *, advanced: bool = False, options: list[str] | None = None) -> Any:
+    made = _widget(name, advanced, options or _COMBOS.get(name))
     if advanced:
         # Newer hosts take this as an argument; 0.3.64 passes it on to the canvas only this way.
         made.extra_dict["advanced"] = True
     return made
 
 
-def _widget(name: str, optional: bool) -> Any:
+def _widget(name: str, optional: bool, options: Any) -> Any:
     from comfy_api.latest import io  # only a host has it; settings_of works without one
 
     default = LoaderSettings.model_fields[name].default
     common = {"optional": optional, "tooltip": TOOLTIPS[name]}
-    if name in _COMBOS:
-        return io.Combo.Input(name, options=_COMBOS[name], default=default, **common)
+    if options is not None:
+        plain = getattr(default, "value", default)
+        return io.Combo.Input(name, options=options, default=plain, **common)
     if name == "vae_tile":
         return io.Int.Input(name, default=default, min=128, max=4096, step=64, **common)
     if name == "vae_overlap":

@@ -11,6 +11,7 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.sd
 import comfy.supported_models
+import torch
 
 from .. import folders
 from ..errors import UnsupportedModel
@@ -25,8 +26,9 @@ from ..profiles import (
 )
 from ..settings import LoaderSettings, Precision
 from . import text, tuning, unet, vae
-from .weights import check_file, read_part
+from .weights import Weights, check_file, count_parameters, read_part
 
+_UNET = "model.diffusion_model."  # before the names of a checkpoint's UNet weights
 _PROFILE = "spriteworks_profile"
 
 
@@ -48,8 +50,13 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     config = read_json(folder / "unet" / "config.json")
     vae_config = read_json(folder / "vae" / "config.json")
     family = family_of(config)
-    half = settings.precision is Precision.FP16
-    loaded_unet = _folder_unet(folder, config, vae_config, settings, half=half)
+    # A CPU gets fp32 or bf16 from auto, and both come from the full file.
+    half = settings.precision is Precision.FP16 or (
+        settings.precision is Precision.AUTO and not tuning.hardware().on_cpu
+    )
+    weights = read_part(folder / "unet", "diffusion_pytorch_model", half=half)
+    settings = tuning.resolved(settings, sum(tensor.numel() for tensor in weights.values()))
+    loaded_unet = _folder_unet(folder, config, vae_config, weights, tuning.unet_dtype(settings))
     clip = text.build_clip(
         family,
         text.read_text_parts(folder, family, half=half),
@@ -57,7 +64,7 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
         options=tuning.text_options(settings),
     )
     weights = read_part(folder / "vae", "diffusion_pytorch_model", half=half)
-    loaded_vae = vae.build_vae(vae_config, weights, tuning.vae_dtype(settings.precision))
+    loaded_vae = vae.build_vae(vae_config, weights, tuning.vae_dtype(settings))
     return _finish(_patcher(loaded_unet), clip, loaded_vae, profile_of_folder(folder), settings)
 
 
@@ -67,14 +74,12 @@ def load_checkpoint(path: Path, settings: LoaderSettings) -> Loaded:
     Raises ModelUnreadable for a damaged file, UnsupportedModel for another kind of model.
     """
     check_file(path)
-    options = {}
-    if settings.precision is not Precision.AUTO or tuning.text_dtype(settings.precision):
-        options["dtype"] = tuning.unet_dtype(settings.precision, 0, None)
+    settings = tuning.resolved(settings, count_parameters(path, _UNET))
     try:
         model, clip, loaded_vae, _ = comfy.sd.load_checkpoint_guess_config(
             str(path),
             embedding_directory=[str(root) for root in folders.current().roots("embeddings")],
-            model_options=options,
+            model_options={"dtype": tuning.unet_dtype(settings)},
             te_model_options=tuning.text_options(settings),
         )
     except RuntimeError as error:
@@ -82,10 +87,6 @@ def load_checkpoint(path: Path, settings: LoaderSettings) -> Loaded:
     family = _family_of_host(model)
     if family is None or clip is None or loaded_vae.first_stage_model is None:
         raise _unsupported(path, "its UNet, text encoder or VAE is missing or of another kind")
-    dtype = tuning.vae_dtype(settings.precision)
-    if dtype is not None:
-        loaded_vae.vae_dtype = dtype
-        loaded_vae.first_stage_model.to(dtype)
     return _finish(model, clip, loaded_vae, _profile_of_file(path, model, family), settings)
 
 
@@ -96,9 +97,8 @@ def profile_of(model: Any) -> ModelProfile | None:
 
 
 def _folder_unet(
-    folder: Path, config: Any, vae_config: Any, settings: LoaderSettings, *, half: bool
+    folder: Path, config: Any, vae_config: Any, weights: Weights, dtype: torch.dtype
 ) -> Any:
-    weights = read_part(folder / "unet", "diffusion_pytorch_model", half=half)
     scheduler = read_scheduler_config(folder)
     return unet.build_unet(
         config,
@@ -106,11 +106,7 @@ def _folder_unet(
         scheduler=scheduler,
         prediction=prediction_of(scheduler),
         latent_scale=vae_config.get("scaling_factor", 0.18215),
-        dtype=tuning.unet_dtype(
-            settings.precision,
-            sum(tensor.numel() for tensor in weights.values()),
-            next(iter(weights.values())).dtype,
-        ),
+        dtype=dtype,
     )
 
 
@@ -127,10 +123,7 @@ def _patcher(network: Any) -> Any:
 def _finish(
     model: Any, clip: Any, loaded_vae: Any, profile: ModelProfile, settings: LoaderSettings
 ) -> Loaded:
-    tuning.set_arithmetic(model, settings.precision)
-    tuning.set_attention(model, settings.attention)
-    vae.set_tiling(loaded_vae, settings.vae_tiling)
-    tuning.set_offload(model, clip, loaded_vae, settings.offload)
+    tuning.tune(model, clip, loaded_vae, settings)
     model.set_attachments(_PROFILE, profile)
     return Loaded(model, clip, loaded_vae, profile)
 

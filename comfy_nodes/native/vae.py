@@ -1,17 +1,15 @@
-"""A diffusers AutoencoderKL as ComfyUI's VAE, and the choice of tiling for one VAE."""
+"""A diffusers AutoencoderKL as ComfyUI's VAE."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import comfy.sd
 import torch
 
-from ..errors import ModelUnreadable, OutOfMemory, UnsupportedModel
-from ..settings import VaeTiling
+from ..errors import ModelUnreadable, UnsupportedModel
 from .ratio import multipliers
 from .weights import Weights
 
@@ -45,68 +43,6 @@ _RENAMES = (
     (r"^encoder\.down_blocks\.(\d+)\.downsamplers\.0\.", r"encoder.down.\1.downsample."),
 )
 _UP = re.compile(r"^decoder\.up_blocks\.(\d+)\.(resnets|upsamplers\.0)\.")
-
-
-class TiledVAE(comfy.sd.VAE):
-    """ComfyUI's VAE, always in overlapping tiles (512 pixels, the host's own size)."""
-
-    def decode(self, samples_in: torch.Tensor, vae_options: Any = None) -> torch.Tensor:
-        """[B, 4, h, w] latents to [B, 8h, 8w, 3] pictures."""
-        return self.decode_tiled(samples_in)
-
-    def encode(self, pixel_samples: torch.Tensor) -> torch.Tensor:
-        """[B, H, W, 3] pictures to [B, 4, H / 8, W / 8] latents."""
-        return self.encode_tiled(pixel_samples)
-
-
-class WholeVAE(comfy.sd.VAE):
-    """ComfyUI's VAE without its own change to tiles when memory runs out.
-
-    Nodes that ask for tiles still get them.
-    """
-
-    _whole = False
-
-    def decode(self, samples_in: torch.Tensor, vae_options: Any = None) -> torch.Tensor:
-        """[B, 4, h, w] latents to [B, 8h, 8w, 3] pictures. Raises OutOfMemory."""
-        with self._in_one_piece():
-            return super().decode(samples_in, vae_options=vae_options or {})
-
-    def encode(self, pixel_samples: torch.Tensor) -> torch.Tensor:
-        """[B, H, W, 3] pictures to [B, 4, H / 8, W / 8] latents. Raises OutOfMemory."""
-        with self._in_one_piece():
-            return super().encode(pixel_samples)
-
-    def decode_tiled_(self, *args: Any, **options: Any) -> torch.Tensor:
-        """The host's tiling, refused where it is the fall-back of `decode`."""
-        self._refuse_tiles()
-        return super().decode_tiled_(*args, **options)
-
-    def encode_tiled_(self, *args: Any, **options: Any) -> torch.Tensor:
-        """The host's tiling, refused where it is the fall-back of `encode`."""
-        self._refuse_tiles()
-        return super().encode_tiled_(*args, **options)
-
-    @contextmanager
-    def _in_one_piece(self) -> Iterator[None]:
-        self._whole = True
-        try:
-            yield
-        finally:
-            self._whole = False
-
-    def _refuse_tiles(self) -> None:
-        if self._whole:
-            raise OutOfMemory(
-                "There is not enough memory for the VAE to work on the whole picture, and "
-                "vae_tiling is off: set it to auto or on, or make the picture smaller."
-            )
-
-
-def set_tiling(vae: Any, tiling: VaeTiling) -> None:
-    """Makes this one VAE object work as chosen; other VAEs stay as they are."""
-    kinds = {VaeTiling.ON: TiledVAE, VaeTiling.OFF: WholeVAE}
-    vae.__class__ = kinds.get(tiling, type(vae))
 
 
 def build_vae(config: Mapping[str, Any], weights: Weights, dtype: torch.dtype | None) -> Any:

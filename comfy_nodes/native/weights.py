@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import safetensors
@@ -50,6 +51,13 @@ def read_file(path: Path) -> Weights:
     """The tensors of a safetensors file, on the CPU. Raises ModelUnreadable."""
     check_file(path)
     return dict(safetensors.torch.load_file(path, device="cpu"))
+
+
+def count_parameters(path: Path, prefix: str) -> int:
+    """Numbers in the tensors whose names begin so, from the file's header alone."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
 
 
 def check_file(path: Path) -> None:

@@ -32,12 +32,14 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel  # noqa: E4
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from comfy_nodes.errors import PackError  # noqa: E402
+from comfy_nodes.native import attention as our_attention  # noqa: E402
 from comfy_nodes.native import loading  # noqa: E402
 from comfy_nodes.native.seeds import with_seeds  # noqa: E402
 from comfy_nodes.settings import LoaderSettings  # noqa: E402
 
 NAMES = ("tiny-sd1", "tiny-sd2", "tiny-sdxl")
 TEXTS = ("a red potion", "")
+SMALL_TILES = {"vae_tile": 128, "vae_overlap": 32}
 SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m_sde")
 
 
@@ -58,7 +60,7 @@ def main() -> None:
     sys.stdout.write(json.dumps(report))
 
 
-def load(name: str = "tiny-sd1", **settings: str) -> Any:
+def load(name: str = "tiny-sd1", **settings: Any) -> Any:
     return loading.load_diffusers(MODELS / name, LoaderSettings.model_validate(settings))
 
 
@@ -154,8 +156,9 @@ def precision() -> dict[str, Any]:
 @torch.inference_mode()
 def attend(name: str) -> dict[str, Any]:
     """Which of the host's functions computed the attention, and how the result differs."""
-    calls = {"attention_pytorch": 0, "attention_split": 0}
-    originals = {key: getattr(attention, key) for key in calls}
+    calls = {"attention_pytorch": 0, "sliced": 0}
+    owners = {"attention_pytorch": attention, "sliced": our_attention}
+    originals = {key: getattr(owner, key) for key, owner in owners.items()}
 
     def counting(key: str) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:
@@ -164,8 +167,8 @@ def attend(name: str) -> dict[str, Any]:
 
         return call
 
-    for key in calls:
-        setattr(attention, key, counting(key))
+    for key, owner in owners.items():
+        setattr(owner, key, counting(key))
     try:
         loaded = load(attention=name)
         reference = load_file(MODELS / "tiny-sd1.reference.safetensors")
@@ -173,7 +176,7 @@ def attend(name: str) -> dict[str, Any]:
         result = unet_pass(loaded, reference, **options)
     finally:
         for key, original in originals.items():
-            setattr(attention, key, original)
+            setattr(owners[key], key, original)
     used = [key for key, count in calls.items() if count]
     return {"used": used, "difference": farthest(result, reference["unet"])}
 
@@ -181,8 +184,8 @@ def attend(name: str) -> dict[str, Any]:
 @torch.inference_mode()
 def tile(name: str) -> dict[str, Any]:
     """How often the VAE tiled, by choice and when memory ran out."""
-    vae, other = load(vae_tiling=name).vae, load().vae
-    latent = torch.randn(1, 4, 12, 12, generator=torch.Generator().manual_seed(0))
+    vae, other = load(vae_tiling=name, **SMALL_TILES).vae, load().vae
+    latent = torch.randn(1, 4, 20, 20, generator=torch.Generator().manual_seed(0))
     plain = other.decode(latent)
     result: dict[str, Any] = {
         "decoded": farthest(vae.decode(latent), plain),

@@ -27,6 +27,8 @@ NODES = {
     "SpriteworksCheckpointLoader",
     "SpriteworksDiffusersLoader",
     "SpriteworksModelDefaults",
+    "SpriteworksOptimizeModel",
+    "SpriteworksOptimizeVAE",
     "SpriteworksSeedBatch",
     "SpriteworksPixelize",
     "SpriteworksPalette",
@@ -88,28 +90,29 @@ def test_precision_is_that_of_the_parts(report: dict[str, Any]) -> None:
         "auto": ["torch.float32"] * 3,
         "fp32": ["torch.float32"] * 3,
         "fp16": ["torch.float16", "torch.float16", "torch.float32"],
-        "bf16": ["torch.bfloat16"] * 3,
+        "bf16": ["torch.bfloat16", "torch.bfloat16", "torch.float32"],
     }
     assert measured["bf16"]["computes"] == "torch.bfloat16"
     assert measured["auto"]["difference"] == measured["fp32"]["difference"] == 0.0
-    assert measured["bf16"]["decodes"] < 0.1
+    assert measured["bf16"]["decodes"] < 1e-5
 
 
 def test_attention_is_computed_as_chosen(report: dict[str, Any]) -> None:
     measured = report["attention"]
     assert measured["auto"]["used"] == measured["sdpa"]["used"] == ["attention_pytorch"]
-    assert measured["sliced"]["used"] == ["attention_split"]
+    assert measured["sliced"]["used"] == ["sliced"]
     assert all(one["difference"] < 2e-5 for one in measured.values())
 
 
 def test_tiling_is_that_one_vaes(report: dict[str, Any]) -> None:
     measured = report["tiling"]
     assert [measured[name]["tiles"] for name in ("auto", "on", "off")] == [0, 3, 0]
-    for one in measured.values():
+    for name, one in measured.items():
         assert one["other"] == 0
         assert one["asked"] == 3
-        assert one["decoded"] < 1e-5
-        assert one["encoded"] < 1e-5
+        # Random weights draw a seam at every tile; a trained model's are in test_settings_effect.
+        assert (one["decoded"] < 1e-5) == (name != "on")
+        assert (one["encoded"] < 1e-5) == (name != "on")
     assert measured["auto"]["short"] == ["no error", 3]
     said, tiles = measured["off"]["short"]
     assert said.startswith("OutOfMemory: ")
@@ -153,7 +156,7 @@ def test_a_checkpoint_takes_the_settings_too(report: dict[str, Any]) -> None:
     measured = report["checkpoint"]
     assert measured["profile"] == [512, None]
     assert measured["unet"] == "torch.bfloat16"
-    assert measured["vae"] == ["TiledVAE", "torch.bfloat16"]
+    assert measured["vae"] == ["TunedVAE", "torch.float32"]
     assert measured["override"]
     assert measured["remembered"]
     assert measured["default"] == ["torch.float32", "torch.float32"]

@@ -1,0 +1,79 @@
+"""Nodes that give the loaders' settings to a MODEL or VAE of any other loader.
+
+`optimized` is a class method of its own so that the embedded engine can replace it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from .settings import LoaderSettings
+from .settings_inputs import OF_MODEL, OF_VAE, inputs_of, settings_of
+
+CATEGORY = "Spriteworks"
+
+
+class OptimizeModel(io.ComfyNode):
+    """A MODEL with settings; the one that came in stays as it is."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="SpriteworksOptimizeModel",
+            display_name="Optimize Model (Spriteworks)",
+            category=CATEGORY,
+            description="Speed and memory settings for a Stable Diffusion model of any loader. "
+            "What is left on auto is chosen for this machine.",
+            inputs=[
+                io.Model.Input("model", tooltip="A Stable Diffusion 1.x, 2.x or XL model."),
+                *inputs_of(OF_MODEL),
+            ],
+            outputs=[io.Model.Output(display_name="MODEL", tooltip="The model with the settings.")],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, **settings: Any) -> io.NodeOutput:
+        """The model with the settings. Raises PackError."""
+        return io.NodeOutput(cls.optimized(model, settings_of(settings)))
+
+    @classmethod
+    def optimized(cls, model: Any, settings: LoaderSettings) -> Any:
+        """The host's own way to do it."""
+        from .native.optimizing import optimize_model
+
+        return optimize_model(model, settings)
+
+
+class OptimizeVAE(io.ComfyNode):
+    """A VAE with settings; the one that came in stays as it is."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="SpriteworksOptimizeVAE",
+            display_name="Optimize VAE (Spriteworks)",
+            category=CATEGORY,
+            description="Speed and memory settings for a Stable Diffusion VAE of any loader. What "
+            "is left on auto is chosen for this machine.",
+            inputs=[
+                io.Vae.Input("vae", tooltip="A Stable Diffusion 1.x, 2.x or XL VAE."),
+                *inputs_of(OF_VAE),
+            ],
+            outputs=[io.Vae.Output(display_name="VAE", tooltip="The VAE with the settings.")],
+        )
+
+    @classmethod
+    def execute(cls, vae: Any, **settings: Any) -> io.NodeOutput:
+        """The VAE with the settings. Raises PackError."""
+        return io.NodeOutput(cls.optimized(vae, settings_of(settings)))
+
+    @classmethod
+    def optimized(cls, vae: Any, settings: LoaderSettings) -> Any:
+        """The host's own way to do it."""
+        from .native.optimizing import optimize_vae
+
+        return optimize_vae(vae, settings)
