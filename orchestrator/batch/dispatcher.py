@@ -65,6 +65,18 @@ class Settings:
     batch: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """An attempt that ended well: its pictures are in the folder, those rejected are not."""
+
+    assignment: Assignment
+    artifacts: Sequence[Artifact]
+    rejections: Sequence[Rejection] = ()
+    # s from submission to the end
+    seconds: float
+    spans: Sequence[Timing]
+
+
 class Dispatcher:
     """The jobs of one batch on their way through the servers."""
 
@@ -179,31 +191,15 @@ class Dispatcher:
             server_state = self._servers[server]
             self._servers[server] = replace(server_state, held=max(0, server_state.held - 1))
 
-    def done(
-        self,
-        assignment: Assignment,
-        artifacts: Sequence[Artifact],
-        rejections: Sequence[Rejection] = (),
-        *,
-        seconds: float,
-        spans: Sequence[Timing],
-    ) -> None:
-        """An attempt ended well; its pictures are in the folder, those rejected are not."""
-        attempt = assignment.attempt
+    def done(self, *finished: Finished) -> None:
+        """Attempts ended well; all that is written down of them is one transaction."""
         with self._changed:
-            rejected = {one.key: one.reason for one in rejections}
             with self.store.transaction():
-                for artifact in artifacts:
-                    self.store.record_artifact(artifact)
-                accepted = [job.key for job in assignment.jobs if job.key not in rejected]
-                self.store.move(accepted, State.DONE)
-                words = [self._reject(job, rejected) for job in assignment.jobs]
-                outcome = Outcome.REJECTED if rejected else Outcome.DONE
-                self.store.close_attempt(attempt.id, outcome, seconds=seconds)
-                self.store.record_timings(attempt.id, spans)
-            self._closed(assignment)
-            self._count(attempt.server, len(accepted), spans, seconds)
-            self._tell_done(assignment, artifacts, seconds, filter(None, words))
+                words = [self._write_down(one) for one in finished]
+            for one, said in zip(finished, words, strict=True):
+                self._closed(one.assignment)
+                self._count(one)
+                self._tell_done(one, said)
 
     def failed(
         self,
@@ -431,24 +427,31 @@ class Dispatcher:
         self.store.move([job.key], State.FAILED, reason=reason)
         return f"{job.name} failed: {reason}"
 
-    def _count(self, server: str, pictures: int, spans: Sequence[Timing], seconds: float) -> None:
-        counts_of = self.server_counts[server]
-        counts_of.pictures += pictures
-        by_name = {span.span: span.seconds for span in spans}
-        counts_of.busy += by_name.get("run", seconds)
+    def _write_down(self, one: Finished) -> list[str]:
+        """Write an attempt's end into the store; returns what is to be said of it."""
+        attempt, jobs = one.assignment.attempt, one.assignment.jobs
+        rejected = {rejection.key: rejection.reason for rejection in one.rejections}
+        for artifact in one.artifacts:
+            self.store.record_artifact(artifact)
+        self.store.move([job.key for job in jobs if job.key not in rejected], State.DONE)
+        words = [self._reject(job, rejected) for job in jobs]
+        outcome = Outcome.REJECTED if rejected else Outcome.DONE
+        self.store.close_attempt(attempt.id, outcome, seconds=one.seconds)
+        self.store.record_timings(attempt.id, one.spans)
+        return [text for text in words if text]
+
+    def _count(self, one: Finished) -> None:
+        counts_of = self.server_counts[one.assignment.attempt.server]
+        counts_of.pictures += len(one.assignment.jobs) - len(one.rejections)
+        by_name = {span.span: span.seconds for span in one.spans}
+        counts_of.busy += by_name.get("run", one.seconds)
         counts_of.idle += by_name.get("idle", 0.0)
 
-    def _tell_done(
-        self,
-        assignment: Assignment,
-        artifacts: Sequence[Artifact],
-        seconds: float,
-        words: Iterable[str],
-    ) -> None:
-        server = assignment.attempt.server
+    def _tell_done(self, one: Finished, words: Iterable[str]) -> None:
+        server = one.assignment.attempt.server
         for text in words:
             self.say(text, warning=True, server=server)
-        for artifact in artifacts:
+        for artifact in one.artifacts:
             self._observer.happened(
-                "done", path=artifact.path, seed=artifact.seed, server=server, seconds=seconds
+                "done", path=artifact.path, seed=artifact.seed, server=server, seconds=one.seconds
             )

@@ -9,23 +9,28 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from ..client.client import Client
+from ..client.client import Client, raise_for_state
+from ..client.timings import Stopwatch
 from ..errors import JobError, OutputError, ServerError, SpriteworksError
 from ..protocol import HistoryRecord
-from .collecting import fetch, look_at, place
-from .dispatcher import Assignment, Dispatcher, Rejection
+from .collecting import Look, Part, fetch, look_at, place
+from .dispatcher import Assignment, Dispatcher, Finished, Rejection
 from .fleet import Server
 from .gates import Picture
-from .jobs import Artifact, Job, Timing
+from .jobs import Job, Timing
 from .retry import Rung, classify
+from .spans import SpanTaker
 
+# Graphs whose pictures go home together at most, and s that the first waits for others.
+_TOGETHER, _LINGER = 16, 0.25
 # Graphs whose pictures may wait to be brought home; then the server waits, too.
-_BACKLOG = 8
+_BACKLOG = 2 * _TOGETHER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,9 @@ class Judge(Protocol):
     def rungs(self, assignment: Assignment) -> Sequence[Rung]:
         """What could be made easier about an assignment."""
 
+    def needs_pixels(self, job: Job) -> bool:
+        """Say whether anybody wants to see a job's picture."""
+
     def judge(self, job: Job, picture: Picture) -> Judgement:
         """What is measured of a job's picture, and why it is rejected."""
 
@@ -53,14 +61,32 @@ class Load:
     """An attempt that ended well, and whose pictures are still on its server."""
 
     assignment: Assignment
-    record: HistoryRecord
+    # None where the server only said so; then it is looked for with the pictures
+    record: HistoryRecord | None
+    watch: Stopwatch | None
     # s from submission to the end
     seconds: float
-    spans: tuple[Timing, ...]
+    # before it the server had nothing of ours to do, or was away
+    paused: bool = False
+    # False where more will be handed over soon, with which it may go
+    urgent: bool = True
+
+
+@dataclass(kw_only=True)
+class _Home:
+    """The pictures of a load, here and judged, and not in the folder yet."""
+
+    load: Load
+    spans: list[Timing]
+    kept: list[tuple[Part, Look, Judgement]] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
 
 
 class Downloader(threading.Thread):
-    """One server's carrier of pictures. What cannot be fetched now goes to `returned`."""
+    """One server's carrier of pictures. What cannot be fetched now goes to `returned`.
+
+    Several loads go together where they come fast: one awakening, one transaction.
+    """
 
     def __init__(self, server: Server, dispatcher: Dispatcher, judge: Judge, folder: Path) -> None:
         super().__init__(name=f"{server.name} downloader", daemon=True)
@@ -69,40 +95,48 @@ class Downloader(threading.Thread):
         self._dispatcher = dispatcher
         self._judge = judge
         self._folder = folder
-        self._loads: queue.Queue[Load | None] = queue.Queue(maxsize=_BACKLOG)
+        self._spans = SpanTaker()
+        self._changed = threading.Condition()
+        self._loads: deque[Load] = deque()
+        # loads that were taken up and are not home yet
+        self._under_way = 0
+        # whether what waits shall go without waiting for more
+        self._urgent = False
+        self._finished = False
         # its own connection, which never meets those of the feeding thread
         self._client: Client | None = None
 
     def carry(self, load: Load) -> None:
         """Take over an attempt; waits where too many wait already."""
-        self._put(load)
+        with self._changed:
+            while len(self._loads) >= _BACKLOG and self.is_alive():
+                self._changed.wait(1.0)
+            self._loads.append(load)
+            self._urgent = self._urgent or load.urgent
+            # Between the first and the last of a group there is nothing to wake up for.
+            if self._urgent or len(self._loads) in (1, _TOGETHER):
+                self._changed.notify_all()
 
     def drain(self) -> None:
         """Wait until all that was handed over is home, or was returned."""
-        with self._loads.all_tasks_done:
-            while self._loads.unfinished_tasks and self.is_alive():
-                self._loads.all_tasks_done.wait(1.0)
+        with self._changed:
+            while (self._loads or self._under_way) and self.is_alive():
+                self._urgent = True
+                self._changed.notify_all()
+                self._changed.wait(1.0)
 
     def finish(self) -> None:
         """Carry what waits to its end, and then no more."""
-        self._put(None)
+        with self._changed:
+            self._finished = True
+            self._changed.notify_all()
         self.join()
-
-    def _put(self, load: Load | None) -> None:
-        while self.is_alive():
-            try:
-                return self._loads.put(load, timeout=1.0)
-            except queue.Full:
-                # It may have ended by a fault; then nobody makes room any more.
-                continue
-        return None
 
     def run(self) -> None:
         """Work until `finish`; never raises."""
         try:
-            while (load := self._loads.get()) is not None:
-                self._bring(load)
-                self._loads.task_done()
+            while loads := self._next():
+                self._bring(loads)
         except SpriteworksError as error:
             self._dispatcher.stop(error)
         except Exception as error:  # noqa: BLE001  (the last place before the thread ends)
@@ -110,46 +144,102 @@ class Downloader(threading.Thread):
         finally:
             self._drop_connection()
 
-    def _bring(self, load: Load) -> None:
+    def _next(self) -> list[Load]:
+        """The loads to bring home together; none after `finish`."""
+        with self._changed:
+            self._under_way = 0
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._loads or self._finished)
+            self._changed.wait_for(self._is_time, _LINGER)
+            taken = [self._loads.popleft() for _ in range(min(len(self._loads), _TOGETHER))]
+            self._under_way = len(taken)
+            self._urgent = self._urgent and bool(self._loads)
+            # There is room again.
+            self._changed.notify_all()
+            return taken
+
+    def _is_time(self) -> bool:
+        return self._urgent or self._finished or len(self._loads) >= _TOGETHER
+
+    def _bring(self, loads: Sequence[Load]) -> None:
+        homes: list[_Home] = []
+        left = deque(loads)
         try:
             if self._client is None:
                 self._client = self._server.connected()
-            self._bring_home(self._client, load)
-        except (JobError, OutputError) as error:
-            possible = self._judge.rungs(load.assignment)
-            self._dispatcher.failed(load.assignment, classify(error), str(error), possible=possible)
+            while left:
+                home = self._fetched(self._client, left[0])
+                left.popleft()
+                homes += [home] if home else []
         except ServerError:
             # A process of ours that is started anew has another address.
             self._drop_connection()
-            self.returned.put(load.assignment)
+            for load in left:
+                self.returned.put(load.assignment)
             self._dispatcher.nudge()
+        placed = (self._placed(home) for home in homes)
+        finished = [one for one in placed if one is not None]
+        if finished:
+            self._dispatcher.done(*finished)
 
     def _drop_connection(self) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
 
-    def _bring_home(self, client: Client, load: Load) -> None:
+    def _fetched(self, client: Client, load: Load) -> _Home | None:
+        """Bring the pictures of a load here; None where that failed, or it was returned."""
         began = time.monotonic()
-        assignment = load.assignment
-        parts = fetch(client, assignment, load.record)
-        fetched = time.monotonic()
-        artifacts: list[Artifact] = []
-        rejections: list[Rejection] = []
-        for part in parts:
-            picture = look_at(part)
-            judgement = self._judge.judge(part.job, picture)
-            if judgement.reason:
-                rejections.append(Rejection(key=part.job.key, reason=judgement.reason))
-            else:
-                measured = judgement.measured
-                artifacts.append(place(part, picture, measured, assignment, self._folder))
-        spans = [
-            *load.spans,
-            Timing(span="transfer", seconds=fetched - began),
-            Timing(span="store", seconds=time.monotonic() - fetched),
-        ]
-        self._dispatcher.done(assignment, artifacts, rejections, seconds=load.seconds, spans=spans)
+        try:
+            record = load.record or client.history(load.assignment.attempt.prompt_id)
+            if record is None:
+                # What the server said and what it knows differ; the feeding thread finds out.
+                self.returned.put(load.assignment)
+                self._dispatcher.nudge()
+                return None
+            raise_for_state(record)
+            home = _Home(load=load, spans=self._spans.take(record, load.watch, paused=load.paused))
+            for part in fetch(client, load.assignment, record):
+                self._look(part, home)
+        except JobError as error:
+            self._failed(load, error)
+            return None
+        home.spans.append(Timing(span="transfer", seconds=time.monotonic() - began))
+        return home
+
+    def _look(self, part: Part, home: _Home) -> None:
+        look = look_at(part, thoroughly=self._judge.needs_pixels(part.job))
+        judgement = (
+            Judgement() if look.picture is None else self._judge.judge(part.job, look.picture)
+        )
+        if judgement.reason:
+            home.rejections.append(Rejection(key=part.job.key, reason=judgement.reason))
+        else:
+            home.kept.append((part, look, judgement))
+
+    def _placed(self, home: _Home) -> Finished | None:
+        """Put the pictures of a load into the folder; None where that failed."""
+        began = time.monotonic()
+        assignment = home.load.assignment
+        try:
+            artifacts = [
+                place(part, look, judgement.measured, assignment, self._folder)
+                for part, look, judgement in home.kept
+            ]
+        except OutputError as error:
+            self._failed(home.load, error)
+            return None
+        return Finished(
+            assignment=assignment,
+            artifacts=artifacts,
+            rejections=home.rejections,
+            seconds=home.load.seconds,
+            spans=[*home.spans, Timing(span="store", seconds=time.monotonic() - began)],
+        )
+
+    def _failed(self, load: Load, error: SpriteworksError) -> None:
+        possible = self._judge.rungs(load.assignment)
+        self._dispatcher.failed(load.assignment, classify(error), str(error), possible=possible)
 
 
 def fault(error: Exception, where: str) -> SpriteworksError:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # alpha from which a pixel counts as there
 _VISIBLE = 128
+# The gate that compares a picture with the others of its batch.
+DUPLICATE = "duplicate"
 # of 255, by which two pixels may differ and still look the same
 _ALIKE = 8
 
@@ -150,6 +152,6 @@ def _blank(picture: Picture) -> float:
     return float((np.abs(colour - middle) <= _ALIKE).all(axis=-1).mean())
 
 
-@measure("duplicate", "pictures earlier in the batch with exactly the same pixels", maximum=0)
+@measure(DUPLICATE, "pictures earlier in the batch with exactly the same pixels", maximum=0)
 def _duplicate(picture: Picture) -> float:
     return picture.twins

@@ -198,7 +198,8 @@ class Artifact:
     path: str
     # of the file
     sha256: str
-    # of the decoded RGBA picture: equal pictures with other metadata in the file are equal here
+    # of the decoded RGBA picture: equal pictures with other metadata in the file are equal here;
+    # "" where no gate of the batch asks for it
     pixels_sha256: str
     # size of the file
     bytes: int

@@ -6,21 +6,20 @@ manifest stays, so the order in which servers answer decides nothing.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError
 from .downloader import Judgement
-from .gates import Picture, judge, read_picture
+from .gates import DUPLICATE, Picture, judge, pixels_sha256, read_picture
 from .jobs import Job, State
 from .store.store import Store
-
-_DUPLICATE = "duplicate"
 
 
 def judgement_of(job: Job, picture: Picture) -> Judgement:
     """What a job's gates say of its picture, besides whether there is another one like it."""
-    gates = [gate for gate in job.gates if gate.name != _DUPLICATE]
+    gates = [gate for gate in job.gates if gate.name != DUPLICATE]
     verdicts = judge(picture, gates)
     return Judgement(
         reason="; ".join(str(one) for one in verdicts if not one.passed),
@@ -36,16 +35,20 @@ def judge_again(store: Store, folder: Path) -> list[str]:
     return [f"{len(keys)} pictures are measured again by changed gates", *said] if keys else []
 
 
-def sort_out_duplicates(store: Store) -> tuple[list[str], bool]:
+def sort_out_duplicates(store: Store, folder: Path) -> tuple[list[str], bool]:
     """Reject pictures that have a twin earlier in the manifest, where a gate minds.
 
     Returns what is to be said of it, and whether there is something to make again.
     """
-    said, again = [], False
+    said: list[str] = []
+    again = False
+    if not store.compares_pictures():
+        return said, again
+    _look_at_the_rest(store, folder)
     with store.transaction():
         for key in store.duplicates():
             job = store.entry(key).job
-            minding = [gate for gate in job.gates if gate.name == _DUPLICATE]
+            minding = [gate for gate in job.gates if gate.name == DUPLICATE]
             # The first twin is enough to know; a bound above 0 lets more of them be.
             limit = min(
                 (gate.maximum for gate in minding if gate.maximum is not None), default=None
@@ -55,6 +58,15 @@ def sort_out_duplicates(store: Store) -> tuple[list[str], bool]:
             said.append(reject(store, job, "there is the same picture earlier in the manifest"))
             again = again or job.roll < job.rerolls
     return said, again
+
+
+def _look_at_the_rest(store: Store, folder: Path) -> None:
+    """Take the pixels of pictures that were made before any gate compared them."""
+    for artifact in store.unhashed():
+        # One that cannot be read is found damaged by the next run.
+        with suppress(InputError):
+            pixels = pixels_sha256(read_picture(folder / artifact.path))
+            store.record_artifact(replace(artifact, pixels_sha256=pixels))
 
 
 def reject(store: Store, job: Job, reason: str) -> str:

@@ -17,11 +17,19 @@ class Patience:
     factor: float = 4.0
 
 
+# Of a job's time, and in s at most, by which what the server says of it may be heard late.
+_LATE, _LATEST = 0.05, 0.05
+# Jobs below so many s follow on each other so fast that their pictures come home together.
+_BRISK = 0.2
+
+
 class Pace:
     """Watches one server's signs of progress. Times are in s on one monotonic clock."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
+        # s that the last job took
+        self._last: float | None = None
         self._longest = 0.0
         self._sign = 0.0
         self._model: str | None = None
@@ -46,6 +54,17 @@ class Pace:
     def ended(self, seconds: float) -> None:
         """A job ended well, `seconds` after the server could begin it."""
         self._longest = max(self._longest, seconds)
+        self._last = seconds
+
+    @property
+    def gather(self) -> float:
+        """How late, in s, news of the next job may be heard: a small part of what jobs take."""
+        return 0.0 if self._last is None else min(_LATEST, _LATE * self._last)
+
+    @property
+    def is_brisk(self) -> bool:
+        """Say whether jobs end so fast after each other that several pictures can go together."""
+        return self._last is not None and self._last < _BRISK
 
     def is_overdue(self, now: float) -> bool:
         """Say whether the server has been silent for longer than it ever had reason to."""

@@ -129,7 +129,7 @@ def _run(request: Request, store: Store, servers: list[Server], observer: Observ
     while again:
         stopped = _make(request, store, servers, recipes, settings, observer)
         # Only now all twins are known.
-        said, again = ([], False) if stopped else sort_out_duplicates(store)
+        said, again = ([], False) if stopped else sort_out_duplicates(store, request.out)
         _tell(said, store, observer)
     result = Result(counts=store.counts(), stopped=stopped)
     store.log(result.words)

@@ -46,6 +46,8 @@ class Recipes:
         self._takes_pictures: dict[frozenset[str], bool] = {}
         # the group that was asked about last, and what the answer was
         self._group = ("", False)
+        # Whether a gate of the batch compares the pictures with each other.
+        self._compares = store.compares_pictures()
         # what each connection has uploaded: {path: name on the server}
         self._uploaded: WeakKeyDictionary[Client, dict[Path, str]] = WeakKeyDictionary()
 
@@ -83,9 +85,13 @@ class Recipes:
         graph = self._plain(assignment.jobs[0])
         return rungs(graph, self._info, together=len(assignment.jobs))
 
+    def needs_pixels(self, job: Job) -> bool:
+        """Say whether a gate measures the job's picture, or compares it with others."""
+        return bool(job.gates) or self._compares
+
     def judge(self, job: Job, picture: Picture) -> Judgement:
         """What the job's gates say of its picture."""
-        return judgement_of(job, picture) if job.gates else Judgement()
+        return judgement_of(job, picture)
 
     def _plain(self, job: Job) -> Graph:
         with self._lock:

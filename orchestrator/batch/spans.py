@@ -18,12 +18,15 @@ class SpanTaker:
         # ms on the server's clock at which it was done with the job before; None after a pause
         self._free_since: float | None = None
 
-    def paused(self) -> None:
-        """The server had nothing to do, or was away: what comes next was not waited for."""
-        self._free_since = None
+    def take(
+        self, record: HistoryRecord, watch: Stopwatch | None, *, paused: bool = False
+    ) -> list[Timing]:
+        """The spans of an attempt that ended well; without a watch those of its record.
 
-    def take(self, record: HistoryRecord, watch: Stopwatch | None) -> list[Timing]:
-        """The spans of an attempt that ended well; without a watch those of its record."""
+        `paused` says that before it the server had nothing of ours to do, or was away.
+        """
+        if paused:
+            self._free_since = None
         spans = self._by_the_server(record)
         if watch is not None:
             timings = watch.timings(record)

@@ -34,7 +34,6 @@ from .downloader import Downloader, Judge, Load, fault
 from .fleet import Server
 from .pace import Pace
 from .retry import Kind, classify
-from .spans import SpanTaker
 
 # Looks for an attempt of an earlier run, and s between them: it may be on its way in, or on its way
 # from the queue to the history.
@@ -104,7 +103,8 @@ class Worker(threading.Thread):
         self._graphs = 0
         # whether it was found to have what the workflow needs
         self._fit = False
-        self._spans = SpanTaker()
+        # whether it had nothing to do since the last job that ended well
+        self._paused = True
         self._queue: QueueState | None = None
 
     def run(self) -> None:
@@ -161,7 +161,7 @@ class Worker(threading.Thread):
             elif self._is_over():
                 return
             else:
-                self._spans.paused()
+                self._paused = True
                 self._dispatcher.pause()
 
     def _is_over(self) -> bool:
@@ -180,7 +180,7 @@ class Worker(threading.Thread):
     def _recycle(self, why: str) -> None:
         # What it made goes with it.
         self._downloader.drain()
-        self._graphs = 0
+        self._graphs, self._paused = 0, True
         self._dispatcher.say(f"{self.server.name} is started anew: {why}", server=self.server.name)
         self.server.stop()
 
@@ -216,14 +216,10 @@ class Worker(threading.Thread):
             record = self._wait(client, sent)
         except JobError as error:
             self._held.remove(sent)
+            self._paused = True
             self._failed(sent.assignment, self._kind(error, sent), str(error))
             return
-        load = Load(
-            assignment=sent.assignment,
-            record=record,
-            seconds=time.monotonic() - sent.since,
-            spans=tuple(self._spans.take(record, sent.watch)),
-        )
+        seconds = time.monotonic() - sent.since
         self._held.remove(sent)
         self._dispatcher.ended(sent.assignment)
         try:
@@ -231,9 +227,19 @@ class Worker(threading.Thread):
                 # The next one runs by now; send the one after it before anything else.
                 self._fill(client)
         finally:
+            load = Load(
+                assignment=sent.assignment,
+                record=record,
+                watch=sent.watch,
+                seconds=seconds,
+                paused=self._paused,
+                urgent=not (self._held and self._pace.is_brisk),
+            )
+            self._paused = False
             self._downloader.carry(load)
 
-    def _wait(self, client: Client, sent: _Sent) -> HistoryRecord:
+    def _wait(self, client: Client, sent: _Sent) -> HistoryRecord | None:
+        """Wait until a job has ended well; None where that is known from the server's word."""
         attempt = sent.assignment.attempt
         watch = sent.watch
         self._pace.began(time.monotonic(), sent.assignment.jobs[0].model)
@@ -250,12 +256,13 @@ class Worker(threading.Thread):
 
         begin = time.monotonic()
         fresh, sent.fresh = sent.fresh, False
-        record = client.wait(
-            attempt.prompt_id,
-            on_event=on_event,
-            on_turn=lambda: self._turn(client, sent),
-            fresh=fresh,
-        )
+        prompt_id, turn = attempt.prompt_id, lambda: self._turn(client, sent)
+        record: HistoryRecord | None
+        if fresh:
+            gather = self._pace.gather
+            record = client.hear_out(prompt_id, on_event=on_event, on_turn=turn, gather=gather)
+        else:
+            record = client.wait(prompt_id, on_event=on_event, on_turn=turn)
         if watch is not None:
             watch.ended()
         self._pace.ended(time.monotonic() - begin)
@@ -346,7 +353,7 @@ class Worker(threading.Thread):
         return False
 
     def _set_aside(self, error: SpriteworksError) -> None:
-        self._spans.paused()
+        self._paused = True
         self._take_returned()
         if self._away_since is None:
             self._away_since = time.monotonic()

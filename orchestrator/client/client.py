@@ -158,29 +158,34 @@ class Client:
         on_event: Callable[[Event], None] = ignore,
         timeout: float | None = None,
         on_turn: Callable[[], None] = _nothing_to_check,
-        fresh: bool = False,
     ) -> HistoryRecord:
         """Wait until a job has ended and return its history record.
 
         `on_event` gets the job's events as they are heard; some may be missing. `timeout` is in
         s; None waits for ever. `on_turn` is called about every `Timeouts.poll` and may raise to
-        end the waiting. `fresh` says that the job was sent since the last one was waited for, so
-        there is no need to look before the first event. Raises NodeFailed, JobInterrupted,
-        JobLost, JobTimedOut, ServerLost.
+        end the waiting. Raises NodeFailed, JobInterrupted, JobLost, JobTimedOut, ServerLost.
         """
-        record = Watch(
-            self._listener,
-            prompt_id,
-            url=self.url,
-            look=self.look,
-            queue=self._look_in_queue,
-            timeouts=self.timeouts,
-            on_event=on_event,
-            timeout=timeout,
-            check=self._check,
-            on_turn=on_turn,
-        ).run(look_first=not fresh)
+        record = self._watch(prompt_id, on_event, on_turn, timeout=timeout).run()
         raise_for_state(record)
+        return record
+
+    def hear_out(
+        self,
+        prompt_id: str,
+        *,
+        on_event: Callable[[Event], None] = ignore,
+        on_turn: Callable[[], None] = _nothing_to_check,
+        gather: float = 0.0,
+    ) -> HistoryRecord | None:
+        """Do what `wait` does for a job that was sent since the last one was waited for.
+
+        Returns None where the server said over one connection that the job went well: its record
+        is there, and whoever wants it looks for it, perhaps for several jobs at once. Events may
+        be `gather` s late, which lets one awakening hear many.
+        """
+        record = self._watch(prompt_id, on_event, on_turn, gather=gather).hear_out()
+        if record is not None:
+            raise_for_state(record)
         return record
 
     def history(self, prompt_id: str) -> HistoryRecord | None:
@@ -256,6 +261,29 @@ class Client:
             part.unlink(missing_ok=True)
 
     # -------------------------------------------------------------------- privates
+
+    def _watch(
+        self,
+        prompt_id: str,
+        on_event: Callable[[Event], None],
+        on_turn: Callable[[], None],
+        *,
+        timeout: float | None = None,
+        gather: float = 0.0,
+    ) -> Watch:
+        return Watch(
+            self._listener,
+            prompt_id,
+            url=self.url,
+            look=self.look,
+            queue=self._look_in_queue,
+            timeouts=self.timeouts,
+            on_event=on_event,
+            timeout=timeout,
+            check=self._check,
+            on_turn=on_turn,
+            gather=gather,
+        )
 
     def _look_in_queue(self) -> QueueState:
         return QueueState.from_json(self._wire.json("GET", "/queue"))

@@ -75,16 +75,33 @@ class Watch:
         self._absent_since = now
         self._absent = 0
         self._started = False
+        # whether the server's word of a success is enough
+        self._trusting = False
         # whether the server spoke of the job since the last look
         self._told = False
         self._ended = False
-        # whether the server has said its last word of the job
+        # whether the server has said that it went well, and its last word of the job
+        self._succeeded = False
         self._over = False
         self._ours_runs = False
         # the connection over which all of the job's events come; None where some may have been lost
         self._connection: str | None = None
 
     def run(self, *, look_first: bool = True) -> HistoryRecord:
+        """Wait until the record is there."""
+        record = self._run(look_first)
+        assert record is not None
+        return record
+
+    def hear_out(self) -> HistoryRecord | None:
+        """Wait for a job that was just sent; None once the server has said that it went well.
+
+        That is believed only where nothing can have been missed; its record is there then.
+        """
+        self._trusting = True
+        return self._run(look_first=False)
+
+    def _run(self, look_first: bool) -> HistoryRecord | None:
         soon = _SOON
         if not look_first and self._listener.connected:
             # Nothing of this job can have been missed, as long as the connection stands: its own
@@ -92,6 +109,8 @@ class Watch:
             self._connection = self._listener.client_id
             self._listen(self._timeouts.poll)
         while True:
+            if self._is_sure():
+                return None
             record = self._look()
             if record is not None:
                 self._hear_the_rest()
@@ -172,8 +191,10 @@ class Watch:
     def _take(self, event: Event) -> bool:
         """Pass an event on where it is the job's; say whether it is time to look."""
         if isinstance(event, Status):
-            # After a reconnection only this still reaches us: some job came or went.
-            return event.sid is None and (self._ended or self._may_have_missed())
+            # After a reconnection only this still reaches us: some job came or went. It also comes
+            # between the word of an end and the last one.
+            ended = self._ended and not self._trusting
+            return event.sid is None and (ended or self._may_have_missed())
         if isinstance(event, Preview) and event.prompt_id is None:
             if self._ours_runs:
                 self._on_event(event)
@@ -184,12 +205,18 @@ class Watch:
             return False
         self._told = True
         self._tell(event)
+        self._succeeded = self._succeeded or isinstance(event, ExecutionSuccess)
         self._over = isinstance(event, Executing) and event.node is None
         if _ends(event):
             self._ended = True
             # The record of a success comes after the word of it, and before the last event.
             return self._over or self._may_have_missed()
         return False
+
+    def _is_sure(self) -> bool:
+        """Say whether the server's word that the job went well is enough."""
+        heard = self._trusting and self._succeeded and self._over
+        return heard and not self._may_have_missed()
 
     def _may_have_missed(self) -> bool:
         return self._connection is None or self._connection != self._listener.client_id

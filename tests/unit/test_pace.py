@@ -40,3 +40,15 @@ def test_another_model_has_to_be_loaded_first() -> None:
     pace.ended(1.0)
     pace.began(10.0, "n")
     assert pace.bound == 900.0
+
+
+def test_news_of_a_job_may_be_late_by_a_small_part_of_what_jobs_take() -> None:
+    pace = Pace(PATIENCE)
+    assert pace.gather == 0.0
+    assert not pace.is_brisk
+    pace.ended(0.04)
+    assert pace.gather == 0.04 * 0.05
+    assert pace.is_brisk
+    pace.ended(60.0)
+    assert pace.gather == 0.05
+    assert not pace.is_brisk

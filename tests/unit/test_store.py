@@ -58,7 +58,7 @@ def attempt(*chosen: Job, prompt_id: str = "p1", server: str = "http://a") -> At
     return Attempt(prompt_id=prompt_id, server=server, shots=tuple(shots), degraded={"free": True})
 
 
-def picture(of: Job, folder: Path, data: bytes = b"png", pixels: str = "") -> Artifact:
+def picture(of: Job, folder: Path, data: bytes = b"png", pixels: str | None = None) -> Artifact:
     """A file as the runner leaves it, and what it notes of it."""
     path = folder / f"{of.name}.png"
     path.write_bytes(data)
@@ -66,7 +66,7 @@ def picture(of: Job, folder: Path, data: bytes = b"png", pixels: str = "") -> Ar
         key=of.key,
         path=path.name,
         sha256=hashlib.sha256(data).hexdigest(),
-        pixels_sha256=pixels or of.key,
+        pixels_sha256=of.key if pixels is None else pixels,
         bytes=len(data),
         mtime_ns=path.stat().st_mtime_ns,
         width=64,
@@ -336,7 +336,19 @@ def test_duplicates_are_the_later_ones_in_the_manifest_whichever_came_first(
     for name, pixels in (("c", "same"), ("d", "other"), ("a", "same"), ("b", "same")):
         finish(store, tmp_path, job(name), pixels=pixels)
     assert store.duplicates() == [job("b").key, job("c").key]
-    assert store.twins("same", besides=job("b").key) == [job("a").key, job("c").key]
+
+
+def test_pictures_that_nobody_looked_at_are_nobodys_duplicates(
+    store: Store, tmp_path: Path
+) -> None:
+    store.plan([job("a"), job("b"), replace(job("c"), gates=(Gate(name="duplicate", maximum=0),))])
+    for name in ("a", "b", "c"):
+        finish(store, tmp_path, job(name), pixels="")
+    assert store.duplicates() == []
+    assert {one.key for one in store.unhashed()} == {job(name).key for name in ("a", "b", "c")}
+    assert store.compares_pictures()
+    store.plan(jobs("a", "b"))
+    assert not store.compares_pictures()
 
 
 def test_pictures_whose_gates_have_changed_are_known(store: Store, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...errors import IllegalTransition, StoreError
+from ..gates import DUPLICATE
 from ..jobs import TRANSITIONS, Artifact, Attempt, Job, Outcome, State, Timing, sources
 from . import statements, tables
 from .database import Database, sqlite_url
@@ -345,27 +346,33 @@ class Store:
     def artifacts(self, key: str | None = None) -> list[Artifact]:
         """The pictures of a job, or of all that are done, by path."""
         table = tables.artifacts
-        done = sa.select(tables.jobs.c.key).where(tables.jobs.c.state == State.DONE.value)
-        which = table.c.key == key if key is not None else table.c.key.in_(done)
-        return [artifact_of(row) for row in self._read(sa.select(table).where(which))]
+        if key is None:
+            return self._artifacts(sa.true())
+        return [artifact_of(row) for row in self._read(sa.select(table).where(table.c.key == key))]
 
-    def twins(self, pixels_sha256: str, *, besides: str) -> list[str]:
-        """The keys of jobs, other than `besides`, that are done with just this picture."""
+    def _artifacts(self, which: sa.ColumnElement[bool]) -> list[Artifact]:
+        """The pictures of jobs that are done, of which `which` is true."""
         table = tables.artifacts
-        query = (
-            sa.select(table.c.key)
-            .join(tables.jobs, tables.jobs.c.key == table.c.key)
-            .where(table.c.pixels_sha256 == pixels_sha256, table.c.key != besides)
-            .where(tables.jobs.c.state == State.DONE.value)
-            .order_by(tables.jobs.c.place)
-        )
-        return [row.key for row in self._read(query)]
+        done = sa.select(tables.jobs.c.key).where(tables.jobs.c.state == State.DONE.value)
+        query = sa.select(table).where(table.c.key.in_(done), which)
+        return [artifact_of(row) for row in self._read(query)]
+
+    def compares_pictures(self) -> bool:
+        """Say whether a job that is wanted has the gate that looks for its picture among others."""
+        table = tables.jobs
+        minds = table.c.gates.like(f'%"{DUPLICATE}"%') & (table.c.state != State.UNWANTED.value)
+        return bool(self._read(sa.select(table.c.key).where(minds).limit(1)))
+
+    def unhashed(self) -> list[Artifact]:
+        """The pictures of jobs that are done whose pixels nobody has looked at."""
+        return self._artifacts(tables.artifacts.c.pixels_sha256 == "")
 
     def duplicates(self) -> list[str]:
         """The keys of jobs whose picture has a twin earlier in the manifest, in its order.
 
         Among equal pictures the first in the manifest stays, whichever came first, so that the
-        order in which servers answer decides nothing. Ask when nothing is running.
+        order in which servers answer decides nothing. Ask when nothing is running, and when none
+        is `unhashed`.
         """
         pictures, job, other = tables.artifacts, tables.jobs, tables.jobs.alias("earlier")
         twin = pictures.alias("twin")
@@ -376,6 +383,7 @@ class Store:
             .join(twin, twin.c.pixels_sha256 == pictures.c.pixels_sha256)
             .join(other, other.c.key == twin.c.key)
             .where(job.c.state == done, other.c.state == done, other.c.place < job.c.place)
+            .where(pictures.c.pixels_sha256 != "")
             .distinct()
             .order_by(job.c.place)
         )
