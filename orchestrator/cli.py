@@ -19,6 +19,8 @@ import typer
 
 from . import __version__
 from .batch.cli import app as batch_app
+from .bench.cli import EPILOG as BENCH_EPILOG
+from .bench.cli import bench as bench_command
 from .errors import SpriteworksError
 from .models.cli import app as models_app
 
@@ -43,6 +45,7 @@ app = typer.Typer(
 
 app.add_typer(batch_app)
 app.add_typer(models_app)
+app.command("bench", epilog=BENCH_EPILOG)(bench_command)
 
 
 class _Stopped(BaseException):

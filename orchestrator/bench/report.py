@@ -1,0 +1,170 @@
+"""A measurement for people: a table of plain text, and the same as Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from .record import Record, Row, Status
+from .variants import AGAIN, BASELINE
+
+REPORT_FILE, PLOT_FILE = "bench.md", "bench.png"
+
+_HEADS = (
+    "setting",
+    "batch",
+    "first run",
+    "seconds (low to high)",
+    "images/min",
+    "it/s",
+    "speed",
+    "peak memory",
+    "difference",
+)
+_GIB = 1 << 30
+_MIB = 1 << 20
+
+
+def table(record: Record) -> str:
+    """The rows as plain text in columns."""
+    lines = [_HEADS, *(_cells(record, row) for row in record.rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def markdown(record: Record, command: str) -> str:
+    """The whole report; `command` is what was typed."""
+    header = record.header
+    server = header["server"]
+    baseline = ", ".join(f"{name} {value}" for name, value in header["baseline"].items())
+    lines = [
+        "# What the settings give",
+        "",
+        f"    {command}",
+        "",
+        f"Server: {_server(record)}, on {server['device']}. Workflow: "
+        f"`{header['workflow']['file']}`. Spriteworks {header['spriteworks']}.",
+        "",
+        f"Baseline: {baseline}. Every other row changes what its name says and nothing else; "
+        "`auto` leaves everything to the device's table.",
+        "",
+        f"Each figure is the median of {header['repeats']} runs after a first one, which loads and "
+        "compiles and stands apart. Seconds are those of a whole run on the server's own clock. "
+        "The difference is the worst over all pictures of the same seeds, against the baseline.",
+        "",
+        *_markdown_table(record),
+        "",
+        *_notes(record),
+        f"![Seconds for a picture and peak memory]({PLOT_FILE})",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def speed(record: Record, row: Row) -> float | None:
+    """How many times as fast as the baseline at the same batch size.
+
+    The baseline's second measurement, at the end, counts for it as much as the first.
+    """
+    measured = [
+        value
+        for one in record.rows
+        if one.name in (BASELINE, AGAIN) and one.batch_size == row.batch_size and one.seconds
+        for value in one.seconds["values"]
+    ]
+    if not measured or not row.seconds:
+        return None
+    return float(statistics.median(measured) / row.seconds["median"])
+
+
+def peak_bytes(row: Row) -> tuple[int, str] | None:
+    """The peak that says most, and whose it is: the device's, the process's, the system's."""
+    peak = (row.memory or {}).get("peak") or {}
+    for name in ("device", "process", "system"):
+        if peak.get(name) is not None:
+            return int(peak[name]), name
+    return None
+
+
+def size_words(amount: float) -> str:
+    """Bytes for a person."""
+    return f"{amount / _GIB:.2f} GiB" if amount >= _GIB else f"{amount / _MIB:.0f} MiB"
+
+
+def _server(record: Record) -> str:
+    server = record.header["server"]
+    name = "the engine" if server["kind"] == "spriteworks-engine" else "ComfyUI"
+    return f"{name} {server['version']}"
+
+
+def _markdown_table(record: Record) -> list[str]:
+    rule = ("---", *["---:"] * (len(_HEADS) - 1))
+    lines = [_HEADS, rule, *(_cells(record, row) for row in record.rows)]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _cells(record: Record, row: Row) -> tuple[str, ...]:
+    batch = "–" if row.batch_size is None else str(row.batch_size)
+    if row.status is not Status.MEASURED or row.seconds is None:
+        return (row.name, batch, "–", row.status.value, "–", "–", "–", "–", "–")
+    times = speed(record, row)
+    return (
+        row.name,
+        batch,
+        f"{row.first_s:.2f}",
+        f"{row.seconds['median']:.3f} ({row.seconds['low']:.3f} to {row.seconds['high']:.3f})",
+        f"{row.images_per_minute:.1f}",
+        "–" if row.iterations_per_s is None else f"{row.iterations_per_s:.2f}",
+        "–" if times is None else f"{times:.2f} times",
+        _peak_words(row),
+        difference_words(row),
+    )
+
+
+def _peak_words(row: Row) -> str:
+    peak = peak_bytes(row)
+    return "–" if peak is None else f"{size_words(peak[0])} ({peak[1]})"
+
+
+def difference_words(row: Row) -> str:
+    """How far the pictures are from the baseline's."""
+    if row.difference is None:
+        return "–"
+    if row.difference["db"] is None:
+        return "none"
+    return f"{row.difference['db']:.1f} dB, at most {row.difference['largest']} of 255"
+
+
+def _notes(record: Record) -> list[str]:
+    lines = [
+        f"- {row.name}: {row.reason}"
+        for row in record.rows
+        if row.status is not Status.MEASURED and row.reason
+    ]
+    again = next((row for row in record.rows if row.name == AGAIN and row.seconds), None)
+    first = record.row(Row(name=BASELINE, batch_size=again.batch_size).key) if again else None
+    if again and again.seconds and first and first.seconds:
+        drift = first.seconds["median"] / again.seconds["median"]
+        lines.append(
+            f"- The baseline, measured once more at the end, was {drift:.2f} times as fast as at "
+            "the beginning; speeds are against both together, and differences no larger than "
+            "that one are the machine's."
+        )
+    kinds = {peak[1] for row in record.rows if (peak := peak_bytes(row))}
+    lines += [f"- {_MEMORY_NOTES[kind]}" for kind in _MEMORY_NOTES if kind in kinds]
+    return [*lines, ""] if lines else []
+
+
+_MEMORY_NOTES = {
+    "device": "Peak memory (device) is what PyTorch held on the GPU for this server.",
+    "process": "Peak memory (process) is the resident memory of the server's process. A process "
+    "seldom gives back all that it had, so a row may hold something of the one before it.",
+    "system": "Peak memory (system) is that of all programs on the server's machine together.",
+}
+
+
+def rows_to_draw(record: Record) -> Sequence[Row]:
+    """The rows that have figures."""
+    return [row for row in record.rows if row.seconds]
