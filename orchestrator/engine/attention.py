@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -95,9 +96,21 @@ def _processor(attention: Attention) -> Any:
 
 
 def flash(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """torch's own attention held to its flash kernel; RuntimeError where that cannot run."""
-    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-        return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    """torch's own attention held to its flash kernel; its own choice where that cannot run."""
+    attend = torch.nn.functional.scaled_dot_product_attention
+    try:
+        with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+            return attend(q, k, v)
+    except RuntimeError as error:
+        if "kernel" not in str(error).lower():  # torch says: no available kernel
+            raise
+        _say_once("the flash kernel cannot run here (%s): torch chooses another.", str(error))
+        return attend(q, k, v)
+
+
+@cache
+def _say_once(text: str, *args: str) -> None:
+    _log.warning(text, *args)
 
 
 def xformers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

@@ -7,23 +7,25 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from comfy_nodes import batch, folders, loaders
+from comfy_nodes import batch, folders, loaders, optimize
 from comfy_nodes.extension import NODES
 from comfy_nodes.profiles import ModelProfile
 from comfy_nodes.settings import LoaderSettings
 
-from ..handles import Loaded, Model
+from ..handles import Loaded, Model, Vae
 from ..host import context
 from ..loading import load_checkpoint, load_diffusers
+from ..optimizing import optimize_model, optimize_vae
 
 
 class CheckpointLoader(loaders.CheckpointLoader):
     """Gives the engine's handles."""
 
     @classmethod
-    def load(cls, name: str, settings: LoaderSettings) -> Loaded:
+    def load(cls, name: str, settings: LoaderSettings, *, allow_pickle: bool) -> Loaded:
         """Loads the checkpoint of that name."""
-        return _with_embeddings(load_checkpoint(folders.checkpoint_path(name), settings))
+        path = folders.checkpoint_path(name)
+        return _with_embeddings(load_checkpoint(path, settings, allow_pickle=allow_pickle))
 
 
 class DiffusersLoader(loaders.DiffusersLoader):
@@ -53,8 +55,34 @@ class SeedBatch(batch.SeedBatch):
         return replace(model, first_seed=seed)
 
 
+class OptimizeModel(optimize.OptimizeModel):
+    """Tunes a copy of the engine's handle."""
+
+    @classmethod
+    def optimized(cls, model: Model, settings: LoaderSettings) -> Model:
+        """The model with the settings."""
+        return optimize_model(model, settings)
+
+
+class OptimizeVAE(optimize.OptimizeVAE):
+    """Tunes a copy of the engine's handle."""
+
+    @classmethod
+    def optimized(cls, vae: Vae, settings: LoaderSettings) -> Vae:
+        """The VAE with the settings."""
+        return optimize_vae(vae, settings)
+
+
 _ON_HANDLES: dict[type[Any], type[Any]] = {
-    kind.__base__: kind for kind in (CheckpointLoader, DiffusersLoader, ModelDefaults, SeedBatch)
+    kind.__base__: kind
+    for kind in (
+        CheckpointLoader,
+        DiffusersLoader,
+        ModelDefaults,
+        OptimizeModel,
+        OptimizeVAE,
+        SeedBatch,
+    )
 }
 
 
