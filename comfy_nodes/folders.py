@@ -17,6 +17,7 @@ MODEL_FILES = Path(__file__).parent / "model_files"
 """The models that come with the pack (diffusers folders); searched after the user's own."""
 
 CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".sft"})
+PICKLE_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,10 @@ def current() -> Folders:
 
 
 def checkpoint_names() -> list[str]:
-    """Single-file checkpoints that may be loaded: safetensors only, pickles can run code."""
+    """Single-file checkpoints: safetensors, then pickles, which a loader refuses unless told."""
     names = current().checkpoint_names()
-    return [name for name in names if Path(name).suffix.lower() in CHECKPOINT_SUFFIXES]
+    kinds = (CHECKPOINT_SUFFIXES, PICKLE_SUFFIXES)
+    return [name for kind in kinds for name in names if Path(name).suffix.lower() in kind]
 
 
 def checkpoint_path(name: str) -> Path:

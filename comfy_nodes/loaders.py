@@ -34,7 +34,8 @@ class Loaded(Protocol):
     def profile(self) -> ModelProfile: ...
 
 
-def _outputs() -> list[Any]:
+def loader_outputs() -> list[Any]:
+    """The outputs that every loader has."""
     return [
         io.Model.Output(display_name="MODEL", tooltip="The diffusion model, for a sampler."),
         io.Clip.Output(display_name="CLIP", tooltip="The text encoder, for prompts."),
@@ -44,7 +45,8 @@ def _outputs() -> list[Any]:
     ]
 
 
-def _result(loaded: Loaded) -> io.NodeOutput:
+def loader_result(loaded: Loaded) -> io.NodeOutput:
+    """A loaded model as the outputs that every loader has."""
     width, height = loaded.profile.width, loaded.profile.height
     return io.NodeOutput(
         loaded.model, loaded.clip, loaded.vae, width, height, ui=_told({3: width, 4: height})
@@ -72,17 +74,25 @@ class CheckpointLoader(io.ComfyNode):
                 io.Combo.Input(
                     "ckpt_name",
                     options=cls.choices(),
-                    tooltip="A .safetensors file in the checkpoints folder.",
+                    tooltip="A .safetensors file in the checkpoints folder; others are pickles.",
                 ),
                 *settings_inputs(),
+                io.Boolean.Input(
+                    "allow_pickle",
+                    default=False,
+                    optional=True,
+                    tooltip="Also load .ckpt and .pt files, which are pickles. Only their weights "
+                    "are read; one that holds code is refused.",
+                ),
             ],
-            outputs=_outputs(),
+            outputs=loader_outputs(),
         )
 
     @classmethod
-    def execute(cls, ckpt_name: str, **settings: Any) -> io.NodeOutput:
+    def execute(cls, ckpt_name: str, allow_pickle: bool = False, **settings: Any) -> io.NodeOutput:
         """MODEL, CLIP, VAE and the native size. Raises PackError."""
-        return _result(cls.load(ckpt_name, settings_of(settings)))
+        chosen = settings_of(settings)
+        return loader_result(cls.load(ckpt_name, chosen, allow_pickle=allow_pickle))
 
     @classmethod
     def choices(cls) -> list[str]:
@@ -90,11 +100,12 @@ class CheckpointLoader(io.ComfyNode):
         return folders.checkpoint_names()
 
     @classmethod
-    def load(cls, name: str, settings: LoaderSettings) -> Loaded:
+    def load(cls, name: str, settings: LoaderSettings, *, allow_pickle: bool) -> Loaded:
         """Loads the checkpoint of that name."""
         from .native.loading import load_checkpoint
 
-        return load_checkpoint(folders.checkpoint_path(name), settings)
+        path = folders.checkpoint_path(name)
+        return load_checkpoint(path, settings, allow_pickle=allow_pickle)
 
 
 class DiffusersLoader(io.ComfyNode):
@@ -118,13 +129,13 @@ class DiffusersLoader(io.ComfyNode):
                 ),
                 *settings_inputs(),
             ],
-            outputs=_outputs(),
+            outputs=loader_outputs(),
         )
 
     @classmethod
     def execute(cls, model_name: str, **settings: Any) -> io.NodeOutput:
         """MODEL, CLIP, VAE and the native size. Raises PackError."""
-        return _result(cls.load(model_name, settings_of(settings)))
+        return loader_result(cls.load(model_name, settings_of(settings)))
 
     @classmethod
     def choices(cls) -> list[str]:

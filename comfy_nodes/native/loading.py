@@ -26,6 +26,7 @@ from ..profiles import (
 )
 from ..settings import LoaderSettings, Precision
 from . import text, tuning, unet, vae
+from .pickles import check_allowed, is_pickle, read_pickle
 from .weights import Weights, check_file, count_parameters, read_part
 
 _UNET = "model.diffusion_model."  # before the names of a checkpoint's UNet weights
@@ -68,16 +69,19 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     return _finish(_patcher(loaded_unet), clip, loaded_vae, profile_of_folder(folder), settings)
 
 
-def load_checkpoint(path: Path, settings: LoaderSettings) -> Loaded:
+def load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool = False) -> Loaded:
     """Loads a single-file checkpoint of Stable Diffusion 1.x, 2.x or XL in its usual layout.
 
-    Raises ModelUnreadable for a damaged file, UnsupportedModel for another kind of model.
+    Raises ModelUnreadable for a damaged file, UnsupportedModel for another kind of model and for a
+    pickle that is not allowed or holds code.
     """
-    check_file(path)
-    settings = tuning.resolved(settings, count_parameters(path, _UNET))
+    check_allowed(path, allow_pickle=allow_pickle)
+    pickled = read_pickle(path) if is_pickle(path) else None
+    settings = tuning.resolved(settings, _parameters(path, pickled))
     try:
-        model, clip, loaded_vae, _ = comfy.sd.load_checkpoint_guess_config(
-            str(path),
+        model, clip, loaded_vae, _ = _guessed(
+            path,
+            pickled,
             embedding_directory=[str(root) for root in folders.current().roots("embeddings")],
             model_options={"dtype": tuning.unet_dtype(settings)},
             te_model_options=tuning.text_options(settings),
@@ -88,6 +92,24 @@ def load_checkpoint(path: Path, settings: LoaderSettings) -> Loaded:
     if family is None or clip is None or loaded_vae.first_stage_model is None:
         raise _unsupported(path, "its UNet, text encoder or VAE is missing or of another kind")
     return _finish(model, clip, loaded_vae, _profile_of_file(path, model, family), settings)
+
+
+def _parameters(path: Path, pickled: Weights | None) -> int:
+    """How many numbers the UNet of a checkpoint has."""
+    if pickled is None:
+        check_file(path)
+        return count_parameters(path, _UNET)
+    return sum(one.numel() for name, one in pickled.items() if name.startswith(_UNET))
+
+
+def _guessed(path: Path, pickled: Weights | None, **options: Any) -> Any:
+    """What ComfyUI makes of the file, or of the weights that a pickle held."""
+    if pickled is None:
+        return comfy.sd.load_checkpoint_guess_config(str(path), **options)
+    found = comfy.sd.load_state_dict_guess_config(pickled, **options)
+    if found is None:
+        raise _unsupported(path, "ComfyUI does not know its layout")
+    return found
 
 
 def profile_of(model: Any) -> ModelProfile | None:

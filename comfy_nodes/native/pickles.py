@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from ..errors import ModelUnreadable, UnsupportedModel
+from ..folders import PICKLE_SUFFIXES
 from .kinds import kind_of
-
-SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
+from .weights import Weights, read_file
 
 # torch's words for what it will not open: "GLOBAL os.system was not an allowed global", ...
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
@@ -37,18 +37,28 @@ _Callback.__module__ = "pytorch_lightning.callbacks.model_checkpoint"
 
 def is_pickle(path: Path) -> bool:
     """Whether the name is one that pickles have."""
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in PICKLE_SUFFIXES
 
 
-def refuse(path: Path) -> UnsupportedModel:
-    """The error where nobody allowed a pickle."""
-    return UnsupportedModel(
-        f"{path.name} is a pickle, which can hold code. Use a .safetensors file, or turn on "
-        "allow_pickle: then its weights are read and any code in it is refused."
-    )
+def check_allowed(path: Path, *, allow_pickle: bool) -> None:
+    """Raises UnsupportedModel, naming the switch, for a pickle that nobody allowed."""
+    if is_pickle(path) and not allow_pickle:
+        raise UnsupportedModel(
+            f"{path.name} is a pickle, which can hold code. Use a .safetensors file, or turn on "
+            "allow_pickle: then its weights are read and any code in it is refused."
+        )
 
 
-def read_pickle(path: Path) -> dict[str, torch.Tensor]:
+def read_checkpoint(path: Path, *, allow_pickle: bool) -> Weights:
+    """The tensors of a safetensors file, or of a pickle where that is allowed.
+
+    Raises UnsupportedModel and ModelUnreadable.
+    """
+    check_allowed(path, allow_pickle=allow_pickle)
+    return read_pickle(path) if is_pickle(path) else read_file(path)
+
+
+def read_pickle(path: Path) -> Weights:
     """The tensors of a pickle, on the CPU; anything but tensors and numbers in it is refused.
 
     Raises UnsupportedModel where it holds code or no weights, ModelUnreadable where it is damaged.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import InputError, ModelError, OutputError
 
-# pickles are listed by no loader: reading one runs code
+# pickles are listed only where a loader asks for them by their suffixes: one can hold code
 MODEL_SUFFIXES = (".safetensors", ".sft")
 # laid out like ComfyUI's models folder
 MODEL_KINDS = ("checkpoints", "loras", "vae", "embeddings", "diffusers")
@@ -96,11 +96,11 @@ class Folders:
         name = folder.relative_to(self.of_type(kind).resolve()).as_posix()
         return "" if name == "." else name
 
-    def models(self, kind: str) -> dict[str, Path]:
+    def models(self, kind: str, suffixes: Collection[str] = MODEL_SUFFIXES) -> dict[str, Path]:
         """Every model of a kind ("checkpoints", "diffusers", ...): its name and its path."""
         found: dict[str, Path] = {}
         for folder in self.model_folders(kind):
-            listed = _diffusers(folder) if kind == "diffusers" else _model_files(folder)
+            listed = _diffusers(folder) if kind == "diffusers" else _files(folder, suffixes)
             for path in listed:
                 found.setdefault(path.relative_to(folder).as_posix(), path)
         return dict(sorted(found.items()))
@@ -149,10 +149,10 @@ def _fill_in(prefix: str, width: int, height: int) -> str:
     return prefix
 
 
-def _model_files(folder: Path) -> list[Path]:
+def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
     if not folder.is_dir():
         return []
-    return [path for path in folder.rglob("*") if path.suffix.lower() in MODEL_SUFFIXES]
+    return [path for path in folder.rglob("*") if path.suffix.lower() in suffixes]
 
 
 def _diffusers(folder: Path) -> list[Path]:

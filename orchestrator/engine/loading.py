@@ -1,7 +1,7 @@
 """Models from disk: diffusers folders and single-file checkpoints of Stable Diffusion 1, 2 and XL.
 
-Nothing is ever fetched, and no pickle is ever opened. Weights stay in their file's number format
-on disk and are widened to the one that is computed in.
+Nothing is ever fetched, and no code in a pickle is ever run. Weights stay in their file's number
+format on disk and are widened to the one that is computed in.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import torch
 
 from comfy_nodes.errors import ModelUnreadable, UnsupportedModel
 from comfy_nodes.models import Family, family_of, version_of
-from comfy_nodes.native.weights import read_file, read_part
+from comfy_nodes.native.pickles import read_checkpoint
+from comfy_nodes.native.weights import read_part
 from comfy_nodes.profiles import (
     prediction_of,
     profile_of_folder,
@@ -72,17 +73,13 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     return Loaded(model, clip, vae, profile)
 
 
-def load_checkpoint(path: Path, settings: LoaderSettings) -> Loaded:
-    """The model in a safetensors checkpoint.
+def load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool = False) -> Loaded:
+    """The model in a checkpoint: a safetensors file, or where allowed the weights of a pickle.
 
-    Raises ModelUnreadable for a damaged file, UnsupportedModel for a pickle and for other models.
+    Raises ModelUnreadable for a damaged file, UnsupportedModel for a pickle that is not allowed or
+    holds code, and for other models.
     """
-    if path.suffix not in (".safetensors", ".sft"):
-        raise UnsupportedModel(
-            f"{path.name} is no safetensors file. Pickles can run code when they are opened: "
-            "convert it first."
-        )
-    weights = read_file(path)
+    weights = read_checkpoint(path, allow_pickle=allow_pickle)
     family = checkpoint.checkpoint_family(weights, path.name)
     place = Placement.of(settings, _count(weights, checkpoint.UNET))
     prediction = checkpoint.prediction_of(weights, family)

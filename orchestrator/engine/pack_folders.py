@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from comfy_nodes.folders import SaveTarget
+from comfy_nodes.folders import CHECKPOINT_SUFFIXES, PICKLE_SUFFIXES, SaveTarget
 
 from .host import context
 
@@ -18,7 +18,8 @@ class PackFolders:
 
     def checkpoint_names(self) -> list[str]:
         """Names of the checkpoint files there are."""
-        return list(context().folders.models("checkpoints"))
+        suffixes = CHECKPOINT_SUFFIXES | PICKLE_SUFFIXES
+        return list(context().folders.models("checkpoints", suffixes))
 
     def save_target(self, prefix: str, width: int, height: int) -> SaveTarget:
         """The next free name for pictures of that size in the output folder."""

@@ -42,13 +42,15 @@ def touch(path: Path) -> Path:
     return path
 
 
-def test_checkpoints_are_safetensors_only(models: Path) -> None:
+def test_checkpoints_are_safetensors_first_and_then_pickles(models: Path) -> None:
     path = touch(models / "checkpoints" / "xl" / "a.safetensors")
-    touch(models / "checkpoints" / "b.ckpt")
-    assert folders.checkpoint_names() == ["xl/a.safetensors"]
+    pickled = touch(models / "checkpoints" / "b.ckpt")
+    touch(models / "checkpoints" / "notes.txt")
+    assert folders.checkpoint_names() == ["xl/a.safetensors", "b.ckpt"]
     assert folders.checkpoint_path("xl/a.safetensors") == path
-    with pytest.raises(ModelNotFound, match=r"'b\.ckpt'.*xl/a\.safetensors"):
-        folders.checkpoint_path("b.ckpt")
+    assert folders.checkpoint_path("b.ckpt") == pickled
+    with pytest.raises(ModelNotFound, match=r"'c\.ckpt'.*xl/a\.safetensors"):
+        folders.checkpoint_path("c.ckpt")
 
 
 def test_names_from_outside_never_leave_the_folder(models: Path) -> None:
