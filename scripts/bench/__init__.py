@@ -1,0 +1,1 @@
+"""What the benchmarks of whole servers share: weights, contestants, one measurement, figures."""

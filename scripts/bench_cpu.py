@@ -1,0 +1,168 @@
+"""Measures a picture on the CPU, side by side: ComfyUI, ComfyUI with our nodes, diffusers, engine.
+
+    python scripts/bench_cpu.py --comfyui ~/comfy/ComfyUI --out bench-cpu
+    python scripts/bench_cpu.py --comfyui ~/comfy/ComfyUI --tiny --size 128   # a try-out, minutes
+
+All make the same picture from one SD 1.5 checkpoint of full size with random weights: 512 x 512,
+euler_ancestral, karras, CFG 8. Each contestant runs alone in a process of its own, one after the
+other; a first run loads and warms up and stands apart. `--rounds 2` goes through all of them twice,
+so that a machine that changes meanwhile shows. OUT/cpu.json is whole after each row, and a run that
+is started again goes on. Prints the table and the ratios as Markdown at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts.bench.contestants import Contestant, Job, Place, own_python, session
+from scripts.bench.rows import Results, Row, apart, machine, measured, table
+from scripts.bench.weights import checkpoint
+
+STOCK, OURS = "ComfyUI", "ComfyUI with our nodes, fp32"
+AUTO, DIFFUSERS = "ComfyUI with our nodes, auto", "diffusers, fp32"
+CONTESTANTS = (
+    Contestant(name=STOCK, kind="comfyui"),
+    Contestant(
+        name="ComfyUI --use-pytorch-cross-attention",
+        kind="comfyui",
+        arguments=("--use-pytorch-cross-attention",),
+    ),
+    Contestant(name=OURS, kind="comfyui", settings={"precision": "fp32"}),
+    Contestant(name=AUTO, kind="comfyui", settings={}),
+    Contestant(name=DIFFUSERS, kind="diffusers", arguments=("fp32",)),
+    Contestant(name="diffusers, bf16", kind="diffusers", arguments=("bf16",)),
+    Contestant(name="engine, fp32", kind="engine", settings={"precision": "fp32"}),
+    Contestant(name="engine, auto", kind="engine", settings={}),
+)
+_HEADS = ("", "seconds (low to high)", "sampling", "decoding", "images/min", "speed", "memory")
+_GIB = 1 << 30
+
+
+def main() -> None:
+    options = _options()
+    place = Place(comfyui=options.comfyui, python=own_python(), models=options.models, device="cpu")
+    path = checkpoint("sd15", options.models, "cpu", tiny=options.tiny)
+    job = Job(checkpoint=path.name, size=options.size, steps=options.steps)
+    chosen = [one for one in CONTESTANTS if _wanted(one, options)]
+    results = _opened(options.out / "cpu.json", {**machine(), "rounds": options.rounds})
+    for number in range(options.rounds):
+        for contestant in chosen:
+            have = [row for row in results.rows if row.contestant == contestant.name]
+            if len(have) > number:
+                continue
+            print(f"{contestant.name} ...", flush=True)
+            with session(contestant, place) as running:
+                row, pictures = measured(contestant, running, job, options.repeats, warm_steps=1)
+            results.add(row)
+            _keep(options.out, contestant, pictures)
+    print(report(results.rows, options.out, chosen))
+
+
+def report(rows: Sequence[Row], out: Path, chosen: Sequence[Contestant]) -> str:
+    """The table, the ratios that are asked for, and how far the pictures are apart."""
+    merged = [_merged(rows, one.name) for one in chosen]
+    stock = next((row for row in merged if row.contestant == STOCK), None)
+    lines = [table(_HEADS, [_cells(row, stock) for row in merged]), ""]
+    lines += _ratios(merged)
+    for one in chosen:
+        mine, theirs = _kept(out, one.name), _kept(out, STOCK)
+        if mine and theirs and one.name != STOCK:
+            lines.append(f"- picture of {one.name} against {STOCK}'s: {apart(mine, theirs)}")
+    return "\n".join(lines)
+
+
+def _ratios(rows: Sequence[Row]) -> list[str]:
+    by_name = {row.contestant: row.median for row in rows}
+    pairs = [(STOCK, OURS), (STOCK, AUTO), (DIFFUSERS, AUTO), (STOCK, "engine, auto")]
+    pairs += [(DIFFUSERS, "engine, auto"), (DIFFUSERS, "engine, fp32")]
+    return [
+        f"- {fast} is {by_name[slow] / by_name[fast]:.2f} times as fast as {slow}"
+        for slow, fast in pairs
+        if slow in by_name and fast in by_name
+    ]
+
+
+def _merged(rows: Sequence[Row], name: str) -> Row:
+    """All rounds of a contestant in one row."""
+    mine = [row for row in rows if row.contestant == name]
+    seconds = tuple(value for row in mine for value in row.seconds)
+    return Row(**{**vars(mine[0]), "seconds": seconds})
+
+
+def _cells(row: Row, stock: Row | None) -> list[str]:
+    return [
+        row.contestant,
+        f"{row.median:.2f} ({min(row.seconds):.2f} to {max(row.seconds):.2f})",
+        "–" if row.sampling_s is None else f"{row.sampling_s:.2f}",
+        "–" if row.decoding_s is None else f"{row.decoding_s:.2f}",
+        f"{row.rate:.2f}",
+        "–" if stock is None else f"{stock.median / row.median:.2f} times",
+        "–" if row.process is None else f"{row.process / _GIB:.2f} GiB",
+    ]
+
+
+def _opened(path: Path, facts: dict[str, object]) -> Results:
+    """The results, with the rows of a run that was ended."""
+    results = Results(path, facts)
+    if path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        fields = Row.__dataclass_fields__
+        for row in known:
+            values = {key: value for key, value in row.items() if key in fields}
+            results.rows.append(Row(**{**values, "seconds": tuple(row["seconds"])}))
+    return results
+
+
+def _keep(out: Path, contestant: Contestant, pictures: Sequence[bytes]) -> None:
+    for number, content in enumerate(pictures):
+        path = out / "pictures" / f"{_slug(contestant.name)}-{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _kept(out: Path, name: str) -> list[bytes]:
+    found = sorted((out / "pictures").glob(f"{_slug(name)}-[0-9]*.png"))
+    return [path.read_bytes() for path in found]
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name)
+
+
+def _wanted(contestant: Contestant, options: argparse.Namespace) -> bool:
+    if contestant.kind == "comfyui" and options.comfyui is None:
+        return False
+    return not options.only or any(part in contestant.name for part in options.only)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--comfyui", type=Path, help="folder of a real ComfyUI with its .venv")
+    parser.add_argument("--out", type=Path, default=Path("bench-cpu"))
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "spriteworks-bench-models",
+        help="where the checkpoint is made, 2.1 GB, and found again",
+    )
+    parser.add_argument("--size", type=int, default=512, help="side of the picture in px")
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=2, help="measured runs a round")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only", action="append", default=[], help="part of a name; repeatable")
+    parser.add_argument("--tiny", action="store_true", help="a narrow model, for a try-out")
+    options = parser.parse_args()
+    if options.comfyui is not None:
+        options.comfyui = options.comfyui.expanduser().resolve()
+    return options
+
+
+if __name__ == "__main__":
+    main()
