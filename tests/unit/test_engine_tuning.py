@@ -1,0 +1,578 @@
+"""Every setting of a MODEL: that it took effect on the engine's networks, and what it moves.
+
+Pictures are compared after decoding, in dB of the mean square error against fp32 with plain
+attention (peak 1). Bounds hold for the tiny random models; docs/optimization-guide.md has the
+effect on real ones.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from comfy_nodes.errors import UnsupportedSetting
+from comfy_nodes.hardware import Device
+from comfy_nodes.settings import (
+    Attention,
+    Compile,
+    LoaderSettings,
+    MemoryFormat,
+    Offload,
+    Precision,
+    Quantization,
+)
+from orchestrator.engine import attention as attention_module
+from orchestrator.engine.attention import head_widths, set_attention
+from orchestrator.engine.conditioning import encode_text
+from orchestrator.engine.handles import Loaded, Model, Part
+from orchestrator.engine.loading import load_diffusers
+from orchestrator.engine.lora import apply_lora
+from orchestrator.engine.offloading import lent, lent_by_layer
+from orchestrator.engine.optimizing import optimize_model, optimize_vae
+from orchestrator.engine.placing import Placement
+from orchestrator.engine.sampling import Request, sample
+from orchestrator.engine.storage import FP8, is_quantized
+from orchestrator.engine.vae import decode
+
+CPU, META = torch.device("cpu"), torch.device("meta")
+REQUEST = Request(seed=3, steps=6, cfg=4.0, sampler="euler", scheduler="karras")
+# fp32 by another road: no pixel of 255 may change.
+ROUNDING = 100.0
+
+
+def load(tiny_models: Path, name: str = "tiny-sd1", **settings: Any) -> Loaded:
+    return load_diffusers(tiny_models / name, LoaderSettings(**settings))
+
+
+def sampled(
+    loaded: Loaded, model: Model, report: Callable[[int, torch.Tensor], None] | None = None
+) -> torch.Tensor:
+    texts = [encode_text(loaded.clip, text) for text in ("a red potion", "")]
+    empty = {"samples": torch.zeros(1, 4, 8, 8)}
+    latent = sample(model, *texts, empty, REQUEST, report or (lambda *_: None))
+    samples: torch.Tensor = latent["samples"]
+    return samples
+
+
+def picture(loaded: Loaded) -> torch.Tensor:
+    return decode(loaded.vae, sampled(loaded, loaded.model))
+
+
+def decibels(one: torch.Tensor, other: torch.Tensor) -> float:
+    error = float((one - other).square().mean())
+    return math.inf if error == 0 else -10 * math.log10(error)
+
+
+def unet(loaded: Loaded) -> Any:
+    return loaded.model.unet.module
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_models: Path) -> Loaded:
+    return load(tiny_models, precision=Precision.FP32)
+
+
+@pytest.fixture(scope="module")
+def baseline(plain: Loaded) -> torch.Tensor:
+    return picture(plain)
+
+
+# Precision
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype", "bound"),
+    [
+        (Precision.FP32, torch.float32, math.inf),
+        (Precision.FP16, torch.float16, 60.0),
+        (Precision.BF16, torch.bfloat16, 45.0),
+    ],
+)
+def test_precision_is_that_of_the_weights(
+    tiny_models: Path,
+    baseline: torch.Tensor,
+    precision: Precision,
+    dtype: torch.dtype,
+    bound: float,
+) -> None:
+    loaded = load(tiny_models, precision=precision)
+    assert {weight.dtype for weight in unet(loaded).parameters()} == {dtype}
+    assert {w.dtype for e in loaded.clip.encoders for w in e.part.module.parameters()} == {dtype}
+    assert decibels(picture(loaded), baseline) >= bound
+
+
+def test_fp8_stores_the_large_weights_in_8_bits(tiny_models: Path, baseline: torch.Tensor) -> None:
+    loaded = load(tiny_models, precision=Precision.FP8)
+    assert loaded.model.unet.dtype in (torch.bfloat16, torch.float32)  # as the CPU computes best
+    for name, weight in unet(loaded).named_parameters():
+        kept = "norm" in name or name.startswith(("conv_in", "conv_out", "time_embedding"))
+        narrow = name.endswith("weight") and not kept
+        assert (weight.dtype is FP8) == narrow, name
+    assert decibels(picture(loaded), baseline) >= 38.0
+
+
+# Attention
+
+
+class Calls(torch.utils._python_dispatch.TorchDispatchMode):
+    """The names of torch's operations, as they run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.flash_only: set[bool] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.name()
+        self.names.add(name)
+        if "scaled_dot_product" in name:
+            self.flash_only.add(not torch.backends.cuda.math_sdp_enabled())
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("attention", "exact"),
+    [(Attention.SDPA, True), (Attention.FLASH, True), (Attention.SLICED, False)],
+)
+def test_the_attention_that_was_asked_for_runs(
+    tiny_models: Path, baseline: torch.Tensor, attention: Attention, exact: bool
+) -> None:
+    loaded = load(tiny_models, attention=attention)
+    texts = [encode_text(loaded.clip, text) for text in ("a red potion", "")]
+    with Calls() as calls:
+        latent = sample(
+            loaded.model, *texts, {"samples": torch.zeros(1, 4, 8, 8)}, REQUEST, lambda *_: None
+        )
+    fused = any("scaled_dot_product" in name for name in calls.names)
+    assert fused == (attention is not Attention.SLICED)
+    if fused:
+        assert calls.flash_only == {attention is Attention.FLASH}
+    assert torch.backends.cuda.math_sdp_enabled()
+    distance = decibels(decode(loaded.vae, latent["samples"]), baseline)
+    assert distance >= (math.inf if exact else ROUNDING)
+
+
+def test_flash_that_cannot_run_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    q = torch.ones(1, 1, 2, 8)
+    real = torch.nn.functional.scaled_dot_product_attention
+
+    def attend(*args: Any) -> torch.Tensor:
+        if not torch.backends.cuda.math_sdp_enabled():
+            raise RuntimeError("No available kernel. Aborting execution.")
+        return real(*args)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
+    for _ in range(2):
+        torch.testing.assert_close(attention_module.flash(q, q, q), q)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.fixture
+def libraries(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
+    """Stand-ins for the two libraries that need a GPU, with their own layouts of tensors."""
+    seen: list[torch.Size] = []
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def memory_efficient_attention(q: Any, k: Any, v: Any) -> torch.Tensor:
+        seen.append(q.shape)
+        return attend(*(each.transpose(1, 2) for each in (q, k, v))).transpose(1, 2)
+
+    def sageattn(q: Any, k: Any, v: Any, tensor_layout: str, is_causal: bool) -> torch.Tensor:
+        assert (tensor_layout, is_causal) == ("HND", False)
+        seen.append(q.shape)
+        return attend(q, k, v)
+
+    for name, attribute, function in (
+        ("xformers", None, None),
+        ("xformers.ops", "memory_efficient_attention", memory_efficient_attention),
+        ("sageattention", "sageattn", sageattn),
+    ):
+        module = ModuleType(name)
+        if attribute:
+            setattr(module, attribute, function)
+        monkeypatch.setitem(sys.modules, name, module)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("attention", "layout"),
+    [(Attention.XFORMERS, lambda b, h, n, d: (b, n, h, d)), (Attention.SAGE, lambda *s: s)],
+)
+def test_libraries_get_their_own_layout(
+    tiny_models: Path,
+    plain: Loaded,
+    libraries: list[torch.Size],
+    attention: Attention,
+    layout: Callable[..., tuple[int, ...]],
+) -> None:
+    # SageAttention does not compute in fp32.
+    precision = Precision.FP32 if attention is Attention.XFORMERS else Precision.BF16
+    loaded = load(tiny_models, precision=precision)
+    expected = sampled(loaded, loaded.model)
+    set_attention(unet(loaded), LoaderSettings(attention=attention))
+    torch.testing.assert_close(sampled(loaded, loaded.model), expected, rtol=1e-4, atol=1e-4)
+    # 2 texts, 1 head of 64 channels on the upper level of 8 x 8 cells
+    assert torch.Size(layout(2, 1, 64, 64)) in libraries
+
+
+def test_sage_gives_way_where_the_heads_have_another_width(
+    tiny_models: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = unet(load(tiny_models, "tiny-sd2", precision=Precision.BF16))
+    assert head_widths(network) == {32}
+    set_attention(network, LoaderSettings(attention=Attention.SAGE))
+    assert "SageAttention has no kernel for heads [32] wide" in caplog.text
+    assert {type(p).__name__ for p in network.attn_processors.values()} == {"AttnProcessor2_0"}
+    with pytest.raises(UnsupportedSetting, match="attention sage"):
+        set_attention(network, LoaderSettings(attention=Attention.SAGE, strict=True))
+
+
+# Memory format, compile, quantization
+
+
+def test_memory_format_is_that_of_the_convolutions(
+    tiny_models: Path, baseline: torch.Tensor
+) -> None:
+    for wanted, order in (
+        (MemoryFormat.CHANNELS_LAST, torch.channels_last),
+        (MemoryFormat.CONTIGUOUS, torch.contiguous_format),
+    ):
+        loaded = load(tiny_models, memory_format=wanted)
+        for network in (unet(loaded), loaded.vae.part.module):
+            weights = [w for w in network.parameters() if w.ndim == 4]
+            assert weights
+            assert all(w.is_contiguous(memory_format=order) for w in weights)
+        assert decibels(picture(loaded), baseline) >= ROUNDING
+
+
+def compiled(network: nn.Module) -> list[str]:
+    """Classes of the modules that torch compiles."""
+    return [type(m).__name__ for m in network.modules() if m._compiled_call_impl is not None]
+
+
+def test_compile_marks_the_repeated_blocks_or_the_whole(plain: Loaded) -> None:
+    blocks = optimize_model(plain.model, LoaderSettings(compile=Compile.BLOCKS)).unet.module
+    assert set(compiled(blocks)) == {"BasicTransformerBlock", "ResnetBlock2D"}
+    whole = optimize_model(plain.model, LoaderSettings(compile=Compile.WHOLE)).unet.module
+    assert compiled(whole) == ["UNet2DConditionModel"]
+    # A VAE has two networks, each called by itself.
+    vae = optimize_vae(plain.vae, LoaderSettings(compile=Compile.WHOLE)).part.module
+    assert compiled(vae) == ["Encoder", "Decoder"]
+    assert compiled(unet(plain)) == compiled(plain.vae.part.module) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", [Compile.BLOCKS, Compile.WHOLE])
+def test_what_is_compiled_gives_the_same_picture(
+    plain: Loaded, baseline: torch.Tensor, what: Compile
+) -> None:
+    """The compiler's own work: half a minute each."""
+    from torch._dynamo import config
+    from torch._dynamo.utils import counters
+
+    counters.clear()
+    before = config.get_config_copy()
+    fast = optimize_model(plain.model, LoaderSettings(compile=what))
+    if fast.settings.compile is Compile.OFF:
+        pytest.skip("no compiler here")
+    assert decibels(decode(plain.vae, sampled(plain, fast)), baseline) >= ROUNDING
+    graphs = counters["stats"]["unique_graphs"]
+    assert graphs == 1 if what is Compile.WHOLE else graphs > 1
+    # Another run, and no more compiling; torch's own limits are as they were.
+    sampled(plain, fast)
+    assert counters["stats"]["unique_graphs"] == graphs
+    assert config.get_config_copy() == before
+
+
+@pytest.mark.parametrize("quantization", [Quantization.INT8, Quantization.FP8])
+def test_quantization_stores_the_linear_layers_weights_in_8_bits(
+    tiny_models: Path, baseline: torch.Tensor, quantization: Quantization
+) -> None:
+    pytest.importorskip("torchao")
+    loaded = load(tiny_models, quantization=quantization)
+    for name, module in unet(loaded).named_modules():
+        if isinstance(module, nn.Linear):
+            kept = name.startswith("time_embedding")
+            assert is_quantized(module.weight) != kept, name
+    assert decibels(picture(loaded), baseline) >= 45.0
+    # And back again, up to what 8 bits lost.
+    widened = optimize_model(loaded.model, LoaderSettings(precision=Precision.FP32)).unet
+    assert not any(is_quantized(weight) for weight in widened.module.parameters())
+
+
+# Offload
+
+
+class Places(nn.Module):
+    """A layer that notes where its own and its neighbours' weights are while it computes."""
+
+    def __init__(self, notes: list[list[str]], among: list[Places]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 4), requires_grad=False)
+        self.register_buffer("shift", torch.zeros(4))
+        self._notes = notes
+        self._among = among
+        among.append(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert self.shift.device == self.weight.device
+        self._notes.append([layer.weight.device.type for layer in self._among])
+        return x @ self.weight + self.shift
+
+
+def layers() -> tuple[nn.Module, list[list[str]]]:
+    notes: list[list[str]] = []
+    among: list[Places] = []
+    return nn.Sequential(Places(notes, among), Places(notes, among)), notes
+
+
+@pytest.mark.parametrize(
+    ("by_layer", "during"),
+    [(False, [["meta"] * 2] * 2), (True, [["meta", "cpu"], ["cpu", "meta"]])],
+)
+def test_weights_are_on_the_device_only_while_they_are_needed(
+    by_layer: bool, during: list[list[str]]
+) -> None:
+    network, notes = layers()
+    before = [(name, id(tensor)) for name, tensor in network.state_dict(keep_vars=True).items()]
+    # torch's device without memory stands for an accelerator.
+    part = Part(network, META, CPU, torch.float32, by_layer=by_layer)
+    with part.ready() as ready:
+        assert ready(torch.ones(1, 4, device=META)).device == META
+    assert notes == during
+    after = [(name, id(tensor)) for name, tensor in network.state_dict(keep_vars=True).items()]
+    assert after == before
+    assert {tensor.device for tensor in network.state_dict().values()} == {CPU}
+
+
+@pytest.mark.parametrize("lend", [lent, lent_by_layer])
+def test_weights_come_home_after_an_error(lend: Callable[..., Any]) -> None:
+    network, _ = layers()
+    with pytest.raises(RuntimeError), lend(network, META):
+        network(torch.ones(1, 3, device=META))  # another width
+    assert {tensor.device for tensor in network.state_dict().values()} == {CPU}
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_a_real_unet_can_be_lent_layer_by_layer(tiny_models: Path) -> None:
+    network = unet(load(tiny_models, "tiny-sdxl"))
+    most = 0
+
+    def count(*_: Any) -> None:
+        nonlocal most
+        most = max(most, sum(weight.device == META for weight in network.parameters()))
+
+    hooks = [module.register_forward_hook(count) for module in network.modules()]
+    added = {
+        "text_embeds": torch.ones(1, 48, device=META),
+        "time_ids": torch.ones(1, 6, device=META),
+    }
+    with torch.inference_mode(), lent_by_layer(network, META):
+        output = network(
+            torch.ones(1, 4, 8, 8, device=META),
+            torch.ones(1, device=META),
+            encoder_hidden_states=torch.ones(1, 77, 80, device=META),
+            added_cond_kwargs=added,
+        ).sample
+    for hook in hooks:
+        hook.remove()
+    assert output.shape == (1, 4, 8, 8)
+    assert most <= 2  # a weight and its bias
+    assert {weight.device for weight in network.parameters()} == {CPU}
+
+
+@pytest.mark.parametrize(
+    ("offload", "homes", "by_layer"),
+    [
+        (Offload.NONE, ("cuda", "cuda", "cuda"), False),
+        (Offload.TEXT_ENCODER, ("cuda", "cpu", "cuda"), False),
+        (Offload.MODEL, ("cpu", "cpu", "cpu"), False),
+        (Offload.SEQUENTIAL, ("cpu", "cpu", "cpu"), True),
+    ],
+)
+def test_offload_decides_where_parts_rest_on_a_card(
+    offload: Offload, homes: tuple[str, str, str], by_layer: bool
+) -> None:
+    card = Device("cuda", "pretended", 24 * 2**30, (8, 9), bf16=True)
+    settings = LoaderSettings(
+        offload=offload,
+        precision=Precision.FP16,
+        vae_precision="bf16",
+        memory_format=MemoryFormat.CONTIGUOUS,
+    )
+    place = Placement(settings, torch.device("cuda"), card)
+    text = place.text_encoder(nn.Linear(1, 1))
+    vae = place.vae(nn.Linear(1, 1)).part
+    network = nn.Linear(1, 1)
+    network.set_attn_processor = lambda _: None
+    part = place.unet(network)
+    assert (part.home.type, text.home.type, vae.home.type) == homes
+    assert part.by_layer is by_layer
+    # On a CPU, fp16 is slow.
+    works_off_card = offload is Offload.TEXT_ENCODER
+    assert text.device.type == ("cpu" if works_off_card else "cuda")
+    assert text.dtype is (torch.float32 if works_off_card else torch.float16)
+
+
+# Kernel switches and the step cache
+
+
+def test_kernel_switches_are_set_while_the_model_samples(plain: Loaded) -> None:
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark
+    # Resolved for a CPU they would stay off: there is nothing that they would change.
+    model = replace(plain.model, settings=LoaderSettings(cudnn_benchmark="on"))
+    seen: list[bool] = []
+    sampled(plain, model, lambda *_: seen.append(cudnn.benchmark))
+    assert seen == [True] * REQUEST.steps
+    assert cudnn.benchmark is before
+
+    def fail(*_: Any) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        sampled(plain, model, fail)
+    assert cudnn.benchmark is before
+
+
+@pytest.mark.parametrize(("threshold", "passes", "bound"), [(0.0, 6, math.inf), (0.3, 5, 60.0)])
+def test_the_step_cache_leaves_passes_out(
+    tiny_models: Path, baseline: torch.Tensor, threshold: float, passes: int, bound: float
+) -> None:
+    loaded = load(tiny_models, step_cache=threshold)
+    calls: list[int] = []
+    unet(loaded).register_forward_hook(lambda *_: calls.append(1))
+    result = picture(loaded)
+    assert len(calls) <= passes
+    if threshold:
+        assert len(calls) < REQUEST.steps
+    assert decibels(result, baseline) >= bound
+    # The next run starts afresh.
+    again = picture(loaded)
+    assert torch.equal(again, result)
+
+
+# Settings for a model of another loader
+
+
+def test_an_optimized_model_is_what_the_loader_makes(tiny_models: Path, plain: Loaded) -> None:
+    for settings in (
+        LoaderSettings(precision=Precision.BF16, attention=Attention.SLICED),
+        LoaderSettings(memory_format=MemoryFormat.CHANNELS_LAST),
+        LoaderSettings(precision=Precision.FP8),
+        LoaderSettings(step_cache=0.3),
+    ):
+        loaded = load_diffusers(tiny_models / "tiny-sd1", settings)
+        optimized = optimize_model(plain.model, settings)
+        assert optimized.settings == loaded.model.settings
+        # The texts of one loader: a loader's precision is its text encoders' too.
+        expected = sampled(plain, loaded.model)
+        assert torch.equal(sampled(plain, optimized), expected)
+
+
+def test_optimizing_leaves_the_original_as_it_was(plain: Loaded, baseline: torch.Tensor) -> None:
+    everything = LoaderSettings(
+        precision=Precision.FP8,
+        vae_precision="bf16",
+        attention=Attention.SLICED,
+        memory_format=MemoryFormat.CHANNELS_LAST,
+        compile=Compile.BLOCKS,
+    )
+    optimize_model(plain.model, everything)
+    optimize_vae(plain.vae, everything)
+    assert torch.equal(picture(plain), baseline)
+    same_format = optimize_model(plain.model, LoaderSettings(attention=Attention.FLASH))
+    shared = zip(unet(plain).parameters(), same_format.unet.module.parameters(), strict=True)
+    assert all(one.data_ptr() == other.data_ptr() for one, other in shared)
+
+
+def test_optimizing_again_replaces_the_settings(plain: Loaded, baseline: torch.Tensor) -> None:
+    once = optimize_model(
+        plain.model,
+        LoaderSettings(
+            attention=Attention.SLICED,
+            memory_format=MemoryFormat.CHANNELS_LAST,
+            compile=Compile.WHOLE,
+            step_cache=0.5,
+        ),
+    )
+    again = optimize_model(once, LoaderSettings())
+    assert torch.equal(decode(plain.vae, sampled(plain, again)), baseline)
+    # 8 bits do not come back, but the layers are plain ones again.
+    narrow = optimize_model(plain.model, LoaderSettings(precision=Precision.FP8))
+    wide = optimize_model(narrow, LoaderSettings(precision=Precision.FP32)).unet.module
+    assert {weight.dtype for weight in wide.parameters()} == {torch.float32}
+    assert not any(type(module).__name__.startswith("Fp8") for module in wide.modules())
+
+
+def test_what_the_machine_cannot_do_is_said_or_refused(
+    tiny_models: Path, plain: Loaded, caplog: pytest.LogCaptureFixture
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a card has the switch")
+    with caplog.at_level(logging.WARNING, "orchestrator.engine"):
+        loaded = load(tiny_models, cudnn_benchmark="on")
+    assert len(caplog.records) == 1
+    assert "cudnn_benchmark" in caplog.text
+    assert loaded.model.settings.cudnn_benchmark.value == "off"
+    for refuse in (
+        lambda strict: load_diffusers(tiny_models / "tiny-sd1", strict),
+        lambda strict: optimize_model(plain.model, strict),
+        lambda strict: optimize_vae(plain.vae, strict),
+    ):
+        with pytest.raises(UnsupportedSetting, match="cudnn_benchmark"):
+            refuse(LoaderSettings(cudnn_benchmark="on", strict=True))
+
+
+# LoRAs over a tuned model
+
+
+def lora_for(loaded: Loaded) -> dict[str, torch.Tensor]:
+    name = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    shape = unet(loaded).get_parameter(f"{name}.weight").shape
+    generator = torch.Generator().manual_seed(0)
+    return {
+        f"unet.{name}.lora_B.weight": torch.randn(shape[0], 2, generator=generator) * 0.1,
+        f"unet.{name}.lora_A.weight": torch.randn(2, shape[1], generator=generator) * 0.1,
+    }
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"precision": Precision.FP8},
+        {"precision": Precision.BF16, "memory_format": MemoryFormat.CHANNELS_LAST},
+        {"compile": Compile.BLOCKS},
+        {"quantization": Quantization.INT8},
+    ],
+    ids=lambda settings: " ".join(settings),
+)
+def test_a_lora_keeps_the_settings(
+    tiny_models: Path, plain: Loaded, settings: dict[str, Any]
+) -> None:
+    if "quantization" in settings:
+        pytest.importorskip("torchao")
+    loaded = load(tiny_models, **settings)
+    before = unet(loaded)
+    changed = apply_lora(loaded.model, loaded.clip, lora_for(loaded), 1.0, 1.0)[0].unet.module
+    for one, other in zip(before.parameters(), changed.parameters(), strict=True):
+        assert (one.dtype, one.stride()) == (other.dtype, other.stride())
+        assert type(one.data) is type(other.data)
+    assert compiled(changed) == compiled(before)
+    if "compile" not in settings:
+        wanted = apply_lora(plain.model, plain.clip, lora_for(plain), 1.0, 1.0)[0]
+        found = replace(loaded.model, unet=replace(loaded.model.unet, module=changed))
+        expected = decode(plain.vae, sampled(plain, wanted))
+        assert decibels(decode(plain.vae, sampled(plain, found)), expected) >= 38.0
