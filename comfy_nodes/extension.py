@@ -10,10 +10,12 @@ from .loaders import CheckpointLoader, DiffusersLoader, ModelDefaults
 from .memory_report import MemoryReport
 from .optimize import OptimizeModel, OptimizeVAE
 from .sprite import Cutout, Palette, Pixelize, SaveSprite
+from .stable_diffusion import StableDiffusionLoader
 
 NODES: list[type[io.ComfyNode]] = [
     CheckpointLoader,
     DiffusersLoader,
+    StableDiffusionLoader,
     ModelDefaults,
     OptimizeModel,
     OptimizeVAE,

@@ -103,18 +103,21 @@ def read_scheduler_config(folder: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
+def named(path: Path) -> str:
+    """A file of a model folder as errors name it: MODEL/PART/FILE."""
+    return "/".join(path.parts[-3:])
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file of a model folder.
 
     Raises ModelUnreadable when it is missing, no JSON or no object.
     """
-    where = f"{path.parent.name}/{path.name}"
+    where = named(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ModelUnreadable(
-            f"The model folder has no {where}: download the whole folder again."
-        ) from error
+        raise ModelUnreadable(f"There is no {where}: download the whole folder again.") from error
     except (OSError, ValueError) as error:
         raise ModelUnreadable(f"{where} cannot be read ({error}): download it again.") from error
     if not isinstance(value, dict):

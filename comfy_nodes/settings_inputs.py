@@ -133,8 +133,7 @@ def settings_of(values: Mapping[str, Any]) -> LoaderSettings:
 
 def _sentence(error: Any) -> str:
     if not error["loc"]:  # two settings that contradict each other; the message names both
-        text = str(error["ctx"]["error"])
-        return f"{text[0].upper()}{text[1:]}."
+        return f"{error['ctx']['error']}."
     name = error["loc"][0]
     if error["type"] == "extra_forbidden":
         return f"There is no setting {name!r}."

@@ -177,9 +177,9 @@ def _check_room(folder: Path, need: int, version: Version) -> None:
     free = shutil.disk_usage(there).free
     if need and free < need + _SPARE:
         raise DiskFull(
-            f"{version.name} needs {gigabytes(need)} more in {folder}, where "
-            f"{gigabytes(free)} are free: make room, or choose another place with --models or "
-            "HF_HOME"
+            f"{version.name} needs {gigabytes(need)} more in {folder} and {gigabytes(_SPARE)} to "
+            f"spare, where {gigabytes(free)} are free: make room, or choose another place with "
+            "--models or HF_HOME"
         )
 
 

@@ -14,7 +14,7 @@ import comfy.supported_models
 import torch
 
 from .. import folders
-from ..errors import UnsupportedModel
+from ..errors import ModelUnreadable, UnsupportedModel
 from ..models import Family, Prediction, family_of, version_of
 from ..profiles import (
     ModelProfile,
@@ -48,6 +48,15 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
 
     Raises ModelUnreadable for a damaged or incomplete folder, UnsupportedModel for another kind.
     """
+    try:
+        return _loaded_folder(folder, settings)
+    except (ModelUnreadable, UnsupportedModel) as error:
+        if folder.name in str(error):
+            raise
+        raise type(error)(f"{folder.name}: {error}") from error
+
+
+def _loaded_folder(folder: Path, settings: LoaderSettings) -> Loaded:
     config = read_json(folder / "unet" / "config.json")
     vae_config = read_json(folder / "vae" / "config.json")
     family = family_of(config)

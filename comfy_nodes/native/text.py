@@ -93,11 +93,15 @@ def _with_prefix(weights: Weights) -> Weights:
 
 
 def _special_tokens(folder: Path) -> dict[str, int]:
+    if not folder.is_dir():
+        raise ModelUnreadable(
+            f"There is no {folder.parent.name}/{folder.name}: download the whole folder again."
+        )
     try:
         tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError) as error:
         raise ModelUnreadable(
-            f"The model's {folder.name} folder cannot be read ({error}): download it again."
+            f"{folder.parent.name}/{folder.name} cannot be read ({error}): download it again."
         ) from error
     return {
         "start": tokenizer.bos_token_id,

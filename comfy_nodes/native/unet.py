@@ -219,10 +219,18 @@ def _renamed(config: Mapping[str, Any], weights: Weights) -> Weights:
 
 
 def _load(network: torch.nn.Module, weights: Weights) -> None:
+    lacking = network.state_dict().keys() - weights.keys()
+    if lacking:
+        raise ModelUnreadable(
+            f"The UNet's weights do not match its config.json: {min(lacking)} and "
+            f"{len(lacking) - 1} more are missing. Download the whole folder again."
+        )
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
+        # One line of torch's for each weight whose shape is another.
+        first = str(error).splitlines()[1].strip()
         raise ModelUnreadable(
-            f"The UNet's weights do not match its config.json: {error}. Download the whole "
-            "folder again."
+            f"The UNet's weights do not match its config.json: {first} Download the whole folder "
+            "again."
         ) from error

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from ..errors import ModelUnreadable
-from ..profiles import read_json
+from ..profiles import named, read_json
 from .kinds import kind_of
 
 Weights = dict[str, torch.Tensor]
@@ -31,7 +31,7 @@ def read_part(folder: Path, stem: str, *, half: bool) -> Weights:
         if index.is_file():
             return _read_shards(folder, read_json(index).get("weight_map"))
     raise ModelUnreadable(
-        f"The model's {folder.name} folder has no {stem}.safetensors: download it again. "
+        f"There is no {named(folder / stem)}.safetensors: download the model again. "
         "Weights in .bin files are not loaded, because such files can run code."
     )
 
@@ -39,7 +39,8 @@ def read_part(folder: Path, stem: str, *, half: bool) -> Weights:
 def _read_shards(folder: Path, weight_map: object) -> Weights:
     if not isinstance(weight_map, dict):
         raise ModelUnreadable(
-            f"The index of {folder.name}'s weights names no files: download it again."
+            f"The weights' index in {folder.parent.name}/{folder.name} names no files: download it "
+            "again."
         )
     weights: Weights = {}
     for name in sorted(set(map(str, weight_map.values()))):
@@ -69,10 +70,10 @@ def check_file(path: Path) -> None:
         kind = kind_of(path)
         if kind is not None and "safetensors" not in kind:
             raise ModelUnreadable(
-                f"{path.parent.name}/{path.name} is {kind}, not the safetensors file that its name "
+                f"{named(path)} is {kind}, not the safetensors file that its name "
                 "says: download it again."
             ) from error
         raise ModelUnreadable(
-            f"{path.parent.name}/{path.name} cannot be read: it is missing, cut short or no "
+            f"{named(path)} cannot be read: it is missing, cut short or no "
             f"safetensors file ({error}). Download it again."
         ) from error

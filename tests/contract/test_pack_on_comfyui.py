@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.comfyui, pytest.mark.timeout(600)]
 NODES = {
     "SpriteworksCheckpointLoader",
     "SpriteworksDiffusersLoader",
+    "SpriteworksStableDiffusionLoader",
     "SpriteworksModelDefaults",
     "SpriteworksOptimizeModel",
     "SpriteworksOptimizeVAE",

@@ -47,6 +47,8 @@ class Hub:
     then: int | None = None
     # A page instead of every answer.
     page: bool = False
+    # Connections are closed without an answer.
+    hangs_up: bool = False
     # Called before a file's content is sent.
     before: Callable[[str], None] = lambda path: None
     log: list[Asked] = field(default_factory=list)
@@ -152,6 +154,9 @@ def _handler(hub: Hub, by_storage: bool) -> type[BaseHTTPRequestHandler]:
                 by_storage,
             )
             hub.log.append(asked)
+            if hub.hangs_up:
+                self.close_connection = True
+                return None
             if hub.page:
                 return self._send(200, b"<html>log in</html>", {"Content-Type": "text/html"})
             hub_id = "/".join(path.removeprefix("/api/models").split("/")[1:3])

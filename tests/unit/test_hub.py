@@ -281,7 +281,7 @@ def test_a_disk_without_room_is_said_before_anything_comes(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(pulling.shutil, "disk_usage", lambda path: usage._replace(free=5_000_000))
-    with pytest.raises(DiskFull, match=r"needs 4\.5 MB more .* 5\.0 MB are free") as caught:
+    with pytest.raises(DiskFull, match=r"needs 4\.5 MB more .* where 5\.0 MB are free") as caught:
         pull(SD15, models=tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert [one.path for one in hub.log] == [f"/api/models/{SD15.hub_id}"]

@@ -37,8 +37,8 @@ def test_a_graph_may_leave_out_settings() -> None:
         ({"vae_tile": 100}, "Setting vae_tile cannot be 100"),
         ({"step_cache": 2.0}, "Setting step_cache cannot be 2.0"),
         ({"tilling": "on"}, "There is no setting 'tilling'."),
-        ({"precision": "fp8", "quantization": "int8"}, "Precision fp8 and quantization both"),
-        ({"vae_tile": 256, "vae_overlap": 128}, "Vae_overlap 128 is more than a quarter"),
+        ({"precision": "fp8", "quantization": "int8"}, "precision fp8 and quantization both"),
+        ({"vae_tile": 256, "vae_overlap": 128}, "vae_overlap 128 is more than a quarter"),
     ],
 )
 def test_a_wrong_value_is_one_sentence_that_names_the_setting(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 
-from comfy_nodes import batch, folders, loaders, optimize
+from comfy_nodes import batch, folders, loaders, optimize, stable_diffusion
 from comfy_nodes.extension import NODES
+from comfy_nodes.hub.pulling import Progress, Report
 from comfy_nodes.profiles import ModelProfile
 from comfy_nodes.settings import LoaderSettings
 
@@ -35,6 +37,26 @@ class DiffusersLoader(loaders.DiffusersLoader):
     def load(cls, name: str, settings: LoaderSettings) -> Loaded:
         """Loads the folder of that name."""
         return _with_embeddings(load_diffusers(folders.diffusers_path(name), settings))
+
+
+class StableDiffusionLoader(stable_diffusion.StableDiffusionLoader):
+    """Gives the engine's handles."""
+
+    @classmethod
+    def load(cls, path: Path, settings: LoaderSettings) -> Loaded:
+        """Loads a diffusers folder or a single file."""
+        loaded = (load_diffusers if path.is_dir() else load_checkpoint)(path, settings)
+        return _with_embeddings(loaded)
+
+    @classmethod
+    def reporting(cls) -> Report:
+        """Tells clients of a download's progress; raises where the run is to stop."""
+        host = context()
+
+        def tell(progress: Progress) -> None:
+            host.progress(progress.done, progress.total)
+
+        return tell
 
 
 class ModelDefaults(loaders.ModelDefaults):
@@ -82,6 +104,7 @@ _ON_HANDLES: dict[type[Any], type[Any]] = {
         OptimizeModel,
         OptimizeVAE,
         SeedBatch,
+        StableDiffusionLoader,
     )
 }
 

@@ -1,0 +1,110 @@
+"""The node that loads a published version by its name, and downloads it when told to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from comfy_api.latest import io
+
+from . import folders
+from .errors import ModelNotFound, UnsupportedModel
+from .hub.places import Found, Places, find, unfinished
+from .hub.pulling import Progress, Report, gigabytes, pull
+from .loaders import CATEGORY, Loaded, loader_outputs, loader_result
+from .models import VERSIONS, Version, family_of, version_named, version_of
+from .profiles import prediction_of, read_json, read_scheduler_config
+from .settings import LoaderSettings
+from .settings_inputs import settings_inputs, settings_of
+
+
+class StableDiffusionLoader(io.ComfyNode):
+    """Loads one of the published versions from wherever it lies on this machine."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="SpriteworksStableDiffusionLoader",
+            display_name="Load Stable Diffusion (Spriteworks)",
+            category=CATEGORY,
+            description="Loads Stable Diffusion 1.5, 2.1, XL, XL Turbo or one of the inpainting "
+            "models by its name, from the models folders or the hub's cache.",
+            inputs=[
+                io.Combo.Input(
+                    "version",
+                    options=[version.key for version in VERSIONS],
+                    tooltip="Which version. It is looked for in models/diffusers, in "
+                    "models/checkpoints and in the hub's cache.",
+                ),
+                io.Boolean.Input(
+                    "download",
+                    default=False,
+                    optional=True,
+                    tooltip="Download it into the hub's cache where it is not on this machine: 2 "
+                    "to 7 GB. Off: say that it is missing.",
+                ),
+                *settings_inputs(),
+            ],
+            outputs=loader_outputs(),
+        )
+
+    @classmethod
+    def execute(cls, version: str, download: bool = False, **settings: Any) -> io.NodeOutput:
+        """MODEL, CLIP, VAE and the native size. Raises PackError."""
+        chosen = settings_of(settings)
+        wanted = version_named(version)
+        found = cls.locate(wanted, download=download)
+        if found.is_folder:
+            check_kind(found.path, wanted)
+        return loader_result(cls.load(found.path, chosen))
+
+    @classmethod
+    def locate(cls, wanted: Version, *, download: bool) -> Found:
+        """Where the version is, after a download where that is wanted. Raises PackError."""
+        roots = folders.current().roots
+        places = Places(roots("diffusers"), roots("checkpoints"))
+        found = find(wanted, places)
+        if found is not None:
+            return found
+        if download:
+            return Found(pull(wanted, report=cls.reporting()).path)
+        lack = unfinished(wanted, places)
+        raise ModelNotFound(
+            f"{lack or f'{wanted.name} is not on this machine'}. Turn on download to fetch it "
+            f"({gigabytes(wanted.folder_size)}), or run: spriteworks models pull {wanted.key}"
+        )
+
+    @classmethod
+    def load(cls, path: Path, settings: LoaderSettings) -> Loaded:
+        """Loads a diffusers folder or a single file."""
+        from .native.loading import load_checkpoint, load_diffusers
+
+        return (load_diffusers if path.is_dir() else load_checkpoint)(path, settings)
+
+    @classmethod
+    def reporting(cls) -> Report:
+        """What a download tells of its progress; it raises where the run is to stop."""
+        from .native.progress import ProgressBar
+
+        bar = ProgressBar()
+
+        def tell(progress: Progress) -> None:
+            bar.update(progress.done, progress.total)
+
+        return tell
+
+
+def check_kind(folder: Path, wanted: Version) -> None:
+    """Raises UnsupportedModel where the folder holds another version than its name says."""
+    unet = read_json(folder / "unet" / "config.json")
+    scheduler = read_scheduler_config(folder)
+    found = version_of(
+        family_of(unet), prediction_of(scheduler), inpainting=unet.get("in_channels", 4) == 9
+    )
+    same = (found.family, found.inpainting) == (wanted.family, wanted.inpainting)
+    if not same or (wanted.prediction is not found.prediction and not wanted.inpainting):
+        raise UnsupportedModel(
+            f"{folder} goes by the name of {wanted.name} and holds a model like {found.name}: "
+            "rename it, or load it with the diffusers loader."
+        )
