@@ -21,7 +21,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from scripts.bench.contestants import Contestant, Job, Place, own_python, session
+from scripts.bench.contestants import (
+    Contestant,
+    Job,
+    add_comfyui_options,
+    session,
+)
 from scripts.bench.rows import Results, Row, apart, machine, measured, table
 from scripts.bench.weights import checkpoint
 
@@ -47,7 +52,11 @@ _GIB = 1 << 30
 
 def main() -> None:
     options = _options()
-    place = Place(comfyui=options.comfyui, python=own_python(), models=options.models, device="cpu")
+    place = place_of(options, "cpu")
+    if options.shared:
+        # torch's threads spin while they wait for each other, and where other programs want the
+        # cores too that makes everything many times slower. The engine does so by itself.
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     path = checkpoint("sd15", options.models, "cpu", tiny=options.tiny)
     job = Job(checkpoint=path.name, size=options.size, steps=options.steps)
     chosen = [one for one in CONTESTANTS if _wanted(one, options)]
@@ -144,7 +153,7 @@ def _wanted(contestant: Contestant, options: argparse.Namespace) -> bool:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--comfyui", type=Path, help="folder of a real ComfyUI with its .venv")
+    add_comfyui_options(parser)
     parser.add_argument("--out", type=Path, default=Path("bench-cpu"))
     parser.add_argument(
         "--models",
@@ -158,10 +167,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--only", action="append", default=[], help="part of a name; repeatable")
     parser.add_argument("--tiny", action="store_true", help="a narrow model, for a try-out")
-    options = parser.parse_args()
-    if options.comfyui is not None:
-        options.comfyui = options.comfyui.expanduser().resolve()
-    return options
+    parser.add_argument(
+        "--shared",
+        action="store_true",
+        help="other programs want the cores, too: let no contestant's threads spin",
+    )
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -29,7 +29,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orchestrator.errors import SpriteworksError
 from scripts.bench import flops
-from scripts.bench.contestants import Contestant, Job, Place, Session, own_python, session
+from scripts.bench.contestants import (
+    Contestant,
+    Job,
+    Session,
+    add_comfyui_options,
+    place_of,
+    session,
+)
 from scripts.bench.rows import Results, Row, machine, measured, table
 from scripts.bench.weights import checkpoint
 
@@ -61,12 +68,7 @@ _HEADS = (
 def main() -> None:
     options = _options()
     end = time.monotonic() + options.budget
-    place = Place(
-        comfyui=options.comfyui,
-        python=own_python(),
-        models=options.models,
-        device=options.device,
-    )
+    place = place_of(options, options.device)
     results = Results(options.out / "gpu.json", {**machine(), **_card(options.device)})
     results.facts["matmul_tflops"] = round(flops.matmul_rate(options.device), 3)
     results.write()
@@ -222,7 +224,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--comfyui", type=Path, help="folder of a real ComfyUI")
+    add_comfyui_options(parser)
     parser.add_argument("--out", type=Path, default=Path("bench-gpu"))
     parser.add_argument(
         "--models",
@@ -240,10 +242,7 @@ def _options() -> argparse.Namespace:
         "--checkpoints", nargs="+", choices=["sd15", "sdxl"], default=["sd15", "sdxl"]
     )
     parser.add_argument("--tiny", action="store_true", help="small models at 64 px: a try-out")
-    options = parser.parse_args()
-    if options.comfyui is not None:
-        options.comfyui = options.comfyui.expanduser().resolve()
-    return options
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -93,6 +95,8 @@ class Place:
     models: Path
     # "cuda" or "cpu"
     device: str
+    # for every ComfyUI, such as --front-end-root=DIR where its web packages are not installed
+    comfyui_arguments: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -226,6 +230,7 @@ def _comfyui_arguments(
         *(["--disable-all-custom-nodes"] if stock else []),
         *(["--cpu"] if place.device == "cpu" else []),
         *contestant.arguments,
+        *place.comfyui_arguments,
     ]
 
 
@@ -280,11 +285,28 @@ def _diffusers(contestant: Contestant, place: Place) -> Iterator[_Diffusers]:
 
 
 def _environment() -> dict[str, str]:
-    import os
-
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
-def own_python() -> str:
-    """The Python that runs us."""
-    return sys.executable
+def add_comfyui_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say which ComfyUI, and how it is started."""
+    parser.add_argument("--comfyui", type=Path, metavar="DIR", help="folder of a real ComfyUI")
+    parser.add_argument(
+        "--comfyui-argument",
+        action="append",
+        default=[],
+        metavar="ARGUMENT",
+        help="for every ComfyUI, such as --comfyui-argument=--front-end-root=DIR; repeatable",
+    )
+
+
+def place_of(options: argparse.Namespace, device: str) -> Place:
+    """Where everything is, as the options say."""
+    folder = options.comfyui
+    return Place(
+        comfyui=None if folder is None else folder.expanduser().resolve(),
+        python=sys.executable,
+        models=options.models,
+        device=device,
+        comfyui_arguments=tuple(options.comfyui_argument),
+    )
