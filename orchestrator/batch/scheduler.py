@@ -80,10 +80,13 @@ def choose(url: str, situation: Situation) -> tuple[Waiting, ...]:
     if server_state.held and len(ready) <= _idle(situation, besides=url):
         # The last jobs go to servers that could begin at once.
         return ()
-    allowed = [job for job in ready if not _should_avoid(job, server_state, situation)]
+    # Hardly any job has servers to avoid, and there are hundreds.
+    allowed = [
+        job for job in ready if not (job.avoid and _should_avoid(job, server_state, situation))
+    ]
     if not allowed:
         return ()
-    highest = max(job.priority for job in allowed)
+    highest = max([job.priority for job in allowed])
     first = _fairest(server_state, [job for job in allowed if job.priority == highest], situation)
     return _with_its_group(first, allowed)
 
@@ -109,7 +112,7 @@ def _should_avoid(job: Waiting, server_state: ServerState, situation: Situation)
 
 
 def _fairest(server_state: ServerState, jobs: list[Waiting], situation: Situation) -> Waiting:
-    served = {job.batch: situation.served.get(job.batch, 0) for job in jobs}
+    served = {batch: situation.served.get(batch, 0) for batch in {job.batch for job in jobs}}
     behind = min(served.values())
     kept = [job for job in jobs if served[job.batch] - behind < situation.rules.lead]
     same = [job for job in kept if job.model == server_state.model]

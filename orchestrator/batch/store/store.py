@@ -270,15 +270,15 @@ class Store:
         row = attempt_row(attempt, _now(now))
         with self._db.transaction():
             self.move([shot.key for shot in attempt.shots], State.CLAIMED)
-            made = int(self._db.execute(statements.NEW_ATTEMPT, row).scalar_one())
+            made = int(self._db.execute(statements.NEW_ATTEMPT, row).fetchone()[0])
             self._db.execute(statements.NEW_SHOT, [shot_row(made, shot) for shot in attempt.shots])
             return made
 
     def mark_submitted(self, attempt_id: int) -> None:
         """Note that the server has accepted an attempt."""
         with self._db.transaction():
-            keys = self._db.execute(statements.KEYS_OF_ATTEMPT, {"of": attempt_id}).scalars().all()
-            self.move(keys, State.SUBMITTED)
+            rows = self._db.execute(statements.KEYS_OF_ATTEMPT, {"of": attempt_id}).fetchall()
+            self.move([row[0] for row in rows], State.SUBMITTED)
 
     def close_attempt(
         self,
@@ -338,9 +338,9 @@ class Store:
         """
         with self._db.transaction():
             where = {"path": artifact.path, "of": artifact.key}
-            displaced = self._db.execute(statements.DISPLACED, where).scalars().all()
+            displaced = [row[0] for row in self._db.execute(statements.DISPLACED, where).fetchall()]
             self.move(displaced, State.PENDING, f"{artifact.path} is now another job's picture")
-            gates = self._db.execute(statements.GATES_OF_JOB, {"of": artifact.key}).scalar_one()
+            gates = self._db.execute(statements.GATES_OF_JOB, {"of": artifact.key}).fetchone()[0]
             self._db.execute(self._new_artifact, {**artifact_row(artifact), "gates": gates})
 
     def artifacts(self, key: str | None = None) -> list[Artifact]:
