@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from scripts.bench.contestants import (
     Contestant,
     Job,
     add_comfyui_options,
+    place_of,
     session,
 )
 from scripts.bench.rows import Results, Row, apart, machine, measured, table
