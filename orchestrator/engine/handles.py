@@ -36,8 +36,10 @@ class Part:
     device: torch.device
     # where it rests between uses; the same as `device` for one that stays
     home: torch.device
-    # the type that it computes in; some weights may be stored in a narrower one
+    # the type that it computes in
     dtype: torch.dtype
+    # the narrower type in which its large weights are stored; None: they are not
+    storage: torch.dtype | None = None
     # whether its layers come to the device one by one, each for its own turn only
     by_layer: bool = False
 

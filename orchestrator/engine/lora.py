@@ -20,7 +20,7 @@ from comfy_nodes.native.weights import read_file
 from .building import Weights
 from .handles import Clip, Model, Part, TextEncoder
 from .names import UnetNames
-from .storage import dequantized
+from .storage import dequantized, narrow
 from .tuning import tune_unet, twin
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def apply_lora(
     names = {name: list(_unet_aliases(name, unet.config)) for name in _weights(unet)}
     merged = _merged(model.unet, lora, names, strength_model, used)
     if merged is not model.unet:
-        tune_unet(merged.module, model.settings)
+        tune_unet(merged.module, model.settings, merged.storage)
     changed_model = replace(model, unet=merged)
     encoders = tuple(
         _with_lora(encoder, index, lora, strength_clip, used)
@@ -68,7 +68,10 @@ def _with_lora(
 ) -> TextEncoder:
     network = encoder.part.module
     names = {name: list(_text_aliases(name, index)) for name in _weights(network)}
-    return replace(encoder, part=_merged(encoder.part, lora, names, strength, used))
+    merged = _merged(encoder.part, lora, names, strength, used)
+    if merged.storage is not None:
+        narrow(merged.module, merged.storage)
+    return replace(encoder, part=merged)
 
 
 def _merged(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from comfy_nodes.settings import LoaderSettings
@@ -24,7 +23,6 @@ def optimize_model(model: Model, settings: LoaderSettings) -> Model:
     place = Placement.of(settings, _count(model.unet.module))
     network = _copy(model.unet)
     widen(network, place.dtype)
-    _convert(network, place.dtype)
     return replace(model, unet=place.unet(network), settings=place.settings)
 
 
@@ -35,7 +33,7 @@ def optimize_vae(vae: Vae, settings: LoaderSettings) -> Vae:
     """
     place = Placement.of(settings, _count(vae.part.module))
     network = _copy(vae.part)
-    _convert(network, place.vae_dtype)
+    widen(network, place.vae_dtype)
     tuned = place.vae(network)
     compile_network(network, place.settings)
     return replace(tuned, part=replace(tuned.part, device=vae.part.device, home=vae.part.home))
@@ -45,12 +43,6 @@ def _copy(part: Part) -> nn.Module:
     # At home first, so that the weights that both have stay shared there.
     network: nn.Module = twin(part.module.to(part.home))
     return network
-
-
-def _convert(network: nn.Module, dtype: torch.dtype) -> None:
-    """Weights in another format, one by one; diffusers' own `to` would warn of what is wanted."""
-    for parameter in network.parameters():
-        parameter.data = parameter.data.to(dtype)
 
 
 def _count(network: nn.Module) -> int:

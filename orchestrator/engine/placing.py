@@ -18,6 +18,7 @@ from comfy_nodes.settings import (
 )
 
 from .handles import Part, Vae
+from .storage import FP8, narrow
 from .tuning import set_memory_format, tune_unet
 
 _log = logging.getLogger(__name__)
@@ -57,7 +58,22 @@ class Placement:
 
     @property
     def dtype(self) -> torch.dtype:
-        """In which the UNet and the text encoders compute."""
+        """In which the UNet computes."""
+        return _computed(self._large, self.device)
+
+    @property
+    def vae_dtype(self) -> torch.dtype:
+        """In which the VAE computes."""
+        return _computed(_DTYPES[self.settings.vae_precision.value], self.device)
+
+    @property
+    def text_dtype(self) -> torch.dtype:
+        """In which the text encoders compute."""
+        return _computed(self._large, self._text_device)
+
+    @property
+    def _large(self) -> torch.dtype:
+        """The precision that was asked for, without 8 bits: nothing computes in those."""
         if self.settings.precision is not Precision.FP8:
             return _DTYPES[self.settings.precision.value]
         if self.hardware.bf16:
@@ -65,28 +81,32 @@ class Placement:
         return torch.float32 if self.hardware.on_cpu else torch.float16
 
     @property
-    def vae_dtype(self) -> torch.dtype:
-        """In which the VAE computes."""
-        return _DTYPES[self.settings.vae_precision.value]
-
-    @property
-    def text_dtype(self) -> torch.dtype:
-        """In which the text encoders compute; CPUs have no fast fp16."""
-        kept_off = self.settings.offload is Offload.TEXT_ENCODER and not self.hardware.on_cpu
-        return torch.float32 if kept_off and self.dtype is torch.float16 else self.dtype
+    def _text_device(self) -> torch.device:
+        return _CPU if self.settings.offload is Offload.TEXT_ENCODER else self.device
 
     def unet(self, network: Any) -> Part:
         """A UNet that nothing else uses, tuned as the settings say."""
-        tune_unet(network, self.settings)
-        by_layer = self.settings.offload is Offload.SEQUENTIAL
-        return Part(network, self.device, self._home, self.dtype, by_layer=by_layer)
+        asked = FP8 if self.settings.precision is Precision.FP8 else self._large
+        part = Part(
+            network,
+            self.device,
+            self._home,
+            self.dtype,
+            storage=_stored(asked, self.dtype),
+            by_layer=self.settings.offload is Offload.SEQUENTIAL,
+        )
+        tune_unet(network, self.settings, part.storage)
+        return part
 
     def vae(self, network: Any) -> Vae:
         """A VAE that nothing else uses. It is compiled only where a node asks for that alone."""
         settings = self.settings
+        storage = _stored(_DTYPES[settings.vae_precision.value], self.vae_dtype)
+        if storage:
+            narrow(network, storage)
         set_memory_format(network, settings.memory_format)
         return Vae(
-            Part(network, self.device, self._home, self.vae_dtype),
+            Part(network, self.device, self._home, self.vae_dtype, storage),
             tiling=settings.vae_tiling,
             tile=settings.vae_tile,
             overlap=settings.vae_overlap,
@@ -95,11 +115,23 @@ class Placement:
 
     def text_encoder(self, network: nn.Module) -> Part:
         """A text encoder, which may be kept off the accelerator altogether."""
-        if self.settings.offload is Offload.TEXT_ENCODER:
-            return Part(network, _CPU, _CPU, self.text_dtype)
-        return Part(network, self.device, self._home, self.text_dtype)
+        device = self._text_device
+        storage = _stored(self._large, self.text_dtype)
+        if storage:
+            narrow(network, storage)
+        home = self._home if device == self.device else device
+        return Part(network, device, home, self.text_dtype, storage)
 
     @property
     def _home(self) -> torch.device:
         away = self.settings.offload in (Offload.MODEL, Offload.SEQUENTIAL)
         return _CPU if away else self.device
+
+
+def _computed(asked: torch.dtype, device: torch.device) -> torch.dtype:
+    """CPUs compute in fp16 so slowly (one VAE pass in minutes) that fp32 is done instead."""
+    return torch.float32 if asked is torch.float16 and device.type == "cpu" else asked
+
+
+def _stored(asked: torch.dtype, computed: torch.dtype) -> torch.dtype | None:
+    return None if asked is computed else asked

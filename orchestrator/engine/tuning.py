@@ -15,10 +15,16 @@ import torch
 from torch import nn
 
 from comfy_nodes.kernels import switched
-from comfy_nodes.settings import Compile, CompileMode, LoaderSettings, MemoryFormat
+from comfy_nodes.settings import (
+    Compile,
+    CompileMode,
+    LoaderSettings,
+    MemoryFormat,
+    Quantization,
+)
 
 from .attention import set_attention
-from .storage import store
+from .storage import narrow, quantize
 
 _FORMATS = {
     MemoryFormat.CONTIGUOUS: torch.contiguous_format,
@@ -31,10 +37,16 @@ _REPEATED = ("BasicTransformerBlock", "ResnetBlock2D")
 _MOST_KINDS = 64
 
 
-def tune_unet(unet: Any, settings: LoaderSettings) -> None:
-    """Stores, lays out and compiles this UNet as chosen. Raises UnsupportedSetting when strict."""
+def tune_unet(unet: Any, settings: LoaderSettings, storage: torch.dtype | None) -> None:
+    """Stores, lays out and compiles this UNet as chosen, also again after a change of weights.
+
+    `storage`: the narrower type for its weights, if any. Raises UnsupportedSetting when strict.
+    """
     set_attention(unet, settings)
-    store(unet, settings)
+    if storage is not None:
+        narrow(unet, storage)
+    if settings.quantization is not Quantization.OFF:
+        quantize(unet, settings.quantization)
     set_memory_format(unet, settings.memory_format)
     compile_network(unet, settings)
 

@@ -102,7 +102,8 @@ def test_precision_and_attention_are_applied_to_this_model(tiny_models: Path) ->
     processors = fast.model.unet.module.attn_processors.values()
     assert {type(p).__name__ for p in processors} == {"SlicedAttnProcessor"}
     plain = load_diffusers(tiny_models / "tiny-sd1", settings(precision=Precision.FP16))
-    assert plain.model.unet.dtype is torch.float16
+    narrow = {weight.dtype for weight in plain.model.unet.module.parameters()}
+    assert torch.float16 in narrow
     # SDXL's VAE overflows in fp16.
     assert plain.vae.part.dtype in (torch.float32, torch.bfloat16)
     assert {type(p).__name__ for p in plain.model.unet.module.attn_processors.values()} == {

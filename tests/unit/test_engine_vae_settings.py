@@ -1,0 +1,191 @@
+"""Every setting of a VAE: that it took effect in the engine, and how far it moves a picture."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from comfy_nodes.errors import OutOfMemory
+from comfy_nodes.settings import LoaderSettings, MemoryFormat, Toggle, VaePrecision, VaeTiling
+from orchestrator.engine import vae as vae_module
+from orchestrator.engine.handles import Vae
+from orchestrator.engine.loading import load_diffusers
+from orchestrator.engine.optimizing import optimize_vae
+from orchestrator.engine.vae import decode, encode
+
+Work = Callable[[Vae], torch.Tensor]
+
+
+def load(tiny_models: Path, **settings: Any) -> Vae:
+    return load_diffusers(tiny_models / "tiny-sd1", LoaderSettings(**settings)).vae
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_models: Path) -> Vae:
+    return load(tiny_models, vae_tiling=VaeTiling.OFF)
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def decoding(vae: Vae) -> torch.Tensor:
+    return decode(vae, noise(1, 4, 32, 32))
+
+
+def encoding(vae: Vae) -> torch.Tensor:
+    return encode(vae, noise(1, 256, 256, 3).sigmoid())
+
+
+def decibels(one: torch.Tensor, other: torch.Tensor) -> float:
+    error = float((one - other).square().mean())
+    return math.inf if error == 0 else -10 * math.log10(error)
+
+
+@contextmanager
+def shapes(vae: Vae) -> Iterator[list[tuple[int, ...]]]:
+    """What goes through the VAE's two networks meanwhile: (batch, height, width)."""
+    seen: list[tuple[int, ...]] = []
+
+    def note(_module: Any, inputs: Any) -> None:
+        batch, _, *size = inputs[0].shape
+        seen.append((batch, *size))
+
+    networks = (vae.part.module.encoder, vae.part.module.decoder)
+    hooks = [network.register_forward_pre_hook(note) for network in networks]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype", "bound"),
+    [
+        (VaePrecision.FP32, torch.float32, math.inf),
+        (VaePrecision.FP16, torch.float16, 65.0),
+        (VaePrecision.BF16, torch.bfloat16, 45.0),
+    ],
+)
+def test_the_vae_has_a_precision_of_its_own(
+    tiny_models: Path, plain: Vae, precision: VaePrecision, dtype: torch.dtype, bound: float
+) -> None:
+    loaded = load_diffusers(tiny_models / "tiny-sd1", LoaderSettings(vae_precision=precision))
+    weight = loaded.vae.part.module.decoder.mid_block.resnets[0].conv1.weight
+    assert weight.dtype is dtype
+    # A CPU is slow in fp16: it only stores it.
+    assert loaded.vae.part.dtype is (torch.float32 if dtype is torch.float16 else dtype)
+    assert loaded.model.unet.dtype is torch.float32
+    assert decibels(decoding(loaded.vae), decoding(plain)) >= bound
+    assert torch.equal(
+        decoding(optimize_vae(plain, LoaderSettings(vae_precision=precision))), decoding(loaded.vae)
+    )
+
+
+@pytest.mark.parametrize(("work", "unit"), [(decoding, 8), (encoding, 1)], ids=["decode", "encode"])
+def test_tiles_have_the_size_and_overlap_that_were_asked_for(
+    tiny_models: Path, plain: Vae, work: Work, unit: int
+) -> None:
+    vae = load(tiny_models, vae_tiling=VaeTiling.ON, vae_tile=128, vae_overlap=32)
+    assert (vae.tile, vae.overlap) == (128, 32)
+    with shapes(vae) as seen:
+        tiled = work(vae)
+    # Three tilings: square, wide and high. Of 256 pixels with steps of 96 the last tile is smaller.
+    sizes = {(height * unit, width * unit) for _, height, width in seen}
+    assert {(128, 128), (64, 256), (256, 64)} <= sizes
+    assert max(height * width for height, width in sizes) == 128 * 128
+    assert decibels(tiled, work(plain)) >= 20.0  # random weights see far; trained ones do not
+    with shapes(vae) as seen:
+        work(replace(vae, tile=256))
+    assert all(max(height, width) * unit <= 512 for _, height, width in seen)
+
+
+def test_a_picture_of_one_tile_is_not_changed_by_tiling(tiny_models: Path, plain: Vae) -> None:
+    vae = load(tiny_models, vae_tiling=VaeTiling.ON)
+    for work in (decoding, encoding):
+        torch.testing.assert_close(work(vae), work(plain), rtol=1e-4, atol=2e-5)
+
+
+def test_slicing_takes_the_pictures_one_by_one(tiny_models: Path, plain: Vae) -> None:
+    latents, pictures = noise(3, 4, 8, 8), noise(3, 64, 64, 3).sigmoid()
+    results = []
+    for toggle, batches in ((Toggle.OFF, [3]), (Toggle.ON, [1, 1, 1])):
+        vae = load(tiny_models, vae_slicing=toggle)
+        with shapes(vae) as seen:
+            results.append((decode(vae, latents), encode(vae, pictures)))
+        assert [batch for batch, *_ in seen] == batches * 2
+    torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=2e-5)
+
+
+def test_memory_format_and_all_else_can_be_given_to_a_vae(plain: Vae) -> None:
+    settings = LoaderSettings(
+        memory_format=MemoryFormat.CHANNELS_LAST,
+        vae_tiling=VaeTiling.ON,
+        vae_tile=256,
+        vae_overlap=64,
+        vae_slicing=Toggle.ON,
+    )
+    tuned = optimize_vae(plain, settings)
+    found = (tuned.tiling, tuned.tile, tuned.overlap, tuned.slicing)
+    assert found == (VaeTiling.ON, 256, 64, Toggle.ON)
+    weights = [weight for weight in tuned.part.module.parameters() if weight.ndim == 4]
+    assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
+    assert all(w.is_contiguous() for w in plain.part.module.parameters())
+    whole = replace(tuned, tiling=VaeTiling.OFF)
+    assert decibels(decoding(whole), decoding(plain)) >= 100.0
+
+
+def test_a_vae_rests_where_it_did_before_it_was_optimized(plain: Vae) -> None:
+    meta = torch.device("meta")
+    lent = replace(plain, part=replace(plain.part, device=meta))
+    assert optimize_vae(lent, LoaderSettings()).part.device == meta
+    assert optimize_vae(lent, LoaderSettings()).part.home == plain.part.home
+
+
+# Tiles when memory is short
+
+
+@pytest.mark.parametrize(("tiling", "in_tiles"), [(VaeTiling.AUTO, True), (VaeTiling.OFF, False)])
+@pytest.mark.parametrize("work", [decoding, encoding])
+def test_tiles_are_taken_where_memory_is_known_to_be_too_small(
+    plain: Vae,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    work: Work,
+    tiling: VaeTiling,
+    in_tiles: bool,
+) -> None:
+    # The tiny VAE is 32 channels wide: about 65 MiB to decode 256 x 256 pixels.
+    little = SimpleNamespace(available=10 * 2**20)
+    monkeypatch.setattr(vae_module.psutil, "virtual_memory", lambda: little)
+    vae = replace(plain, tiling=tiling, tile=128, overlap=32)
+    with shapes(vae) as seen, caplog.at_level(logging.WARNING):
+        work(vae)
+    assert (len(seen) > 1) is in_tiles
+    assert ("in tiles" in caplog.text) is in_tiles
+
+
+def test_tiles_are_taken_when_memory_ran_out(plain: Vae, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse_large(_module: Any, inputs: Any) -> None:
+        if inputs[0].shape[-1] * inputs[0].shape[-2] > 16 * 16:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    hook = plain.part.module.decoder.register_forward_pre_hook(refuse_large)
+    try:
+        picture = decoding(replace(plain, tiling=VaeTiling.AUTO, tile=128, overlap=32))
+        assert picture.shape == (1, 256, 256, 3)
+        assert "again in tiles" in caplog.text
+        with pytest.raises(OutOfMemory, match="vae_tiling is off"):
+            decoding(plain)
+    finally:
+        hook.remove()
