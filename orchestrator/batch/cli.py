@@ -47,6 +47,10 @@ _Engines = Annotated[
 _Models = Annotated[
     Path | None, typer.Option(metavar="DIR", help="More models for servers started here.")
 ]
+_Store = Annotated[
+    str,
+    typer.Option(metavar="URL", help="Keep the record in a PostgreSQL database, not in DIR."),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, alone, on standard output.")]
 
 
@@ -59,12 +63,13 @@ def plan(
     gpus: _Gpus = "",
     engines: _Engines = 0,
     models: _Models = None,
+    store: _Store = "",
     as_json: _Json = False,
 ) -> None:
     """Say how many jobs there are and how long they may take, and ask the servers; send nothing."""
     from .production import plan as plan_batch
 
-    made = plan_batch(_request(manifest, out, servers, comfyui, gpus, engines, models))
+    made = plan_batch(_request(manifest, out, servers, comfyui, gpus, engines, models, store))
     if as_json:
         print(json.dumps(_plan_json(made), indent=2))
     else:
@@ -85,6 +90,7 @@ def run(
     gpus: _Gpus = "",
     engines: _Engines = 0,
     models: _Models = None,
+    store: _Store = "",
     batch_size: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Pictures in one graph that differ in the seed."),
@@ -104,7 +110,7 @@ def run(
 
     from .production import run as run_batch
 
-    request = _request(manifest, out, servers, comfyui, gpus, engines, models)
+    request = _request(manifest, out, servers, comfyui, gpus, engines, models, store)
     care = replace(request.care, recycle_after=recycle_after, recycle_growth=recycle_growth)
     request = replace(request, care=care, batch_size=batch_size)
     with _observer(out, as_json) as observer:
@@ -180,6 +186,7 @@ def _request(
     gpus: str,
     engines: int,
     models: Path | None,
+    store: str,
 ) -> Request:
     from .fleet import Choice
     from .production import Request
@@ -196,7 +203,7 @@ def _request(
         engines=engines,
         models=models,
     )
-    return Request(manifest=manifest, out=out, choice=choice)
+    return Request(manifest=manifest, out=out, choice=choice, store=store)
 
 
 def _observer(out: Path, as_json: bool) -> Lines:

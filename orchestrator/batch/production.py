@@ -58,6 +58,8 @@ class Request:
     care: Care = field(default_factory=Care)
     # pictures in one graph; None leaves it to the manifest
     batch_size: int | None = None
+    # URL of the database for the record; "" is a file in the folder, or what the folder names
+    store: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +105,7 @@ def run(request: Request, observer: Observer) -> Result:
 
     Raises BatchBusy, and does nothing, where another orchestrator is at work in the folder.
     """
-    with held(request.out), Store.open(request.out) as store:
+    with held(request.out), Store.open(request.out, url=request.store) as store:
         prepare_folder(request.out)
         left = Processes(store).end_leftovers()
         if left:
@@ -286,7 +288,7 @@ def plan(request: Request) -> Plan:
     The plan is made in the batch's own store where there is one, and there it stays.
     """
     file = manifest_file.load(request.manifest)
-    with held(request.out), Store.open(request.out) as store:
+    with held(request.out), Store.open(request.out, url=request.store) as store:
         servers = fleet(request.choice, request.care, store)
         try:
             info = first_answer(servers)

@@ -22,6 +22,7 @@ from sqlalchemy.schema import CreateTable
 
 from orchestrator.batch.jobs import Artifact, Attempt, Gate, Job, Outcome, Shot, State, Timing
 from orchestrator.batch.store import statements, tables
+from orchestrator.batch.store.database import Database
 from orchestrator.batch.store.folder_lock import held
 from orchestrator.batch.store.store import PlanDiff, Store
 from orchestrator.batch.store.verification import verify
@@ -384,9 +385,30 @@ def test_a_record_of_another_version(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["nosql://x", "://", "postgresql+nodriver://a/b"])
-def test_urls_that_are_none(url: str) -> None:
+def test_urls_that_are_none(tmp_path: Path, url: str) -> None:
     with pytest.raises(BadValue, match="cannot be opened"):
-        Store.open(url)
+        Store.open(tmp_path, url=url)
+
+
+def test_a_folder_remembers_its_database_and_a_database_its_folder(tmp_path: Path) -> None:
+    one, two, plain = (tmp_path / name for name in ("one", "two", "plain"))
+    for folder in (one, two, plain):
+        folder.mkdir()
+    url = f"sqlite:///{(tmp_path / 'elsewhere.sqlite').as_posix()}"
+    with Store.open(one, url=url) as store:
+        store.plan(jobs("a"))
+    with Store.open(one, create=False) as store:
+        assert names(store.pending(5)) == ["a"]
+    assert not (one / "batch.sqlite").exists()
+    with pytest.raises(StoreError, match="another batch"):
+        Store.open(two, url=url)
+    with pytest.raises(StoreError, match="no batch"):
+        Store.open(two, create=False)
+    with pytest.raises(BadValue, match="in another database"):
+        Store.open(one, url="postgresql://somewhere/else")
+    Store.open(plain).close()
+    with pytest.raises(BadValue, match="leave out --store"):
+        Store.open(plain, url=url)
 
 
 def test_a_full_disk_is_said_so(store: Store, tmp_path: Path) -> None:
@@ -402,7 +424,7 @@ def test_a_read_only_folder_is_said_so(tmp_path: Path) -> None:
     Store.open(tmp_path).close()
     uri = f"sqlite:///file:{(tmp_path / 'batch.sqlite').as_posix()}?mode=ro&uri=true"
     with pytest.raises(OutputError, match="readonly"):
-        Store.open(uri).plan(jobs("a"))
+        Store(Database(uri)).plan(jobs("a"))
 
 
 def test_every_statement_is_postgresql_too() -> None:
@@ -534,6 +556,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
+from orchestrator.batch.store.database import Database
 from orchestrator.batch.store.folder_lock import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ class Database:
         self._depth = 0
         self._writing = False
         self._compiled: dict[int, _Compiled] = {}
-        with _translated(url):
+        with _translated(_without_password(url)):
             self._engine = _engine(url)
             self.is_sqlite = self._engine.dialect.name == "sqlite"
             if self.is_sqlite:
@@ -134,13 +135,26 @@ def sqlite_url(path: Path) -> str:
 
 
 def _engine(url: str) -> sa.Engine:
+    # Of the drivers for PostgreSQL, the one that our extra installs.
+    url = re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)
     try:
         return sa.create_engine(url)
+    except ModuleNotFoundError as error:
+        raise BadValue(
+            f"the driver for --store is missing ({error}); pip install 'spriteworks[postgresql]'"
+        ) from error
     except (NoSuchModuleError, ArgumentError, ImportError) as error:
         raise BadValue(
-            f"the store {url!r} cannot be opened ({error}); give a folder, sqlite:///FILE or "
-            "postgresql+psycopg://USER@HOST/DATABASE"
+            f"a store cannot be opened at this --store ({error}); give one like "
+            "postgresql://USER@HOST/DATABASE"
         ) from error
+
+
+def _without_password(url: str) -> str:
+    try:
+        return sa.make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "the store"
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from ...errors import IllegalTransition, StoreError
 from ..gates import DUPLICATE
 from ..jobs import TRANSITIONS, Artifact, Attempt, Job, Outcome, State, Timing, sources
 from . import statements, tables
-from .database import Database, sqlite_url
+from .database import Database
+from .place import FILE_NAME, Place, place_of, remember
 from .rows import (
     artifact_of,
     artifact_row,
@@ -34,10 +35,8 @@ from .rows import (
     shot_row,
 )
 
-# The record of a batch in its folder.
-FILE_NAME = "batch.sqlite"
-# A fact: the version of the tables.
-_VERSION = "version"
+# Facts: the version of the tables, and which batch this is.
+_VERSION, _BATCH = "version", "batch"
 # Rows sent to the database at once while planning.
 _CHUNK = 2000
 # The latest attempts that an estimate looks at.
@@ -94,36 +93,54 @@ class Store:
         )
 
     @classmethod
-    def open(cls, where: str | Path, *, create: bool = True) -> Store:
-        """Open the record of a batch folder, or the one at a database URL (text with "://").
+    def open(cls, folder: Path, *, create: bool = True, url: str = "") -> Store:
+        """Open the record of a batch folder; `url` is the database for it where it is new.
 
-        Raises StoreError where there is none and `create` is False, or where it is of another
-        version of Spriteworks.
+        The folder remembers its database. Raises StoreError where there is no record and `create`
+        is False, where it is of another version of Spriteworks, or where the database is another
+        batch's.
         """
-        if isinstance(where, str) and "://" in where:
-            return cls._prepared(Database(where))
-        path = Path(where) / FILE_NAME
-        if not create and not path.is_file():
-            raise StoreError(f"there is no batch in {where} (no {FILE_NAME}); run one first")
-        return cls._prepared(Database(sqlite_url(path)))
+        place = place_of(folder, url)
+        if not create and not place.known:
+            raise StoreError(f"there is no batch in {folder} (no {FILE_NAME}); run one first")
+        store = cls(Database(place.url))
+        try:
+            store._prepare()
+            if place.token:
+                store._belong_to(folder, place)
+        except BaseException:
+            store.close()
+            raise
+        return store
 
-    @classmethod
-    def _prepared(cls, database: Database) -> Store:
-        store = cls(database)
-        with database.reading() as connection:
+    def _prepare(self) -> None:
+        """Make the tables, or see that they are ours."""
+        with self._db.reading() as connection:
             known = sa.inspect(connection).has_table(tables.facts.name)
-            version = store.fact(_VERSION) if known else None
+            version = self.fact(_VERSION) if known else None
         # Written only where it must be: a status asked for during a long plan must not wait for it.
         if version is None:
-            with database.transaction() as connection:
+            with self._db.transaction() as connection:
                 tables.metadata.create_all(connection)
-                store.set_fact(_VERSION, str(tables.VERSION))
+                self.set_fact(_VERSION, str(tables.VERSION))
         elif version != str(tables.VERSION):
             raise StoreError(
-                f"{database.name} was made by another version of Spriteworks (record version "
+                f"{self._db.name} was made by another version of Spriteworks (record version "
                 f"{version}, here {tables.VERSION}); use that one, or another folder"
             )
-        return store
+
+    def _belong_to(self, folder: Path, place: Place) -> None:
+        with self._db.transaction():
+            token = self.fact(_BATCH)
+            if token is None:
+                # The folder first: a database that nobody names is of no use to anybody.
+                remember(folder, place)
+                self.set_fact(_BATCH, place.token)
+            elif token != place.token:
+                raise StoreError(
+                    f"{self._db.name} has the record of another batch than {folder}; give each "
+                    "batch a database of its own"
+                )
 
     def close(self) -> None:
         self._db.close()
