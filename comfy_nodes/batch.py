@@ -60,6 +60,9 @@ class SeedBatch(io.ComfyNode):
     @classmethod
     def seeded(cls, model: Any, seed: int) -> Any:
         """A copy of the model that samples picture i of any batch with seed + i."""
+        from .native.compat import require_host
+
+        require_host()
         from .native.seeds import with_seeds
 
         return with_seeds(model, seed)

@@ -5,6 +5,7 @@ PackError
     ModelUnreadable     ValueError too: a file is cut short, damaged or missing in its folder
     UnsupportedModel    ValueError too: the model is whole, but of a kind that is not loaded
     UnsupportedSetting  ValueError too: the device cannot do what was asked for strictly
+    UnsupportedHost     RuntimeError too: this ComfyUI lacks something that is needed
     BadInput            ValueError too: a picture, mask or palette that cannot be used
     OutOfMemory         MemoryError too: a step needs more memory than there is
     SaveFailed          OSError too: a picture could not be written
@@ -42,6 +43,10 @@ class UnsupportedModel(PackError, ValueError):
 
 class UnsupportedSetting(PackError, ValueError):
     """The device cannot do what a setting asks, and the next best was not wanted."""
+
+
+class UnsupportedHost(PackError, RuntimeError):
+    """This version of ComfyUI lacks a name that the pack needs."""
 
 
 class BadInput(PackError, ValueError):

@@ -28,7 +28,7 @@ from .settings import (
 GIB = 2**30
 
 # A model of fewer UNet parameters stays in fp32 on a CPU: it is fast enough there, and its
-# pictures stay the same on every machine. The starter model has 28 M, SD 1.5 has 860 M.
+# pictures stay the same on every machine. The starter model has 6 M, SD 1.5 has 860 M.
 SMALL = 100_000_000
 
 # The memory that a card is sold with is a little more than the memory it reports.
@@ -126,8 +126,10 @@ class _Changes:
         """Takes the next best of what was asked for. Raises UnsupportedSetting when strict."""
         asked: Any = getattr(self.settings, name)
         if self.settings.strict:
+            # auto is what would take the replacement anyway, where there is one
+            others = [value.value, "auto"] if hasattr(type(asked), "AUTO") else [value.value]
             raise UnsupportedSetting(
-                f"{name} {asked.value} is not possible: {why}. Choose {value.value} or auto, or "
+                f"{name} {asked.value} is not possible: {why}. Choose {' or '.join(others)}, or "
                 "switch strict off to have it replaced."
             )
         self.notes.append(f"{name} {asked.value} was replaced by {value.value}: {why}.")

@@ -102,6 +102,9 @@ class CheckpointLoader(io.ComfyNode):
     @classmethod
     def load(cls, name: str, settings: LoaderSettings, *, allow_pickle: bool) -> Loaded:
         """Loads the checkpoint of that name."""
+        from .native.compat import require_host
+
+        require_host()
         from .native.loading import load_checkpoint
 
         path = folders.checkpoint_path(name)
@@ -145,6 +148,9 @@ class DiffusersLoader(io.ComfyNode):
     @classmethod
     def load(cls, name: str, settings: LoaderSettings) -> Loaded:
         """Loads the folder of that name."""
+        from .native.compat import require_host
+
+        require_host()
         from .native.loading import load_diffusers
 
         return load_diffusers(folders.diffusers_path(name), settings)
@@ -199,6 +205,9 @@ class ModelDefaults(io.ComfyNode):
     @classmethod
     def profile_of(cls, model: Any) -> ModelProfile | None:
         """The profile that a Spriteworks loader left on the model; None for other loaders'."""
+        from .native.compat import require_host
+
+        require_host()
         from .native.loading import profile_of
 
         return profile_of(model)

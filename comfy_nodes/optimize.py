@@ -42,6 +42,9 @@ class OptimizeModel(io.ComfyNode):
     @classmethod
     def optimized(cls, model: Any, settings: LoaderSettings) -> Any:
         """The host's own way to do it."""
+        from .native.compat import require_host
+
+        require_host()
         from .native.optimizing import optimize_model
 
         return optimize_model(model, settings)
@@ -74,6 +77,9 @@ class OptimizeVAE(io.ComfyNode):
     @classmethod
     def optimized(cls, vae: Any, settings: LoaderSettings) -> Any:
         """The host's own way to do it."""
+        from .native.compat import require_host
+
+        require_host()
         from .native.optimizing import optimize_vae
 
         return optimize_vae(vae, settings)

@@ -78,6 +78,9 @@ class StableDiffusionLoader(io.ComfyNode):
     @classmethod
     def load(cls, path: Path, settings: LoaderSettings) -> Loaded:
         """Loads a diffusers folder or a single file."""
+        from .native.compat import require_host
+
+        require_host()
         from .native.loading import load_checkpoint, load_diffusers
 
         return (load_diffusers if path.is_dir() else load_checkpoint)(path, settings)

@@ -20,6 +20,9 @@ KEY = "optimized_attention_override"
 # Widths of a head for which SageAttention has kernels.
 _SAGE_WIDTHS = (64, 128)
 
+# Options of newer versions that change what is computed.
+_FOREIGN = frozenset({"scale", "enable_gqa"})
+
 # Queries, keys and values [B, heads, tokens, D] to the answer of the same shape.
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -109,7 +112,8 @@ def _possible(model: Any, settings: LoaderSettings) -> Attention:
 def _override(attend: Attend) -> Callable[..., Any]:
     """In the form in which ComfyUI takes a replacement: its own choice comes first.
 
-    What only its own functions know (masks) goes to the one for PyTorch's attention.
+    What only its own functions know (masks; scales and groups of heads, in newer versions) goes to
+    the one for PyTorch's attention.
     """
 
     def attention(
@@ -124,7 +128,7 @@ def _override(attend: Attend) -> Callable[..., Any]:
         skip_output_reshape: bool = False,
         **options: Any,
     ) -> Any:
-        if mask is not None:
+        if mask is not None or not _FOREIGN.isdisjoint(options):
             return sdpa(
                 host_choice,
                 q,

@@ -19,6 +19,7 @@ from torch import nn
 from ..errors import UnsupportedModel
 from ..settings import Compile, CompileMode, LoaderSettings, Precision, Quantization
 from . import storage, tuning
+from .compat import is_dynamic
 from .offloading import release, set_vae_offload
 from .vae_tuning import set_vae, vae_fits
 
@@ -86,6 +87,12 @@ def _with_weights(model: Any, settings: LoaderSettings) -> Any:
 
     LoRAs and whatever else was put on the MODEL come along.
     """
+    if is_dynamic(model):
+        raise UnsupportedModel(
+            "This model was loaded with ComfyUI's dynamic memory, which keeps its weights as they "
+            "are in the file: load it with a Spriteworks loader for another precision, "
+            "quantization or memory_format, or start ComfyUI with --disable-dynamic-vram."
+        )
     release(model.model)  # which takes LoRAs out of the weights
     tuned = model.clone()
     tuned.model = copy.deepcopy(model.model)

@@ -21,6 +21,7 @@ from transformers import CLIPTokenizer
 from ..errors import ModelUnreadable, UnsupportedModel
 from ..models import Family
 from ..profiles import read_json
+from .compat import without_dynamic_memory
 from .weights import Weights, read_part
 
 _ACTIVATIONS = ("quick_gelu", "gelu", "gelu_pytorch_tanh")
@@ -65,6 +66,7 @@ def build_clip(
         tokenizer_data=dict(target.params),
         parameters=sum(w.numel() for part in parts for w in part.weights.values()),
         model_options=dict(options),
+        **without_dynamic_memory(comfy.sd.CLIP.__init__),
     )
     clip.cond_stage_model.load_parts(parts)
     return clip

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import comfy.model_patcher
 import comfy.sd
 import torch
 
 from ..errors import OutOfMemory
 from ..settings import LoaderSettings, Toggle, VaePrecision, VaeTiling
+from .compat import is_dynamic
 from .storage import has_memory_format, set_memory_format
 
 DTYPES = {
@@ -117,6 +119,12 @@ def set_vae(vae: Any, settings: LoaderSettings) -> None:
     vae.__class__ = TunedVAE
     vae.spriteworks = settings
     network = vae.first_stage_model
+    if is_dynamic(vae.patcher):
+        vae.patcher = comfy.model_patcher.ModelPatcher(
+            network,
+            load_device=vae.patcher.load_device,
+            offload_device=vae.patcher.offload_device,
+        )
     dtype = DTYPES.get(settings.vae_precision, vae.vae_dtype)
     if not vae_fits(vae, settings):
         network.to(dtype)
