@@ -154,7 +154,9 @@ def _wanted(contestant: Contestant, options: argparse.Namespace) -> bool:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_comfyui_options(parser)
     parser.add_argument("--out", type=Path, default=Path("bench-cpu"))
     parser.add_argument(
