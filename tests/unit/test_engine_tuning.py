@@ -26,6 +26,7 @@ from comfy_nodes.hardware import Device
 from comfy_nodes.settings import (
     Attention,
     Compile,
+    CompileMode,
     LoaderSettings,
     MemoryFormat,
     Offload,
@@ -43,6 +44,7 @@ from orchestrator.engine.optimizing import optimize_model, optimize_vae
 from orchestrator.engine.placing import Placement
 from orchestrator.engine.sampling import Request, sample
 from orchestrator.engine.storage import FP8, is_quantized
+from orchestrator.engine.tuning import compile_network, twin
 from orchestrator.engine.vae import decode
 
 WIDE = (torch.bfloat16, torch.float32)
@@ -290,6 +292,27 @@ def test_compile_marks_the_repeated_blocks_or_the_whole(plain: Loaded) -> None:
     vae = optimize_vae(plain.vae, LoaderSettings(compile=Compile.WHOLE)).part.module
     assert compiled(vae) == ["Encoder", "Decoder"]
     assert compiled(unet(plain)) == compiled(plain.vae.part.module) == []
+
+
+@pytest.mark.parametrize("mode", CompileMode)
+def test_the_compiler_is_told_the_mode(
+    plain: Loaded, baseline: torch.Tensor, monkeypatch: pytest.MonkeyPatch, mode: CompileMode
+) -> None:
+    told: list[str | None] = []
+
+    def note(call: Callable[..., Any], mode: str | None) -> Callable[..., Any]:
+        told.append(mode)
+        return call
+
+    monkeypatch.setattr(torch, "compile", note)
+    settings = LoaderSettings(compile=Compile.WHOLE, compile_mode=mode)
+    # Resolved for a CPU without a compiler it would stay off.
+    network = twin(unet(plain))
+    compile_network(network, settings)
+    assert told == [None if mode is CompileMode.DEFAULT else mode.value]
+    # What stands in memory that CUDA graphs use again is copied before it is kept.
+    model = replace(plain.model, unet=replace(plain.model.unet, module=network), settings=settings)
+    assert torch.equal(decode(plain.vae, sampled(plain, model)), baseline)
 
 
 @pytest.mark.slow
