@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from .live import Lines
     from .production import Plan, Request
 
-# What the command ends with where pictures are missing at the end, and after Ctrl-C.
+# What the command ends with where pictures are missing at the end, and after a signal, to which its
+# number is added: 130 after Ctrl-C, 143 after SIGTERM.
 _INCOMPLETE = 4
-_INTERRUPTED = 130
+_SIGNALLED = 128
 
 app = typer.Typer(
     name="batch",
@@ -120,7 +121,7 @@ def run(
         print(out)
     if result.stopped:
         print(f"to go on, run the same command again ({manifest})", file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(_SIGNALLED + result.signal)
     from .report.page import write as write_report
 
     write_report(out)

@@ -67,8 +67,13 @@ class Result:
     """How a run ended."""
 
     counts: dict[State, int]
-    # whether a person ended it
-    stopped: bool
+    # the signal by which a person ended it; 0 where nobody did
+    signal: int = 0
+
+    @property
+    def stopped(self) -> bool:
+        """True where a person ended it."""
+        return self.signal > 0
 
     @property
     def is_complete(self) -> bool:
@@ -129,13 +134,15 @@ def _run(request: Request, store: Store, servers: list[Server], observer: Observ
     )
     again = True
     while again:
-        stopped = _make(request, store, servers, recipes, settings, observer)
+        signal = _make(request, store, servers, recipes, settings, observer)
         # Only now all twins are known.
-        said, again = ([], False) if stopped else sort_out_duplicates(store, request.out)
+        said, again = ([], False) if signal else sort_out_duplicates(store, request.out)
         _tell(said, store, observer)
-    result = Result(counts=store.counts(), stopped=stopped)
+    result = Result(counts=store.counts(), signal=signal)
     store.log(result.words)
-    observer.happened("end", complete=result.is_complete, stopped=stopped, **counted(result.counts))
+    observer.happened(
+        "end", complete=result.is_complete, stopped=result.stopped, **counted(result.counts)
+    )
     return result
 
 
@@ -159,14 +166,14 @@ def _make(
     recipes: Recipes,
     settings: Settings,
     observer: Observer,
-) -> bool:
-    """Make what is missing; True where a person ended it. Raises what else ended it."""
+) -> int:
+    """Make what is missing; returns the signal that ended it, or 0. Raises what else ended it."""
     dispatcher = Dispatcher(store, observer, settings, can_batch=recipes.can_batch)
     workers = _workers(request, dispatcher, recipes, servers, observer)
-    stopped = _see_through(dispatcher, workers, observer)
+    signal = _see_through(dispatcher, workers, observer)
     if dispatcher.stop_error is not None:
         raise dispatcher.stop_error
-    return stopped
+    return signal
 
 
 def first_answer(servers: Sequence[Server]) -> ObjectInfo:
@@ -241,8 +248,8 @@ def _cancelled_there(server: Server, attempts: Iterable[Attempt]) -> bool:
     return True
 
 
-def _see_through(dispatcher: Dispatcher, workers: Sequence[Worker], observer: Observer) -> bool:
-    """Let the workers work until all is over; True where a person ended it."""
+def _see_through(dispatcher: Dispatcher, workers: Sequence[Worker], observer: Observer) -> int:
+    """Let the workers work until all is over; returns the signal that ended it, or 0."""
     heeded = 0
     with Interrupts() as interrupts:
         for worker in workers:
@@ -256,7 +263,7 @@ def _see_through(dispatcher: Dispatcher, workers: Sequence[Worker], observer: Ob
                 dispatcher.say(_STOPPING[heeded > 1], warning=True)
     if not heeded and dispatcher.stop_error is None and not dispatcher.is_over():
         dispatcher.stop(dispatcher.last_error or ServerUnreachable("no server is left"))
-    return heeded > 0
+    return interrupts.number
 
 
 _STOPPING = {

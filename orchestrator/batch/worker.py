@@ -403,7 +403,8 @@ class Worker(threading.Thread):
 
     def _take_back(self, client: Client, those: Sequence[_Sent]) -> None:
         """Take jobs from the server, for the next run to send again."""
-        for sent in list(those):
+        # The last first: a server that loses what it runs begins the next one at once.
+        for sent in reversed(list(those)):
             # Where that fails the attempt stays open, and the next run looks for it.
             with suppress(ServerError):
                 client.cancel(sent.assignment.attempt.prompt_id)

@@ -17,6 +17,8 @@ class Interrupts:
     def __init__(self) -> None:
         # 0: go on. 1: Ctrl-C came, end gently. 2: it came again, or SIGTERM did; end at once.
         self.urgency = 0
+        # the last signal, 0 before the first
+        self.number = 0
         self._former: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -36,4 +38,5 @@ class Interrupts:
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         again = self.urgency > 0
+        self.number = number
         self.urgency = 2 if again or number == signal.SIGTERM else 1

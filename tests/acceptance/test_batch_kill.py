@@ -169,6 +169,42 @@ def test_ctrl_c_waits_for_what_runs_and_takes_back_the_rest(
     assert len(list(out.glob("*.png"))) == 20
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGTERM,), 143)],
+)
+def test_a_second_ctrl_c_or_sigterm_interrupts_what_runs(
+    tmp_path: Path, servers: list[FakeServer], signals: tuple[int, ...], code: int
+) -> None:
+    manifest, out = write_manifest(tmp_path, 8), tmp_path / "out"
+    for server in servers:
+        # It would run for ever.
+        server.script(Script(gates={"2": threading.Event()}))
+    process = start(manifest, out, servers)
+    wait_until(4, servers, process)
+    for server in servers:
+        server.reached("2")
+    for number in signals:
+        process.send_signal(number)
+        for server in servers:
+            # The one behind it is taken back; that is how we know that the signal was heeded.
+            server.requested("POST", "/queue", timeout=30)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code, output
+    assert "stopping at once" in output
+    for server in servers:
+        assert ("POST", "/interrupt") in server.requests
+        with Client(server.url) as client:
+            assert client.queue() == QueueState(running=(), pending=())
+    assert list(out.glob("*.png")) == []
+
+    process = start(manifest, out, servers)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert len(list(out.glob("*.png"))) == 8
+
+
 def test_a_second_orchestrator_says_so_and_does_nothing(
     tmp_path: Path, servers: list[FakeServer]
 ) -> None:
