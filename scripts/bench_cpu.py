@@ -26,6 +26,7 @@ from scripts.bench.contestants import (
     Contestant,
     Job,
     add_comfyui_options,
+    end_servers_on_sigterm,
     place_of,
     session,
 )
@@ -54,6 +55,7 @@ _GIB = 1 << 30
 
 def main() -> None:
     options = _options()
+    end_servers_on_sigterm()
     place = place_of(options, "cpu")
     if options.shared:
         # torch's threads spin while they wait for each other, and where other programs want the

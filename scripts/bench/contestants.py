@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -298,6 +299,11 @@ def add_comfyui_options(parser: argparse.ArgumentParser) -> None:
         metavar="ARGUMENT",
         help="for every ComfyUI, such as --comfyui-argument=--front-end-root=DIR; repeatable",
     )
+
+
+def end_servers_on_sigterm() -> None:
+    """Let SIGTERM unwind this program, so that the servers that it started end with it."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def place_of(options: argparse.Namespace, device: str) -> Place:
