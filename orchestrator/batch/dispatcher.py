@@ -161,6 +161,22 @@ class Dispatcher:
             self._open.update(one.attempt.prompt_id for one in found)
             return found
 
+    def recall(self, rungs: Callable[[Assignment], Sequence[Rung]]) -> None:
+        """Remember what earlier runs learnt of jobs that failed and wait: how to make them easier.
+
+        `rungs` says what could be made easier about an assignment.
+        """
+        with self._changed:
+            since = int(self.store.fact(RETRIED_AFTER) or 0)
+            # The latest attempt of a job is what counts.
+            latest = {
+                shot.key: attempt
+                for attempt in self.store.failed_attempts(since)
+                for shot in attempt.shots
+            }
+            for key, attempt in latest.items():
+                self._recall(key, attempt, rungs)
+
     def take(self, server: str) -> Assignment | None:
         """The next jobs for a server, written down for it; None where it gets none now."""
         with self._changed:
@@ -387,6 +403,20 @@ class Dispatcher:
             self._servers[server] = replace(server_state, held=max(0, server_state.held - 1))
         self._drained = False if not self._window else self._drained
         self._changed.notify_all()
+
+    def _recall(
+        self, key: str, attempt: Attempt, rungs: Callable[[Assignment], Sequence[Rung]]
+    ) -> None:
+        entries = [self.store.entry(shot.key) for shot in attempt.shots]
+        if all(entry.job.key != key or entry.state is not State.PENDING for entry in entries):
+            return
+        jobs = tuple(entry.job for entry in entries)
+        assignment = Assignment(attempt=attempt, jobs=jobs, degradation=unpacked(attempt.degraded))
+        decision = decide(self._past(key, assignment), rungs(assignment), self.settings.limits)
+        note = self._notes.setdefault(key, _Note())
+        note.degradation = decision.degradation
+        if decision.step is Step.ELSEWHERE:
+            note.avoid = frozenset({attempt.server})
 
     def _past(self, key: str, assignment: Assignment) -> Past:
         since = int(self.store.fact(RETRIED_AFTER) or 0)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from ..client.client import Client
 from ..errors import (
@@ -23,7 +24,7 @@ from ..local.interrupts import Interrupts
 from ..protocol import Event
 from ..runs.pictures import find_picture
 from ..workflow.canvas import load_graph
-from ..workflow.graph import check, read_json
+from ..workflow.graph import Form, check, form_of, read_json
 from ..workflow.node_info import ObjectInfo
 from . import plan as planned
 from .collecting import prepare_folder
@@ -126,7 +127,8 @@ def run(request: Request, observer: Observer) -> Result:
 def _run(request: Request, store: Store, servers: list[Server], observer: Observer) -> Result:
     info = first_answer(servers)
     known = _bring_up_to_date(request, store, info, observer)
-    recipes = Recipes(planner_for(known.workflow, info), info, known.workflow, store)
+    planner, canvas = planner_for(known.workflow, info), canvas_of(known.workflow)
+    recipes = Recipes(planner, info, known.workflow, store, canvas)
     _tell(verify(store, request.out).sentences(), store, observer)
     _tell(judge_again(store, request.out), store, observer)
     settings = Settings(
@@ -169,6 +171,7 @@ def _make(
 ) -> int:
     """Make what is missing; returns the signal that ended it, or 0. Raises what else ended it."""
     dispatcher = Dispatcher(store, observer, settings, can_batch=recipes.can_batch)
+    dispatcher.recall(recipes.rungs)
     workers = _workers(request, dispatcher, recipes, servers, observer)
     signal = _see_through(dispatcher, workers, observer)
     if dispatcher.stop_error is not None:
@@ -317,17 +320,27 @@ def planner_for(workflow: Path, info: ObjectInfo, files: Sources | None = None) 
 
     `files` reads what keys depend on, and is not needed where only graphs are wanted.
     """
-    try:
-        text = (files or Sources(workflow.parent)).read(workflow)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the workflow {workflow} cannot be read: {text_of(error)}") from error
 
     def digest(value: str) -> str | None:
         path = find_picture(value, workflow)
         return files.digest(path) if files and path else None
 
-    name = str(workflow)
-    return Planner(load_graph(read_json(text, name), info, name), info, digest)
+    data = _read(workflow, files or Sources(workflow.parent))
+    return Planner(load_graph(data, info, str(workflow)), info, digest)
+
+
+def canvas_of(workflow: Path) -> dict[str, Any] | None:
+    """The workflow's file where it is a canvas; None where it is a graph."""
+    data = _read(workflow, Sources(workflow.parent))
+    return data if form_of(data, str(workflow)) is Form.CANVAS else None
+
+
+def _read(workflow: Path, files: Sources) -> Any:
+    try:
+        text = files.read(workflow)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the workflow {workflow} cannot be read: {text_of(error)}") from error
+    return read_json(text, str(workflow))
 
 
 def _objection(server: Server, planner: Planner, example: Sequence[Job]) -> str:

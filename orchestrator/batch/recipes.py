@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..client.client import Client
 from ..protocol import FileRef, Graph
 from ..runs.pictures import find_picture, verify
+from ..workflow.canvas_values import with_values
 from ..workflow.graph import check
 from ..workflow.node_info import ObjectInfo
 from ..workflow.roles import image_inputs
@@ -35,9 +37,16 @@ class Recipes:
     """How the jobs of one batch become graphs; may be used by several threads."""
 
     def __init__(
-        self, planner: Planner, object_info: ObjectInfo, workflow: Path, store: Store
+        self,
+        planner: Planner,
+        object_info: ObjectInfo,
+        workflow: Path,
+        store: Store,
+        canvas: Mapping[str, Any] | None = None,
     ) -> None:
         self._planner = planner
+        # the workflow's file, where that is a canvas
+        self._canvas = canvas
         self._info = object_info
         self._workflow = workflow
         self._store = store
@@ -71,6 +80,16 @@ class Recipes:
             if _PREFIX in node["inputs"]:
                 node["inputs"][_PREFIX] = prefix
         return graph
+
+    def extra_data(self, graph: Graph) -> dict[str, Any]:
+        """What pictures shall carry besides the graph: the canvas with its values, if any.
+
+        A canvas cannot say that several seeds share a graph; those pictures have the graph alone.
+        """
+        if self._canvas is None:
+            return {}
+        canvas = with_values(self._canvas, graph, self._info)
+        return {} if canvas is None else {"extra_pnginfo": {"workflow": canvas}}
 
     def can_batch(self, job: Job) -> bool:
         """Say whether the seeds of a job's group may share a graph."""

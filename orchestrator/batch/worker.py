@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..client.client import Client
 from ..client.timings import Stopwatch
@@ -48,6 +48,9 @@ class Recipe(Judge, Protocol):
 
     def graph(self, assignment: Assignment, client: Client) -> Graph:
         """The graph to send, its input pictures uploaded."""
+
+    def extra_data(self, graph: Graph) -> dict[str, Any]:
+        """What its pictures shall carry besides the graph."""
 
 
 @dataclass(kw_only=True)
@@ -201,7 +204,8 @@ class Worker(threading.Thread):
         # From here on the server may have it, whatever happens.
         self._held.append(sent)
         try:
-            client.submit(graph, prompt_id=assignment.attempt.prompt_id)
+            prompt_id, extra = assignment.attempt.prompt_id, self._recipe.extra_data(graph)
+            client.submit(graph, prompt_id=prompt_id, extra_data=extra)
         except (JobRefused, ServerUnreachable) as error:
             # It was not let in, or nobody was there: others may have it at once.
             self._held.remove(sent)

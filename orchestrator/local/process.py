@@ -1,4 +1,7 @@
-"""A server process of our own: starts it, watches it, and stops it with all its children."""
+"""A server process of our own: starts it, watches it, and stops it with all its children.
+
+A watchdog stops it where we cannot any more.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ import psutil
 from ..client.wire import Timeouts, Wire
 from ..errors import ServerError, ServerLost, ServerStartFailed
 from ..protocol import SystemStats
+from .watchdog import Watchdog
 
 # Between two questions whether a starting server is ready, in s.
 _PACE = 0.1
@@ -65,6 +69,13 @@ class ServerProcess:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process = self._spawn()
+        try:
+            self._watchdog = Watchdog(self._process.pid)
+        except OSError as error:
+            self._process.kill()
+            raise ServerStartFailed(
+                f"{command.name} cannot be watched over: {error.strerror}"
+            ) from error
 
     @property
     def pid(self) -> int:
@@ -106,6 +117,7 @@ class ServerProcess:
             _signal(process.kill)
         self._process.wait()
         _kill_group(self._process.pid)
+        self._watchdog.dismiss()
 
     def port_was_taken(self) -> bool:
         """Say whether the log blames the port."""

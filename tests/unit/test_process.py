@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -155,3 +156,36 @@ def test_a_child_python_finds_the_package_from_anywhere(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0
+
+
+# Starts a server as we do, says which processes that made, and waits to be killed.
+STARTER = """
+import sys, threading
+from pathlib import Path
+from orchestrator.local.process import Command, python_environment, running
+command = Command(
+    name="the server",
+    arguments=lambda port: [sys.executable, "-c", sys.argv[1], str(port)],
+    env=python_environment(),
+)
+with running(command, Path(sys.argv[2])) as process:
+    print(process.pid, process.log().split()[1], flush=True)
+    threading.Event().wait()
+"""
+
+
+def test_a_server_goes_with_us_however_we_end(tmp_path: Path) -> None:
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, SERVER, str(tmp_path / "log")],
+        env={**os.environ, **python_environment()},
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert starter.stdout is not None
+    family = [psutil.Process(int(pid)) for pid in starter.stdout.readline().split()]
+    assert len(family) == 2
+    watchdogs = [one for one in psutil.Process(starter.pid).children() if one not in family]
+    starter.kill()
+    starter.communicate()
+    _, alive = psutil.wait_procs([*family, *watchdogs], timeout=20)
+    assert alive == []

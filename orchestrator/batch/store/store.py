@@ -332,6 +332,17 @@ class Store:
         ids = sa.select(tables.shots.c.attempt_id).where(tables.shots.c.key == key)
         return self._attempts(tables.attempts.c.id.in_(ids))
 
+    def failed_attempts(self, after: int) -> list[Attempt]:
+        """The attempts above number `after` that failed and whose jobs still wait, oldest first."""
+        waiting = (
+            sa.select(tables.shots.c.attempt_id)
+            .join(tables.jobs, tables.jobs.c.key == tables.shots.c.key)
+            .where(tables.jobs.c.state == State.PENDING.value)
+        )
+        table = tables.attempts
+        failed = (table.c.outcome == Outcome.FAILED.value) & (table.c.id > after)
+        return self._attempts(failed & table.c.id.in_(waiting))
+
     def _attempts(self, which: sa.ColumnElement[bool]) -> list[Attempt]:
         table, shots = tables.attempts, tables.shots
         query = (
