@@ -105,6 +105,8 @@ class Downloader(threading.Thread):
         self._finished = False
         # its own connection, which never meets those of the feeding thread
         self._client: Client | None = None
+        # whether that leads to a server that has gone
+        self._stale = False
 
     def carry(self, load: Load) -> None:
         """Take over an attempt; waits where too many wait already."""
@@ -118,12 +120,14 @@ class Downloader(threading.Thread):
                 self._changed.notify_all()
 
     def drain(self) -> None:
-        """Wait until all that was handed over is home, or was returned."""
+        """Wait until all that was handed over is home, or was returned; the server may go then."""
         with self._changed:
             while (self._loads or self._under_way) and self.is_alive():
                 self._urgent = True
                 self._changed.notify_all()
                 self._changed.wait(1.0)
+            # A server of ours that is started anew has another address.
+            self._stale = True
 
     def finish(self) -> None:
         """Carry what waits to its end, and then no more."""
@@ -164,6 +168,9 @@ class Downloader(threading.Thread):
     def _bring(self, loads: Sequence[Load]) -> None:
         homes: list[_Home] = []
         left = deque(loads)
+        if self._stale:
+            self._stale = False
+            self._drop_connection()
         try:
             if self._client is None:
                 self._client = self._server.connected()
