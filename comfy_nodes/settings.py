@@ -84,7 +84,7 @@ class Offload(str, Enum):
 
 
 class Quantization(str, Enum):
-    """8-bit weights of the UNet's linear layers, by torchao."""
+    """8-bit weights of the UNet's linear layers, with a scale for each row."""
 
     OFF = "off"
     INT8 = "int8"

@@ -17,13 +17,11 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import nn
 
 from ..errors import UnsupportedModel
-from ..settings import Compile, CompileMode, LoaderSettings, Precision, Quantization
+from ..settings import Compile, CompileMode, LoaderSettings, Precision
 from . import storage, tuning
 from .compat import is_dynamic
 from .offloading import release, set_vae_offload
 from .vae_tuning import set_vae, vae_fits
-
-_WIDE = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def optimize_model(model: Any, settings: LoaderSettings) -> Any:
@@ -72,7 +70,7 @@ def _fits(model: Any, settings: LoaderSettings) -> bool:
     return (
         _computes_in(model) is tuning.unet_dtype(settings)
         and storage.is_stored_in_fp8(network) is (settings.precision is Precision.FP8)
-        and storage.is_quantized(network) is (settings.quantization is not Quantization.OFF)
+        and storage.quantization_of(network) is settings.quantization
         and storage.has_memory_format(network, settings.memory_format)
     )
 
@@ -99,25 +97,16 @@ def _with_weights(model: Any, settings: LoaderSettings) -> Any:
     # Both belong to the weights that were left behind.
     tuned.backup, tuned.object_patches_backup, tuned.parent = {}, {}, None
     network = tuned.model.diffusion_model
-    _plain(network)
     _cast(tuned.model, tuning.unet_dtype(settings))
     storage.store(network, settings)
     tuned.size = 0  # to be counted again
     return tuned
 
 
-def _plain(network: nn.Module) -> None:
-    """Undoes what an earlier node stored otherwise, up to what the narrow format lost."""
-    for module in network.modules():
-        for name, weight in list(module.named_parameters(recurse=False)):
-            if type(weight.data) is not torch.Tensor:
-                setattr(module, name, nn.Parameter(weight.dequantize(), requires_grad=False))
-
-
 def _cast(model: Any, dtype: torch.dtype) -> None:
     """Weights of a copied network, and the arithmetic with them, in one number format."""
     network = model.diffusion_model
-    network.to(dtype)
+    storage.widen(network, dtype)
     network.dtype = dtype
     device = tuning.hardware()
     # As for a loader: fp16 is computed in fp32 where there is no fast fp16.

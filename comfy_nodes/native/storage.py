@@ -1,4 +1,4 @@
-"""How the weights of one UNet are stored: 8 bits, torchao's formats, order in memory.
+"""How the weights of one UNet are stored: in 8 bits, with scales or without; order in memory.
 
 The first and last convolution, the embeddings of time and size and the norms keep the format that
 is computed in: they are small, and every picture goes through them.
@@ -7,7 +7,9 @@ is computed in: they are small, and every picture goes through them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import nn
@@ -15,6 +17,7 @@ from torch import nn
 from ..settings import LoaderSettings, MemoryFormat, Precision, Quantization
 
 FP8 = torch.float8_e4m3fn
+_NARROW = {Quantization.INT8: torch.int8, Quantization.FP8: FP8}
 # Modules of ComfyUI's UNet whose weights stay as they are.
 _KEPT = ("input_blocks.0.", "out.", "time_embed.", "label_emb.")
 _FORMATS = {
@@ -54,20 +57,35 @@ def has_memory_format(network: nn.Module, wanted: MemoryFormat) -> bool:
 
 
 def is_stored_in_fp8(network: nn.Module) -> bool:
-    """Whether some weights are 8-bit floats."""
-    return any(parameter.dtype is FP8 for parameter in network.parameters())
+    """Whether some weights are 8-bit floats without scales."""
+    return quantization_of(network) is Quantization.OFF and any(
+        parameter.dtype is FP8 for parameter in network.parameters()
+    )
 
 
-def is_quantized(network: nn.Module) -> bool:
-    """Whether some weights are torchao's: tensors of a type of its own."""
-    return any(type(parameter.data) is not torch.Tensor for parameter in network.parameters())
+def quantization_of(network: nn.Module) -> Quantization:
+    """How the weights of linear layers are stored."""
+    for module in network.modules():
+        if isinstance(module, _Quantized):
+            return next(kind for kind, dtype in _NARROW.items() if dtype is module.weight.dtype)
+    return Quantization.OFF
+
+
+def widen(network: nn.Module, dtype: torch.dtype) -> None:
+    """Undoes `store`, up to what the narrow format lost: all weights in that format."""
+    for module in list(network.modules()):
+        if isinstance(module, _Quantized):
+            wide = module.convert_weight(module.weight)
+            module.__class__ = type(module).__mro__[2]
+            module.weight = nn.Parameter(wide, requires_grad=False)
+            del module.scale
+    network.to(dtype)
 
 
 def _to_fp8(network: nn.Module) -> None:
     """ComfyUI's layers widen a weight to their input's format where they are told to cast it."""
-    limit = torch.finfo(FP8).max  # beyond it the format has NaN only
     for module in _narrowed(network, (nn.Linear, nn.Conv2d)):
-        weight = module.get_parameter("weight").detach().clamp(-limit, limit).to(FP8)
+        weight = _narrow(module.get_parameter("weight").detach(), FP8)  # beyond it there is NaN
         setattr(module, "weight", nn.Parameter(weight, requires_grad=False))  # noqa: B010
         module.comfy_cast_weights = True
 
@@ -78,15 +96,88 @@ def _narrowed(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Iterato
             yield module
 
 
-def _quantize(network: nn.Module, quantization: Quantization) -> None:
-    """torchao's weight-only formats; activations keep theirs."""
-    from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
+class _Quantized:
+    """A linear layer of ComfyUI's whose weight has 8 bits and a scale for each row.
 
-    configs: dict[Quantization, Any] = {
-        Quantization.INT8: Int8WeightOnlyConfig,
-        Quantization.FP8: Float8WeightOnlyConfig,
-    }
-    chosen = set(map(id, _narrowed(network, (nn.Linear,))))
-    quantize_(
-        network, configs[quantization](), filter_fn=lambda module, _name: id(module) in chosen
-    )
+    torchao stores weights in the same way, but its tensors cannot be moved or copied in inference
+    mode, in which ComfyUI runs its nodes. `convert_weight` and `set_weight` are ComfyUI's names
+    for what a LoRA needs to change such a weight.
+    """
+
+    weight: Any
+    bias: Any
+    scale: torch.Tensor  # [rows, 1]
+    # Of the weight that a LoRA was put into, while it is there.
+    patched: ref[torch.Tensor] | None = None
+    patched_scale: torch.Tensor
+    weight_function: list[Any]
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """As a linear layer, in the input's format and on its device."""
+        weight = self.weight.to(input.device)
+        for function in self.weight_function:  # LoRAs of a model that is only partly loaded
+            weight = function(weight)
+        is_patched = self.patched is not None and self.patched() is self.weight
+        scale = self.patched_scale if is_patched else self.scale
+        wide = weight.to(input.dtype) * scale.to(input.device, input.dtype)
+        bias = None if self.bias is None else self.bias.to(input.device, input.dtype)
+        return nn.functional.linear(input, wide, bias)
+
+    def convert_weight(self, weight: torch.Tensor, inplace: bool = False, **_: Any) -> torch.Tensor:
+        """The wide weight [rows, columns] of a stored one."""
+        return weight.float() * self.scale.to(weight.device)
+
+    def set_weight(
+        self,
+        weight: torch.Tensor,
+        inplace_update: bool = False,
+        seed: Any = None,
+        return_weight: bool = False,
+        **_: Any,
+    ) -> torch.Tensor | None:
+        """Stores a wide weight, which ComfyUI later replaces by the one that was there before.
+
+        In place, and for one pass only, the scales stay and larger numbers are cut off.
+        """
+        if return_weight or inplace_update:
+            narrow = _narrow(weight / self.scale.to(weight.device), self.weight.dtype)
+            if return_weight:
+                return narrow
+            self.weight.data.copy_(narrow)
+            return None
+        narrow, self.patched_scale = _scaled(weight, self.weight.dtype)
+        self.weight = nn.Parameter(narrow, requires_grad=False)
+        self.patched = ref(self.weight)
+        return None
+
+
+def _quantize(network: nn.Module, quantization: Quantization) -> None:
+    dtype = _NARROW[quantization]
+    for module in _narrowed(network, (nn.Linear,)):
+        narrow, scale = _scaled(module.get_parameter("weight").detach().float(), dtype)
+        module.weight = nn.Parameter(narrow, requires_grad=False)
+        # Not saved: what is stored as a weight is what LoRAs and merges know of.
+        module.register_buffer("scale", scale, persistent=False)
+        host: Any = type(module)
+        module.__class__ = _quantized_class(host)
+
+
+@cache
+def _quantized_class(host: Any) -> Any:
+    return type(f"Quantized{host.__name__}", (_Quantized, host), {})
+
+
+def _scaled(weight: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """A weight [rows, columns] in 8 bits and the scales [rows, 1] that it was divided by."""
+    scale = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / _largest(dtype)
+    return _narrow(weight / scale, dtype), scale
+
+
+def _largest(dtype: torch.dtype) -> float:
+    return 127.0 if dtype is torch.int8 else torch.finfo(dtype).max
+
+
+def _narrow(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    limit = _largest(dtype)
+    clipped = weight.clamp(-limit, limit)
+    return (clipped.round() if dtype is torch.int8 else clipped).to(dtype)

@@ -155,8 +155,9 @@ def test_what_cannot_be_done_is_replaced_with_a_note_or_refused_when_strict(
     (note,) = found.notes
     assert note.startswith(f"{name} {asked[name]} was replaced by {value}: ")
     assert because in note
-    with pytest.raises(UnsupportedSetting, match=f"{name} {asked[name]} is not possible"):
+    with pytest.raises(UnsupportedSetting, match=f"{name} {asked[name]} is not possible") as caught:
         resolve(settings(**asked, strict=True), device, XL)
+    assert ("or auto" in str(caught.value)) == hasattr(type(getattr(found.settings, name)), "AUTO")
 
 
 @pytest.mark.parametrize(
