@@ -20,7 +20,7 @@ from comfy_nodes.native.weights import read_file
 from .building import Weights
 from .handles import Clip, Model, Part, TextEncoder
 from .names import UnetNames
-from .storage import dequantized, narrow
+from .storage import narrow, wide_weight
 from .tuning import tune_unet, twin
 
 _log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def _merged(
     """The part with changed copies of the weights that the LoRA names; others are shared."""
     changed: dict[str, nn.Parameter] = {}
     for name, aliases in names.items():
-        base = dequantized(part.module.get_parameter(name))
+        base = wide_weight(part.module, name)
         found = (_difference(lora, alias, base, used) for alias in aliases)
         difference = next((each for each in found if each is not None), None)
         if difference is not None and strength != 0:

@@ -7,11 +7,11 @@ in: they are small, and every picture goes through them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import nn
 
+from comfy_nodes.ops.narrowing import narrowed, scaled
 from comfy_nodes.settings import Quantization
 
 FP8 = torch.float8_e4m3fn
@@ -35,11 +35,30 @@ class NarrowConv2d(nn.Conv2d):
         return self._conv_forward(input, self.weight.to(input.dtype), self.bias)
 
 
+class QuantizedLinear(nn.Linear):
+    """A linear layer whose weight is stored in 8 bits with a scale for each row."""
+
+    scale: torch.Tensor
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """As nn.Linear, in the input's format."""
+        return nn.functional.linear(input, self.wide(input.dtype), self.bias)
+
+    def wide(self, dtype: torch.dtype) -> torch.Tensor:
+        """The weight [rows, columns]; multiplied in float32, in which the scales are."""
+        return (self.weight.float() * self.scale).to(dtype)
+
+
 _NARROW_TYPES: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: NarrowLinear,
     nn.Conv2d: NarrowConv2d,
 }
-_PLAIN_TYPES = {narrow: plain for plain, narrow in _NARROW_TYPES.items()}
+_PLAIN_TYPES: dict[type[nn.Module], type[nn.Module]] = {
+    NarrowLinear: nn.Linear,
+    NarrowConv2d: nn.Conv2d,
+    QuantizedLinear: nn.Linear,
+}
+_QUANTIZED = {Quantization.INT8: torch.int8, Quantization.FP8: FP8}
 
 
 def narrow(network: nn.Module, dtype: torch.dtype) -> None:
@@ -48,60 +67,44 @@ def narrow(network: nn.Module, dtype: torch.dtype) -> None:
     What is narrow already stays: a network of which some weights were replaced can be stored
     again.
     """
-    for module in _chosen(network, (*_NARROW_TYPES, *_PLAIN_TYPES)):
+    for module in _chosen(network, (*_NARROW_TYPES, *_NARROW_TYPES.values())):
         module.__class__ = _NARROW_TYPES.get(type(module), type(module))
         weight = module.get_parameter("weight")
         if weight.dtype is not dtype:
-            stored = nn.Parameter(_rounded(weight.detach(), dtype), requires_grad=False)
+            stored = nn.Parameter(narrowed(weight.detach(), dtype), requires_grad=False)
             module.register_parameter("weight", stored)
 
 
 def quantize(unet: nn.Module, quantization: Quantization) -> None:
-    """torchao's weight-only formats; activations keep theirs. As for `narrow`, also again."""
-    from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
-
-    configs: dict[Quantization, Any] = {
-        Quantization.INT8: Int8WeightOnlyConfig,
-        Quantization.FP8: Float8WeightOnlyConfig,
-    }
-    chosen = {
-        id(module)
-        for module in _chosen(unet, (nn.Linear,))
-        if not is_quantized(module.get_parameter("weight"))
-    }
-    quantize_(unet, configs[quantization](), filter_fn=lambda module, _name: id(module) in chosen)
+    """8 bits with a scale for each row, for the linear layers' weights. As `narrow`, also again."""
+    dtype = _QUANTIZED[quantization]
+    for module in _chosen(unet, (nn.Linear, QuantizedLinear)):
+        weight = module.get_parameter("weight").detach()
+        if weight.dtype is not dtype:
+            stored, scale = scaled(weight, dtype)
+            module.__class__ = QuantizedLinear
+            module.register_parameter("weight", nn.Parameter(stored, requires_grad=False))
+            module.register_buffer("scale", scale, persistent=False)
 
 
 def widen(network: nn.Module, dtype: torch.dtype) -> None:
     """Plain weights of that type, whatever `narrow` and `quantize` did; what they lost is lost."""
     for module in network.modules():
-        if type(module) in _PLAIN_TYPES:
-            module.__class__ = _PLAIN_TYPES[type(module)]
-        for name, weight in list(module.named_parameters(recurse=False)):
-            if is_quantized(weight):
-                plain = nn.Parameter(dequantized(weight).to(dtype), requires_grad=False)
-                module.register_parameter(name, plain)
-            else:
-                weight.data = weight.data.to(dtype)
+        if isinstance(module, QuantizedLinear):
+            plain = nn.Parameter(module.wide(torch.float32), requires_grad=False)
+            module.register_parameter("weight", plain)
+            del module.scale
+        module.__class__ = _PLAIN_TYPES.get(type(module), type(module))
+        for parameter in module.parameters(recurse=False):
+            parameter.data = parameter.data.to(dtype)
 
 
-def dequantized(weight: torch.Tensor) -> torch.Tensor:
-    """A weight, however it is stored, as a plain tensor; itself where it is one."""
-    if is_quantized(weight):
-        plain: torch.Tensor = weight.dequantize()
-        return plain
-    return weight.detach()
-
-
-def is_quantized(weight: torch.Tensor) -> bool:
-    """Whether a weight is of torchao's: a tensor of a type of its own."""
-    return type(weight.data) is not torch.Tensor
-
-
-def _rounded(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    # Beyond its largest number, 448, fp8 has none but NaN.
-    limit = torch.finfo(dtype).max
-    return weight.clamp(-limit, limit).to(dtype)
+def wide_weight(network: nn.Module, name: str) -> torch.Tensor:
+    """A weight of the network, named as in its state dict, however it is stored."""
+    owner = network.get_submodule(name.rpartition(".")[0])
+    if isinstance(owner, QuantizedLinear) and name.endswith(".weight"):
+        return owner.wide(torch.float32)
+    return network.get_parameter(name).detach()
 
 
 def _chosen(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Iterator[nn.Module]:

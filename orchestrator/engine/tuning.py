@@ -43,10 +43,10 @@ def tune_unet(unet: Any, settings: LoaderSettings, storage: torch.dtype | None) 
     `storage`: the narrower type for its weights, if any. Raises UnsupportedSetting when strict.
     """
     set_attention(unet, settings)
-    if storage is not None:
-        narrow(unet, storage)
     if settings.quantization is not Quantization.OFF:
         quantize(unet, settings.quantization)
+    if storage is not None:
+        narrow(unet, storage)
     set_memory_format(unet, settings.memory_format)
     compile_network(unet, settings)
 

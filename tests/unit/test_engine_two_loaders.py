@@ -32,6 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "attention": "sliced",
         "memory_format": "channels_last",
         "vae_precision": "bf16",
+        "quantization": "int8",
         "step_cache": 0.2,
     },
     "small": {"precision": "fp8", "attention": "flash", "vae_tiling": "on", "vae_slicing": "on"},
