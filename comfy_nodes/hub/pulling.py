@@ -15,7 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ..errors import DiskFull, HubDamaged, HubError, HubRefused, SaveFailed, UnsupportedModel
+from ..errors import (
+    DiskFull,
+    HubDamaged,
+    HubError,
+    HubRefused,
+    HubUnreachable,
+    SaveFailed,
+    UnsupportedModel,
+)
 from ..models import Version
 from . import client
 from .client import Counted, Listing, RemoteFile
@@ -117,8 +125,23 @@ class _Work:
         """Brings one file. Raises HubDamaged, after removing it, where its checksum is wrong."""
         part = self._part(file)
         part.parent.mkdir(parents=True, exist_ok=True)
+        self._done += self._have(file)
+        while not self._fetched(file, part):
+            pass
+        if not self._is_right(part, file):
+            part.unlink()
+            raise HubDamaged(
+                f"{file.path} of {self._listed.hub_id} came with another checksum than the hub "
+                "names, and was deleted: try again; if it stays so, a proxy in between changes it"
+            )
+        os.replace(part, self._folder / file.path)
+
+    def _fetched(self, file: RemoteFile, part: Path) -> bool:
+        """Whether the rest came; False where the connection broke and yet brought something.
+
+        Newer huggingface_hubs take broken connections up themselves, older ones only some.
+        """
         have = self._have(file)
-        self._done += have
 
         def tell(size: int) -> None:
             self.downloaded += size
@@ -132,13 +155,11 @@ class _Work:
         except HubRefused:
             part.unlink(missing_ok=True)
             raise
-        if not self._is_right(part, file):
-            part.unlink()
-            raise HubDamaged(
-                f"{file.path} of {self._listed.hub_id} came with another checksum than the hub "
-                "names, and was deleted: try again; if it stays so, a proxy in between changes it"
-            )
-        os.replace(part, self._folder / file.path)
+        except HubUnreachable:
+            if self._have(file) <= have:
+                raise
+            return False
+        return True
 
     def _have(self, file: RemoteFile) -> int:
         part = self._part(file)

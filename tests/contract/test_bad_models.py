@@ -10,6 +10,7 @@ import os
 import runpy
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,9 @@ from safetensors.torch import load_file, save_file
 
 from comfy_nodes.models import SD2_768, SD15, SDXL
 from orchestrator.client.client import Client
-from orchestrator.errors import JobRefused, NodeFailed
+from orchestrator.errors import JobInterrupted, JobRefused, NodeFailed
 from orchestrator.local import launch
-from orchestrator.protocol import HistoryRecord
+from orchestrator.protocol import Graph
 
 HOSTS = ["engine", pytest.param("comfyui", marks=pytest.mark.comfyui)]
 SETTINGS = dict.fromkeys(("precision", "attention", "vae_tiling", "offload"), "auto")
@@ -129,9 +130,9 @@ def client(request: pytest.FixtureRequest, world: World) -> Iterator[Client]:
         yield client
 
 
-def run(client: Client, loader: str, **inputs: Any) -> HistoryRecord:
+def graph_of(loader: str, **inputs: Any) -> Graph:
     """A picture of an empty latent by the VAE of that loader."""
-    graph = {
+    return {
         "load": {"class_type": loader, "inputs": {**SETTINGS, **inputs}},
         "latent": {
             "class_type": "EmptyLatentImage",
@@ -146,7 +147,11 @@ def run(client: Client, loader: str, **inputs: Any) -> HistoryRecord:
             "inputs": {"images": ["decode", 0], "filename_prefix": "bad"},
         },
     }
-    return client.wait(client.submit(graph).prompt_id, timeout=120)
+
+
+def run(client: Client, loader: str, **inputs: Any) -> None:
+    """Runs it and waits."""
+    client.wait(client.submit(graph_of(loader, **inputs)).prompt_id, timeout=120)
 
 
 def refusal(client: Client, loader: str, **inputs: Any) -> str:
@@ -344,6 +349,27 @@ def test_a_version_is_downloaded_when_told_to_and_found_again(
     world.hub.log.clear()
     run(client, "SpriteworksStableDiffusionLoader", version="sd15", precision="fp32")
     assert not world.hub.log
+
+
+def test_a_download_is_stopped_with_its_job(
+    client: Client, world: World, fault: Callable[..., None]
+) -> None:
+    arrived, stopped = threading.Event(), threading.Event()
+
+    def hold(path: str) -> None:
+        if path == UNET:
+            arrived.set()
+            stopped.wait(60)
+
+    fault(before=hold)
+    graph = graph_of("SpriteworksStableDiffusionLoader", version="sdxl", download=True)
+    job = client.submit(graph).prompt_id
+    assert arrived.wait(60)
+    client.interrupt(job)
+    stopped.set()
+    with pytest.raises(JobInterrupted):
+        client.wait(job, timeout=60)
+    assert nothing_came(world)
 
 
 def test_a_server_that_refused_all_this_still_works(client: Client) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders import single_file_utils
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from comfy_nodes.errors import ModelUnreadable, UnsupportedModel
@@ -273,3 +273,16 @@ def test_a_pickle_is_refused_by_its_name(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(UnsupportedModel, match=r"old\.ckpt"):
         load_checkpoint(path, DEFAULTS)
+
+
+def test_a_pickle_that_is_allowed_gives_the_same_model(file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "old.ckpt"
+    torch.save({"state_dict": load_file(file), "epoch": 3}, path)
+    with pytest.raises(UnsupportedModel, match="allow_pickle"):
+        load_checkpoint(path, DEFAULTS)
+    pickled = load_checkpoint(path, DEFAULTS, allow_pickle=True)
+    safe = load_checkpoint(file, DEFAULTS)
+    for ours, theirs in zip(
+        pickled.model.unet.module.parameters(), safe.model.unet.module.parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
