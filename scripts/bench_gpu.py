@@ -142,6 +142,7 @@ def _jobs(options: argparse.Namespace, results: Results) -> list[Job]:
         counts = flops.of_picture(path, size=job.size, steps=job.steps)
         rounded = {name: round(value, 4) for name, value in counts.items()}
         results.facts.setdefault("tflop", {})[path.name] = rounded
+        flops.release()
         found += [replace(job, batch=batch) for batch in batches]
     results.write()
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import Any
 
@@ -45,6 +46,13 @@ def matmul_rate(device: str) -> float:
         a @ b
     _wait(cuda)
     return 2 * side**3 * products / (time.perf_counter() - began) / 1e12
+
+
+def release() -> None:
+    """Give the GPU memory of this process back, which the contestants want."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _wait(cuda: bool) -> None:
