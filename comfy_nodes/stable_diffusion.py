@@ -9,10 +9,11 @@ from comfy_api.latest import io
 
 from . import folders
 from .errors import ModelNotFound, UnsupportedModel
+from .hub.checking import header_of
 from .hub.places import Found, Places, find, unfinished
 from .hub.pulling import Progress, Report, gigabytes, pull
 from .loaders import CATEGORY, Loaded, loader_outputs, loader_result
-from .models import VERSIONS, Version, family_of, version_named, version_of
+from .models import VERSIONS, Family, Version, family_of, version_named, version_of
 from .profiles import prediction_of, read_json, read_scheduler_config
 from .settings import LoaderSettings
 from .settings_inputs import settings_inputs, settings_of
@@ -55,8 +56,7 @@ class StableDiffusionLoader(io.ComfyNode):
         chosen = settings_of(settings)
         wanted = version_named(version)
         found = cls.locate(wanted, download=download)
-        if found.is_folder:
-            check_kind(found.path, wanted)
+        check_kind(found.path, wanted)
         return loader_result(cls.load(found.path, chosen))
 
     @classmethod
@@ -98,16 +98,38 @@ class StableDiffusionLoader(io.ComfyNode):
         return tell
 
 
-def check_kind(folder: Path, wanted: Version) -> None:
-    """Raises UnsupportedModel where the folder holds another version than its name says."""
-    unet = read_json(folder / "unet" / "config.json")
-    scheduler = read_scheduler_config(folder)
-    found = version_of(
-        family_of(unet), prediction_of(scheduler), inpainting=unet.get("in_channels", 4) == 9
-    )
+def check_kind(path: Path, wanted: Version) -> None:
+    """Raises UnsupportedModel where a folder or file holds another version than its name says."""
+    found = _kind_of_folder(path) if path.is_dir() else _kind_of_file(path, wanted)
+    if found is None:  # damaged: the loader says how
+        return
     same = (found.family, found.inpainting) == (wanted.family, wanted.inpainting)
     if not same or (wanted.prediction is not found.prediction and not wanted.inpainting):
         raise UnsupportedModel(
-            f"{folder} goes by the name of {wanted.name} and holds a model like {found.name}: "
-            "rename it, or load it with the diffusers loader."
+            f"{path} goes by the name of {wanted.name} and holds a model like {found.name}: "
+            "rename it, or load it with the loader for folders or files of any name."
         )
+
+
+def _kind_of_folder(folder: Path) -> Version:
+    unet = read_json(folder / "unet" / "config.json")
+    scheduler = read_scheduler_config(folder)
+    nine = unet.get("in_channels", 4) == 9
+    return version_of(family_of(unet), prediction_of(scheduler), inpainting=nine)
+
+
+def _kind_of_file(path: Path, wanted: Version) -> Version | None:
+    """By the file's header alone; what 2.x predicts is not in it, and taken as wanted."""
+    header = header_of(path)
+    first = (header or {}).get("model.diffusion_model.input_blocks.0.0.weight")
+    if header is None or first is None:
+        return None
+    marks = {
+        "conditioner.embedders.1.": Family.SDXL,
+        "cond_stage_model.model.": Family.SD2,
+        "cond_stage_model.": Family.SD1,
+    }
+    family = next((f for mark, f in marks.items() if any(n.startswith(mark) for n in header)), None)
+    if family is None:
+        return None
+    return version_of(family, wanted.prediction, inpainting=first["shape"][1] == 9)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from ..errors import HubError
 from ..models import Version
@@ -71,26 +72,41 @@ def check(
     return Checked("hub", tuple(states))
 
 
-def is_sound(path: Path) -> bool:
-    """Whether a JSON file is JSON, and a safetensors file as long as its header says.
+def header_of(path: Path) -> dict[str, Any] | None:
+    """The header of a safetensors file: {name: {dtype, shape, data_offsets}}; None if unreadable.
 
     Layout: eight bytes with the header's length, the header in JSON, the tensors; each entry's
     data_offsets end where the next begins (safetensors' README).
     """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if not 2 <= length <= path.stat().st_size - 8:
+                return None
+            header = json.loads(file.read(length))
+    except (OSError, ValueError, struct.error):
+        return None
+    if not isinstance(header, dict):
+        return None
+    return {name: one for name, one in header.items() if name != "__metadata__"}
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a JSON file is JSON, and a safetensors file as long as its header says."""
     try:
         if path.suffix == ".json":
             json.loads(path.read_text(encoding="utf-8"))
             return True
         if path.suffix != ".safetensors":
             return path.stat().st_size > 0
+        header = header_of(path)
+        if header is None:
+            return False
+        ends = [int(one["data_offsets"][1]) for one in header.values()]
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            if not 2 <= length <= path.stat().st_size - 8:
-                return False
-            header = json.loads(file.read(length))
-        ends = [one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"]
-        return bool(8 + length + max(ends, default=0) == path.stat().st_size)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error):
+        return 8 + int(length) + max(ends, default=0) == path.stat().st_size
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return False
 
 

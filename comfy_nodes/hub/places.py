@@ -87,7 +87,8 @@ def find(version: Version, places: Places) -> Found | None:
             return Found(path)
     if version.checkpoint is not None:
         roots = [*places.checkpoints, *_snapshots(version)]
-        files = (root / version.checkpoint.name for root in roots)
+        name = version.checkpoint.name
+        files = (path for root in roots for path in sorted(root.rglob(name)))
         found = next((path for path in files if path.is_file()), None)
         return Found(found) if found else None
     return None

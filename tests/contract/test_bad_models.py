@@ -91,6 +91,9 @@ def write_checkpoints(folder: Path, made: Path) -> None:
     (folder / "page.safetensors").write_bytes(b"<!DOCTYPE html><html>log in</html>")
     (folder / "pointer.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     (folder / "empty.safetensors").write_bytes(b"")
+    other = {**weights, "conditioner.embedders.1.model.ln_final.bias": torch.ones(1)}
+    (folder / "old").mkdir()  # found in subfolders, too
+    save_file(other, folder / "old" / "512-inpainting-ema.safetensors")
     torch.save(weights, folder / "pickled.safetensors")
     torch.save({"state_dict": weights}, folder / "old.ckpt")
     (folder / "cut.ckpt").write_bytes((folder / "old.ckpt").read_bytes()[:-100])
@@ -244,6 +247,9 @@ def test_a_model_under_anothers_name(client: Client) -> None:
     told = version(client, "sd21")
     assert f"{os.sep}sd21" in told
     assert "Stable Diffusion 1.5" in told
+    told = version(client, "sd2-inpaint")
+    assert "512-inpainting-ema.safetensors" in told
+    assert "like Stable Diffusion XL 1.0" in told
 
 
 def test_a_missing_version_is_not_downloaded_unasked(client: Client, world: World) -> None:
