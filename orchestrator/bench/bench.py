@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from .. import __version__
 from ..client.client import Client
 from ..client.timings import Stopwatch
-from ..errors import JobError, JobInterrupted, JobTimedOut, NodeFailed, UsageError
+from ..errors import JobError, JobTimedOut, NodeFailed, ServerLost, UsageError
 from ..memory import Use
 from ..protocol import Graph, SystemStats
 from ..runs.pictures import upload_pictures
@@ -168,11 +168,15 @@ def _measured(common: _Bench, case: Case) -> Row:
     )
     try:
         return _run(common, case, row)
-    except JobInterrupted:
+    except ServerLost as error:
+        # A setting that ends the server would end the next one, too.
+        if common.record.rows:
+            reason = str(error).splitlines()[0]
+            common.record.add(replace(row, status=Status.FAILED, reason=reason))
         raise
     except (NodeFailed, JobTimedOut) as error:
         reason = _reason(error)
-        if case.variant.name == BASELINE and case.batch_size in (None, common.request.sizes[0]):
+        if not common.record.rows:
             raise JobError(
                 f"the baseline itself does not run here ({reason}); give another with --baseline, "
                 "for example --baseline precision=fp16,offload=model"

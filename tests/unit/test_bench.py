@@ -31,7 +31,15 @@ from orchestrator.bench.variants import (
     plain,
 )
 from orchestrator.client.client import Client
-from orchestrator.errors import BadValue, GraphError, JobError, UnknownParameter, UsageError
+from orchestrator.client.wire import Timeouts
+from orchestrator.errors import (
+    BadValue,
+    GraphError,
+    JobError,
+    ServerLost,
+    UnknownParameter,
+    UsageError,
+)
 from orchestrator.protocol import Progress
 from orchestrator.testing import OBJECT_INFO, FakeServer, Script
 from orchestrator.workflow.node_info import ObjectInfo
@@ -335,6 +343,30 @@ def test_a_baseline_that_does_not_run_ends_it_with_what_to_do(
     fake.script(failing("torch.OutOfMemoryError", "out of memory"))
     with pytest.raises(JobError, match=r"baseline itself does not run.*--baseline"):
         measure(fake, Request(workflow=workflow, out=tmp_path / "out"))
+
+
+def test_a_setting_that_ends_the_server_is_not_tried_again(
+    fake: FakeServer, workflow: Path, tmp_path: Path
+) -> None:
+    for _ in range(5):
+        fake.script(Script())
+    fake.script(Script(die_in="3"))
+    request = Request(
+        workflow=workflow, out=tmp_path / "out", tries=("precision",), sizes=(1,), repeats=1
+    )
+    quick = Timeouts(poll=0.05, lost_after=0.1, tries=1)
+    with Client(fake.url, timeouts=quick) as client, pytest.raises(ServerLost):
+        bench(request, client, Silent())
+    with FakeServer(object_info=INFO) as another:
+        record = measure(another, request)
+    assert [row.status for row in record.rows] == [
+        Status.MEASURED,
+        Status.MEASURED,
+        Status.FAILED,
+        Status.MEASURED,
+        Status.MEASURED,
+    ]
+    assert record.rows[2].name == "precision=fp16"
 
 
 def test_a_workflow_without_a_seed_is_refused(fake: FakeServer, tmp_path: Path) -> None:
