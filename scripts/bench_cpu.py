@@ -7,7 +7,7 @@ All make the same picture from one SD 1.5 checkpoint of full size with random we
 euler_ancestral, karras, CFG 8. Each contestant runs alone in a process of its own, one after the
 other; a first run loads and warms up and stands apart. `--rounds 2` goes through all of them twice,
 so that a machine that changes meanwhile shows. OUT/cpu.json is whole after each row, and a run that
-is started again goes on. Prints the table and the ratios as Markdown at the end.
+is started again goes on. The table and the ratios are printed, and are in OUT/cpu.md.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def main() -> None:
                 row, pictures = measured(contestant, running, job, options.repeats, warm_steps=1)
             results.add(row)
             _keep(options.out, contestant, pictures)
-    print(report(results.rows, options.out, chosen))
+    text = report(results.rows, options.out, chosen)
+    (options.out / "cpu.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
 
 
 def report(rows: Sequence[Row], out: Path, chosen: Sequence[Contestant]) -> str:
