@@ -64,7 +64,8 @@ def main() -> None:
     path = checkpoint("sd15", options.models, "cpu", tiny=options.tiny)
     job = Job(checkpoint=path.name, size=options.size, steps=options.steps)
     chosen = [one for one in CONTESTANTS if _wanted(one, options)]
-    results = _opened(options.out / "cpu.json", {**machine(), "rounds": options.rounds})
+    facts = {**machine(), "rounds": options.rounds, "shared": options.shared}
+    results = _opened(options.out / "cpu.json", facts, job)
     for number in range(options.rounds):
         for contestant in chosen:
             have = [row for row in results.rows if row.contestant == contestant.name]
@@ -123,8 +124,8 @@ def _cells(row: Row, stock: Row | None) -> list[str]:
     ]
 
 
-def _opened(path: Path, facts: dict[str, object]) -> Results:
-    """The results, with the rows of a run that was ended."""
+def _opened(path: Path, facts: dict[str, object], job: Job) -> Results:
+    """The results, with the rows of a run that was ended; exits where they are of another job."""
     results = Results(path, facts)
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))["rows"]
@@ -132,6 +133,9 @@ def _opened(path: Path, facts: dict[str, object]) -> Results:
         for row in known:
             values = {key: value for key, value in row.items() if key in fields}
             results.rows.append(Row(**{**values, "seconds": tuple(row["seconds"])}))
+    wanted = (job.checkpoint, job.size, job.steps)
+    if any((row.checkpoint, row.size, row.steps) != wanted for row in results.rows):
+        sys.exit(f"{path} holds figures of another job; give another --out, or delete it")
     return results
 
 

@@ -159,4 +159,7 @@ def test_a_run_on_the_cpu_that_was_ended_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "cpu.json"
     first = Results(path, {})
     first.add(row("ComfyUI", 2.0))
-    assert bench_cpu._opened(path, {}).rows == first.rows
+    job = Job(checkpoint="sdxl-random.safetensors", size=1024, steps=20)
+    assert bench_cpu._opened(path, {}, job).rows == first.rows
+    with pytest.raises(SystemExit, match="another job"):
+        bench_cpu._opened(path, {}, JOB)
