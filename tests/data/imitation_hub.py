@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -99,11 +100,17 @@ def _mark(path: str, content: bytes) -> str:
     return str(known["lfs"]["sha256"] if "lfs" in known else known["blobId"])
 
 
-def _sibling(path: str, content: bytes) -> dict[str, Any]:
+@lru_cache(maxsize=256)
+def _sums(content: bytes) -> tuple[str, str]:
+    """Git's SHA-1 of a blob, and the SHA-256."""
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    return blob, hashlib.sha256(content).hexdigest()
+
+
+def _sibling(path: str, content: bytes) -> dict[str, Any]:
+    blob, sha256 = _sums(content)
     entry: dict[str, Any] = {"rfilename": path, "size": len(content), "blobId": blob}
     if _is_large(path):
-        sha256 = hashlib.sha256(content).hexdigest()
         entry["lfs"] = {"sha256": sha256, "size": len(content), "pointerSize": 134}
     return entry
 
@@ -134,6 +141,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
 def _handler(hub: Hub, by_storage: bool) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or each answer waits 40 ms for an acknowledgement
 
         def do_GET(self) -> None:
             self._answer()
@@ -216,6 +224,7 @@ def _handler(hub: Hub, by_storage: bool) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+@lru_cache(maxsize=64)
 def safetensors(size: int, seed: int = 0) -> bytes:
     """A sound safetensors file with one tensor of `size` bytes; no torch needed."""
     header = json.dumps({"weight": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}})
