@@ -330,9 +330,17 @@ def planner_for(workflow: Path, info: ObjectInfo, files: Sources | None = None) 
 
 
 def canvas_of(workflow: Path) -> dict[str, Any] | None:
-    """The workflow's file where it is a canvas; None where it is a graph."""
-    data = _read(workflow, Sources(workflow.parent))
-    return data if form_of(data, str(workflow)) is Form.CANVAS else None
+    """The canvas file of a workflow: itself, or beside the folder `api` that it lies in."""
+    beside = workflow.parent.parent / workflow.name
+    candidates = [workflow]
+    if workflow.parent.name == "api" and beside.is_file():
+        # as the workflows that come with Spriteworks
+        candidates.append(beside)
+    for path in candidates:
+        data = _read(path, Sources(path.parent))
+        if form_of(data, str(path)) is Form.CANVAS:
+            return dict(data)
+    return None
 
 
 def _read(workflow: Path, files: Sources) -> Any:

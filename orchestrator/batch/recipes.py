@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from ..client.client import Client
 from ..protocol import FileRef, Graph
 from ..runs.pictures import find_picture, verify
-from ..workflow.canvas_values import with_values
+from ..workflow.canvas_values import Layout
 from ..workflow.graph import check
 from ..workflow.node_info import ObjectInfo
 from ..workflow.roles import image_inputs
@@ -45,8 +45,8 @@ class Recipes:
         canvas: Mapping[str, Any] | None = None,
     ) -> None:
         self._planner = planner
-        # the workflow's file, where that is a canvas
-        self._canvas = canvas
+        # the workflow's own file, where that is a canvas
+        self._layout = None if canvas is None else Layout(canvas, object_info)
         self._info = object_info
         self._workflow = workflow
         self._store = store
@@ -86,9 +86,10 @@ class Recipes:
 
         A canvas cannot say that several seeds share a graph; those pictures have the graph alone.
         """
-        if self._canvas is None:
+        if self._layout is None:
             return {}
-        canvas = with_values(self._canvas, graph, self._info)
+        with self._lock:
+            canvas = self._layout.filled(graph)
         return {} if canvas is None else {"extra_pnginfo": {"workflow": canvas}}
 
     def can_batch(self, job: Job) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import copy
+import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,14 +22,78 @@ def with_values(
     groups stay. None where a canvas file cannot say it: texts with `//` are comments there, and the
     uses of one subgraph share what it does not show.
     """
-    result = copy.deepcopy(dict(canvas))
     try:
-        for node_id, name, value in _changes(canvas_to_graph(canvas, object_info), graph):
-            _put(result, node_id, name, value, object_info)
-        # read back, so that a picture never carries a layout that would make another one
-        return result if canvas_to_graph(result, object_info) == graph else None
+        return Layout(canvas, object_info).filled(graph)
     except CanvasError:
         return None
+
+
+class Layout:
+    """One canvas file that is filled with values again and again."""
+
+    def __init__(self, canvas: Mapping[str, Any], object_info: ObjectInfo) -> None:
+        self._info = object_info
+        self._text = json.dumps(canvas)
+        self._graph = canvas_to_graph(canvas, object_info)
+        # inputs that were seen to take values together and give them back
+        self._proven: set[frozenset[tuple[str, str]]] = set()
+
+    def filled(self, graph: Graph) -> dict[str, Any] | None:
+        """What `with_values` says; reading it back, most of the work, only where that is needed."""
+        if _classes(graph) != _classes(self._graph):
+            return None
+        result: dict[str, Any] = json.loads(self._text)
+        changes = list(_changes(self._graph, graph))
+        places = frozenset((node_id, name) for node_id, name, _ in changes)
+        try:
+            for node_id, name, value in changes:
+                _put(result, node_id, name, value, self._info)
+            if places in self._proven and all(_is_plain(value) for _, _, value in changes):
+                return result
+            # read back, so that a picture never carries a layout that would make another one
+            if not self._says(canvas_to_graph(result, self._info), graph):
+                return None
+        except CanvasError:
+            return None
+        self._proven.add(places)
+        return result
+
+    def _says(self, read: Graph, graph: Graph) -> bool:
+        """Whether two graphs mean the same: one may name what the other leaves to its default."""
+        return read.keys() == graph.keys() and all(
+            self._without_defaults(node, graph[node_id]) == graph[node_id]
+            for node_id, node in read.items()
+        )
+
+    def _without_defaults(
+        self, node: Mapping[str, Any], other: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """A node without optional inputs that the other lacks and that are at their default."""
+        entries = node_info(self._info, node["class_type"]).by_name
+
+        def is_left_out(name: str, value: Any) -> bool:
+            entry = entries.get(name)
+            if entry is None or entry.required or name in other["inputs"]:
+                return False
+            return bool(entry.extra.get("default") == value)
+
+        inputs = {
+            name: value for name, value in node["inputs"].items() if not is_left_out(name, value)
+        }
+        return {**node, "inputs": inputs}
+
+
+def _classes(graph: Graph) -> dict[str, Any]:
+    return {node_id: node["class_type"] for node_id, node in graph.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    """Say whether a value has nothing that the editor reads in a way of its own."""
+    return not isinstance(value, str) or _PLAIN.fullmatch(value) is not None
+
+
+# Letters of any script, digits, blanks and what stands between words: no slash, brace or backslash.
+_PLAIN = re.compile(r"[\w .,:;!?'\"()+-]*")
 
 
 def _changes(before: Graph, after: Graph) -> Iterator[tuple[str, str, Any]]:

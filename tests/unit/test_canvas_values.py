@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.workflow.canvas import canvas_to_graph
-from orchestrator.workflow.canvas_values import with_values
+from orchestrator.workflow.canvas_values import Layout, with_values
 from orchestrator.workflow.roles import set_parameters
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "canvas"
@@ -72,6 +72,23 @@ def test_what_the_editor_saved_takes_new_values(name: str, info: Any) -> None:
     graph, result = changed(canvas, info, "prompt=a blue sword", "seed=7", "sampler=ddim")
     assert canvas_to_graph(result, info) == graph
     assert layout(result) == layout(canvas)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_layout_is_filled_again_and_again_as_the_first_time(name: str, info: Any) -> None:
+    canvas = read(WORKFLOWS / f"{name}.json")
+    once = Layout(canvas, info)
+    texts = ["a red potion", "a {blue|green} potion", "half // half", "C:\\x", "ein Rübenkönig"]
+    for seed, text in enumerate([*texts, *texts]):
+        settings = (f"prompt={text}", f"seed={seed}", "steps=3")
+        graph, expected = changed(canvas, info, *settings)
+        assert once.filled(graph) == expected
+
+
+def test_a_graph_of_other_nodes_has_no_layout(sprite: Any, info: Any) -> None:
+    graph = canvas_to_graph(sprite, info)
+    graph["5"] = {**graph["5"], "class_type": "SpriteworksSeedBatch"}
+    assert with_values(sprite, graph, info) is None
 
 
 def test_the_control_after_generate_stays(sprite: Any, info: Any) -> None:
