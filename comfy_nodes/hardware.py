@@ -46,7 +46,6 @@ _ROOM = 2 * GIB
 
 XFORMERS = "xformers"
 SAGE = "sageattention"
-TORCHAO = "torchao"
 COMPILER = "compiler"
 FP16_ACCUMULATION = "fp16_accumulation"
 
@@ -60,7 +59,7 @@ class Device:
     memory: int  # bytes: the card's, or the system's for cpu and mps
     capability: tuple[int, int] | None = None  # CUDA compute capability
     bf16: bool = False  # arithmetic in bf16 is native: Ampere, AVX-512 BF16, AMX and newer
-    libraries: frozenset[str] = frozenset()  # of XFORMERS, SAGE, TORCHAO, COMPILER, ...
+    libraries: frozenset[str] = frozenset()  # of XFORMERS, SAGE, COMPILER, ...
 
     @property
     def on_cpu(self) -> bool:
@@ -143,7 +142,7 @@ def _precision(change: _Changes, device: Device, parameters: int) -> None:
     elif asked is Precision.BF16 and not device.bf16 and not device.on_cpu:
         change.replace("precision", Precision.FP16, f"{device.name} has no bf16 arithmetic")
     elif asked is Precision.FP8 and device.kind == "mps":
-        change.replace("precision", Precision.FP16, "Metal has no 8-bit numbers")
+        change.replace("precision", Precision.FP16, "Metal has no 8-bit floats")
 
 
 def _best_precision(device: Device, parameters: int) -> Precision:
@@ -226,13 +225,8 @@ def _compile(change: _Changes, device: Device) -> None:
 
 
 def _quantization(change: _Changes, device: Device) -> None:
-    asked = change.settings.quantization
-    if asked is Quantization.OFF:
-        return
-    if device.kind == "mps":
-        change.replace("quantization", Quantization.OFF, "torchao does not compute on Metal")
-    elif TORCHAO not in device.libraries:
-        change.replace("quantization", Quantization.OFF, "torchao is not installed")
+    if change.settings.quantization is Quantization.FP8 and device.kind == "mps":
+        change.replace("quantization", Quantization.INT8, "Metal has no 8-bit floats")
 
 
 def _offload(change: _Changes, device: Device, parameters: int, host_manages_memory: bool) -> None:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .hardware import COMPILER, FP16_ACCUMULATION, SAGE, TORCHAO, XFORMERS, Device
+from .hardware import COMPILER, FP16_ACCUMULATION, SAGE, XFORMERS, Device
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ def _cpu() -> Device:
 def _libraries(*, compiles: bool) -> frozenset[str]:
     import torch
 
-    found = {name for name in (XFORMERS, SAGE, TORCHAO) if find_spec(name) is not None}
+    found = {name for name in (XFORMERS, SAGE) if find_spec(name) is not None}
     if compiles:
         found.add(COMPILER)
     if hasattr(torch.backends.cuda.matmul, "allow_fp16_accumulation"):

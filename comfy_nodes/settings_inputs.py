@@ -51,7 +51,7 @@ TOOLTIPS: Mapping[str, str] = {
     "whole: everything in one piece, again for each new size.",
     "compile_mode": "default, reduce-overhead (CUDA graphs) or max-autotune (tries kernels).",
     "quantization": "8-bit weights of the linear layers, with a scale for each row: less memory, "
-    "slower, changes the picture. The engine needs torchao for it.",
+    "slower, changes the picture.",
     "cudnn_benchmark": "cuDNN tries its kernels on each new size. Set while this model runs.",
     "fp16_accumulation": "Sums of fp16 products kept in fp16: faster on GeForce cards, changes the "
     "picture. Set while this model runs.",

@@ -14,6 +14,7 @@ from weakref import ref
 import torch
 from torch import nn
 
+from ..ops.narrowing import narrowed, scaled
 from ..settings import LoaderSettings, MemoryFormat, Precision, Quantization
 
 FP8 = torch.float8_e4m3fn
@@ -84,13 +85,13 @@ def widen(network: nn.Module, dtype: torch.dtype) -> None:
 
 def _to_fp8(network: nn.Module) -> None:
     """ComfyUI's layers widen a weight to their input's format where they are told to cast it."""
-    for module in _narrowed(network, (nn.Linear, nn.Conv2d)):
-        weight = _narrow(module.get_parameter("weight").detach(), FP8)  # beyond it there is NaN
+    for module in _chosen(network, (nn.Linear, nn.Conv2d)):
+        weight = narrowed(module.get_parameter("weight").detach(), FP8)  # beyond it there is NaN
         setattr(module, "weight", nn.Parameter(weight, requires_grad=False))  # noqa: B010
         module.comfy_cast_weights = True
 
 
-def _narrowed(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Iterator[Any]:
+def _chosen(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Iterator[Any]:
     for name, module in network.named_modules():
         if isinstance(module, kinds) and not f"{name}.".startswith(_KEPT):
             yield module
@@ -140,12 +141,12 @@ class _Quantized:
         In place, and for one pass only, the scales stay and larger numbers are cut off.
         """
         if return_weight or inplace_update:
-            narrow = _narrow(weight / self.scale.to(weight.device), self.weight.dtype)
+            narrow = narrowed(weight / self.scale.to(weight.device), self.weight.dtype)
             if return_weight:
                 return narrow
             self.weight.data.copy_(narrow)
             return None
-        narrow, self.patched_scale = _scaled(weight, self.weight.dtype)
+        narrow, self.patched_scale = scaled(weight, self.weight.dtype)
         self.weight = nn.Parameter(narrow, requires_grad=False)
         self.patched = ref(self.weight)
         return None
@@ -153,8 +154,8 @@ class _Quantized:
 
 def _quantize(network: nn.Module, quantization: Quantization) -> None:
     dtype = _NARROW[quantization]
-    for module in _narrowed(network, (nn.Linear,)):
-        narrow, scale = _scaled(module.get_parameter("weight").detach().float(), dtype)
+    for module in _chosen(network, (nn.Linear,)):
+        narrow, scale = scaled(module.get_parameter("weight").detach().float(), dtype)
         module.weight = nn.Parameter(narrow, requires_grad=False)
         # Not saved: what is stored as a weight is what LoRAs and merges know of.
         module.register_buffer("scale", scale, persistent=False)
@@ -165,19 +166,3 @@ def _quantize(network: nn.Module, quantization: Quantization) -> None:
 @cache
 def _quantized_class(host: Any) -> Any:
     return type(f"Quantized{host.__name__}", (_Quantized, host), {})
-
-
-def _scaled(weight: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """A weight [rows, columns] in 8 bits and the scales [rows, 1] that it was divided by."""
-    scale = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / _largest(dtype)
-    return _narrow(weight / scale, dtype), scale
-
-
-def _largest(dtype: torch.dtype) -> float:
-    return 127.0 if dtype is torch.int8 else torch.finfo(dtype).max
-
-
-def _narrow(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    limit = _largest(dtype)
-    clipped = weight.clamp(-limit, limit)
-    return (clipped.round() if dtype is torch.int8 else clipped).to(dtype)

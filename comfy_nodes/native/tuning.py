@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 import comfy.model_management as management
 import torch
 
-from ..hardware import TORCHAO, Device, resolve
+from ..hardware import Device, resolve
 from ..probe import this_device
 from ..settings import LoaderSettings, Offload, Precision
 from .attention import set_attention
@@ -31,9 +30,7 @@ _DTYPES = {
 
 def hardware() -> Device:
     """The device that ComfyUI computes on."""
-    device = this_device(management.get_torch_device())
-    # Weights are quantised without torchao here (storage.py).
-    return replace(device, libraries=device.libraries | {TORCHAO})
+    return this_device(management.get_torch_device())
 
 
 def resolved(settings: LoaderSettings, parameters: int) -> LoaderSettings:

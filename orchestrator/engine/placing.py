@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from comfy_nodes.hardware import TORCHAO, Device, resolve
+from comfy_nodes.hardware import Device, resolve
 from comfy_nodes.probe import this_device
 from comfy_nodes.settings import (
     LoaderSettings,
@@ -51,8 +51,6 @@ class Placement:
         """
         device = best_device()
         hardware = this_device(device)
-        # Weights are quantised without torchao (storage.py).
-        hardware = replace(hardware, libraries=hardware.libraries | {TORCHAO})
         resolved = resolve(settings, hardware, parameters)
         for note in resolved.notes:
             _log.warning("%s", note)

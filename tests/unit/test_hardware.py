@@ -7,7 +7,6 @@ from comfy_nodes.hardware import (
     FP16_ACCUMULATION,
     GIB,
     SAGE,
-    TORCHAO,
     XFORMERS,
     Device,
     Resolved,
@@ -19,7 +18,7 @@ from comfy_nodes.settings import LoaderSettings, Offload
 SD15 = 859_520_964
 XL = 2_567_463_684
 STARTER = 28_000_000
-ALL = frozenset({XFORMERS, SAGE, TORCHAO, COMPILER, FP16_ACCUMULATION})
+ALL = frozenset({XFORMERS, SAGE, COMPILER, FP16_ACCUMULATION})
 
 CPU = Device("cpu", "a CPU", 32 * GIB, libraries=frozenset({COMPILER}))
 BF16_CPU = Device("cpu", "a CPU with AVX-512 BF16", 32 * GIB, bf16=True)
@@ -139,8 +138,7 @@ BARE = card(24, (8, 6), frozenset())
             {"compile_mode": "default"},
             "CUDA graphs",
         ),
-        ({"quantization": "int8"}, BARE, {"quantization": "off"}, "torchao"),
-        ({"quantization": "fp8"}, MPS, {"quantization": "off"}, "Metal"),
+        ({"quantization": "fp8"}, MPS, {"quantization": "int8"}, "Metal"),
         ({"cudnn_benchmark": "on"}, CPU, {"cudnn_benchmark": "off"}, "CUDA"),
         ({"tf32": "on"}, OLD, {"tf32": "off"}, "Ampere"),
         ({"fp16_accumulation": "on"}, BARE, {"fp16_accumulation": "off"}, "2.7"),
