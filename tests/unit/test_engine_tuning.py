@@ -7,12 +7,10 @@ effect on real ones.
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,17 +27,14 @@ from comfy_nodes.settings import (
     CompileMode,
     LoaderSettings,
     MemoryFormat,
-    Offload,
     Precision,
     Quantization,
 )
 from orchestrator.engine import attention as attention_module
 from orchestrator.engine.attention import head_widths, set_attention
 from orchestrator.engine.conditioning import encode_text
-from orchestrator.engine.handles import Loaded, Model, Part
+from orchestrator.engine.handles import Loaded, Model
 from orchestrator.engine.loading import load_diffusers
-from orchestrator.engine.lora import apply_lora
-from orchestrator.engine.offloading import lent, lent_by_layer
 from orchestrator.engine.optimizing import optimize_model, optimize_vae
 from orchestrator.engine.placing import Placement
 from orchestrator.engine.sampling import Request, sample
@@ -357,120 +352,6 @@ def test_quantization_stores_the_linear_layers_weights_in_8_bits(
     assert torch.equal(sampled(loaded, widened), sampled(loaded, loaded.model))
 
 
-# Offload
-
-
-class Places(nn.Module):
-    """A layer that notes where its own and its neighbours' weights are while it computes."""
-
-    def __init__(self, notes: list[list[str]], among: list[Places]) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(4, 4), requires_grad=False)
-        self.register_buffer("shift", torch.zeros(4))
-        self._notes = notes
-        self._among = among
-        among.append(self)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        assert self.shift.device == self.weight.device
-        self._notes.append([layer.weight.device.type for layer in self._among])
-        return x @ self.weight + self.shift
-
-
-def layers() -> tuple[nn.Module, list[list[str]]]:
-    notes: list[list[str]] = []
-    among: list[Places] = []
-    return nn.Sequential(Places(notes, among), Places(notes, among)), notes
-
-
-@pytest.mark.parametrize(
-    ("by_layer", "during"),
-    [(False, [["meta"] * 2] * 2), (True, [["meta", "cpu"], ["cpu", "meta"]])],
-)
-def test_weights_are_on_the_device_only_while_they_are_needed(
-    by_layer: bool, during: list[list[str]]
-) -> None:
-    network, notes = layers()
-    before = [(name, id(tensor)) for name, tensor in network.state_dict(keep_vars=True).items()]
-    # torch's device without memory stands for an accelerator.
-    part = Part(network, META, CPU, torch.float32, by_layer=by_layer)
-    with part.ready() as ready:
-        assert ready(torch.ones(1, 4, device=META)).device == META
-    assert notes == during
-    after = [(name, id(tensor)) for name, tensor in network.state_dict(keep_vars=True).items()]
-    assert after == before
-    assert {tensor.device for tensor in network.state_dict().values()} == {CPU}
-
-
-@pytest.mark.parametrize("lend", [lent, lent_by_layer])
-def test_weights_come_home_after_an_error(lend: Callable[..., Any]) -> None:
-    network, _ = layers()
-    with pytest.raises(RuntimeError), lend(network, META):
-        network(torch.ones(1, 3, device=META))  # another width
-    assert {tensor.device for tensor in network.state_dict().values()} == {CPU}
-    assert not any(module._forward_hooks for module in network.modules())
-
-
-def test_a_real_unet_can_be_lent_layer_by_layer(tiny_models: Path) -> None:
-    network = unet(load(tiny_models, "tiny-sdxl"))
-    most = 0
-
-    def count(*_: Any) -> None:
-        nonlocal most
-        most = max(most, sum(weight.device == META for weight in network.parameters()))
-
-    hooks = [module.register_forward_hook(count) for module in network.modules()]
-    added = {
-        "text_embeds": torch.ones(1, 48, device=META),
-        "time_ids": torch.ones(1, 6, device=META),
-    }
-    with torch.inference_mode(), lent_by_layer(network, META):
-        output = network(
-            torch.ones(1, 4, 8, 8, device=META),
-            torch.ones(1, device=META),
-            encoder_hidden_states=torch.ones(1, 77, 80, device=META),
-            added_cond_kwargs=added,
-        ).sample
-    for hook in hooks:
-        hook.remove()
-    assert output.shape == (1, 4, 8, 8)
-    assert most <= 2  # a weight and its bias
-    assert {weight.device for weight in network.parameters()} == {CPU}
-
-
-@pytest.mark.parametrize(
-    ("offload", "homes", "by_layer"),
-    [
-        (Offload.NONE, ("cuda", "cuda", "cuda"), False),
-        (Offload.TEXT_ENCODER, ("cuda", "cpu", "cuda"), False),
-        (Offload.MODEL, ("cpu", "cpu", "cpu"), False),
-        (Offload.SEQUENTIAL, ("cpu", "cpu", "cpu"), True),
-    ],
-)
-def test_offload_decides_where_parts_rest_on_a_card(
-    offload: Offload, homes: tuple[str, str, str], by_layer: bool
-) -> None:
-    card = Device("cuda", "pretended", 24 * 2**30, (8, 9), bf16=True)
-    settings = LoaderSettings(
-        offload=offload,
-        precision=Precision.FP16,
-        vae_precision="bf16",
-        memory_format=MemoryFormat.CONTIGUOUS,
-    )
-    place = Placement(settings, torch.device("cuda"), card)
-    text = place.text_encoder(nn.Linear(1, 1))
-    vae = place.vae(nn.Linear(1, 1)).part
-    network = nn.Linear(1, 1)
-    network.set_attn_processor = lambda _: None
-    part = place.unet(network)
-    assert (part.home.type, text.home.type, vae.home.type) == homes
-    assert part.by_layer is by_layer
-    # On a CPU, fp16 is slow.
-    works_off_card = offload is Offload.TEXT_ENCODER
-    assert text.device.type == ("cpu" if works_off_card else "cuda")
-    assert text.dtype is (torch.float32 if works_off_card else torch.float16)
-
-
 # Kernel switches and the step cache
 
 
@@ -507,119 +388,3 @@ def test_the_step_cache_leaves_passes_out(
     # The next run starts afresh.
     again = picture(loaded)
     assert torch.equal(again, result)
-
-
-# Settings for a model of another loader
-
-
-def test_an_optimized_model_is_what_the_loader_makes(tiny_models: Path, plain: Loaded) -> None:
-    for settings in (
-        LoaderSettings(precision=Precision.BF16, attention=Attention.SLICED),
-        LoaderSettings(memory_format=MemoryFormat.CHANNELS_LAST),
-        LoaderSettings(precision=Precision.FP8),
-        LoaderSettings(step_cache=0.3),
-    ):
-        loaded = load_diffusers(tiny_models / "tiny-sd1", settings)
-        optimized = optimize_model(plain.model, settings)
-        assert optimized.settings == loaded.model.settings
-        # The texts of one loader: a loader's precision is its text encoders' too.
-        expected = sampled(plain, loaded.model)
-        assert torch.equal(sampled(plain, optimized), expected)
-
-
-def test_optimizing_leaves_the_original_as_it_was(plain: Loaded, baseline: torch.Tensor) -> None:
-    everything = LoaderSettings(
-        precision=Precision.FP8,
-        vae_precision="bf16",
-        attention=Attention.SLICED,
-        memory_format=MemoryFormat.CHANNELS_LAST,
-        compile=Compile.BLOCKS,
-    )
-    optimize_model(plain.model, everything)
-    optimize_vae(plain.vae, everything)
-    assert torch.equal(picture(plain), baseline)
-    same_format = optimize_model(plain.model, LoaderSettings(attention=Attention.FLASH))
-    shared = zip(unet(plain).parameters(), same_format.unet.module.parameters(), strict=True)
-    assert all(one.data_ptr() == other.data_ptr() for one, other in shared)
-
-
-def test_optimizing_again_replaces_the_settings(plain: Loaded, baseline: torch.Tensor) -> None:
-    once = optimize_model(
-        plain.model,
-        LoaderSettings(
-            attention=Attention.SLICED,
-            memory_format=MemoryFormat.CHANNELS_LAST,
-            compile=Compile.WHOLE,
-            step_cache=0.5,
-        ),
-    )
-    again = optimize_model(once, LoaderSettings())
-    assert torch.equal(decode(plain.vae, sampled(plain, again)), baseline)
-    # 8 bits do not come back, but the layers are plain ones again.
-    narrow = optimize_model(plain.model, LoaderSettings(precision=Precision.FP8))
-    wide = optimize_model(narrow, LoaderSettings(precision=Precision.FP32)).unet.module
-    assert {weight.dtype for weight in wide.parameters()} == {torch.float32}
-    assert not any(type(module).__name__.startswith("Narrow") for module in wide.modules())
-
-
-def test_what_the_machine_cannot_do_is_said_or_refused(
-    tiny_models: Path, plain: Loaded, caplog: pytest.LogCaptureFixture
-) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("a card has the switch")
-    with caplog.at_level(logging.WARNING, "orchestrator.engine"):
-        loaded = load(tiny_models, cudnn_benchmark="on")
-    assert len(caplog.records) == 1
-    assert "cudnn_benchmark" in caplog.text
-    assert loaded.model.settings.cudnn_benchmark.value == "off"
-    for refuse in (
-        lambda strict: load_diffusers(tiny_models / "tiny-sd1", strict),
-        lambda strict: optimize_model(plain.model, strict),
-        lambda strict: optimize_vae(plain.vae, strict),
-    ):
-        with pytest.raises(UnsupportedSetting, match="cudnn_benchmark"):
-            refuse(LoaderSettings(cudnn_benchmark="on", strict=True))
-
-
-# LoRAs over a tuned model
-
-
-def lora_for(loaded: Loaded) -> dict[str, torch.Tensor]:
-    name = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
-    shape = unet(loaded).get_parameter(f"{name}.weight").shape
-    generator = torch.Generator().manual_seed(0)
-    return {
-        f"unet.{name}.lora_B.weight": torch.randn(shape[0], 2, generator=generator) * 0.1,
-        f"unet.{name}.lora_A.weight": torch.randn(2, shape[1], generator=generator) * 0.1,
-        "lora_te_text_model_encoder_layers_0_mlp_fc1.diff": torch.full((128, 64), 1e-3),
-    }
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"precision": Precision.FP8},
-        {"precision": Precision.FP16},
-        {"precision": Precision.BF16, "memory_format": MemoryFormat.CHANNELS_LAST},
-        {"compile": Compile.BLOCKS},
-        {"quantization": Quantization.INT8},
-    ],
-    ids=lambda settings: " ".join(settings),
-)
-def test_a_lora_keeps_the_settings(
-    tiny_models: Path, plain: Loaded, settings: dict[str, Any]
-) -> None:
-    loaded = load(tiny_models, **settings)
-    before = unet(loaded)
-    model, clip = apply_lora(loaded.model, loaded.clip, lora_for(loaded), 1.0, 1.0)
-    changed = model.unet.module
-    text = loaded.clip.encoders[0].part.module
-    pairs = [(before, changed), (text, clip.encoders[0].part.module)]
-    weights = [zip(a.parameters(), b.parameters(), strict=True) for a, b in pairs]
-    for one, other in chain(*weights):
-        assert (one.dtype, one.stride()) == (other.dtype, other.stride())
-    assert compiled(changed) == compiled(before)
-    if "compile" not in settings:
-        wanted = apply_lora(plain.model, plain.clip, lora_for(plain), 1.0, 1.0)[0]
-        expected = decode(plain.vae, sampled(plain, wanted))
-        assert decibels(decode(plain.vae, sampled(plain, model)), expected) >= 38.0
