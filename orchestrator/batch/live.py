@@ -185,20 +185,26 @@ class View(Lines):
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
+        from rich.text import Text
 
         counts = counted(dispatcher)
         servers = Table.grid(padding=(0, 2))
         for name, server in counts["servers"].items():
             state = server["words"] or self._doing.get(name, "")
             made = f"{server['pictures']} pictures"
-            servers.add_row(name, made, f"{server['failures']} failures", state[:60])
+            # Brackets in what servers say are no markup.
+            cells = (name, made, f"{server['failures']} failures", state[:60])
+            servers.add_row(*map(Text, cells))
+        # A bar by itself does not end its line, and what follows would be cut off.
+        bar = Table.grid(expand=True)
+        bar.add_row(ProgressBar(total=max(1, counts["total"]), completed=counts["done"]))
         parts: list[Any] = [
-            ProgressBar(total=max(1, counts["total"]), completed=counts["done"]),
-            summary(dispatcher, self.rate),
+            bar,
+            Text(summary(dispatcher, self.rate)),
             servers,
         ]
         if self.last_picture:
-            parts.append(f"last picture: {self.last_picture}")
+            parts.append(Text(f"last picture: {self.last_picture}"))
         return Group(*parts)
 
 
