@@ -108,16 +108,16 @@ OF_VAE = (
 def settings_inputs() -> list[Any]:
     """Inputs of a loader, one for each field of LoaderSettings and called like it."""
     rest = [name for name in LoaderSettings.model_fields if name not in _FIRST]
-    return [_input(name) for name in _FIRST] + [_input(name, advanced=True) for name in rest]
+    return [_input(name) for name in _FIRST] + [_advanced(name) for name in rest]
 
 
 def inputs_of(names: tuple[str, ...]) -> list[Any]:
-    """Inputs of a node that takes some of the settings only, and always `strict`.
+    """Inputs of a node that takes some of the settings only, and always `strict`; all optional.
 
     Such a node has one part of a model, so nothing of its offloading concerns a text encoder.
     """
     without = {"offload": [one.value for one in Offload if one is not Offload.TEXT_ENCODER]}
-    return [_input(name, options=without.get(name)) for name in (*names, "strict")]
+    return [_input(name, optional=True, options=without.get(name)) for name in (*names, "strict")]
 
 
 def settings_of(values: Mapping[str, Any]) -> LoaderSettings:
@@ -140,11 +140,14 @@ def _sentence(error: Any) -> str:
     return f"Setting {name} cannot be {error['input']!r}: {error['msg'].lower()}."
 
 
-def _input(name: str, *, advanced: bool = False, options: list[str] | None = None) -> Any:
-    made = _widget(name, advanced, options or _COMBOS.get(name))
-    if advanced:
-        # Newer hosts take this as an argument; 0.3.64 passes it on to the canvas only this way.
-        made.extra_dict["advanced"] = True
+def _input(name: str, *, optional: bool = False, options: list[str] | None = None) -> Any:
+    return _widget(name, optional, options or _COMBOS.get(name))
+
+
+def _advanced(name: str) -> Any:
+    made = _input(name, optional=True)
+    # Newer hosts take this as an argument; 0.3.64 passes it on to the canvas only this way.
+    made.extra_dict["advanced"] = True
     return made
 
 

@@ -549,4 +549,5 @@ def sentence(work: Any, kind: type[Exception]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with torch.inference_mode():  # in which ComfyUI runs its nodes
+        main()
