@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 _LATENT = 8
 # A product of this side fills any card of today.
 _SIDE = 8192
-_PRODUCTS, _WARM_UP = 20, 5
+_AT_ONCE = 10
 
 
 def of_picture(path: Any, *, size: int, steps: int) -> dict[str, float]:
@@ -35,17 +35,27 @@ def of_picture(path: Any, *, size: int, steps: int) -> dict[str, float]:
 def matmul_rate(device: str) -> float:
     """TFLOP/s of large matrix products on random data: fp16 on a GPU, fp32 on a CPU."""
     cuda = device == "cuda"
-    side, products = (_SIDE, _PRODUCTS) if cuda else (_SIDE // 4, 3)
+    side = _SIDE if cuda else _SIDE // 8
     dtype = torch.float16 if cuda else torch.float32
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    for _ in range(_WARM_UP if cuda else 1):
-        a @ b
-    _wait(cuda)
-    began = time.perf_counter()
-    for _ in range(products):
-        a @ b
-    _wait(cuda)
-    return 2 * side**3 * products / (time.perf_counter() - began) / 1e12
+    # Once to load libraries and to reach the clock that a long run has, once to measure.
+    for _ in range(2):
+        count, seconds = _products(a, b, cuda=cuda)
+    return 2 * side**3 * count / seconds / 1e12
+
+
+def _products(a: torch.Tensor, b: torch.Tensor, *, cuda: bool) -> tuple[int, float]:
+    """Multiply for a second at least; how many products, and how many seconds."""
+    count, began = 0, time.perf_counter()
+    while True:
+        for _ in range(_AT_ONCE if cuda else 1):
+            a @ b
+        if cuda:
+            torch.cuda.synchronize()
+        count += _AT_ONCE if cuda else 1
+        seconds = time.perf_counter() - began
+        if seconds > 1.0:
+            return count, seconds
 
 
 def release() -> None:
@@ -53,11 +63,6 @@ def release() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _wait(cuda: bool) -> None:
-    if cuda:
-        torch.cuda.synchronize()
 
 
 def _networks(path: Any) -> tuple[Any, Any]:
