@@ -225,7 +225,11 @@ class Downloader(threading.Thread):
             home.kept.append((part, look, judgement))
 
     def _placed(self, home: _Home) -> Finished | None:
-        """Put the pictures of a load into the folder; None where that failed."""
+        """Put the pictures of a load into the folder; None where that failed.
+
+        That is no fault of the job, and ends the run. The attempt stays open: its pictures are on
+        the server, where the next run looks for them.
+        """
         began = time.monotonic()
         assignment = home.load.assignment
         try:
@@ -234,7 +238,9 @@ class Downloader(threading.Thread):
                 for part, look, judgement in home.kept
             ]
         except OutputError as error:
-            self._failed(home.load, error)
+            if not self._dispatcher.stopping:
+                self._dispatcher.say(f"the run stops: {error}", warning=True)
+            self._dispatcher.stop(error)
             return None
         return Finished(
             assignment=assignment,

@@ -514,6 +514,8 @@ def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(
     assert len(single.pictures()) == 2
     assert single.run().is_complete
     single.assert_complete(6)
+    # What the server had made was only fetched.
+    assert sum(single.sent().values()) == 6
 
 
 def test_an_output_folder_that_cannot_be_written_is_told_at_once(single: Bench) -> None:
