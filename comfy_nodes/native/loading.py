@@ -26,8 +26,10 @@ from ..profiles import (
 )
 from ..settings import LoaderSettings, Precision
 from . import text, tuning, unet, vae
+from .compat import without_dynamic_memory
 from .pickles import check_allowed, is_pickle, read_pickle
-from .weights import Weights, check_file, count_parameters, read_part
+from .weights import Weights, count_parameters, read_part, tensor_names
+from .wholeness import check_parts
 
 _UNET = "model.diffusion_model."  # before the names of a checkpoint's UNet weights
 _PROFILE = "spriteworks_profile"
@@ -86,6 +88,7 @@ def load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool 
     """
     check_allowed(path, allow_pickle=allow_pickle)
     pickled = read_pickle(path) if is_pickle(path) else None
+    names = tensor_names(path) if pickled is None else list(pickled)
     settings = tuning.resolved(settings, _parameters(path, pickled))
     try:
         model, clip, loaded_vae, _ = _guessed(
@@ -100,19 +103,25 @@ def load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool 
     family = _family_of_host(model)
     if family is None or clip is None or loaded_vae.first_stage_model is None:
         raise _unsupported(path, "its UNet, text encoder or VAE is missing or of another kind")
+    check_parts(
+        path,
+        names,
+        model.model.diffusion_model.state_dict(),
+        loaded_vae.first_stage_model.state_dict(),
+    )
     return _finish(model, clip, loaded_vae, _profile_of_file(path, model, family), settings)
 
 
 def _parameters(path: Path, pickled: Weights | None) -> int:
     """How many numbers the UNet of a checkpoint has."""
     if pickled is None:
-        check_file(path)
         return count_parameters(path, _UNET)
     return sum(one.numel() for name, one in pickled.items() if name.startswith(_UNET))
 
 
 def _guessed(path: Path, pickled: Weights | None, **options: Any) -> Any:
     """What ComfyUI makes of the file, or of the weights that a pickle held."""
+    options |= without_dynamic_memory(comfy.sd.load_checkpoint_guess_config)
     if pickled is None:
         return comfy.sd.load_checkpoint_guess_config(str(path), **options)
     found = comfy.sd.load_state_dict_guess_config(pickled, **options)

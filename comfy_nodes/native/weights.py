@@ -54,6 +54,13 @@ def read_file(path: Path) -> Weights:
     return dict(safetensors.torch.load_file(path, device="cpu"))
 
 
+def tensor_names(path: Path) -> list[str]:
+    """The names of the tensors in a safetensors file. Raises ModelUnreadable."""
+    check_file(path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        return list(file.keys())
+
+
 def count_parameters(path: Path, prefix: str) -> int:
     """Numbers in the tensors whose names begin so, from the file's header alone."""
     with safetensors.safe_open(path, framework="pt") as file:
