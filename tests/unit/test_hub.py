@@ -371,6 +371,19 @@ def test_a_hub_in_trouble(hub: Any) -> None:
         pull(SD15)
 
 
+def test_without_the_library_models_are_found_and_the_lack_is_said(
+    hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pull(SD15, models=tmp_path).path
+    for name in [name for name in sys.modules if name.split(".")[0] == "huggingface_hub"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert find(SD15, Places.of_models(tmp_path)) == Found(path)
+    assert not check(SD15, Found(path)).damaged
+    with pytest.raises(HubError, match="pip install huggingface_hub"):
+        pull(SDXL, models=tmp_path)
+
+
 def test_a_login_page_is_no_hub(hub: Any) -> None:
     hub.page = True
     with pytest.raises(HubUnreachable, match="login page"):
