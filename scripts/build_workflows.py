@@ -464,10 +464,19 @@ def _note(recipe: Recipe, number: int) -> dict[str, Any]:
     }
 
 
+def _fill(graph: Graph, object_info: ObjectInfo) -> None:
+    """Puts the default of each field into nodes that do not name it, as the editor does."""
+    for node in graph.values():
+        for entry in node_info(object_info, node["class_type"]).inputs:
+            if entry.is_widget and entry.name not in node["inputs"]:
+                node["inputs"][entry.name] = entry.extra["default"]
+
+
 def texts(object_info: ObjectInfo) -> Iterator[tuple[str, str]]:
     """(path under workflows/, text) of every file."""
     for make in RECIPES:
         recipe = make()
+        _fill(recipe.graph, object_info)
         graph = json.dumps(recipe.graph, indent=2)
         yield f"api/{recipe.name}.json", graph + "\n"
         yield f"{recipe.name}.json", json.dumps(canvas(recipe, object_info), indent=1) + "\n"

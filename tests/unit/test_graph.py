@@ -178,7 +178,7 @@ def test_shipped_graphs_have_no_problem(sprite: Any, info: Any) -> None:
         ("6", {"steps": "many"}, "invalid_input_type", "steps: 'many' is not a whole number"),
         ("6", {"cfg": None}, "invalid_input_type", "cfg: None is not a number"),
         ("6", {"sampler_name": "euler_a"}, "value_not_in_list", "did you mean 'euler"),
-        ("1", {"precision": "fp8"}, "value_not_in_list", "there is: auto, fp32, fp16, bf16"),
+        ("1", {"precision": "fp4"}, "value_not_in_list", "there is: auto, fp32, fp16, bf16, fp8"),
         ("1", {"model_name": "big"}, "value_not_in_list", "there is: spriteworks-starter"),
         ("6", {"model": ["99", 0]}, "bad_linked_input", "node 99, which is not in the workflow"),
         ("6", {"model": ["1", 7]}, "bad_linked_input", "output 7 of node 1 .* which has 5"),
@@ -286,7 +286,7 @@ def test_both_ways_to_declare_choices(info: Any) -> None:
     newer = node_info(info, "SpriteworksDiffusersLoader").by_name["precision"]
     assert older.type == newer.type == "COMBO"
     assert "karras" in (older.options or ())
-    assert newer.options == ("auto", "fp32", "fp16", "bf16")
+    assert newer.options == ("auto", "fp32", "fp16", "bf16", "fp8")
 
 
 def test_seeds_have_a_second_value_in_the_editor(info: Any) -> None:

@@ -69,6 +69,15 @@ def test_settings_follow_the_model_and_else_the_table(
     assert found["model"] == "spriteworks-starter"
 
 
+def test_a_canvas_file_from_before_there_were_more_settings_is_the_same_graph(info: Any) -> None:
+    canvas = read(WORKFLOWS / "sprite.json")
+    (loader,) = (node for node in canvas["nodes"] if node["type"] == "SpriteworksDiffusersLoader")
+    kept = ("model_name", "precision", "attention", "vae_tiling", "offload")
+    loader["inputs"] = [entry for entry in loader["inputs"] if entry["name"] in kept]
+    loader["widgets_values"] = loader["widgets_values"][: len(kept)]
+    assert canvas_to_graph(canvas, info) == read(WORKFLOWS / "api" / "sprite.json")
+
+
 def test_a_record_has_the_numbers_that_the_nodes_told(info: Any) -> None:
     graph = read(WORKFLOWS / "api" / "sprite.json")
     ids = {node["class_type"]: node_id for node_id, node in graph.items()}
