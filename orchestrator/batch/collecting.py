@@ -20,7 +20,7 @@ from ..protocol import FileRef, HistoryRecord, files_of
 from .dispatcher import Assignment
 from .gates import Picture, pixels_sha256, read_picture
 from .jobs import Artifact, Job
-from .png import size_of_png
+from .png import is_png, size_of_png
 
 PARTS = ".parts"
 
@@ -122,16 +122,20 @@ def place(
 def look_at(part: Part, *, thoroughly: bool) -> Look:
     """See that a picture is whole; raises ResultMissing for one that is none or is cut off.
 
-    Where its pixels are not asked for, the check sums of a PNG tell; decoding a megapixel takes
-    15 ms, and they 1 ms.
+    The check sums of a PNG tell. Decoding and hashing a megapixel takes 21 ms, and they 0.6, so its pixels
+    are looked at only where that is asked for.
     """
-    size = None if thoroughly else size_of_png(part.content)
-    if size is not None:
-        return Look(width=size[0], height=size[1])
+    missing = ResultMissing(f"what came for {part.job.name} is no whole picture")
+    if is_png(part.content):
+        size = size_of_png(part.content)
+        if size is None:
+            raise missing
+        if not thoroughly:
+            return Look(width=size[0], height=size[1])
     try:
         picture = read_picture(BytesIO(part.content))
     except InputError as error:
-        raise ResultMissing(f"what came for {part.job.name} is no whole picture") from error
+        raise missing from error
     height, width = picture.rgba.shape[:2]
     return Look(width=width, height=height, picture=picture)
 

@@ -12,13 +12,18 @@ _SIZE = struct.Struct(">II")
 _SUM = struct.Struct(">I")
 
 
+def is_png(content: bytes) -> bool:
+    """Say whether a file is meant to be a PNG."""
+    return content.startswith(_SIGNATURE)
+
+
 def size_of_png(content: bytes) -> tuple[int, int] | None:
     """(width, height) in px of a PNG that is whole; None for one that is not, or no PNG.
 
     Every chunk from the header to the end must be there with the CRC-32 that its writer gave it
     (PNG specification, section 5.3).
     """
-    if not content.startswith(_SIGNATURE):
+    if not is_png(content):
         return None
     view, at, size = memoryview(content), len(_SIGNATURE), None
     while at + _HEAD.size <= len(content):

@@ -10,13 +10,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from orchestrator.batch import production as batch
 from orchestrator.batch.fleet import Care, Choice
@@ -187,21 +186,6 @@ def again_at(url: str) -> FakeServer:
         except OSError:
             assert time.monotonic() < late, "the first server does not die"
             time.sleep(0.01)
-
-
-@contextmanager
-def commits_counted() -> Iterator[list[int]]:
-    """Count the transactions that write."""
-    counted = [0]
-
-    def count(_: object) -> None:
-        counted[0] += 1
-
-    sa.event.listen(sa.Engine, "commit", count)
-    try:
-        yield counted
-    finally:
-        sa.event.remove(sa.Engine, "commit", count)
 
 
 @pytest.fixture
@@ -405,16 +389,6 @@ def test_a_gate_that_compares_also_sees_pictures_from_before_it(single: Bench) -
     single.manifest.write_text(json.dumps(text), encoding="utf-8")
     assert not single.run().is_complete
     assert [one["name"] for one in batch.status(single.out)["failures"]] == ["dot-2"]
-
-
-def test_pictures_that_come_fast_are_written_down_together(single: Bench) -> None:
-    single.want(40)
-    single.servers[0].pace = 0.005
-    with commits_counted() as commits:
-        assert single.run().is_complete
-    single.assert_complete(40)
-    # One for each submission, and few for all that came home.
-    assert commits[0] < 40 + 30
 
 
 def test_changed_gates_judge_the_pictures_that_are_there(single: Bench) -> None:

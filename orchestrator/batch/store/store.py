@@ -93,13 +93,14 @@ class Store:
         )
 
     @classmethod
-    def open(cls, folder: Path, *, create: bool = True, url: str = "") -> Store:
+    def open(cls, folder: str | Path, *, create: bool = True, url: str = "") -> Store:
         """Open the record of a batch folder; `url` is the database for it where it is new.
 
         The folder remembers its database. Raises StoreError where there is no record and `create`
         is False, where it is of another version of Spriteworks, or where the database is another
         batch's.
         """
+        folder = Path(folder)
         place = place_of(folder, url)
         if not create and not place.known:
             raise StoreError(f"there is no batch in {folder} (no {FILE_NAME}); run one first")
