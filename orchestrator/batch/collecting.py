@@ -122,8 +122,8 @@ def place(
 def look_at(part: Part, *, thoroughly: bool) -> Look:
     """See that a picture is whole; raises ResultMissing for one that is none or is cut off.
 
-    The check sums of a PNG tell. Decoding and hashing a megapixel takes 21 ms, and they 0.6, so its pixels
-    are looked at only where that is asked for.
+    The check sums of a PNG tell. Decoding and hashing a megapixel takes 21 ms of CPU, and they
+    0.6, so its pixels are looked at only where that is asked for.
     """
     missing = ResultMissing(f"what came for {part.job.name} is no whole picture")
     if is_png(part.content):
