@@ -54,7 +54,7 @@ FP16_ACCUMULATION = "fp16_accumulation"
 class Device:
     """What the choice of settings depends on."""
 
-    kind: str  # "cpu", "cuda" or "mps"
+    kind: str  # PyTorch's name: "cpu", "cuda", "mps", or another accelerator's
     name: str
     memory: int  # bytes: the card's, or the system's for cpu and mps
     capability: tuple[int, int] | None = None  # CUDA compute capability

@@ -22,7 +22,9 @@ def this_device(device: torch.device) -> Device:
     """What resolve() wants to know of a device. Looked at once, then remembered."""
     if device.type == "cuda":
         return _cuda(device)
-    return _mps() if device.type == "mps" else _cpu()
+    if device.type == "mps":
+        return _mps()
+    return _cpu() if device.type == "cpu" else _other(device)
 
 
 def _cuda(device: torch.device) -> Device:
@@ -51,6 +53,22 @@ def _mps() -> Device:
         memory=_system_memory(),
         bf16=torch.backends.mps.is_macos_or_newer(14, 0),
         libraries=_libraries(compiles=False),
+    )
+
+
+def _other(device: torch.device) -> Device:
+    """Another maker's accelerator (xpu, npu, ...), as far as PyTorch tells of it in general."""
+    import torch
+
+    module = getattr(torch, device.type, None)
+    told = getattr(module, "get_device_properties", None)
+    properties = told(device) if told is not None else None
+    return Device(
+        kind=device.type,
+        name=getattr(properties, "name", device.type),
+        memory=int(getattr(properties, "total_memory", 0)) or _system_memory(),
+        bf16=bool(getattr(module, "is_bf16_supported", bool)()),
+        libraries=_libraries(compiles=find_spec("triton") is not None),
     )
 
 

@@ -193,6 +193,14 @@ def test_resolving_twice_changes_nothing() -> None:
         assert resolve(once, device, XL) == Resolved(once)
 
 
+def test_another_makers_accelerator_is_no_cpu() -> None:
+    seen = this_device(torch.device("hpu"))  # of which this PyTorch tells nothing
+    assert seen.kind == "hpu"
+    assert not seen.on_cpu
+    assert seen.memory > 0
+    assert auto(Device("xpu", "a card", 16 * GIB, bf16=True)).precision.value == "fp16"
+
+
 def test_this_machine_is_looked_at() -> None:
     device = this_device(torch.device("cpu"))
     assert device.kind == "cpu"
