@@ -2,6 +2,10 @@
 
 Weights are random (random_models.py). Narrow models of all seven versions in the default run; the
 full width of the two that are asked for most, cut in depth for XL, with `-m slow`.
+
+Random weights find mistakes: in these pictures, of 255, leaving out XL's pooled text changed 39,
+wrong sizes 10, another layer of the text encoder 13 to 161, the wrong kind of prediction 228, and
+twice as many heads 2 (XL), 5 (1.x) and 30 (2.x).
 """
 
 from __future__ import annotations
@@ -14,8 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,8 @@ TEXT_LAYERS = 3  # of a narrow model
 # The measure, and the loaders that must meet it.
 STOCK, FILE, FOLDER = "stock", "file", "folder"
 CASES = (STOCK, FILE, FOLDER)
+# Narrow models that are drawn in every way; the others share all code but what FILE shows.
+THOROUGH = ("sd15-inpainting", "sd21", "sdxl")
 OTHER = "other text"  # by ComfyUI's loader
 # ComfyUI's modules compile for 20 s; the byte code goes into a folder of ours, not into ComfyUI's.
 ENVIRONMENT = {
@@ -73,7 +78,7 @@ class Draft:
         return number
 
 
-def graph_of(name: str, case: str, side: int, *, other: bool) -> Graph:
+def graph_of(name: str, case: str, side: int, steps: int, *, other: bool) -> Graph:
     """A version's picture by one of the loaders, and another text's where asked for."""
     draft = Draft()
     load = add_loader(draft, name, case)
@@ -91,7 +96,7 @@ def graph_of(name: str, case: str, side: int, *, other: bool) -> Graph:
             "KSampler",
             model=[load, 0],
             seed=7,
-            steps=1 if turbo else 2,
+            steps=1 if turbo else steps,
             cfg=1.0 if turbo else 7.0,
             sampler_name="euler_ancestral",
             scheduler="karras",
@@ -146,29 +151,37 @@ class Studio:
     comfyui: Path
     repository: Path
     models: Path
-    side: int
-    text_layers: int | None = None
+    narrow: bool
 
     def draw(self, names: tuple[str, ...]) -> Drawn:
         out = self.models / "out"
         out.mkdir()
-        write_drawings(out, self.side)
+        write_drawings(out, self._size[0])
         # Narrow models leave room for both hosts at once.
-        with ThreadPoolExecutor(2 if self.text_layers else 1) as workers:
+        with ThreadPoolExecutor(2 if self.narrow else 1) as workers:
             theirs = workers.submit(self._on_comfyui, names, out)
             ours = workers.submit(self._on_engine, names, out)
         return Drawn(ours.result(), *theirs.result())
 
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Side in pixels, and steps."""
+        return (32, 1) if self.narrow else (128, 2)
+
+    def _cases(self, name: str) -> tuple[str, ...]:
+        return (FILE,) if self.narrow and name not in THOROUGH else CASES
+
     def _on_comfyui(self, names: tuple[str, ...], out: Path) -> tuple[Pictures, list[str]]:
         graphs = {
-            (name, case): graph_of(name, case, self.side, other=case == STOCK)
-            for name, case in product(names, CASES)
+            (name, case): graph_of(name, case, *self._size, other=case == STOCK)
+            for name in names
+            for case in sorted({STOCK, *self._cases(name)})
         }
         file = self.models / "graphs.json"
         file.write_text(json.dumps(list(graphs.values())), encoding="utf-8")
         script = HERE / "graphs_on_comfyui.py"
         command = [launch.python_of(self.comfyui), script, self.comfyui, self.repository]
-        command += [self.models, file, out, *([self.text_layers] if self.text_layers else [])]
+        command += [self.models, file, out, *([TEXT_LAYERS] if self.narrow else [])]
         done = subprocess.run(
             list(map(str, command)), env=ENVIRONMENT, capture_output=True, text=True, check=False
         )
@@ -185,8 +198,8 @@ class Studio:
         with launch.engine(models=self.models) as process, Client(process.url) as client:
             for drawing in ("picture.png", "mask.png"):
                 client.upload(out / drawing)
-            for name, case in product(names, CASES):
-                accepted = client.submit(graph_of(name, case, self.side, other=False))
+            for name, case in ((n, case) for n in names for case in self._cases(n)):
+                accepted = client.submit(graph_of(name, case, *self._size, other=False))
                 assert not accepted.problems, accepted.problems
                 record = client.wait(accepted.prompt_id, timeout=1200)
                 (found,) = files_of(record.outputs)
@@ -215,18 +228,18 @@ def distance(a: np.ndarray, b: np.ndarray) -> int:
 
 
 @contextmanager
-def studio(comfyui: Path, repository: Path, side: int, *options: str) -> Iterator[Studio]:
+def studio(comfyui: Path, repository: Path, *options: str) -> Iterator[Studio]:
     """A studio with random models; they are gigabytes, so pytest shall not keep them."""
     with tempfile.TemporaryDirectory(prefix="spriteworks-models-") as folder:
         script = str(HERE / "random_models.py")
         subprocess.run([sys.executable, script, folder, *options], check=True)
-        yield Studio(comfyui, repository, Path(folder), side)
+        yield Studio(comfyui, repository, Path(folder), narrow="--full" not in options)
 
 
 @pytest.fixture(scope="module")
 def narrow(comfyui_dir: Path, repository: Path) -> Drawn:
-    with studio(comfyui_dir, repository, 64, "--half", *NARROW) as place:
-        return replace(place, text_layers=TEXT_LAYERS).draw(NARROW)
+    with studio(comfyui_dir, repository, "--half", *NARROW) as place:
+        return place.draw(NARROW)
 
 
 @pytest.mark.parametrize("name", NARROW)
@@ -243,7 +256,7 @@ def test_comfyui_misses_no_weight(narrow: Drawn) -> None:
 def test_full_width(
     name: str, options: tuple[str, ...], comfyui_dir: Path, repository: Path
 ) -> None:
-    with studio(comfyui_dir, repository, 128, "--full", *options, name) as place:
+    with studio(comfyui_dir, repository, "--full", *options, name) as place:
         drawn = place.draw((name,))
     check_pictures(name, drawn)
     assert drawn.warnings == []
@@ -255,10 +268,11 @@ def check_pictures(name: str, drawn: Drawn) -> None:
         f"{case} on {host}": distance(pictures[name, case], measure)
         for host, pictures in (("comfyui", drawn.comfyui), ("engine", drawn.engine))
         for case in CASES
+        if (name, case) in pictures
     }
     print(f"{name}: {apart}, spread {measure.std():.0f}")
     assert max(apart.values()) <= 1, apart
     # A grey or a white picture, or one that no text changes, would prove nothing.
     assert measure.std() > 25
     assert np.isin(measure, (0, 255)).mean() < 0.1
-    assert distance(drawn.comfyui[name, OTHER], measure) > 4
+    assert distance(drawn.comfyui[name, OTHER], measure) > 2

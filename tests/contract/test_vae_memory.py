@@ -1,0 +1,74 @@
+"""Decoding in tiles: what it saves of a VAE of full size (with random weights), what it changes.
+
+Each decode is measured in a process of its own by vae_memory.py; minutes each, so `-m slow`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestrator.local import launch
+
+HERE = Path(__file__).resolve().parent
+NAME = "sd15"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(3000),
+    pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc"),
+]
+
+
+@pytest.fixture(scope="module")
+def models() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="spriteworks-models-") as folder:
+        script = str(HERE / "random_models.py")
+        subprocess.run([sys.executable, script, folder, "--half", NAME], check=True)
+        yield Path(folder)
+
+
+@pytest.fixture(params=["engine", pytest.param("comfyui", marks=pytest.mark.comfyui)])
+def host(request: pytest.FixtureRequest) -> str:
+    """`engine`, or the folder of ComfyUI."""
+    if request.param == "engine":
+        return "engine"
+    return str(request.getfixturevalue("comfyui_dir"))
+
+
+def decode(host: str, models: Path, side: int, tiling: str, precision: str, *more: str) -> Any:
+    """What the decode took; its picture is then in `picture.npy` there."""
+    python = sys.executable if host == "engine" else launch.python_of(Path(host))
+    what = [host, models, NAME, side, tiling, precision, models / "picture.npy", *more]
+    command = [python, HERE / "vae_memory.py", *what]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    took = json.loads(done.stdout.splitlines()[-1])
+    print(*what[:1], *what[3:6], took)
+    return took
+
+
+def test_a_large_picture_in_tiles_takes_a_third_of_the_memory(host: str, models: Path) -> None:
+    whole = decode(host, models, 2048, "off", "bf16")
+    tiled = decode(host, models, 2048, "on", "bf16", "--each-shape")
+    assert tiled["peak"] <= whole["peak"] / 3
+    assert tiled["peak"] - tiled["before"] <= (whole["peak"] - whole["before"]) / 3
+
+
+def test_tiles_make_no_other_picture(host: str, models: Path) -> None:
+    whole = decode(host, models, 1024, "off", "fp32")
+    picture = np.load(models / "picture.npy")
+    decode(host, models, 1024, "on", "fp32")
+    difference = np.load(models / "picture.npy") - picture
+    decibel = -10 * math.log10(float(np.square(difference).mean()))
+    print(f"{decibel:.1f} dB, at most {255 * float(np.abs(difference).max()):.0f} of 255")
+    assert whole["spread"] > 0.1  # else there would be nothing to differ in
+    assert decibel > 30
