@@ -46,6 +46,9 @@ WAYS = [
     "odd size",
     "seed batch",
     "seed batch sde",
+    "step cache",
+    "own tiles",
+    "optimised",
 ]
 # Without a model: these may not differ at all.
 EXACT = ["nearest-exact", "bilinear", "area", "bicubic", "lanczos", "mask", "empty", "scaled by"]
@@ -185,6 +188,22 @@ def add_ways(scene: Scene) -> None:
         scene.shown(name, scene.sampled([batch, 1], model=batch, sampler_name=sampler, seed=0))
 
 
+def add_settings(scene: Scene) -> None:
+    """What loaders are told of speed and memory; what of it moves the picture, moves both alike."""
+    auto = {k: "auto" for k in ("precision", "attention", "vae_tiling", "offload")}
+    model = {"model_name": "spriteworks-starter", **auto}
+    cached = scene.add("SpriteworksDiffusersLoader", **model, step_cache=0.9)
+    scene.shown("step cache", scene.sampled(model=cached))
+    tiles = {"vae_tiling": "on", "vae_tile": 128, "vae_overlap": 32}
+    vae = scene.add("SpriteworksOptimizeVAE", vae=scene.vae, **tiles)
+    wide = scene.add("EmptyLatentImage", width=192, height=64, batch_size=1)
+    latent = scene.sampled(wide)
+    scene.save("own tiles", scene.add("VAEDecode", samples=latent, vae=vae))
+    lossless = {"attention": "sliced", "memory_format": "channels_last", "step_cache": 0.9}
+    tuned = scene.add("SpriteworksOptimizeModel", model=scene.loader, **lossless)
+    scene.shown("optimised", scene.sampled(model=tuned))
+
+
 def in_two_parts(scene: Scene) -> str:
     shared = {
         "model": scene.loader,
@@ -263,7 +282,7 @@ def draw(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Drawn]:
 def _run(client: Client, folder: Path) -> Drawn:
     picture, mask = (client.upload(path) for path in drawings(folder))
     scene = Scene(picture.filename, mask.filename)
-    for add in (add_samplers, add_ways, add_exact):
+    for add in (add_samplers, add_ways, add_settings, add_exact):
         add(scene)
     accepted = client.submit(scene.graph)
     assert not accepted.problems
@@ -296,6 +315,12 @@ def test_the_very_same_picture(
     name: str, engine_url: str, comfyui_url: str, draw: Callable[[str], Drawn]
 ) -> None:
     assert distance(draw(engine_url)[name], draw(comfyui_url)[name]) == 0
+
+
+@pytest.mark.parametrize("name", ["step cache", "optimised"])
+def test_a_skipped_step_shows(name: str, engine_url: str, draw: Callable[[str], Drawn]) -> None:
+    drawn = draw(engine_url)
+    assert distance(drawn[name], drawn["euler karras"]) > 1
 
 
 def test_every_case_is_drawn(engine_url: str, draw: Callable[[str], Drawn]) -> None:
