@@ -114,10 +114,13 @@ def settings_inputs() -> list[Any]:
 def inputs_of(names: tuple[str, ...]) -> list[Any]:
     """Inputs of a node that takes some of the settings only, and always `strict`; all optional.
 
-    Such a node has one part of a model, so nothing of its offloading concerns a text encoder.
+    Of offloading they have what concerns the one part of a model that such a node gets.
     """
-    without = {"offload": [one.value for one in Offload if one is not Offload.TEXT_ENCODER]}
-    return [_input(name, optional=True, options=without.get(name)) for name in (*names, "strict")]
+    elsewhere = {Offload.TEXT_ENCODER}
+    if "precision" not in names:
+        elsewhere.add(Offload.SEQUENTIAL)  # the UNet's layers
+    choices = {"offload": [one.value for one in Offload if one not in elsewhere]}
+    return [_input(name, optional=True, options=choices.get(name)) for name in (*names, "strict")]
 
 
 def settings_of(values: Mapping[str, Any]) -> LoaderSettings:

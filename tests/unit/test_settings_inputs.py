@@ -2,7 +2,14 @@ import pytest
 
 from comfy_nodes.errors import BadInput
 from comfy_nodes.settings import LoaderSettings
-from comfy_nodes.settings_inputs import TOOLTIPS, settings_inputs, settings_of
+from comfy_nodes.settings_inputs import (
+    OF_MODEL,
+    OF_VAE,
+    TOOLTIPS,
+    inputs_of,
+    settings_inputs,
+    settings_of,
+)
 from orchestrator.engine import host
 
 host.install()
@@ -23,6 +30,16 @@ def test_the_inputs_defaults_are_those_of_the_settings() -> None:
     for one in settings_inputs():
         told = one.as_dict()["default"]
         assert told == LoaderSettings.model_fields[one.id].default
+
+
+def test_optimise_nodes_take_what_concerns_their_part() -> None:
+    model = {one.id: one for one in inputs_of(OF_MODEL)}
+    vae = {one.id: one for one in inputs_of(OF_VAE)}
+    assert set(model) | set(vae) == set(LoaderSettings.model_fields)
+    assert all(one.optional for one in (*model.values(), *vae.values()))
+    assert model["offload"].as_dict()["options"] == ["auto", "none", "model", "sequential"]
+    assert vae["offload"].as_dict()["options"] == ["auto", "none", "model"]
+    assert settings_of({name: one.default for name, one in model.items()}) == LoaderSettings()
 
 
 def test_a_graph_may_leave_out_settings() -> None:
