@@ -212,7 +212,7 @@ def test_a_full_disk(cli: Cli, hub: Any, tmp_path: Path, imitation: Any) -> None
 
     hub.listing = listing
     sentence = refused(cli("pull", "sd15", "--models", tmp_path), 1)
-    assert re.search(r"needs 1000000\d\.\d GB more in .*sd15 and .* where [\d.]+ GB are free", sentence)
+    assert re.search(r"needs 1000000\d\.\d GB more in .*sd15 .* where [\d.]+ GB are free", sentence)
     assert not hub.asked_for(HALF_UNET)
     assert not list((tmp_path / "diffusers").rglob("*.part"))
 
