@@ -40,8 +40,8 @@ TOOLTIPS: Mapping[str, str] = {
     "offload": "Where weights wait. none: on the device. text_encoder: that one lives in system "
     "memory. model: every part returns to system memory after use. sequential: the model's layers "
     "come one by one, slowest and smallest. auto: the host decides.",
-    "vae_precision": "Number format of the VAE. auto: bf16 where the card has it, else fp32. fp16 "
-    "makes XL pictures black.",
+    "vae_precision": "Number format of the VAE. auto: bf16 where the device computes in it, "
+    "else fp32. fp16 makes XL pictures black.",
     "vae_tile": "Side of a tile in pixels, for tiled decoding.",
     "vae_overlap": "How far tiles overlap in pixels: at most a quarter of a tile.",
     "vae_slicing": "Pictures of a batch one by one through the VAE: less memory, same picture.",

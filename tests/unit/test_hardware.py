@@ -64,8 +64,8 @@ def words(found: LoaderSettings) -> tuple[str, str, str, str, str, str, str]:
 @pytest.mark.parametrize(
     ("device", "expected"),
     [
-        (CPU, ("fp32", "fp32", "auto", "off", "none", "contiguous", "sdpa")),
-        (BF16_CPU, ("bf16", "fp32", "auto", "off", "none", "contiguous", "sdpa")),
+        (CPU, ("fp32", "fp32", "auto", "off", "none", "channels_last", "sdpa")),
+        (BF16_CPU, ("bf16", "bf16", "auto", "off", "none", "channels_last", "sdpa")),
         (MPS, ("fp16", "fp32", "auto", "on", "none", "contiguous", "sdpa")),
         (card(4), ("fp16", "bf16", "on", "on", "sequential", "channels_last", "sdpa")),
         (card(6), ("fp16", "bf16", "on", "on", "sequential", "channels_last", "sdpa")),
