@@ -14,6 +14,10 @@ import torch
 
 from .settings import LoaderSettings, Toggle
 
+# Kinds of one block (widths, resolutions) that are compiled before torch gives up and runs it
+# uncompiled. Its own limit is 8; a UNet of SD 1.5 has about 14 kinds of residual blocks.
+_MOST_KINDS = 64
+
 
 def can_accumulate_in_fp16() -> bool:
     """Whether this torch has the switch for fp16 accumulation (2.7 and newer have)."""
@@ -34,6 +38,16 @@ def switched(settings: LoaderSettings) -> Iterator[None]:
         yield
     finally:
         _restore(before)
+
+
+@contextmanager
+def room_for_kinds() -> Iterator[None]:
+    """The process with room for all kinds of a UNet's compiled blocks; for compiled models only."""
+    from torch._dynamo import config
+
+    name = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
+    with config.patch(**{name: max(_MOST_KINDS, getattr(config, name))}):
+        yield
 
 
 def _set(settings: LoaderSettings) -> None:

@@ -29,6 +29,7 @@ from scripts.bench.contestants import (
     end_servers_on_sigterm,
     place_of,
     session,
+    wanted,
 )
 from scripts.bench.rows import Results, Row, apart, machine, measured, table
 from scripts.bench.weights import checkpoint
@@ -63,7 +64,7 @@ def main() -> None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     path = checkpoint("sd15", options.models, "cpu", tiny=options.tiny)
     job = Job(checkpoint=path.name, size=options.size, steps=options.steps)
-    chosen = [one for one in CONTESTANTS if _wanted(one, options)]
+    chosen = [one for one in CONTESTANTS if wanted(one, options)]
     facts = {**machine(), "rounds": options.rounds, "shared": options.shared}
     results = _opened(options.out / "cpu.json", facts, job)
     for number in range(options.rounds):
@@ -153,12 +154,6 @@ def _kept(out: Path, name: str) -> list[bytes]:
 
 def _slug(name: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in name)
-
-
-def _wanted(contestant: Contestant, options: argparse.Namespace) -> bool:
-    if contestant.kind == "comfyui" and options.comfyui is None:
-        return False
-    return not options.only or any(part in contestant.name for part in options.only)
 
 
 def _options() -> argparse.Namespace:

@@ -37,6 +37,7 @@ from scripts.bench.contestants import (
     end_servers_on_sigterm,
     place_of,
     session,
+    wanted,
 )
 from scripts.bench.rows import Results, Row, machine, measured, table
 from scripts.bench.weights import checkpoint
@@ -75,7 +76,7 @@ def main() -> None:
     results.facts["matmul_tflops"] = round(flops.matmul_rate(options.device), 3)
     results.write()
     jobs = _jobs(options, results)
-    chosen = [_fitting(one, options) for one in CONTESTANTS if _wanted(one, options)]
+    chosen = [_fitting(one, options) for one in CONTESTANTS if wanted(one, options)]
     for number, contestant in enumerate(chosen):
         left = end - time.monotonic()
         until = time.monotonic() + left / (len(chosen) - number)
@@ -222,12 +223,6 @@ def _fitting(contestant: Contestant, options: argparse.Namespace) -> Contestant:
     if contestant.kind == "diffusers" and options.device == "cpu":
         return replace(contestant, name="diffusers, fp32", arguments=("fp32",))
     return contestant
-
-
-def _wanted(contestant: Contestant, options: argparse.Namespace) -> bool:
-    if contestant.kind == "comfyui" and options.comfyui is None:
-        return False
-    return not options.only or any(part in contestant.name for part in options.only)
 
 
 def _options() -> argparse.Namespace:

@@ -16,14 +16,12 @@ from comfy.ldm.modules.attention import BasicTransformerBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from torch import nn
 
+from ..kernels import room_for_kinds
 from ..settings import Compile, CompileMode, LoaderSettings
 from .attention import KEY as ATTENTION
 
 KEY = "spriteworks_compile"
 
-# Kinds of one block (widths, resolutions) that are compiled before torch gives up and runs it
-# uncompiled. Its own limit is 8; a UNet of SD 1.5 has about 14 kinds of residual blocks.
-_MOST_KINDS = 64
 # What a block needs of the options that ComfyUI hands through. The others (numbers of blocks,
 # identities of texts) differ in each call, and each value would be compiled for.
 _NEEDED = (ATTENTION,)
@@ -52,7 +50,7 @@ def _blocks(mode: str | None) -> Callable[..., Any]:
 
     def run(executor: Any, *args: Any, **options: Any) -> Any:
         network = executor.class_obj
-        with _room_for_kinds(), _replaced(compiled_blocks(network), calls):
+        with room_for_kinds(), _replaced(compiled_blocks(network), calls):
             return executor(*args, **options)
 
     return run
@@ -123,16 +121,7 @@ def _whole(mode: str | None) -> Callable[..., Any]:
             return compiled[0](network, *given, _lean(transformer_options), **more).clone()
 
         executor.original = forward  # of this one pass: ComfyUI makes an executor for each
-        with _room_for_kinds():
+        with room_for_kinds():
             return executor(*args, **options)
 
     return run
-
-
-@contextmanager
-def _room_for_kinds() -> Iterator[None]:
-    from torch._dynamo import config
-
-    name = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
-    with config.patch(**{name: max(_MOST_KINDS, getattr(config, name))}):
-        yield

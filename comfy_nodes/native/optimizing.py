@@ -17,6 +17,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import nn
 
 from ..errors import UnsupportedModel
+from ..ops.memory_format import has_memory_format
 from ..settings import Compile, CompileMode, LoaderSettings, Precision
 from . import storage, tuning
 from .compat import is_dynamic
@@ -71,7 +72,7 @@ def _fits(model: Any, settings: LoaderSettings) -> bool:
         _computes_in(model) is tuning.unet_dtype(settings)
         and storage.is_stored_in_fp8(network) is (settings.precision is Precision.FP8)
         and storage.quantization_of(network) is settings.quantization
-        and storage.has_memory_format(network, settings.memory_format)
+        and has_memory_format(network, settings.memory_format)
     )
 
 

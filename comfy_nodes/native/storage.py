@@ -14,17 +14,14 @@ from weakref import ref
 import torch
 from torch import nn
 
+from ..ops.memory_format import set_memory_format
 from ..ops.narrowing import narrowed, scaled
-from ..settings import LoaderSettings, MemoryFormat, Precision, Quantization
+from ..settings import LoaderSettings, Precision, Quantization
 
 FP8 = torch.float8_e4m3fn
 _NARROW = {Quantization.INT8: torch.int8, Quantization.FP8: FP8}
 # Modules of ComfyUI's UNet whose weights stay as they are.
 _KEPT = ("input_blocks.0.", "out.", "time_embed.", "label_emb.")
-_FORMATS = {
-    MemoryFormat.CONTIGUOUS: torch.contiguous_format,
-    MemoryFormat.CHANNELS_LAST: torch.channels_last,
-}
 
 
 def store(network: nn.Module, settings: LoaderSettings) -> None:
@@ -34,27 +31,6 @@ def store(network: nn.Module, settings: LoaderSettings) -> None:
     if settings.quantization is not Quantization.OFF:
         _quantize(network, settings.quantization)
     set_memory_format(network, settings.memory_format)
-
-
-def set_memory_format(network: nn.Module, wanted: MemoryFormat) -> None:
-    """The order of the convolutions' weights. `auto` leaves it."""
-    if wanted is MemoryFormat.AUTO:
-        return
-    order = _FORMATS[wanted]
-    for parameter in network.parameters():
-        if parameter.ndim == 4 and not parameter.is_contiguous(memory_format=order):
-            parameter.data = parameter.data.contiguous(memory_format=order)
-
-
-def has_memory_format(network: nn.Module, wanted: MemoryFormat) -> bool:
-    """Whether set_memory_format would change nothing."""
-    if wanted is MemoryFormat.AUTO:
-        return True
-    return all(
-        parameter.is_contiguous(memory_format=_FORMATS[wanted])
-        for parameter in network.parameters()
-        if parameter.ndim == 4
-    )
 
 
 def is_stored_in_fp8(network: nn.Module) -> bool:

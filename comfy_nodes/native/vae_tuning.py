@@ -11,9 +11,9 @@ import comfy.sd
 import torch
 
 from ..errors import OutOfMemory
+from ..ops.memory_format import has_memory_format, set_memory_format
 from ..settings import LoaderSettings, Toggle, VaePrecision, VaeTiling
 from .compat import is_dynamic
-from .storage import has_memory_format, set_memory_format
 
 DTYPES = {
     VaePrecision.FP32: torch.float32,

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from comfy_nodes.hardware import Device, resolve
+from comfy_nodes.ops.memory_format import set_memory_format
 from comfy_nodes.probe import this_device
 from comfy_nodes.settings import (
     LoaderSettings,
@@ -19,7 +20,7 @@ from comfy_nodes.settings import (
 
 from .handles import Part, Vae
 from .storage import FP8, narrow
-from .tuning import set_memory_format, tune_unet
+from .tuning import tune_unet
 
 _log = logging.getLogger(__name__)
 

@@ -8,33 +8,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
-from comfy_nodes.kernels import switched
+from comfy_nodes.kernels import room_for_kinds, switched
+from comfy_nodes.ops.memory_format import set_memory_format
 from comfy_nodes.settings import (
     Compile,
     CompileMode,
     LoaderSettings,
-    MemoryFormat,
     Quantization,
 )
 
 from .attention import set_attention
 from .storage import narrow, quantize
 
-_FORMATS = {
-    MemoryFormat.CONTIGUOUS: torch.contiguous_format,
-    MemoryFormat.CHANNELS_LAST: torch.channels_last,
-}
 # diffusers' classes that stand many times in a UNet, or in a VAE.
 _REPEATED = ("BasicTransformerBlock", "ResnetBlock2D")
-# Kinds of one block (widths, resolutions) that are compiled before torch gives up and runs it
-# uncompiled. Its own limit is 8; a UNet of SD 1.5 has about 14 kinds of residual blocks.
-_MOST_KINDS = 64
 
 
 def tune_unet(unet: Any, settings: LoaderSettings, storage: torch.dtype | None) -> None:
@@ -49,14 +42,6 @@ def tune_unet(unet: Any, settings: LoaderSettings, storage: torch.dtype | None) 
         narrow(unet, storage)
     set_memory_format(unet, settings.memory_format)
     compile_network(unet, settings)
-
-
-def set_memory_format(network: nn.Module, wanted: MemoryFormat) -> None:
-    """The order of the convolutions' weights, of this network's own tensors."""
-    order = _FORMATS[wanted]
-    for parameter in network.parameters():
-        if parameter.ndim == 4 and not parameter.is_contiguous(memory_format=order):
-            parameter.data = parameter.data.contiguous(memory_format=order)
 
 
 def compile_network(network: nn.Module, settings: LoaderSettings) -> None:
@@ -81,19 +66,8 @@ def _compiled_parts(network: nn.Module, what: Compile) -> Iterator[nn.Module]:
 @contextmanager
 def at_work(settings: LoaderSettings) -> Iterator[None]:
     """What a model's settings ask of the process, for as long as the model samples."""
-    with switched(settings), _room_for_kinds(settings):
-        yield
-
-
-@contextmanager
-def _room_for_kinds(settings: LoaderSettings) -> Iterator[None]:
-    if settings.compile is Compile.OFF:
-        yield
-        return
-    from torch._dynamo import config
-
-    name = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
-    with config.patch(**{name: max(_MOST_KINDS, getattr(config, name))}):
+    compiles = settings.compile is not Compile.OFF
+    with switched(settings), room_for_kinds() if compiles else nullcontext():
         yield
 
 

@@ -301,6 +301,13 @@ def add_comfyui_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def wanted(contestant: Contestant, options: argparse.Namespace) -> bool:
+    """Whether the options (`--only`, and a ComfyUI to measure) leave this contestant in."""
+    if contestant.kind == "comfyui" and options.comfyui is None:
+        return False
+    return not options.only or any(part in contestant.name for part in options.only)
+
+
 def end_servers_on_sigterm() -> None:
     """Let SIGTERM unwind this program, so that the servers that it started end with it."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

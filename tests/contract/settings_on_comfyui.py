@@ -38,6 +38,7 @@ from comfy.cli_args import args as host_args  # noqa: E402
 from comfy_nodes.errors import PackError  # noqa: E402
 from comfy_nodes.native import attention, compat, compiling, loading, running, storage  # noqa: E402
 from comfy_nodes.native.optimizing import optimize_model, optimize_vae  # noqa: E402
+from comfy_nodes.ops import attention as shared  # noqa: E402
 from comfy_nodes.settings import LoaderSettings  # noqa: E402
 
 STARTER = REPOSITORY / "comfy_nodes" / "model_files" / "spriteworks-starter"
@@ -249,9 +250,9 @@ def attend(name: str) -> dict[str, Any]:
     loaded = load()
     # The device's table is passed by: neither library computes on a CPU.
     loaded.model.model.diffusion_model.dtype = torch.bfloat16  # what sage asks for
-    widths, attention._SAGE_WIDTHS = attention._SAGE_WIDTHS, (32, 40, 64, 80, 128)
+    widths, shared.SAGE_WIDTHS = shared.SAGE_WIDTHS, (32, 40, 64, 80, 128)
     attention.set_attention(loaded.model, settings(attention=name))
-    attention._SAGE_WIDTHS = widths
+    shared.SAGE_WIDTHS = widths
     loaded.model.model.diffusion_model.dtype = torch.float32
     sys.modules.update(modules)
     torch.nn.functional.scaled_dot_product_attention = recording

@@ -1,0 +1,75 @@
+"""Attention functions that a UNet of either host can be given: ComfyUI's and diffusers'."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ..errors import UnsupportedSetting
+from ..settings import Attention, LoaderSettings
+
+_log = logging.getLogger(__name__)
+
+# Queries, keys and values [B, heads, tokens, D] to the answer of the same shape.
+Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+# Widths of a head for which SageAttention has kernels.
+SAGE_WIDTHS = (64, 128)
+
+
+def possible(settings: LoaderSettings, head_widths: set[int], dtype: torch.dtype) -> Attention:
+    """The attention of the (resolved) settings, or sdpa where SageAttention cannot take the UNet.
+
+    `head_widths`: channels of one head, of all layers; `dtype`: what the UNet computes in. Raises
+    UnsupportedSetting instead where `strict` is set.
+    """
+    if settings.attention is not Attention.SAGE:
+        return settings.attention
+    unfit = sorted(head_widths - set(SAGE_WIDTHS))
+    if not unfit and dtype is not torch.float32:
+        return Attention.SAGE
+    why = f"heads {unfit} wide" if unfit else "a UNet in fp32"
+    text = f"SageAttention has no kernel for {why}"
+    if settings.strict:
+        raise UnsupportedSetting(f"attention sage is not possible: {text}. Choose sdpa or auto.")
+    _log.warning("attention sage was replaced by sdpa: %s.", text)
+    return Attention.SDPA
+
+
+def flash(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """PyTorch's attention held to its flash kernel; its own choice where that one cannot run."""
+    attend = torch.nn.functional.scaled_dot_product_attention
+    try:
+        with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+            return attend(q, k, v)
+    except RuntimeError as error:
+        if "kernel" not in str(error).lower():  # PyTorch's "No available kernel"
+            raise
+        _say_once("the flash kernel cannot run here (%s): torch chooses another.", str(error))
+        return attend(q, k, v)
+
+
+@cache
+def _say_once(text: str, *args: str) -> None:
+    _log.warning(text, *args)
+
+
+def xformers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """xformers' attention, whose heads are the last dimension but one."""
+    from xformers.ops import memory_efficient_attention
+
+    q, k, v = (each.transpose(1, 2) for each in (q, k, v))
+    answer: torch.Tensor = memory_efficient_attention(q, k, v)
+    return answer.transpose(1, 2)
+
+
+def sage(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """SageAttention: queries and keys are multiplied in 8 bits."""
+    from sageattention import sageattn
+
+    answer: torch.Tensor = sageattn(q, k, v, tensor_layout="HND", is_causal=False)
+    return answer
