@@ -108,7 +108,7 @@ def test_a_real_unet_can_be_lent_layer_by_layer(tiny_models: Path) -> None:
     ],
 )
 def test_offload_decides_where_parts_rest_on_a_card(
-    offload: Offload, homes: tuple[str, str, str], by_layer: bool
+    tiny_models: Path, offload: Offload, homes: tuple[str, str, str], by_layer: bool
 ) -> None:
     card = Device("cuda", "pretended", 24 * 2**30, (8, 9), bf16=True)
     settings = LoaderSettings(
@@ -120,8 +120,7 @@ def test_offload_decides_where_parts_rest_on_a_card(
     place = Placement(settings, torch.device("cuda"), card)
     text = place.text_encoder(nn.Linear(1, 1))
     vae = place.vae(nn.Linear(1, 1)).part
-    network = nn.Linear(1, 1)
-    network.set_attn_processor = lambda _: None
+    network = load_diffusers(tiny_models / "tiny-sdxl", LoaderSettings()).model.unet.module
     part = place.unet(network)
     assert (part.home.type, text.home.type, vae.home.type) == homes
     assert part.by_layer is by_layer
