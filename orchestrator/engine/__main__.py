@@ -60,8 +60,8 @@ def main(argv: list[str] | None = None) -> int:
 def _serve(arguments: argparse.Namespace, temp: Path) -> int:
     # Imported here so that --help and mistakes in the arguments answer at once.
     from .folders import Folders
-    from .server import Engine, create_app
-    from .serving import serve
+    from .serving.listening import serve
+    from .serving.server import Engine, create_app
 
     folders = Folders(
         input=arguments.input_directory,

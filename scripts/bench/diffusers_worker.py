@@ -22,8 +22,8 @@ import torch
 
 from comfy_nodes import memory
 from comfy_nodes.models import Family
-from orchestrator.engine import building, checkpoint
-from orchestrator.engine.tokenizer import END, clip_tokenizer
+from orchestrator.engine.models import building, checkpoint
+from orchestrator.engine.models.tokenizer import END, clip_tokenizer
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # As SaveImage of ComfyUI, so that saving takes everybody the same.

@@ -69,7 +69,7 @@ def _networks(path: Any) -> tuple[Any, Any]:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from safetensors import safe_open
 
-    from orchestrator.engine import checkpoint
+    from orchestrator.engine.models import checkpoint
 
     with safe_open(str(path), framework="pt") as file:
         weights = {

@@ -30,8 +30,8 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from comfy_nodes.models import Family, Prediction
-from orchestrator.engine.names import UnetNames, vae_original
-from orchestrator.engine.tokenizer import END, MERGES, START, clip_tokenizer
+from orchestrator.engine.models.names import UnetNames, vae_original
+from orchestrator.engine.models.tokenizer import END, MERGES, START, clip_tokenizer
 
 Weights = dict[str, torch.Tensor]
 

@@ -24,9 +24,9 @@ from PIL import Image
 
 from orchestrator.engine.folders import Folders
 from orchestrator.engine.host import context, io
-from orchestrator.engine.registry import Registry, engine_nodes
-from orchestrator.engine.server import Engine, create_app
-from orchestrator.engine.serving import listen
+from orchestrator.engine.serving.listening import listen
+from orchestrator.engine.serving.registry import Registry, engine_nodes
+from orchestrator.engine.serving.server import Engine, create_app
 from orchestrator.protocol import (
     Event,
     Executed,

@@ -68,8 +68,8 @@ def decoder(settings: LoaderSettings) -> Callable[[torch.Tensor], torch.Tensor]:
     """Latents to pictures by the VAE of a loaded folder; the rest of the model is dropped."""
     folder = Path(MODELS) / "diffusers" / NAME
     if HOST == "engine":
-        from orchestrator.engine import loading
-        from orchestrator.engine.vae import decode
+        from orchestrator.engine.models import loading
+        from orchestrator.engine.models.vae import decode
 
         handle = loading.load_diffusers(folder, settings).vae
         network, run = handle.part.module, partial(decode, handle)

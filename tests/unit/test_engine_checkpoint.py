@@ -16,12 +16,12 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from comfy_nodes.errors import ModelUnreadable, UnsupportedModel
 from comfy_nodes.models import Family, Prediction
 from comfy_nodes.settings import LoaderSettings
-from orchestrator.engine.checkpoint import UNET, VAE
-from orchestrator.engine.conditioning import encode_text
-from orchestrator.engine.loading import load_checkpoint, load_checkpoint_as_comfyui
-from orchestrator.engine.names import UnetNames, vae_original
-from orchestrator.engine.tokenizer import clip_tokenizer
-from orchestrator.engine.vae import decode
+from orchestrator.engine.models.checkpoint import UNET, VAE
+from orchestrator.engine.models.loading import load_checkpoint, load_checkpoint_as_comfyui
+from orchestrator.engine.models.names import UnetNames, vae_original
+from orchestrator.engine.models.tokenizer import clip_tokenizer
+from orchestrator.engine.models.vae import decode
+from orchestrator.engine.sampling.conditioning import encode_text
 
 Weights = dict[str, torch.Tensor]
 DEFAULTS = LoaderSettings()

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from comfy_nodes.settings import LoaderSettings
-from orchestrator.engine.conditioning import encode_text
-from orchestrator.engine.handles import Clip
-from orchestrator.engine.loading import load_diffusers
+from orchestrator.engine.handles.handles import Clip
+from orchestrator.engine.models.loading import load_diffusers
+from orchestrator.engine.sampling.conditioning import encode_text
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from orchestrator.engine.executor import Executor
+from orchestrator.engine.execution.executor import Executor
+from orchestrator.engine.execution.jobs import Job, JobQueue, Report
+from orchestrator.engine.execution.validation import check
+from orchestrator.engine.execution.worker import Worker
 from orchestrator.engine.host import InterruptedByUser, context, io
-from orchestrator.engine.jobs import Job, JobQueue, Report
-from orchestrator.engine.registry import by_name
-from orchestrator.engine.validation import check
-from orchestrator.engine.worker import Worker
+from orchestrator.engine.serving.registry import by_name
 from orchestrator.protocol import (
     Event,
     Executed,

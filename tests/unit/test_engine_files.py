@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from orchestrator.engine import host
-from orchestrator.engine.files import Upload, View, find_view, masked, save_upload, view
 from orchestrator.engine.folders import Folders, OutsideFolder, annotated, inside
-from orchestrator.engine.guard import is_foreign
 from orchestrator.engine.host import ui
-from orchestrator.engine.pack_folders import PackFolders
+from orchestrator.engine.host.pack_folders import PackFolders
+from orchestrator.engine.serving.files import Upload, View, find_view, masked, save_upload, view
+from orchestrator.engine.serving.guard import is_foreign
 from orchestrator.errors import InputError, ModelError, OutputError
 
 

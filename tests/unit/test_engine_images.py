@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from orchestrator.engine.images import CROPS, IMAGE_METHODS, repeat_to, resize, spread_to
-from orchestrator.engine.pictures import read_mask, read_picture
-from orchestrator.engine.preview import Previewer
+from orchestrator.engine.handles.preview import Previewer
+from orchestrator.engine.pictures.reading import read_mask, read_picture
+from orchestrator.engine.pictures.resizing import CROPS, IMAGE_METHODS, repeat_to, resize, spread_to
 from orchestrator.errors import InputError
 
 DATA = Path(__file__).parent.parent / "data"

@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from comfy_nodes.errors import ModelUnreadable, UnsupportedModel
 from comfy_nodes.models import Family, Prediction
 from comfy_nodes.settings import Attention, LoaderSettings, Offload, Precision, VaeTiling
-from orchestrator.engine.conditioning import encode_text
-from orchestrator.engine.guidance import Guide
-from orchestrator.engine.handles import Loaded
-from orchestrator.engine.loading import load_diffusers
-from orchestrator.engine.vae import decode, decode_tiled, encode, in_tiles
+from orchestrator.engine.handles.handles import Loaded
+from orchestrator.engine.models.loading import load_diffusers
+from orchestrator.engine.models.vae import decode, decode_tiled, encode, in_tiles
+from orchestrator.engine.sampling.conditioning import encode_text
+from orchestrator.engine.sampling.guidance import Guide
 
 DEFAULTS = LoaderSettings()
 FAMILIES = {"tiny-sd1": Family.SD1, "tiny-sd2": Family.SD2, "tiny-sdxl": Family.SDXL}

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 
 from comfy_nodes.errors import ModelUnreadable
 from comfy_nodes.settings import LoaderSettings
-from orchestrator.engine.handles import Loaded
-from orchestrator.engine.loading import load_diffusers
-from orchestrator.engine.lora import apply_lora, read_lora
-from orchestrator.engine.names import UnetNames
+from orchestrator.engine.handles.handles import Loaded
+from orchestrator.engine.models.loading import load_diffusers
+from orchestrator.engine.models.lora import apply_lora, read_lora
+from orchestrator.engine.models.names import UnetNames
 
 ATTENTION = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_out.0"
 CONVOLUTION = "down_blocks.1.resnets.0.conv1"

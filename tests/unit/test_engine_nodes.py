@@ -15,8 +15,9 @@ from comfy_nodes import folders as pack_folders
 from comfy_nodes.settings import LoaderSettings
 from orchestrator.engine import host
 from orchestrator.engine.folders import Folders
-from orchestrator.engine.handles import Loaded
-from orchestrator.engine.loading import load_diffusers
+from orchestrator.engine.handles.handles import Loaded
+from orchestrator.engine.host.pack_folders import PackFolders
+from orchestrator.engine.models.loading import load_diffusers
 from orchestrator.engine.nodes import all_nodes
 from orchestrator.engine.nodes.images import EmptyImage, ImageScale, LoadImage, SaveImageWebsocket
 from orchestrator.engine.nodes.latents import EmptyLatentImage, LatentUpscale, RepeatLatentBatch
@@ -24,7 +25,6 @@ from orchestrator.engine.nodes.masks import ImageToMask, MaskToImage
 from orchestrator.engine.nodes.models import CLIPSetLastLayer, CLIPTextEncode
 from orchestrator.engine.nodes.sampling import KSampler, KSamplerAdvanced
 from orchestrator.engine.nodes.vae import InpaintModelConditioning, VAEDecode, VAEEncodeForInpaint
-from orchestrator.engine.pack_folders import PackFolders
 
 REFERENCE = Path(__file__).parent.parent / "data" / "comfyui" / "object_info.json"
 RECORDED: dict[str, Any] = json.loads(REFERENCE.read_text(encoding="utf-8"))

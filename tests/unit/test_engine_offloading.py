@@ -12,10 +12,10 @@ from torch import nn
 
 from comfy_nodes.hardware import Device
 from comfy_nodes.settings import LoaderSettings, MemoryFormat, Offload, Precision
-from orchestrator.engine.handles import Part
-from orchestrator.engine.loading import load_diffusers
-from orchestrator.engine.offloading import lent, lent_by_layer
-from orchestrator.engine.placing import Placement
+from orchestrator.engine.handles.handles import Part
+from orchestrator.engine.handles.offloading import lent, lent_by_layer
+from orchestrator.engine.models.loading import load_diffusers
+from orchestrator.engine.tuning.placing import Placement
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 

@@ -21,13 +21,13 @@ from comfy_nodes.settings import (
     Precision,
     Quantization,
 )
-from orchestrator.engine.conditioning import encode_text
-from orchestrator.engine.handles import Loaded, Model
-from orchestrator.engine.loading import load_diffusers
-from orchestrator.engine.lora import apply_lora
-from orchestrator.engine.optimizing import optimize_model, optimize_vae
-from orchestrator.engine.sampling import Request, sample
-from orchestrator.engine.vae import decode
+from orchestrator.engine.handles.handles import Loaded, Model
+from orchestrator.engine.models.loading import load_diffusers
+from orchestrator.engine.models.lora import apply_lora
+from orchestrator.engine.models.vae import decode
+from orchestrator.engine.sampling.conditioning import encode_text
+from orchestrator.engine.sampling.sampling import Request, sample
+from orchestrator.engine.tuning.optimizing import optimize_model, optimize_vae
 
 REQUEST = Request(seed=3, steps=6, cfg=4.0, sampler="euler", scheduler="karras")
 

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.engine.prompt import chunks_of, tokens_of, weighted_parts
-from orchestrator.engine.tokenizer import clip_tokenizer
+from orchestrator.engine.models.tokenizer import clip_tokenizer
+from orchestrator.engine.sampling.prompt import chunks_of, tokens_of, weighted_parts
 
 DATA = Path(__file__).parent.parent / "data" / "tokens.json"
 RECORDED: dict[str, dict[str, Any]] = json.loads(DATA.read_text(encoding="utf-8"))

@@ -8,15 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from orchestrator.engine.noise import Seeds, brownian_steps, gaussian_steps, starting_noise
-from orchestrator.engine.samplers import SAMPLERS
-from orchestrator.engine.sampling import (
+from orchestrator.engine.handles.noise_table import noise_table
+from orchestrator.engine.sampling.noise import Seeds, brownian_steps, gaussian_steps, starting_noise
+from orchestrator.engine.sampling.samplers import SAMPLERS
+from orchestrator.engine.sampling.sampling import (
     Request,
     run_sigmas,
     starts_at_full_noise,
     walk,
 )
-from orchestrator.engine.schedules import noise_table, sigmas_for
+from orchestrator.engine.sampling.schedules import sigmas_for
 
 RECORDED = load_file(Path(__file__).parent.parent / "data" / "samplers.safetensors")
 # As in tests/data/make_sampler_reference.py.

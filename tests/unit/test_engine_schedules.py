@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator.engine.schedules import SCHEDULES, NoiseTable, noise_table, sigmas_for
+from orchestrator.engine.handles.noise_table import NoiseTable, noise_table
+from orchestrator.engine.sampling.schedules import SCHEDULES, sigmas_for
 
 REFERENCE = Path(__file__).parent.parent / "data" / "schedules.json"
 RECORDED: dict[str, list[float]] = json.loads(REFERENCE.read_text(encoding="utf-8"))

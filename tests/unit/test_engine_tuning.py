@@ -30,17 +30,17 @@ from comfy_nodes.settings import (
     Precision,
     Quantization,
 )
-from orchestrator.engine import attention as attention_module
-from orchestrator.engine.attention import head_widths, set_attention
-from orchestrator.engine.conditioning import encode_text
-from orchestrator.engine.handles import Loaded, Model
-from orchestrator.engine.loading import load_diffusers
-from orchestrator.engine.optimizing import optimize_model, optimize_vae
-from orchestrator.engine.placing import Placement
-from orchestrator.engine.sampling import Request, sample
-from orchestrator.engine.storage import FP8
-from orchestrator.engine.tuning import compile_network, twin
-from orchestrator.engine.vae import decode
+from orchestrator.engine.handles.handles import Loaded, Model
+from orchestrator.engine.models.loading import load_diffusers
+from orchestrator.engine.models.vae import decode
+from orchestrator.engine.sampling.conditioning import encode_text
+from orchestrator.engine.sampling.sampling import Request, sample
+from orchestrator.engine.tuning import attention as attention_module
+from orchestrator.engine.tuning.attention import head_widths, set_attention
+from orchestrator.engine.tuning.optimizing import optimize_model, optimize_vae
+from orchestrator.engine.tuning.placing import Placement
+from orchestrator.engine.tuning.storage import FP8
+from orchestrator.engine.tuning.tuning import compile_network, twin
 
 WIDE = (torch.bfloat16, torch.float32)
 CPU, META = torch.device("cpu"), torch.device("meta")

@@ -15,13 +15,13 @@ from comfy_nodes import folders as pack_folders
 from comfy_nodes.settings import LoaderSettings
 from comfy_nodes.settings_inputs import OF_MODEL, OF_VAE
 from orchestrator.engine import host
-from orchestrator.engine.executor import Executor
+from orchestrator.engine.execution.executor import Executor
+from orchestrator.engine.execution.jobs import Job
+from orchestrator.engine.execution.validation import check
 from orchestrator.engine.folders import Folders
-from orchestrator.engine.jobs import Job
+from orchestrator.engine.host.pack_folders import PackFolders
 from orchestrator.engine.nodes import all_nodes
-from orchestrator.engine.pack_folders import PackFolders
-from orchestrator.engine.registry import by_name
-from orchestrator.engine.validation import check
+from orchestrator.engine.serving.registry import by_name
 from orchestrator.protocol import Event, Graph
 
 FIRST = ("precision", "attention", "vae_tiling", "offload")

@@ -16,11 +16,11 @@ import torch
 
 from comfy_nodes.errors import OutOfMemory
 from comfy_nodes.settings import LoaderSettings, MemoryFormat, Toggle, VaePrecision, VaeTiling
-from orchestrator.engine import vae as vae_module
-from orchestrator.engine.handles import Vae
-from orchestrator.engine.loading import load_diffusers
-from orchestrator.engine.optimizing import optimize_vae
-from orchestrator.engine.vae import decode, encode
+from orchestrator.engine.handles.handles import Vae
+from orchestrator.engine.models import vae as vae_module
+from orchestrator.engine.models.loading import load_diffusers
+from orchestrator.engine.models.vae import decode, encode
+from orchestrator.engine.tuning.optimizing import optimize_vae
 
 Work = Callable[[Vae], torch.Tensor]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.engine.execution.validation import Nodes, check, types_fit
 from orchestrator.engine.host import CoreNode, io
-from orchestrator.engine.registry import by_name
-from orchestrator.engine.validation import Nodes, check, types_fit
+from orchestrator.engine.serving.registry import by_name
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 RECORDED = json.loads((DATA / "comfyui" / "prompts.json").read_text(encoding="utf-8"))

@@ -13,8 +13,8 @@ import torch
 
 from ...errors import InputError
 from ..host import CoreNode, context, io, ui
-from ..images import CROPS, IMAGE_METHODS, resize, to_pil
-from ..pictures import read_mask, read_picture
+from ..pictures.reading import read_mask, read_picture
+from ..pictures.resizing import CROPS, IMAGE_METHODS, resize, to_pil
 from .latents import MAX_SIDE
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from ..handles import LATENT_FACTOR
+from ..handles.handles import LATENT_FACTOR
 from ..host import CoreNode, io
-from ..images import CROPS, LATENT_METHODS, resize
-from ..sampling import Latent
+from ..pictures.resizing import CROPS, LATENT_METHODS, resize
+from ..sampling.sampling import Latent
 
 MAX_SIDE = 16384
 _LEAST_SIDE = 64

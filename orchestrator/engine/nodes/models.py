@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..conditioning import encode_text
-from ..handles import Clip, Model
+from ..handles.handles import Clip, Model
 from ..host import CoreNode, context, io
-from ..loading import load_checkpoint_as_comfyui
-from ..lora import apply_lora, read_lora
+from ..models.loading import load_checkpoint_as_comfyui
+from ..models.lora import apply_lora, read_lora
+from ..sampling.conditioning import encode_text
 
 
 class CheckpointLoaderSimple(CoreNode):

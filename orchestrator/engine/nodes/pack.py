@@ -14,10 +14,10 @@ from comfy_nodes.hub.pulling import Progress, Report
 from comfy_nodes.profiles import ModelProfile
 from comfy_nodes.settings import LoaderSettings
 
-from ..handles import Loaded, Model, Vae
+from ..handles.handles import Loaded, Model, Vae
 from ..host import context
-from ..loading import load_checkpoint, load_diffusers
-from ..optimizing import optimize_model, optimize_vae
+from ..models.loading import load_checkpoint, load_diffusers
+from ..tuning.optimizing import optimize_model, optimize_vae
 
 
 class CheckpointLoader(loaders.CheckpointLoader):

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from ..guidance import Conditioning
-from ..handles import Model
+from ..handles.handles import Model
 from ..host import CoreNode, context, io
-from ..noise import SEED_LIMIT
-from ..samplers import SAMPLERS
-from ..sampling import Latent, Request, run_sigmas, sample
-from ..schedules import SCHEDULES
+from ..sampling.guidance import Conditioning
+from ..sampling.noise import SEED_LIMIT
+from ..sampling.samplers import SAMPLERS
+from ..sampling.sampling import Latent, Request, run_sigmas, sample
+from ..sampling.schedules import SCHEDULES
 
 _STEPS: dict[str, Any] = {"default": 20, "min": 1, "max": 10000}
 _CFG: dict[str, Any] = {"default": 8.0, "min": 0.0, "max": 100.0, "step": 0.1, "round": 0.01}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from ..guidance import Conditioning
-from ..handles import LATENT_FACTOR, Vae
+from ..handles.handles import LATENT_FACTOR, Vae
 from ..host import CoreNode, io
-from ..sampling import Latent
-from ..vae import crop_to_cells, decode, decode_tiled, encode, grey_out, grow, mask_for
+from ..models.vae import crop_to_cells, decode, decode_tiled, encode, grey_out, grow, mask_for
+from ..sampling.guidance import Conditioning
+from ..sampling.sampling import Latent
 
 
 class VAEDecode(CoreNode):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from comfy_nodes.folders import CHECKPOINT_SUFFIXES, PICKLE_SUFFIXES, SaveTarget
 
-from .host import context
+from . import context
 
 
 class PackFolders:

@@ -15,9 +15,9 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from ..errors import InputError, OutputError
-from ..protocol import FileRef
-from .folders import Folders, OutsideFolder, annotated, inside
+from ...errors import InputError, OutputError
+from ...protocol import FileRef
+from ..folders import Folders, OutsideFolder, annotated, inside
 
 # A browser would run these; they are sent as plain bytes.
 _ACTIVE_TYPES = (

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from ..protocol import Executing, ExecutionError, event_data, event_name
+from ...protocol import Executing, ExecutionError, event_data, event_name
 from .executor import Executor
 from .jobs import Job, JobQueue, Report
 from .progress import Audience

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..protocol import Graph
+from ...protocol import Graph
 
 # as many as ComfyUI keeps; a record holds its whole graph
 MAX_HISTORY = 10_000

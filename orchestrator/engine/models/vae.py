@@ -17,7 +17,7 @@ import torch
 from comfy_nodes.errors import OutOfMemory
 from comfy_nodes.settings import Toggle, VaeTiling
 
-from .handles import LATENT_FACTOR, Part, Vae
+from ..handles.handles import LATENT_FACTOR, Part, Vae
 
 _log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import io
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from ..protocol import Event, NodeProgress, Preview, Progress, ProgressState
-from .host.context import Context, InterruptedByUser, PreviewFormat
-from .host.context import Preview as PreviewImage
+from ...protocol import Event, NodeProgress, Preview, Progress, ProgressState
+from ..host.context import Context, InterruptedByUser, PreviewFormat
+from ..host.context import Preview as PreviewImage
 from .jobs import Job
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from comfy_nodes.models import Family
 from comfy_nodes.profiles import ModelProfile
 from comfy_nodes.settings import LoaderSettings, Toggle, VaeTiling
 
+from .noise_table import NoiseTable
 from .offloading import lent, lent_by_layer
 from .preview import Previewer
-from .schedules import NoiseTable
 
 # Latents are an eighth of the picture's width and height in every Stable Diffusion.
 LATENT_FACTOR = 8

@@ -12,18 +12,19 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.datastructures import UploadFile
 
-from ..errors import InputError, OutputError, ProtocolError, SpriteworksError
-from ..protocol import PromptRequest, Status, new_prompt_id
-from . import files, host
+from ...errors import InputError, OutputError, ProtocolError, SpriteworksError
+from ...protocol import PromptRequest, Status, new_prompt_id
+from .. import host
+from ..execution.jobs import Job, JobQueue
+from ..execution.validation import Verdict, check, problem
+from ..execution.worker import Worker
+from ..folders import MODEL_KINDS, Folders, OutsideFolder
+from . import files
 from .files import Upload
-from .folders import MODEL_KINDS, Folders, OutsideFolder
 from .guard import Guard
 from .hub import Hub
-from .jobs import Job, JobQueue
 from .registry import Registry, engine_nodes, import_libraries
 from .stats import system_stats
-from .validation import Verdict, check, problem
-from .worker import Worker
 
 # ComfyUI's default, in bytes
 MAX_BODY = 100 * 1024 * 1024

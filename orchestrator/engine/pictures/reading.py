@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFile, ImageOps, ImageSequence, UnidentifiedImageError
 
-from ..errors import InputError
+from ...errors import InputError
 
 _T = TypeVar("_T")
 

@@ -18,7 +18,7 @@ from comfy_nodes.settings import (
     Precision,
 )
 
-from .handles import Part, Vae
+from ..handles.handles import Part, Vae
 from .storage import FP8, narrow
 from .tuning import tune_unet
 

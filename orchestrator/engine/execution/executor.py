@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any, TypeAlias
 
-from ..protocol import (
+from ...protocol import (
     Event,
     Executed,
     Executing,
@@ -29,8 +29,7 @@ from ..protocol import (
     event_data,
     event_name,
 )
-from .cache import Cache, Result
-from .host import (
+from ..host import (
     ComfyNode,
     Hidden,
     HiddenHolder,
@@ -39,6 +38,7 @@ from .host import (
     UIOutput,
     activate,
 )
+from .cache import Cache, Result
 from .jobs import Job, Report
 from .progress import Audience, NodeContext, RunProgress
 from .validation import Nodes, ancestry, is_link, sources, type_name

@@ -10,8 +10,8 @@ from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 
-from ..errors import ProtocolError
-from ..protocol import (
+from ...errors import ProtocolError
+from ...protocol import (
     Event,
     Executing,
     FeatureFlags,

@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
+from ..handles.handles import Model
+from ..handles.noise_table import NoiseTable
+from ..pictures.resizing import repeat_to
+from ..tuning.tuning import at_work
 from .guidance import Conditioning, Guide
-from .handles import Model
-from .images import repeat_to
 from .noise import SEED_LIMIT, Seeds, add_to_seeds, starting_noise
 from .samplers import SAMPLERS, Denoise, Report
-from .schedules import NoiseTable, sigmas_for
-from .tuning import at_work
+from .schedules import sigmas_for
 
 # LATENT as ComfyUI's: "samples" [B, 4, h, w], and maybe "noise_mask" and "batch_index".
 Latent = dict[str, Any]

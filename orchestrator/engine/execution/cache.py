@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..protocol import Graph
-from .host import ComfyNode, Hidden
+from ...protocol import Graph
+from ..host import ComfyNode, Hidden
 from .validation import Nodes, constant_inputs, is_link
 
 

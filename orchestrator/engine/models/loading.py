@@ -23,12 +23,12 @@ from comfy_nodes.profiles import (
 )
 from comfy_nodes.settings import LoaderSettings, Precision
 
+from ..handles.handles import Clip, Loaded, Model, Part, TextEncoder
+from ..handles.noise_table import NoiseTable, noise_table
+from ..handles.preview import Previewer
+from ..tuning.placing import Placement, best_device
 from . import checkpoint
 from .building import Find, Weights, build_text_encoder, build_unet, build_vae
-from .handles import Clip, Loaded, Model, Part, TextEncoder
-from .placing import Placement, best_device
-from .preview import Previewer
-from .schedules import NoiseTable, noise_table
 from .tokenizer import END, clip_tokenizer, load_tokenizer
 
 _SD_SCALE, _SDXL_SCALE = 0.18215, 0.13025

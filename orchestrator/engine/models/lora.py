@@ -17,11 +17,11 @@ from torch import nn
 
 from comfy_nodes.native.weights import read_file
 
+from ..handles.handles import Clip, Model, Part, TextEncoder
+from ..tuning.storage import narrow, wide_weight
+from ..tuning.tuning import tune_unet, twin
 from .building import Weights
-from .handles import Clip, Model, Part, TextEncoder
 from .names import UnetNames
-from .storage import narrow, wide_weight
-from .tuning import tune_unet, twin
 
 _log = logging.getLogger(__name__)
 

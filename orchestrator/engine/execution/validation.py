@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, TypeAlias
 
-from ..protocol import Graph
-from .host import ComfyNode, HiddenHolder
+from ...protocol import Graph
+from ..host import ComfyNode, HiddenHolder
 
 # One entry of a node's "errors", as it goes over the wire.
 Problem: TypeAlias = dict[str, Any]

@@ -11,7 +11,7 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
-from ..errors import ServerStartFailed
+from ...errors import ServerStartFailed
 
 # Clients hold their WebSockets open for ever; a stop does not wait longer for them, in seconds.
 _GOODBYE = 1

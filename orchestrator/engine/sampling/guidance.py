@@ -16,9 +16,9 @@ import torch
 from comfy_nodes.models import Family, Prediction
 from comfy_nodes.ops.step_cache import StepCache
 
-from .handles import LATENT_FACTOR, Model
-from .images import repeat_to, resize, spread_to
-from .tuning import runs_in_graphs
+from ..handles.handles import LATENT_FACTOR, Model
+from ..pictures.resizing import repeat_to, resize, spread_to
+from ..tuning.tuning import runs_in_graphs
 
 Conditioning = list[tuple[torch.Tensor, dict[str, Any]]]
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 
 from comfy_nodes import folders as pack_folders
 
-from ..errors import ServerStartFailed
-from . import host
-from .host import ComfyNode
-from .pack_folders import PackFolders
-from .validation import Nodes
+from ...errors import ServerStartFailed
+from .. import host
+from ..execution.validation import Nodes
+from ..host import ComfyNode
+from ..host.pack_folders import PackFolders
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from ..handles.handles import Clip, TextEncoder
 from .guidance import Conditioning
-from .handles import Clip, TextEncoder
 from .prompt import Chunk, chunks_of, tokens_of
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from torch import nn
 
 from comfy_nodes.settings import LoaderSettings
 
-from .handles import Model, Part, Vae
+from ..handles.handles import Model, Part, Vae
 from .placing import Placement
 from .storage import widen
 from .tuning import compile_network, twin

@@ -1,0 +1,1 @@
+"""Graphs checked and run, job after job."""

@@ -1,0 +1,1 @@
+"""What travels between nodes, and the pieces that it is made of."""

@@ -1,0 +1,1 @@
+"""Model files to handles, and what changes or uses a whole model."""

@@ -1,0 +1,1 @@
+"""What settings do to a network: attention, number formats, where it runs and rests."""
