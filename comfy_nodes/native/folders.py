@@ -7,11 +7,11 @@ from pathlib import Path
 import folder_paths
 from comfy.cli_args import args
 
-from ..folders import SaveTarget
+from ..host import SaveTarget
 
 
 class ComfyFolders:
-    """What `folder_paths` and ComfyUI's command line say; implements folders.Folders."""
+    """What `folder_paths` and ComfyUI's command line say; implements host.Folders."""
 
     def roots(self, kind: str) -> list[Path]:
         """The folders searched for models of `kind`."""

@@ -25,11 +25,11 @@ from ..profiles import (
     read_scheduler_config,
 )
 from ..settings import LoaderSettings, Precision
+from ..weights.files import Weights, count_parameters, read_part, tensor_names
+from ..weights.pickles import check_allowed, is_pickle, read_pickle
+from ..weights.wholeness import check_parts
 from . import text, tuning, unet, vae
 from .compat import without_dynamic_memory
-from .pickles import check_allowed, is_pickle, read_pickle
-from .weights import Weights, count_parameters, read_part, tensor_names
-from .wholeness import check_parts
 
 _UNET = "model.diffusion_model."  # before the names of a checkpoint's UNet weights
 _PROFILE = "spriteworks_profile"

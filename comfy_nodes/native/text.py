@@ -21,8 +21,8 @@ from transformers import CLIPTokenizer
 from ..errors import ModelUnreadable, UnsupportedModel
 from ..models import Family
 from ..profiles import read_json
+from ..weights.files import Weights, read_part
 from .compat import without_dynamic_memory
-from .weights import Weights, read_part
 
 _ACTIVATIONS = ("quick_gelu", "gelu", "gelu_pytorch_tanh")
 

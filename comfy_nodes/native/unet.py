@@ -14,8 +14,8 @@ import torch
 
 from ..errors import ModelUnreadable, UnsupportedModel
 from ..models import Family, Prediction, family_of
+from ..weights.files import Weights
 from .ratio import multipliers
-from .weights import Weights
 
 # What ComfyUI's UNet has built in: a model that was trained otherwise would load and draw noise.
 _BUILT_IN: Mapping[str, Sequence[Any]] = {

@@ -10,8 +10,8 @@ import comfy.sd
 import torch
 
 from ..errors import ModelUnreadable, UnsupportedModel
+from ..weights.files import Weights
 from .ratio import multipliers
-from .weights import Weights
 
 _BUILT_IN: Mapping[str, tuple[Any, ...]] = {
     "norm_num_groups": (32,),

@@ -71,7 +71,7 @@ def forget() -> None:
 
 def pipeline(path: Path, dtype: torch.dtype) -> Any:
     """diffusers' pipeline for the checkpoint."""
-    from comfy_nodes.native.weights import read_file
+    from comfy_nodes.weights.files import read_file
 
     weights = read_file(path)
     family = checkpoint.checkpoint_family(weights, path.name)

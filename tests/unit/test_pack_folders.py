@@ -5,7 +5,7 @@ import pytest
 
 from comfy_nodes import folders
 from comfy_nodes.errors import ModelNotFound
-from comfy_nodes.folders import SaveTarget
+from comfy_nodes.host import SaveTarget
 
 
 class Plain:

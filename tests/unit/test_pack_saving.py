@@ -9,7 +9,7 @@ from PIL import Image
 
 from comfy_nodes import folders
 from comfy_nodes.errors import BadInput, SaveFailed
-from comfy_nodes.folders import SaveTarget
+from comfy_nodes.host import SaveTarget
 from comfy_nodes.saving import save_sprites
 
 

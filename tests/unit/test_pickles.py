@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from comfy_nodes.errors import ModelUnreadable, PackError, UnsupportedModel
-from comfy_nodes.native.kinds import kind_of
-from comfy_nodes.native.pickles import is_pickle, read_pickle
-from comfy_nodes.native.weights import check_file
+from comfy_nodes.weights.files import check_file
+from comfy_nodes.weights.kinds import kind_of
+from comfy_nodes.weights.pickles import is_pickle, read_pickle
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.float16)}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from comfy_nodes.errors import ModelUnreadable
-from comfy_nodes.native.wholeness import check_parts
+from comfy_nodes.weights.wholeness import check_parts
 
 UNET_NAMES = ["input_blocks.0.0.weight", "out.2.bias"]
 VAE_NAMES = ["encoder.conv_in.weight", "decoder.conv_out.weight"]

@@ -7,10 +7,7 @@ there too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
-
-if TYPE_CHECKING:
-    from .types import ComfyType
+from typing import Any, ClassVar, Protocol
 
 
 def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,11 +15,17 @@ def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
+class SocketType(Protocol):
+    """What an input or output knows of its type."""
+
+    io_type: ClassVar[str]
+
+
 class Input:
     """A socket: `id` is its key in a graph's `inputs`."""
 
-    # bound by ComfyType to the type that the input belongs to
-    Parent: ClassVar[type[ComfyType]]
+    # bound by types.ComfyType to the type that the input belongs to
+    Parent: ClassVar[type[SocketType]]
 
     def __init__(
         self,
@@ -93,7 +96,7 @@ class WidgetInput(Input):
 class Output:
     """A result of a node; without an `id` it gets one from its place and type."""
 
-    Parent: ClassVar[type[ComfyType]]
+    Parent: ClassVar[type[SocketType]]
 
     def __init__(
         self,

@@ -12,8 +12,6 @@ import torch
 
 from comfy_nodes.errors import ModelUnreadable, UnsupportedModel
 from comfy_nodes.models import Family, family_of, version_of
-from comfy_nodes.native.pickles import read_checkpoint
-from comfy_nodes.native.weights import read_part
 from comfy_nodes.profiles import (
     prediction_of,
     profile_of_folder,
@@ -22,6 +20,8 @@ from comfy_nodes.profiles import (
     read_scheduler_config,
 )
 from comfy_nodes.settings import LoaderSettings, Precision
+from comfy_nodes.weights.files import read_part
+from comfy_nodes.weights.pickles import read_checkpoint
 
 from ..handles.handles import Clip, Loaded, Model, Part, TextEncoder
 from ..handles.noise_table import NoiseTable, noise_table

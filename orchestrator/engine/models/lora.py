@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from comfy_nodes.native.weights import read_file
+from comfy_nodes.weights.files import read_file
 
 from ..handles.handles import Clip, Model, Part, TextEncoder
 from ..tuning.storage import narrow, wide_weight

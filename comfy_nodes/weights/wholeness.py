@@ -1,6 +1,6 @@
 """Whether a checkpoint has all weights of its parts.
 
-ComfyUI only logs those that are missing, and draws noise. Imports no ComfyUI.
+ComfyUI only logs those that are missing, and draws noise.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Weights out of PyTorch pickles, without running what else a pickle may hold.
 
-Imports no ComfyUI: the engine reads them in the same way.
+The engine reads them in the same way as the pack on ComfyUI.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 
 from ..errors import ModelUnreadable, UnsupportedModel
 from ..folders import PICKLE_SUFFIXES
+from .files import Weights, read_file
 from .kinds import kind_of
-from .weights import Weights, read_file
 
 # torch's words for what it will not open: "GLOBAL os.system was not an allowed global", ...
 _GLOBAL = re.compile(r"GLOBAL (\S+)")

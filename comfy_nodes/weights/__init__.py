@@ -1,0 +1,1 @@
+"""Weights out of files, the same for every host: safetensors, pickles, what is damaged."""
