@@ -71,7 +71,11 @@ def _serve(arguments: argparse.Namespace, temp: Path) -> int:
         extra_models={"diffusers": [MODEL_FILES]},
     ).resolved()
     folders.create()
-    serve(create_app(Engine(folders)), arguments.host, arguments.port, arguments.log_level)
+    engine = Engine(folders)
+    registry = engine.registry
+    app = create_app(engine)
+    serve(app, arguments.host, arguments.port, arguments.log_level, lambda: registry.failed)
+    registry.check()
     return 0
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,18 +21,25 @@ _MAX_MESSAGE = 1024 * 1024
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it does."""
+    """Says where it listens once it does, and stops in good order when `failed` says so."""
 
-    url = ""
+    def __init__(self, config: uvicorn.Config, url: str, failed: Callable[[], bool]) -> None:
+        super().__init__(config)
+        self.url = url
+        self.failed = failed
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
             print(json.dumps({"event": "listening", "url": self.url}), flush=True)
 
+    async def on_tick(self, counter: int) -> bool:
+        # uvicorn asks ten times a second whether to stop
+        return self.failed() or await super().on_tick(counter)
 
-def serve(app: FastAPI, host: str, port: int, log_level: str) -> None:
-    """Serve until SIGINT or SIGTERM; raises ServerStartFailed where the port cannot be had."""
+
+def serve(app: FastAPI, host: str, port: int, log_level: str, failed: Callable[[], bool]) -> None:
+    """Serve until SIGINT, SIGTERM or `failed`; raises ServerStartFailed where the port is taken."""
     listener = listen(host, port)
     config = uvicorn.Config(
         app,
@@ -43,8 +51,7 @@ def serve(app: FastAPI, host: str, port: int, log_level: str) -> None:
         ws_ping_interval=None,
         timeout_graceful_shutdown=_GOODBYE,
     )
-    server = _Server(config)
-    server.url = address(listener, host)
+    server = _Server(config, address(listener, host), failed)
     # uvicorn stops in good order and then raises the signal again, for whoever handled it before;
     # without this, that would end the process before it has tidied up.
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):

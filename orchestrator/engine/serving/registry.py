@@ -1,7 +1,7 @@
 """All node classes of the engine: ComfyUI's core nodes and those of the pack.
 
 Loading them imports torch and diffusers, which takes seconds; it happens in the background while
-the server already answers.
+the server already answers. Where it fails, every request for nodes is refused and the process ends.
 """
 
 from __future__ import annotations
@@ -61,10 +61,23 @@ class Registry:
     def nodes(self) -> Nodes:
         """The classes, waiting until they are loaded; raises ServerStartFailed."""
         self._ready.wait()
-        if self._error is not None:
-            message = f"the engine's nodes cannot be loaded: {self._error}"
-            raise ServerStartFailed(message) from self._error
+        self.check()
         return self._nodes
+
+    @property
+    def failed(self) -> bool:
+        """Whether something could not be imported; then no job can ever run."""
+        return self._error is not None
+
+    def check(self) -> None:
+        """Raises ServerStartFailed where something could not be imported; never waits."""
+        if self._error is not None:
+            # Libraries that import lazily put whole traces into their messages.
+            reason = " ".join(f"{type(self._error).__name__}: {self._error}".split())
+            raise ServerStartFailed(
+                f"the engine's nodes cannot be loaded: {reason}. Repair the installation; "
+                "python -m orchestrator.engine --log-level debug shows where it happened"
+            ) from self._error
 
     def settled(self) -> Nodes:
         """The classes, once nothing is imported any more; for the thread that runs jobs.
@@ -77,13 +90,13 @@ class Registry:
     def _fill(self) -> None:
         try:
             self._nodes = by_name(self._load())
+            self._ready.set()
+            self._afterwards()
         except Exception as error:
-            logger.exception("the engine's nodes cannot be loaded")
+            logger.debug("the engine's nodes cannot be loaded", exc_info=True)
             self._error = error
-            return
         finally:
             self._ready.set()
-        self._afterwards()
 
 
 def by_name(classes: Iterable[type[ComfyNode]]) -> Nodes:
