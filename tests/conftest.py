@@ -1,20 +1,38 @@
-"""Fixtures that every kind of test shares."""
+"""Fixtures that every kind of test shares.
+
+Starting real ComfyUI takes seconds of a CPU, so tests that only send it prompts share one, and
+one engine. Whoever uses them finds other tests' history and files there, and neither stops a
+server nor counts on an empty queue of names.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import runpy
+import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from orchestrator.local import launch
+from orchestrator.local.process import ServerProcess
 
 # torch's threads spin while they wait for each other; where the cores are shared that made tests
 # fifty times slower. Set before anything imports torch, and inherited by the servers we start.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+TESTS = REPOSITORY / "tests"
+# Compiling all that ComfyUI imports takes 10 s and more. Its byte code goes into a folder of ours:
+# not into the user's ComfyUI, but kept for the next process.
+BYTE_CODE = Path(tempfile.gettempdir()) / "spriteworks-comfyui-pycache"
 
 
 def find_comfyui() -> Path | None:
@@ -39,16 +57,83 @@ def comfyui_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def comfyui_url(comfyui_dir: Path) -> Iterator[str]:
-    """A real ComfyUI with our pack, started once for all tests that want one."""
-    with launch.comfyui(comfyui_dir) as process:
-        yield process.url
+def comfyui_environment() -> dict[str, str]:
+    """The environment for a process in ComfyUI's Python."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(BYTE_CODE)}
 
 
 @pytest.fixture(scope="session")
-def engine_url() -> Iterator[str]:
+def imitation() -> ModuleType:
+    """The module of a model hub on loopback, tests/data/imitation_hub.py."""
+    name = "imitation_hub"
+    spec = importlib.util.spec_from_file_location(name, TESTS / "data" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny random folders tiny-sd1, tiny-sd2, tiny-sdxl, and what diffusers makes of them."""
+    folder = tmp_path_factory.mktemp("models")
+    runpy.run_path(str(TESTS / "contract" / "tiny_models.py"))["main"](folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Supplies:
+    """Where the shared servers find models; a test adds its own, under names of its own."""
+
+    models: Path  # laid out as ComfyUI's
+    hub: Any  # an imitation, with no repository yet
+    cache: Path  # of downloads from it
+
+    def announce(self, patch: pytest.MonkeyPatch) -> None:
+        """Tell of the hub and its cache in the environment."""
+        patch.setenv("HF_ENDPOINT", self.hub.url)
+        patch.setenv("HF_HOME", str(self.cache.parent))
+        for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE"):
+            patch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def supplies(imitation: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supplies]:
+    root = tmp_path_factory.mktemp("supplies")
+    for kind in ("checkpoints", "diffusers"):
+        (root / "models" / kind).mkdir(parents=True)
+    with imitation.serving(imitation.Hub()) as hub:
+        yield Supplies(root / "models", hub, root / "hf" / "hub")
+
+
+@pytest.fixture(scope="session")
+def comfyui(comfyui_dir: Path, supplies: Supplies) -> Iterator[ServerProcess]:
+    """A real ComfyUI with our pack, started once for all tests that want one."""
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            supplies.announce(patch)
+            patch.setenv("PYTHONPYCACHEPREFIX", str(BYTE_CODE))
+            patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+            server = launch.comfyui(comfyui_dir, models=supplies.models)
+            process = stack.enter_context(server)
+        yield process
+
+
+@pytest.fixture(scope="session")
+def comfyui_url(comfyui: ServerProcess) -> str:
+    return comfyui.url
+
+
+@pytest.fixture(scope="session")
+def engine_url(supplies: Supplies) -> Iterator[str]:
     """The embedded engine, started once for all tests that want it."""
-    with launch.engine() as process:
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            supplies.announce(patch)
+            process = stack.enter_context(launch.engine(models=supplies.models))
         yield process.url
 
 

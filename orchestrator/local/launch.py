@@ -73,8 +73,7 @@ def comfyui(
             name=f"ComfyUI in {folder}",
             arguments=lambda port: [*arguments, "--port", str(port)],
             cwd=folder,
-            # Byte code would be written into the user's folder.
-            env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **_seeing(gpu)},
+            env={"PYTHONUNBUFFERED": "1", **_byte_code(), **_seeing(gpu)},
         )
         with running(command, work / "server.log") as process:
             _refuse_without_pack(process)
@@ -134,6 +133,12 @@ def has_pack(folder: Path) -> bool:
     """Say whether a ComfyUI folder has our pack among its custom nodes."""
     places = (folder / "custom_nodes").glob("*/comfy_nodes/extension.py")
     return any(not place.parts[-3].endswith(".disabled") for place in places)
+
+
+def _byte_code() -> dict[str, str]:
+    # Without a place of its own it would be written into the user's folder.
+    placed = os.environ.get("PYTHONPYCACHEPREFIX")
+    return {} if placed else {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _seeing(gpu: str | None) -> dict[str, str]:

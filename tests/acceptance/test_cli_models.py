@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -20,18 +19,6 @@ from comfy_nodes.models import SD15, SDXL_INPAINT, VERSIONS
 
 HALF_UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
 PIECE = 10 * 2**20  # what huggingface_hub hands on at once
-
-
-@pytest.fixture(scope="module")
-def imitation(repository: Path) -> Any:
-    path = repository / "tests" / "data" / "imitation_hub.py"
-    spec = importlib.util.spec_from_file_location("imitation_hub", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ MODELS was written by tiny_models.py. Only measures; the judging is in test_pack
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,7 @@ def main() -> None:
     report["checkpoint"] = checkpoint()
     report["errors"] = errors()
     report["untouched"] = process_state() == before
+    report["clone"] = clone()
     sys.stdout.write(json.dumps(report))
 
 
@@ -411,6 +414,21 @@ def errors() -> dict[str, str]:
         "groups": sentence(lambda: load_with({**config, "norm_num_groups": 16})),
         "width": sentence(lambda: load_with({**config, "block_out_channels": [64, 192]})),
         "depth": sentence(lambda: load_with({**config, "layers_per_block": 1})),
+    }
+
+
+def clone() -> dict[str, Any]:
+    """What ComfyUI finds where the repository lies in its custom_nodes folder."""
+    folder = MODELS.parent / "custom_nodes" / "spriteworks"
+    left_out = shutil.ignore_patterns("model_files", "__pycache__")
+    shutil.copytree(REPOSITORY / "comfy_nodes", folder / "comfy_nodes", ignore=left_out)
+    shutil.copy(REPOSITORY / "__init__.py", folder)
+    before = set(nodes.NODE_CLASS_MAPPINGS)
+    loaded = asyncio.run(nodes.load_custom_node(str(folder), module_parent="custom_nodes"))
+    return {
+        "loaded": loaded,
+        "nodes": sorted(set(nodes.NODE_CLASS_MAPPINGS) - before),
+        "web": Path(nodes.EXTENSION_WEB_DIRS["spriteworks"]).relative_to(folder).as_posix(),
     }
 
 

@@ -5,11 +5,8 @@ The engine and real ComfyUI run the same graphs, with a hub on loopback.
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import runpy
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +20,6 @@ from safetensors.torch import load_file, save_file
 from comfy_nodes.models import SD2_768, SD15, SDXL
 from orchestrator.client.client import Client
 from orchestrator.errors import JobInterrupted, JobRefused, NodeFailed
-from orchestrator.local import launch
 from orchestrator.protocol import Graph
 
 HOSTS = ["engine", pytest.param("comfyui", marks=pytest.mark.comfyui)]
@@ -43,45 +39,24 @@ class Evil:
 
 @dataclass(frozen=True)
 class World:
-    """A models folder with bad models, an empty cache of the hub, and the hub."""
+    """The servers' empty cache of the hub, and the hub; their folder of models has bad ones."""
 
-    models: Path
     cache: Path
     made: Path  # what evil.ckpt would make
     hub: Any
 
 
 @pytest.fixture(scope="module")
-def world(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    root = tmp_path_factory.mktemp("bad")
-    runpy.run_path(str(repository / "tests" / "contract" / "tiny_models.py"))["main"](root / "tiny")
-    write_checkpoints(root / "models" / "checkpoints", root / "made")
-    write_folders(root / "models" / "diffusers", root / "tiny")
-    imitation = load_imitation(repository)
-    hub = imitation.Hub()
-    hub.add(SD15.hub_id, root / "tiny" / "tiny-sd1")
-    hub.add(SDXL.hub_id, root / "tiny" / "tiny-sdxl")
-    with imitation.serving(hub), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_ENDPOINT", hub.url)
-        patch.setenv("HF_HOME", str(root / "hf"))
-        for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE"):
-            patch.delenv(name, raising=False)
-        yield World(root / "models", root / "hf" / "hub", root / "made", hub)
-
-
-def load_imitation(repository: Path) -> Any:
-    path = repository / "tests" / "data" / "imitation_hub.py"
-    spec = importlib.util.spec_from_file_location("imitation_hub", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def world(supplies: Any, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    made = tmp_path_factory.mktemp("bad") / "made"
+    write_checkpoints(supplies.models / "checkpoints", made)
+    write_folders(supplies.models / "diffusers", tiny_models)
+    supplies.hub.add(SD15.hub_id, tiny_models / "tiny-sd1")
+    supplies.hub.add(SDXL.hub_id, tiny_models / "tiny-sdxl")
+    return World(supplies.cache, made, supplies.hub)
 
 
 def write_checkpoints(folder: Path, made: Path) -> None:
-    folder.mkdir(parents=True)
     weights = {"model.diffusion_model.input_blocks.0.0.weight": torch.ones(320, 4, 3, 3)}
     save_file(weights, folder / "part.safetensors")
     save_file({"lora_unet_a.alpha": torch.ones(1)}, folder / "lora.safetensors")
@@ -124,12 +99,7 @@ def write_folders(folder: Path, tiny: Path) -> None:
 
 @pytest.fixture(scope="module", params=HOSTS)
 def client(request: pytest.FixtureRequest, world: World) -> Iterator[Client]:
-    if request.param == "engine":
-        server = launch.engine(models=world.models)
-    else:
-        folder = request.getfixturevalue("comfyui_dir")
-        server = launch.comfyui(folder, models=world.models)
-    with server as process, Client(process.url) as client:
+    with Client(request.getfixturevalue(f"{request.param}_url")) as client:
         yield client
 
 

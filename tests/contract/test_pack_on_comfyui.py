@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
+import shutil
 import subprocess
-import sys
-import tempfile
-import time
-import urllib.error
-import urllib.request
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from PIL import Image
+
+from orchestrator.client.client import Client
+from orchestrator.local import launch
+from orchestrator.local.process import ServerProcess
+from orchestrator.protocol import files_of
 
 HERE = Path(__file__).resolve().parent
 pytestmark = [pytest.mark.comfyui, pytest.mark.timeout(600)]
@@ -41,35 +40,26 @@ NODES = {
 }
 
 
-def python_of(comfyui: Path) -> str:
-    """The interpreter of ComfyUI's own environment, else ours."""
-    names = ("bin/python", "Scripts/python.exe")
-    found = [comfyui / env / name for env in (".venv", "venv") for name in names]
-    return str(next((path for path in found if path.is_file()), sys.executable))
-
-
-# Byte code goes into a folder of ours: not into the user's ComfyUI, but kept, as compiling all
-# that ComfyUI imports takes 20 s.
-BYTE_CODE = Path(tempfile.gettempdir()) / "spriteworks-comfyui-pycache"
-ENVIRONMENT = {
-    **{key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"},
-    "PYTHONPYCACHEPREFIX": str(BYTE_CODE),
-}
-
-
 @pytest.fixture(scope="module")
-def models(comfyui_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "diffusers"
-    subprocess.run([sys.executable, str(HERE / "tiny_models.py"), str(folder)], check=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def report(comfyui_dir: Path, repository: Path, models: Path) -> dict[str, Any]:
+def report(
+    comfyui_dir: Path,
+    comfyui_environment: dict[str, str],
+    repository: Path,
+    tiny_models: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
     """What pack_on_comfyui.py measured."""
+    models = tmp_path_factory.mktemp("pack") / "models"
+    shutil.copytree(tiny_models, models)  # the script changes them
     script = HERE / "pack_on_comfyui.py"
-    command = [python_of(comfyui_dir), str(script), str(comfyui_dir), str(repository), str(models)]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    command = [launch.python_of(comfyui_dir), script, comfyui_dir, repository, models]
+    done = subprocess.run(
+        list(map(str, command)),
+        env=comfyui_environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     measured: dict[str, Any] = json.loads(done.stdout)
     return measured
@@ -174,102 +164,42 @@ def test_bad_models_are_said_in_a_sentence(report: dict[str, Any]) -> None:
     assert said["depth"].startswith("ModelUnreadable: ")
 
 
+def test_a_clone_among_the_custom_nodes_is_loaded(report: dict[str, Any]) -> None:
+    assert report["clone"] == {"loaded": True, "nodes": sorted(NODES), "web": "comfy_nodes/web"}
+
+
 @dataclass(frozen=True)
 class Server:
     """A running ComfyUI with the pack."""
 
-    url: str
-    log: Path
-    output: Path
+    process: ServerProcess
+    client: Client
 
-    def get(self, path: str) -> bytes:
-        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
-            body: bytes = answer.read()
-            return body
+    def get(self, path: str) -> str:
+        answer = requests.get(self.process.url + path, timeout=60)
+        answer.raise_for_status()
+        answer.encoding = "utf-8"
+        return answer.text
 
     def json(self, path: str) -> Any:
         return json.loads(self.get(path))
 
-    def run(self, graph: dict[str, Any]) -> dict[str, Any]:
-        """Runs a graph and waits for its history record."""
-        name = str(uuid.uuid4())
-        extra = {"extra_pnginfo": {"workflow": {"note": "canvas"}}}
-        body = json.dumps({"prompt": graph, "prompt_id": name, "extra_data": extra}).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/prompt", body, headers)
-        urllib.request.urlopen(request, timeout=60).close()
-        deadline = time.monotonic() + 240
-        while time.monotonic() < deadline:
-            history = self.json(f"/history/{name}")
-            if history:
-                record: dict[str, Any] = history[name]
-                return record
-            time.sleep(0.1)
-        raise AssertionError(f"the run did not end: {self.log.read_text('utf-8')[-3000:]}")
+    @property
+    def output(self) -> Path:
+        """The folder of its pictures."""
+        arguments = self.json("/system_stats")["system"]["argv"]
+        return Path(arguments[arguments.index("--output-directory") + 1])
 
 
 @pytest.fixture(scope="module")
-def server(
-    comfyui_dir: Path, repository: Path, models: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    work = tmp_path_factory.mktemp("comfyui")
-    nodes = work / "custom_nodes" / "spriteworks"
-    nodes.mkdir(parents=True)
-    (work / "user").mkdir()
-    # As if cloned there, without a link, which Windows allows administrators only.
-    (nodes / "__init__.py").write_text(
-        f"__path__.append({str(repository)!r})\n"
-        "from .comfy_nodes import comfy_entrypoint\n"
-        f"WEB_DIRECTORY = {str(repository / 'comfy_nodes' / 'web')!r}\n",
-        encoding="utf-8",
-    )
-    paths = {
-        "tests": {"custom_nodes": str(nodes.parent)},
-        "models": {"base_path": str(models.parent), "diffusers": "diffusers"},
-    }
-    (work / "paths.yaml").write_text(json.dumps(paths), encoding="utf-8")  # JSON is YAML
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = {
-        "--port": str(port),
-        "--extra-model-paths-config": str(work / "paths.yaml"),
-        "--output-directory": str(work / "output"),
-        "--temp-directory": str(work),
-        "--user-directory": str(work / "user"),
-        "--database-url": f"sqlite:///{work / 'comfyui.db'}",
-    }
-    arguments = [part for option in options.items() for part in option]
-    command = [python_of(comfyui_dir), "main.py", "--cpu", *arguments]
-    log = work / "log.txt"
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            command, cwd=comfyui_dir, env=ENVIRONMENT, stdout=sink, stderr=subprocess.STDOUT
-        )
-    running = Server(f"http://127.0.0.1:{port}", log, work / "output")
-    try:
-        wait_until_up(running, process)
-        yield running
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def wait_until_up(server: Server, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        assert process.poll() is None, server.log.read_text(encoding="utf-8")[-3000:]
-        try:
-            server.get("/system_stats")
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-        else:
-            return
-    raise AssertionError(f"ComfyUI did not start: {server.log.read_text('utf-8')[-3000:]}")
+def server(comfyui: ServerProcess, supplies: Any, tiny_models: Path) -> Iterator[Server]:
+    shutil.copytree(tiny_models / "tiny-sd1", supplies.models / "diffusers" / "tiny-sd1")
+    with Client(comfyui.url) as client:
+        yield Server(comfyui, client)
 
 
 def test_the_pack_loads_without_a_complaint(server: Server) -> None:
-    log = server.log.read_text(encoding="utf-8", errors="replace")
+    log = server.process.log()
     assert "IMPORT FAILED" not in log
     assert "Cannot import" not in log
     assert "comfy_entrypoint" not in log
@@ -298,7 +228,7 @@ def test_every_input_says_what_it_is_and_has_a_range(server: Server) -> None:
 def test_every_node_has_a_help_page_that_names_its_inputs_and_outputs(server: Server) -> None:
     for name in NODES:
         node = server.json(f"/object_info/{name}")[name]
-        page = server.get(f"/extensions/spriteworks/docs/{name}.md").decode("utf-8")
+        page = server.get(f"/extensions/spriteworks/docs/{name}.md")
         assert page.startswith(f"# {node['display_name']}\n")
         inputs = {**node["input"]["required"], **node["input"].get("optional", {})}
         for key in [*inputs, *node["output_name"]]:
@@ -306,13 +236,13 @@ def test_every_node_has_a_help_page_that_names_its_inputs_and_outputs(server: Se
 
 
 def test_a_batch_of_sprites_runs_from_prompt_to_file(server: Server) -> None:
-    record = server.run(batch_graph())
-    assert record["status"]["status_str"] == "success", record["status"]["messages"][-1]
-    images = record["outputs"]["save"]["images"]
-    assert [image["filename"] for image in images] == ["test_00001_.png", "test_00002_.png"]
+    extra = {"extra_pnginfo": {"workflow": {"note": "canvas"}}}
+    job = server.client.submit(batch_graph(), extra_data=extra)
+    images = [file for _, file in files_of(server.client.wait(job.prompt_id, timeout=240).outputs)]
+    assert [image.filename for image in images] == ["test_00001_.png", "test_00002_.png"]
     for image in images:
-        assert (image["subfolder"], image["type"]) == ("set", "output")
-        picture = Image.open(server.output / "set" / image["filename"])
+        assert (image.subfolder, image.type) == ("pack", "output")
+        picture = Image.open(server.output / "pack" / image.filename)
         assert picture.mode == "RGBA"
         assert picture.size == (64, 64)
         assert set(picture.getchannel("A").tobytes()) <= {0, 255}
@@ -363,6 +293,6 @@ def batch_graph() -> dict[str, Any]:
             "SpriteworksSaveSprite",
             image=["cut", 0],
             mask=["cut", 1],
-            filename_prefix="set/test",
+            filename_prefix="pack/test",
         ),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -32,18 +31,6 @@ HALF_UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
 # huggingface_hub hands content on in pieces of this size; what came of the next is lost at a cut.
 PIECE = 10 * 2**20
 FULL_UNET = "unet/diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def imitation(repository: Path) -> Any:
-    path = repository / "tests" / "data" / "imitation_hub.py"
-    spec = importlib.util.spec_from_file_location("imitation_hub", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
