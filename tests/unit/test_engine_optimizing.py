@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from comfy_nodes.errors import UnsupportedSetting
 from comfy_nodes.settings import (
@@ -21,55 +19,12 @@ from comfy_nodes.settings import (
     Precision,
     Quantization,
 )
-from orchestrator.engine.handles.handles import Loaded, Model
+from engine_pictures import compiled, decibels, load, picture, sampled, unet
+from orchestrator.engine.handles.handles import Loaded
 from orchestrator.engine.models.loading import load_diffusers
 from orchestrator.engine.models.lora import apply_lora
 from orchestrator.engine.models.vae import decode
-from orchestrator.engine.sampling.conditioning import encode_text
-from orchestrator.engine.sampling.sampling import Request, sample
 from orchestrator.engine.tuning.optimizing import optimize_model, optimize_vae
-
-REQUEST = Request(seed=3, steps=6, cfg=4.0, sampler="euler", scheduler="karras")
-
-
-def load(tiny_models: Path, name: str = "tiny-sd1", **settings: Any) -> Loaded:
-    return load_diffusers(tiny_models / name, LoaderSettings(**settings))
-
-
-def sampled(loaded: Loaded, model: Model) -> torch.Tensor:
-    texts = [encode_text(loaded.clip, text) for text in ("a red potion", "")]
-    empty = {"samples": torch.zeros(1, 4, 8, 8)}
-    latent = sample(model, *texts, empty, REQUEST, lambda *_: None)
-    samples: torch.Tensor = latent["samples"]
-    return samples
-
-
-def picture(loaded: Loaded) -> torch.Tensor:
-    return decode(loaded.vae, sampled(loaded, loaded.model))
-
-
-def decibels(one: torch.Tensor, other: torch.Tensor) -> float:
-    error = float((one - other).square().mean())
-    return math.inf if error == 0 else -10 * math.log10(error)
-
-
-def unet(loaded: Loaded) -> Any:
-    return loaded.model.unet.module
-
-
-@pytest.fixture(scope="module")
-def plain(tiny_models: Path) -> Loaded:
-    return load(tiny_models, precision=Precision.FP32)
-
-
-@pytest.fixture(scope="module")
-def baseline(plain: Loaded) -> torch.Tensor:
-    return picture(plain)
-
-
-def compiled(network: nn.Module) -> list[str]:
-    """Classes of the modules that torch compiles."""
-    return [type(m).__name__ for m in network.modules() if m._compiled_call_impl is not None]
 
 
 def test_an_optimized_model_is_what_the_loader_makes(tiny_models: Path, plain: Loaded) -> None:

@@ -30,11 +30,11 @@ from comfy_nodes.settings import (
     Precision,
     Quantization,
 )
-from orchestrator.engine.handles.handles import Loaded, Model
-from orchestrator.engine.models.loading import load_diffusers
+from engine_pictures import REQUEST, compiled, decibels, load, picture, sampled, unet
+from orchestrator.engine.handles.handles import Loaded
 from orchestrator.engine.models.vae import decode
 from orchestrator.engine.sampling.conditioning import encode_text
-from orchestrator.engine.sampling.sampling import Request, sample
+from orchestrator.engine.sampling.sampling import sample
 from orchestrator.engine.tuning import attention as attention_module
 from orchestrator.engine.tuning.attention import head_widths, set_attention
 from orchestrator.engine.tuning.optimizing import optimize_model, optimize_vae
@@ -44,46 +44,8 @@ from orchestrator.engine.tuning.tuning import compile_network, twin
 
 WIDE = (torch.bfloat16, torch.float32)
 CPU, META = torch.device("cpu"), torch.device("meta")
-REQUEST = Request(seed=3, steps=6, cfg=4.0, sampler="euler", scheduler="karras")
 # fp32 by another road: no pixel of 255 may change.
 ROUNDING = 100.0
-
-
-def load(tiny_models: Path, name: str = "tiny-sd1", **settings: Any) -> Loaded:
-    return load_diffusers(tiny_models / name, LoaderSettings(**settings))
-
-
-def sampled(
-    loaded: Loaded, model: Model, report: Callable[[int, torch.Tensor], None] | None = None
-) -> torch.Tensor:
-    texts = [encode_text(loaded.clip, text) for text in ("a red potion", "")]
-    empty = {"samples": torch.zeros(1, 4, 8, 8)}
-    latent = sample(model, *texts, empty, REQUEST, report or (lambda *_: None))
-    samples: torch.Tensor = latent["samples"]
-    return samples
-
-
-def picture(loaded: Loaded) -> torch.Tensor:
-    return decode(loaded.vae, sampled(loaded, loaded.model))
-
-
-def decibels(one: torch.Tensor, other: torch.Tensor) -> float:
-    error = float((one - other).square().mean())
-    return math.inf if error == 0 else -10 * math.log10(error)
-
-
-def unet(loaded: Loaded) -> Any:
-    return loaded.model.unet.module
-
-
-@pytest.fixture(scope="module")
-def plain(tiny_models: Path) -> Loaded:
-    return load(tiny_models, precision=Precision.FP32)
-
-
-@pytest.fixture(scope="module")
-def baseline(plain: Loaded) -> torch.Tensor:
-    return picture(plain)
 
 
 # Precision
@@ -271,11 +233,6 @@ def test_memory_format_is_that_of_the_convolutions(
             assert weights
             assert all(w.is_contiguous(memory_format=order) for w in weights)
         assert decibels(picture(loaded), baseline) >= ROUNDING
-
-
-def compiled(network: nn.Module) -> list[str]:
-    """Classes of the modules that torch compiles."""
-    return [type(m).__name__ for m in network.modules() if m._compiled_call_impl is not None]
 
 
 def test_compile_marks_the_repeated_blocks_or_the_whole(plain: Loaded) -> None:

@@ -16,6 +16,7 @@ import torch
 
 from comfy_nodes.errors import OutOfMemory
 from comfy_nodes.settings import LoaderSettings, MemoryFormat, Toggle, VaePrecision, VaeTiling
+from engine_pictures import decibels
 from orchestrator.engine.handles.handles import Vae
 from orchestrator.engine.models import vae as vae_module
 from orchestrator.engine.models.loading import load_diffusers
@@ -44,11 +45,6 @@ def decoding(vae: Vae) -> torch.Tensor:
 
 def encoding(vae: Vae) -> torch.Tensor:
     return encode(vae, noise(1, 256, 256, 3).sigmoid())
-
-
-def decibels(one: torch.Tensor, other: torch.Tensor) -> float:
-    error = float((one - other).square().mean())
-    return math.inf if error == 0 else -10 * math.log10(error)
 
 
 @contextmanager
