@@ -1,0 +1,331 @@
+"""What ComfyUI's WebSocket says, as text and binary frames."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from ..errors import ProtocolError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """The queue's length changed; the first one after connecting carries the session id."""
+
+    queue_remaining: int
+    sid: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionStart:
+    """A run began."""
+
+    prompt_id: str
+    timestamp: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionCached:
+    """These nodes will not run again. Sent once a run, the list may be empty."""
+
+    prompt_id: str
+    nodes: tuple[str, ...]
+    timestamp: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Executing:
+    """A node began; `node` is None once the run is over and its history record exists."""
+
+    prompt_id: str
+    node: str | None
+    display_node: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A node's own count, for example sampling steps."""
+
+    prompt_id: str
+    node: str
+    value: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeProgress:
+    """One node of a `progress_state` message."""
+
+    node_id: str
+    # "running", "finished" or "error"; nodes that wait are omitted by the server
+    state: str
+    value: float = 0.0
+    max: float = 1.0
+    display_node_id: str | None = None
+    # the node of the submitted graph that an expanded node stands for
+    real_node_id: str | None = None
+    parent_node_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressState:
+    """The state of every node that has begun."""
+
+    prompt_id: str
+    nodes: tuple[NodeProgress, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Executed:
+    """An output node ended; `output` is None for a cached node whose output is not kept."""
+
+    prompt_id: str
+    node: str
+    output: Mapping[str, Any] | None
+    display_node: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionSuccess:
+    """The run succeeded; its history record may not exist yet (pitfall 1)."""
+
+    prompt_id: str
+    timestamp: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionError:
+    """A node raised; the history record may not exist yet."""
+
+    prompt_id: str
+    node_id: str
+    node_type: str
+    exception_message: str
+    exception_type: str = ""
+    traceback: tuple[str, ...] = ()
+    executed: tuple[str, ...] = ()
+    current_inputs: Mapping[str, Any] = field(default_factory=dict)
+    current_outputs: tuple[str, ...] = ()
+    timestamp: int = 0
+
+    @property
+    def terminal(self) -> bool:
+        """False for ExecutionBlocked, after which the run goes on (pitfall 8)."""
+        return self.exception_type != "ExecutionBlocked"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionInterrupted:
+    """The run was stopped."""
+
+    prompt_id: str
+    node_id: str | None = None
+    node_type: str | None = None
+    executed: tuple[str, ...] = ()
+    timestamp: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureFlags:
+    """What an end can do; a client sends it as its first message."""
+
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """A picture on the way: an intermediate one, or the result of SaveImageWebsocket."""
+
+    # "jpeg" or "png"
+    format: str
+    image: bytes
+    # only where the server knows that we understand event 4
+    prompt_id: str | None = None
+    node_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """Text for a node, binary event 3."""
+
+    node_id: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unknown:
+    """An event that this version does not know; newer servers may send some."""
+
+    type: str
+    data: Any
+
+
+Event: TypeAlias = (
+    Status
+    | ExecutionStart
+    | ExecutionCached
+    | Executing
+    | Progress
+    | ProgressState
+    | Executed
+    | ExecutionSuccess
+    | ExecutionError
+    | ExecutionInterrupted
+    | FeatureFlags
+    | Preview
+    | Text
+    | Unknown
+)
+
+_TYPES: dict[str, Any] = {
+    "execution_start": ExecutionStart,
+    "execution_cached": ExecutionCached,
+    "executing": Executing,
+    "progress": Progress,
+    "executed": Executed,
+    "execution_success": ExecutionSuccess,
+    "execution_error": ExecutionError,
+    "execution_interrupted": ExecutionInterrupted,
+}
+_NAMES = {cls: name for name, cls in _TYPES.items()}
+
+_EVENT_PREVIEW, _EVENT_TEXT, _EVENT_PREVIEW_METADATA = 1, 3, 4
+_FORMATS = {1: "jpeg", 2: "png"}
+_FORMAT_NUMBERS = {name: number for number, name in _FORMATS.items()}
+
+
+def decode_event(frame: str | bytes) -> Event:
+    """Decode one WebSocket frame, text or binary; raises ProtocolError where it is malformed."""
+    try:
+        if isinstance(frame, bytes):
+            return _decode_binary(frame)
+        message = json.loads(frame)
+        return _decode_text(str(message["type"]), message.get("data") or {})
+    except (KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
+        raise ProtocolError(f"a WebSocket message cannot be read: {frame[:200]!r}") from error
+
+
+def _decode_text(name: str, data: Any) -> Event:
+    match name:
+        case "status":
+            remaining = data.get("status", {}).get("exec_info", {}).get("queue_remaining", 0)
+            return Status(queue_remaining=int(remaining), sid=data.get("sid"))
+        case "feature_flags":
+            return FeatureFlags(data=data)
+        case "progress_state":
+            nodes = tuple(_node_progress(key, node) for key, node in data["nodes"].items())
+            return ProgressState(prompt_id=data["prompt_id"], nodes=nodes)
+    cls = _TYPES.get(name)
+    if cls is None:
+        return Unknown(type=name, data=data)
+    known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
+    for key, value in known.items():
+        if isinstance(value, list):
+            known[key] = tuple(value)
+    # Sent before the run's id is known, an event belongs to no job of ours.
+    known.setdefault("prompt_id", "")
+    event: Event = cls(**known)
+    return event
+
+
+def _node_progress(key: str, node: Mapping[str, Any]) -> NodeProgress:
+    return NodeProgress(
+        node_id=str(node.get("node_id", key)),
+        state=str(node["state"]),
+        value=float(node.get("value", 0)),
+        max=float(node.get("max", 1)),
+        display_node_id=node.get("display_node_id"),
+        real_node_id=node.get("real_node_id"),
+        parent_node_id=node.get("parent_node_id"),
+    )
+
+
+def _decode_binary(frame: bytes) -> Event:
+    (event,) = struct.unpack_from(">I", frame)
+    if event == _EVENT_PREVIEW:
+        (number,) = struct.unpack_from(">I", frame, 4)
+        return Preview(format=_FORMATS.get(number, "jpeg"), image=frame[8:])
+    if event == _EVENT_TEXT:
+        (length,) = struct.unpack_from(">I", frame, 4)
+        return Text(node_id=frame[8 : 8 + length].decode(), text=frame[8 + length :].decode())
+    if event == _EVENT_PREVIEW_METADATA:
+        (length,) = struct.unpack_from(">I", frame, 4)
+        metadata = json.loads(frame[8 : 8 + length])
+        return Preview(
+            format=str(metadata.get("image_type", "image/jpeg")).removeprefix("image/"),
+            image=frame[8 + length :],
+            prompt_id=metadata.get("prompt_id"),
+            node_id=metadata.get("node_id"),
+        )
+    return Unknown(type=f"binary {event}", data=frame)
+
+
+def encode_event(event: Event, *, preview_metadata: bool = False) -> str | bytes:
+    """Encode an event as the frame that ComfyUI would send.
+
+    `preview_metadata` says that the receiver's first message announced
+    `supports_preview_metadata`; previews then go as event 4 instead of event 1.
+    """
+    match event:
+        case Preview():
+            return _encode_preview(event, preview_metadata)
+        case Text():
+            name = event.node_id.encode()
+            return struct.pack(">II", _EVENT_TEXT, len(name)) + name + event.text.encode()
+        case Status():
+            data: dict[str, Any] = {
+                "status": {"exec_info": {"queue_remaining": event.queue_remaining}}
+            }
+            if event.sid is not None:
+                data["sid"] = event.sid
+            return _message("status", data)
+        case ProgressState():
+            nodes = {
+                node.node_id: {"prompt_id": event.prompt_id, **vars(node)} for node in event.nodes
+            }
+            return _message("progress_state", {"prompt_id": event.prompt_id, "nodes": nodes})
+        case FeatureFlags():
+            return _message("feature_flags", dict(event.data))
+        case Unknown():
+            return _message(event.type, event.data)
+    return _message(_NAMES[type(event)], event_data(event))
+
+
+def event_data(event: Event) -> dict[str, Any]:
+    """The `data` of a plain event, as it stands in messages and in history records."""
+    data = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in vars(event).items()
+    }
+    # The event that ends a run has no node to show.
+    if isinstance(event, Executing) and event.node is None:
+        del data["display_node"]
+    return data
+
+
+def event_name(event: Event) -> str:
+    """The wire name of a plain event, for example "execution_start"."""
+    return _NAMES[type(event)]
+
+
+def _message(name: str, data: Any) -> str:
+    return json.dumps({"type": name, "data": data})
+
+
+def _encode_preview(event: Preview, metadata: bool) -> bytes:
+    if not metadata:
+        return struct.pack(">II", _EVENT_PREVIEW, _FORMAT_NUMBERS[event.format]) + event.image
+    header = json.dumps(
+        {
+            "node_id": event.node_id,
+            "prompt_id": event.prompt_id,
+            "display_node_id": event.node_id,
+            "parent_node_id": event.node_id,
+            "real_node_id": event.node_id,
+            "image_type": f"image/{event.format}",
+        }
+    ).encode()
+    return struct.pack(">II", _EVENT_PREVIEW_METADATA, len(header)) + header + event.image
