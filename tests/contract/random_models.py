@@ -89,7 +89,8 @@ PREFIXES = {
 }
 
 
-def main(out: Path, names: list[str], *, full: bool, half: bool) -> None:
+def main(out: Path, names: list[str], folders: list[str], *, full: bool, half: bool) -> None:
+    """`folders` are those of the names that get a folder beside their single file."""
     dtype = torch.float16 if half else torch.float32
     for name in names:
         shape = SHAPES[name]
@@ -97,7 +98,8 @@ def main(out: Path, names: list[str], *, full: bool, half: bool) -> None:
         vae = make_vae(dtype)
         texts = [make_text(text, dtype, full=full) for text in TEXTS[shape.family]]
         write_file(out / "checkpoints" / f"{name}.safetensors", shape, unet, vae, texts)
-        write_folder(out / "diffusers" / name, shape, unet, vae, texts)
+        if name in folders:
+            write_folder(out / "diffusers" / name, shape, unet, vae, texts)
 
 
 def make_unet(shape: Shape, dtype: torch.dtype, *, full: bool) -> Any:
@@ -312,4 +314,5 @@ if __name__ == "__main__":
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--half", action="store_true")
     given = parser.parse_intermixed_args()
-    main(given.folder, given.names or list(SHAPES), full=given.full, half=given.half)
+    wanted = given.names or list(SHAPES)
+    main(given.folder, wanted, wanted, full=given.full, half=given.half)

@@ -1,10 +1,10 @@
 """Whether each setting took effect in ComfyUI, and how far it moves the picture; prints JSON.
 
-    COMFYUI_PYTHON tests/contract/settings_on_comfyui.py COMFYUI REPOSITORY [inductor]
+    COMFYUI_PYTHON tests/contract/settings_on_comfyui.py COMFYUI REPOSITORY PART
 
-Uses the starter model, since random weights say nothing of pictures. Only measures; the judging is
-in test_settings_on_comfyui.py. With `inductor` blocks are compiled by torch's own compiler, which
-takes minutes, else they are only traced.
+PART is one of PARTS. Uses the starter model, since random weights say nothing of pictures. Only
+measures; the judging is in test_settings_on_comfyui.py. With `inductor` blocks are compiled by
+torch's own compiler, which takes minutes, else they are only traced.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 COMFYUI, REPOSITORY = (Path(argument) for argument in sys.argv[1:3])
-INDUCTOR = sys.argv[3:] == ["inductor"]
+PART = sys.argv[3]
+INDUCTOR = PART == "inductor"
 sys.argv[1:] = ["--cpu"]
 sys.path[:0] = [str(COMFYUI)]
 sys.path.append(str(REPOSITORY))
@@ -49,11 +50,14 @@ META = torch.device("meta")
 
 def main() -> None:
     torch.set_num_threads(1)
-    if INDUCTOR:
-        print(json.dumps(compiled()))
-        return
     before = process_state()
-    report: dict[str, Any] = {
+    report = PARTS[PART]()
+    report["untouched"] = process_state() == before
+    print(json.dumps(report))
+
+
+def eager() -> dict[str, Any]:
+    return {
         "precision": {name: precision(name) for name in ("auto", "fp16", "bf16", "fp8")},
         "quantization": {name: quantization(name) for name in ("int8", "fp8")},
         "vae_precision": {name: vae_precision(name) for name in ("auto", "fp16", "bf16")},
@@ -61,21 +65,24 @@ def main() -> None:
             name: attend(name) for name in ("sdpa", "flash", "xformers", "sage", "sliced")
         },
         "memory_format": {name: order(name) for name in ("contiguous", "channels_last")},
-        "compile": compiled(),
         "tiles": tiles(),
         "slicing": slicing(),
         "offload": {name: offload(name) for name in ("auto", "sequential")},
         "kernels": kernels(),
         "step_cache": {str(value): step_cache(value) for value in (0.1, 0.3)},
-        "two": two_loaders(),
         "optimize": optimized(),
-        "optimize_vae": optimized_vae(),
         "strict": strict(),
         "notes": notes(),
         "gone": [f"{one.module}.{one.name}" for one in compat.missing()],
     }
-    report["untouched"] = process_state() == before
-    print(json.dumps(report))
+
+
+def traced() -> dict[str, Any]:
+    """What compiles; tracing takes as long as all else together."""
+    return {"compile": compiled(), "two": two_loaders(), "optimize_vae": optimized_vae()}
+
+
+PARTS = {"eager": eager, "traced": traced, "inductor": lambda: {"compile": compiled()}}
 
 
 def settings(**values: Any) -> LoaderSettings:

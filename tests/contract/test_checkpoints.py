@@ -10,14 +10,13 @@ twice as many heads 2 (XL), 5 (1.x) and 30 (2.x).
 
 from __future__ import annotations
 
+import gc
 import json
-import os
+import runpy
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ NARROW = (
     "sdxl-inpainting",
 )
 # As published: 1.5 in fp32, XL in fp16.
-FULL = (("sd15", ()), ("sdxl", ("--half",)))
+FULL = (("sd15", False), ("sdxl", True))
 TEXT_LAYERS = 3  # of a narrow model
 # The measure, and the loaders that must meet it.
 STOCK, FILE, FOLDER = "stock", "file", "folder"
@@ -51,12 +50,6 @@ CASES = (STOCK, FILE, FOLDER)
 # Narrow models that are drawn in every way; the others share all code but what FILE shows.
 THOROUGH = ("sd15-inpainting", "sd21", "sdxl")
 OTHER = "other text"  # by ComfyUI's loader
-# ComfyUI's modules compile for 20 s; the byte code goes into a folder of ours, not into ComfyUI's.
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "spriteworks-comfyui-pycache"),
-}
-ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
 SETTINGS = {
     "precision": "fp32",
     "vae_precision": "fp32",
@@ -149,9 +142,13 @@ class Studio:
     """Where models lie, and the ComfyUI to draw with."""
 
     comfyui: Path
+    environment: dict[str, str]
     repository: Path
     models: Path
     narrow: bool
+
+    def cases(self, name: str) -> tuple[str, ...]:
+        return (FILE,) if self.narrow and name not in THOROUGH else CASES
 
     def draw(self, names: tuple[str, ...]) -> Drawn:
         out = self.models / "out"
@@ -168,14 +165,11 @@ class Studio:
         """Side in pixels, and steps."""
         return (32, 1) if self.narrow else (128, 2)
 
-    def _cases(self, name: str) -> tuple[str, ...]:
-        return (FILE,) if self.narrow and name not in THOROUGH else CASES
-
     def _on_comfyui(self, names: tuple[str, ...], out: Path) -> tuple[Pictures, list[str]]:
         graphs = {
             (name, case): graph_of(name, case, *self._size, other=case == STOCK)
             for name in names
-            for case in sorted({STOCK, *self._cases(name)})
+            for case in sorted({STOCK, *self.cases(name)})
         }
         file = self.models / "graphs.json"
         file.write_text(json.dumps(list(graphs.values())), encoding="utf-8")
@@ -183,7 +177,11 @@ class Studio:
         command = [launch.python_of(self.comfyui), script, self.comfyui, self.repository]
         command += [self.models, file, out, *([TEXT_LAYERS] if self.narrow else [])]
         done = subprocess.run(
-            list(map(str, command)), env=ENVIRONMENT, capture_output=True, text=True, check=False
+            list(map(str, command)),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]
         report = json.loads(done.stdout.splitlines()[-1])
@@ -198,7 +196,7 @@ class Studio:
         with launch.engine(models=self.models) as process, Client(process.url) as client:
             for drawing in ("picture.png", "mask.png"):
                 client.upload(out / drawing)
-            for name, case in ((n, case) for n in names for case in self._cases(n)):
+            for name, case in ((n, case) for n in names for case in self.cases(n)):
                 accepted = client.submit(graph_of(name, case, *self._size, other=False))
                 assert not accepted.problems, accepted.problems
                 record = client.wait(accepted.prompt_id, timeout=1200)
@@ -227,19 +225,31 @@ def distance(a: np.ndarray, b: np.ndarray) -> int:
     return int(np.abs(a - b).max())
 
 
-@contextmanager
-def studio(comfyui: Path, repository: Path, *options: str) -> Iterator[Studio]:
-    """A studio with random models; they are gigabytes, so pytest shall not keep them."""
-    with tempfile.TemporaryDirectory(prefix="spriteworks-models-") as folder:
-        script = str(HERE / "random_models.py")
-        subprocess.run([sys.executable, script, folder, *options], check=True)
-        yield Studio(comfyui, repository, Path(folder), narrow="--full" not in options)
+Draw = Callable[..., Drawn]
 
 
 @pytest.fixture(scope="module")
-def narrow(comfyui_dir: Path, repository: Path) -> Drawn:
-    with studio(comfyui_dir, repository, "--half", *NARROW) as place:
-        return place.draw(NARROW)
+def draw(comfyui_dir: Path, comfyui_environment: dict[str, str], repository: Path) -> Draw:
+    """Draws with random models; they are gigabytes, so pytest shall not keep them."""
+
+    def run(*names: str, full: bool, half: bool) -> Drawn:
+        with tempfile.TemporaryDirectory(prefix="spriteworks-models-") as folder:
+            models = Path(folder)
+            place = Studio(comfyui_dir, comfyui_environment, repository, models, narrow=not full)
+            folders = [name for name in names if FOLDER in place.cases(name)]
+            # In this process, as another would load torch and diffusers once more.
+            write = runpy.run_path(str(HERE / "random_models.py"))["main"]
+            write(models, list(names), folders, full=full, half=half)
+            del write
+            gc.collect()  # what it keeps of them
+            return place.draw(names)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def narrow(draw: Draw) -> Drawn:
+    return draw(*NARROW, full=False, half=True)
 
 
 @pytest.mark.parametrize("name", NARROW)
@@ -252,12 +262,9 @@ def test_comfyui_misses_no_weight(narrow: Drawn) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "options"), FULL)
-def test_full_width(
-    name: str, options: tuple[str, ...], comfyui_dir: Path, repository: Path
-) -> None:
-    with studio(comfyui_dir, repository, "--full", *options, name) as place:
-        drawn = place.draw((name,))
+@pytest.mark.parametrize(("name", "half"), FULL)
+def test_full_width(name: str, half: bool, draw: Draw) -> None:
+    drawn = draw(name, full=True, half=half)
     check_pictures(name, drawn)
     assert drawn.warnings == []
 

@@ -5,7 +5,8 @@ All cases stand in one graph, which each of the two servers runs once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -264,22 +265,27 @@ def drawings(folder: Path) -> tuple[Path, Path]:
 Drawn = dict[str, list[np.ndarray]]
 
 
+@dataclass(frozen=True)
+class Both:
+    """The pictures of either server, by case."""
+
+    engine: Drawn
+    comfyui: Drawn
+
+
 @pytest.fixture(scope="module")
-def draw(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Drawn]:
-    """Runs the graph on a server, once; gives its pictures by case."""
-    done: dict[str, Drawn] = {}
+def both(engine_url: str, comfyui_url: str, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """Runs the graph once on each server."""
 
     def run(url: str) -> Drawn:
-        if url not in done:
-            folder = tmp_path_factory.mktemp("pictures")
-            with Client(url) as client:
-                done[url] = _run(client, folder)
-        return done[url]
+        with Client(url) as client:
+            return draw(client, tmp_path_factory.mktemp("pictures"))
 
-    return run
+    with ThreadPoolExecutor(2) as workers:
+        return Both(*workers.map(run, (engine_url, comfyui_url)))
 
 
-def _run(client: Client, folder: Path) -> Drawn:
+def draw(client: Client, folder: Path) -> Drawn:
     picture, mask = (client.upload(path) for path in drawings(folder))
     scene = Scene(picture.filename, mask.filename)
     for add in (add_samplers, add_ways, add_settings, add_exact):
@@ -304,24 +310,19 @@ def distance(ours: list[np.ndarray], theirs: list[np.ndarray]) -> int:
 
 
 @pytest.mark.parametrize("name", [*SAMPLED, *WAYS])
-def test_the_same_picture(
-    name: str, engine_url: str, comfyui_url: str, draw: Callable[[str], Drawn]
-) -> None:
-    assert distance(draw(engine_url)[name], draw(comfyui_url)[name]) <= 1
+def test_the_same_picture(name: str, both: Both) -> None:
+    assert distance(both.engine[name], both.comfyui[name]) <= 1
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_the_very_same_picture(
-    name: str, engine_url: str, comfyui_url: str, draw: Callable[[str], Drawn]
-) -> None:
-    assert distance(draw(engine_url)[name], draw(comfyui_url)[name]) == 0
+def test_the_very_same_picture(name: str, both: Both) -> None:
+    assert distance(both.engine[name], both.comfyui[name]) == 0
 
 
 @pytest.mark.parametrize("name", ["step cache", "optimised"])
-def test_a_skipped_step_shows(name: str, engine_url: str, draw: Callable[[str], Drawn]) -> None:
-    drawn = draw(engine_url)
-    assert distance(drawn[name], drawn["euler karras"]) > 1
+def test_a_skipped_step_shows(name: str, both: Both) -> None:
+    assert distance(both.engine[name], both.engine["euler karras"]) > 1
 
 
-def test_every_case_is_drawn(engine_url: str, draw: Callable[[str], Drawn]) -> None:
-    assert set(draw(engine_url)) == {*SAMPLED, *WAYS, *EXACT}
+def test_every_case_is_drawn(both: Both) -> None:
+    assert set(both.engine) == {*SAMPLED, *WAYS, *EXACT}
