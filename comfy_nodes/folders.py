@@ -11,12 +11,10 @@ from pathlib import Path
 
 from .errors import ModelNotFound
 from .host import Folders
+from .weights.kinds import CHECKPOINT_SUFFIXES, PICKLE_SUFFIXES
 
 MODEL_FILES = Path(__file__).parent / "model_files"
 """The models that come with the pack (diffusers folders); searched after the user's own."""
-
-CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".sft"})
-PICKLE_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
 
 _installed: Folders | None = None
 

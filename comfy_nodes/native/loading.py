@@ -13,7 +13,6 @@ import comfy.sd
 import comfy.supported_models
 import torch
 
-from .. import folders
 from ..errors import ModelUnreadable, UnsupportedModel
 from ..models import Family, Prediction, family_of, version_of
 from ..profiles import (
@@ -30,6 +29,7 @@ from ..weights.pickles import check_allowed, is_pickle, read_pickle
 from ..weights.wholeness import check_parts
 from . import text, tuning, unet, vae
 from .compat import without_dynamic_memory
+from .folders import ComfyFolders
 
 _UNET = "model.diffusion_model."  # before the names of a checkpoint's UNet weights
 _PROFILE = "spriteworks_profile"
@@ -72,7 +72,7 @@ def _loaded_folder(folder: Path, settings: LoaderSettings) -> Loaded:
     clip = text.build_clip(
         family,
         text.read_text_parts(folder, family, half=half),
-        embeddings=folders.current().roots("embeddings"),
+        embeddings=ComfyFolders().roots("embeddings"),
         options=tuning.text_options(settings),
     )
     weights = read_part(folder / "vae", "diffusion_pytorch_model", half=half)
@@ -94,7 +94,7 @@ def load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool 
         model, clip, loaded_vae, _ = _guessed(
             path,
             pickled,
-            embedding_directory=[str(root) for root in folders.current().roots("embeddings")],
+            embedding_directory=[str(root) for root in ComfyFolders().roots("embeddings")],
             model_options={"dtype": tuning.unet_dtype(settings)},
             te_model_options=tuning.text_options(settings),
         )

@@ -1,8 +1,11 @@
-"""What a file is by its first bytes, where it is not what its name says."""
+"""What a file of weights is: by its name, and by its first bytes where that is something else."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".sft"})
+PICKLE_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".bin"})
 
 _STARTS = (
     (b"PK\x03\x04", "a PyTorch pickle or another zip archive"),

@@ -16,9 +16,8 @@ from typing import Any
 import torch
 
 from ..errors import ModelUnreadable, UnsupportedModel
-from ..folders import PICKLE_SUFFIXES
 from .files import Weights, read_file
-from .kinds import kind_of
+from .kinds import PICKLE_SUFFIXES, kind_of
 
 # torch's words for what it will not open: "GLOBAL os.system was not an allowed global", ...
 _GLOBAL = re.compile(r"GLOBAL (\S+)")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from comfy_nodes.folders import CHECKPOINT_SUFFIXES, PICKLE_SUFFIXES
 from comfy_nodes.host import SaveTarget
+from comfy_nodes.weights.kinds import CHECKPOINT_SUFFIXES, PICKLE_SUFFIXES
 
 from . import context
 
