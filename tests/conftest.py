@@ -1,8 +1,7 @@
 """Fixtures that every kind of test shares.
 
-Starting real ComfyUI takes seconds of a CPU, so tests that only send it prompts share one, and
-one engine. Whoever uses them finds other tests' history and files there, and neither stops a
-server nor counts on an empty queue of names.
+Starting real ComfyUI takes 10 to 20 s, so tests that only send prompts share one, and one engine.
+Such a test finds other tests' history and files there, and stops no server.
 """
 
 from __future__ import annotations
