@@ -7,11 +7,12 @@ other one computes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 
+from .ops.onednn import OneDnn
 from .settings import LoaderSettings, Toggle
 
 # Kinds of one block (widths, resolutions) that are compiled before torch gives up and runs it
@@ -35,7 +36,8 @@ def switched(settings: LoaderSettings) -> Iterator[None]:
     before = _values()
     try:
         _set(settings)
-        yield
+        with OneDnn() if settings.onednn is Toggle.ON else nullcontext():
+            yield
     finally:
         _restore(before)
 

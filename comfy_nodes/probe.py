@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .hardware import COMPILER, FP16_ACCUMULATION, SAGE, XFORMERS, Device
+from .hardware import COMPILER, FP16_ACCUMULATION, ONEDNN, SAGE, XFORMERS, Device
 
 if TYPE_CHECKING:
     import torch
@@ -73,23 +73,30 @@ def _other(device: torch.device) -> Device:
 
 
 def _cpu() -> Device:
+    import torch
+
     return Device(
         kind="cpu",
         name=platform.processor() or platform.machine() or "CPU",
         memory=_system_memory(),
         bf16=_cpu_has_bf16(),
         libraries=_libraries(compiles=_cpp_compiler() is not None),
+        mkl_lags=torch.backends.mkl.is_available() and not _cpu_is_intels(),
     )
 
 
 def _libraries(*, compiles: bool) -> frozenset[str]:
     import torch
 
+    from .ops.onednn import has_product
+
     found = {name for name in (XFORMERS, SAGE) if find_spec(name) is not None}
     if compiles:
         found.add(COMPILER)
     if hasattr(torch.backends.cuda.matmul, "allow_fp16_accumulation"):
         found.add(FP16_ACCUMULATION)
+    if has_product():
+        found.add(ONEDNN)
     return frozenset(found)
 
 
@@ -112,6 +119,13 @@ def _cpu_has_bf16() -> bool:
     if asked:
         return any(one() for one in asked)
     return _cpu_info_names("avx512_bf16") or _cpu_info_names("amx_bf16")
+
+
+def _cpu_is_intels() -> bool:
+    if platform.system() == "Windows":
+        return "GenuineIntel" in platform.processor()
+    # A Mac whose PyTorch has MKL has a processor of Intel's.
+    return platform.system() == "Darwin" or _cpu_info_names("GenuineIntel")
 
 
 def _cpu_info_names(feature: str) -> bool:

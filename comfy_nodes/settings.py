@@ -33,12 +33,12 @@ class VaePrecision(str, Enum):
 class Attention(str, Enum):
     """How the UNet's attention is computed. All but sage give the same result up to rounding."""
 
-    AUTO = "auto"  # sdpa, and sliced where memory is short
+    AUTO = "auto"  # sdpa; sliced where memory is short, and on a CPU in bf16, where it is faster
     SDPA = "sdpa"  # torch.nn.functional.scaled_dot_product_attention
     FLASH = "flash"  # SDPA held to its flash kernel
     XFORMERS = "xformers"  # xformers' memory_efficient_attention
     SAGE = "sage"  # SageAttention: 8-bit products, changes the picture
-    SLICED = "sliced"  # in slices over the heads: slow, small
+    SLICED = "sliced"  # in slices over heads and queries: small; slow on a card
 
 
 class MemoryFormat(str, Enum):
@@ -121,7 +121,7 @@ class LoaderSettings(BaseModel):
     compile: Compile = Compile.OFF
     compile_mode: CompileMode = CompileMode.DEFAULT
     quantization: Quantization = Quantization.OFF
-    # The three kernel switches are the process's: set while this model samples, then restored.
+    # The kernel switches are the process's: set while this model samples, then restored.
     cudnn_benchmark: Toggle = Toggle.AUTO
     fp16_accumulation: Toggle = Toggle.AUTO
     tf32: Toggle = Toggle.AUTO
@@ -130,6 +130,9 @@ class LoaderSettings(BaseModel):
     step_cache: float = Field(default=0.0, ge=0.0, le=1.0)
     # Refuse what the device cannot do instead of taking the next best with a line in the log.
     strict: bool = False
+    # fp32 products on a CPU by oneDNN instead of MKL. One of the kernel switches; last, as canvas
+    # files saved before it was there know their fields by order.
+    onednn: Toggle = Toggle.AUTO
 
     @model_validator(mode="after")
     def _no_contradictions(self) -> LoaderSettings:

@@ -33,8 +33,8 @@ TOOLTIPS: Mapping[str, str] = {
     "large models where the CPU computes in it, else fp32. fp16 and bf16 halve the memory and "
     "change the picture slightly; fp8 stores the weights in a quarter and changes it more.",
     "attention": "How attention is computed. sdpa: PyTorch's own, usually fastest. flash, "
-    "xformers, sliced: the same picture up to rounding; sliced is slow and small. sage changes "
-    "the picture.",
+    "xformers, sliced: the same picture up to rounding; sliced needs little memory and is slow on "
+    "a card. sage changes the picture.",
     "vae_tiling": "Decode in overlapping tiles: less memory, slightly different large pictures. "
     "auto: only when memory runs out or is known to be short.",
     "offload": "Where weights wait. none: on the device. text_encoder: that one lives in system "
@@ -57,6 +57,8 @@ TOOLTIPS: Mapping[str, str] = {
     "picture. Set while this model runs.",
     "tf32": "fp32 products with 10 bits: faster for precision fp32, changes the picture slightly. "
     "Set while this model runs.",
+    "onednn": "fp32 products on a CPU by oneDNN instead of MKL: faster on other processors than "
+    "Intel's; same picture up to rounding. Set while this model runs.",
     "step_cache": "LOSSY. Skips the model in steps where its input changed by less than this: 0 is "
     "off, 0.1 is careful, 0.3 is fast.",
     "strict": "Refuse what the device cannot do instead of taking the next best with a line in the "
@@ -77,6 +79,7 @@ _COMBOS: Mapping[str, type[Enum]] = {
     "cudnn_benchmark": Toggle,
     "fp16_accumulation": Toggle,
     "tf32": Toggle,
+    "onednn": Toggle,
 }
 _FIRST = ("precision", "attention", "vae_tiling", "offload")
 OF_MODEL = (
@@ -91,6 +94,8 @@ OF_MODEL = (
     "fp16_accumulation",
     "tf32",
     "step_cache",
+    "strict",
+    "onednn",
 )
 OF_VAE = (
     "vae_precision",
@@ -102,6 +107,7 @@ OF_VAE = (
     "memory_format",
     "compile",
     "compile_mode",
+    "strict",
 )
 
 
@@ -112,7 +118,7 @@ def settings_inputs() -> list[Any]:
 
 
 def inputs_of(names: tuple[str, ...]) -> list[Any]:
-    """Inputs of a node that takes some of the settings only, and always `strict`; all optional.
+    """Inputs of a node that takes some of the settings only; all optional.
 
     Of offloading they have what concerns the one part of a model that such a node gets.
     """
@@ -120,7 +126,7 @@ def inputs_of(names: tuple[str, ...]) -> list[Any]:
     if "precision" not in names:
         elsewhere.add(Offload.SEQUENTIAL)  # the UNet's layers
     choices = {"offload": [one.value for one in Offload if one not in elsewhere]}
-    return [_input(name, optional=True, options=choices.get(name)) for name in (*names, "strict")]
+    return [_input(name, optional=True, options=choices.get(name)) for name in names]
 
 
 def settings_of(values: Mapping[str, Any]) -> LoaderSettings:

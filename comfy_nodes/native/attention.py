@@ -8,7 +8,7 @@ from typing import Any
 import comfy.ldm.modules.attention as host_attention
 import torch
 
-from ..ops.attention import Attend, flash, possible, sage, xformers
+from ..ops.attention import Attend, flash, possible, sage, sliced, xformers
 from ..settings import Attention, LoaderSettings
 
 KEY = "optimized_attention_override"
@@ -37,18 +37,6 @@ def set_attention(model: Any, settings: LoaderSettings) -> None:
 def sdpa(_host_choice: Any, *args: Any, **options: Any) -> Any:
     """PyTorch's own attention, through ComfyUI's function for it, which knows every form."""
     return host_attention.attention_pytorch(*args, **options)
-
-
-def sliced(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """One head of one picture after another: a heads-th of the memory, and slow."""
-    batch, heads, tokens, _ = q.shape
-    answer = q.new_empty((batch, heads, tokens, v.shape[-1]))
-    scale: float = q.shape[-1] ** -0.5
-    for picture in range(batch):
-        for head in range(heads):
-            weights = (q[picture, head] * scale) @ k[picture, head].transpose(-1, -2)
-            answer[picture, head] = weights.softmax(dim=-1) @ v[picture, head]
-    return answer
 
 
 def head_widths(network: torch.nn.Module) -> set[int]:

@@ -29,7 +29,12 @@ def set_running(model: Any, settings: LoaderSettings) -> None:
 
 
 def _switches(settings: LoaderSettings) -> bool:
-    switches = (settings.cudnn_benchmark, settings.fp16_accumulation, settings.tf32)
+    switches = (
+        settings.cudnn_benchmark,
+        settings.fp16_accumulation,
+        settings.tf32,
+        settings.onednn,
+    )
     return any(switch is not Toggle.AUTO for switch in switches)
 
 

@@ -17,6 +17,9 @@ _log = logging.getLogger(__name__)
 # Queries, keys and values [B, heads, tokens, D] to the answer of the same shape.
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
+# Weights of attention that are computed at once: 4 MB in bf16, which stay in a processor's cache.
+_WEIGHTS = 2**21
+
 # Widths of a head for which SageAttention has kernels.
 SAGE_WIDTHS = (64, 128)
 
@@ -56,6 +59,31 @@ def flash(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 @cache
 def _say_once(text: str, *args: str) -> None:
     _log.warning(text, *args)
+
+
+def sliced(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """One head of one picture after another, and of that some queries at a time.
+
+    Slow on a card, with little memory. On a CPU in bf16 it is faster than PyTorch's: 0.3 s instead
+    of 0.43 for two pictures of 4096 tokens with 8 heads of 40 channels, and instead of 0.64 with
+    heads of 64, on two cores with AVX-512 BF16.
+    """
+    batch, heads, tokens, _ = q.shape
+    answer = q.new_empty((batch, heads, tokens, v.shape[-1]))
+    scale: float = q.shape[-1] ** -0.5
+    step = min(tokens, max(1, _WEIGHTS // k.shape[2]))
+    room = q.new_empty((2, step, k.shape[2]))
+    for picture in range(batch):
+        for head in range(heads):
+            queries, values = q[picture, head].contiguous(), v[picture, head].contiguous()
+            keys = (k[picture, head] * scale).t()
+            for at in range(0, tokens, step):
+                some = queries[at : at + step]
+                products, weights = room[:, : len(some)]
+                torch.mm(some, keys, out=products)
+                torch.softmax(products, dim=-1, out=weights)
+                torch.mm(weights, values, out=answer[picture, head, at : at + step])
+    return answer
 
 
 def xformers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

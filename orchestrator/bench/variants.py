@@ -34,6 +34,7 @@ _PLAIN: Values = {
     "cudnn_benchmark": "off",
     "fp16_accumulation": "off",
     "tf32": "off",
+    "onednn": "off",
     "step_cache": 0.0,
 }
 

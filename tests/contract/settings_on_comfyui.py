@@ -35,6 +35,7 @@ import comfy.sd  # noqa: E402
 import nodes  # noqa: E402
 import torch  # noqa: E402
 from comfy.cli_args import args as host_args  # noqa: E402
+from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
 from comfy_nodes.errors import PackError  # noqa: E402
 from comfy_nodes.native import attention, compat, compiling, loading, running, storage  # noqa: E402
@@ -69,6 +70,7 @@ def eager() -> dict[str, Any]:
         "slicing": slicing(),
         "offload": {name: offload(name) for name in ("auto", "sequential")},
         "kernels": kernels(),
+        "onednn": onednn(),
         "step_cache": {str(value): step_cache(value) for value in (0.1, 0.3)},
         "optimize": optimized(),
         "strict": strict(),
@@ -406,6 +408,25 @@ def kernels() -> dict[str, Any]:
     result["error"] = sentence(lambda: sampled(loaded.model), ValueError)
     result["restored"] = switches() == before
     return result
+
+
+@torch.inference_mode()
+def onednn() -> dict[str, Any]:
+    """How many of a UNet's products went to oneDNN while it sampled, inside and after."""
+    loaded = load(onednn="on", memory_format="channels_last")
+
+    def products(work: Any) -> tuple[int, Any]:
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
+            answer = work()
+        return sum(one.name == "mkldnn::_linear_pointwise" for one in seen.events() or ()), answer
+
+    network = loaded.model.model.diffusion_model
+    count, latent = products(lambda: sampled(loaded.model))
+    layer = next(one for one in network.modules() if isinstance(one, torch.nn.Linear))
+    outside, _ = products(lambda: layer(torch.zeros(2, layer.in_features)))
+    linear = sum(isinstance(one, torch.nn.Linear) for one in network.modules())
+    moved_by = moved(decoded(base()[0].vae, latent))
+    return {"a_pass": count / STEPS, "linear": linear, "outside": outside, "moved": moved_by}
 
 
 def fail(*_: Any) -> None:

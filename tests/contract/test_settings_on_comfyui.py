@@ -195,6 +195,14 @@ def test_kernel_switches_are_set_while_sampling_and_restored_after_an_error_too(
     assert measured["moved"]["largest"] < ROUNDING
 
 
+def test_products_go_to_onednn_while_the_model_samples(report: dict[str, Any]) -> None:
+    measured = report["onednn"]
+    # Its linear layers, and its convolutions of few pixels.
+    assert measured["a_pass"] > measured["linear"]
+    assert measured["outside"] == 0
+    assert measured["moved"]["largest"] < ROUNDING
+
+
 def test_step_cache_skips_passes_and_starts_anew_with_each_run(report: dict[str, Any]) -> None:
     careful, fast = report["step_cache"]["0.1"], report["step_cache"]["0.3"]
     assert fast["passes"][0] < careful["passes"][0] < 8

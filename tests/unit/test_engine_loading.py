@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from comfy_nodes.errors import ModelUnreadable, UnsupportedModel
 from comfy_nodes.models import Family, Prediction
+from comfy_nodes.ops.attention import sliced
 from comfy_nodes.settings import Attention, LoaderSettings, Offload, Precision, VaeTiling
 from orchestrator.engine.handles.handles import Loaded
 from orchestrator.engine.models.loading import load_diffusers
@@ -100,7 +101,7 @@ def test_precision_and_attention_are_applied_to_this_model(tiny_models: Path) ->
     )
     assert fast.model.unet.dtype is torch.bfloat16
     processors = fast.model.unet.module.attn_processors.values()
-    assert {type(p).__name__ for p in processors} == {"SlicedAttnProcessor"}
+    assert {p.attend for p in processors} == {sliced}
     plain = load_diffusers(tiny_models / "tiny-sd1", settings(precision=Precision.FP16))
     narrow = {weight.dtype for weight in plain.model.unet.module.parameters()}
     assert torch.float16 in narrow

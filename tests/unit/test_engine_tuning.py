@@ -18,9 +18,11 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from comfy_nodes.errors import UnsupportedSetting
 from comfy_nodes.hardware import Device
+from comfy_nodes.ops.onednn import has_product
 from comfy_nodes.settings import (
     Attention,
     Compile,
@@ -197,7 +199,7 @@ def test_libraries_get_their_own_layout(
 ) -> None:
     # SageAttention does not compute in fp32.
     precision = Precision.FP32 if attention is Attention.XFORMERS else Precision.BF16
-    loaded = load(tiny_models, precision=precision)
+    loaded = load(tiny_models, precision=precision, attention=Attention.SDPA)
     expected = sampled(loaded, loaded.model)
     set_attention(unet(loaded), LoaderSettings(attention=attention))
     torch.testing.assert_close(sampled(loaded, loaded.model), expected, rtol=1e-4, atol=1e-4)
@@ -310,6 +312,17 @@ def test_quantization_stores_the_linear_layers_weights_in_8_bits(
 
 
 # Kernel switches and the step cache
+
+
+@pytest.mark.skipif(not has_product(), reason="this PyTorch has no oneDNN")
+def test_products_go_to_onednn_while_the_model_samples(plain: Loaded) -> None:
+    def products(settings: LoaderSettings) -> int:
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
+            sampled(plain, replace(plain.model, settings=settings))
+        return sum(one.name == "mkldnn::_linear_pointwise" for one in seen.events() or ())
+
+    assert products(LoaderSettings(onednn="on")) > 0
+    assert products(LoaderSettings()) == 0
 
 
 def test_kernel_switches_are_set_while_the_model_samples(plain: Loaded) -> None:

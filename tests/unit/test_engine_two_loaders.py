@@ -98,8 +98,8 @@ def add_pictures(graph: Graph, names: list[str], *, optimize: bool) -> None:
         model, vae = [loader, 0], [loader, 2]
         if optimize and SETTINGS[name]:
             every = {**LoaderSettings().model_dump(mode="json"), **SETTINGS[name]}
-            of_model = {key: every[key] for key in (*OF_MODEL, "strict")}
-            of_vae = {key: every[key] for key in (*OF_VAE, "strict")}
+            of_model = {key: every[key] for key in OF_MODEL}
+            of_vae = {key: every[key] for key in OF_VAE}
             model = [add("SpriteworksOptimizeModel", model=model, **of_model), 0]
             vae = [add("SpriteworksOptimizeVAE", vae=vae, **of_vae), 0]
         positive = [add("CLIPTextEncode", text="a red potion", clip=[loader, 1]), 0]

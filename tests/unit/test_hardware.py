@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -6,6 +8,7 @@ from comfy_nodes.hardware import (
     COMPILER,
     FP16_ACCUMULATION,
     GIB,
+    ONEDNN,
     SAGE,
     XFORMERS,
     Device,
@@ -65,7 +68,7 @@ def words(found: LoaderSettings) -> tuple[str, str, str, str, str, str, str]:
     ("device", "expected"),
     [
         (CPU, ("fp32", "fp32", "auto", "off", "none", "channels_last", "sdpa")),
-        (BF16_CPU, ("bf16", "bf16", "auto", "off", "none", "channels_last", "sdpa")),
+        (BF16_CPU, ("bf16", "bf16", "auto", "off", "none", "channels_last", "sliced")),
         (MPS, ("fp16", "fp32", "auto", "on", "none", "contiguous", "sdpa")),
         (card(4), ("fp16", "bf16", "on", "on", "sequential", "channels_last", "sdpa")),
         (card(6), ("fp16", "bf16", "on", "on", "sequential", "channels_last", "sdpa")),
@@ -106,6 +109,32 @@ def test_a_little_memory_on_metal_slices_the_attention() -> None:
     assert auto(Device("mps", "Metal", 8 * GIB)).attention.value == "sliced"
 
 
+def test_slices_are_for_bf16_on_a_cpu_and_not_for_its_compiled_models() -> None:
+    assert resolve(settings(precision="fp32"), BF16_CPU, XL).settings.attention.value == "sdpa"
+    compiled = replace(BF16_CPU, libraries=frozenset({COMPILER}))
+    assert resolve(settings(compile="blocks"), compiled, XL).settings.attention.value == "sdpa"
+    imitated = resolve(settings(precision="bf16"), CPU, XL).settings
+    assert imitated.attention.value == "sdpa"
+
+
+def test_onednn_is_for_large_models_in_fp32_where_mkl_lags() -> None:
+    def found(device: Device, parameters: int = SD15, **asked: object) -> str:
+        return str(resolve(settings(**asked), device, parameters).settings.onednn.value)
+
+    lagging = replace(CPU, libraries=frozenset({COMPILER, ONEDNN}), mkl_lags=True)
+    assert found(lagging) == "on"
+    assert found(lagging, onednn="off") == "off"
+    assert found(lagging, STARTER) == "auto"
+    assert found(lagging, STARTER, onednn="on") == "on"
+    assert found(lagging, compile="blocks") == "auto"
+    assert found(replace(lagging, mkl_lags=False)) == "auto"
+    assert found(replace(lagging, libraries=frozenset())) == "auto"
+    computes_bf16 = replace(lagging, bf16=True)
+    assert found(computes_bf16) == "auto"
+    assert found(computes_bf16, precision="fp32") == "on"
+    assert found(card(24)) == "auto"
+
+
 def test_fp32_keeps_the_vae_in_fp32() -> None:
     found = resolve(settings(precision="fp32"), card(24), XL).settings
     assert found.vae_precision.value == "fp32"
@@ -142,6 +171,10 @@ BARE = card(24, (8, 6), frozenset())
         ({"cudnn_benchmark": "on"}, CPU, {"cudnn_benchmark": "off"}, "CUDA"),
         ({"tf32": "on"}, OLD, {"tf32": "off"}, "Ampere"),
         ({"fp16_accumulation": "on"}, BARE, {"fp16_accumulation": "off"}, "2.7"),
+        ({"onednn": "on"}, OLD, {"onednn": "off"}, "CPUs"),
+        ({"onednn": "on"}, CPU, {"onednn": "off"}, "no oneDNN"),
+        ({"onednn": "on"}, BF16_CPU, {"onednn": "off"}, "bf16"),
+        ({"onednn": "on", "compile": "blocks"}, CPU, {"onednn": "off"}, "torch.compile"),
     ],
 )
 def test_what_cannot_be_done_is_replaced_with_a_note_or_refused_when_strict(

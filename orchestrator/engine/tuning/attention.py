@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from comfy_nodes.ops.attention import Attend, flash, possible, sage, xformers
+from comfy_nodes.ops.attention import Attend, flash, possible, sage, sliced, xformers
 from comfy_nodes.settings import Attention, LoaderSettings
 
 
@@ -57,14 +57,13 @@ def head_widths(unet: Any) -> set[int]:
 
 
 def _processor(attention: Attention) -> Any:
-    from diffusers.models.attention_processor import AttnProcessor2_0, SlicedAttnProcessor
+    from diffusers.models.attention_processor import AttnProcessor2_0
 
-    if attention is Attention.SLICED:
-        return SlicedAttnProcessor(slice_size=1)
     functions: dict[Attention, Attend] = {
         Attention.FLASH: flash,
         Attention.XFORMERS: xformers,
         Attention.SAGE: sage,
+        Attention.SLICED: sliced,
     }
     return Processor(functions[attention]) if attention in functions else AttnProcessor2_0()
 
