@@ -1,14 +1,12 @@
 """Decodes one picture with a VAE of full size and prints what it took, as JSON; Linux only.
 
-    PYTHON tests/contract/vae_memory.py HOST MODELS NAME SIDE TILING PRECISION OUT [--each-shape]
+    PYTHON tests/contract/vae_memory.py HOST MODELS NAME SIDE TILING PRECISION OUT
 
 HOST is `engine`, or the folder of a ComfyUI, in whose environment this is run then. NAME is one
 of the models that random_models.py wrote into MODELS, SIDE the picture's in pixels; the picture is
 written to OUT as NumPy's .npy. Of its own process: resident memory before the decode, with all
-weights loaded, and at the decode's peak. With `--each-shape` the network runs for one tile of each
-shape and its answer stands for the others': the same peak in a twentieth of the time, and no
-picture to look at. ComfyUI runs with PyTorch's attention: what it takes by itself on a CPU cuts
-the VAE's to what memory there is, so that its peak would be the machine's.
+weights loaded, and at the decode's peak. ComfyUI runs with PyTorch's attention: what it takes by
+itself on a CPU cuts the VAE's to what memory there is, so that its peak would be the machine's.
 """
 
 from __future__ import annotations
@@ -20,10 +18,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 HOST, MODELS, NAME, SIDE, TILING, PRECISION, OUT = sys.argv[1:8]
-EACH_SHAPE = "--each-shape" in sys.argv
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.argv[1:] = ["--cpu", "--use-pytorch-cross-attention"]
 sys.path.append(str(REPOSITORY))
@@ -71,27 +67,11 @@ def decoder(settings: LoaderSettings) -> Callable[[torch.Tensor], torch.Tensor]:
         from orchestrator.engine.models import loading
         from orchestrator.engine.models.vae import decode
 
-        handle = loading.load_diffusers(folder, settings).vae
-        network, run = handle.part.module, partial(decode, handle)
-    else:
-        from comfy_nodes.native import loading as native
+        return partial(decode, loading.load_diffusers(folder, settings).vae)
+    from comfy_nodes.native import loading as native
 
-        loaded = native.load_diffusers(folder, settings).vae
-        network, run = loaded.first_stage_model, loaded.decode
-    if EACH_SHAPE:
-        network.decode = once_each_shape(network.decode)
+    run: Callable[[torch.Tensor], torch.Tensor] = native.load_diffusers(folder, settings).vae.decode
     return run
-
-
-def once_each_shape(function: Callable[[torch.Tensor], Any]) -> Callable[[torch.Tensor], Any]:
-    answers: dict[torch.Size, Any] = {}
-
-    def remembered(tile: torch.Tensor) -> Any:
-        if tile.shape not in answers:
-            answers[tile.shape] = function(tile)
-        return answers[tile.shape]
-
-    return remembered
 
 
 def memory(field: str) -> int:
