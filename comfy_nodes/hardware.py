@@ -298,7 +298,7 @@ def _onednn(change: _Changes, device: Device, parameters: int) -> None:
     why = _no_onednn(settings, device)
     if asked is Toggle.ON and why:
         change.replace("onednn", Toggle.OFF, why)
-    # Measured as above: a UNet pass in fp32 takes a seventh less.
+    # Measured as above: a UNet pass in fp32 takes a tenth less with PyTorch 2.11.
     if asked is Toggle.AUTO and not why and device.mkl_lags and parameters >= SMALL:
         change.choose("onednn", Toggle.ON)
 
