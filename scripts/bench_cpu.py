@@ -6,8 +6,9 @@
 All make the same picture from one SD 1.5 checkpoint of full size with random weights: 512 x 512,
 euler_ancestral, karras, CFG 8. Each contestant runs alone in a process of its own, one after the
 other; a first run loads and warms up and stands apart. `--rounds 2` goes through all of them twice,
-so that a machine that changes meanwhile shows. OUT/cpu.json is whole after each row, and a run that
-is started again goes on. The table and the ratios are printed, and are in OUT/cpu.md.
+so that a machine that changes meanwhile shows; with `--in-turns` all stay up, and rounds of few
+steps follow each other quickly. OUT/cpu.json is whole after each row, and a run that is started
+again goes on. The table and the ratios are printed, and are in OUT/cpu.md.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -25,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts.bench.contestants import (
     Contestant,
     Job,
+    Session,
     add_comfyui_options,
     end_servers_on_sigterm,
     place_of,
@@ -67,16 +72,24 @@ def main() -> None:
     chosen = [one for one in CONTESTANTS if wanted(one, options)]
     facts = {**machine(), "rounds": options.rounds, "shared": options.shared}
     results = _opened(options.out / "cpu.json", facts, job)
-    for number in range(options.rounds):
-        for contestant in chosen:
-            have = [row for row in results.rows if row.contestant == contestant.name]
-            if len(have) > number:
+    with ExitStack() as stack:
+        running: dict[str, Session] = {}
+        for number, contestant in product(range(options.rounds), chosen):
+            name = contestant.name
+            if sum(row.contestant == name for row in results.rows) > number:
                 continue
-            print(f"{contestant.name} ...", flush=True)
-            with session(contestant, place) as running:
-                row, pictures = measured(contestant, running, job, options.repeats, warm_steps=1)
+            print(f"{name} ...", flush=True)
+            if not options.in_turns:
+                stack.close()  # ends the one before
+                running.clear()
+            if name not in running:
+                running[name] = stack.enter_context(session(contestant, place))
+            # A server that goes on has made the pictures of the rounds before.
+            here = replace(job, seed=job.seed + number * options.repeats)
+            row, pictures = measured(contestant, running[name], here, options.repeats, warm_steps=1)
             results.add(row)
-            _keep(options.out, contestant, pictures)
+            if number == 0:
+                _keep(options.out, contestant, pictures)
     text = report(results.rows, options.out, chosen)
     (options.out / "cpu.md").write_text(text + "\n", encoding="utf-8")
     print(text)
@@ -172,7 +185,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=2, help="measured runs a round")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--only", action="append", default=[], help="part of a name; repeatable")
+    parser.add_argument(
+        "--in-turns",
+        action="store_true",
+        help="keep all of them running, with their models loaded, and let them take turns: short "
+        "rounds, so that all meet the same machine. Needs memory for all at once",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="regular expression to find in a name, as ^ComfyUI$ for the stock one; repeatable",
+    )
     parser.add_argument("--tiny", action="store_true", help="a narrow model, for a try-out")
     parser.add_argument(
         "--shared",

@@ -242,7 +242,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batches", type=int, nargs="+", default=list(_BATCHES))
     parser.add_argument("--repeats", type=int, default=_REPEATS)
-    parser.add_argument("--only", action="append", default=[], help="part of a name; repeatable")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="regular expression to find in a name, as ^ComfyUI$ for the stock one; repeatable",
+    )
     parser.add_argument(
         "--checkpoints", nargs="+", choices=["sd15", "sdxl"], default=["sd15", "sdxl"]
     )

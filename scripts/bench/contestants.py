@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -305,7 +306,7 @@ def wanted(contestant: Contestant, options: argparse.Namespace) -> bool:
     """Whether the options (`--only`, and a ComfyUI to measure) leave this contestant in."""
     if contestant.kind == "comfyui" and options.comfyui is None:
         return False
-    return not options.only or any(part in contestant.name for part in options.only)
+    return not options.only or any(re.search(one, contestant.name) for one in options.only)
 
 
 def end_servers_on_sigterm() -> None:
