@@ -7,11 +7,13 @@ Such a test finds other tests' history and files there, and stops no server.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import runpy
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +62,32 @@ def comfyui_environment() -> dict[str, str]:
     """The environment for a process in ComfyUI's Python."""
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPYCACHEPREFIX": str(BYTE_CODE)}
+
+
+@pytest.fixture(scope="session")
+def measured_on_comfyui(
+    comfyui_dir: Path, comfyui_environment: dict[str, str]
+) -> Callable[..., dict[str, Any]]:
+    """Runs a script of tests/contract in ComfyUI's Python; what it printed as JSON.
+
+    The script is told ComfyUI's folder, the repository's, and then the further arguments.
+    """
+
+    def run(script: str, *arguments: object) -> dict[str, Any]:
+        python = launch.python_of(comfyui_dir)
+        command = [python, TESTS / "contract" / script, comfyui_dir, REPOSITORY, *arguments]
+        done = subprocess.run(
+            list(map(str, command)),
+            env=comfyui_environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        measured: dict[str, Any] = json.loads(done.stdout)
+        return measured
+
+    return run
 
 
 @pytest.fixture(scope="session")

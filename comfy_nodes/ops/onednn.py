@@ -37,8 +37,9 @@ class OneDnn(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """A function of torch's that was called, and its answer."""
-        ours = _OURS.get(func, func) if _takes(args) else func
-        return ours(*args, **(kwargs or {}))
+        ours = _OURS.get(func)
+        chosen = func if ours is None or not _takes(args) else ours
+        return chosen(*args, **(kwargs or {}))
 
 
 def _takes(args: tuple[Any, ...]) -> bool:

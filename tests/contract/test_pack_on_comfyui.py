@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,9 @@ import requests
 from PIL import Image
 
 from orchestrator.client.client import Client
-from orchestrator.local import launch
 from orchestrator.local.process import ServerProcess
 from orchestrator.protocol import files_of
 
-HERE = Path(__file__).resolve().parent
 pytestmark = [pytest.mark.comfyui, pytest.mark.timeout(600)]
 
 NODES = {
@@ -42,27 +39,14 @@ NODES = {
 
 @pytest.fixture(scope="module")
 def report(
-    comfyui_dir: Path,
-    comfyui_environment: dict[str, str],
-    repository: Path,
+    measured_on_comfyui: Callable[..., dict[str, Any]],
     tiny_models: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
     """What pack_on_comfyui.py measured."""
     models = tmp_path_factory.mktemp("pack") / "models"
     shutil.copytree(tiny_models, models)  # the script changes them
-    script = HERE / "pack_on_comfyui.py"
-    command = [launch.python_of(comfyui_dir), script, comfyui_dir, repository, models]
-    done = subprocess.run(
-        list(map(str, command)),
-        env=comfyui_environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    measured: dict[str, Any] = json.loads(done.stdout)
-    return measured
+    return measured_on_comfyui("pack_on_comfyui.py", models)
 
 
 @pytest.mark.parametrize("name", ["tiny-sd1", "tiny-sd2", "tiny-sdxl"])

@@ -6,19 +6,14 @@ difference. Lossless settings may differ by ROUNDING: a thousandth of 1, a quart
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pytest
 
-from orchestrator.local import launch
-
-HERE = Path(__file__).resolve().parent
 pytestmark = [pytest.mark.comfyui, pytest.mark.timeout(900)]
 
 ROUNDING = 1e-3
@@ -27,24 +22,9 @@ Measure = Callable[[str], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def measure(comfyui_dir: Path, comfyui_environment: dict[str, str], repository: Path) -> Measure:
+def measure(measured_on_comfyui: Callable[..., dict[str, Any]]) -> Measure:
     """Runs a part of settings_on_comfyui.py."""
-
-    def run(part: str) -> dict[str, Any]:
-        script = HERE / "settings_on_comfyui.py"
-        command = [launch.python_of(comfyui_dir), script, comfyui_dir, repository, part]
-        done = subprocess.run(
-            list(map(str, command)),
-            env=comfyui_environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        measured: dict[str, Any] = json.loads(done.stdout)
-        return measured
-
-    return run
+    return partial(measured_on_comfyui, "settings_on_comfyui.py")
 
 
 @pytest.fixture(scope="module")
