@@ -49,7 +49,7 @@ XFORMERS = "xformers"
 SAGE = "sageattention"
 COMPILER = "compiler"
 FP16_ACCUMULATION = "fp16_accumulation"
-ONEDNN = "onednn"
+CPU_KERNELS = "cpu_kernels"
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,20 @@ def resolve(
     _quantization(change, device)
     _offload(change, device, parameters, host_manages_memory)
     _kernels(change, device)
-    _onednn(change, device, parameters)
+    _cpu_kernels(change, device, parameters)
     return Resolved(change.settings, tuple(change.notes))
+
+
+def computed_in(settings: LoaderSettings, device: Device) -> Precision:
+    """fp32, fp16 or bf16: what a UNet computes in, by resolved settings. 8-bit weights are widened.
+
+    A CPU computes what is stored in fp16 in fp32, which is left to the hosts.
+    """
+    if settings.precision is not Precision.FP8:
+        return settings.precision
+    if device.bf16:
+        return Precision.BF16
+    return Precision.FP32 if device.on_cpu else Precision.FP16
 
 
 class _Changes:
@@ -293,23 +305,22 @@ def _no_kernel(name: str, device: Device) -> str | None:
     return None
 
 
-def _onednn(change: _Changes, device: Device, parameters: int) -> None:
-    asked, settings = change.settings.onednn, change.settings
-    why = _no_onednn(settings, device)
+def _cpu_kernels(change: _Changes, device: Device, parameters: int) -> None:
+    asked, settings = change.settings.cpu_kernels, change.settings
+    why = _no_cpu_kernels(settings, device)
     if asked is Toggle.ON and why:
-        change.replace("onednn", Toggle.OFF, why)
-    # Measured as above: a UNet pass in fp32 takes a tenth less with PyTorch 2.11.
+        change.replace(CPU_KERNELS, Toggle.OFF, why)
+    # Measured as above: a tenth off a UNet pass in fp32 with PyTorch 2.11, half off a decode.
     if asked is Toggle.AUTO and not why and device.mkl_lags and parameters >= SMALL:
-        change.choose("onednn", Toggle.ON)
+        change.choose(CPU_KERNELS, Toggle.ON)
 
 
-def _no_onednn(settings: LoaderSettings, device: Device) -> str | None:
+def _no_cpu_kernels(settings: LoaderSettings, device: Device) -> str | None:
     if not device.on_cpu:
-        return "oneDNN computes on CPUs"
-    if settings.precision is Precision.BF16 or (
-        settings.precision is Precision.FP8 and device.bf16
-    ):
-        return "bf16 goes through oneDNN by itself"
+        return "they are for CPUs"
+    unet_in_bf16 = computed_in(settings, device) is Precision.BF16
+    if unet_in_bf16 and settings.vae_precision is VaePrecision.BF16:
+        return "they compute in fp32, and the model in bf16"
     if settings.compile is not Compile.OFF:
         return "torch.compile chooses its own kernels"
-    return None if ONEDNN in device.libraries else "this PyTorch has no oneDNN"
+    return None if CPU_KERNELS in device.libraries else "this PyTorch has neither oneDNN nor NNPACK"

@@ -7,12 +7,12 @@ other one computes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 
-from .ops.onednn import OneDnn
+from .ops.cpu_kernels import CpuKernels
 from .settings import LoaderSettings, Toggle
 
 # Kinds of one block (widths, resolutions) that are compiled before torch gives up and runs it
@@ -36,10 +36,15 @@ def switched(settings: LoaderSettings) -> Iterator[None]:
     before = _values()
     try:
         _set(settings)
-        with OneDnn() if settings.onednn is Toggle.ON else nullcontext():
+        with cpu_kernels(settings.cpu_kernels):
             yield
     finally:
         _restore(before)
+
+
+def cpu_kernels(wanted: Toggle) -> AbstractContextManager[Any]:
+    """This thread with a CPU's faster kernels where they are on; a VAE needs no other switch."""
+    return CpuKernels() if wanted is Toggle.ON else nullcontext()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .hardware import COMPILER, FP16_ACCUMULATION, ONEDNN, SAGE, XFORMERS, Device
+from .hardware import COMPILER, CPU_KERNELS, FP16_ACCUMULATION, SAGE, XFORMERS, Device
 
 if TYPE_CHECKING:
     import torch
@@ -88,15 +88,15 @@ def _cpu() -> Device:
 def _libraries(*, compiles: bool) -> frozenset[str]:
     import torch
 
-    from .ops.onednn import has_product
+    from .ops.cpu_kernels import has_kernels
 
     found = {name for name in (XFORMERS, SAGE) if find_spec(name) is not None}
     if compiles:
         found.add(COMPILER)
     if hasattr(torch.backends.cuda.matmul, "allow_fp16_accumulation"):
         found.add(FP16_ACCUMULATION)
-    if has_product():
-        found.add(ONEDNN)
+    if has_kernels():
+        found.add(CPU_KERNELS)
     return frozenset(found)
 
 

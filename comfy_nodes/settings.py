@@ -130,9 +130,10 @@ class LoaderSettings(BaseModel):
     step_cache: float = Field(default=0.0, ge=0.0, le=1.0)
     # Refuse what the device cannot do instead of taking the next best with a line in the log.
     strict: bool = False
-    # fp32 products on a CPU by oneDNN instead of MKL. One of the kernel switches; last, as canvas
-    # files saved before it was there know their fields by order.
-    onednn: Toggle = Toggle.AUTO
+    # fp32 layers on a CPU by the faster of PyTorch's libraries (ops/cpu_kernels.py), set while this
+    # model samples and while its VAE works. Last, as canvas files saved before it was there know
+    # their fields by order.
+    cpu_kernels: Toggle = Toggle.AUTO
 
     @model_validator(mode="after")
     def _no_contradictions(self) -> LoaderSettings:

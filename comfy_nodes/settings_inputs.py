@@ -57,8 +57,9 @@ TOOLTIPS: Mapping[str, str] = {
     "picture. Set while this model runs.",
     "tf32": "fp32 products with 10 bits: faster for precision fp32, changes the picture slightly. "
     "Set while this model runs.",
-    "onednn": "fp32 products on a CPU by oneDNN instead of MKL: faster on other processors than "
-    "Intel's; same picture up to rounding. Set while this model runs.",
+    "cpu_kernels": "fp32 layers on a CPU by oneDNN's matrix products and NNPACK's Winograd "
+    "convolutions: faster on other processors than Intel's; same picture up to rounding. Set while "
+    "this model runs.",
     "step_cache": "LOSSY. Skips the model in steps where its input changed by less than this: 0 is "
     "off, 0.1 is careful, 0.3 is fast.",
     "strict": "Refuse what the device cannot do instead of taking the next best with a line in the "
@@ -79,7 +80,7 @@ _COMBOS: Mapping[str, type[Enum]] = {
     "cudnn_benchmark": Toggle,
     "fp16_accumulation": Toggle,
     "tf32": Toggle,
-    "onednn": Toggle,
+    "cpu_kernels": Toggle,
 }
 _FIRST = ("precision", "attention", "vae_tiling", "offload")
 OF_MODEL = (
@@ -95,7 +96,7 @@ OF_MODEL = (
     "tf32",
     "step_cache",
     "strict",
-    "onednn",
+    "cpu_kernels",
 )
 OF_VAE = (
     "vae_precision",
@@ -108,6 +109,7 @@ OF_VAE = (
     "compile",
     "compile_mode",
     "strict",
+    "cpu_kernels",
 )
 
 

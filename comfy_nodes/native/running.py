@@ -33,7 +33,7 @@ def _switches(settings: LoaderSettings) -> bool:
         settings.cudnn_benchmark,
         settings.fp16_accumulation,
         settings.tf32,
-        settings.onednn,
+        settings.cpu_kernels,
     )
     return any(switch is not Toggle.AUTO for switch in switches)
 

@@ -8,7 +8,7 @@ from typing import Any
 import comfy.model_management as management
 import torch
 
-from ..hardware import Device, resolve
+from ..hardware import Device, computed_in, resolve
 from ..probe import this_device
 from ..settings import LoaderSettings, Offload, Precision
 from .attention import set_attention
@@ -47,12 +47,7 @@ def resolved(settings: LoaderSettings, parameters: int) -> LoaderSettings:
 
 def unet_dtype(settings: LoaderSettings) -> torch.dtype:
     """Number format that the UNet computes in; 8-bit weights are widened to it."""
-    if settings.precision in _DTYPES:
-        return _DTYPES[settings.precision]
-    device = hardware()
-    if device.bf16:
-        return torch.bfloat16
-    return torch.float32 if device.on_cpu else torch.float16
+    return _DTYPES[computed_in(settings, hardware())]
 
 
 def vae_dtype(settings: LoaderSettings) -> torch.dtype:

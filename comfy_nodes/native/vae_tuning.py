@@ -11,6 +11,7 @@ import comfy.sd
 import torch
 
 from ..errors import OutOfMemory
+from ..kernels import cpu_kernels
 from ..ops.memory_format import has_memory_format, set_memory_format
 from ..settings import LoaderSettings, Toggle, VaePrecision, VaeTiling
 from .compat import is_dynamic
@@ -64,9 +65,10 @@ class TunedVAE(comfy.sd.VAE):
         """The host's tiling, with this VAE's tiles where no others are asked for."""
         self._refuse_tiles()
         tile, shared = self._tile(_PIXELS)
-        return super().decode_tiled_(
-            samples, tile_x or tile, tile_y or tile, shared if overlap is None else overlap
-        )
+        with cpu_kernels(self.spriteworks.cpu_kernels):
+            return super().decode_tiled_(
+                samples, tile_x or tile, tile_y or tile, shared if overlap is None else overlap
+            )
 
     def encode_tiled_(
         self,
@@ -78,9 +80,13 @@ class TunedVAE(comfy.sd.VAE):
         """The host's tiling, with this VAE's tiles where no others are asked for."""
         self._refuse_tiles()
         tile, shared = self._tile(1)
-        return super().encode_tiled_(
-            pixel_samples, tile_x or tile, tile_y or tile, shared if overlap is None else overlap
-        )
+        with cpu_kernels(self.spriteworks.cpu_kernels):
+            return super().encode_tiled_(
+                pixel_samples,
+                tile_x or tile,
+                tile_y or tile,
+                shared if overlap is None else overlap,
+            )
 
     def _tile(self, scale: int) -> tuple[int, int]:
         return self.spriteworks.vae_tile // scale, self.spriteworks.vae_overlap // scale
@@ -99,10 +105,11 @@ class TunedVAE(comfy.sd.VAE):
 
     @contextmanager
     def _in_one_piece(self) -> Iterator[None]:
-        """While it lasts, the host's own change to tiles is refused where tiling is off."""
+        """While it works so: the host's own change to tiles is refused where tiling is off."""
         self._whole = self.spriteworks.vae_tiling is VaeTiling.OFF
         try:
-            yield
+            with cpu_kernels(self.spriteworks.cpu_kernels):
+                yield
         finally:
             self._whole = False
 

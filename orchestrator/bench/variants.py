@@ -34,7 +34,7 @@ _PLAIN: Values = {
     "cudnn_benchmark": "off",
     "fp16_accumulation": "off",
     "tf32": "off",
-    "onednn": "off",
+    "cpu_kernels": "off",
     "step_cache": 0.0,
 }
 

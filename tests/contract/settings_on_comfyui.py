@@ -45,6 +45,7 @@ from comfy_nodes.settings import LoaderSettings  # noqa: E402
 
 STARTER = REPOSITORY / "comfy_nodes" / "model_files" / "spriteworks-starter"
 STEPS = 8
+WINOGRAD = "aten::_nnpack_spatial_convolution"
 EXACT = {"precision": "fp32", "attention": "sdpa", "memory_format": "contiguous"}
 META = torch.device("meta")
 
@@ -70,7 +71,7 @@ def eager() -> dict[str, Any]:
         "slicing": slicing(),
         "offload": {name: offload(name) for name in ("auto", "sequential")},
         "kernels": kernels(),
-        "onednn": onednn(),
+        "cpu_kernels": cpu_kernels(),
         "step_cache": {str(value): step_cache(value) for value in (0.1, 0.3)},
         "optimize": optimized(),
         "strict": strict(),
@@ -411,22 +412,52 @@ def kernels() -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def onednn() -> dict[str, Any]:
-    """How many of a UNet's products went to oneDNN while it sampled, inside and after."""
-    loaded = load(onednn="on", memory_format="channels_last")
+def cpu_kernels() -> dict[str, Any]:
+    """How often oneDNN's product was called while a UNet sampled, inside and after; and NNPACK.
 
-    def products(work: Any) -> tuple[int, Any]:
+    That one is for larger pictures than the starter model makes, and the VAE is wide enough.
+    """
+    loaded = load(cpu_kernels="on", memory_format="channels_last")
+
+    def calls(kernel: str, work: Any) -> tuple[int, Any]:
         with profile(activities=[ProfilerActivity.CPU]) as seen:
             answer = work()
-        return sum(one.name == "mkldnn::_linear_pointwise" for one in seen.events() or ()), answer
+        return sum(one.name == kernel for one in seen.events() or ()), answer
+
+    def products(work: Any) -> tuple[int, Any]:
+        return calls("mkldnn::_linear_pointwise", work)
 
     network = loaded.model.model.diffusion_model
     count, latent = products(lambda: sampled(loaded.model))
     layer = next(one for one in network.modules() if isinstance(one, torch.nn.Linear))
     outside, _ = products(lambda: layer(torch.zeros(2, layer.in_features)))
     linear = sum(isinstance(one, torch.nn.Linear) for one in network.modules())
-    moved_by = moved(decoded(base()[0].vae, latent))
-    return {"a_pass": count / STEPS, "linear": linear, "outside": outside, "moved": moved_by}
+    large, pixels = torch.randn(1, 4, 64, 64), torch.rand(1, 512, 512, 3)
+    vaes = {
+        name: {
+            "plain": calls(WINOGRAD, lambda work=work: work(base()[0].vae)),
+            "fast": calls(WINOGRAD, lambda work=work: work(loaded.vae)),
+        }
+        for name, work in {
+            "decode": lambda vae: decoded(vae, large),
+            "decode in tiles": lambda vae: vae.decode_tiled(large, 64, 64, 16).clone(),
+            "encode": lambda vae: vae.encode(pixels),
+        }.items()
+    }
+    return {
+        "a_pass": count / STEPS,
+        "linear": linear,
+        "outside": outside,
+        "moved": moved(decoded(base()[0].vae, latent)),
+        "nnpack": torch.backends.nnpack.is_available(),
+        "vae": {
+            name: {
+                "calls": {which: count for which, (count, _) in both.items()},
+                "moved": moved(both["fast"][1], both["plain"][1]),
+            }
+            for name, both in vaes.items()
+        },
+    }
 
 
 def fail(*_: Any) -> None:

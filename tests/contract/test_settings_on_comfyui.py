@@ -176,11 +176,21 @@ def test_kernel_switches_are_set_while_sampling_and_restored_after_an_error_too(
 
 
 def test_products_go_to_onednn_while_the_model_samples(report: dict[str, Any]) -> None:
-    measured = report["onednn"]
+    measured = report["cpu_kernels"]
     # Its linear layers, and its convolutions of few pixels.
     assert measured["a_pass"] > measured["linear"]
     assert measured["outside"] == 0
     assert measured["moved"]["largest"] < ROUNDING
+
+
+@pytest.mark.parametrize("way", ["decode", "decode in tiles", "encode"])
+def test_convolutions_go_to_nnpack_while_the_vae_works(report: dict[str, Any], way: str) -> None:
+    if not report["cpu_kernels"]["nnpack"]:
+        pytest.skip("ComfyUI's PyTorch has no NNPACK")
+    measured = report["cpu_kernels"]["vae"][way]
+    assert measured["calls"]["plain"] == 0
+    assert measured["calls"]["fast"] > 0
+    assert 0 < measured["moved"]["largest"] < ROUNDING
 
 
 def test_step_cache_skips_passes_and_starts_anew_with_each_run(report: dict[str, Any]) -> None:

@@ -20,9 +20,9 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
+import comfy_nodes
 from comfy_nodes.errors import UnsupportedSetting
 from comfy_nodes.hardware import Device
-from comfy_nodes.ops.onednn import has_product
 from comfy_nodes.settings import (
     Attention,
     Compile,
@@ -33,8 +33,9 @@ from comfy_nodes.settings import (
     Quantization,
 )
 from engine_pictures import REQUEST, compiled, decibels, load, picture, sampled, unet
-from orchestrator.engine.handles.handles import Loaded
-from orchestrator.engine.models.vae import decode
+from orchestrator.engine.handles.handles import Loaded, Vae
+from orchestrator.engine.models.loading import load_diffusers
+from orchestrator.engine.models.vae import decode, decode_tiled, encode
 from orchestrator.engine.sampling.conditioning import encode_text
 from orchestrator.engine.sampling.sampling import sample
 from orchestrator.engine.tuning import attention as attention_module
@@ -45,6 +46,7 @@ from orchestrator.engine.tuning.storage import FP8
 from orchestrator.engine.tuning.tuning import compile_network, twin
 
 WIDE = (torch.bfloat16, torch.float32)
+STARTER = Path(comfy_nodes.__file__).parent / "model_files" / "spriteworks-starter"
 CPU, META = torch.device("cpu"), torch.device("meta")
 # fp32 by another road: no pixel of 255 may change.
 ROUNDING = 100.0
@@ -314,15 +316,41 @@ def test_quantization_stores_the_linear_layers_weights_in_8_bits(
 # Kernel switches and the step cache
 
 
-@pytest.mark.skipif(not has_product(), reason="this PyTorch has no oneDNN")
+def calls(kernel: str, work: Callable[[], object]) -> int:
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        work()
+    return sum(event.name == kernel for event in seen.events() or ())
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this PyTorch has no oneDNN"
+)
 def test_products_go_to_onednn_while_the_model_samples(plain: Loaded) -> None:
     def products(settings: LoaderSettings) -> int:
-        with profile(activities=[ProfilerActivity.CPU]) as seen:
-            sampled(plain, replace(plain.model, settings=settings))
-        return sum(one.name == "mkldnn::_linear_pointwise" for one in seen.events() or ())
+        model = replace(plain.model, settings=settings)
+        return calls("mkldnn::_linear_pointwise", lambda: sampled(plain, model))
 
-    assert products(LoaderSettings(onednn="on")) > 0
+    assert products(LoaderSettings(cpu_kernels="on")) > 0
     assert products(LoaderSettings()) == 0
+
+
+@pytest.mark.skipif(not torch.backends.nnpack.is_available(), reason="this PyTorch has no NNPACK")
+@pytest.mark.parametrize("way", ["decode", "decode in tiles", "encode"])
+def test_convolutions_go_to_nnpack_while_the_vae_works(way: str) -> None:
+    vae = load_diffusers(STARTER, LoaderSettings()).vae  # wider than the tiny models' are
+    fast = optimize_vae(vae, LoaderSettings(cpu_kernels="on"))
+    latents, pixels = torch.randn(1, 4, 64, 64), torch.rand(1, 512, 512, 3)
+
+    def work(vae: Vae) -> torch.Tensor:
+        if way == "encode":
+            return encode(vae, pixels)
+        return decode(vae, latents) if way == "decode" else decode_tiled(vae, latents, 64, 16)
+
+    with torch.inference_mode():
+        assert calls("aten::_nnpack_spatial_convolution", lambda: work(fast)) > 0
+        assert calls("aten::_nnpack_spatial_convolution", lambda: work(vae)) == 0
+        difference = (work(fast) - work(vae)).abs().max()
+    assert 0 < float(difference) < 1e-3
 
 
 def test_kernel_switches_are_set_while_the_model_samples(plain: Loaded) -> None:

@@ -6,9 +6,9 @@ import torch
 from comfy_nodes.errors import UnsupportedSetting
 from comfy_nodes.hardware import (
     COMPILER,
+    CPU_KERNELS,
     FP16_ACCUMULATION,
     GIB,
-    ONEDNN,
     SAGE,
     XFORMERS,
     Device,
@@ -117,20 +117,21 @@ def test_slices_are_for_bf16_on_a_cpu_and_not_for_its_compiled_models() -> None:
     assert imitated.attention.value == "sdpa"
 
 
-def test_onednn_is_for_large_models_in_fp32_where_mkl_lags() -> None:
+def test_cpu_kernels_are_for_large_models_in_fp32_where_mkl_lags() -> None:
     def found(device: Device, parameters: int = SD15, **asked: object) -> str:
-        return str(resolve(settings(**asked), device, parameters).settings.onednn.value)
+        return str(resolve(settings(**asked), device, parameters).settings.cpu_kernels.value)
 
-    lagging = replace(CPU, libraries=frozenset({COMPILER, ONEDNN}), mkl_lags=True)
+    lagging = replace(CPU, libraries=frozenset({COMPILER, CPU_KERNELS}), mkl_lags=True)
     assert found(lagging) == "on"
-    assert found(lagging, onednn="off") == "off"
+    assert found(lagging, cpu_kernels="off") == "off"
     assert found(lagging, STARTER) == "auto"
-    assert found(lagging, STARTER, onednn="on") == "on"
+    assert found(lagging, STARTER, cpu_kernels="on") == "on"
     assert found(lagging, compile="blocks") == "auto"
     assert found(replace(lagging, mkl_lags=False)) == "auto"
     assert found(replace(lagging, libraries=frozenset())) == "auto"
     computes_bf16 = replace(lagging, bf16=True)
     assert found(computes_bf16) == "auto"
+    assert found(computes_bf16, vae_precision="fp32") == "on"
     assert found(computes_bf16, precision="fp32") == "on"
     assert found(card(24)) == "auto"
 
@@ -171,10 +172,10 @@ BARE = card(24, (8, 6), frozenset())
         ({"cudnn_benchmark": "on"}, CPU, {"cudnn_benchmark": "off"}, "CUDA"),
         ({"tf32": "on"}, OLD, {"tf32": "off"}, "Ampere"),
         ({"fp16_accumulation": "on"}, BARE, {"fp16_accumulation": "off"}, "2.7"),
-        ({"onednn": "on"}, OLD, {"onednn": "off"}, "CPUs"),
-        ({"onednn": "on"}, CPU, {"onednn": "off"}, "no oneDNN"),
-        ({"onednn": "on"}, BF16_CPU, {"onednn": "off"}, "bf16"),
-        ({"onednn": "on", "compile": "blocks"}, CPU, {"onednn": "off"}, "torch.compile"),
+        ({"cpu_kernels": "on"}, OLD, {"cpu_kernels": "off"}, "CPUs"),
+        ({"cpu_kernels": "on"}, CPU, {"cpu_kernels": "off"}, "neither oneDNN nor NNPACK"),
+        ({"cpu_kernels": "on"}, BF16_CPU, {"cpu_kernels": "off"}, "bf16"),
+        ({"cpu_kernels": "on", "compile": "blocks"}, CPU, {"cpu_kernels": "off"}, "torch.compile"),
     ],
 )
 def test_what_cannot_be_done_is_replaced_with_a_note_or_refused_when_strict(

@@ -114,6 +114,7 @@ class Vae:
     overlap: int = 128
     # on: the pictures of a batch one by one
     slicing: Toggle = Toggle.AUTO
+    cpu_kernels: Toggle = Toggle.AUTO
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import product
 
 import psutil
 import torch
 
 from comfy_nodes.errors import OutOfMemory
+from comfy_nodes.kernels import cpu_kernels
 from comfy_nodes.settings import Toggle, VaeTiling
 
 from ..handles.handles import LATENT_FACTOR, Part, Vae
@@ -90,7 +92,7 @@ def decode_tiled(vae: Vae, latents: torch.Tensor, tile: int, overlap: int) -> to
     The three differ in the tiles' shape, so that no seam of one meets a seam of another.
     """
     shapes = [(tile // 2, tile * 2), (tile * 2, tile // 2), (tile, tile)]
-    with vae.part.ready():
+    with _at_work(vae):
         run = _decoder(vae.part)
         layers = [
             in_tiles(latents, run, (high, wide), overlap, LATENT_FACTOR, 3) for wide, high in shapes
@@ -127,7 +129,7 @@ def _encode_tiled(vae: Vae, pixels: torch.Tensor) -> torch.Tensor:
     tile, overlap = vae.tile, vae.overlap
     channels = int(vae.part.module.config.latent_channels)
     shapes = [(tile, tile), (tile * 2, tile // 2), (tile // 2, tile * 2)]
-    with vae.part.ready():
+    with _at_work(vae):
         run = _encoder(vae.part)
         layers = [
             in_tiles(pixels, run, (high, wide), overlap, 1 / LATENT_FACTOR, channels)
@@ -144,11 +146,18 @@ def _whole(
     need: float,
 ) -> torch.Tensor:
     """`converter` over the batch of pictures of `pixels` pixels, as many at once as may be."""
-    with vae.part.ready():
+    with _at_work(vae):
         run = converter(vae.part)
         finish = _to_picture if converter is _decoder else _unchanged
         at_once = _at_once(vae, pixels, need)
         return torch.cat([finish(run(some)) for some in samples.split(at_once)])
+
+
+@contextmanager
+def _at_work(vae: Vae) -> Iterator[None]:
+    """The VAE on its device, with the kernels that it was given."""
+    with vae.part.ready(), cpu_kernels(vae.cpu_kernels):
+        yield
 
 
 def _at_once(vae: Vae, pixels: int, need: float) -> int:

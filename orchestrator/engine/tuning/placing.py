@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from comfy_nodes.hardware import Device, resolve
+from comfy_nodes.hardware import Device, computed_in, resolve
 from comfy_nodes.ops.memory_format import set_memory_format
 from comfy_nodes.probe import this_device
 from comfy_nodes.settings import (
@@ -75,11 +75,7 @@ class Placement:
     @property
     def _large(self) -> torch.dtype:
         """The precision that was asked for, without 8 bits: nothing computes in those."""
-        if self.settings.precision is not Precision.FP8:
-            return _DTYPES[self.settings.precision.value]
-        if self.hardware.bf16:
-            return torch.bfloat16
-        return torch.float32 if self.hardware.on_cpu else torch.float16
+        return _DTYPES[computed_in(self.settings, self.hardware).value]
 
     @property
     def _text_device(self) -> torch.device:
@@ -112,6 +108,7 @@ class Placement:
             tile=settings.vae_tile,
             overlap=settings.vae_overlap,
             slicing=settings.vae_slicing,
+            cpu_kernels=settings.cpu_kernels,
         )
 
     def text_encoder(self, network: nn.Module) -> Part:
