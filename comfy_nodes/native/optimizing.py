@@ -37,7 +37,7 @@ def optimize_model(model: Any, settings: LoaderSettings) -> Any:
             f"SpriteworksOptimizeModel works on Stable Diffusion's UNet, not on "
             f"{type(network).__name__}."
         )
-    settings = tuning.resolved(settings, sum(p.numel() for p in network.parameters()))
+    settings = tuning.resolved(settings, _count(network))
     tuned = model.clone() if _fits(model, settings) else _with_weights(model, settings)
     tuning.tune_model(tuned, settings)
     return tuned
@@ -50,7 +50,7 @@ def optimize_vae(vae: Any, settings: LoaderSettings) -> Any:
             "SpriteworksOptimizeVAE works on Stable Diffusion's VAE, whose latents have 4 "
             f"channels, not {vae.latent_channels}."
         )
-    settings = tuning.resolved(settings, 0)
+    settings = tuning.resolved(settings, _count(vae.first_stage_model))
     tuned = copy.copy(vae)
     # A compiled network is another one, so that the VAE that came in is not compiled.
     if vae_fits(vae, settings) and settings.compile is Compile.OFF:
@@ -63,6 +63,10 @@ def optimize_vae(vae: Any, settings: LoaderSettings) -> Any:
     _compile_vae(tuned.first_stage_model, settings)
     set_vae_offload(tuned, settings.offload)
     return tuned
+
+
+def _count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _fits(model: Any, settings: LoaderSettings) -> bool:
