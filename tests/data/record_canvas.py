@@ -183,6 +183,8 @@ def editor(url: str) -> Iterator[Editor]:
             "() => window.app.graph.nodes.length > 0 || document.querySelector('.p-dialog')"
         )
         page.keyboard.press("Escape")
+        # A dialog that is opened while the first one closes is closed with it.
+        page.wait_for_function("() => !document.querySelector('.p-dialog')")
         page.evaluate(HELPERS)
         yield Editor(page)
         chromium.close()
