@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 import comfy_nodes
 from comfy_nodes.errors import UnsupportedSetting
 from comfy_nodes.hardware import Device
+from comfy_nodes.ops import cpu_kernels
 from comfy_nodes.settings import (
     Attention,
     Compile,
@@ -316,19 +318,14 @@ def test_quantization_stores_the_linear_layers_weights_in_8_bits(
 # Kernel switches and the step cache
 
 
-def calls(kernel: str, work: Callable[[], object]) -> int:
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
-        work()
-    return sum(event.name == kernel for event in seen.events() or ())
-
-
 @pytest.mark.skipif(
     not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this PyTorch has no oneDNN"
 )
 def test_products_go_to_onednn_while_the_model_samples(plain: Loaded) -> None:
     def products(settings: LoaderSettings) -> int:
-        model = replace(plain.model, settings=settings)
-        return calls("mkldnn::_linear_pointwise", lambda: sampled(plain, model))
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
+            sampled(plain, replace(plain.model, settings=settings))
+        return sum(event.name == "mkldnn::_linear_pointwise" for event in seen.events() or ())
 
     assert products(LoaderSettings(cpu_kernels="on")) > 0
     assert products(LoaderSettings()) == 0
@@ -336,21 +333,28 @@ def test_products_go_to_onednn_while_the_model_samples(plain: Loaded) -> None:
 
 @pytest.mark.skipif(not torch.backends.nnpack.is_available(), reason="this PyTorch has no NNPACK")
 @pytest.mark.parametrize("way", ["decode", "decode in tiles", "encode"])
-def test_convolutions_go_to_nnpack_while_the_vae_works(way: str) -> None:
+def test_convolutions_go_to_nnpack_while_the_vae_works(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vae = load_diffusers(STARTER, LoaderSettings()).vae  # wider than the tiny models' are
     fast = optimize_vae(vae, LoaderSettings(cpu_kernels="on"))
-    latents, pixels = torch.randn(1, 4, 64, 64), torch.rand(1, 512, 512, 3)
+    # Of small pictures too, which take less time.
+    monkeypatch.setattr(cpu_kernels, "_MANY", 16 * 16)
+    latents, pixels = torch.randn(1, 4, 16, 16), torch.rand(1, 128, 128, 3)
+    counted = Mock(wraps=torch._nnpack_spatial_convolution)
+    monkeypatch.setattr(torch, "_nnpack_spatial_convolution", counted)
 
     def work(vae: Vae) -> torch.Tensor:
         if way == "encode":
             return encode(vae, pixels)
-        return decode(vae, latents) if way == "decode" else decode_tiled(vae, latents, 64, 16)
+        return decode(vae, latents) if way == "decode" else decode_tiled(vae, latents, 16, 4)
 
     with torch.inference_mode():
-        assert calls("aten::_nnpack_spatial_convolution", lambda: work(fast)) > 0
-        assert calls("aten::_nnpack_spatial_convolution", lambda: work(vae)) == 0
-        difference = (work(fast) - work(vae)).abs().max()
-    assert 0 < float(difference) < 1e-3
+        wanted = work(vae)
+        assert counted.call_count == 0
+        found = work(fast)
+        assert counted.call_count > 0
+    assert 0 < float((found - wanted).abs().max()) < 1e-3
 
 
 def test_kernel_switches_are_set_while_the_model_samples(plain: Loaded) -> None:
