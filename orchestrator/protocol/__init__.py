@@ -1,8 +1,8 @@
 """ComfyUI's HTTP and WebSocket messages as types, for both ends, with no I/O.
 
 A message is decoded once, here; the client, the embedded engine and the fake server of the tests
-match on these types and never on dict keys. Read in ComfyUI 0.3.64; docs/protocol.md has the whole
-picture and its pitfalls.
+match on these types and never on dict keys. Read in ComfyUI 0.3.64 and 0.33.0; docs/protocol.md has
+the whole picture and its pitfalls.
 """
 
 from .events import (
@@ -42,6 +42,7 @@ from .http import (
     read_node_errors,
     read_refusal,
 )
+from .jobs import JobsQuery, JobStatus, ended_job, read_job_ids, refused_ids, waiting_job
 
 __all__ = [
     "Event",
@@ -57,6 +58,8 @@ __all__ = [
     "Graph",
     "HistoryRecord",
     "JobState",
+    "JobStatus",
+    "JobsQuery",
     "NodeProgress",
     "Preview",
     "Progress",
@@ -70,11 +73,15 @@ __all__ = [
     "Unknown",
     "decode_event",
     "encode_event",
+    "ended_job",
     "event_data",
     "event_name",
     "files_of",
     "is_prompt_id",
     "new_prompt_id",
+    "read_job_ids",
     "read_node_errors",
     "read_refusal",
+    "refused_ids",
+    "waiting_job",
 ]

@@ -18,13 +18,13 @@ _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[
 
 
 def new_prompt_id() -> str:
-    """Mint a `prompt_id`: a canonical lower-case UUID, the only form newer servers accept."""
+    """Mint a `prompt_id`: a canonical lower-case UUID, the only form that ComfyUI 0.33.0 takes."""
     return str(uuid.uuid4())
 
 
-def is_prompt_id(text: str) -> bool:
-    """Say whether `text` is a canonical lower-case UUID."""
-    return _CANONICAL_UUID.fullmatch(text) is not None
+def is_prompt_id(value: Any) -> bool:
+    """Say whether `value` is a canonical lower-case UUID."""
+    return isinstance(value, str) and _CANONICAL_UUID.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +54,11 @@ class PromptRequest:
 
     @classmethod
     def from_json(cls, body: Any) -> PromptRequest:
-        """Read a body; raises ProtocolError where it has no graph."""
+        """Read a body; raises ProtocolError where it has no graph or odd extra data."""
         if not isinstance(body, dict) or not isinstance(body.get("prompt"), dict):
             raise ProtocolError("no prompt provided")
+        if not isinstance(body.get("extra_data") or {}, dict):
+            raise ProtocolError("extra_data must be an object")
         return cls(
             graph=body["prompt"],
             prompt_id=body.get("prompt_id"),

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,8 +60,17 @@ CORE_NODES = [
 
 # ------------------------------------------------------------------------ the graphs
 
+_IDS: dict[str, str] = {}
 
-def picture_graph(width: int = 16, *, color: int = 255) -> dict[str, Any]:
+
+def job_id(name: str) -> str:
+    """A canonical UUID for a job of that name; recordings show the name."""
+    found = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+    _IDS[found] = name
+    return found
+
+
+def picture_graph(width: int = 16, *, color: int = 255, prefix: str = "recorded") -> dict[str, Any]:
     return {
         "1": {
             "class_type": "EmptyImage",
@@ -69,7 +79,7 @@ def picture_graph(width: int = 16, *, color: int = 255) -> dict[str, Any]:
         "2": {"class_type": "ImageScale", "inputs": scale(["1", 0], width)},
         "3": {
             "class_type": "SaveImage",
-            "inputs": {"images": ["2", 0], "filename_prefix": "recorded"},
+            "inputs": {"images": ["2", 0], "filename_prefix": prefix},
         },
     }
 
@@ -92,12 +102,11 @@ def load_graph(name: str) -> dict[str, Any]:
     }
 
 
-def slow_graph() -> dict[str, Any]:
+def slow_graph(width: int = 2000) -> dict[str, Any]:
     """The scaling takes seconds; ComfyUI notices an interrupt between two nodes."""
-    graph = picture_graph()
+    graph = picture_graph(width, prefix="slow")
     graph["1"]["inputs"] |= {"width": 2048, "height": 2048, "batch_size": 8}
-    graph["2"]["inputs"] |= {"width": 2000, "height": 2000, "upscale_method": "lanczos"}
-    graph["3"]["inputs"]["filename_prefix"] = "slow"
+    graph["2"]["inputs"] |= {"height": 2000, "upscale_method": "lanczos"}
     return graph
 
 
@@ -113,12 +122,13 @@ def without_input(node: str, name: str) -> dict[str, Any]:
     return graph
 
 
-def _unknown_class() -> dict[str, Any]:
-    return picture_graph() | {"4": {"class_type": "NoSuchNode", "inputs": {}}}
+def _unknown_class(**meta: str) -> dict[str, Any]:
+    node = {"class_type": "NoSuchNode", "inputs": {}, "_meta": meta}
+    return picture_graph() | {"4": node}
 
 
-def _no_class() -> dict[str, Any]:
-    return picture_graph() | {"4": {"inputs": {}}}
+def _no_class(**meta: str) -> dict[str, Any]:
+    return picture_graph() | {"4": {"inputs": {}, "_meta": meta}}
 
 
 def _no_output() -> dict[str, Any]:
@@ -154,7 +164,9 @@ def prompts() -> dict[str, dict[str, Any]]:
         "value_not_in_list": with_input("2", "upscale_method", "magic"),
         "custom_validation_failed": load_graph("no-such-file.png"),
         "unknown_class": _unknown_class(),
+        "unknown_class_titled": _unknown_class(title="A node"),
         "no_class_type": _no_class(),
+        "no_class_type_titled": _no_class(title="A node"),
         "prompt_no_outputs": _no_output(),
         "two_outputs_one_bad": _two_outputs_one_bad(),
         "dependency_cycle": _cycle(),
@@ -167,6 +179,16 @@ def prompts() -> dict[str, dict[str, Any]]:
     }
     bodies: dict[str, dict[str, Any]] = {name: {"prompt": graph} for name, graph in graphs.items()}
     bodies["no_prompt"] = {"client_id": "x"}
+    good = job_id("a good one")
+    for name, prompt_id in {
+        "prompt_id": good,
+        "prompt_id_null": None,
+        "prompt_id_upper_case": good.upper(),
+        "prompt_id_without_hyphens": good.replace("-", ""),
+        "prompt_id_word": "first",
+        "prompt_id_empty": "",
+    }.items():
+        bodies[name] = {"prompt": picture_graph(), "prompt_id": prompt_id}
     return bodies
 
 
@@ -181,6 +203,8 @@ def comfyui(folder: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as scratch:
         options = [str(folder / "main.py"), "--cpu", "--port", str(port)]
+        # not the one in ComfyUI's own folder
+        options += ["--database-url", "sqlite:///:memory:"]
         for kind in ("input", "output", "temp", "user"):
             Path(scratch, kind).mkdir()
             options += [f"--{kind}-directory", str(Path(scratch, kind))]
@@ -269,8 +293,10 @@ def record_prompts(server: str) -> dict[str, Any]:
     return recorded
 
 
-def post(server: str, graph: Any, prompt_id: str, client: str | None = "recorder") -> Any:
-    body = {"prompt": graph, "prompt_id": prompt_id}
+def post(
+    server: str, graph: Any, name: str, client: str | None = "recorder", **extra_data: Any
+) -> Any:
+    body = {"prompt": graph, "prompt_id": job_id(name), "extra_data": extra_data}
     if client:
         body["client_id"] = client
     answer = requests.post(f"http://{server}/prompt", json=body, timeout=60)
@@ -305,29 +331,30 @@ def record_runs(server: str) -> dict[str, Any]:
     for name, graph in plan.items():
         listener = Listener(server, "recorder")
         post(server, graph, name)
-        listener.until(type="executing", node=None, prompt_id=name)
+        listener.until(type="executing", node=None, prompt_id=job_id(name))
         runs[name] = finish(server, name, listener)
     runs["interrupted"], queue = record_interrupted(server)
     runs["without_client"] = record_without_client(server)
     return {"runs": runs, "queue": queue}
 
 
-def finish(server: str, prompt_id: str, listener: Listener) -> dict[str, Any]:
+def finish(server: str, name: str, listener: Listener) -> dict[str, Any]:
     time.sleep(0.5)  # what still comes after the last event we wait for
     listener.close()
-    history = requests.get(f"http://{server}/history/{prompt_id}", timeout=60).json()
+    history = requests.get(f"http://{server}/history/{job_id(name)}", timeout=60).json()
     return {"events": listener.events, "history": history}
 
 
 def record_interrupted(server: str) -> tuple[dict[str, Any], Any]:
     listener = Listener(server, "recorder")
+    running, waiting = job_id("interrupted"), job_id("waiting")
     post(server, slow_graph(), "interrupted")
     post(server, picture_graph(32), "waiting")
-    listener.until(type="executing", node="2", prompt_id="interrupted")
+    listener.until(type="executing", node="2", prompt_id=running)
     queue = requests.get(f"http://{server}/queue", timeout=60).json()
-    requests.post(f"http://{server}/queue", json={"delete": ["waiting"]}, timeout=60)
-    requests.post(f"http://{server}/interrupt", json={"prompt_id": "interrupted"}, timeout=60)
-    listener.until(type="executing", node=None, prompt_id="interrupted")
+    requests.post(f"http://{server}/queue", json={"delete": [waiting]}, timeout=60)
+    requests.post(f"http://{server}/interrupt", json={"prompt_id": running}, timeout=60)
+    listener.until(type="executing", node=None, prompt_id=running)
     return finish(server, "interrupted", listener), queue
 
 
@@ -336,10 +363,89 @@ def record_without_client(server: str) -> dict[str, Any]:
     listener.until(type="status")
     post(server, picture_graph(40), "without_client", client=None)
     deadline = time.monotonic() + 60
-    url = f"http://{server}/history/without_client"
+    url = f"http://{server}/history/{job_id('without_client')}"
     while time.monotonic() < deadline and not requests.get(url, timeout=60).json():
         time.sleep(0.2)
     return finish(server, "without_client", listener)
+
+
+def record_jobs(server: str) -> dict[str, Any]:
+    """Status and body of the routes below /api/jobs, for jobs in every state."""
+    upload(server, "broken.png", b"this is no picture")
+    recorded: dict[str, Any] = {}
+    mine = "/api/jobs?workflow_id=canvas"
+    canvas = {"workflow": {"id": "canvas", "nodes": []}}
+
+    def put(name: str, graph: Any) -> None:
+        post(server, graph, name, extra_pnginfo=canvas)
+
+    def ask(name: str, path: str) -> None:
+        keep(name, requests.get(f"http://{server}{path}", timeout=60))
+
+    def cancel(name: str, path: str, body: Any = None) -> None:
+        keep(name, requests.post(f"http://{server}/api/jobs/{path}", json=body, timeout=60))
+
+    def keep(name: str, answer: requests.Response) -> None:
+        recorded[name] = {"status": answer.status_code, "body": answer.json()}
+
+    listener = Listener(server, "recorder")
+    # colours of their own, so that nothing comes from the cache
+    put("completed", picture_graph(48, color=1, prefix="jobs"))
+    put("failed", load_graph("broken.png"))
+    listener.until(type="executing", node=None, prompt_id=job_id("failed"))
+    put("slow", slow_graph(1999))
+    for number, name in enumerate(("second", "third", "fourth"), 2):
+        put(name, picture_graph(48, color=number, prefix="jobs"))
+    listener.until(type="executing", node="2", prompt_id=job_id("slow"))
+    ask("all", mine)
+    ask("one that runs", f"/api/jobs/{job_id('slow')}")
+    ask("one that waits", f"/api/jobs/{job_id('third')}")
+    cancel("cancel one that waits", f"{job_id('second')}/cancel")
+    cancel("cancel it again", f"{job_id('second')}/cancel")
+    ask("one that was cancelled before it ran", f"/api/jobs/{job_id('second')}")
+    both = [job_id("fourth"), job_id("slow"), job_id("nobody")]
+    cancel("cancel several", "cancel", {"job_ids": both})
+    listener.until(type="executing", node=None, prompt_id=job_id("third"))
+    listener.close()
+    cancel("cancel several that are over", "cancel", {"job_ids": both})
+    cancel("cancel one that is over", f"{job_id('completed')}/cancel")
+    cancel("cancel an unknown one", f"{job_id('nobody')}/cancel")
+    cancel("cancel what is no id", "word/cancel")
+    for name, body in {
+        "cancel a list with what is no id": {"job_ids": [job_id("third"), "word", 7, None, ["x"]]},
+        "cancel none": {"job_ids": []},
+        "cancel what is no list": {"job_ids": "word"},
+        "cancel without a list": {},
+        "cancel without an object": [],
+    }.items():
+        cancel(name, "cancel", body)
+    nonsense = requests.post(f"http://{server}/api/jobs/cancel", data="no JSON", timeout=60)
+    keep("cancel without JSON", nonsense)
+    for name in ("completed", "failed", "slow"):
+        ask(f"{name} in whole", f"/api/jobs/{job_id(name)}")
+    ask("unknown", f"/api/jobs/{job_id('nobody')}")
+    for query in (
+        "status=completed",
+        "status=cancelled, FAILED",
+        "status=pending,in_progress",
+        "status=",
+        "status=nonsense,completed",
+        "sort_order=asc",
+        "sort_order=sideways",
+        "sort_by=created_at&sort_order=DESC",
+        "sort_by=execution_duration&status=failed",
+        "sort_by=name",
+        "limit=2",
+        "limit=2&offset=2",
+        "limit=2&offset=9",
+        "limit=0",
+        "limit=two",
+        "offset=-1&limit=1",
+        "offset=two",
+        "nonsense=1",
+    ):
+        ask(query, f"{mine}&{query}")
+    return recorded
 
 
 def record_http(server: str) -> dict[str, Any]:
@@ -351,6 +457,8 @@ def record_http(server: str) -> dict[str, Any]:
         kind = answer.headers.get("Content-Type", "").split(";")[0]
         body = answer.json() if kind == "application/json" else None
         recorded[name] = {"status": answer.status_code, "type": kind, "body": body}
+        if answer.headers.get("Content-Disposition", "").startswith("attachment"):
+            recorded[name] |= {key: answer.headers.get(key) for key in GUARDING}
 
     def get(name: str, path: str, **headers: str) -> None:
         keep(name, requests.get(f"{url}{path}", headers=headers, timeout=60))
@@ -378,6 +486,11 @@ def record_http(server: str) -> dict[str, Any]:
     get("view dots", "/view?filename=../up.png&type=input")
     get("view absolute", "/view?filename=/etc/passwd")
     get("view subfolder outside", "/view?filename=up.png&subfolder=../..&type=input")
+    for kind in ("html", "svg", "xhtml", "js", "css", "xml", "xsl", "mht", "txt", "bin"):
+        upload(server, f"page.{kind}", b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+        get(f"view {kind}", f"/view?filename=page.{kind}&type=input")
+        image = {"Sec-Fetch-Dest": "image"}
+        get(f"view {kind} as an image", f"/view?filename=page.{kind}&type=input", **image)
     get("api prefix", "/api/view?filename=up.png&type=input")
     get("object_info unknown", "/object_info/NoSuchNode")
     get("history unknown", "/history/no-such-id")
@@ -390,6 +503,8 @@ def record_http(server: str) -> dict[str, Any]:
     get("system_stats", "/system_stats")
     get("cross origin", "/queue", Origin="http://example.com")
     get("same origin", "/queue", Origin=url)
+    for site in ("cross-site", "same-site", "same-origin", "none", "CROSS-SITE"):
+        get(f"site {site}", "/queue", **{"Sec-Fetch-Site": site})
     keep("interrupt", requests.post(f"{url}/interrupt", timeout=60))
     keep("interrupt other", requests.post(f"{url}/interrupt", json={"prompt_id": "x"}, timeout=60))
     keep("free", requests.post(f"{url}/free", json={"unload_models": True}, timeout=60))
@@ -398,16 +513,30 @@ def record_http(server: str) -> dict[str, Any]:
     return recorded
 
 
+# Headers of an answer that a browser must not run.
+GUARDING = ("Content-Disposition", "X-Content-Type-Options", "Cache-Control", "Vary")
+
 # ------------------------------------------------------------------------ reducing
 
 # Replaced: what differs from run to run, and ComfyUI's own sentences.
 TEXTS = ("tooltip", "description", "message", "details", "exception_message")
-NUMBERS = ("timestamp", "ram_total", "ram_free", "vram_total", "vram_free", "torch_vram_total")
+NUMBERS = (
+    *("timestamp", "create_time", "execution_start_time", "execution_end_time"),
+    *("ram_total", "ram_free", "vram_total", "vram_free", "torch_vram_total"),
+)
 
 
 def reduced(value: Any, key: str = "") -> Any:
+    if isinstance(value, str) and value in _IDS:
+        return _IDS[value]
     if key in TEXTS and isinstance(value, str):
         return "text" if value else ""
+    # of a route; that of a prompt is an object
+    if key == "error" and isinstance(value, str):
+        return "text" if value else ""
+    if key == "current_outputs" and isinstance(value, list):
+        # a set there
+        return sorted(value)
     if key == "filename" and str(value).startswith("ComfyUI_temp_"):
         return "ComfyUI_temp_abcde_00001_.png"
     if key in (*NUMBERS, "torch_vram_free") and isinstance(value, int):
@@ -417,14 +546,14 @@ def reduced(value: Any, key: str = "") -> Any:
     if key in ("python_version", "pytorch_version", "prompt_id") and _is_long(value):
         return "text"
     if isinstance(value, dict):
-        return {name: reduced(each, name) for name, each in value.items()}
+        return {_IDS.get(name, name): reduced(each, name) for name, each in value.items()}
     if isinstance(value, list):
         return [reduced(each) for each in value]
     return value
 
 
 def _is_long(value: Any) -> bool:
-    # our own ids are short words; minted ones and version texts are not wanted
+    # our own ids are words by now; minted ones and version texts are not wanted
     return isinstance(value, str) and (len(value) > 20 or "." in value)
 
 
@@ -436,6 +565,7 @@ def main() -> None:
     with comfyui(folder) as server:
         recordings = {
             "runs": record_runs(server),
+            "jobs": record_jobs(server),
             "prompts": record_prompts(server),
             "http": record_http(server),
             "object_info": record_object_info(server),

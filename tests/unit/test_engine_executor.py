@@ -471,6 +471,28 @@ def test_interrupt_by_id_stops_only_that_job() -> None:
     assert running.stop.is_set()
 
 
+def test_cancelling_takes_out_what_waits_and_stops_what_runs() -> None:
+    changes: list[int] = []
+    queue = JobQueue(lambda: changes.append(queue.remaining()))
+    for number, prompt_id in enumerate(("runs", "waits", "stays")):
+        queue.put(waiting(prompt_id, number))
+    running = queue.take()
+    assert running is not None
+    changes.clear()
+    assert queue.cancel("waits")
+    assert not queue.cancel("waits")
+    assert not running.stop.is_set()
+    assert queue.cancel("runs")
+    assert queue.cancel("runs"), "as long as it runs the answer is the same"
+    assert running.stop.is_set()
+    queue.done(running, Report(success=False, outputs={}, meta={}, messages=[]))
+    assert not queue.cancel("runs")
+    assert not queue.cancel("nobody")
+    assert changes == [2, 1], "clients hear of a queue that became shorter"
+    _, pending, records = queue.overview()
+    assert ([job.prompt_id for job in pending], list(records)) == (["stays"], ["runs"])
+
+
 def test_history_is_bounded_and_paged() -> None:
     queue = JobQueue(lambda: None, max_history=3)
     report = Report(success=True, outputs={}, meta={}, messages=[])

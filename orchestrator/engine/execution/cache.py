@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,13 +39,6 @@ class Cache:
 
     def set(self, node_id: str, result: Result) -> None:
         self._results[self._signatures[node_id]] = result
-
-    def shown(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(node id, ui output) of every node of the graph that shows something."""
-        for node_id in self._signatures:
-            result = self.get(node_id)
-            if result is not None and result.ui is not None:
-                yield node_id, result.ui
 
     def clear(self) -> None:
         """Forget every result; models held by nothing else are freed with them."""

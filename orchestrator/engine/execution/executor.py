@@ -91,6 +91,8 @@ class _Run:
         self.audience = audience
         self.progress = RunProgress(job, audience)
         self.executed: list[str] = []
+        # {node id: ui output} of what ran, or was told from the cache
+        self.shown: dict[str, dict[str, Any]] = {}
         self.messages: list[Any] = []
         self.out_of_memory = False
 
@@ -110,7 +112,6 @@ class _Run:
         return True
 
     def report(self, success: bool) -> Report:
-        shown = dict(self.cache.shown())
         meta = {
             node_id: {
                 "node_id": node_id,
@@ -118,9 +119,9 @@ class _Run:
                 "parent_node": None,
                 "real_node_id": node_id,
             }
-            for node_id in shown
+            for node_id in self.shown
         }
-        return Report(success=success, outputs=shown, meta=meta, messages=self.messages)
+        return Report(success=success, outputs=self.shown, meta=meta, messages=self.messages)
 
     def _needed(self) -> Iterator[str]:
         """Nodes in the order in which they run: each output as early as its sources allow.
@@ -248,6 +249,8 @@ class _Run:
             self.audience.send(event, self.job.client_id)
 
     def _tell_executed(self, node_id: str, ui: dict[str, Any] | None) -> None:
+        if ui is not None:
+            self.shown[node_id] = ui
         self._tell(
             Executed(prompt_id=self.job.prompt_id, node=node_id, display_node=node_id, output=ui)
         )

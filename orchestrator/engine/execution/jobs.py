@@ -76,6 +76,7 @@ class JobQueue:
         """`changed` is called after every change of the queue's length."""
         self._changed = changed
         self._max_history = max_history
+        # its lock may be taken again by the thread that holds it
         self._condition = threading.Condition()
         self._pending: list[Job] = []
         self._running: Job | None = None
@@ -125,6 +126,11 @@ class JobQueue:
             running = [] if self._running is None else [self._running]
             return running, list(self._pending)
 
+    def overview(self) -> tuple[list[Job], list[Job], dict[str, Any]]:
+        """(running, pending, records) of one moment: no job is in two of them, or in none."""
+        with self._condition:
+            return *self.snapshot(), dict(self._history)
+
     def remaining(self) -> int:
         """How many jobs wait or run."""
         running, pending = self.snapshot()
@@ -141,6 +147,19 @@ class JobQueue:
         with self._condition:
             self._pending = []
         self._changed()
+
+    def cancel(self, prompt_id: str) -> bool:
+        """Take a job out that waits, or stop it where it runs; False where it does neither."""
+        with self._condition:
+            if self._running is not None and self._running.prompt_id == prompt_id:
+                self._running.stop.set()
+                return True
+            waiting = next((job for job in self._pending if job.prompt_id == prompt_id), None)
+            if waiting is None:
+                return False
+            self._pending.remove(waiting)
+        self._changed()
+        return True
 
     def interrupt(self, prompt_id: str | None = None) -> None:
         """Stop the job that runs; with an id only if it is that one."""

@@ -79,9 +79,12 @@ class NodeContext(Context):
     ) -> None:
         self.check_interrupted()
         self._run.update(self._node_id, value, max)
-        if preview is None or not self._run.watched():
-            return
-        image = preview() if callable(preview) else preview
+        if preview is not None and self._run.watched():
+            self._show(preview() if callable(preview) else preview, format)
+        # Decoding a preview takes a while, and the next step longer: no need to begin it.
+        self.check_interrupted()
+
+    def _show(self, image: Image.Image, format: PreviewFormat) -> None:
         self._run.send(
             Preview(
                 format=format,

@@ -1,8 +1,7 @@
 """Checks a graph before it is queued, the way ComfyUI does.
 
-The error types and their shapes are ComfyUI's (0.3.64), so every client understands them; the
-sentences are our own. Two differences, both stricter: choices are checked for nodes of the newer
-schema too, and a loop of links is named as such (`dependency_cycle`, as later versions do).
+The error types and their shapes are ComfyUI's (0.33.0), so every client understands them; the
+sentences are our own.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import copy
 import inspect
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
 from typing import Any, TypeAlias
 
 from ...protocol import Graph
@@ -76,15 +74,25 @@ def check(graph: Graph, nodes: Nodes, only: Collection[str] | None = None) -> Ve
 def _check_classes(graph: Graph, nodes: Nodes) -> Problem | None:
     for node_id, node in graph.items():
         details = f"node id {node_id!r}"
-        if not isinstance(node, dict) or "class_type" not in node:
-            return problem("invalid_prompt", "A node has no class_type", details)
+        if not isinstance(node, dict):
+            return problem("invalid_prompt", "A node is no object", details)
+        if "class_type" not in node:
+            message = "A node has no class_type"
+            return problem("missing_node_type", message, details, **_identity(node_id, node))
         name = node["class_type"]
         if not isinstance(name, str) or name not in nodes:
             message = f"The node class {name!r} does not exist on this server"
-            return problem("invalid_prompt", message, details)
+            return problem("missing_node_type", message, details, **_identity(node_id, node))
         if not isinstance(node.get("inputs"), dict):
             return problem("invalid_prompt", f"A node of class {name!r} has no inputs", details)
     return None
+
+
+def _identity(node_id: str, node: dict[str, Any]) -> dict[str, Any]:
+    """Which node it is, for clients that mark it."""
+    name, meta = node.get("class_type"), node.get("_meta")
+    title = meta.get("title", name) if isinstance(meta, dict) else name
+    return {"node_id": node_id, "class_type": name, "node_title": title}
 
 
 def _check_outputs(graph: Graph, nodes: Nodes, outputs: list[str]) -> Verdict:
@@ -92,15 +100,13 @@ def _check_outputs(graph: Graph, nodes: Nodes, outputs: list[str]) -> Verdict:
     node_errors: dict[str, Any] = {}
     good, texts = [], []
     for output in outputs:
-        try:
-            needed = ancestry(graph, output)
-        except CycleError as cycle:
-            loop = " -> ".join(cycle.args[1])
-            message = "The links of these nodes form a loop"
-            return Verdict(graph=graph, error=problem("dependency_cycle", message, loop))
-        for node_id in needed:
-            if node_id not in problems:
-                problems[node_id] = _check_node(graph, nodes, node_id, outer=node_id == output)
+        needed, loops = _walk(graph, output)
+        fresh = [node_id for node_id in needed if node_id not in problems]
+        for node_id in fresh:
+            problems[node_id] = [
+                *(_loop_problem(graph, node_id, loop) for loop in loops if node_id in loop),
+                *_check_node(graph, nodes, node_id, outer=node_id == output),
+            ]
         bad = [node_id for node_id in needed if problems[node_id]]
         if not bad:
             good.append(output)
@@ -123,17 +129,43 @@ def _node_error(graph: Graph, problems: dict[str, list[Problem]], node_id: str) 
     }
 
 
+def _loop_problem(graph: Graph, node_id: str, loop: list[str]) -> Problem:
+    names = (f"{each} ({graph[each]['class_type']})" for each in (*loop, loop[0]))
+    return problem(
+        "dependency_cycle",
+        "The links of these nodes form a loop",
+        " -> ".join(names),
+        node_id=node_id,
+        cycle_nodes=loop,
+    )
+
+
 def ancestry(graph: Graph, output: str) -> list[str]:
-    """`output` and all nodes it needs, each after what it needs; raises CycleError on a loop."""
-    sorter: TopologicalSorter[str] = TopologicalSorter()
-    waiting, seen = [output], {output}
-    while waiting:
-        node_id = waiting.pop()
-        linked = sources(graph, node_id)
-        sorter.add(node_id, *linked)
-        waiting += [source for source in linked if source not in seen]
-        seen.update(linked)
-    return list(sorter.static_order())
+    """`output` and all nodes it needs, each after what it needs, in a graph without loops."""
+    return _walk(graph, output)[0]
+
+
+def _walk(graph: Graph, output: str) -> tuple[list[str], list[list[str]]]:
+    """`output` and all it needs, each after what it needs; and the loops on the way.
+
+    Depth first with a stack of its own: graphs may be deeper than Python's recursion.
+    """
+    done: dict[str, None] = {}
+    loops = []
+    path = {output: iter(sources(graph, output))}
+    while path:
+        current = next(reversed(path))
+        for source in path[current]:
+            if source in path:
+                passed = list(path)
+                loops.append(passed[passed.index(source) :])
+            elif source not in done:
+                path[source] = iter(sources(graph, source))
+                break
+        else:
+            done[current] = None
+            del path[current]
+    return list(done), loops
 
 
 def _check_node(graph: Graph, nodes: Nodes, node_id: str, *, outer: bool) -> list[Problem]:

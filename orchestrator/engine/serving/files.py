@@ -9,7 +9,8 @@ import mimetypes
 import os
 import threading
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,22 @@ from ...errors import InputError, OutputError
 from ...protocol import FileRef
 from ..folders import Folders, OutsideFolder, annotated, inside
 
-# A browser would run these; they are sent as plain bytes.
-_ACTIVE_TYPES = (
-    "text/html",
-    "application/xhtml+xml",
-    "text/javascript",
-    "text/css",
-    "image/svg+xml",
+# A browser may run scripts in these, and in every dialect of XML.
+_ACTIVE_TYPES = frozenset(
+    {
+        "text/html",
+        "text/html-sandboxed",
+        "text/css",
+        "text/javascript",
+        "application/javascript",
+        "application/x-javascript",
+        "application/ecmascript",
+        # saved pages: .mht, .mhtml
+        "message/rfc822",
+    }
 )
+_XML = ("/xml", "+xml")
+_SVG = "image/svg+xml"
 
 # Two uploads of one name must not both find it free.
 _naming = threading.Lock()
@@ -44,12 +53,22 @@ class Upload:
     overwrite: bool = False
 
 
+# The type is what we say, not what the bytes look like.
+_AS_IT_IS = {"X-Content-Type-Options": "nosniff"}
+# The same address gives another answer to an <img>, so none may be kept for the other.
+_DEPENDS = {**_AS_IT_IS, "Vary": "Sec-Fetch-Dest", "Cache-Control": "no-store"}
+
+
 @dataclass(frozen=True)
 class View:
     """Bytes for a client, or a file as it is."""
 
     content: bytes | Path
     media_type: str
+    # whether a browser shows it ("inline") or offers to save it ("attachment")
+    disposition: str = "inline"
+    # what the browser must not do with it
+    headers: Mapping[str, str] = field(default_factory=lambda: dict(_AS_IT_IS))
 
 
 def save_upload(folders: Folders, upload: Upload) -> FileRef:
@@ -132,14 +151,15 @@ def find_view(folders: Folders, query: dict[str, str]) -> Path:
     return path
 
 
-def view(path: Path, query: dict[str, str]) -> View:
+def view(path: Path, query: dict[str, str], wanted_as: str = "") -> View:
     """A file as the query wants it: `preview=webp;90` or `jpeg;90`, `channel=rgb` or `a`.
 
-    Raises InputError where it should be a picture and is none.
+    `wanted_as` is what a browser says that it will do with it (`Sec-Fetch-Dest`). Raises InputError
+    where it should be a picture and is none.
     """
     channel = query.get("channel", "rgba")
     if "preview" not in query and channel not in ("rgb", "a"):
-        return View(path, _media_type(path))
+        return _whole(path, wanted_as)
     try:
         with Image.open(path) as image:
             if "preview" in query:
@@ -175,6 +195,14 @@ def _encoded(image: Image.Image, format: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _media_type(path: Path) -> str:
-    guessed = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return "application/octet-stream" if guessed in _ACTIVE_TYPES else guessed
+def _whole(path: Path, wanted_as: str) -> View:
+    """The file itself; one that could run in a browser is saved, not shown.
+
+    An <img> runs no scripts, so an SVG that is wanted as an image is safe.
+    """
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    if kind not in _ACTIVE_TYPES and not kind.endswith(_XML):
+        return View(path, kind)
+    if kind == _SVG and wanted_as == "image":
+        return View(path, kind, headers=_DEPENDS)
+    return View(path, "application/octet-stream", "attachment", _DEPENDS)

@@ -42,8 +42,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if is_foreign(headers.get("host", ""), headers.get("origin", "")):
-            logger.warning("refused a request of %s", headers["origin"])
+        origin = headers.get("origin", "")
+        # A browser says so itself where it sends no Origin: for an <img> or a form of another site.
+        cross_site = headers.get("sec-fetch-site") == "cross-site"
+        if cross_site or is_foreign(headers.get("host", ""), origin):
+            logger.warning("refused a request of %s", origin or "another site")
             await _refuse(scope, receive, send)
         elif int(headers.get("content-length") or 0) > self._max_body:
             text = f"The body is larger than {self._max_body} bytes."

@@ -1,8 +1,11 @@
-"""ComfyUI's HTTP and WebSocket routes over the engine, each with and without /api."""
+"""ComfyUI's HTTP and WebSocket routes over the engine, each with and without /api.
+
+Those of jobs.py answer below /api only.
+"""
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,21 +16,25 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.datastructures import UploadFile
 
 from ...errors import InputError, OutputError, ProtocolError, SpriteworksError
-from ...protocol import PromptRequest, Status, new_prompt_id
+from ...protocol import PromptRequest, Status, is_prompt_id, new_prompt_id
 from .. import host
 from ..execution.jobs import Job, JobQueue
 from ..execution.validation import Verdict, check, problem
 from ..execution.worker import Worker
 from ..folders import MODEL_KINDS, Folders, OutsideFolder
 from . import files
+from .bodies import json_answer, json_object
 from .files import Upload
 from .guard import Guard
 from .hub import Hub
+from .jobs import add_job_routes
 from .registry import Registry, engine_nodes, import_libraries
 from .stats import system_stats
 
 # ComfyUI's default, in bytes
 MAX_BODY = 100 * 1024 * 1024
+# Logins of the editor's user at a service; no node of ours asks for them, so they are kept nowhere.
+_SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
 
 
 class Engine:
@@ -36,7 +43,9 @@ class Engine:
     def __init__(self, folders: Folders, registry: Registry | None = None) -> None:
         self.folders = folders
         self.registry = registry or Registry(engine_nodes, import_libraries)
-        self.hub = Hub({"supports_preview_metadata": True, "max_upload_size": MAX_BODY})
+        self.hub = Hub(
+            {"supports_preview_metadata": True, "max_upload_size": MAX_BODY, "assets": False}
+        )
         self.queue = JobQueue(self._queue_changed)
         self.worker = Worker(self.queue, self.registry.settled, self.hub)
 
@@ -70,14 +79,12 @@ def create_app(engine: Engine) -> FastAPI:
     router = APIRouter()
     for add in (_add_jobs, _add_files, _add_facts, _add_socket):
         add(router, engine)
+    job_routes = APIRouter()
+    add_job_routes(job_routes, engine.queue)
     app.include_router(router)
-    app.include_router(router, prefix="/api")
+    for each in (router, job_routes):
+        app.include_router(each, prefix="/api")
     return app
-
-
-def _json(body: Any, status: int = 200) -> Response:
-    # not FastAPI's own: it refuses the NaN that a graph may hold
-    return Response(json.dumps(body), status, media_type="application/json")
 
 
 async def _our_error(_: Request, error: Exception) -> Response:
@@ -90,38 +97,27 @@ async def _our_error(_: Request, error: Exception) -> Response:
     return PlainTextResponse(str(error), status)
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    """The JSON object of a request; raises ProtocolError where it is something else."""
-    try:
-        body = json.loads(await request.body() or b"{}")
-    except ValueError as error:
-        raise ProtocolError(f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise ProtocolError("the body is no JSON object")
-    return body
-
-
 def _add_jobs(router: APIRouter, engine: Engine) -> None:
     queue = engine.queue
 
     @router.post("/prompt")
     async def post_prompt(request: Request) -> Response:
         try:
-            wanted = PromptRequest.from_json(body := await _body(request))
+            wanted = PromptRequest.from_json(body := await json_object(request))
         except ProtocolError as error:
-            refused = problem("no_prompt", "The body holds no graph", str(error))
-            return _json({"error": refused, "node_errors": {}}, 400)
+            refused = problem("no_prompt", "The body is no job", str(error))
+            return json_answer({"error": refused, "node_errors": {}}, 400)
         only = body.get("partial_execution_targets")
         return await run_in_threadpool(_submit, engine, wanted, only)
 
     @router.get("/prompt")
     async def get_prompt() -> Response:
-        return _json({"exec_info": {"queue_remaining": queue.remaining()}})
+        return json_answer({"exec_info": {"queue_remaining": queue.remaining()}})
 
     @router.get("/queue")
     async def get_queue() -> Response:
         running, pending = queue.snapshot()
-        return _json(
+        return json_answer(
             {
                 "queue_running": [job.to_json() for job in running],
                 "queue_pending": [job.to_json() for job in pending],
@@ -130,24 +126,24 @@ def _add_jobs(router: APIRouter, engine: Engine) -> None:
 
     @router.post("/queue")
     async def post_queue(request: Request) -> Response:
-        return _change(await _body(request), queue.clear, queue.delete)
+        return _change(await json_object(request), queue.clear, queue.delete)
 
     @router.get("/history")
     async def get_history(max_items: int | None = None, offset: int = -1) -> Response:
-        return _json(queue.history(max_items, offset))
+        return json_answer(queue.history(max_items, offset))
 
     @router.get("/history/{prompt_id}")
     async def get_record(prompt_id: str) -> Response:
-        return _json(queue.record(prompt_id))
+        return json_answer(queue.record(prompt_id))
 
     @router.post("/history")
     async def post_history(request: Request) -> Response:
-        return _change(await _body(request), queue.clear_history, queue.delete_history)
+        return _change(await json_object(request), queue.clear_history, queue.delete_history)
 
     @router.post("/interrupt")
     async def interrupt(request: Request) -> Response:
         try:
-            prompt_id = (await _body(request)).get("prompt_id")
+            prompt_id = (await json_object(request)).get("prompt_id")
         except ProtocolError:
             # as in ComfyUI a body that cannot be read means: whatever runs
             prompt_id = None
@@ -156,7 +152,7 @@ def _add_jobs(router: APIRouter, engine: Engine) -> None:
 
     @router.post("/free")
     async def free(request: Request) -> Response:
-        body = await _body(request)
+        body = await json_object(request)
         # Models live only in the cached results, so both wishes are the same here.
         if body.get("unload_models") or body.get("free_memory"):
             queue.ask_to_free()
@@ -165,21 +161,26 @@ def _add_jobs(router: APIRouter, engine: Engine) -> None:
 
 def _submit(engine: Engine, wanted: PromptRequest, only: Any) -> Response:
     number = _number(engine, wanted)
+    if wanted.prompt_id is not None and not is_prompt_id(wanted.prompt_id):
+        message = "The prompt_id is no UUID in lower case with hyphens"
+        refused = problem("invalid_prompt_id", message, "Without one the server gives an id")
+        return json_answer({"error": refused, "node_errors": {}}, 400)
     verdict: Verdict = check(wanted.graph, engine.registry.nodes(), only)
     if verdict.error is not None:
-        return _json({"error": verdict.error, "node_errors": verdict.node_errors}, 400)
-    extra_data = dict(wanted.extra_data)
+        return json_answer({"error": verdict.error, "node_errors": verdict.node_errors}, 400)
+    extra_data = {key: value for key, value in wanted.extra_data.items() if key not in _SECRETS}
+    extra_data["create_time"] = int(time.time() * 1000)
     if wanted.client_id is not None:
         extra_data["client_id"] = wanted.client_id
     job = Job(
         number=number,
-        prompt_id=str(wanted.prompt_id or new_prompt_id()),
+        prompt_id=wanted.prompt_id or new_prompt_id(),
         graph=verdict.graph,
         extra_data=extra_data,
         outputs=verdict.outputs,
     )
     engine.queue.put(job)
-    return _json(
+    return json_answer(
         {"prompt_id": job.prompt_id, "number": job.number, "node_errors": verdict.node_errors}
     )
 
@@ -234,21 +235,21 @@ def _add_files(router: APIRouter, engine: Engine) -> None:
             return PlainTextResponse(str(error), 400)
         except InputError as error:
             return PlainTextResponse(str(error), 404)
-        shown = await run_in_threadpool(files.view, path, query)
-        headers = {"X-Content-Type-Options": "nosniff"}
+        wanted_as = request.headers.get("Sec-Fetch-Dest", "")
+        shown = await run_in_threadpool(files.view, path, query, wanted_as)
         if isinstance(shown.content, bytes):
-            return Response(shown.content, media_type=shown.media_type, headers=headers)
+            return Response(shown.content, media_type=shown.media_type, headers=shown.headers)
         return FileResponse(
             shown.content,
             media_type=shown.media_type,
             filename=path.name,
-            content_disposition_type="inline",
-            headers=headers,
+            content_disposition_type=shown.disposition,
+            headers=shown.headers,
         )
 
 
 def _saved(saved: files.FileRef) -> Response:
-    return _json({"name": saved.filename, "subfolder": saved.subfolder, "type": saved.type})
+    return json_answer({"name": saved.filename, "subfolder": saved.subfolder, "type": saved.type})
 
 
 async def _upload(request: Request) -> tuple[Upload, str]:
@@ -274,36 +275,36 @@ def _add_facts(router: APIRouter, engine: Engine) -> None:
     @router.get("/object_info")
     def object_info() -> Response:
         nodes = engine.registry.nodes()
-        return _json({name: cls.GET_NODE_INFO_V1() for name, cls in nodes.items()})
+        return json_answer({name: cls.GET_NODE_INFO_V1() for name, cls in nodes.items()})
 
     @router.get("/object_info/{name}")
     def one_object_info(name: str) -> Response:
         cls = engine.registry.nodes().get(name)
-        return _json({} if cls is None else {name: cls.GET_NODE_INFO_V1()})
+        return json_answer({} if cls is None else {name: cls.GET_NODE_INFO_V1()})
 
     @router.get("/system_stats")
     def stats() -> Response:
         # A server that cannot load its nodes is not well, and torch is imported by one thread.
         engine.registry.nodes()
-        return _json(system_stats())
+        return json_answer(system_stats())
 
     @router.get("/features")
     async def features() -> Response:
-        return _json(engine.hub.features)
+        return json_answer(engine.hub.features)
 
     @router.get("/models")
     async def models() -> Response:
-        return _json(list(MODEL_KINDS))
+        return json_answer(list(MODEL_KINDS))
 
     @router.get("/models/{kind}")
     def models_of(kind: str) -> Response:
         if kind not in MODEL_KINDS:
             return Response(status_code=404)
-        return _json(list(folders.models(kind)))
+        return json_answer(list(folders.models(kind)))
 
     @router.get("/embeddings")
     def embeddings() -> Response:
-        return _json([name.rpartition(".")[0] for name in folders.models("embeddings")])
+        return json_answer([name.rpartition(".")[0] for name in folders.models("embeddings")])
 
 
 def _add_socket(router: APIRouter, engine: Engine) -> None:
