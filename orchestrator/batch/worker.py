@@ -378,7 +378,7 @@ class Worker(threading.Thread):
             return
         self._stuck = self._held[0].assignment.attempt.prompt_id
         with suppress(ServerError), self.server.connected() as client:
-            client.interrupt(self._stuck)
+            client.cancel(self._stuck)
         self._release(Kind.FROZEN, str(error))
 
     def _rest(self, seconds: float) -> None:

@@ -36,6 +36,7 @@ from ..protocol import (
     new_prompt_id,
     read_refusal,
 )
+from .cancelling import Canceller
 from .foreign import Verdict, judge
 from .listener import Listener
 from .watch import Watch, ignore, state_in
@@ -65,6 +66,7 @@ class Client:
         self._check = check
         self._wire = Wire(self.url, self.timeouts)
         self._listener = Listener(self.url, self.timeouts)
+        self._canceller = Canceller(self._wire, self.queue)
 
     def __enter__(self) -> Client:
         return self
@@ -207,15 +209,11 @@ class Client:
 
     def cancel(self, prompt_id: str) -> None:
         """Take a job out of the queue, or stop it where it runs; others are left alone."""
-        if state_in(self.queue(), prompt_id) is JobState.PENDING:
-            self._post("/queue", {"delete": [prompt_id]})
-        # It may have begun in between. Old servers stop whatever runs, so ask only for our own.
-        if state_in(self.queue(), prompt_id) is JobState.RUNNING:
-            self.interrupt(prompt_id)
+        self._canceller.cancel(prompt_id)
 
     def interrupt(self, prompt_id: str) -> None:
         """Stop a running job."""
-        self._post("/interrupt", {"prompt_id": prompt_id})
+        self._canceller.interrupt(prompt_id)
 
     # ----------------------------------------------------------------------- files
 

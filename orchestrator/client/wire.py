@@ -205,7 +205,7 @@ class Wire:
 
 
 class NotFound(ServerError):
-    """HTTP 404."""
+    """The server has nothing at that address, or nothing to post to."""
 
 
 class BadRequest(ServerError):
@@ -234,7 +234,8 @@ def _raise_for_status(answer: Answer, what: str, url: str) -> None:
         return
     if code == 400:
         raise BadRequest(f"{url} refused {what}: {_excerpt(answer)}", _body(answer))
-    if code == 404:
+    # ComfyUI has the editor's files at every address that it does not know: there to get only.
+    if code in (404, 405):
         raise NotFound(f"{url} does not know {what}; is it a ComfyUI server?")
     if code in (401, 403):
         raise ServerError(f"{url} does not let us {what} (HTTP {code}); it wants a login")

@@ -41,8 +41,17 @@ from .http import (
     new_prompt_id,
     read_node_errors,
     read_refusal,
+    with_meta,
 )
-from .jobs import JobsQuery, JobStatus, ended_job, read_job_ids, refused_ids, waiting_job
+from .jobs import (
+    JobsOverview,
+    JobsQuery,
+    JobStatus,
+    ended_job,
+    read_job_ids,
+    refused_ids,
+    waiting_job,
+)
 
 __all__ = [
     "Event",
@@ -59,6 +68,7 @@ __all__ = [
     "HistoryRecord",
     "JobState",
     "JobStatus",
+    "JobsOverview",
     "JobsQuery",
     "NodeProgress",
     "Preview",
@@ -84,4 +94,5 @@ __all__ = [
     "read_refusal",
     "refused_ids",
     "waiting_job",
+    "with_meta",
 ]

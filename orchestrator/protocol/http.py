@@ -27,6 +27,15 @@ def is_prompt_id(value: Any) -> bool:
     return isinstance(value, str) and _CANONICAL_UUID.fullmatch(value) is not None
 
 
+def with_meta(graph: Graph) -> Graph:
+    """The graph with a `_meta` in every node: its own, or an empty one.
+
+    ComfyUI 0.33.0 fails with a 500 at a node without, where it puts another in the place of a class
+    that is gone. No title is made up: without one ComfyUI names the class.
+    """
+    return {node_id: {**node, "_meta": node.get("_meta") or {}} for node_id, node in graph.items()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class PromptRequest:
     """Body of `POST /prompt`."""
@@ -41,7 +50,10 @@ class PromptRequest:
     front: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        body: dict[str, Any] = {"prompt": self.graph, "extra_data": dict(self.extra_data)}
+        body: dict[str, Any] = {
+            "prompt": with_meta(self.graph),
+            "extra_data": dict(self.extra_data),
+        }
         if self.prompt_id is not None:
             body["prompt_id"] = self.prompt_id
         if self.client_id is not None:

@@ -6,7 +6,7 @@ Fields and order are those of ComfyUI 0.33.0. Of the versions tried 0.3.64 has n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -94,6 +94,31 @@ def _without_none(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # ----------------------------------------------------------------------------- many jobs
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobsOverview:
+    """All jobs of a server at one moment, as its queue and its history give them."""
+
+    running: Sequence[Sequence[Any]]
+    pending: Sequence[Sequence[Any]]
+    # {id: history record}
+    history: Mapping[str, Mapping[str, Any]]
+
+    def all(self) -> Iterator[dict[str, Any]]:
+        """Every job, for `JobsQuery.answer`."""
+        yield from self._waiting()
+        yield from (ended_job(prompt_id, record) for prompt_id, record in self.history.items())
+
+    def one(self, prompt_id: str) -> dict[str, Any] | None:
+        """A job with all that is known of it; None where there is none of that id."""
+        if prompt_id in self.history:
+            return ended_job(prompt_id, self.history[prompt_id], whole=True)
+        return next((job for job in self._waiting() if job["id"] == prompt_id), None)
+
+    def _waiting(self) -> Iterator[dict[str, Any]]:
+        yield from (waiting_job(item, JobStatus.IN_PROGRESS) for item in self.running)
+        yield from (waiting_job(item, JobStatus.PENDING) for item in self.pending)
 
 
 @dataclass(frozen=True, kw_only=True)

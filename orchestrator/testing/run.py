@@ -71,6 +71,8 @@ class Job:
     script: Script
     # ids of the output nodes that will run
     outputs: list[str]
+    # when it came, in ms
+    created: int = field(default_factory=lambda: int(time.time() * 1000))
     # what its history record tells
     messages: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -81,7 +83,9 @@ class Job:
 
     def queue_item(self) -> list[Any]:
         """The job as GET /queue and history records show it."""
-        extra = {**self.request.extra_data, "client_id": self.request.client_id}
+        extra = {**self.request.extra_data, "create_time": self.created}
+        if self.request.client_id is not None:
+            extra["client_id"] = self.request.client_id
         return [self.number, self.prompt_id, self.graph, extra, self.outputs]
 
 

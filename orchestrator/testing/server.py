@@ -33,12 +33,15 @@ from ..protocol import (
     Executing,
     FileRef,
     Graph,
+    JobsOverview,
     PromptRequest,
     Status,
+    is_prompt_id,
     new_prompt_id,
 )
 from ..workflow.graph import ancestors, validate
 from .http import Answer, Door, Fault, Request, SocketConnection, json_answer
+from .jobs import cancel_jobs, get_jobs
 from .nodes import OBJECT_INFO, node_errors
 from .run import RECORD, Job, Run, Script, record_of
 
@@ -64,11 +67,15 @@ class FakeServer:
         self.cached_output_is_null = False
         # True: uploads get another name than they ask for
         self.renames_uploads = False
+        # False: there is nothing below /api/jobs and any text is an id, as in older ComfyUI
+        self.has_jobs = True
         # s that each node takes
         self.pace = 0.0
         # every request for a job that was let in, in order
         self.submissions: list[PromptRequest] = []
         self.requests: list[tuple[str, str]] = []
+        # every job that was taken from the queue or interrupted by its id, in order
+        self.cancelled: list[str] = []
         self.freed: list[dict[str, Any]] = []
         # {(type, subfolder, filename): content}
         self.files: dict[tuple[str, str, str], bytes] = {}
@@ -208,7 +215,7 @@ class FakeServer:
 
     def _get_system_stats(self, request: Request, rest: str) -> Answer:
         device = {"name": "fake", "type": "cpu", "vram_total": 0, "vram_free": 0}
-        system = {"comfyui_version": "0.3.64", "python_version": "3", "argv": []}
+        system = {"comfyui_version": "0.33.0", "python_version": "3", "argv": []}
         return json_answer({"system": system, "devices": [device]})
 
     def _get_object_info(self, request: Request, rest: str) -> Answer:
@@ -233,6 +240,7 @@ class FakeServer:
         with self._changed:
             gone = body.get("delete", [])
             keep = [] if body.get("clear") else self._pending
+            self.cancelled += [job.prompt_id for job in keep if job.prompt_id in gone]
             self._pending = [job for job in keep if job.prompt_id not in gone]
         return Answer()
 
@@ -242,11 +250,45 @@ class FakeServer:
                 return json_answer(self.history)
             return json_answer({rest: self.history[rest]} if rest in self.history else {})
 
+    def _get_jobs(self, request: Request, rest: str) -> Answer:
+        if not self.has_jobs:
+            return Answer(body=b"404: Not Found", status=404, type="text/plain")
+        with self._changed:
+            jobs = JobsOverview(
+                running=[self._running.queue_item()] if self._running else [],
+                pending=[job.queue_item() for job in self._pending],
+                history=dict(self.history),
+            )
+        return get_jobs(request, rest, jobs)
+
+    def _post_jobs(self, request: Request, rest: str) -> Answer:
+        if not self.has_jobs:
+            # the editor's files have every other address there, and are there to get
+            return Answer(body=b"405: Method Not Allowed", status=405, type="text/plain")
+        return cancel_jobs(request, rest, self._cancel)
+
+    def _cancel(self, prompt_id: str) -> bool:
+        with self._changed:
+            if self._running is not None and self._running.prompt_id == prompt_id:
+                self.interrupted = True
+                self.cancelled.append(prompt_id)
+                self._changed.notify_all()
+                return True
+            left = [job for job in self._pending if job.prompt_id != prompt_id]
+            if len(left) == len(self._pending):
+                return False
+            self._pending = left
+            self.cancelled.append(prompt_id)
+        self._announce_queue()
+        return True
+
     def _post_interrupt(self, request: Request, rest: str) -> Answer:
         wanted = request.json().get("prompt_id")
         with self._changed:
             running = self._running
             self.interrupted = running is not None and wanted in (None, running.prompt_id)
+            if self.interrupted and wanted:
+                self.cancelled.append(wanted)
             self._changed.notify_all()
         return Answer()
 
@@ -279,13 +321,18 @@ class FakeServer:
         if not isinstance(body.get("prompt"), dict):
             return _refusal("no_prompt", "No prompt provided", "No prompt provided")
         wanted = PromptRequest.from_json(body)
+        if self.has_jobs and not (wanted.prompt_id is None or is_prompt_id(wanted.prompt_id)):
+            message = "prompt_id is no UUID in lower case with hyphens"
+            return _refusal("invalid_prompt_id", message, str(wanted.prompt_id))
         return self._validate(wanted)
 
     def _validate(self, wanted: PromptRequest) -> Answer:
         for node_id, node in wanted.graph.items():
             if node.get("class_type") not in self.object_info:
-                message = f"Cannot execute because node {node.get('class_type')} does not exist."
-                return _refusal("invalid_prompt", message, f"Node ID '#{node_id}'")
+                kind = node.get("class_type")
+                message = f"the node class {kind!r} does not exist"
+                info = {"node_id": node_id, "class_type": kind, "node_title": kind}
+                return _refusal("missing_node_type", message, f"Node ID '#{node_id}'", info=info)
         outputs = [key for key in wanted.graph if self._is_output(wanted.graph, key)]
         if not outputs:
             return _refusal("prompt_no_outputs", "Prompt has no outputs", "")
@@ -383,6 +430,8 @@ class FakeServer:
         return len(self._pending) + (self._running is not None)
 
 
-def _refusal(kind: str, message: str, details: str, errors: Any = None) -> Answer:
-    error = {"type": kind, "message": message, "details": details, "extra_info": {}}
+def _refusal(
+    kind: str, message: str, details: str, errors: Any = None, *, info: Any = None
+) -> Answer:
+    error = {"type": kind, "message": message, "details": details, "extra_info": info or {}}
     return json_answer({"error": error, "node_errors": errors or {}}, status=400)

@@ -152,7 +152,7 @@ def test_ctrl_c_waits_for_what_runs_and_takes_back_the_rest(
     process.send_signal(signal.SIGINT)
     # Each server has one that runs; the one behind it is taken from the queue.
     for server in servers:
-        server.requested("POST", "/queue", timeout=30)
+        server.requested("POST", "/jobs", timeout=30)
     hold.set()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
@@ -189,12 +189,12 @@ def test_a_second_ctrl_c_or_sigterm_interrupts_what_runs(
         process.send_signal(number)
         for server in servers:
             # The one behind it is taken back; that is how we know that the signal was heeded.
-            server.requested("POST", "/queue", timeout=30)
+            server.requested("POST", "/jobs", timeout=30)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == code, output
     assert "stopping at once" in output
     for server in servers:
-        assert ("POST", "/interrupt") in server.requests
+        assert set(server.cancelled) == {one.prompt_id for one in server.submissions}
         with Client(server.url) as client:
             assert client.queue() == QueueState(running=(), pending=())
     assert list(out.glob("*.png")) == []

@@ -154,7 +154,7 @@ def test_job_that_takes_too_long_is_stopped(here: Path, fake: FakeServer) -> Non
     fake.script(Script(gates={"2": threading.Event()}))
     arguments = ("run", "workflow.json", "--server", fake.url, "--timeout", "0.5")
     expect_error(here, *arguments, code=4, says="give it more time with --timeout")
-    assert ("POST", "/interrupt") in fake.requests
+    assert set(fake.cancelled) == {fake.submissions[0].prompt_id}
 
 
 def test_picture_that_the_server_no_longer_has(here: Path, fake: FakeServer) -> None:
@@ -281,10 +281,12 @@ def test_disk_that_is_full_only_for_the_record(here: Path, fake: FakeServer) -> 
 
 
 @POSIX
+@pytest.mark.parametrize("has_jobs", [True, False])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_stops_our_job_and_nothing_else(
-    here: Path, fake: FakeServer, number: signal.Signals, code: int
+    here: Path, fake: FakeServer, number: signal.Signals, code: int, has_jobs: bool
 ) -> None:
+    fake.has_jobs = has_jobs
     before = set(here.rglob("*"))
     fake.script(Script(gates={"2": threading.Event()}))
     process = subprocess.Popen(
@@ -299,7 +301,8 @@ def test_ctrl_c_stops_our_job_and_nothing_else(
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
     check_error(stderr, stdout, process.returncode, code, "stopped, and so is the job")
-    assert ("POST", "/interrupt") in fake.requests
+    assert set(fake.cancelled) == {fake.submissions[0].prompt_id}
+    assert (("POST", "/interrupt") in fake.requests) is not has_jobs
     assert set(here.rglob("*")) == before
 
 

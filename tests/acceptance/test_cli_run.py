@@ -63,7 +63,7 @@ def test_a_run_leaves_pictures_and_their_record(
     out = tmp_path / "deep" / "out"
     done = spriteworks("run", workflow, "--server", fake.url, "--out", out, "--set", "1.color=7")
     assert done.returncode == 0, done.stderr
-    assert f"using ComfyUI 0.3.64 at {fake.url} on fake" in done.stderr
+    assert f"using ComfyUI 0.33.0 at {fake.url} on fake" in done.stderr
     record = json.loads((out / "run.json").read_text(encoding="utf-8"))
     assert list(record) == [
         "prompt_id",
@@ -78,7 +78,7 @@ def test_a_run_leaves_pictures_and_their_record(
     assert record["server"] == {
         "url": fake.url,
         "kind": "comfyui",
-        "version": "0.3.64",
+        "version": "0.33.0",
         "device": "fake",
     }
     digest = hashlib.sha256(workflow.read_bytes()).hexdigest()

@@ -69,9 +69,10 @@ def client(url: str) -> Iterator[Client]:
 def trivial(**inputs: Any) -> Graph:
     """A picture that no test before has asked for."""
     blank = {"width": 8, "height": 6, "batch_size": 1, "color": next(_COLORS), **inputs}
+    save = {"images": ["1", 0], "filename_prefix": "c/t"}
     return {
-        "1": {"class_type": "EmptyImage", "inputs": blank},
-        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "c/t"}},
+        "1": {"class_type": "EmptyImage", "inputs": blank, "_meta": {"title": "A blank"}},
+        "2": {"class_type": "SaveImage", "inputs": save, "_meta": {}},
     }
 
 
@@ -86,6 +87,7 @@ def slow(nodes: int = 40) -> Graph:
         graph[key] = {
             "class_type": "ImageScale",
             "inputs": {**inputs, "width": size, "height": size},
+            "_meta": {},
         }
         source = key
     graph["2"]["inputs"]["images"] = [source, 0]
@@ -239,7 +241,7 @@ def test_the_shape_of_a_refusal(url: str) -> None:
     ("body", "kinds"),
     [
         ({}, {"no_prompt"}),
-        ({"prompt": {"1": {"class_type": "NoSuchNode", "inputs": {}}}}, _UNKNOWN),
+        ({"prompt": {"1": {"class_type": "NoSuchNode", "inputs": {}, "_meta": {}}}}, _UNKNOWN),
         ({"prompt": {"1": trivial()["1"]}}, {"prompt_no_outputs"}),
         ({"prompt": {"1": {"inputs": {}}}}, _UNKNOWN),
         ({"prompt": {}}, {"prompt_no_outputs"}),
@@ -279,6 +281,95 @@ def test_a_pending_job_is_taken_out_and_a_running_one_stopped(client: Client) ->
     # The next one runs as if nothing had been.
     third = client.wait(client.submit(trivial()).prompt_id)
     assert third.state is JobState.SUCCEEDED
+
+
+def ask_jobs(url: str, path: str = "", **query: str) -> Any:
+    """The answer of GET /api/jobs; a skip where the server has no such route."""
+    answer = requests.get(f"{url}/api/jobs{path}", params=query, timeout=30)
+    if answer.status_code == 404 and not answer.headers["Content-Type"].startswith("app"):
+        pytest.skip("this server has no /api/jobs")
+    return answer.json()
+
+
+def cancel_job(url: str, path: str, body: Any = None) -> requests.Response:
+    """The answer to cancelling; a skip where the server has no such route."""
+    answer = requests.post(f"{url}/api/jobs/{path}", json=body, timeout=30)
+    if answer.status_code in (404, 405):
+        pytest.skip("this server cannot cancel a job by its id alone")
+    return answer
+
+
+def test_a_job_is_cancelled_by_its_id_wherever_it_is(client: Client, url: str) -> None:
+    cancel_job(url, f"{uuid.uuid4()}/cancel")
+    events: list[Event] = []
+    running, waiting = client.submit(slow()).prompt_id, client.submit(trivial()).prompt_id
+    while client.state(running) is not JobState.RUNNING:
+        pass
+    found = {job["id"]: job for job in ask_jobs(url, status="pending,in_progress")["jobs"]}
+    assert found[running]["status"] == "in_progress"
+    assert found[waiting]["status"] == "pending"
+    assert found[running]["create_time"] <= found[waiting]["create_time"]
+    for expected in (True, False):
+        assert cancel_job(url, f"{waiting}/cancel").json() == {"cancelled": expected}
+    assert client.state(waiting) is JobState.UNKNOWN
+    assert cancel_job(url, f"{running}/cancel").json() == {"cancelled": True}
+    with pytest.raises(JobInterrupted):
+        client.wait(running, on_event=events.append)
+    assert not any(isinstance(event, ExecutionSuccess) for event in events)
+    assert cancel_job(url, f"{running}/cancel").json() == {"cancelled": False}
+    assert ask_jobs(url, f"/{running}")["status"] == "cancelled"
+    # The next one runs as if nothing had been.
+    assert client.wait(client.submit(trivial()).prompt_id).state is JobState.SUCCEEDED
+
+
+def test_several_jobs_are_cancelled_at_once(client: Client, url: str) -> None:
+    nobody = str(uuid.uuid4())
+    assert cancel_job(url, "cancel", {"job_ids": [nobody]}).json() == {"cancelled": False}
+    first = client.submit(slow()).prompt_id
+    others = [client.submit(trivial()).prompt_id for _ in range(3)]
+    while client.state(first) is not JobState.RUNNING:
+        pass
+    answer = cancel_job(url, "cancel", {"job_ids": [nobody, *others, "word", 7]})
+    assert answer.status_code == 400
+    assert answer.json()["invalid_ids"] == ["word", "7"]
+    assert client.state(others[0]) is JobState.PENDING, "one bad id, and nothing is cancelled"
+    answer = cancel_job(url, "cancel", {"job_ids": [others[0], nobody, first, others[2]]})
+    assert answer.json() == {"cancelled": True}
+    with pytest.raises(JobInterrupted):
+        client.wait(first)
+    assert client.wait(others[1]).state is JobState.SUCCEEDED
+    assert {client.state(others[0]), client.state(others[2])} == {JobState.UNKNOWN}
+
+
+def test_a_job_that_is_over_tells_how_it_ended(client: Client, url: str) -> None:
+    extra = {"extra_pnginfo": {"workflow": {"id": (mark := str(uuid.uuid4())), "nodes": []}}}
+    graph = trivial(batch_size=2)
+    job = client.submit(graph, extra_data=extra).prompt_id
+    record = client.wait(job)
+    (listed,) = ask_jobs(url, workflow_id=mark)["jobs"]
+    whole = ask_jobs(url, f"/{job}")
+    assert listed.items() <= whole.items()
+    assert (listed["id"], listed["status"], listed["outputs_count"]) == (job, "completed", 2)
+    assert listed["preview_output"]["nodeId"] == "2"
+    assert listed["create_time"] <= listed["execution_start_time"] <= listed["execution_end_time"]
+    assert (whole["outputs"], whole["workflow"]["prompt"]) == (record.outputs, graph)
+    answer = requests.get(f"{url}/api/jobs/{uuid.uuid4()}", timeout=30)
+    assert (answer.status_code, list(answer.json())) == (404, ["error"])
+    page = ask_jobs(url, workflow_id=mark, limit="1", offset="1")
+    assert page == {
+        "jobs": [],
+        "pagination": {"offset": 1, "limit": 1, "total": 1, "has_more": False},
+    }
+
+
+@pytest.mark.parametrize("wrong", ["word", str(uuid.uuid4()).upper(), uuid.uuid4().hex])
+def test_an_id_that_is_no_canonical_uuid_is_refused(url: str, wrong: str) -> None:
+    body = {"prompt": trivial(), "prompt_id": wrong}
+    answer = requests.post(f"{url}/prompt", json=body, timeout=30)
+    if answer.status_code == 200:
+        pytest.skip("this server takes any text for an id")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_prompt_id"
 
 
 def test_another_jobs_id_interrupts_nothing(client: Client) -> None:

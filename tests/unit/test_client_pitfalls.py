@@ -27,6 +27,7 @@ from orchestrator.protocol import (
     ProgressState,
     files_of,
     is_prompt_id,
+    new_prompt_id,
 )
 from orchestrator.testing import RECORD, FakeServer, Fault, Script, SocketMode
 
@@ -263,7 +264,11 @@ def test_pitfall_09_interrupted_is_told_from_failed(fake: FakeServer, client: Cl
         client.wait(job.prompt_id)
 
 
-def test_pitfall_09_only_our_own_job_is_interrupted(fake: FakeServer, client: Client) -> None:
+@pytest.mark.parametrize("has_jobs", [True, False])
+def test_pitfall_09_only_our_own_job_is_interrupted(
+    has_jobs: bool, fake: FakeServer, client: Client
+) -> None:
+    fake.has_jobs = has_jobs
     go = threading.Event()
     fake.script(Script(gates={"2": go}))
     theirs, ours = client.submit(trivial(1)), client.submit(trivial(2))
@@ -276,13 +281,42 @@ def test_pitfall_09_only_our_own_job_is_interrupted(fake: FakeServer, client: Cl
     assert client.state(ours.prompt_id) is JobState.UNKNOWN
 
 
-def test_pitfall_09_a_running_job_is_cancelled_by_its_id(fake: FakeServer, client: Client) -> None:
+@pytest.mark.parametrize("has_jobs", [True, False])
+def test_pitfall_09_a_running_job_is_cancelled_by_its_id(
+    has_jobs: bool, fake: FakeServer, client: Client
+) -> None:
+    fake.has_jobs = has_jobs
     fake.script(Script(gates={"2": threading.Event()}))
     job = client.submit(trivial())
     fake.reached("2")
     client.cancel(job.prompt_id)
     with pytest.raises(JobInterrupted):
         client.wait(job.prompt_id)
+
+
+def test_pitfall_09_what_could_be_cancelled_is_cancelled_once_more(
+    fake: FakeServer, client: Client
+) -> None:
+    """ComfyUI forgets a word that came between the queue and the beginning of the run."""
+    fake.script(Script(gates={"2": threading.Event()}))
+    running, waiting = client.submit(trivial(1)), client.submit(trivial(2))
+    fake.reached("2")
+    fake.requests.clear()
+    client.cancel(waiting.prompt_id)
+    client.cancel(running.prompt_id)
+    paths = [f"/jobs/{job.prompt_id}/cancel" for job in (waiting, running)]
+    assert [fake.requests.count(("POST", path)) for path in paths] == [2, 2]
+    assert {path for _, path in fake.requests} == set(paths), "nothing was asked for but this"
+
+
+def test_pitfall_09_a_server_without_the_route_is_asked_for_it_once(
+    fake: FakeServer, client: Client
+) -> None:
+    fake.has_jobs = False
+    for _ in range(2):
+        client.cancel(new_prompt_id())
+    assert sum(path.startswith("/jobs") for _, path in fake.requests) == 1
+    assert ("POST", "/interrupt") not in fake.requests
 
 
 def test_pitfall_10_a_cached_output_may_be_null_and_its_file_gone(

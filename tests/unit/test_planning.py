@@ -106,6 +106,15 @@ def test_without_seeds_the_workflows_own_counts(tmp_path: Path, info: Any) -> No
 # --------------------------------------------------------------------------- keys
 
 
+def test_keys_do_not_know_titles(tmp_path: Path, info: Any) -> None:
+    graph = workflow("sprite")
+    untitled = {key: {**node, "_meta": {}} for key, node in graph.items()}
+    bare = {key: {k: v for k, v in node.items() if k != "_meta"} for key, node in graph.items()}
+    found = {one(tmp_path, "prompt: p, seeds: [7]", info, each).key for each in (graph, untitled)}
+    found.add(one(tmp_path, "set: {2.text: p}, seeds: [7]", info, bare).key)
+    assert len(found) == 1
+
+
 def test_keys_say_what_affects_the_picture_and_nothing_else(tmp_path: Path, info: Any) -> None:
     base = one(tmp_path, "prompt: p, seeds: [7]", info)
     for same in (

@@ -150,7 +150,23 @@ def test_a_minted_id_is_canonical() -> None:
 
 def test_a_request_survives_the_wire() -> None:
     request = protocol.PromptRequest(
-        graph={"1": {"class_type": "A", "inputs": {}}}, prompt_id="p", client_id="c", front=True
+        graph={"1": {"class_type": "A", "inputs": {}, "_meta": {"title": "An A"}}},
+        prompt_id="p",
+        client_id="c",
+        front=True,
     )
     body = json.loads(json.dumps(request.to_json()))
     assert protocol.PromptRequest.from_json(body) == request
+
+
+def test_every_node_is_sent_with_a_meta_and_no_title_is_made_up() -> None:
+    node = {"class_type": "A", "inputs": {}}
+    graph = {"1": node, "2": {**node, "_meta": None}, "3": {**node, "_meta": {"title": "Mine"}}}
+    sent = protocol.PromptRequest(graph=graph).to_json()["prompt"]
+    assert [sent[key]["_meta"] for key in "123"] == [{}, {}, {"title": "Mine"}]
+    assert "_meta" not in graph["1"], "the caller's graph stays as it was"
+
+
+def test_extra_data_of_another_kind_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="extra_data"):
+        protocol.PromptRequest.from_json({"prompt": {}, "extra_data": 5})

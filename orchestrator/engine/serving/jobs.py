@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 
 from ...errors import ProtocolError
-from ...protocol import JobsQuery, JobStatus, ended_job, read_job_ids, refused_ids, waiting_job
+from ...protocol import JobsOverview, JobsQuery, read_job_ids, refused_ids
 from ..execution.jobs import JobQueue
 from .bodies import json_answer, json_object
 
@@ -23,11 +20,11 @@ def add_job_routes(router: APIRouter, queue: JobQueue) -> None:
             query = JobsQuery.from_query(request.query_params)
         except ProtocolError as error:
             return _refused(error)
-        return json_answer(query.answer(_every_job(queue)))
+        return json_answer(query.answer(_overview(queue).all()))
 
     @router.get("/jobs/{job_id}")
     def get_job(job_id: str) -> Response:
-        found = _one_job(queue, job_id)
+        found = _overview(queue).one(job_id)
         if found is None:
             return json_answer({"error": f"there is no job {job_id}"}, 404)
         return json_answer(found)
@@ -52,19 +49,10 @@ def _refused(error: ProtocolError) -> Response:
     return json_answer({"error": str(error)}, 400)
 
 
-def _every_job(queue: JobQueue) -> Iterator[dict[str, Any]]:
+def _overview(queue: JobQueue) -> JobsOverview:
     running, pending, records = queue.overview()
-    yield from (waiting_job(job.to_json(), JobStatus.IN_PROGRESS) for job in running)
-    yield from (waiting_job(job.to_json(), JobStatus.PENDING) for job in pending)
-    yield from (ended_job(prompt_id, record) for prompt_id, record in records.items())
-
-
-def _one_job(queue: JobQueue, prompt_id: str) -> dict[str, Any] | None:
-    running, pending, records = queue.overview()
-    if prompt_id in records:
-        return ended_job(prompt_id, records[prompt_id], whole=True)
-    for jobs, status in ((running, JobStatus.IN_PROGRESS), (pending, JobStatus.PENDING)):
-        for job in jobs:
-            if job.prompt_id == prompt_id:
-                return waiting_job(job.to_json(), status)
-    return None
+    return JobsOverview(
+        running=[job.to_json() for job in running],
+        pending=[job.to_json() for job in pending],
+        history=records,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from typing import Any
@@ -12,7 +11,7 @@ import psutil
 from ... import __version__
 
 # Old clients read ComfyUI's version to know the protocol; this is the one that we follow.
-PROTOCOL_VERSION = "0.3.64"
+PROTOCOL_VERSION = "0.33.0"
 
 
 def system_stats() -> dict[str, Any]:
@@ -22,7 +21,7 @@ def system_stats() -> dict[str, Any]:
     memory = psutil.virtual_memory()
     return {
         "system": {
-            "os": os.name,
+            "os": sys.platform,
             "ram_total": memory.total,
             "ram_free": memory.available,
             "comfyui_version": PROTOCOL_VERSION,
