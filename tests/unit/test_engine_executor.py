@@ -250,6 +250,14 @@ def test_a_second_run_is_all_cached(executor: Executor, audience: Audience) -> N
     assert report.outputs == {"4": {"shown": [3], "by": ["4"]}}
 
 
+def test_a_run_that_fails_shows_nothing_of_the_run_before(executor: Executor) -> None:
+    run(executor, adding())
+    failing = {"0": node("Fail", value=1, how=""), "first": node("Show", value=["0", 0])}
+    assert run(executor, {**failing, **adding()}).outputs == {}
+    # what was told before the failure counts
+    assert run(executor, {**adding(), **failing}).outputs.keys() == {"4"}
+
+
 def test_only_what_changed_runs_again(executor: Executor) -> None:
     run(executor, adding())
     calls.clear()
