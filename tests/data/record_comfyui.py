@@ -534,8 +534,8 @@ def reduced(value: Any, key: str = "") -> Any:
     # of a route; that of a prompt is an object
     if key == "error" and isinstance(value, str):
         return "text" if value else ""
-    if key == "current_outputs" and isinstance(value, list):
-        # a set there
+    if key in ("current_outputs", "executed") and isinstance(value, list):
+        # sets there
         return sorted(value)
     if key == "filename" and str(value).startswith("ComfyUI_temp_"):
         return "ComfyUI_temp_abcde_00001_.png"
