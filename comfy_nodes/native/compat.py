@@ -1,14 +1,17 @@
-"""What this pack touches of ComfyUI's inside: the one list, and a check against the host.
+"""What this pack touches of ComfyUI's inside: the one list of names, and how the host behaves.
 
-ComfyUI promises nothing for what is listed here. Each name says what it is used for and in which
-versions it was seen: 0.3.64, on which the tests run, and 0.38.1, whose source was read. What
-changed between the two and concerns us:
+ComfyUI promises nothing for what is listed here, so both are looked at when the first model is
+loaded: the names by looking them up, the behaviour by loading a network of two layers (`host`).
+Nothing here goes by the number of a version. Run: 0.3.64, 0.8.2, 0.16.4, 0.24.0, 0.28.0 and 0.33.0
+(docs/comfyui-versions.md has the table). What changed between them and concerns us:
 
-- From 0.16 on there is a second memory management ("dynamic": weights come to the card page by
-  page, and `comfy.model_patcher.CoreModelPatcher` is another class). The settings store weights
-  otherwise or say where they lie, so checkpoints are loaded without it (`disable_dynamic`), and
-  OptimizeModel refuses to copy the weights of a model that was loaded with it.
-- Quantised tensors of ComfyUI's own came in: files in such formats keep theirs.
+- 0.4: a model's config answers None for every name that it has not, which breaks `copy.deepcopy`
+  of whatever holds it.
+- 0.12, on by itself on NVIDIA cards from 0.15: "dynamic" memory. Weights come to the card page by
+  page while layers compute, in the number format that the file has, and are cast then. Such a
+  model's weights cannot be stored otherwise, nor can it be said where they wait.
+- 0.24: with dynamic memory on, linear layers and embeddings have no weights before they are loaded,
+  and take whatever shape and format the file has, also in models that do without it.
 - Queries, keys and values are handed to its attention functions in containers; a replacement that
   was put in as we do it still gets plain tensors.
 - VAE objects convert pixels in place; nothing of ours keeps a tensor that they were given.
@@ -25,7 +28,7 @@ from typing import Any
 
 from ..errors import UnsupportedHost
 
-OLDEST, NEWEST = "0.3.64", "0.38.1"  # seen
+OLDEST, NEWEST = "0.3.64", "0.33.0"  # run
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,16 @@ class Name:
     module: str
     name: str
     used_for: str
+
+
+@dataclass(frozen=True)
+class Host:
+    """How this ComfyUI treats the weights of a model."""
+
+    # Models are put into dynamic memory, on the device that it computes on.
+    dynamic: bool
+    # Attributes of a MODEL that its clone shares and that belong to the weights of both.
+    shared: frozenset[str]
 
 
 _LOADING = "loading models"
@@ -49,7 +62,6 @@ _SEEDS = "a seed for each picture of a batch"
 _FOLDERS = "ComfyUI's folders"
 
 NAMES: tuple[Name, ...] = (
-    Name("comfy.sd", "load_checkpoint_guess_config", _LOADING),
     Name("comfy.sd", "load_state_dict_guess_config", _LOADING),
     Name("comfy.sd", "CLIP", _TEXT),
     Name("comfy.sd", "VAE", _VAE),
@@ -72,11 +84,13 @@ NAMES: tuple[Name, ...] = (
     Name("comfy.sdxl_clip", "SDXLClipModel", _TEXT),
     Name("comfy.sdxl_clip", "SDXLTokenizer", _TEXT),
     Name("comfy.clip_model", "CLIPTextModel", _TEXT),
+    Name("comfy.utils", "load_torch_file", _LOADING),
     Name("comfy.utils", "unet_to_diffusers", _UNET),
     Name("comfy.utils", "ProgressBar", "the progress of downloads"),
     Name("comfy.model_management", "get_torch_device", _LOADING),
     Name("comfy.model_management", "unet_offload_device", _LOADING),
     Name("comfy.model_management", "unet_manual_cast", _UNET),
+    Name("comfy.model_management", "load_models_gpu", _LOADING),
     Name("comfy.model_management", "current_loaded_models", _OFFLOAD),
     Name("comfy.model_management", "LoadedModel.model_unload", _OFFLOAD),
     Name("comfy.model_patcher", "ModelPatcher.clone", _LOADING),
@@ -93,7 +107,8 @@ NAMES: tuple[Name, ...] = (
     Name("comfy.ldm.modules.diffusionmodules.openaimodel", "UNetModel._forward", _COMPILE),
     Name("comfy.ldm.modules.diffusionmodules.openaimodel", "ResBlock", _COMPILE),
     Name("comfy.ldm.modules.diffusionmodules.model", "ResnetBlock", _COMPILE),
-    Name("comfy.ops", "disable_weight_init.Linear.comfy_cast_weights", "weights in 8 bits"),
+    Name("comfy.ops", "disable_weight_init.Linear.comfy_cast_weights", _LOADING),
+    Name("comfy.ops", "disable_weight_init.Conv2d", _LOADING),
     Name("comfy.samplers", "KSAMPLER", _SEEDS),
     Name("comfy.sample", "prepare_noise", _SEEDS),
     Name("comfy.k_diffusion.sampling", "default_noise_sampler", _SEEDS),
@@ -106,27 +121,52 @@ NAMES: tuple[Name, ...] = (
 
 
 def require_host() -> None:
-    """Raises UnsupportedHost, with one sentence, where this ComfyUI lacks a name that we use."""
+    """Raises UnsupportedHost, with one sentence, where this ComfyUI is not what we build on."""
     gone = missing()
-    if not gone:
-        return
-    first = gone[0]
-    name = f"{first.module}.{first.name}" + (f" and {len(gone) - 1} more" if gone[1:] else "")
-    raise UnsupportedHost(
-        f"This ComfyUI ({_version()}) has no {name}, which Spriteworks needs for "
-        f"{first.used_for}: update Spriteworks, or use a ComfyUI from {OLDEST} to {NEWEST}."
-    )
+    if gone:
+        first = gone[0]
+        name = f"{first.module}.{first.name}" + (f" and {len(gone) - 1} more" if gone[1:] else "")
+        raise _unsupported(f"has no {name}, which Spriteworks needs for {first.used_for}")
+    host()
+
+
+@cache
+def host() -> Host:
+    """How this ComfyUI treats weights, seen at a network of two layers. Looked at once.
+
+    Raises UnsupportedHost where layers do not cast weights of another number format when they
+    compute, or a clone of a MODEL does not share its network: everything here relies on both.
+    """
+    from . import trial
+
+    try:
+        seen = trial.run()
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise _unsupported(f"cannot load and run a network of two layers ({first})") from error
+    if not seen.casts:
+        raise _unsupported("does not cast weights of another number format when a layer computes")
+    if not seen.clone_shares_network:
+        raise _unsupported("does not share a network between a MODEL and its clone")
+    return Host(seen.dynamic, seen.shared)
 
 
 def without_dynamic_memory(function: Callable[..., Any]) -> dict[str, Any]:
-    """The argument that tells one of ComfyUI's loaders so, where it knows it."""
+    """The argument that tells one of ComfyUI's functions so, where it knows it."""
     known = "disable_dynamic" in signature(function).parameters
     return {"disable_dynamic": True} if known else {}
 
 
 def is_dynamic(patcher: Any) -> bool:
-    """Whether a MODEL's weights are in the newer memory management's hands."""
+    """Whether a MODEL's weights are in dynamic memory."""
     return bool(getattr(patcher, "is_dynamic", bool)())
+
+
+def _unsupported(what: str) -> UnsupportedHost:
+    return UnsupportedHost(
+        f"This ComfyUI ({_version()}) {what}: update Spriteworks, or use a ComfyUI from {OLDEST} "
+        f"to {NEWEST}."
+    )
 
 
 @cache

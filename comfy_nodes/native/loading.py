@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import comfy.model_base
 import comfy.model_management
-import comfy.model_patcher
 import comfy.sd
 import comfy.supported_models
+import comfy.utils
 import torch
 
 from ..errors import ModelUnreadable, UnsupportedModel
@@ -24,15 +26,21 @@ from ..profiles import (
     read_scheduler_config,
 )
 from ..settings import LoaderSettings, Precision
-from ..weights.files import Weights, count_parameters, read_part, tensor_names
+from ..weights.files import Weights, check_file, read_part
 from ..weights.pickles import check_allowed, is_pickle, read_pickle
 from ..weights.wholeness import check_parts
 from . import text, tuning, unet, vae
-from .compat import without_dynamic_memory
+from .compat import is_dynamic, without_dynamic_memory
+from .dynamic import Kept, kept
 from .folders import ComfyFolders
+from .formats import misshapen
+from .patching import core_patcher, plain_patcher
+from .reloading import set_recipe
 
 _UNET = "model.diffusion_model."  # before the names of a checkpoint's UNet weights
 _PROFILE = "spriteworks_profile"
+
+Metadata = dict[str, str] | None  # the texts in a safetensors file's header
 
 
 @dataclass(frozen=True)
@@ -45,20 +53,23 @@ class Loaded:
     profile: ModelProfile
 
 
-def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
+def load_diffusers(folder: Path, settings: LoaderSettings, *, dynamic: bool = True) -> Loaded:
     """Loads a diffusers folder of the Stable Diffusion family, of any width and depth.
 
+    `dynamic`: into ComfyUI's dynamic memory, where that is on and the settings allow it.
     Raises ModelUnreadable for a damaged or incomplete folder, UnsupportedModel for another kind.
     """
     try:
-        return _loaded_folder(folder, settings)
+        loaded = _loaded_folder(folder, settings, kept(settings, wanted=dynamic))
     except (ModelUnreadable, UnsupportedModel) as error:
         if folder.name in str(error):
             raise
         raise type(error)(f"{folder.name}: {error}") from error
+    _let_reload(loaded, load_diffusers, folder, settings)
+    return loaded
 
 
-def _loaded_folder(folder: Path, settings: LoaderSettings) -> Loaded:
+def _loaded_folder(folder: Path, settings: LoaderSettings, keeps: Kept) -> Loaded:
     config = read_json(folder / "unet" / "config.json")
     vae_config = read_json(folder / "vae" / "config.json")
     family = family_of(config)
@@ -67,67 +78,121 @@ def _loaded_folder(folder: Path, settings: LoaderSettings) -> Loaded:
         settings.precision is Precision.AUTO and not tuning.hardware().on_cpu
     )
     weights = read_part(folder / "unet", "diffusion_pytorch_model", half=half)
-    settings = tuning.resolved(settings, sum(tensor.numel() for tensor in weights.values()))
-    loaded_unet = _folder_unet(folder, config, vae_config, weights, tuning.unet_dtype(settings))
+    settings = tuning.resolved(settings, _numbers(weights), keeps_weights=keeps.model)
+    network = _folder_unet(folder, config, vae_config, weights, tuning.unet_dtype(settings))
+    model = (core_patcher if keeps.model else plain_patcher)(network)
+    unet.fill(network, weights, assign=is_dynamic(model))
     clip = text.build_clip(
         family,
         text.read_text_parts(folder, family, half=half),
         embeddings=ComfyFolders().roots("embeddings"),
         options=tuning.text_options(settings),
+        dynamic=keeps.model,
     )
     weights = read_part(folder / "vae", "diffusion_pytorch_model", half=half)
     loaded_vae = vae.build_vae(vae_config, weights, tuning.vae_dtype(settings))
-    return _finish(_patcher(loaded_unet), clip, loaded_vae, profile_of_folder(folder), settings)
+    return _finish(model, clip, loaded_vae, profile_of_folder(folder), settings, keeps)
 
 
-def load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool = False) -> Loaded:
+def load_checkpoint(
+    path: Path, settings: LoaderSettings, *, allow_pickle: bool = False, dynamic: bool = True
+) -> Loaded:
     """Loads a single-file checkpoint of Stable Diffusion 1.x, 2.x or XL in its usual layout.
 
+    `dynamic`: into ComfyUI's dynamic memory, where that is on and the settings allow it.
     Raises ModelUnreadable for a damaged file, UnsupportedModel for another kind of model and for a
     pickle that is not allowed or holds code.
     """
     check_allowed(path, allow_pickle=allow_pickle)
-    pickled = read_pickle(path) if is_pickle(path) else None
-    names = tensor_names(path) if pickled is None else list(pickled)
-    settings = tuning.resolved(settings, _parameters(path, pickled))
-    try:
-        model, clip, loaded_vae, _ = _guessed(
-            path,
-            pickled,
-            embedding_directory=[str(root) for root in ComfyFolders().roots("embeddings")],
-            model_options={"dtype": tuning.unet_dtype(settings)},
-            te_model_options=tuning.text_options(settings),
-        )
-    except RuntimeError as error:
-        raise _unsupported(path, "ComfyUI does not know its layout") from error
+    keeps = kept(settings, wanted=dynamic)
+    weights, metadata = (read_pickle(path), None) if is_pickle(path) else _read(path)
+    names = list(weights)
+    resolved = tuning.resolved(settings, _numbers(weights, _UNET), keeps_weights=keeps.model)
+    model, clip, loaded_vae = _guessed(path, weights, metadata, resolved, keeps)
     family = _family_of_host(model)
     if family is None or clip is None or loaded_vae.first_stage_model is None:
         raise _unsupported(path, "its UNet, text encoder or VAE is missing or of another kind")
-    check_parts(
-        path,
-        names,
-        model.model.diffusion_model.state_dict(),
-        loaded_vae.first_stage_model.state_dict(),
-    )
-    return _finish(model, clip, loaded_vae, _profile_of_file(path, model, family), settings)
+    networks = (model.model.diffusion_model, loaded_vae.first_stage_model)
+    check_parts(path, names, *(network.state_dict() for network in networks))
+    _check_shapes(path, *networks, clip.cond_stage_model)
+    profile = _profile_of_file(path, model, family)
+    loaded = _finish(model, clip, loaded_vae, profile, resolved, keeps)
+    _let_reload(loaded, partial(load_checkpoint, allow_pickle=allow_pickle), path, settings)
+    return loaded
 
 
-def _parameters(path: Path, pickled: Weights | None) -> int:
-    """How many numbers the UNet of a checkpoint has."""
-    if pickled is None:
-        return count_parameters(path, _UNET)
-    return sum(one.numel() for name, one in pickled.items() if name.startswith(_UNET))
+def _numbers(weights: Weights, prefix: str = "") -> int:
+    """How many numbers the weights whose names begin so hold."""
+    return sum(one.numel() for name, one in weights.items() if name.startswith(prefix))
 
 
-def _guessed(path: Path, pickled: Weights | None, **options: Any) -> Any:
-    """What ComfyUI makes of the file, or of the weights that a pickle held."""
-    options |= without_dynamic_memory(comfy.sd.load_checkpoint_guess_config)
-    if pickled is None:
-        return comfy.sd.load_checkpoint_guess_config(str(path), **options)
-    found = comfy.sd.load_state_dict_guess_config(pickled, **options)
+def _read(path: Path) -> tuple[Weights, Metadata]:
+    """Weights and texts as ComfyUI reads them; it then knows where in the file the weights lie."""
+    check_file(path)
+    found: tuple[Weights, Metadata] = comfy.utils.load_torch_file(str(path), return_metadata=True)
+    return found
+
+
+def _guessed(
+    path: Path, weights: Weights, metadata: Metadata, settings: LoaderSettings, keeps: Kept
+) -> Any:
+    """What ComfyUI makes of the weights: MODEL, CLIP and VAE."""
+    load = comfy.sd.load_state_dict_guess_config
+    options = {} if keeps.model else without_dynamic_memory(load)
+    try:
+        found = load(
+            weights,
+            embedding_directory=[str(root) for root in ComfyFolders().roots("embeddings")],
+            model_options={"dtype": tuning.unet_dtype(settings)},
+            te_model_options=tuning.text_options(settings),
+            metadata=metadata,
+            **options,
+        )
+    except RuntimeError as error:
+        # torch's words for weights that do not fit: a headline, then a line for each.
+        lines = str(error).splitlines()
+        if len(lines) < 2 or not lines[0].startswith("Error(s) in loading state_dict"):
+            raise  # out of memory, or something of the host's, which says it better
+        raise _misshapen(path, lines[1].strip()) from error
     if found is None:
         raise _unsupported(path, "ComfyUI does not know its layout")
-    return found
+    return found[:3]
+
+
+def _check_shapes(path: Path, *networks: Any) -> None:
+    for network in networks:
+        wrong = misshapen(network)
+        if wrong:
+            raise _misshapen(path, wrong)
+
+
+def _misshapen(path: Path, what: str) -> ModelUnreadable:
+    return ModelUnreadable(
+        f"{path.name} holds weights that do not fit each other: {what}. Download it again."
+    )
+
+
+def _let_reload(
+    loaded: Loaded, load: Callable[..., Loaded], path: Path, settings: LoaderSettings
+) -> None:
+    """Lets ComfyUI load each part once more with these settings, for another GPU for instance."""
+    for part, patcher in _patchers(loaded).items():
+        set_recipe(patcher, _again, load, path, settings, part)
+
+
+def _again(
+    load: Callable[..., Loaded],
+    path: Path,
+    settings: LoaderSettings,
+    part: str,
+    disable_dynamic: bool = False,
+) -> Any:
+    """The patcher of one part, of a model that was loaded anew."""
+    return _patchers(load(path, settings, dynamic=not disable_dynamic))[part]
+
+
+def _patchers(loaded: Loaded) -> dict[str, Any]:
+    return {"model": loaded.model, "clip": loaded.clip.patcher, "vae": loaded.vae.patcher}
 
 
 def profile_of(model: Any) -> ModelProfile | None:
@@ -140,30 +205,25 @@ def _folder_unet(
     folder: Path, config: Any, vae_config: Any, weights: Weights, dtype: torch.dtype
 ) -> Any:
     scheduler = read_scheduler_config(folder)
-    return unet.build_unet(
+    network = unet.build_unet(
         config,
-        weights,
         scheduler=scheduler,
         prediction=prediction_of(scheduler),
         latent_scale=vae_config.get("scaling_factor", 0.18215),
         dtype=dtype,
     )
-
-
-def _patcher(network: Any) -> Any:
-    management = comfy.model_management
-    network.to(management.unet_offload_device())
-    return comfy.model_patcher.ModelPatcher(
-        network,
-        load_device=management.get_torch_device(),
-        offload_device=management.unet_offload_device(),
-    )
+    return network.to(comfy.model_management.unet_offload_device())
 
 
 def _finish(
-    model: Any, clip: Any, loaded_vae: Any, profile: ModelProfile, settings: LoaderSettings
+    model: Any,
+    clip: Any,
+    loaded_vae: Any,
+    profile: ModelProfile,
+    settings: LoaderSettings,
+    keeps: Kept,
 ) -> Loaded:
-    tuning.tune(model, clip, loaded_vae, settings)
+    tuning.tune(model, clip, loaded_vae, settings, keeps)
     model.set_attachments(_PROFILE, profile)
     return Loaded(model, clip, loaded_vae, profile)
 

@@ -7,10 +7,10 @@ a clone, and those that change weights onto a copy of the network.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-import comfy.model_patcher
-import comfy.sd
 import torch
 from comfy.ldm.modules.diffusionmodules.model import ResnetBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
@@ -21,8 +21,12 @@ from ..ops.memory_format import has_memory_format
 from ..settings import Compile, CompileMode, LoaderSettings, Precision
 from . import storage, tuning
 from .compat import is_dynamic
+from .dynamic import obstacles_of_model, obstacles_of_vae
+from .formats import settle
 from .offloading import release, set_vae_offload
-from .vae_tuning import set_vae, vae_fits
+from .patching import plain_patcher_like
+from .reloading import Recipe, loaded_again, over, recipe_of, set_recipe, without_dynamic
+from .vae_tuning import set_vae, store_vae, vae_fits
 
 
 def optimize_model(model: Any, settings: LoaderSettings) -> Any:
@@ -37,9 +41,11 @@ def optimize_model(model: Any, settings: LoaderSettings) -> Any:
             f"SpriteworksOptimizeModel works on Stable Diffusion's UNet, not on "
             f"{type(network).__name__}."
         )
-    settings = tuning.resolved(settings, _count(network))
-    tuned = model.clone() if _fits(model, settings) else _with_weights(model, settings)
-    tuning.tune_model(tuned, settings)
+    dynamic = is_dynamic(model)
+    stays = dynamic and not obstacles_of_model(settings)
+    found = tuning.resolved(settings, _count(network), keeps_weights=stays)
+    tuned = model.clone() if stays or _fits(model, found, dynamic) else _with_weights(model, found)
+    tuning.tune_model(tuned, found)
     return tuned
 
 
@@ -50,18 +56,20 @@ def optimize_vae(vae: Any, settings: LoaderSettings) -> Any:
             "SpriteworksOptimizeVAE works on Stable Diffusion's VAE, whose latents have 4 "
             f"channels, not {vae.latent_channels}."
         )
-    settings = tuning.resolved(settings, _count(vae.first_stage_model))
-    tuned = copy.copy(vae)
+    dynamic = is_dynamic(vae.patcher)
     # A compiled network is another one, so that the VAE that came in is not compiled.
-    if vae_fits(vae, settings) and settings.compile is Compile.OFF:
+    stays = dynamic and not obstacles_of_vae(settings) and settings.compile is Compile.OFF
+    found = tuning.resolved(settings, _count(vae.first_stage_model), keeps_weights=stays)
+    tuned = copy.copy(vae)
+    if stays or (not dynamic and vae_fits(vae, found) and found.compile is Compile.OFF):
         tuned.patcher = vae.patcher.clone()
     else:
-        release(vae.first_stage_model)
-        tuned.first_stage_model = copy.deepcopy(vae.first_stage_model)
-        tuned.patcher = _patcher(vae.patcher, tuned.first_stage_model)
-    set_vae(tuned, settings)
-    _compile_vae(tuned.first_stage_model, settings)
-    set_vae_offload(tuned, settings.offload)
+        _give_own_network(tuned, vae)
+        store_vae(tuned, found, keeps_weights=False)
+        _compile_vae(tuned.first_stage_model, found)
+        _let_reload(tuned.patcher, partial(_vae_again, vae, settings), recipe_of(vae.patcher))
+    set_vae(tuned, found)
+    set_vae_offload(tuned, found.offload)
     return tuned
 
 
@@ -69,48 +77,46 @@ def _count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _fits(model: Any, settings: LoaderSettings) -> bool:
-    """Whether the network's weights are stored as the settings say."""
+def _fits(model: Any, settings: LoaderSettings, dynamic: bool) -> bool:
+    """Whether the network's weights are as the settings say, and not in dynamic memory."""
     network = model.model.diffusion_model
     return (
-        _computes_in(model) is tuning.unet_dtype(settings)
+        not dynamic
+        and tuning.computed_by(model) is tuning.unet_dtype(settings)
         and storage.is_stored_in_fp8(network) is (settings.precision is Precision.FP8)
         and storage.quantization_of(network) is settings.quantization
         and has_memory_format(network, settings.memory_format)
     )
 
 
-def _computes_in(model: Any) -> torch.dtype:
-    dtype: torch.dtype = model.model.manual_cast_dtype or model.model.get_dtype()
-    return dtype
-
-
 def _with_weights(model: Any, settings: LoaderSettings) -> Any:
-    """The MODEL over a copy of its network whose weights are stored as the settings say.
+    """The MODEL over a network of its own whose weights are stored as the settings say.
 
     LoRAs and whatever else was put on the MODEL come along.
     """
     if is_dynamic(model):
-        raise UnsupportedModel(
-            "This model was loaded with ComfyUI's dynamic memory, which keeps its weights as they "
-            "are in the file: load it with a Spriteworks loader for another precision, "
-            "quantization or memory_format, or start ComfyUI with --disable-dynamic-vram."
-        )
-    release(model.model)  # which takes LoRAs out of the weights
-    tuned = model.clone()
-    tuned.model = copy.deepcopy(model.model)
-    # Both belong to the weights that were left behind.
-    tuned.backup, tuned.object_patches_backup, tuned.parent = {}, {}, None
-    network = tuned.model.diffusion_model
-    _cast(tuned.model, tuning.unet_dtype(settings))
-    storage.store(network, settings)
+        tuned = without_dynamic(model, "SpriteworksOptimizeModel")
+    else:
+        release(model.model)  # which takes LoRAs out of the weights
+        tuned = over(model, _copied(model.model))
+    _store(tuned.model, settings)
     tuned.size = 0  # to be counted again
+    _let_reload(tuned, partial(_model_again, settings), recipe_of(model))
     return tuned
 
 
-def _cast(model: Any, dtype: torch.dtype) -> None:
-    """Weights of a copied network, and the arithmetic with them, in one number format."""
-    network = model.diffusion_model
+def _copied(network: Any) -> Any:
+    """A copy of a UNet around which ComfyUI's own objects are those of the original.
+
+    A config that is copied answers None to every question from 0.4 on, and so breaks the copying.
+    """
+    shared = (network.model_config, getattr(network, "current_patcher", None))
+    return copy.deepcopy(network, {id(one): one for one in shared if one is not None})
+
+
+def _store(model: Any, settings: LoaderSettings) -> None:
+    """Weights of a network of our own, and the arithmetic with them, in one number format."""
+    network, dtype = model.diffusion_model, tuning.unet_dtype(settings)
     storage.widen(network, dtype)
     network.dtype = dtype
     device = tuning.hardware()
@@ -118,13 +124,40 @@ def _cast(model: Any, dtype: torch.dtype) -> None:
     model.manual_cast_dtype = torch.float32 if device.on_cpu and dtype is torch.float16 else None
     for module in network.modules():
         if hasattr(module, "comfy_cast_weights"):
-            module.comfy_cast_weights = model.manual_cast_dtype is not None
+            module.comfy_cast_weights = False
+    settle(network, computed=model.manual_cast_dtype or dtype, stored=dtype)
+    storage.store(network, settings)
 
 
-def _patcher(old: Any, network: nn.Module) -> Any:
-    return comfy.model_patcher.ModelPatcher(
-        network, load_device=old.load_device, offload_device=old.offload_device
-    )
+def _let_reload(patcher: Any, again: Callable[..., Any], recipe: Recipe | None) -> None:
+    """Lets ComfyUI load this once more, stored as here, where it could load the original."""
+    if recipe is not None:
+        set_recipe(patcher, again, recipe)
+
+
+def _model_again(settings: LoaderSettings, recipe: Recipe, disable_dynamic: bool = False) -> Any:
+    """What ComfyUI asks for on another GPU: the model from its file, stored as here."""
+    return _with_weights(loaded_again(recipe), settings)
+
+
+def _vae_again(
+    vae: Any, settings: LoaderSettings, recipe: Recipe, disable_dynamic: bool = False
+) -> Any:
+    """What ComfyUI asks for on another GPU: the VAE's network from its file, stored as here."""
+    other = copy.copy(vae)
+    other.patcher = loaded_again(recipe)
+    other.first_stage_model = other.patcher.model
+    return optimize_vae(other, settings).patcher
+
+
+def _give_own_network(tuned: Any, vae: Any) -> None:
+    if is_dynamic(vae.patcher):
+        tuned.patcher = without_dynamic(vae.patcher, "SpriteworksOptimizeVAE")
+        tuned.first_stage_model = tuned.patcher.model
+    else:
+        release(vae.first_stage_model)
+        tuned.first_stage_model = copy.deepcopy(vae.first_stage_model)
+        tuned.patcher = plain_patcher_like(vae.patcher, tuned.first_stage_model)
 
 
 def _compile_vae(network: Any, settings: LoaderSettings) -> None:

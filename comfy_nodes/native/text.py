@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ from ..models import Family
 from ..profiles import read_json
 from ..weights.files import Weights, read_part
 from .compat import without_dynamic_memory
+from .formats import misshapen
 
+_PROJECTION = "text_projection.weight"
+_LoadedSd = tuple[list[str], list[str]]  # names that are missing, and that have no place
 _ACTIVATIONS = ("quick_gelu", "gelu", "gelu_pytorch_tanh")
 
 
@@ -52,23 +56,34 @@ def build_clip(
     *,
     embeddings: list[Path],
     options: Mapping[str, Any],
+    dynamic: bool,
 ) -> Any:
-    """ComfyUI's CLIP. `options` may have dtype, load_device and offload_device."""
+    """ComfyUI's CLIP. `options` may have dtype, load_device and offload_device.
+
+    `dynamic`: in dynamic memory, where ComfyUI has that. Raises ModelUnreadable where the weights
+    do not fit.
+    """
     if family is Family.SDXL:
         target = comfy.supported_models_base.ClipTarget(_XLTokenizer, _XLTextModel)
         target.params = {"parts": parts}
     else:
         target = comfy.supported_models_base.ClipTarget(_Tokenizer, _TextModel)
         target.params = {"part": parts[0], "letter": "h" if family is Family.SD2 else "l"}
-    clip = comfy.sd.CLIP(
+    build = comfy.sd.CLIP
+    more = {} if dynamic else without_dynamic_memory(build)
+    # Newer versions load a model that is on its device already at once, so the weights go along.
+    at_once = "state_dict" in signature(build).parameters
+    clip = build(
         target,
         embedding_directory=[str(path) for path in embeddings],
         tokenizer_data=dict(target.params),
         parameters=sum(w.numel() for part in parts for w in part.weights.values()),
         model_options=dict(options),
-        **without_dynamic_memory(comfy.sd.CLIP.__init__),
+        **({"state_dict": [parts]} if at_once else {}),
+        **more,
     )
-    clip.cond_stage_model.load_parts(parts)
+    if not at_once:
+        clip.load_sd(parts)
     return clip
 
 
@@ -122,8 +137,6 @@ class _Transformer(comfy.clip_model.CLIPTextModel):
         self.set_input_embeddings(operations.Embedding(config["vocab_size"], width, **kind))
         projected = config.get("projection_dim") or width
         self.text_projection = operations.Linear(width, projected, bias=False, **kind)
-        if not config["has_projection"]:  # the host multiplies by it even where nobody asks
-            torch.nn.init.zeros_(self.text_projection.weight)
 
 
 class _Part(comfy.sd1_clip.SDClipModel):
@@ -133,7 +146,6 @@ class _Part(comfy.sd1_clip.SDClipModel):
         config = {
             **part.config,
             "eos_token_id": part.tokens["end"],
-            "has_projection": "text_projection.weight" in part.weights,
         }
         super().__init__(
             max_length=config["max_position_embeddings"],
@@ -150,9 +162,14 @@ class _Part(comfy.sd1_clip.SDClipModel):
             missing, unknown = self.load_sd(part.weights)
         except RuntimeError as error:
             raise _mismatch(str(error)) from error
-        lost = [key for key in missing if key != "text_projection.weight"]
+        lost = [key for key in missing if key != _PROJECTION]
         if lost or unknown:
             raise _mismatch(f"{[*lost, *unknown][0]} is missing or has no place")
+        if _PROJECTION not in part.weights:  # the host multiplies by it even where nobody asks
+            _zero(self.transformer.text_projection)
+        wrong = misshapen(self.transformer)
+        if wrong:
+            raise _mismatch(wrong)
 
 
 class _TextModel(comfy.sd1_clip.SD1ClipModel):
@@ -181,9 +198,10 @@ class _TextModel(comfy.sd1_clip.SD1ClipModel):
 
         super().__init__(device, dtype, model_options or {}, clip_name=letter, clip_model=build)
 
-    def load_parts(self, parts: list[TextPart]) -> None:
-        """Fills in the weights."""
-        getattr(self, self.clip).load_part(parts[0])
+    def load_sd(self, sd: list[TextPart]) -> _LoadedSd:
+        """Fills in the weights; ComfyUI's name for it, which is called by its CLIP."""
+        getattr(self, self.clip).load_part(sd[0])
+        return [], []
 
 
 class _XLTextModel(comfy.sdxl_clip.SDXLClipModel):
@@ -203,10 +221,11 @@ class _XLTextModel(comfy.sdxl_clip.SDXLClipModel):
         self.clip_g = _Part(parts[1], "clip_g", model_options or {}, **kind, **where)
         self.dtypes = {dtype}
 
-    def load_parts(self, parts: list[TextPart]) -> None:
-        """Fills in the weights."""
-        self.clip_l.load_part(parts[0])
-        self.clip_g.load_part(parts[1])
+    def load_sd(self, sd: list[TextPart]) -> _LoadedSd:
+        """Fills in the weights; ComfyUI's name for it, which is called by its CLIP."""
+        self.clip_l.load_part(sd[0])
+        self.clip_g.load_part(sd[1])
+        return [], []
 
 
 def _tokenizer(part: TextPart, key: str, embeddings: Any) -> Any:
@@ -237,6 +256,12 @@ class _XLTokenizer(comfy.sdxl_clip.SDXLTokenizer):
         first, second = tokenizer_data["parts"]
         self.clip_l = _tokenizer(first, "clip_l", embedding_directory)
         self.clip_g = _tokenizer(second, "clip_g", embedding_directory)
+
+
+def _zero(layer: Any) -> None:
+    """A linear layer that gives zero; before it was loaded it may have no weight at all."""
+    shape = (layer.out_features, layer.in_features)
+    layer.weight = torch.nn.Parameter(torch.zeros(shape), requires_grad=False)
 
 
 def _mismatch(what: str) -> ModelUnreadable:

@@ -13,11 +13,13 @@ from ..probe import this_device
 from ..settings import LoaderSettings, Offload, Precision
 from .attention import set_attention
 from .compiling import set_compile
+from .dynamic import Kept
+from .formats import settle
 from .offloading import set_clip_offload, set_model_offload, set_vae_offload
 from .running import set_running
 from .storage import store
 from .vae_tuning import DTYPES as VAE_DTYPES
-from .vae_tuning import set_vae
+from .vae_tuning import set_vae, store_vae
 
 _log = logging.getLogger(__name__)
 
@@ -33,13 +35,22 @@ def hardware() -> Device:
     return this_device(management.get_torch_device())
 
 
-def resolved(settings: LoaderSettings, parameters: int) -> LoaderSettings:
+def resolved(
+    settings: LoaderSettings, parameters: int, *, keeps_weights: bool = False
+) -> LoaderSettings:
     """The settings for a UNet of that many parameters on this machine.
 
-    Says in the log what the machine cannot do and what is done instead; raises
-    UnsupportedSetting there where the settings are strict.
+    `keeps_weights`: they stay as ComfyUI has them, in dynamic memory. Says in the log what the
+    machine cannot do and what is done instead; raises UnsupportedSetting there where the settings
+    are strict.
     """
-    found = resolve(settings, hardware(), parameters, host_manages_memory=True)
+    found = resolve(
+        settings,
+        hardware(),
+        parameters,
+        host_manages_memory=True,
+        host_keeps_weights=keeps_weights,
+    )
     for note in found.notes:
         _log.warning("%s", note)
     return found.settings
@@ -63,15 +74,29 @@ def text_options(settings: LoaderSettings) -> dict[str, Any]:
     return options
 
 
-def tune(model: Any, clip: Any, vae: Any, settings: LoaderSettings) -> None:
-    """Applies resolved settings to what a loader has just made, and nothing else uses."""
+def tune(model: Any, clip: Any, vae: Any, settings: LoaderSettings, keeps: Kept) -> None:
+    """Applies resolved settings to what a loader has just made, and nothing else uses.
+
+    `keeps`: the parts whose weights stay in dynamic memory, in the formats of their files.
+    """
     set_arithmetic(model, settings)
-    store(model.model.diffusion_model, settings)
-    model.size = 0  # to be counted again
+    network, dtype = model.model.diffusion_model, unet_dtype(settings)
+    settle(network, computed=computed_by(model), stored=None if keeps.model else dtype)
+    settle(clip.cond_stage_model, computed=None, stored=None if keeps.model else dtype)
+    if not keeps.model:
+        store(network, settings)
+    model.size = clip.patcher.size = 0  # to be counted again
     tune_model(model, settings)
+    store_vae(vae, settings, keeps_weights=keeps.vae)
     set_vae(vae, settings)
     set_clip_offload(clip, settings.offload)
     set_vae_offload(vae, settings.offload)
+
+
+def computed_by(model: Any) -> torch.dtype:
+    """Number format that this MODEL's UNet computes in."""
+    dtype: torch.dtype = model.model.manual_cast_dtype or model.model.get_dtype()
+    return dtype
 
 
 def tune_model(model: Any, settings: LoaderSettings) -> None:

@@ -15,6 +15,7 @@ import torch
 from ..errors import ModelUnreadable, UnsupportedModel
 from ..models import Family, Prediction, family_of
 from ..weights.files import Weights
+from .formats import misshapen
 from .ratio import multipliers
 
 # What ComfyUI's UNet has built in: a model that was trained otherwise would load and draw noise.
@@ -59,17 +60,16 @@ _HOST_CONFIGS: Mapping[Family, type] = {
 
 def build_unet(
     config: Mapping[str, Any],
-    weights: Weights,
     *,
     scheduler: Mapping[str, Any],
     prediction: Prediction,
     latent_scale: float,
     dtype: torch.dtype,
 ) -> Any:
-    """ComfyUI's model (a BaseModel or SDXL) with the weights of a diffusers UNet.
+    """ComfyUI's model (a BaseModel or SDXL) for a diffusers UNet, without weights: see `fill`.
 
     `config` is unet/config.json, `scheduler` is scheduler_config.json, `latent_scale` is the
-    VAE's scaling_factor. Raises UnsupportedModel or ModelUnreadable.
+    VAE's scaling_factor. Raises UnsupportedModel.
     """
     host = _HOST_CONFIGS[family_of(config)](unet_config(config))
     # The host's class sets the heads of its published version over ours, and guesses what the
@@ -88,8 +88,16 @@ def build_unet(
     model = host.get_model({}, "")
     if host.unet_config.get("num_classes"):
         model.embedder = type(model.embedder)(config.get("addition_time_embed_dim") or 256)
-    _load(model.diffusion_model, _renamed(host.unet_config, weights))
     return model
+
+
+def fill(model: Any, weights: Weights, *, assign: bool) -> None:
+    """Gives what build_unet made the weights of the diffusers UNet; `assign`: these very tensors.
+
+    Raises ModelUnreadable where they do not fit.
+    """
+    network = model.diffusion_model
+    _load(network, _renamed(model.model_config.unet_config, weights), assign=assign)
 
 
 def unet_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,26 +219,24 @@ def _renamed(config: Mapping[str, Any], weights: Weights) -> Weights:
     names = comfy.utils.unet_to_diffusers(config)
     unknown = [key for key in weights if key not in names]
     if unknown:
-        raise ModelUnreadable(
-            f"The UNet's weights do not match its config.json: {unknown[0]} and "
-            f"{len(unknown) - 1} more have no place. Download the whole folder again."
-        )
+        raise _mismatch(f"{unknown[0]} and {len(unknown) - 1} more have no place")
     return {names[key]: tensor for key, tensor in weights.items()}
 
 
-def _load(network: torch.nn.Module, weights: Weights) -> None:
-    lacking = network.state_dict().keys() - weights.keys()
-    if lacking:
-        raise ModelUnreadable(
-            f"The UNet's weights do not match its config.json: {min(lacking)} and "
-            f"{len(lacking) - 1} more are missing. Download the whole folder again."
-        )
+def _load(network: torch.nn.Module, weights: Weights, *, assign: bool) -> None:
     try:
-        network.load_state_dict(weights)
+        lacking, _ = network.load_state_dict(weights, strict=False, assign=assign)
     except RuntimeError as error:
         # One line of torch's for each weight whose shape is another.
-        first = str(error).splitlines()[1].strip()
-        raise ModelUnreadable(
-            f"The UNet's weights do not match its config.json: {first} Download the whole folder "
-            "again."
-        ) from error
+        raise _mismatch(str(error).splitlines()[1].strip()) from error
+    if lacking:
+        raise _mismatch(f"{min(lacking)} and {len(lacking) - 1} more are missing")
+    wrong = misshapen(network)
+    if wrong:
+        raise _mismatch(wrong)
+
+
+def _mismatch(what: str) -> ModelUnreadable:
+    return ModelUnreadable(
+        f"The UNet's weights do not match its config.json: {what}. Download the whole folder again."
+    )

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import comfy.model_patcher
 import comfy.sd
 import torch
 
@@ -15,6 +14,8 @@ from ..kernels import cpu_kernels
 from ..ops.memory_format import has_memory_format, set_memory_format
 from ..settings import LoaderSettings, Toggle, VaePrecision, VaeTiling
 from .compat import is_dynamic
+from .formats import formats, settle
+from .patching import plain_patcher_like
 
 DTYPES = {
     VaePrecision.FP32: torch.float32,
@@ -55,6 +56,44 @@ class TunedVAE(comfy.sd.VAE):
 
         return self._by_slice(pixel_samples, work)
 
+    def decode_tiled(
+        self,
+        samples: torch.Tensor,
+        tile_x: int | None = None,
+        tile_y: int | None = None,
+        overlap: int | None = None,
+        **more: Any,
+    ) -> torch.Tensor:
+        """The host's, with this VAE's tiles where no others are asked for, and memory for one."""
+        tile, shared = self._tile(_PIXELS)
+        x, y = tile_x or tile, tile_y or tile
+        with self._reserving("memory_used_decode", x, y):
+            answer: torch.Tensor = super().decode_tiled(
+                samples, tile_x=x, tile_y=y, overlap=shared if overlap is None else overlap, **more
+            )
+        return answer
+
+    def encode_tiled(
+        self,
+        pixel_samples: torch.Tensor,
+        tile_x: int | None = None,
+        tile_y: int | None = None,
+        overlap: int | None = None,
+        **more: Any,
+    ) -> torch.Tensor:
+        """The host's, with this VAE's tiles where no others are asked for, and memory for one."""
+        tile, shared = self._tile(1)
+        x, y = tile_x or tile, tile_y or tile
+        with self._reserving("memory_used_encode", x, y):
+            answer: torch.Tensor = super().encode_tiled(
+                pixel_samples,
+                tile_x=x,
+                tile_y=y,
+                overlap=shared if overlap is None else overlap,
+                **more,
+            )
+        return answer
+
     def decode_tiled_(
         self,
         samples: torch.Tensor,
@@ -87,6 +126,25 @@ class TunedVAE(comfy.sd.VAE):
                 tile_y or tile,
                 shared if overlap is None else overlap,
             )
+
+    @contextmanager
+    def _reserving(self, name: str, width: int, height: int) -> Iterator[None]:
+        """While it works: `name` estimates the memory of one tile, and not of the whole picture.
+
+        Without it other models leave the card for memory that nobody uses. The host's own estimate
+        knows of tiles since 0.33, and only for decoding.
+        """
+        whole = getattr(self, name)
+
+        def of_one_tile(shape: Any, dtype: torch.dtype) -> Any:
+            *rest, high, wide = shape
+            return whole((*rest, min(high, height), min(wide, width)), dtype)
+
+        setattr(self, name, of_one_tile)
+        try:
+            yield
+        finally:
+            setattr(self, name, whole)
 
     def _tile(self, scale: int) -> tuple[int, int]:
         return self.spriteworks.vae_tile // scale, self.spriteworks.vae_overlap // scale
@@ -122,26 +180,42 @@ class TunedVAE(comfy.sd.VAE):
 
 
 def set_vae(vae: Any, settings: LoaderSettings) -> None:
-    """Makes this one VAE object work as the (resolved) settings say."""
+    """Makes this one VAE object work as the (resolved) settings say; its weights stay as they are.
+
+    `store_vae` comes before where they shall not.
+    """
     vae.__class__ = TunedVAE
     vae.spriteworks = settings
-    network = vae.first_stage_model
-    if is_dynamic(vae.patcher):
-        vae.patcher = comfy.model_patcher.ModelPatcher(
-            network,
-            load_device=vae.patcher.load_device,
-            offload_device=vae.patcher.offload_device,
-        )
-    dtype = DTYPES.get(settings.vae_precision, vae.vae_dtype)
-    if not vae_fits(vae, settings):
-        network.to(dtype)
+
+
+def store_vae(vae: Any, settings: LoaderSettings, *, keeps_weights: bool) -> None:
+    """Stores and orders the weights as the (resolved) settings say, of a network of this VAE's own.
+
+    With `keeps_weights` they stay in dynamic memory, in their file's format, and are cast to the
+    settings' while they are used.
+    """
+    network, dtype = vae.first_stage_model, vae_dtype(vae, settings)
+    if not keeps_weights and is_dynamic(vae.patcher):
+        vae.patcher = plain_patcher_like(vae.patcher, network)
+    settle(network, computed=dtype, stored=None if keeps_weights else dtype)
+    if not keeps_weights:
         set_memory_format(network, settings.memory_format)
-        vae.vae_dtype = dtype
-        vae.patcher.size = 0  # to be counted again
+    vae.vae_dtype = dtype
+    vae.patcher.size = 0  # to be counted again
+    vae.size = None  # the VAE's own count, in newer versions
+
+
+def vae_dtype(vae: Any, settings: LoaderSettings) -> torch.dtype:
+    """Number format that this VAE computes in by these settings; auto: as ComfyUI chose."""
+    dtype: torch.dtype = DTYPES.get(settings.vae_precision, vae.vae_dtype)
+    return dtype
 
 
 def vae_fits(vae: Any, settings: LoaderSettings) -> bool:
     """Whether its weights have the number format and order already."""
-    dtype = DTYPES.get(settings.vae_precision, vae.vae_dtype)
-    right = vae.vae_dtype is dtype
-    return right and has_memory_format(vae.first_stage_model, settings.memory_format)
+    dtype = vae_dtype(vae, settings)
+    return (
+        vae.vae_dtype is dtype
+        and set(formats(vae.first_stage_model)) == {dtype}
+        and has_memory_format(vae.first_stage_model, settings.memory_format)
+    )

@@ -4,9 +4,9 @@
 
 MODELS has folders named checkpoints and diffusers, GRAPHS.json holds a list of graphs;
 LoadImage takes its pictures from OUT, and SaveImage writes there. With TEXT_LAYERS, text encoders
-of checkpoints have so many layers instead of the published number, for every loader: ComfyUI's
-config files cannot say so. No server, as that takes longer and cannot be told of layers.
-Prints the pictures' file names, by graph, and the warnings that were logged.
+of checkpoints have so many layers instead of the published number. No server, as that takes longer
+and cannot be told of layers. Prints the pictures' file names, by graph, and the warnings that were
+logged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ import comfy.options  # noqa: E402
 comfy.options.enable_args_parsing()
 
 import comfy.model_management as management  # noqa: E402
-import comfy.sd  # noqa: E402
 import folder_paths  # noqa: E402
 import nodes  # noqa: E402
 import torch  # noqa: E402
@@ -38,6 +37,8 @@ for kind in ("checkpoints", "diffusers"):
     folder_paths.add_model_folder_path(kind, str(MODELS / kind), is_default=True)
 folder_paths.set_output_directory(str(OUT))
 folder_paths.set_input_directory(str(OUT))
+
+from text_layers import cut_text_encoders  # noqa: E402
 
 from comfy_nodes.extension import NODES  # noqa: E402
 
@@ -91,19 +92,6 @@ def call(class_type: str, inputs: dict[str, Any]) -> Any:
         return PACK[class_type].execute(**inputs).args
     node = nodes.NODE_CLASS_MAPPINGS[class_type]
     return getattr(node(), node.FUNCTION)(**inputs)
-
-
-def cut_text_encoders(layers: int) -> None:
-    original = comfy.sd.CLIP.__init__
-
-    def cut(self: Any, target: Any = None, *arguments: Any, **options: Any) -> None:
-        if target is not None and target.clip.__module__.startswith("comfy."):  # no folder's
-            config = {"num_hidden_layers": layers}
-            given = {f"clip_{letter}_model_config": config for letter in "lhg"}
-            options["model_options"] = {**options.get("model_options", {}), **given}
-        original(self, target, *arguments, **options)
-
-    comfy.sd.CLIP.__init__ = cut
 
 
 if __name__ == "__main__":
