@@ -1,4 +1,4 @@
-"""Measures SDXL and SD 1.5 on a GPU in under ten minutes: ComfyUI, our nodes, diffusers, engine.
+"""Measures SDXL and SD 1.5 on a GPU in under eight minutes: ComfyUI, our nodes, diffusers, engine.
 
     scripts/bench-gpu --comfyui ~/comfy/ComfyUI --out bench-gpu
     scripts/bench-gpu --comfyui ~/comfy/ComfyUI --device cpu --tiny     # a try-out without a GPU
@@ -8,7 +8,9 @@ Nothing is downloaded: checkpoints of full size with random weights are made on 
 CFG 8. Contestants run one after the other, each in a process of its own: ComfyUI as it comes,
 ComfyUI with our nodes (auto, and compiled), diffusers in fp16, the engine (auto, and compiled). The
 time that is left is shared out among those that are left, and OUT/gpu.json is whole after each row,
-so that a run that is ended early has given what it had.
+so that a run that is ended early has given what it had. First of all, our loaders and optimise
+nodes are tried in every precision with ComfyUI's default arguments, in its dynamic memory
+(tests/contract/test_dynamic_memory.py); the exit status is 1 where that fails.
 
 ComfyUI is taken with the Python in its .venv or venv, else with the one that runs this script; the
 engine and diffusers always with the latter (SPRITEWORKS_PYTHON for scripts/bench-gpu).
@@ -17,6 +19,8 @@ engine and diffusers always with the latter (SPRITEWORKS_PYTHON for scripts/benc
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -42,6 +46,7 @@ from scripts.bench.contestants import (
 from scripts.bench.rows import Results, Row, machine, measured, table
 from scripts.bench.weights import checkpoint
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 STOCK = "ComfyUI"
 _COMPILED = {"compile": "blocks", "memory_format": "channels_last", "cudnn_benchmark": "on"}
 CONTESTANTS = (
@@ -67,7 +72,7 @@ _HEADS = (
 )
 
 
-def main() -> None:
+def main() -> int:
     options = _options()
     end_servers_on_sigterm()
     end = time.monotonic() + options.budget
@@ -75,6 +80,9 @@ def main() -> None:
     results = Results(options.out / "gpu.json", {**machine(), **_card(options.device)})
     results.facts["matmul_tflops"] = round(flops.matmul_rate(options.device), 3)
     results.write()
+    if place.comfyui is not None and not options.no_checks:
+        results.facts["dynamic_memory"] = _check_dynamic_memory(options, place.comfyui)
+        results.write()
     jobs = _jobs(options, results)
     chosen = [_fitting(one, options) for one in CONTESTANTS if wanted(one, options)]
     for number, contestant in enumerate(chosen):
@@ -93,6 +101,27 @@ def main() -> None:
     text = report(results)
     (options.out / "gpu.md").write_text(text + "\n", encoding="utf-8")
     print(text)
+    return 0 if results.facts.get("dynamic_memory", {}).get("passed", True) else 1
+
+
+def _check_dynamic_memory(options: argparse.Namespace, comfyui: Path) -> dict[str, Any]:
+    """Whether the tests of dynamic memory pass on this device, and pytest's last line."""
+    print("Loaders and optimise nodes in ComfyUI's dynamic memory ...", flush=True)
+    tests = REPOSITORY / "tests" / "contract" / "test_dynamic_memory.py"
+    marks = ["-m", "gpu"] if options.device == "cuda" else []
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *marks, str(tests)],
+        cwd=REPOSITORY,
+        env={**os.environ, "COMFYUI_PATH": str(comfyui)},
+        capture_output=True,
+        text=True,
+        timeout=options.budget,
+        check=False,
+    )
+    (options.out / "dynamic-memory.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    last = (done.stdout.strip().splitlines() or done.stderr.strip().splitlines() or ["nothing"])[-1]
+    print(f"  {last}", flush=True)
+    return {"passed": done.returncode == 0, "said": last}
 
 
 def report(results: Results) -> str:
@@ -238,7 +267,10 @@ def _options() -> argparse.Namespace:
         help="where the checkpoints are made, 9 GB, and found again",
     )
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--budget", type=float, default=540.0, help="seconds for everything")
+    parser.add_argument("--budget", type=float, default=460.0, help="seconds for everything")
+    parser.add_argument(
+        "--no-checks", action="store_true", help="leave out the tests of dynamic memory"
+    )
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batches", type=int, nargs="+", default=list(_BATCHES))
     parser.add_argument("--repeats", type=int, default=_REPEATS)
@@ -257,4 +289,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,8 @@
 """Loaders, settings and optimise nodes with ComfyUI's dynamic memory on; prints JSON.
 
-    COMFYUI_PYTHON tests/contract/dynamic_on_comfyui.py COMFYUI REPOSITORY MODELS TEXT_LAYERS
+    COMFYUI_PYTHON tests/contract/dynamic_on_comfyui.py COMFYUI REPOSITORY MODELS TEXT_LAYERS DEVICE
 
+DEVICE is cuda, for ComfyUI's default arguments on a card, or cpu, where the memory is imitated.
 MODELS has checkpoints of random_models.py, NAME-fp16 and NAME-fp32. Only measures; the judging is
 in test_dynamic_memory.py. Prints {} where this ComfyUI has no such memory.
 """
@@ -20,10 +21,15 @@ from pathlib import Path
 from typing import Any
 
 COMFYUI, REPOSITORY, MODELS = (Path(argument) for argument in sys.argv[1:4])
-TEXT_LAYERS = int(sys.argv[4])
-sys.argv[1:] = ["--cpu"]
+TEXT_LAYERS, ON_CARD = int(sys.argv[4]), sys.argv[5] == "cuda"
+sys.argv[1:] = [] if ON_CARD else ["--cpu"]
 sys.path[:0] = [str(COMFYUI)]
 sys.path.append(str(REPOSITORY))
+
+import dynamic_memory  # noqa: E402
+
+if ON_CARD:
+    dynamic_memory.prepare()
 
 import comfy.options  # noqa: E402
 
@@ -31,7 +37,6 @@ comfy.options.enable_args_parsing()
 
 import comfy.model_management as management  # noqa: E402
 import folder_paths  # noqa: E402
-import imitated_dynamic_memory  # noqa: E402
 import nodes  # noqa: E402
 import torch  # noqa: E402
 from text_layers import cut_text_encoders  # noqa: E402
@@ -60,7 +65,7 @@ def main() -> None:
     logging.getLogger("comfy_nodes").addHandler(said)
     logging.getLogger("comfy_nodes").setLevel(logging.INFO)
     cut_text_encoders(TEXT_LAYERS)
-    if not imitated_dynamic_memory.turn_on():
+    if not (dynamic_memory.turn_on_real() if ON_CARD else dynamic_memory.imitate()):
         print("{}")
         return
     report = {

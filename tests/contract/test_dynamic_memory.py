@@ -1,7 +1,7 @@
-"""ComfyUI's dynamic memory, imitated on a CPU: what our loaders keep of it, and when they do not.
+"""ComfyUI's dynamic memory: what our loaders keep of it, and when they do not.
 
-NVIDIA cards have it by default from 0.15 on. Which code is the host's own and which is imitated is
-told in imitated_dynamic_memory.py; scripts/bench-gpu looks at the real one.
+NVIDIA cards have it by default from 0.15 on. On a CPU it is imitated; which code is the host's own
+is told in dynamic_memory.py. With `-m gpu`, and so in scripts/bench-gpu, it is the real one.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ NAMED = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 MODELS = list(STORED)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def report(
-    measured_on_comfyui: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    measured_on_comfyui: Callable[..., dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
     """All of dynamic_on_comfyui.py, or a skip where this ComfyUI has no dynamic memory."""
     models = tmp_path_factory.mktemp("dynamic")
     write_models(models)
-    measured = measured_on_comfyui("dynamic_on_comfyui.py", models, TEXT_LAYERS)
+    measured = measured_on_comfyui("dynamic_on_comfyui.py", models, TEXT_LAYERS, request.param)
     for path in models.rglob("*.safetensors"):
         path.unlink()  # gigabytes
     if not measured:

@@ -1,19 +1,15 @@
-"""ComfyUI's dynamic memory on a CPU, as far as that goes without a card.
+"""ComfyUI's dynamic memory in a process of ours: the real one on a card, or imitated on a CPU.
 
-What stands in the host's own code stays its own: which layers are made without weights, what a
-patcher does with them when it loads a model, how layers cast them. Imitated is the memory: no page
-is swapped, buffers of pinned memory are empty, and weights lie where the file's lie. A LoRA's part
-in large layers is added by the paging itself, and so is not seen here.
+Imitated, what stands in the host's own code stays its own: which layers are made without weights,
+what a patcher does with them when it loads a model, how layers cast them. The memory is not: no
+page is swapped, buffers of pinned memory are empty, and weights lie where the file's lie. A LoRA's
+part in large layers is added by the paging itself, and so is not seen here.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
-
-import comfy.model_patcher
-import safetensors
-import torch
 
 
 class _Buffer:
@@ -28,15 +24,39 @@ class _Buffer:
         pass
 
 
-def _load_safetensors(path: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def _load_safetensors(path: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Weights and texts of a file; the host's reads it by the driver's own mapping."""
+    import safetensors
+
     with safetensors.safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
-def turn_on() -> bool:
+def prepare() -> None:
+    """On a card, before torch is imported: lets the driver's allocations be taken over."""
+    import_module("comfy_aimdo.control").init()
+
+
+def turn_on_real() -> bool:
+    """On a card, as ComfyUI's main does; False where this machine's driver does not allow it."""
+    import torch
+
+    control: Any = import_module("comfy_aimdo.control")
+    cards = range(torch.cuda.device_count())
+    try:
+        there = control.init_devices((card, 0) for card in cards)
+    except TypeError:  # older ones want no headroom
+        there = control.init_devices(iter(cards))
+    if there:
+        patchers: Any = import_module("comfy.model_patcher")
+        patchers.CoreModelPatcher = patchers.ModelPatcherDynamic
+        import_module("comfy.memory_management").aimdo_enabled = True  # type: ignore[attr-defined]
+    return bool(there)
+
+
+def imitate() -> bool:
     """Turns it on for the rest of the process; False where this ComfyUI has none."""
-    patchers: Any = comfy.model_patcher
+    patchers: Any = import_module("comfy.model_patcher")
     if not hasattr(patchers, "ModelPatcherDynamic"):
         return False
     import_module("comfy_aimdo.host_buffer").HostBuffer = _Buffer  # type: ignore[attr-defined]
