@@ -28,7 +28,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCE = "https://github.com/Comfy-Org/ComfyUI.git"
-TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
+# With what older versions import and do not name.
+TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0", "requests")
 VERSION_FILE = "comfyui_version.py"
 BEGIN, END = "<!-- tested versions: begin -->", "<!-- tested versions: end -->"
 # A test that is left out by a mark says nothing of the version.
