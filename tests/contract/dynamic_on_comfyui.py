@@ -193,7 +193,7 @@ def with_setting(name: str, said: Said) -> dict[str, Any]:
         "dynamic": {"model": model.is_dynamic(), "vae": is_dynamic(vae)},
         "formats": formats(model, clip, vae),
         "said": said.take(),
-        "drawn": drawn(model, clip, vae, 8),
+        "drawn": drawn(model, clip, vae),
         "home": str(model.offload_device),
     }
     clear()
