@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from . import folders
 from .errors import BadInput, SaveFailed
-from .ops.pictures import Bytes, check_image, to_bytes
+from .ops.pictures import Bytes, checked, to_bytes
 
 
 def save_sprites(
@@ -30,7 +30,7 @@ def save_sprites(
     of JSON, unless the host was told to save none.
     Raises BadInput for a mask that does not fit, SaveFailed when a file cannot be written.
     """
-    check_image(image)
+    image = checked(image)
     host = folders.current()
     pictures = rgba(image, mask)
     target = host.save_target(prefix, image.shape[2], image.shape[1])

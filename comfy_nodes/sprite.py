@@ -148,7 +148,7 @@ class Cutout(io.ComfyNode):
     @classmethod
     def execute(cls, image: torch.Tensor, tolerance: float, smallest_hole: float) -> io.NodeOutput:
         """The pictures, and 1 where they are transparent. Raises BadInput."""
-        pictures.check_image(image)
+        image = pictures.checked(image)
         sprites = [
             alpha.cut_out(picture, tolerance, smallest_hole) for picture in pictures.to_bytes(image)
         ]

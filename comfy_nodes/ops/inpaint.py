@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import BadInput
-from .pictures import check_image
+from .pictures import checked
 
 MULTIPLE = 8
 """Sides of a crop are multiples of this: one latent pixel is 8 picture pixels."""
@@ -58,7 +58,7 @@ def crop(
     mask and fades over its outermost `feather` pixels.
     Raises BadInput for a mask of another size than the picture's, or an empty one.
     """
-    check_image(image)
+    image = checked(image)
     mask = _mask_for(image, mask)
     width, height = (max(side - side % MULTIPLE, MULTIPLE) for side in (width, height))
     boxes = tuple(_box(one, width / height, context, grow) for one in mask)
@@ -81,7 +81,7 @@ def stitch(way_back: Stitch, image: torch.Tensor) -> torch.Tensor:
     source i modulo their number. Every value outside the mask is the source's own.
     Raises BadInput when the numbers do not match.
     """
-    check_image(image)
+    image = checked(image)
     count = len(way_back.boxes)
     if image.shape[0] % count:
         raise BadInput(

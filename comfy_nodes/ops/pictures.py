@@ -1,6 +1,8 @@
 """Pictures as the nodes exchange them, and as bytes.
 
-IMAGE is float32 [B, H, W, C] in 0..1 with C 3 or 4, MASK is float32 [B, H, W] in 0..1.
+IMAGE is float32 [B, H, W, C] in 0..1 with C 3 or 4, MASK is float32 [B, H, W] in 0..1. ComfyUI
+hands on float16 where it was started with --fp16-intermediates; 8 bits a channel come through that
+unchanged, and the nodes give float32.
 """
 
 from __future__ import annotations
@@ -29,15 +31,24 @@ def from_bytes(array: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(array.astype(np.float32) / 255.0)
 
 
-def check_image(image: torch.Tensor) -> None:
-    """Raises BadInput unless `image` is an IMAGE with at least one pixel."""
+def checked(image: torch.Tensor) -> torch.Tensor:
+    """The IMAGE in float32. Raises BadInput unless it is one, with at least one pixel, of numbers.
+
+    A picture that is not a number in places (NaN) would be saved as a black one.
+    """
     if image.ndim != 4 or image.shape[-1] not in (3, 4) or 0 in image.shape:
         raise BadInput(
             f"Expected a picture batch of shape [B, H, W, 3 or 4], got {list(image.shape)}."
         )
+    if not bool(torch.isfinite(image).all()):
+        raise BadInput(
+            "The picture holds values that are not numbers (NaN), which would show as black: the "
+            "model or its VAE left the range of its number format. Set vae_precision, then "
+            "precision, to bf16 or fp32."
+        )
+    return image.float()
 
 
 def each(image: torch.Tensor, work: Callable[[Bytes], Bytes]) -> torch.Tensor:
     """Applies `work` (uint8 [H, W, C] -> the same shape) to every picture of an IMAGE."""
-    check_image(image)
-    return from_bytes(np.stack([work(picture) for picture in to_bytes(image)]))
+    return from_bytes(np.stack([work(picture) for picture in to_bytes(checked(image))]))

@@ -98,6 +98,15 @@ def test_one_mask_serves_a_batch_and_several_tries_go_back() -> None:
         stitch(way_back, tries[:3])
 
 
+def test_half_pictures_come_back_whole() -> None:
+    image = scene().half()
+    cut, _, way_back = crop(image, square(20, 30, 10).half(), 64, 64)
+    assert cut.dtype is torch.float32
+    result = stitch(way_back, cut.half())
+    assert result.dtype is torch.float32
+    assert torch.equal(result[0, 0], image[0, 0].float())
+
+
 def test_what_is_painted_on_a_transparent_picture_can_be_seen() -> None:
     image = torch.zeros(1, 60, 80, 4)
     mask = square(20, 30, 10)

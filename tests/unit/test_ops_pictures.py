@@ -4,7 +4,7 @@ import torch
 
 from comfy_nodes.errors import BadInput
 from comfy_nodes.ops.color import oklab, pack, unpack
-from comfy_nodes.ops.pictures import check_image, each, from_bytes, to_bytes
+from comfy_nodes.ops.pictures import checked, each, from_bytes, to_bytes
 
 
 def test_every_byte_survives_the_way_through_floats() -> None:
@@ -20,7 +20,23 @@ def test_floats_out_of_range_are_clipped() -> None:
 @pytest.mark.parametrize("shape", [(8, 8, 3), (1, 8, 8, 1), (0, 8, 8, 3), (1, 0, 8, 3)])
 def test_what_is_no_picture_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(BadInput, match="picture"):
-        check_image(torch.zeros(shape))
+        checked(torch.zeros(shape))
+
+
+def test_a_half_picture_is_the_same_one() -> None:
+    every = from_bytes(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, -1))
+    found = checked(every.half())
+    assert found.dtype is torch.float32
+    assert np.array_equal(to_bytes(found), to_bytes(every))
+    assert checked(every) is every
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_picture_that_would_be_black_is_refused(value: float) -> None:
+    picture = torch.zeros(1, 2, 2, 3)
+    picture[0, 1, 1, 2] = value
+    with pytest.raises(BadInput, match=r"not numbers.*vae_precision"):
+        checked(picture)
 
 
 def test_each_works_on_bytes_of_every_picture() -> None:
