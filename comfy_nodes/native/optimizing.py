@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import comfy.sd
 import torch
 from comfy.ldm.modules.diffusionmodules.model import ResnetBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
@@ -151,13 +152,16 @@ def _vae_again(
 
 
 def _give_own_network(tuned: Any, vae: Any) -> None:
-    if is_dynamic(vae.patcher):
+    if is_dynamic(vae.patcher) and recipe_of(vae.patcher) is not None:
         tuned.patcher = without_dynamic(vae.patcher, "SpriteworksOptimizeVAE")
         tuned.first_stage_model = tuned.patcher.model
+        return
+    release(vae.first_stage_model)
+    if is_dynamic(vae.patcher):  # before 0.24 no VAE can be loaded again
+        tuned.first_stage_model = comfy.sd.VAE(sd=vae.get_sd()).first_stage_model
     else:
-        release(vae.first_stage_model)
         tuned.first_stage_model = copy.deepcopy(vae.first_stage_model)
-        tuned.patcher = plain_patcher_like(vae.patcher, tuned.first_stage_model)
+    tuned.patcher = plain_patcher_like(vae.patcher, tuned.first_stage_model)
 
 
 def _compile_vae(network: Any, settings: LoaderSettings) -> None:

@@ -69,7 +69,8 @@ def imitate() -> bool:
 
         def partially_unload(self, *_: Any, **__: Any) -> int:
             """No page is anywhere else; the host's asks for a card."""
-            freed: int = self.restore_loaded_backups() if hasattr(self, "backup") else 0
+            restore = getattr(self, "restore_loaded_backups", int)  # since 0.24
+            freed: int = restore() if hasattr(self, "backup") else 0
             return freed
 
     patchers.CoreModelPatcher = Dynamic

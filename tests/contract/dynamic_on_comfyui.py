@@ -122,7 +122,7 @@ def loaded(case: str, said: Said) -> dict[str, Any]:
     before = formats(model, clip, vae)
     result = {
         "formats": before,
-        "dynamic": {"model": model.is_dynamic(), "clip": clip.is_dynamic(), "vae": is_dynamic(vae)},
+        "dynamic": {"model": model.is_dynamic(), "clip": is_dynamic(clip), "vae": is_dynamic(vae)},
         "said": said.take(),
         "drawn": drawn(model, clip, vae),
     }
@@ -130,8 +130,8 @@ def loaded(case: str, said: Said) -> dict[str, Any]:
     return {**result, "same after": formats(model, clip, vae) == before}
 
 
-def is_dynamic(vae: Any) -> bool:
-    return bool(vae.patcher.is_dynamic())
+def is_dynamic(part: Any) -> bool:
+    return bool(part.patcher.is_dynamic())  # not every version's CLIP and VAE say it
 
 
 def formats(model: Any, clip: Any, vae: Any) -> dict[str, list[str]]:
@@ -248,7 +248,11 @@ def shared_state(before: Any, after: Any) -> list[str]:
     """What a model over other weights still shares with the one that it was made of."""
     if after.model is before.model:
         return []
-    return [name for name in compat.host().shared if getattr(after, name) is getattr(before, name)]
+    return [
+        name
+        for name in sorted(compat.host().shared)
+        if getattr(after, name) is getattr(before, name)
+    ]
 
 
 @torch.inference_mode()
