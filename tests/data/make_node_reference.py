@@ -1,6 +1,6 @@
 """Records what real ComfyUI's tokenizer and picture nodes give, for tests that run without it.
 
-Run in ComfyUI 0.3.64's folder, with its own Python:
+record.py runs it in ComfyUI's folder, with ComfyUI's own Python:
     .venv/bin/python <repository>/tests/data/make_node_reference.py <repository>/tests/data
 Writes tokens.json, pictures/*, and resized.safetensors.
 """
@@ -55,39 +55,70 @@ def tokens() -> dict[str, object]:
 
 
 def pictures(folder: Path) -> None:
+    """One small picture of every kind that decoders tell apart; sides of 16 and more."""
     folder.mkdir(exist_ok=True)
+    for before in folder.iterdir():
+        before.unlink()
     rng = np.random.default_rng(3)
 
-    def noise(channels: int) -> np.ndarray:
-        return rng.integers(0, 256, (9, 12, channels), dtype=np.uint8)
+    def noise(channels: int, least: int = 0) -> np.ndarray:
+        return rng.integers(least, 256, (17, 18, channels), dtype=np.uint8)
 
-    Image.fromarray(noise(3)).save(folder / "rgb.png")
-    Image.fromarray(noise(4), "RGBA").save(folder / "rgba.png")
-    Image.fromarray(noise(1)[..., 0]).save(folder / "grey.png")
-    Image.fromarray(noise(2), "LA").save(folder / "grey_alpha.png")
-    palette = Image.fromarray(noise(3)).quantize(8)
-    palette.save(folder / "palette.png", transparency=2)
-    deep = rng.integers(0, 65536, (9, 12), dtype=np.uint16)
-    Image.fromarray(deep).save(folder / "grey16.png")
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    Image.fromarray(noise(3)).save(folder / "turned.png", exif=turned)
-    frames = [Image.fromarray(noise(3)).quantize(16) for _ in range(3)]
-    frames[0].save(folder / "film.gif", save_all=True, append_images=frames[1:])
+    def image(channels: int) -> Image.Image:
+        return Image.fromarray(noise(channels).squeeze())
+
+    def save(made: Image.Image, name: str, **options: object) -> None:
+        made.save(folder / name, **options)
+
+    turned, mirrored = Image.Exif(), Image.Exif()
+    turned[0x0112], mirrored[0x0112] = 6, 2
+    save(image(3), "rgb.png")
+    save(image(4), "rgba.png")
+    save(image(1), "grey.png")
+    save(Image.fromarray(noise(2), "LA"), "grey_alpha.png")
+    save(Image.fromarray(rng.integers(0, 65536, (17, 18), dtype=np.uint16)), "grey16.png")
+    save(Image.fromarray(noise(1)[..., 0] > 127), "bit.png")
+    save(image(3).quantize(8), "palette.png")
+    save(image(3).quantize(8), "palette_clear.png", transparency=bytes([0, 90, 200]))
+    clear = noise(3)
+    save(Image.fromarray(clear), "rgb_clear.png", transparency=tuple(clear[4, 5].tolist()))
+    save(image(3), "turned.png", exif=turned)
+    save(image(3), "mirrored.png", exif=mirrored)
+    films = [[image(3) for _ in range(3)] for _ in range(3)]
+    save(films[0][0], "film.png", save_all=True, append_images=films[0][1:])
+    save(image(3), "photo.jpg")
+    save(image(3), "photo_turned.jpg", subsampling=0, exif=turned)
+    save(image(1), "photo_grey.jpg")
+    save(Image.fromarray(noise(4), "CMYK"), "photo_cmyk.jpg")
+    save(films[1][0], "two_views.mpo", save_all=True, append_images=films[1][1:2])
+    save(image(3), "lossy.webp")
+    save(image(4), "lossy_alpha.webp")
+    save(image(4), "lossless.webp", lossless=True)
+    save(films[1][0], "film.webp", save_all=True, append_images=films[1][1:], lossless=True)
+    frames = [frame.quantize(16) for frame in films[2]]
+    save(frames[0], "still.gif")
+    options = {"transparency": 3, "disposal": 2}
+    save(frames[0], "film.gif", save_all=True, append_images=frames[1:], **options)
+    save(image(3), "rgb.bmp")
+    save(image(3), "rgb.tiff", compression="tiff_lzw")
 
 
 def read(folder: Path) -> dict[str, torch.Tensor]:
+    nodes.folder_paths.set_input_directory(str(folder))
+    loader, masker = nodes.LoadImage(), nodes.LoadImageMask()
+    load, load_mask = getattr(loader, loader.FUNCTION), getattr(masker, masker.FUNCTION)
     found = {}
     for path in sorted(folder.iterdir()):
-        nodes.folder_paths.set_input_directory(str(folder))
-        image, mask = nodes.LoadImage().load_image(path.name)
+        image, mask = load(path.name)
         found[f"image {path.name}"] = image
-        if mask.any():  # others are zeros of 64x64
+        if mask.any():
             found[f"mask {path.name}"] = mask
-        for channel in ("alpha", "blue"):
-            (found[f"{channel} {path.name}"],) = nodes.LoadImageMask().load_image(
-                path.name, channel
-            )
+        else:  # only how large it is
+            found[f"no mask {path.name}"] = torch.tensor(mask.shape)
+        for channel in ("alpha", "green"):
+            (values,) = load_mask(path.name, channel)
+            whole = mask if channel == "alpha" else image[..., 1]
+            assert torch.equal(values, whole), f"LoadImageMask has pixels of its own: {path.name}"
     return found
 
 

@@ -1,87 +1,93 @@
-"""Picture files to tensors, as ComfyUI's LoadImage and LoadImageMask read them."""
+"""Picture files to tensors, as ComfyUI 0.33's LoadImage and LoadImageMask read them."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, ImageSequence
 
 from ...errors import InputError
+from .decoding import Frame, decode
+from .formats import NAMES, PictureFormat, format_of
 
 _T = TypeVar("_T")
 
 # What stands for "nothing transparent"; nodes that use masks resize them.
 _NO_MASK_SIDE = 64
-# Formats whose further frames are no frames of a film (a camera's second view).
-_ONE_FRAME = {"MPO"}
+# Pillow's own limit against files that unpack to more than a machine has: 179 million pixels.
+_MOST_PIXELS = 2 * 89_478_485
 
 
 def read_picture(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """IMAGE [B, H, W, 3] and MASK [B, H, W], 1 where transparent; B counts frames.
 
-    Without transparency the mask is zeros [1, 64, 64]. Raises InputError for a file that is no
-    picture.
+    A format without transparency gives a mask of zeros [B, 64, 64]. Raises InputError for a file
+    that is no picture, or one too large.
     """
-    try:
-        image = _tolerant(Image.open, path)
-        frames = [_upright(frame) for frame in ImageSequence.Iterator(image)]
-        pairs = [(_colours(frame), _transparency(frame)) for frame in frames]
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
-        raise InputError(f"{path.name} is no picture that can be read: {error}") from error
-    pairs = [pair for pair in pairs if pair[0].shape == pairs[0][0].shape]
-    if image.format in _ONE_FRAME:
-        pairs = pairs[:1]
-    return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
+    frames = _frames(path)
+    frames = [each for each in frames if each.colours.shape == frames[0].colours.shape]
+    image = torch.from_numpy(np.stack([each.colours for each in frames]))
+    clear = [each.opacity for each in frames if each.opacity is not None]
+    if len(clear) < len(frames):
+        return image, torch.zeros(len(frames), _NO_MASK_SIDE, _NO_MASK_SIDE)
+    return image, 1.0 - torch.from_numpy(np.stack(clear))
 
 
 def read_mask(path: Path, channel: str) -> torch.Tensor:
-    """MASK [1, H, W] from "alpha" (turned round), "red", "green" or "blue".
+    """MASK [B, H, W] from "alpha" (as read_picture gives it), "red", "green" or "blue".
 
-    Raises InputError for a file that is no picture.
+    Raises InputError as read_picture does.
     """
+    image, mask = read_picture(path)
+    if channel == "alpha":
+        return mask
+    return image[..., ["red", "green", "blue"].index(channel)].clone()
+
+
+def _frames(path: Path) -> list[Frame]:
+    content = path.read_bytes()
+    kind = format_of(content)
+    if kind is None:
+        raise InputError(f"{path.name} is no picture that can be read: it is no {NAMES}")
     try:
-        image = _upright(_tolerant(Image.open, path)).convert("RGBA")
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+        # FFmpeg knows no WebP films, and gives up where Pillow still finds some of the picture.
+        return decode(content, kind, _MOST_PIXELS) or _by_pillow(content, kind)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path.name} is no picture that can be read: {error}") from error
-    values = _unit(image.getchannel(channel[0].upper()))
-    return (1.0 - values if channel == "alpha" else values)[None]
+    except InputError as error:
+        raise InputError(f"{path.name} cannot be read: {error}") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its camera says, in 8 bits a channel."""
-    turned = _tolerant(ImageOps.exif_transpose, image) or image
-    # 32-bit greys: ComfyUI divides by 255 what mostly are 16 bits.
-    return turned.point(lambda value: value * (1 / 255)) if turned.mode == "I" else turned
+def _by_pillow(content: bytes, kind: PictureFormat) -> list[Frame]:
+    with _tolerant(lambda: Image.open(io.BytesIO(content), formats=(kind.pillow,))) as image:
+        if image.width * image.height * getattr(image, "n_frames", 1) > _MOST_PIXELS:
+            raise InputError(f"its frames have more than {_MOST_PIXELS} pixels together")
+        return [_converted(frame) for frame in ImageSequence.Iterator(image)]
 
 
-def _colours(image: Image.Image) -> torch.Tensor:
-    return _unit(image.convert("RGB"))[None]
+def _converted(frame: Image.Image) -> Frame:
+    upright = _tolerant(lambda: ImageOps.exif_transpose(frame)) or frame
+    opacity = _unit(upright.getchannel("A")) if "A" in upright.getbands() else None
+    return Frame(_unit(upright.convert("RGB")), opacity)
 
 
-def _transparency(image: Image.Image) -> torch.Tensor:
-    if "A" in image.getbands():
-        return (1.0 - _unit(image.getchannel("A")))[None]
-    if image.mode == "P" and "transparency" in image.info:
-        return (1.0 - _unit(image.convert("RGBA").getchannel("A")))[None]
-    return torch.zeros(1, _NO_MASK_SIDE, _NO_MASK_SIDE)
+def _unit(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).astype(np.float32) / np.float32(255.0)
 
 
-def _unit(image: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(image).astype(np.float32) / 255.0)
-
-
-def _tolerant(read: Callable[..., _T], source: object) -> _T:
-    """`read(source)`, once more with damage allowed: Pillow also calls large text chunks damage."""
+def _tolerant(read: Callable[[], _T]) -> _T:
+    """`read()`, once more with damage allowed: Pillow also calls large text chunks damage."""
     try:
-        return read(source)
-    except (OSError, UnidentifiedImageError, ValueError):
+        return read()
+    except (OSError, ValueError):
         before = ImageFile.LOAD_TRUNCATED_IMAGES
         ImageFile.LOAD_TRUNCATED_IMAGES = True
         try:
-            return read(source)
+            return read()
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = before
