@@ -1,6 +1,6 @@
 """Records what real ComfyUI's schedules and samplers give, for tests that run without it.
 
-Run in ComfyUI 0.3.64's folder, with its own Python:
+record.py runs it in ComfyUI's folder, with ComfyUI's own Python:
     .venv/bin/python <repository>/tests/data/make_sampler_reference.py <repository>/tests/data
 Writes schedules.json and samplers.safetensors.
 """
@@ -24,7 +24,17 @@ import comfy.model_sampling  # noqa: E402
 import comfy.samplers  # noqa: E402
 
 SCHEDULERS = ["simple", "sgm_uniform", "karras", "exponential", "ddim_uniform", "beta", "normal"]
-SAMPLERS = ["euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_2m_sde", "lcm", "ddim"]
+SAMPLERS = [
+    "euler",
+    "euler_ancestral",
+    "heun",
+    "exp_heun_2_x0",
+    "exp_heun_2_x0_sde",
+    "dpmpp_2m",
+    "dpmpp_2m_sde",
+    "lcm",
+    "ddim",
+]
 SEED, STEPS, SHAPE = 42, 6, (2, 4, 4, 4)
 
 
@@ -39,7 +49,8 @@ class ToyModel:
         self.inner_model = SimpleNamespace(
             model_sampling=sampling, scale_latent_inpaint=self.scale_latent_inpaint
         )
-        self.model_patcher = SimpleNamespace(get_model_object=lambda name: sampling)
+        self.model_patcher = SimpleNamespace(get_model_object=lambda name: sampling, model=self)
+        self.cfg = 1.0  # for the log
         self.sampling, self.target = sampling, target
 
     def scale_latent_inpaint(self, sigma, noise, latent_image, **kwargs):

@@ -121,8 +121,30 @@ def test_gaussian_steps_go_on_from_the_seed() -> None:
     x, sigma = torch.zeros(2, 4, 2, 2), torch.ones(())
     draw = gaussian_steps(x, 9)
     first, second = draw(sigma, sigma), draw(sigma, sigma)
-    assert torch.equal(first, starting_noise(x.shape, 9))
+    # On a CPU they start at the next one, or the first draw would be the starting noise again.
+    assert torch.equal(first, starting_noise(x.shape, 10))
     assert not torch.equal(first, second)
+
+
+def test_after_the_last_seed_comes_the_first() -> None:
+    x, sigma = torch.zeros(1, 4, 2, 2), torch.ones(())
+    assert torch.equal(gaussian_steps(x, 2**64 - 1)(sigma, sigma), starting_noise(x.shape, 0))
+
+
+def test_elsewhere_than_on_a_cpu_steps_start_at_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    class Generator:
+        def __init__(self, device: torch.device) -> None:
+            assert device.type == "meta"
+
+        def manual_seed(self, seed: int) -> Generator:
+            started.append(seed)
+            return self
+
+    monkeypatch.setattr(torch, "Generator", Generator)
+    gaussian_steps(torch.zeros(2, 4, 2, 2, device="meta"), (9, 10))
+    assert started == [9, 10]
 
 
 def request(**changes: object) -> Request:

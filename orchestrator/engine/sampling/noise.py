@@ -45,11 +45,13 @@ def starting_noise(
 
 
 def gaussian_steps(x: torch.Tensor, seeds: Seeds) -> StepNoise:
-    """Fresh noise at each step, from generators on the device of `x` that start at `seeds`.
+    """Fresh noise at each step, from generators on the device of `x`.
 
-    With one seed for the batch the first draw repeats the starting noise: ComfyUI 0.3.64 seeds
-    both alike, and its pictures are the measure.
+    On a CPU they start one above `seeds`, as ComfyUI's do since 0.7.0: at `seeds` itself the first
+    draw would repeat the starting noise, which is drawn on the CPU too.
     """
+    if x.device.type == "cpu":
+        seeds = add_to_seeds(seeds, 1)
     each = (seeds,) if isinstance(seeds, int) else seeds
     generators = [torch.Generator(x.device).manual_seed(seed) for seed in each]
     shape = x.shape if isinstance(seeds, int) else (1, *x.shape[1:])

@@ -7,8 +7,9 @@ It returns the latent at the last noise level.
 
 The formulas: Euler and Heun, Karras et al. 2022 (arXiv 2206.00364, algorithm 2 without churn);
 ancestral steps, Song et al. 2021 (arXiv 2010.02502, eta 1) written in sigma; DPM-Solver++(2M)
-and its SDE form, Lu et al. 2022 (arXiv 2211.01095); LCM, Luo et al. 2023 (arXiv 2310.04378).
-The order of operations is that of ComfyUI 0.3.64, so that the roundings agree too.
+and its SDE form, Lu et al. 2022 (arXiv 2211.01095); LCM, Luo et al. 2023 (arXiv 2310.04378);
+exponential Heun, Gonzalez et al. 2023 (arXiv 2305.14267, two stages a whole step apart).
+The order of operations is that of ComfyUI 0.33.0, so that the roundings agree too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from itertools import pairwise
 
 import torch
 
-from .noise import Seeds, brownian_steps, gaussian_steps
+from .noise import Seeds, StepNoise, brownian_steps, gaussian_steps
 
 # (latent, sigma as a 0-dim tensor) -> predicted clean latent
 Denoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -66,6 +67,20 @@ def heun(
             slope = (slope + (ahead - denoise(ahead, next_sigma)) / next_sigma) / 2
         x = x + slope * step
     return x
+
+
+def exp_heun_2_x0(
+    denoise: Denoise, x: torch.Tensor, sigmas: torch.Tensor, seeds: Seeds, report: Report
+) -> torch.Tensor:
+    """Second-order steps in log sigma: two predictions a step, one for the last."""
+    return _exponential_heun(denoise, x, sigmas, report, None)
+
+
+def exp_heun_2_x0_sde(
+    denoise: Denoise, x: torch.Tensor, sigmas: torch.Tensor, seeds: Seeds, report: Report
+) -> torch.Tensor:
+    """The same with fresh noise at each step (eta 1)."""
+    return _exponential_heun(denoise, x, sigmas, report, gaussian_steps(x, seeds))
 
 
 def dpmpp_2m(
@@ -126,6 +141,42 @@ def lcm(
     return x
 
 
+def _exponential_heun(
+    denoise: Denoise,
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    report: Report,
+    noise: StepNoise | None,
+) -> torch.Tensor:
+    eta = 0.0 if noise is None else 1.0
+    for i, (sigma, next_sigma) in enumerate(pairwise(sigmas)):
+        clean = denoise(x, sigma)
+        report(i, clean)
+        if next_sigma == 0:
+            x = clean
+            continue
+        level = next_sigma.log().neg()
+        h = level - sigma.log().neg()
+        reach = -h * (eta + 1)
+        # The next level by way of its logarithm, one rounding away from `next_sigma`.
+        ahead_sigma = level.neg().exp()
+        shrink, grow = (-h * eta).exp(), level.exp()
+        ahead = ahead_sigma / sigma * shrink * x - ahead_sigma * grow * reach.expm1() * clean
+        added: torch.Tensor | None = None
+        if noise is not None:
+            added = (-2 * h * eta).expm1().neg().sqrt() * noise(sigma, ahead_sigma)
+            ahead = ahead + added * ahead_sigma
+        last = denoise(ahead, ahead_sigma)
+        weight = (reach.expm1() - reach) / reach
+        slope = (reach.expm1() - weight) * clean + weight * last
+        x = next_sigma / sigma * shrink * x - next_sigma * grow * slope
+        if noise is not None and added is not None:
+            # The second stage, of no length, has a draw of its own that counts nothing.
+            noise(ahead_sigma, next_sigma)
+            x = x + added * next_sigma
+    return x
+
+
 def _ancestral_split(
     sigma: torch.Tensor, next_sigma: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -141,6 +192,8 @@ SAMPLERS: dict[str, Sampler] = {
     "euler": euler,
     "euler_ancestral": euler_ancestral,
     "heun": heun,
+    "exp_heun_2_x0": exp_heun_2_x0,
+    "exp_heun_2_x0_sde": exp_heun_2_x0_sde,
     "dpmpp_2m": dpmpp_2m,
     "dpmpp_2m_sde": dpmpp_2m_sde,
     "lcm": lcm,
