@@ -541,7 +541,9 @@ def reduced(value: Any, key: str = "") -> Any:
         return "ComfyUI_temp_abcde_00001_.png"
     if key in (*NUMBERS, "torch_vram_free") and isinstance(value, int):
         return 0
-    if key in ("traceback", "argv", "output_tooltips") and isinstance(value, list):
+    if key in ("traceback", "argv", "output_tooltips", "search_aliases") and isinstance(
+        value, list
+    ):
         return ["text"] if value else []
     if key in ("python_version", "pytorch_version", "prompt_id") and _is_long(value):
         return "text"

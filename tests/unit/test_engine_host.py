@@ -139,15 +139,22 @@ def test_every_name_and_argument_is_comfyuis(comfyui_dir: Path) -> None:
     real = json.loads(answer.stdout.splitlines()[-1])
     assert set(io.__all__) <= set(real["io"])
     assert set(host.ui.__all__) <= set(real["ui"])
-    assert {item.name: item.value for item in io.Hidden} == real["hidden"]
     for name, io_type in real["types"].items():
         assert getattr(io, name).io_type == io_type
+    # What an older one does not know yet; what it knows must be ours, in its order.
+    unknown: list[str] = []
+    hidden = {item.name: item.value for item in io.Hidden}
+    assert real["hidden"].items() <= hidden.items()
+    unknown += hidden.keys() - real["hidden"].keys()
     for name, parameters in real["parameters"].items():
         cls: Any = io
         for part in name.split("."):
             cls = getattr(cls, part)
         ours = [each for each in inspect.signature(cls.__init__).parameters if each != "self"]
-        assert ours == parameters, name
+        assert [each for each in ours if each in parameters] == parameters, name
+        unknown += [f"{name}({each})" for each in ours if each not in parameters]
+    if unknown:
+        pytest.skip(f"this ComfyUI is older than what the host follows: it knows no {unknown[0]}")
 
 
 def test_install_puts_the_host_in_this_process_only() -> None:

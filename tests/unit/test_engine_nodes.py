@@ -19,7 +19,14 @@ from orchestrator.engine.handles.handles import Loaded
 from orchestrator.engine.host.pack_folders import PackFolders
 from orchestrator.engine.models.loading import load_diffusers
 from orchestrator.engine.nodes import all_nodes
-from orchestrator.engine.nodes.images import EmptyImage, ImageScale, LoadImage, SaveImageWebsocket
+from orchestrator.engine.nodes.images import (
+    EmptyImage,
+    ImageScale,
+    LoadImage,
+    PreviewImage,
+    SaveImage,
+    SaveImageWebsocket,
+)
 from orchestrator.engine.nodes.latents import EmptyLatentImage, LatentUpscale, RepeatLatentBatch
 from orchestrator.engine.nodes.masks import ImageToMask, MaskToImage
 from orchestrator.engine.nodes.models import CLIPSetLastLayer, CLIPTextEncode
@@ -68,6 +75,9 @@ def test_nodes_say_of_themselves_what_comfyuis_do(name: str) -> None:
     found, expected = as_recorded(node.GET_NODE_INFO_V1()), dict(RECORDED[name])
     tooltips = found.pop("output_tooltips", [])
     assert bool(tooltips) == bool(expected.pop("output_tooltips", []))
+    # Words for people who look a node up on a canvas, which the engine has not.
+    assert not found.pop("search_aliases")
+    expected.pop("search_aliases")
     for key in SHORTER & set(expected["input"]["required"]):
         ours, theirs = (info["input"]["required"].pop(key) for info in (found, expected))
         if isinstance(theirs[0], list):
@@ -75,6 +85,14 @@ def test_nodes_say_of_themselves_what_comfyuis_do(name: str) -> None:
             ours, theirs = ours[1:], theirs[1:]
         assert ours == theirs
     assert found == expected
+
+
+@pytest.mark.parametrize(("node", "place"), [(SaveImage, "out"), (PreviewImage, "temp")])
+def test_saved_pictures_are_given_on(node: Any, place: str, tmp_path: Path) -> None:
+    images = EmptyImage.execute(8, 6, 2, 0x0000FF)[0]
+    output = node.PREPARE_CLASS_CLONE(host.HiddenHolder()).execute(images)
+    assert output.result == (images,)
+    assert len(output.ui.as_dict()["images"]) == len(list((tmp_path / place).iterdir())) == 2
 
 
 class Watcher(host.Context):

@@ -1,6 +1,6 @@
 """Inputs and outputs of a node's schema: what `io.Image.Input(...)` and the like make.
 
-Names and arguments follow `comfy_api.latest.io` of ComfyUI 0.3.64, so that a node written here runs
+Names and arguments follow `comfy_api.latest.io` of ComfyUI 0.33.0, so that a node written here runs
 there too.
 """
 
@@ -35,6 +35,8 @@ class Input:
         tooltip: str | None = None,
         lazy: bool | None = None,
         extra_dict: Mapping[str, Any] | None = None,
+        raw_link: bool | None = None,
+        advanced: bool | None = None,
     ) -> None:
         self.id = id
         self.display_name = display_name
@@ -42,6 +44,8 @@ class Input:
         self.tooltip = tooltip
         self.lazy = lazy
         self.extra_dict = dict(extra_dict or {})
+        self.raw_link = raw_link
+        self.advanced = advanced
 
     @property
     def io_type(self) -> str:
@@ -54,7 +58,13 @@ class Input:
 
     def as_dict(self) -> dict[str, Any]:
         """The options of the input as the canvas reads them."""
-        named = {"display_name": self.display_name, "tooltip": self.tooltip, "lazy": self.lazy}
+        named = {
+            "display_name": self.display_name,
+            "tooltip": self.tooltip,
+            "lazy": self.lazy,
+            "rawLink": self.raw_link,
+            "advanced": self.advanced,
+        }
         return without_none(named) | without_none(self.extra_dict)
 
 
@@ -73,8 +83,10 @@ class WidgetInput(Input):
         widget_type: str | None = None,
         force_input: bool | None = None,
         extra_dict: Mapping[str, Any] | None = None,
+        raw_link: bool | None = None,
+        advanced: bool | None = None,
     ) -> None:
-        super().__init__(id, display_name, optional, tooltip, lazy, extra_dict)
+        super().__init__(id, display_name, optional, tooltip, lazy, extra_dict, raw_link, advanced)
         self.default = default
         self.socketless = socketless
         self.widget_type = widget_type

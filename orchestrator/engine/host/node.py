@@ -48,7 +48,7 @@ class ComfyNode:
 
     # where the class comes from, as `/object_info` says it
     RELATIVE_PYTHON_MODULE: ClassVar[str] = "custom_nodes.spriteworks"
-    # True gives the `/object_info` form of ComfyUI's built-in nodes
+    # True gives the older `/object_info` form, which most of ComfyUI's built-in nodes have
     IS_CORE: ClassVar[bool] = False
     # filled in while the node runs
     hidden: ClassVar[HiddenHolder] = HiddenHolder()
@@ -112,7 +112,7 @@ class ComfyNode:
 
 
 class CoreNode(ComfyNode):
-    """Base of the nodes that ComfyUI has built in; only `/object_info` looks different."""
+    """Base of built-in nodes that ComfyUI has in the older form; only `/object_info` differs."""
 
     RELATIVE_PYTHON_MODULE = "nodes"
     IS_CORE = True

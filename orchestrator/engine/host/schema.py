@@ -20,6 +20,7 @@ class Hidden(str, Enum):
     dynprompt = "DYNPROMPT"
     auth_token_comfy_org = "AUTH_TOKEN_COMFY_ORG"
     api_key_comfy_org = "API_KEY_COMFY_ORG"
+    comfy_usage_source = "COMFY_USAGE_SOURCE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class HiddenHolder:
     dynprompt: Any = None
     auth_token_comfy_org: str | None = None
     api_key_comfy_org: str | None = None
+    comfy_usage_source: str | None = None
 
 
 @dataclass
@@ -48,15 +50,27 @@ class Schema:
     outputs: list[Output] = field(default_factory=list)
     hidden: list[Hidden] = field(default_factory=list)
     description: str = ""
+    # further words under which the canvas finds the node
+    search_aliases: list[str] = field(default_factory=list)
     # execute gets a list for every input, once, instead of one call an item
     is_input_list: bool = False
     is_output_node: bool = False
     is_deprecated: bool = False
     is_experimental: bool = False
+    # shown only to those who asked for developers' nodes
+    is_dev_only: bool = False
     is_api_node: bool = False
+    # what a node that costs money shows; the engine has none such
+    price_badge: Any = None
     # never share a result between two nodes with the same inputs
     not_idempotent: bool = False
     enable_expand: bool = False
+    # execute also gets what the graph has and the schema does not name
+    accept_all_inputs: bool = False
+    # where the canvas lists the node among the essential ones
+    essentials_category: str | None = None
+    # shows something and is no output node: it runs only on the way to one
+    has_intermediate_output: bool = False
 
     def finalize(self) -> None:
         """Give output nodes the graph, and outputs without an id theirs."""
@@ -78,7 +92,7 @@ class Schema:
 def input_types(schema: Schema, *, core: bool) -> dict[str, dict[str, Any]]:
     """Inputs as `/object_info` gives them: {"required": {id: (type, options)}, "optional", ...}.
 
-    `core` picks the older form that ComfyUI's built-in nodes have.
+    `core` picks the older form that most of ComfyUI's built-in nodes have.
     """
     found: dict[str, dict[str, Any]] = {"required": {}}
     for each in schema.inputs:
@@ -110,6 +124,7 @@ def node_info(schema: Schema, *, core: bool, python_module: str) -> dict[str, An
     info: dict[str, Any] = {
         "input": inputs,
         "input_order": {group: list(items) for group, items in inputs.items()},
+        "is_input_list": schema.is_input_list,
         "output": [each.io_type for each in outputs],
         "output_is_list": [each.is_output_list for each in outputs],
         "output_name": [each.display_name or each.io_type for each in outputs],
@@ -119,13 +134,30 @@ def node_info(schema: Schema, *, core: bool, python_module: str) -> dict[str, An
         "python_module": python_module,
         "category": schema.category,
         "output_node": schema.is_output_node,
+        "has_intermediate_output": schema.has_intermediate_output,
     }
-    tooltips = [each.tooltip or None for each in outputs]
-    if not core:
-        info["output_tooltips"] = tooltips
-        info["deprecated"] = schema.is_deprecated
-        info["experimental"] = schema.is_experimental
-        info["api_node"] = schema.is_api_node
-    elif any(tooltips):
-        info["output_tooltips"] = [text or "" for text in tooltips]
-    return info
+    return info | (_core_keys(schema) if core else _v3_keys(schema))
+
+
+def _v3_keys(schema: Schema) -> dict[str, Any]:
+    return {
+        "output_tooltips": [each.tooltip or None for each in schema.outputs],
+        "output_matchtypes": None,
+        "deprecated": schema.is_deprecated,
+        "experimental": schema.is_experimental,
+        "dev_only": schema.is_dev_only,
+        "api_node": schema.is_api_node,
+        "price_badge": schema.price_badge,
+        "search_aliases": schema.search_aliases or None,
+        "essentials_category": schema.essentials_category,
+    }
+
+
+def _core_keys(schema: Schema) -> dict[str, Any]:
+    # Built-in nodes of the older form leave out what nobody wrote down.
+    keys: dict[str, Any] = {"search_aliases": schema.search_aliases}
+    if schema.essentials_category is not None:
+        keys["essentials_category"] = schema.essentials_category
+    if any(each.tooltip for each in schema.outputs):
+        keys["output_tooltips"] = [each.tooltip or "" for each in schema.outputs]
+    return keys

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ class NumberDisplay(str, Enum):
 
     number = "number"
     slider = "slider"
+    gradient_slider = "gradientslider"
 
 
 class FolderType(str, Enum):
@@ -75,9 +76,23 @@ class Boolean(ComfyType, io_type="BOOLEAN"):
             label_off: str | None = None,
             socketless: bool | None = None,
             force_input: bool | None = None,
+            extra_dict: Mapping[str, Any] | None = None,
+            raw_link: bool | None = None,
+            advanced: bool | None = None,
         ) -> None:
             super().__init__(
-                id, display_name, optional, tooltip, lazy, default, socketless, None, force_input
+                id,
+                display_name,
+                optional,
+                tooltip,
+                lazy,
+                default,
+                socketless,
+                None,
+                force_input,
+                extra_dict,
+                raw_link,
+                advanced,
             )
             self.labels = {"label_on": label_on, "label_off": label_off}
 
@@ -104,13 +119,27 @@ class Int(ComfyType, io_type="INT"):
             min: int | None = None,
             max: int | None = None,
             step: int | None = None,
-            control_after_generate: bool | None = None,
+            control_after_generate: bool | str | None = None,
             display_mode: NumberDisplay | None = None,
             socketless: bool | None = None,
             force_input: bool | None = None,
+            extra_dict: Mapping[str, Any] | None = None,
+            raw_link: bool | None = None,
+            advanced: bool | None = None,
         ) -> None:
             super().__init__(
-                id, display_name, optional, tooltip, lazy, default, socketless, None, force_input
+                id,
+                display_name,
+                optional,
+                tooltip,
+                lazy,
+                default,
+                socketless,
+                None,
+                force_input,
+                extra_dict,
+                raw_link,
+                advanced,
             )
             self.range = {"min": min, "max": max, "step": step}
             self.control_after_generate = control_after_generate
@@ -145,17 +174,36 @@ class Float(ComfyType, io_type="FLOAT"):
             step: float | None = None,
             round: float | None = None,
             display_mode: NumberDisplay | None = None,
+            gradient_stops: list[dict[str, Any]] | None = None,
             socketless: bool | None = None,
             force_input: bool | None = None,
+            extra_dict: Mapping[str, Any] | None = None,
+            raw_link: bool | None = None,
+            advanced: bool | None = None,
         ) -> None:
             super().__init__(
-                id, display_name, optional, tooltip, lazy, default, socketless, None, force_input
+                id,
+                display_name,
+                optional,
+                tooltip,
+                lazy,
+                default,
+                socketless,
+                None,
+                force_input,
+                extra_dict,
+                raw_link,
+                advanced,
             )
             self.range = {"min": min, "max": max, "step": step, "round": round}
             self.display_mode = display_mode
+            self.gradient_stops = gradient_stops
 
         def as_dict(self) -> dict[str, Any]:
-            named = {"display": self.display_mode and self.display_mode.value}
+            named = {
+                "display": self.display_mode and self.display_mode.value,
+                "gradient_stops": self.gradient_stops,
+            }
             return super().as_dict() | without_none(self.range) | without_none(named)
 
 
@@ -180,9 +228,23 @@ class String(ComfyType, io_type="STRING"):
             dynamic_prompts: bool | None = None,
             socketless: bool | None = None,
             force_input: bool | None = None,
+            extra_dict: Mapping[str, Any] | None = None,
+            raw_link: bool | None = None,
+            advanced: bool | None = None,
         ) -> None:
             super().__init__(
-                id, display_name, optional, tooltip, lazy, default, socketless, None, force_input
+                id,
+                display_name,
+                optional,
+                tooltip,
+                lazy,
+                default,
+                socketless,
+                None,
+                force_input,
+                extra_dict,
+                raw_link,
+                advanced,
             )
             self.text = {
                 "multiline": multiline,
@@ -216,9 +278,25 @@ class Combo(ComfyType, io_type="COMBO"):
             image_folder: FolderType | None = None,
             remote: Any = None,
             socketless: bool | None = None,
+            extra_dict: Mapping[str, Any] | None = None,
+            raw_link: bool | None = None,
+            advanced: bool | None = None,
         ) -> None:
             plain = default.value if isinstance(default, Enum) else default
-            super().__init__(id, display_name, optional, tooltip, lazy, plain, socketless)
+            super().__init__(
+                id,
+                display_name,
+                optional,
+                tooltip,
+                lazy,
+                plain,
+                socketless,
+                None,
+                None,
+                extra_dict,
+                raw_link,
+                advanced,
+            )
             self.options = _choices(options)
             self.control_after_generate = control_after_generate
             self.upload = upload
@@ -276,14 +354,18 @@ class MultiType(ComfyType, io_type="COMFY_MULTITYPED_V3"):
             optional: bool = False,
             tooltip: str | None = None,
             lazy: bool | None = None,
-            extra_dict: dict[str, Any] | None = None,
+            extra_dict: Mapping[str, Any] | None = None,
+            raw_link: bool | None = None,
+            advanced: bool | None = None,
         ) -> None:
             self.widget = id if isinstance(id, Input) else None
             if isinstance(id, Input):
                 optional, tooltip = id.optional or optional, id.tooltip or tooltip
                 display_name = id.display_name or display_name
             name = id.id if isinstance(id, Input) else id
-            super().__init__(name, display_name, optional, tooltip, lazy, extra_dict)
+            super().__init__(
+                name, display_name, optional, tooltip, lazy, extra_dict, raw_link, advanced
+            )
             self.io_types = list(types)
 
         def get_io_type(self) -> str:

@@ -1,7 +1,8 @@
 """The nodes that the engine serves: ComfyUI's core nodes that it knows, and this pack's.
 
-Ids, inputs, defaults and ranges of the core nodes are those of ComfyUI 0.3.64, so `/object_info`
-agrees with it; only the lists of samplers and schedulers are shorter.
+Ids, inputs, defaults and ranges of the core nodes are those of ComfyUI 0.33.0, so `/object_info`
+agrees with it; only the lists of samplers and schedulers are shorter, and the words under which a
+canvas finds a node are left out.
 """
 
 from __future__ import annotations

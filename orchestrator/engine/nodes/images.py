@@ -48,6 +48,7 @@ class LoadImage(_FromInput):
             node_id="LoadImage",
             display_name="Load Image",
             category="image",
+            essentials_category="Basics",
             inputs=[
                 io.Combo.Input(
                     "image", options=context().folders.input_images(), upload=io.UploadType.image
@@ -71,7 +72,8 @@ class LoadImageMask(_FromInput):
         return io.Schema(
             node_id="LoadImageMask",
             display_name="Load Image (as Mask)",
-            category="mask",
+            category="image",
+            essentials_category="Image Tools",
             inputs=[
                 io.Combo.Input(
                     "image", options=context().folders.input_images(), upload=io.UploadType.image
@@ -97,6 +99,7 @@ class ImageScale(CoreNode):
             node_id="ImageScale",
             display_name="Upscale Image",
             category="image/upscaling",
+            essentials_category="Image Tools",
             inputs=[
                 io.Image.Input("image"),
                 io.Combo.Input("upscale_method", options=IMAGE_METHODS),
@@ -132,6 +135,7 @@ class ImageScaleBy(CoreNode):
             node_id="ImageScaleBy",
             display_name="Upscale Image By",
             category="image/upscaling",
+            essentials_category="Image Tools",
             inputs=[
                 io.Image.Input("image"),
                 io.Combo.Input("upscale_method", options=IMAGE_METHODS),
@@ -154,18 +158,17 @@ class EmptyImage(CoreNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        color = io.Int.Input("color", default=0, min=0, max=0xFFFFFF, step=1)
         # The canvas shows a colour picker; the API's own list of displays leaves that one out.
-        color.extra_dict = {"display": "color"}
+        picker = {"display": "color"}
         return io.Schema(
             node_id="EmptyImage",
-            display_name="EmptyImage",
+            display_name="Empty Image",
             category="image",
             inputs=[
                 io.Int.Input("width", default=512, min=1, max=MAX_SIDE, step=1),
                 io.Int.Input("height", default=512, min=1, max=MAX_SIDE, step=1),
                 io.Int.Input("batch_size", default=1, min=1, max=4096),
-                color,
+                io.Int.Input("color", default=0, min=0, max=0xFFFFFF, step=1, extra_dict=picker),
             ],
             outputs=[io.Image.Output()],
         )
@@ -189,6 +192,7 @@ class SaveImage(CoreNode):
             display_name="Save Image",
             category="image",
             description="Saves pictures in the output folder.",
+            essentials_category="Basics",
             inputs=[
                 io.Image.Input("images", tooltip="What to save."),
                 io.String.Input(
@@ -198,14 +202,15 @@ class SaveImage(CoreNode):
                     "values of nodes like %Empty Latent Image.width%.",
                 ),
             ],
+            outputs=[io.Image.Output(display_name="images")],
             is_output_node=True,
         )
 
     @classmethod
     def execute(cls, images: torch.Tensor, filename_prefix: str = "ComfyUI") -> io.NodeOutput:
-        """Writes numbered PNGs that carry the graph."""
+        """Writes numbered PNGs that carry the graph; gives the pictures on."""
         shown = ui.ImageSaveHelper.get_save_images_ui(images, filename_prefix, cls=cls)
-        return io.NodeOutput(ui=shown)
+        return io.NodeOutput(images, ui=shown)
 
 
 class PreviewImage(CoreNode):
@@ -219,18 +224,20 @@ class PreviewImage(CoreNode):
             display_name="Preview Image",
             category="image",
             description="Saves pictures in the temp folder, to look at.",
+            essentials_category="Basics",
             inputs=[io.Image.Input("images")],
+            outputs=[io.Image.Output(display_name="images")],
             is_output_node=True,
         )
 
     @classmethod
     def execute(cls, images: torch.Tensor) -> io.NodeOutput:
-        """Writes numbered PNGs under a name of their own."""
+        """Writes numbered PNGs under a name of their own; gives the pictures on."""
         unique = "".join(random.choices(string.ascii_lowercase, k=5))
         saved = ui.ImageSaveHelper.save_images(
             images, f"ComfyUI_temp_{unique}", io.FolderType.temp, cls, compress_level=1
         )
-        return io.NodeOutput(ui=ui.SavedImages(saved))
+        return io.NodeOutput(images, ui=ui.SavedImages(saved))
 
 
 class SaveImageWebsocket(CoreNode):
@@ -250,8 +257,8 @@ class SaveImageWebsocket(CoreNode):
         """Id, inputs and outputs."""
         return io.Schema(
             node_id="SaveImageWebsocket",
-            display_name="SaveImageWebsocket",
-            category="api/image",
+            display_name="Save Image (Websocket)",
+            category="image",
             inputs=[io.Image.Input("images")],
             is_output_node=True,
         )

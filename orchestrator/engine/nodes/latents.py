@@ -22,7 +22,7 @@ class EmptyLatentImage(CoreNode):
         return io.Schema(
             node_id="EmptyLatentImage",
             display_name="Empty Latent Image",
-            category="latent",
+            category="model/latent",
             description="A batch of empty latents, for a sampler to fill.",
             inputs=[
                 io.Int.Input(
@@ -52,7 +52,7 @@ class RepeatLatentBatch(CoreNode):
         return io.Schema(
             node_id="RepeatLatentBatch",
             display_name="Repeat Latent Batch",
-            category="latent/batch",
+            category="model/latent/batch",
             inputs=[
                 io.Latent.Input("samples"),
                 io.Int.Input("amount", default=1, min=1, max=64),
@@ -84,7 +84,7 @@ class LatentUpscale(CoreNode):
         return io.Schema(
             node_id="LatentUpscale",
             display_name="Upscale Latent",
-            category="latent",
+            category="model/latent",
             inputs=[
                 io.Latent.Input("samples"),
                 io.Combo.Input("upscale_method", options=LATENT_METHODS),
@@ -128,7 +128,7 @@ class SetLatentNoiseMask(CoreNode):
         return io.Schema(
             node_id="SetLatentNoiseMask",
             display_name="Set Latent Noise Mask",
-            category="latent/inpaint",
+            category="model/latent",
             inputs=[io.Latent.Input("samples"), io.Mask.Input("mask")],
             outputs=[io.Latent.Output()],
         )

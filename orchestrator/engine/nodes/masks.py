@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from ..host import CoreNode, io
+from ..host import ComfyNode, io
 
 _CHANNELS = ["red", "green", "blue", "alpha"]
 
 
-class _MaskNode(CoreNode):
+class _MaskNode(ComfyNode):
+    # ComfyUI has these in the newer form, like a pack's.
     RELATIVE_PYTHON_MODULE = "comfy_extras.nodes_mask"
 
 
@@ -22,7 +23,7 @@ class ImageToMask(_MaskNode):
         return io.Schema(
             node_id="ImageToMask",
             display_name="Convert Image to Mask",
-            category="mask",
+            category="image/mask",
             inputs=[io.Image.Input("image"), io.Combo.Input("channel", options=_CHANNELS)],
             outputs=[io.Mask.Output()],
         )
@@ -45,7 +46,7 @@ class MaskToImage(_MaskNode):
         return io.Schema(
             node_id="MaskToImage",
             display_name="Convert Mask to Image",
-            category="mask",
+            category="image/mask",
             inputs=[io.Mask.Input("mask")],
             outputs=[io.Image.Output()],
         )
@@ -64,8 +65,8 @@ class InvertMask(_MaskNode):
         """Id, inputs and outputs."""
         return io.Schema(
             node_id="InvertMask",
-            display_name="InvertMask",
-            category="mask",
+            display_name="Invert Mask",
+            category="image/mask",
             inputs=[io.Mask.Input("mask")],
             outputs=[io.Mask.Output()],
         )

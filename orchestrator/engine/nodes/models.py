@@ -21,7 +21,7 @@ class CheckpointLoaderSimple(CoreNode):
         return io.Schema(
             node_id="CheckpointLoaderSimple",
             display_name="Load Checkpoint",
-            category="loaders",
+            category="model/loaders",
             description="Loads a Stable Diffusion checkpoint: its denoiser, text encoder and VAE.",
             inputs=[
                 io.Combo.Input(
@@ -56,10 +56,11 @@ class LoraLoader(CoreNode):
         strength: dict[str, Any] = {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01}
         return io.Schema(
             node_id="LoraLoader",
-            display_name="Load LoRA",
-            category="loaders",
+            display_name="Load LoRA (Model and CLIP)",
+            category="model/loaders",
             description="Changes a model and its text encoder by a LoRA, for example towards a "
             "style. Several can be put in a row.",
+            essentials_category="Image Generation",
             inputs=[
                 io.Model.Input("model", tooltip="The model to change."),
                 io.Clip.Input("clip", tooltip="The text encoder to change."),
@@ -103,10 +104,12 @@ class CLIPSetLastLayer(CoreNode):
         return io.Schema(
             node_id="CLIPSetLastLayer",
             display_name="CLIP Set Last Layer",
-            category="conditioning",
+            category="model/conditioning",
             inputs=[
                 io.Clip.Input("clip"),
-                io.Int.Input("stop_at_clip_layer", default=-1, min=-24, max=-1, step=1),
+                io.Int.Input(
+                    "stop_at_clip_layer", default=-1, min=-24, max=-1, step=1, advanced=True
+                ),
             ],
             outputs=[io.Clip.Output()],
         )
@@ -126,7 +129,7 @@ class CLIPTextEncode(CoreNode):
         return io.Schema(
             node_id="CLIPTextEncode",
             display_name="CLIP Text Encode (Prompt)",
-            category="conditioning",
+            category="model/conditioning",
             description="Encodes a text, so that it can guide the sampler.",
             inputs=[
                 io.String.Input(

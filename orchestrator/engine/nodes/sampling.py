@@ -22,7 +22,7 @@ _SEED: dict[str, Any] = {
     "max": SEED_LIMIT - 1,
     "control_after_generate": True,
 }
-_STEP: dict[str, Any] = {"min": 0, "max": 10000}
+_STEP: dict[str, Any] = {"min": 0, "max": 10000, "advanced": True}
 
 
 class KSampler(CoreNode):
@@ -34,7 +34,7 @@ class KSampler(CoreNode):
         return io.Schema(
             node_id="KSampler",
             display_name="KSampler",
-            category="sampling",
+            category="model/sampling",
             description="Makes a picture, as a latent, out of noise, guided by two texts.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that takes out the noise."),
@@ -99,10 +99,10 @@ class KSamplerAdvanced(CoreNode):
         return io.Schema(
             node_id="KSamplerAdvanced",
             display_name="KSampler (Advanced)",
-            category="sampling",
+            category="model/sampling",
             inputs=[
                 io.Model.Input("model"),
-                io.Combo.Input("add_noise", options=["enable", "disable"]),
+                io.Combo.Input("add_noise", options=["enable", "disable"], advanced=True),
                 io.Int.Input("noise_seed", **_SEED),
                 io.Int.Input("steps", **_STEPS),
                 io.Float.Input("cfg", **_CFG),
@@ -113,7 +113,9 @@ class KSamplerAdvanced(CoreNode):
                 io.Latent.Input("latent_image"),
                 io.Int.Input("start_at_step", default=0, **_STEP),
                 io.Int.Input("end_at_step", default=10000, **_STEP),
-                io.Combo.Input("return_with_leftover_noise", options=["disable", "enable"]),
+                io.Combo.Input(
+                    "return_with_leftover_noise", options=["disable", "enable"], advanced=True
+                ),
             ],
             outputs=[io.Latent.Output()],
         )

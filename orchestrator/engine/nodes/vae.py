@@ -20,7 +20,7 @@ class VAEDecode(CoreNode):
         return io.Schema(
             node_id="VAEDecode",
             display_name="VAE Decode",
-            category="latent",
+            category="model/latent",
             description="Turns latents into pictures.",
             inputs=[
                 io.Latent.Input("samples", tooltip="What to turn into pictures."),
@@ -44,12 +44,12 @@ class VAEDecodeTiled(CoreNode):
         return io.Schema(
             node_id="VAEDecodeTiled",
             display_name="VAE Decode (Tiled)",
-            category="_for_testing",
+            category="model/latent",
             inputs=[
                 io.Latent.Input("samples"),
                 io.Vae.Input("vae"),
-                io.Int.Input("tile_size", default=512, min=64, max=4096, step=32),
-                io.Int.Input("overlap", default=64, min=0, max=4096, step=32),
+                io.Int.Input("tile_size", default=512, min=64, max=4096, step=32, advanced=True),
+                io.Int.Input("overlap", default=64, min=0, max=4096, step=32, advanced=True),
                 io.Int.Input(
                     "temporal_size",
                     default=64,
@@ -57,6 +57,7 @@ class VAEDecodeTiled(CoreNode):
                     max=4096,
                     step=4,
                     tooltip="Frames at once; has a meaning for videos only.",
+                    advanced=True,
                 ),
                 io.Int.Input(
                     "temporal_overlap",
@@ -65,6 +66,7 @@ class VAEDecodeTiled(CoreNode):
                     max=4096,
                     step=4,
                     tooltip="Frames that overlap; has a meaning for videos only.",
+                    advanced=True,
                 ),
             ],
             outputs=[io.Image.Output()],
@@ -96,7 +98,7 @@ class VAEEncode(CoreNode):
         return io.Schema(
             node_id="VAEEncode",
             display_name="VAE Encode",
-            category="latent",
+            category="model/latent",
             inputs=[io.Image.Input("pixels"), io.Vae.Input("vae")],
             outputs=[io.Latent.Output()],
         )
@@ -116,7 +118,7 @@ class VAEEncodeForInpaint(CoreNode):
         return io.Schema(
             node_id="VAEEncodeForInpaint",
             display_name="VAE Encode (for Inpainting)",
-            category="latent/inpaint",
+            category="model/latent",
             inputs=[
                 io.Image.Input("pixels"),
                 io.Vae.Input("vae"),
@@ -147,7 +149,7 @@ class InpaintModelConditioning(CoreNode):
         return io.Schema(
             node_id="InpaintModelConditioning",
             display_name="InpaintModelConditioning",
-            category="conditioning/inpaint",
+            category="model/conditioning",
             inputs=[
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
