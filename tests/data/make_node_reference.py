@@ -2,13 +2,14 @@
 
 record.py runs it in ComfyUI's folder, with ComfyUI's own Python:
     .venv/bin/python <repository>/tests/data/make_node_reference.py <repository>/tests/data
-Writes tokens.json, pictures/*, and resized.safetensors.
+Writes tokens.json, embedded_tokens.json, pictures/*, and resized.safetensors.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,15 @@ TEXTS = [
     ", ".join(["one two three four"] * 30),
     "(" + "gem " * 70 + "and:1.1) (this one is a rather long one in brackets " * 2 + ":0.9)",
 ]
+# With embeddings "gold" of two vectors and "silver" of one.
+EMBEDDED = [
+    "embedding:gold",
+    "a (embedding:gold, coin:1.5) embedding:none x",
+    "red embedding:silver,embedding:gold gem",
+    "embedding:gold<lora:x:1> y",
+    "a\tembedding:silver[b] c",
+    "x\n\nembedding:gold\n y  embedding:silver ",
+]
 METHODS = ["nearest-exact", "bilinear", "area", "bicubic", "lanczos", "bislerp"]
 SIZES = [(7, 5), (18, 20)]
 
@@ -54,6 +64,27 @@ def tokens() -> dict[str, object]:
     }
 
 
+def embedded() -> dict[str, object]:
+    """Chunks in which "gold 1" stands for the second vector of gold, and so on."""
+    values = {"gold 0": 1.0, "gold 1": 2.0, "silver 0": 3.0}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("gold", "silver"):
+            own = [value for key, value in values.items() if key.startswith(name)]
+            vectors = torch.tensor(own)[:, None].expand(-1, 768).contiguous()
+            save_file({"emb_params": vectors}, Path(folder, f"{name}.safetensors"))
+        tokenizer = comfy.sd1_clip.SDTokenizer(embedding_directory=[folder])
+        found = {text: tokenizer.tokenize_with_weights(text) for text in EMBEDDED}
+    names = {value: key for key, value in values.items()}
+
+    def plain(token: object) -> object:
+        return names[float(token[0])] if isinstance(token, torch.Tensor) else token
+
+    return {
+        text: [[[plain(token), weight] for token, weight in chunk] for chunk in chunks]
+        for text, chunks in found.items()
+    }
+
+
 def pictures(folder: Path) -> None:
     """One small picture of every kind that decoders tell apart; sides of 16 and more."""
     folder.mkdir(exist_ok=True)
@@ -61,8 +92,8 @@ def pictures(folder: Path) -> None:
         before.unlink()
     rng = np.random.default_rng(3)
 
-    def noise(channels: int, least: int = 0) -> np.ndarray:
-        return rng.integers(least, 256, (17, 18, channels), dtype=np.uint8)
+    def noise(channels: int) -> np.ndarray:
+        return rng.integers(0, 256, (17, 18, channels), dtype=np.uint8)
 
     def image(channels: int) -> Image.Image:
         return Image.fromarray(noise(channels).squeeze())
@@ -135,8 +166,9 @@ def resized() -> dict[str, torch.Tensor]:
 
 
 if __name__ == "__main__":
-    text = json.dumps(tokens(), ensure_ascii=True)
-    (OUT / "tokens.json").write_text(text + "\n", encoding="utf-8")
+    for name, made in (("tokens", tokens()), ("embedded_tokens", embedded())):
+        text = json.dumps(made, ensure_ascii=True)
+        (OUT / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     pictures(OUT / "pictures")
     tensors = resized() | read(OUT / "pictures")
     save_file({k: v.contiguous() for k, v in tensors.items()}, OUT / "resized.safetensors")

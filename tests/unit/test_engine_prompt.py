@@ -17,6 +17,9 @@ from orchestrator.engine.sampling.prompt import chunks_of, tokens_of, weighted_p
 DATA = Path(__file__).parent.parent / "data" / "tokens.json"
 RECORDED: dict[str, dict[str, Any]] = json.loads(DATA.read_text(encoding="utf-8"))
 
+DATA_EMBEDDED = DATA.with_name("embedded_tokens.json")
+EMBEDDED: dict[str, Any] = json.loads(DATA_EMBEDDED.read_text(encoding="utf-8"))
+
 
 def nothing(name: str) -> None:
     return None
@@ -30,6 +33,22 @@ def test_chunks_are_comfyuis(text: str) -> None:
         groups, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, 77
     )
     assert [[list(token) for token in chunk] for chunk in chunks] == RECORDED[text]["chunks"]
+
+
+@pytest.mark.parametrize("text", EMBEDDED, ids=lambda text: text[:20])
+def test_embeddings_stand_where_comfyui_puts_them(text: str) -> None:
+    vectors = {"gold": torch.tensor([[1.0], [2.0]]), "silver": torch.tensor([[3.0]])}
+    names = {1.0: "gold 0", 2.0: "gold 1", 3.0: "silver 0"}
+    tokenizer = clip_tokenizer()
+    groups = tokens_of(text, lambda words: tokenizer(words)["input_ids"][1:-1], vectors.get)
+    chunks = chunks_of(
+        groups, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, 77
+    )
+    found = [
+        [[names[float(t)] if isinstance(t, torch.Tensor) else t, weight] for t, weight in chunk]
+        for chunk in chunks
+    ]
+    assert found == EMBEDDED[text]
 
 
 def test_openclips_tokenizer_fills_up_with_another_token() -> None:

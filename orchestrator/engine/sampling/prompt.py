@@ -79,7 +79,7 @@ def tokens_of(text: str, encode: Encode, find: FindEmbedding) -> list[Chunk]:
     """
     groups: list[Chunk] = []
     for part, weight in weighted_parts(text):
-        first, *named = re.split(f"[ \n]{_MARK}", part)
+        first, *named = re.split(rf"(?<=\s){_MARK}", part)
         # Only an embedding at the very start has no blank before it.
         pieces = [first, *(_MARK + name for name in named)]
         for piece in filter(None, pieces):
@@ -96,12 +96,19 @@ def tokens_of(text: str, encode: Encode, find: FindEmbedding) -> list[Chunk]:
 def _resolve(text: str, find: FindEmbedding) -> tuple[torch.Tensor | None, str]:
     """The embedding that the first word names, and the words left after it."""
     name, *words = text.split() or [""]
-    rest = " ".join(words)
+    name, bracket = _until_bracket(name)
+    rest = " ".join([bracket, *words] if bracket else words)
     vectors = find(name)
     bare = name.strip(",")
     if vectors is None and bare != name:
         return find(bare), f"{name[len(bare) :]} {rest}"
     return vectors, rest
+
+
+def _until_bracket(name: str) -> tuple[str, str]:
+    """A name ends where other tools' marks begin, such as `<lora:...>` and `[...]`."""
+    found = re.search(r"[<\[]", name)
+    return (name[: found.start()], name[found.start() :]) if found else (name, "")
 
 
 def chunks_of(groups: list[Chunk], start: int, end: int, pad: int, length: int) -> list[Chunk]:
