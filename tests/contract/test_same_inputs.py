@@ -1,0 +1,127 @@
+"""The same file as an input picture: the engine and real ComfyUI see the same pixels and mask.
+
+Pictures of every kind that decoders tell apart (tests/data/pictures) go through both, to 1 of 255.
+An older ComfyUI decodes by Pillow: what it sees otherwise is skipped there.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from orchestrator.client.client import Client
+from orchestrator.protocol import Graph, files_of
+
+pytestmark = pytest.mark.comfyui
+
+PICTURES = Path(__file__).parents[1] / "data" / "pictures"
+GREY16 = PICTURES / "grey16.png"
+CASE = Path(__file__).parents[3] / "shared" / "cases" / "17-gray16" / "gray16.png"
+FILES = [*sorted(PICTURES.iterdir()), CASE]
+# What is looked at: the picture, its mask, and one of its colours as a mask.
+VIEWS = ("image", "alpha", "green")
+
+# Pictures by file name and view.
+Seen = dict[tuple[str, str], list[np.ndarray]]
+
+
+def viewing(file: str, uploaded: str) -> Graph:
+    """A graph that saves every view of an uploaded picture, under node ids of its own."""
+    prefix = {view: f"seen {view}" for view in VIEWS}
+    return {
+        f"{file} load": {"class_type": "LoadImage", "inputs": {"image": uploaded}},
+        f"{file} green mask": {
+            "class_type": "LoadImageMask",
+            "inputs": {"image": uploaded, "channel": "green"},
+        },
+        f"{file} alpha mask": {
+            "class_type": "MaskToImage",
+            "inputs": {"mask": [f"{file} load", 1]},
+        },
+        f"{file} green grey": {
+            "class_type": "MaskToImage",
+            "inputs": {"mask": [f"{file} green mask", 0]},
+        },
+        **{
+            f"{file} {view}": {
+                "class_type": "SaveImage",
+                "inputs": {"images": [f"{file} {source}", 0], "filename_prefix": prefix[view]},
+            }
+            for view, source in zip(VIEWS, ("load", "alpha mask", "green grey"), strict=True)
+        },
+    }
+
+
+def look(client: Client, folder: Path) -> Seen:
+    """Everything as the server sees it."""
+    graph: Graph = {}
+    for path in FILES:
+        if path.is_file():
+            graph |= viewing(path.name, client.upload(path).filename)
+    accepted = client.submit(graph)
+    assert not accepted.problems
+    record = client.wait(accepted.prompt_id, timeout=120)
+    seen: Seen = {}
+    for node_id, file in sorted(files_of(record.outputs), key=lambda found: found[1].filename):
+        client.download(file, folder / file.filename)
+        name, _, view = node_id.rpartition(" ")
+        pixels = np.asarray(Image.open(folder / file.filename), int)
+        seen.setdefault((name, view), []).append(pixels)
+    return seen
+
+
+@dataclass(frozen=True)
+class Both:
+    """What either server sees."""
+
+    engine: Seen
+    comfyui: Seen
+
+    def older_decoder(self) -> bool:
+        """Whether this ComfyUI makes 16-bit greys black and white, as Pillow alone does."""
+        truth = np.asarray(Image.open(GREY16), int) // 257
+        (found,) = self.comfyui[GREY16.name, "image"]
+        return bool(np.abs(found[..., 0] - truth).max() > 1)
+
+
+@pytest.fixture(scope="module")
+def both(engine_url: str, comfyui_url: str, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """Loads all pictures once on each server."""
+
+    def run(url: str) -> Seen:
+        with Client(url) as client:
+            return look(client, tmp_path_factory.mktemp("pictures"))
+
+    with ThreadPoolExecutor(2) as workers:
+        return Both(*workers.map(run, (engine_url, comfyui_url)))
+
+
+def apart(ours: list[np.ndarray], theirs: list[np.ndarray]) -> int:
+    """The largest difference of any channel of any pixel, of 255; 255 for other sizes."""
+    if [image.shape for image in ours] != [image.shape for image in theirs]:
+        return 255
+    return max(int(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_the_same_pixels_and_masks(path: Path, view: str, both: Both) -> None:
+    if not path.is_file():
+        pytest.skip(f"there is no {path.name} beside this repository")
+    ours, theirs = both.engine[path.name, view], both.comfyui[path.name, view]
+    found = apart(ours, theirs)
+    if found > 1 and both.older_decoder():
+        pytest.skip("this ComfyUI decodes pictures by Pillow, and sees this one otherwise")
+    assert [image.shape for image in ours] == [image.shape for image in theirs]
+    assert found <= 1
+
+
+def test_a_16_bit_grey_is_no_black_and_white(both: Both) -> None:
+    truth = np.asarray(Image.open(GREY16), int) // 257
+    (found,) = both.engine[GREY16.name, "image"]
+    assert np.abs(found - truth[..., None]).max() <= 1
