@@ -109,5 +109,13 @@ def _noise_sampler(
             for seed in seeds
         ]
     else:
-        singles = [host_sampling.default_noise_sampler(x[:1], seed=seed) for seed in seeds]
+        singles = [host_sampling.default_noise_sampler(x[:1], seed=_signed(seed)) for seed in seeds]
     return lambda sigma, sigma_next: torch.cat([one(sigma, sigma_next) for one in singles])
+
+
+def _signed(seed: int) -> int:
+    """The same seed to torch, as a number that the host can add one to: it does so on a CPU.
+
+    torch takes 64 bits of either sign, and one above the largest unsigned number is too many.
+    """
+    return seed if seed < 2**63 else seed - 2**64

@@ -311,9 +311,18 @@ def seeds() -> dict[str, Any]:
         result[sampler] = 255 * farthest(pictures, alone)
     result["spread"] = 255 * float((pictures[0] - pictures[1]).abs().max())
     result["inpaint"] = inpaint_seeds(loaded, seeded)
+    result["after the last"] = seeds_around_the_last(loaded)
     quiet = sampled(loaded, model=seeded, latent=batch, disable_noise=True)
     result["without_noise"] = farthest(quiet[:1], quiet[1:2])
     return result
+
+
+def seeds_around_the_last(loaded: Any) -> float:
+    """How far the picture after the one with the last seed is from the run with seed 0."""
+    seeded = with_seeds(loaded.model, 2**64 - 1)
+    pair = {"samples": torch.zeros(2, 4, 8, 8)}
+    both = sampled(loaded, model=seeded, sampler="euler_ancestral", latent=pair)
+    return farthest(both[1:], sampled(loaded, seed=0, sampler="euler_ancestral"))
 
 
 def inpaint_seeds(loaded: Any, seeded: Any) -> float:

@@ -115,6 +115,10 @@ def test_picture_i_of_a_batch_is_the_single_run_with_its_seed(
     assert report["seeds"]["spread"] > 10.0
 
 
+def test_after_the_last_seed_comes_the_first(report: dict[str, Any]) -> None:
+    assert report["seeds"]["after the last"] < 1e-3
+
+
 def test_seeds_hold_under_a_mask_and_in_a_second_pass(report: dict[str, Any]) -> None:
     assert report["seeds"]["inpaint"] < 1e-3
     assert report["seeds"]["without_noise"] < 1e-5

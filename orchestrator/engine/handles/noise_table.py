@@ -1,6 +1,6 @@
 """The noise levels (sigmas) that a model was trained on.
 
-The roundings are those of ComfyUI 0.3.64: float64 betas, a float32 table, interpolation in log
+The roundings are those of ComfyUI 0.33.0: float64 betas, a float32 table, interpolation in log
 sigma. Source: Lin et al. 2023 (arXiv 2305.08891) for zero terminal SNR.
 """
 

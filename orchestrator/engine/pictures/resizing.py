@@ -1,6 +1,6 @@
 """Resizing as ComfyUI's nodes do it, on float32 tensors [B, C, H, W].
 
-The methods and their roundings are ComfyUI 0.3.64's: torch's interpolate for most, Pillow on
+The methods and their roundings are ComfyUI 0.33.0's: torch's interpolate for most, Pillow on
 8 bits for lanczos, and spherical interpolation for bislerp.
 """
 

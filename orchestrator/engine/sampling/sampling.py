@@ -1,6 +1,6 @@
 """A sampling run from latent to latent: what KSampler and KSamplerAdvanced do.
 
-Same model, same request, same latents as ComfyUI 0.3.64 up to the rounding of float32.
+Same model, same request, same latents as ComfyUI 0.33.0 up to the rounding of float32.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Schedules: the noise levels (sigmas) that a run walks down a model's table.
 
 Every schedule gives a float32 tensor that falls to a final 0. The formulas are those that
-ComfyUI 0.3.64 samples with, and so are their roundings. Sources: Karras et al. 2022
+ComfyUI 0.33.0 samples with, and so are their roundings. Sources: Karras et al. 2022
 (arXiv 2206.00364, eq. 5) for `karras`, Lee et al. 2024 (arXiv 2407.12173) for `beta`.
 """
 
