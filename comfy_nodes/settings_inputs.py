@@ -168,8 +168,10 @@ def _widget(name: str, optional: bool, options: Any) -> Any:
     default = LoaderSettings.model_fields[name].default
     common = {"optional": optional, "tooltip": TOOLTIPS[name]}
     if options is not None:
+        # 0.3.64 takes words only: with an Enum its /object_info fails, and no editor opens.
+        words = [getattr(one, "value", one) for one in options]
         plain = getattr(default, "value", default)
-        return io.Combo.Input(name, options=options, default=plain, **common)
+        return io.Combo.Input(name, options=words, default=plain, **common)
     if name == "vae_tile":
         return io.Int.Input(name, default=default, min=128, max=4096, step=64, **common)
     if name == "vae_overlap":

@@ -35,8 +35,8 @@ class Pixelize(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "method",
-                    options=grid.Method,
-                    default=grid.Method.MODE,
+                    options=[one.value for one in grid.Method],
+                    default=grid.Method.MODE.value,
                     tooltip="A cell's colour. mode: the most common one. median: the middle one. "
                     "center: that of the pixel in the middle.",
                 ),

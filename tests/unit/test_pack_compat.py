@@ -5,11 +5,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from comfy_nodes import folders
 from comfy_nodes.errors import UnsupportedHost
 from comfy_nodes.native import compat
+from orchestrator.engine import host
+
+host.install()
 
 # Modules whose names every ComfyUI has had: arguments, constants of formats, a bar of progress.
 PLAIN = {"comfy.cli_args", "comfy.latent_formats"}
@@ -73,3 +79,26 @@ def test_the_newer_memory_management_is_switched_off_where_there_is_one() -> Non
     assert compat.without_dynamic_memory(old) == {}
     assert compat.without_dynamic_memory(new) == {"disable_dynamic": True}
     assert not compat.is_dynamic(object())
+
+
+def test_choices_are_given_as_the_oldest_host_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As words in a list: 0.3.64 hands an Enum on as it is, and cannot write it as JSON."""
+    from comfy_api.latest import io
+
+    from comfy_nodes.extension import NODES
+
+    given: list[tuple[Any, Any]] = []
+
+    class Watched(io.Combo.Input):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            given.append((kwargs["options"], kwargs.get("default", "")))
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(io.Combo, "Input", Watched)
+    empty = SimpleNamespace(roots=lambda kind: [], checkpoint_names=lambda: ["one.safetensors"])
+    monkeypatch.setattr(folders, "current", lambda: empty)
+    for node in NODES:
+        node.define_schema()
+    assert len(given) > len(NODES)
+    kinds = [(type(options), {type(one) for one in (*options, plain)}) for options, plain in given]
+    assert kinds == [(list, {str})] * len(given)
