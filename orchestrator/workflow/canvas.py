@@ -65,10 +65,6 @@ class _Literal:
     value: Any
 
 
-class _Muted:
-    """What a link from a muted node gives: an input that is left out."""
-
-
 def canvas_to_graph(data: Any, object_info: ObjectInfo, name: str = "the workflow") -> Graph:
     """Turn a decoded canvas file into the graph that the editor would send.
 
@@ -113,10 +109,11 @@ class _Converter:
         """(id, node) of everything that runs."""
         for raw in scope.nodes.values():
             kind = raw["type"]
+            if raw.get("mode") in (_MUTED, _BYPASSED) or _is_virtual(kind):
+                continue  # with all that is in it, where it uses a subgraph
             if kind in self.subgraphs:
-                # The editor mutes and bypasses a subgraph node by node, so theirs is what counts.
                 yield from self.nodes(self.inside(scope, raw))
-            elif raw.get("mode") not in (_MUTED, _BYPASSED) and not _is_virtual(kind):
+            else:
                 yield f"{scope.prefix}{raw['id']}", self.node(scope, raw)
 
     def inside(self, scope: _Scope, raw: Mapping[str, Any]) -> _Scope:
@@ -139,8 +136,6 @@ class _Converter:
             source = self.source(scope, slot.get("link"), slot.get("type"))
             if isinstance(source, _Literal):
                 inputs[slot["name"]] = source.value
-            elif isinstance(source, _Muted):
-                inputs.pop(slot["name"], None)
             elif source:
                 inputs[slot["name"]] = list(source)
         title = raw.get("title") or info.display_name
@@ -160,8 +155,11 @@ class _Converter:
 
     def source(
         self, scope: _Scope, link_id: Any, kind: Any, passed: int = 0
-    ) -> tuple[str, int] | _Literal | _Muted | None:
-        """What a link brings: a node's output, a literal, or nothing."""
+    ) -> tuple[str, int] | _Literal | None:
+        """What a link brings: a node's output, a literal, or nothing, as from a muted node.
+
+        An input that gets nothing has the value of its widget, where there is one.
+        """
         link = scope.links.get(link_id)
         if link is None:
             return None
@@ -179,15 +177,15 @@ class _Converter:
             return self.source(scope, origin["inputs"][0].get("link"), kind, passed + 1)
         if node_type == _PRIMITIVE:
             return _Literal(value=(origin.get("widgets_values") or [None])[0])
+        if mode == _MUTED:
+            return None
         if node_type in self.subgraphs:
             return self.from_inside(scope, origin, link, kind, passed)
-        if mode == _MUTED:
-            return _Muted()
         return f"{scope.prefix}{origin['id']}", link.origin_slot
 
     def from_outside(
         self, scope: _Scope, link: Link, kind: Any, passed: int
-    ) -> tuple[str, int] | _Literal | _Muted | None:
+    ) -> tuple[str, int] | _Literal | None:
         """A link from a subgraph's own input: what the node that uses it has there."""
         assert scope.outer is not None
         outside, user = scope.outer
@@ -201,7 +199,7 @@ class _Converter:
 
     def from_inside(
         self, scope: _Scope, user: Mapping[str, Any], link: Link, kind: Any, passed: int
-    ) -> tuple[str, int] | _Literal | _Muted | None:
+    ) -> tuple[str, int] | _Literal | None:
         """A link from the node that uses a subgraph: what is linked to that output within."""
         inside = self.inside(scope, user)
         for link_id, inner in inside.links.items():

@@ -1,25 +1,27 @@
-"""Fixtures of the tests that drive ComfyUI's own editor."""
+"""Fixtures of the tests that use a browser."""
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import pytest
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 
 
-@pytest.fixture(scope="module")
-def recorder(comfyui_dir: Path) -> Any:
-    """The module that opens the editor, or a skip that says what it lacks."""
-    # wanted first, so that a machine without ComfyUI says that and nothing else
+@pytest.fixture(scope="session")
+def canvas_editor() -> ModuleType:
+    """The module that opens a browser and the editor, or a skip that says what it lacks."""
     pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
-    spec = importlib.util.spec_from_file_location("record_canvas", DATA / "record_canvas.py")
+    name = "canvas_editor"
+    spec = importlib.util.spec_from_file_location(name, DATA / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     if module.browser() is None:
         pytest.skip(f"no browser: none of {', '.join(module.BROWSERS)} is installed")

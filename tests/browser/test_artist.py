@@ -89,7 +89,7 @@ class Desk:
         return self.page.evaluate("async () => (await app.graphToPrompt()).output")
 
     def places(self) -> dict[int, list[float]]:
-        found = self.page.evaluate("() => app.graph.nodes.map(n => [n.id, [...n.pos]])")
+        found = self.page.evaluate("() => app.graph.nodes.map(n => [Number(n.id), [...n.pos]])")
         return dict(found)
 
     def troubles(self) -> list[str]:
@@ -101,7 +101,10 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def studio(
-    recorder: Any, comfyui_dir: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory
+    canvas_editor: Any,
+    comfyui_dir: Path,
+    repository: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Studio]:
     work = tmp_path_factory.mktemp("studio")
     pack = work / "custom_nodes" / "spriteworks"
@@ -129,8 +132,8 @@ def studio(
 
 
 @pytest.fixture(scope="module")
-def desk(recorder: Any, studio: Studio) -> Iterator[Desk]:
-    with recorder.editor(studio.url) as editor:
+def desk(canvas_editor: Any, studio: Studio) -> Iterator[Desk]:
+    with canvas_editor.editor(studio.url) as editor:
         yield Desk(editor)
 
 

@@ -7,7 +7,7 @@ Needs a real ComfyUI, a Chromium, and Playwright where this Python finds it
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,50 @@ RECORDED = sorted(path for path in (DATA / "canvas").glob("*.json") if path.stem
 SETTINGS = ("prompt=a {blue} sword \\(big\\)", "seed=7", "width=64", "denoise=0.5")
 
 
+# What older editors do otherwise than the recorded one: case -> change of the sprite workflow, sign
+# of it in the graph, words. Judged is the newest.
+OLD_HABITS: dict[str, tuple[str, Callable[[Any], bool], str]] = {
+    "muted_bypassed": (
+        "node(4).mode = 2;",
+        lambda graph: "steps" not in graph["6"]["inputs"],
+        "this editor leaves an input out where a muted node is linked, and newer ones send its "
+        "widget's value",
+    ),
+    "subgraph_bypassed": (
+        "pack(node(4)).mode = 2;",
+        lambda graph: any(":" in number for number in graph),
+        "this editor runs what is in a muted subgraph, and newer ones mute all of it",
+    ),
+}
+
+
 @pytest.fixture(scope="module")
-def editor(recorder: Any, comfyui_url: str) -> Iterator[Any]:
-    with recorder.editor(comfyui_url) as at:
+def editor(canvas_editor: Any, comfyui_url: str) -> Iterator[Any]:
+    # newer editors show a node in red whose picture the server does not have
+    for picture in sorted((REPOSITORY / "workflows" / "inputs").glob("*.png")):
+        files = {"image": (picture.name, picture.read_bytes(), "image/png")}
+        requests.post(f"{comfyui_url}/upload/image", files=files, timeout=60).raise_for_status()
+    with canvas_editor.editor(comfyui_url) as at:
         yield at
+
+
+@pytest.fixture(scope="module")
+def otherwise(editor: Any) -> dict[str, str]:
+    """The recordings that this editor reads otherwise, and why."""
+    sprite = read(SHIPPED[0])
+    return {
+        name: words
+        for name, (change, has_it, words) in OLD_HABITS.items()
+        if has_it(editor.graph(editor.changed(sprite, 0.4, change)))
+    }
+
+
+@pytest.fixture
+def recorded(path: Path, otherwise: dict[str, str]) -> Any:
+    """What lies at `path`, or a skip where this editor reads it otherwise."""
+    if path.stem in otherwise:
+        pytest.skip(otherwise[path.stem])
+    return read(path)
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +96,17 @@ def test_the_editor_makes_the_same_graph_of_a_shipped_workflow(
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
-def test_the_editor_still_makes_the_recorded_graph(path: Path, editor: Any, info: Any) -> None:
-    recorded = read(path)
+def test_the_editor_still_makes_the_recorded_graph(recorded: Any, editor: Any, info: Any) -> None:
     graph = editor.graph(recorded["canvas"])
     assert graph == recorded["graph"]
     assert graph == canvas_to_graph(recorded["canvas"], info)
 
 
 @pytest.mark.parametrize("path", [*SHIPPED, *RECORDED], ids=lambda path: path.stem)
-def test_the_editor_reads_the_values_that_we_put_back(path: Path, editor: Any, info: Any) -> None:
-    canvas = read(path).get("canvas") or read(path)
+def test_the_editor_reads_the_values_that_we_put_back(
+    recorded: Any, editor: Any, info: Any
+) -> None:
+    canvas = recorded.get("canvas") or recorded
     plain = canvas_to_graph(canvas, info)
     roles = available_roles(plain, info)
     settings = [one for one in SETTINGS if one.partition("=")[0] in roles]

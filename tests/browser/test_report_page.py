@@ -29,18 +29,9 @@ def load(name: str) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="no Playwright: pip install playwright"
-    )
-    recorder = load("record_canvas")
-    found = recorder.browser()
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(recorder.BROWSERS)} is installed")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+def chromium(canvas_editor: Any) -> Iterator[Any]:
+    with canvas_editor.chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

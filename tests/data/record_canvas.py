@@ -1,45 +1,31 @@
-"""What ComfyUI's own editor makes of canvas files: drives it in a browser and keeps the results.
+"""What ComfyUI says of its nodes, and what its own editor makes of canvas files, for the tests.
 
-    python tests/data/record_canvas.py http://127.0.0.1:8188
+    python tests/data/record_canvas.py ~/comfy/ComfyUI
 
-needs a ComfyUI with the pack at that address, Playwright and a Chromium (see README.md here). Each
-case opens a shipped workflow, changes it the way a person would, saves it, loads it again and asks
-the editor for the graph; tests/data/canvas/CASE.json holds the saved file and that graph.
+needs Playwright and a Chromium (see README.md here). Starts that ComfyUI with the pack of this
+repository and writes tests/data/canvas: object_info.json, and CASE.json of each case here. A case
+opens a shipped workflow, changes it the way a person would, saves it, loads it again and asks the
+editor for the graph; the file holds what was saved and that graph.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+import record_object_info
+from canvas_editor import Editor, browser, editor
 
 HERE = Path(__file__).resolve().parent
-WORKFLOWS = HERE.parent.parent / "workflows"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+REPOSITORY = HERE.parent.parent
+WORKFLOWS = REPOSITORY / "workflows"
+CANVAS = HERE / "canvas"
 
-# For the cases: node(id), add(class) and join(from, output, to, input name).
-HELPERS = """() => {
-  window.node = id => app.graph.getNodeById(id);
-  window.add = kind => {
-    const made = LiteGraph.createNode(kind);
-    made.pos = [900, 900];
-    app.graph.add(made);
-    return made;
-  };
-  window.slot = (at, name) => at.inputs.findIndex(input => input.name === name);
-  window.join = (from, output, to, name) => from.connect(output, to, slot(to, name));
-  window.cut = (at, ...names) => names.forEach(name => at.disconnectInput(slot(at, name)));
-  window.put = (at, values) => at.widgets.forEach(widget => {
-    if (widget.name in values) widget.value = values[widget.name];
-  });
-  window.pack = (...nodes) => app.graph.convertToSubgraph(new Set(nodes)).node;
-}"""
+sys.path.insert(0, str(REPOSITORY))  # the pack and the orchestrator of this tree, and no other
+
+from orchestrator.local import launch  # noqa: E402
 
 # name -> (shipped workflow, version of the saved file, change)
 CASES = {
@@ -95,12 +81,13 @@ CASES = {
         "sprite",
         0.4,
         """
-        const first = pack(node(5));
-        cut(first, 'width', 'height'); put(first, {width: 640});
-        const second = add(first.type); put(second, {width: 320});
+        const first = pack(node(5)); cut(first, 'width', 'height');
+        const second = add(first.type);
         const decode = add('VAEDecode'), shown = add('PreviewImage');
         join(second, 0, decode, 'samples'); join(node(1), 2, decode, 'vae');
         join(decode, 0, shown, 'images');
+        await reopen();  // until then both have the same values in frontend 1.48
+        put(node(first.id), {width: 640}); put(node(second.id), {width: 320});
         """,
     ),
     "subgraph_seed": (
@@ -121,85 +108,35 @@ CASES = {
         const lora = add('LoraLoader');
         join(node(1), 0, lora, 'model'); join(node(1), 1, lora, 'clip');
         join(lora, 0, node(6), 'model'); join(lora, 1, node(2), 'clip');
-        pack(lora).mode = 4; pack(node(5)).mode = 2;
+        pack(lora).mode = 4; pack(node(4)).mode = 2;
         """,
     ),
 }
 
 
-class Editor:
-    """ComfyUI's editor in a browser page."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-
-    def load(self, canvas: Any) -> None:
-        """Open a canvas file."""
-        self.page.evaluate("async data => { await app.loadGraphData(data); }", canvas)
-
-    def graph(self, canvas: Any) -> Any:
-        """The graph that the editor would send for a canvas file."""
-        self.load(canvas)
-        return self.page.evaluate("async () => (await app.graphToPrompt()).output")
-
-    def changed(self, canvas: Any, version: float, script: str) -> Any:
-        """Open a canvas file, change it and save it in that version of the format."""
-        self.load(canvas)
-        self.page.evaluate(f"() => {{ {script} }}")
-        save = "serialize" if version < 1 else "asSerialisable"
-        return self.page.evaluate(f"() => app.graph.{save}()")
-
-    def complaints(self) -> list[str]:
-        """The classes of nodes that the editor shows in red, because it does not know them."""
-        return self.page.evaluate(
-            "() => app.graph.nodes.filter(n => n.has_errors || !n.constructor.nodeData && "
-            "!n.isVirtualNode).map(n => n.type)"
-        )
+def record(at: Editor, name: str) -> None:
+    """Write the file of one case."""
+    base, version, script = CASES[name]
+    original = json.loads((WORKFLOWS / f"{base}.json").read_text(encoding="utf-8"))
+    canvas = at.changed(original, version, script)
+    text = json.dumps({"canvas": canvas, "graph": at.graph(canvas)}, separators=(",", ":"))
+    (CANVAS / f"{name}.json").write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
-def browser() -> str | None:
-    """The program of a Chromium on this machine."""
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-@contextmanager
-def editor(url: str) -> Iterator[Editor]:
-    """Open the editor of the server at `url`."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=browser(),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        page = chromium.new_page(viewport={"width": 1800, "height": 1000})
-        # a busy machine takes its time
-        page.set_default_timeout(300_000)
-        page.goto(url, wait_until="domcontentloaded")
-        page.wait_for_function(
-            "() => window.app?.graph && window.LiteGraph?.registered_node_types"
-            "?.SpriteworksSaveSprite && window.app.extensionManager"
-        )
-        # The editor opens an empty workflow of its own once it has started.
-        page.wait_for_function(
-            "() => window.app.graph.nodes.length > 0 || document.querySelector('.p-dialog')"
-        )
-        page.keyboard.press("Escape")
-        # A dialog that is opened while the first one closes is closed with it.
-        page.wait_for_function("() => !document.querySelector('.p-dialog')")
-        page.evaluate(HELPERS)
-        yield Editor(page)
-        chromium.close()
-
-
-def main(url: str) -> None:
-    """Record every case."""
-    with editor(url) as at:
-        for name, (base, version, script) in CASES.items():
-            original = json.loads((WORKFLOWS / f"{base}.json").read_text(encoding="utf-8"))
-            canvas = at.changed(original, version, script)
-            text = json.dumps({"canvas": canvas, "graph": at.graph(canvas)}, separators=(",", ":"))
-            path = HERE / "canvas" / f"{name}.json"
-            path.write_text(text + "\n", encoding="utf-8", newline="\n")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("comfyui", type=Path, help="folder of ComfyUI")
+    folder = parser.parse_args().comfyui.expanduser().resolve()
+    if launch.has_pack(folder):
+        parser.error(f"{folder} has a Spriteworks of its own in custom_nodes: move it away first")
+    if browser() is None:
+        parser.error("no Chromium was found: install the package chromium")
+    with launch.comfyui(folder) as server:
+        record_object_info.record(server.url, CANVAS / "object_info.json")
+        with editor(server.url) as at:
+            for name in CASES:
+                record(at, name)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1].rstrip("/"))
+    main()

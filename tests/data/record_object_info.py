@@ -1,21 +1,16 @@
-"""Keep the part of a server's /object_info that the workflows and their tests need.
+"""The part of a server's /object_info that the workflows and their tests need.
 
-    python tests/data/record_object_info.py http://127.0.0.1:8188
-
-writes tests/data/canvas/object_info.json. Texts for people are left out, and the lists of files
-are set to what the tests name, so that the file says nothing about the machine it was made on.
+record_canvas.py records it. Texts for people are left out, and the lists of files are set to what
+the tests name, so that the file says nothing about the machine it was made on.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import requests
-
-TARGET = Path(__file__).resolve().parent / "canvas" / "object_info.json"
 
 CORE = (
     "BasicGuider",
@@ -59,7 +54,7 @@ FILES = {
     "control_net_name": ["canny.safetensors"],
     "image": ["spriteworks_potion.png", "spriteworks_potion_mask.png"],
 }
-FOR_PEOPLE = ("tooltip", "description", "output_tooltips")
+FOR_PEOPLE = ("tooltip", "description", "output_tooltips", "search_aliases")
 
 
 def slim(node: dict[str, Any]) -> dict[str, Any]:
@@ -77,14 +72,9 @@ def slim(node: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
-def main(url: str) -> None:
+def record(url: str, target: Path) -> None:
     """Ask the server at `url` and write the file."""
-    answer = requests.get(f"{url}/object_info", timeout=30).json()
+    answer = requests.get(f"{url}/object_info", timeout=60).json()
     names = sorted({*CORE, *(name for name in answer if name.startswith("Spriteworks"))})
     lines = [f"{json.dumps(name)}: {json.dumps(slim(answer[name]))}" for name in names]
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1].rstrip("/"))
+    target.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")

@@ -1,0 +1,143 @@
+"""ComfyUI's own editor in a Chromium of this machine, for recordings and for tests/browser."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+# What one wait may take on a busy machine, in ms; under the limit that pytest has for one test.
+PATIENCE = 120_000
+# What a dialog gets to close before it is asked again, in ms.
+_CLOSING = 5_000
+
+_DIALOG = "[role=dialog]:visible"
+
+# All extensions are set up and the first workflow is open: a blank one with the dialog of templates
+# on the first visit to a server, the default one later.
+_UP = """() => {
+  const found = window.app?.extensionManager;
+  const first = document.querySelector('[role=dialog]') || window.app?.graph?.nodes.length;
+  return Boolean(found?.workflow?.activeWorkflow && !found.spinner && first
+    && window.LiteGraph.registered_node_types.SpriteworksSaveSprite);
+}"""
+# For the message where it does not come up.
+_STATE = """() => ({
+  app: Boolean(window.app?.extensionManager),
+  pack: Boolean(window.LiteGraph?.registered_node_types?.SpriteworksSaveSprite),
+  workflow: window.app?.extensionManager?.workflow?.activeWorkflow?.path,
+  spinner: window.app?.extensionManager?.spinner,
+  nodes: window.app?.graph?.nodes.length,
+  text: document.body.innerText.slice(0, 300),
+})"""
+
+# For changes in short: node(id), add(class), join(from, output, to, input name), ...
+_HELPERS = """() => {
+  window.node = id => app.graph.getNodeById(id);
+  window.add = kind => {
+    const made = LiteGraph.createNode(kind);
+    made.pos = [900, 900];
+    app.graph.add(made);
+    return made;
+  };
+  window.slot = (at, name) => at.inputs.findIndex(input => input.name === name);
+  window.join = (from, output, to, name) => from.connect(output, to, slot(to, name));
+  window.cut = (at, ...names) => names.forEach(name => at.disconnectInput(slot(at, name)));
+  window.put = (at, values) => at.widgets.forEach(widget => {
+    if (widget.name in values) widget.value = values[widget.name];
+  });
+  window.reopen = () => app.loadGraphData(app.graph.serialize());
+  window.pack = (...nodes) => app.graph.convertToSubgraph(new Set(nodes)).node;
+}"""
+
+
+class Editor:
+    """ComfyUI's editor in a browser page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def load(self, canvas: Any) -> None:
+        """Open a canvas file."""
+        self.page.evaluate("async data => { await app.loadGraphData(data); }", canvas)
+
+    def graph(self, canvas: Any) -> Any:
+        """The graph that the editor would send for a canvas file."""
+        self.load(canvas)
+        return self.page.evaluate("async () => (await app.graphToPrompt()).output")
+
+    def changed(self, canvas: Any, version: float, script: str) -> Any:
+        """Open a canvas file, change it and save it in that version of the format."""
+        self.load(canvas)
+        self.page.evaluate(f"async () => {{ {script} }}")
+        save = "serialize" if version < 1 else "asSerialisable"
+        return self.page.evaluate(f"() => app.graph.{save}()")
+
+    def complaints(self) -> list[str]:
+        """The classes of the nodes in red: the class is unknown, a file missing, a run failed."""
+        return self.page.evaluate(
+            "() => app.graph.nodes.filter(n => n.has_errors || !n.constructor.nodeData && "
+            "!n.isVirtualNode).map(n => n.type)"
+        )
+
+    def dialogs(self) -> list[str]:
+        """The texts of the dialogs that are open."""
+        return list(self.page.locator(_DIALOG).all_inner_texts())
+
+    def close_dialogs(self) -> None:
+        """Close what the editor shows by itself, as a person does. Raises RuntimeError."""
+        late = time.monotonic() + PATIENCE / 1000
+        while shown := self.dialogs():
+            if time.monotonic() > late:
+                raise RuntimeError(f"the editor's dialog does not close: {shown[-1][:300]}")
+            self.page.keyboard.press("Escape")
+            # A dialog that is still opening may not hear the key: it is pressed again then.
+            with suppress(TimeoutError):
+                self.page.locator(_DIALOG).nth(len(shown) - 1).wait_for(
+                    state="hidden", timeout=_CLOSING
+                )
+
+
+def browser() -> str | None:
+    """The program of a Chromium on this machine."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Run this machine's Chromium until the block ends."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=browser(),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        try:
+            yield started
+        finally:
+            started.close()
+
+
+@contextmanager
+def editor(url: str) -> Iterator[Editor]:
+    """Open the editor of the server at `url`, with nothing over its canvas.
+
+    Raises RuntimeError, with what the page shows, where it does not come up.
+    """
+    with chromium() as started:
+        page = started.new_page(viewport={"width": 1800, "height": 1000})
+        page.set_default_timeout(PATIENCE)
+        page.goto(url, wait_until="domcontentloaded")
+        try:
+            page.wait_for_function(_UP)
+        except TimeoutError as error:
+            raise RuntimeError(f"the editor does not come up: {page.evaluate(_STATE)}") from error
+        at = Editor(page)
+        at.close_dialogs()
+        page.evaluate(_HELPERS)
+        yield at
