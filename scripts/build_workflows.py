@@ -66,6 +66,9 @@ class Recipe:
 # --------------------------------------------------------------------------- the recipes
 
 COLUMNS = (0, 400, 840, 1180, 1560, 1920)
+# What the editor needs to show all settings of the model, and where the next group may begin.
+MODEL_HEIGHT = 570
+BELOW_MODEL = MODEL_HEIGHT + 50
 
 
 def start(name: str, positive: str, steps: int, cfg: float) -> tuple[Recipe, dict[str, str]]:
@@ -74,7 +77,7 @@ def start(name: str, positive: str, steps: int, cfg: float) -> tuple[Recipe, dic
     loader = recipe.add(
         "SpriteworksDiffusersLoader",
         "Model",
-        (COLUMNS[0], 0, 340, 240),
+        (COLUMNS[0], 0, 340, MODEL_HEIGHT),
         model_name=MODEL,
         **SETTINGS,
     )
@@ -96,7 +99,7 @@ def start(name: str, positive: str, steps: int, cfg: float) -> tuple[Recipe, dic
         cfg=cfg,
     )
     recipe.groups = [
-        ("Model", -20, -80, 380, 340, "#3f789e"),
+        ("Model", -20, -80, 380, MODEL_HEIGHT + 100, "#3f789e"),
         ("Texts", COLUMNS[1] - 20, -80, 420, 460, "#8A8"),
     ]
     return recipe, {"loader": loader, "defaults": defaults, **texts}
@@ -242,12 +245,15 @@ def inpaint() -> Recipe:
     )
     loader = ids["loader"]
     picture = recipe.add(
-        "LoadImage", "Picture", (COLUMNS[0], 400, 340, 330), image="spriteworks_potion.png"
+        "LoadImage",
+        "Picture",
+        (COLUMNS[0], BELOW_MODEL + 80, 340, 330),
+        image="spriteworks_potion.png",
     )
     mask = recipe.add(
         "LoadImageMask",
         "Mask",
-        (COLUMNS[0], 790, 340, 330),
+        (COLUMNS[0], BELOW_MODEL + 470, 340, 330),
         image="spriteworks_potion_mask.png",
         channel="red",
     )
@@ -291,7 +297,7 @@ def inpaint() -> Recipe:
     )
     sampling_groups(recipe, "Result", 1)
     recipe.groups += [
-        ("Picture and mask", -20, 320, 380, 820, "#a1309b"),
+        ("Picture and mask", -20, BELOW_MODEL, 380, 820, "#a1309b"),
         ("Crop", COLUMNS[1] - 20, 430, 760, 290, "#a1309b"),
     ]
     recipe.note = note(
@@ -324,7 +330,7 @@ def sampling_groups(recipe: Recipe, last: str, columns: int) -> None:
     ]
 
 
-def note(text: str, x: int = 0, y: int = 320) -> tuple[str, tuple[int, int, int, int]]:
+def note(text: str, x: int = 0, y: int = BELOW_MODEL + 30) -> tuple[str, tuple[int, int, int, int]]:
     """A note and its place."""
     return text, (x, y, 340, 180)
 

@@ -39,6 +39,8 @@ DROP = """([name, content]) => {
     document.querySelector('#graph-canvas').dispatchEvent(
       new DragEvent(type, {...options, clientX: 900, clientY: 950}));
 }"""
+# Where older editors say what is wrong, and newer ones; dialogs aside.
+COMPLAINT = ".p-toast-message-error, [data-testid=error-overlay]"
 OPENED = "name => app.extensionManager.workflow.activeWorkflow?.filename === name"
 
 
@@ -71,7 +73,7 @@ class Desk:
 
     def open_template(self, pack: str, name: str) -> None:
         self.page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-        shown = self.page.get_by_test_id("template-workflows-content")
+        shown = self.page.get_by_role("dialog")
         shown.get_by_text(pack, exact=True).first.click(timeout=PATIENCE)
         shown.get_by_test_id(f"template-workflow-{name}").click(timeout=PATIENCE)
         self.page.wait_for_function(OPENED, arg=name, timeout=PATIENCE)
@@ -94,9 +96,14 @@ class Desk:
 
     def troubles(self) -> list[str]:
         """Red nodes, dialogs and error messages."""
-        shown = self.page.locator(".p-dialog, .p-toast-message-error").all_inner_texts()
+        shown = self.page.locator(COMPLAINT).all_inner_texts()
         errors = self.page.evaluate("() => [app.lastNodeErrors, app.lastExecutionError]")
-        return [*self.editor.complaints(), *shown, *(str(error) for error in errors if error)]
+        return [
+            *self.editor.complaints(),
+            *self.editor.dialogs(),
+            *shown,
+            *(str(error) for error in errors if error),
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +217,11 @@ def test_a_picture_with_the_graph_alone_is_laid_out_anew(
     assert desk.troubles() == []
     assert desk.graph() == commanded.graph
     assert len({tuple(place) for place in desk.places().values()}) == len(commanded.graph)
+
+
+def test_the_editor_says_what_a_run_lacks(desk: Desk, drawn: Work) -> None:
+    """And so the other tests, that nothing was wrong, can fail."""
+    desk.drop(drawn.picture)
+    desk.page.evaluate("async () => { cut(node(6), 'latent_image'); await app.queuePrompt(0); }")
+    desk.page.wait_for_function("() => app.lastNodeErrors?.[6]", timeout=PATIENCE)
+    assert any("latent_image" in trouble for trouble in desk.troubles())

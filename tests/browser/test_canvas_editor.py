@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,26 @@ def test_the_editor_makes_the_same_graph_of_a_shipped_workflow(
     assert editor.complaints() == []
     assert graph == canvas_to_graph(read(path), info)
     assert graph == read(path.parent / "api" / path.name)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_no_node_of_a_shipped_workflow_covers_another(path: Path, editor: Any) -> None:
+    editor.load(read(path))
+    # the editor makes a node as large as its widgets need; pos is below the title
+    nodes = editor.page.evaluate(
+        "() => app.graph.nodes.map(n => ({title: n.title, x: n.pos[0], width: n.size[0], "
+        "y: n.pos[1] - LiteGraph.NODE_TITLE_HEIGHT, "
+        "height: n.size[1] + LiteGraph.NODE_TITLE_HEIGHT}))"
+    )
+    covered = [
+        (one["title"], other["title"])
+        for one, other in combinations(nodes, 2)
+        if abs(2 * (one["x"] - other["x"]) + one["width"] - other["width"])
+        < one["width"] + other["width"]
+        and abs(2 * (one["y"] - other["y"]) + one["height"] - other["height"])
+        < one["height"] + other["height"]
+    ]
+    assert covered == []
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
