@@ -219,9 +219,9 @@ def test_a_picture_with_the_graph_alone_is_laid_out_anew(
     assert len({tuple(place) for place in desk.places().values()}) == len(commanded.graph)
 
 
-def test_the_editor_says_what_a_run_lacks(desk: Desk, drawn: Work) -> None:
+def test_the_editor_says_what_a_run_lacks(desk: Desk, repository: Path) -> None:
     """And so the other tests, that nothing was wrong, can fail."""
-    desk.drop(drawn.picture)
+    desk.editor.load(json.loads((repository / SPRITE).read_text(encoding="utf-8")))
     desk.page.evaluate("async () => { cut(node(6), 'latent_image'); await app.queuePrompt(0); }")
     desk.page.wait_for_function("() => app.lastNodeErrors?.[6]", timeout=PATIENCE)
     assert any("latent_image" in trouble for trouble in desk.troubles())
