@@ -108,8 +108,8 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def studio(
-    canvas_editor: Any,
     comfyui_dir: Path,
+    canvas_editor: Any,
     repository: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Studio]:
@@ -139,7 +139,7 @@ def studio(
 
 
 @pytest.fixture(scope="module")
-def desk(canvas_editor: Any, studio: Studio) -> Iterator[Desk]:
+def desk(studio: Studio, canvas_editor: Any) -> Iterator[Desk]:
     with canvas_editor.editor(studio.url) as editor:
         yield Desk(editor)
 

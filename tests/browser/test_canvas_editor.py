@@ -49,7 +49,7 @@ OLD_HABITS: dict[str, tuple[str, Callable[[Any], bool], str]] = {
 
 
 @pytest.fixture(scope="module")
-def editor(canvas_editor: Any, comfyui_url: str) -> Iterator[Any]:
+def editor(comfyui_dir: Path, canvas_editor: Any, comfyui_url: str) -> Iterator[Any]:
     # newer editors show a node in red whose picture the server does not have
     for picture in sorted((REPOSITORY / "workflows" / "inputs").glob("*.png")):
         files = {"image": (picture.name, picture.read_bytes(), "image/png")}
