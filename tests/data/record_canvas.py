@@ -25,6 +25,7 @@ CANVAS = HERE / "canvas"
 
 sys.path.insert(0, str(REPOSITORY))  # the pack and the orchestrator of this tree, and no other
 
+from orchestrator.errors import SpriteworksError  # noqa: E402
 from orchestrator.local import launch  # noqa: E402
 
 # name -> (shipped workflow, version of the saved file, change)
@@ -138,11 +139,14 @@ def main() -> None:
         parser.error(f"{folder} has a Spriteworks of its own in custom_nodes: move it away first")
     if browser() is None:
         parser.error("no Chromium was found: install the package chromium")
-    with launch.comfyui(folder) as server:
-        record_object_info.record(server.url, CANVAS / "object_info.json")
-        with editor(server.url) as at:
-            for name in CASES:
-                record(at, name)
+    try:
+        with launch.comfyui(folder) as server:
+            record_object_info.record(server.url, CANVAS / "object_info.json")
+            with editor(server.url) as at:
+                for name in CASES:
+                    record(at, name)
+    except SpriteworksError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
