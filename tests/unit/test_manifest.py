@@ -395,7 +395,11 @@ def test_lines_of_every_field() -> None:
 
 def test_deep_nesting_is_refused_and_does_not_end_the_process() -> None:
     with pytest.raises(YamlError, match="deep"):
-        read_yaml("[" * 5000 + "]" * 5000)
+        read_yaml("[" * 40 + "]" * 40)
+    # from some depth on PyYAML may refuse it first, in its own words
+    with pytest.raises(YamlError) as caught:
+        read_yaml("a: 1\nb: " + "[" * 5000 + "]" * 5000)
+    assert caught.value.line == 2
 
 
 def test_a_slip_that_would_make_millions_of_jobs(
