@@ -25,6 +25,8 @@ CONSTRAINTS = SCRIPTS / "constraints.txt"
 TORCH_CONSTRAINTS = SCRIPTS / "constraints-torch.txt"
 
 OLDEST_PYTHON = "3.10"
+# The newest that take torch 2.4, the oldest torch that a machine may keep (bootstrap.OLDEST_TORCH).
+FOR_OLD_TORCH = ["diffusers<0.39", "transformers<5.15"]
 # The torch that the test suite ran with.
 TORCH = "torch==2.13.0"
 # What builds Spriteworks is installed beside it: pip older than 25.3 cannot pin what it builds with
@@ -46,7 +48,7 @@ def main(arguments: list[str]) -> int:
     try:
         locked = compiled(
             [str(PROJECT), "--all-extras", *upgrade],
-            requirements=[BUILD],
+            requirements=[BUILD, *FOR_OLD_TORCH],
             # uv has no word for "leave out, with all that it asks for"; this is always false
             overrides=["torch ; python_version < '3'"],
             known=CONSTRAINTS,
