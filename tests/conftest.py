@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from orchestrator.local import launch
 from orchestrator.local.process import ServerProcess
@@ -28,6 +29,12 @@ from orchestrator.local.process import ServerProcess
 # torch's threads spin while they wait for each other; where the cores are shared that made tests
 # fifty times slower. Set before anything imports torch, and inherited by the servers we start.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile(
+    "spriteworks", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("spriteworks")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TESTS = REPOSITORY / "tests"

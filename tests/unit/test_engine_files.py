@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
@@ -67,7 +67,6 @@ def test_a_link_out_of_the_folder_is_refused(folders: Folders, tmp_path: Path) -
         inside(folders.input, "link/secret.png")
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab./\\ ", max_size=8), min_size=1, max_size=3))
 def test_no_name_leaves_its_folder(parts: list[str]) -> None:
     root = Path("root").resolve()

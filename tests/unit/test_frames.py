@@ -32,7 +32,7 @@ def fed(frames: Frames, data: bytes, step: int) -> list[tuple[int, bytes]]:
     return [message for piece in pieces for message in frames.feed(piece)]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(PLAIN, max_size=3), st.sampled_from([1, 3, 100, 5000, 1000000]))
 def test_messages_arrive_whole_in_whatever_pieces(
     messages: list[tuple[bool, int, bytes]], step: int

@@ -148,7 +148,7 @@ def test_a_plan_that_breaks_off_changes_nothing(store: Store) -> None:
     assert store.plan(jobs("a", "b")).kept == 2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(plans=st.lists(st.sets(st.sampled_from("abcdef")), min_size=1, max_size=5))
 def test_after_any_plans_just_the_last_one_is_wanted(
     plans: list[set[str]], tmp_path_factory: pytest.TempPathFactory
