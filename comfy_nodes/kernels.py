@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -50,8 +51,8 @@ def cpu_kernels(wanted: Toggle) -> AbstractContextManager[Any]:
 @contextmanager
 def room_for_kinds() -> Iterator[None]:
     """The process with room for all kinds of a UNet's compiled blocks; for compiled models only."""
-    from torch._dynamo import config
-
+    # not every torch that we run on gives it types
+    config: Any = import_module("torch._dynamo.config")
     name = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
     with config.patch(**{name: max(_MOST_KINDS, getattr(config, name))}):
         yield

@@ -79,7 +79,8 @@ def snap(picture: Bytes, grid: Grid, method: Method = Method.MODE) -> Bytes:
     cells = rows[:, None] * (columns[-1] + 1) + columns[None, :]
     if method is Method.CENTER:
         return picture[_centers(rows)[rows]][:, _centers(columns)[columns]]
-    pixels, labels = picture.reshape(-1, picture.shape[2]), cells.reshape(-1)
+    pixels: Bytes = picture.reshape(-1, picture.shape[2])
+    labels = cells.reshape(-1)
     if method is Method.MODE:
         chosen = _most_common(pixels, labels)
         pixels, kept = pixels[chosen], labels[chosen]
