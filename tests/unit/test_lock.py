@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from scripts import bootstrap, lock, moved  # noqa: E402
+from scripts import lock, moved  # noqa: E402
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 SYSTEMS = {"linux": "Linux", "win32": "Windows", "darwin": "Darwin"}
@@ -64,20 +64,6 @@ def test_torch_and_what_only_it_asks_for_are_apart() -> None:
     # CUDA's libraries are fixed by the torch that asks for them
     everything = [*torch, *locked]
     assert not [name for name in everything if name.startswith(("nvidia-", "cuda-", "triton"))]
-
-
-@pytest.mark.parametrize("name", ["diffusers", "transformers"])
-def test_what_is_locked_takes_the_oldest_torch_that_is_kept(name: str) -> None:
-    locked = dict(moved.locked_here(lock.CONSTRAINTS.read_text(encoding="utf-8")))
-    if importlib.metadata.version(name) != locked[name]:
-        pytest.skip(f"another {name} than the lock's is installed, and only that one can be asked")
-    asked = map(Requirement, importlib.metadata.requires(name) or [])
-    (torch,) = [
-        one
-        for one in asked
-        if one.name == "torch" and one.marker and one.marker.evaluate({"extra": "torch"})
-    ]
-    assert torch.specifier.contains(".".join(map(str, bootstrap.OLDEST_TORCH)))
 
 
 @pytest.mark.parametrize("path", [lock.CONSTRAINTS, lock.TORCH_CONSTRAINTS], ids=lambda p: p.name)
