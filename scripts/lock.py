@@ -25,8 +25,8 @@ CONSTRAINTS = SCRIPTS / "constraints.txt"
 TORCH_CONSTRAINTS = SCRIPTS / "constraints-torch.txt"
 
 OLDEST_PYTHON = "3.10"
-# The newest that work with torch 2.4, the oldest that a machine may keep. Found by trying: diffusers
-# 0.37 and transformers 5.14 still ask for 2.4 or less, and cannot be imported with it.
+# The newest that work with torch 2.4, the oldest that a machine may keep. Found by trying, since
+# diffusers 0.37 and transformers 5.14 ask for less and cannot be imported with it.
 FOR_OLD_TORCH = ["diffusers<0.37", "transformers<5.14"]
 # The torch that the test suite ran with.
 TORCH = "torch==2.13.0"
