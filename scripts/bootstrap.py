@@ -3,6 +3,7 @@
     python scripts/bootstrap.py spriteworks run workflows/sprite.json --out out
     python scripts/bootstrap.py test [pytest arguments]
     python scripts/bootstrap.py test --newest [pytest arguments]
+    python scripts/bootstrap.py test --coverage [pytest arguments]
 
 `scripts/spriteworks` and `scripts/test` (and their .cmd twins on Windows) call this file. It
 installs the versions that `lock.py` wrote into `constraints.txt`; with `--newest`, the newest of
@@ -67,6 +68,10 @@ def main(arguments: list[str]) -> int:
     if newest:
         rest.remove("--newest")
         return test_newest(environment, rest)
+    if "--coverage" in rest:
+        rest.remove("--coverage")
+        script = SCRIPTS / "measure_coverage.py"
+        return subprocess.call([str(environment.python), str(script), *rest], cwd=REPOSITORY)
     return run_tests(environment, rest)
 
 
