@@ -110,6 +110,65 @@ def test_a_group_node_is_refused_with_a_way_out(sprite: Any, info: Any) -> None:
         canvas_to_graph(sprite, info)
 
 
+def bypassed(sprite: Any, inputs: str, outputs: list[int]) -> Any:
+    """The sprite with a bypassed node between its two texts and its sampler.
+
+    `inputs` are its inputs' links, a letter each: p(ositive), n(egative), v(ae), - for none.
+    `outputs` are its outputs that the sampler's positive and negative are linked to.
+    """
+    slots = node(sprite, 6)["inputs"]
+    positive = next(slot for slot in slots if slot["name"] == "positive")
+    negative = next(slot for slot in slots if slot["name"] == "negative")
+    vae = next(slot for slot in node(sprite, 7)["inputs"] if slot["name"] == "vae")
+    sources = {"p": positive["link"], "n": negative["link"], "v": vae["link"]}
+    kinds = {"v": "VAE"}
+    sprite["nodes"].append(
+        {
+            "id": 20,
+            "type": "Whatever",
+            "mode": 4,
+            "inputs": [
+                {
+                    "name": letter,
+                    "type": kinds.get(letter, "CONDITIONING"),
+                    "link": sources.get(letter),
+                }
+                for letter in inputs
+            ],
+        }
+    )
+    for slot, output in zip((positive, negative), outputs, strict=True):
+        sprite["links"].append([200 + output, 20, output, 6, slots.index(slot), "CONDITIONING"])
+        slot["link"] = 200 + output
+    return sprite
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "wanted"),
+    [
+        # the same slot, where that is of the type
+        ("pn", [0, 1], "pn"),
+        ("pnv", [0, 1], "pn"),
+        ("np", [0, 1], "np"),
+        ("pn", [1, 0], "np"),
+        # else the first of the type
+        ("vpn", [0, 1], "pp"),
+        ("vnp", [0, 2], "np"),
+        ("np", [0, 5], "nn"),
+        # the same slot, also where nothing is linked to it
+        ("p-", [0, 1], "p-"),
+        ("v", [0, 1], "--"),
+    ],
+)
+def test_a_bypassed_node_hands_on_the_input_of_the_same_slot_else_the_first_of_the_type(
+    inputs: str, outputs: list[int], wanted: str, sprite: Any, info: Any
+) -> None:
+    plain = canvas_to_graph(sprite, info)["6"]["inputs"]
+    texts = {"p": plain["positive"], "n": plain["negative"], "-": None}
+    found = canvas_to_graph(bypassed(sprite, inputs, outputs), info)["6"]["inputs"]
+    assert [found.get("positive"), found.get("negative")] == [texts[one] for one in wanted]
+
+
 def test_a_circle_of_reroutes_is_an_error(sprite: Any, info: Any) -> None:
     for number, other in ((20, 21), (21, 20)):
         inputs = [{"name": "", "type": "*", "link": 100 + other}]

@@ -71,3 +71,18 @@ def test_backoff_grows_to_its_limit() -> None:
     delays = list(itertools.islice(backoff(first=1, last=8), 6))
     for delay, ceiling in zip(delays, [1, 2, 4, 8, 8, 8], strict=True):
         assert ceiling / 2 <= delay <= ceiling
+
+
+def test_backoff_by_itself_goes_from_a_fifth_of_a_second_to_five(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[float, float]] = []
+
+    def longest(low: float, high: float) -> float:
+        asked.append((low, high))
+        return high
+
+    monkeypatch.setattr("orchestrator.client.foreign.random.uniform", longest)
+    delays = list(itertools.islice(backoff(), 8))
+    assert delays == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+    assert set(asked) == {(0.5, 1.0)}

@@ -241,6 +241,30 @@ def test_a_damaged_link_is_mended_with_its_content(hub: Any) -> None:
     assert content == unet or not content.exists()
 
 
+@pytest.mark.parametrize("path", [HALF_UNET, "unet/config.json"])
+@pytest.mark.parametrize("pinned", [True, False])
+def test_without_a_record_what_is_sound_is_compared_with_the_hubs_checksum(
+    hub: Any, tmp_path: Path, path: str, pinned: bool
+) -> None:
+    # In the hub's cache a folder says its commit; elsewhere it may be of an older one.
+    folder = pull(SD15, models=None if pinned else tmp_path).path
+    record_path(folder).unlink()
+    right = check(SD15, Found(folder))
+    assert (right.against, {file.state for file in right.files}) == ("hub", {State.RIGHT})
+    # As long as before, and sound: only a checksum can tell.
+    content = (folder / path).read_bytes()
+    if path.endswith(".json"):
+        changed = content.replace(b"{", b"[").replace(b"}", b"]").replace(b":", b",")
+    else:
+        changed = content[:-1] + bytes([content[-1] ^ 1])
+    assert changed != content
+    (folder / path).write_bytes(changed)
+    assert checking.is_sound(folder / path)
+    states = {file.path: file.state for file in check(SD15, Found(folder)).files}
+    assert states.pop(path) is (State.DAMAGED if pinned else State.CHANGED)
+    assert set(states.values()) == {State.RIGHT}
+
+
 def test_without_a_record_and_without_the_hub_the_structure_is_checked(
     hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

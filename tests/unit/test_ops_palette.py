@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from comfy_nodes.errors import BadInput
-from comfy_nodes.ops.color import pack
+from comfy_nodes.ops.color import oklab, pack
 from comfy_nodes.ops.palette import find_palette, parse_palette, repaint
 
 
@@ -67,6 +67,19 @@ def test_dithering_mixes_two_colours_in_the_right_part() -> None:
     share = repaint(grey, palette, dither=True).mean() / 255
     assert 0.4 < share < 0.6
     assert repaint(grey, palette).min() == repaint(grey, palette).max()
+
+
+def test_dithering_sets_bayers_pattern_wherever_the_picture_begins_a_tile() -> None:
+    # Of sixteen pixels n are of the second colour where it makes up n + 0.25 sixteenths, and they
+    # are those that Bayer's matrix names first.
+    order = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
+    palette = np.array([[0, 0, 0], [255, 255, 255]], dtype=np.uint8)
+    lightness = oklab(np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1))[:, 0]
+    for part in range(8):
+        grey = int(np.abs(lightness - (part + 0.25) / 16).argmin())
+        assert part - 0.5 < lightness[grey] * 16 < part + 0.5
+        shown = repaint(np.full((8, 6, 3), grey, dtype=np.uint8), palette, dither=True)
+        assert np.array_equal(shown[..., 0] == 255, np.tile(order < part, (2, 2))[:8, :6])
 
 
 def test_alpha_and_the_source_stay() -> None:

@@ -168,11 +168,19 @@ def test_what_was_made_easier_stays_so_after_another_failure() -> None:
     )
 
 
-def test_pauses_grow_and_have_an_end() -> None:
-    delays = [after(*[Kind.JOB_LOST] * count).delay for count in range(1, 8)]
-    assert delays == sorted(delays)
-    assert 0 < delays[0] <= 1
-    assert delays[-1] > 10
+def test_pauses_double_from_half_a_second_up_to_half_a_minute() -> None:
+    limits = Limits(failures=1000)
+    delays = [
+        decide(Past(kinds=[Kind.JOB_LOST] * count), limits=limits).delay for count in range(1, 10)
+    ]
+    assert delays == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    assert decide(Past(kinds=[Kind.JOB_LOST] * 900), limits=limits).delay == 30.0
+
+
+def test_only_failures_that_reached_a_server_lengthen_the_pause() -> None:
+    kinds = [Kind.NOT_SENT] * 20
+    assert after(*kinds, Kind.JOB_LOST).delay == 0.5
+    assert after(Kind.JOB_LOST, *kinds, Kind.SERVER_LOST).delay == 1.0
 
 
 @given(st.lists(st.sampled_from([kind for kind in Kind if kind is not Kind.NOT_SENT]), min_size=1))

@@ -194,6 +194,45 @@ def test_conditioning_that_passes_positive_and_negative_through(info: Any) -> No
     assert not {"mask", "width", "batch_size"} & set(found)
 
 
+def passed_through(count: int) -> dict[str, Any]:
+    """Both texts go through `count` nodes that hand positive and negative on."""
+    graph = basic()
+    graph["9"] = node("LoadImage", image="a.png")
+    graph["10"] = node("ControlNetLoader", control_net_name="canny.safetensors")
+    texts = graph["6"]["inputs"]
+    for number in range(20, 20 + count):
+        graph[str(number)] = node(
+            "ControlNetApplyAdvanced",
+            positive=texts["positive"],
+            negative=texts["negative"],
+            control_net=["10", 0],
+            image=["9", 0],
+            strength=1.0,
+            start_percent=0.0,
+            end_percent=1.0,
+        )
+        texts.update(positive=[str(number), 0], negative=[str(number), 1])
+    return graph
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_prompt_never_lands_in_the_negative_however_many_nodes_hand_both_on(
+    count: int, info: Any
+) -> None:
+    graph = passed_through(count)
+    assert validate(graph, info) == []
+    changed = set_parameters(graph, ["prompt=a potion", "negative=a photo"], info)
+    assert changed["3"]["inputs"]["text"] == "a potion"
+    assert changed["4"]["inputs"]["text"] == "a photo"
+
+
+def test_a_sampler_that_takes_the_two_outputs_the_wrong_way_round_is_believed(info: Any) -> None:
+    graph = passed_through(1)
+    graph["6"]["inputs"].update(positive=["20", 1], negative=["20", 0])
+    found = targets(graph, info)
+    assert (found["prompt"], found["negative"]) == (["4.text"], ["3.text"])
+
+
 def test_a_negative_that_is_zeroed_out_is_no_negative_text(info: Any) -> None:
     graph = basic(negative=["9", 0])
     graph["9"] = node("ConditioningZeroOut", conditioning=["3", 0])
