@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,25 +163,31 @@ class Processes:
 
     def add(self, pid: int) -> None:
         """Note a process."""
-        found = self._read()
-        found[str(pid)] = _born(pid)
-        self._store.set_fact(_PROCESSES, json.dumps(found))
+        self._change({str(pid): _born(pid)})
 
     def remove(self, pid: int) -> None:
         """Forget a process that has ended."""
-        found = self._read()
-        found.pop(str(pid), None)
-        self._store.set_fact(_PROCESSES, json.dumps(found))
+        self._change({str(pid): None})
 
     def end_leftovers(self) -> int:
         """End what a run that was killed left behind; returns how many processes."""
         found = self._read()
-        self._store.set_fact(_PROCESSES, "{}")
         # A number may by now belong to somebody else's process; its birth tells.
         left = [int(pid) for pid, born in found.items() if born and _born(int(pid)) == born]
         for pid in left:
             _end(pid)
+        # Only now: where this run is killed meanwhile, the next one ends the rest.
+        self._change(dict.fromkeys(found))
         return len(left)
+
+    def _change(self, births: Mapping[str, float | None]) -> None:
+        """Note when processes were born; None forgets one."""
+        # Servers start and end on threads of their own. In one transaction nobody writes between
+        # reading and writing, so that no entry is lost.
+        with self._store.transaction():
+            found = {**self._read(), **births}
+            known = {pid: born for pid, born in found.items() if born is not None}
+            self._store.set_fact(_PROCESSES, json.dumps(known))
 
     def _read(self) -> dict[str, float]:
         found: dict[str, float] = json.loads(self._store.fact(_PROCESSES) or "{}")
@@ -240,9 +246,10 @@ def _is_alive(pid: int) -> bool:
 
 
 def _born(pid: int) -> float:
+    """When a process began, s since the epoch; 0 where there is none that we may ask."""
     try:
         return float(psutil.Process(pid).create_time())
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
         return 0.0
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from orchestrator.batch.fleet import Care, Choice, Processes, fleet
@@ -72,3 +80,84 @@ def test_a_process_that_only_has_the_same_number_is_left_alone(store: Store) -> 
         assert Processes(store).end_leftovers() == 0
         assert process.poll() is None
         process.communicate(b"\n")
+
+
+class Meeting:
+    """psutil's process, at whose birth all threads meet that note one."""
+
+    together: threading.Barrier
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def create_time(self) -> float:
+        self.together.wait()
+        return float(self.pid)
+
+
+def test_processes_that_start_at_once_are_all_noted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = range(1001, 1009)
+    monkeypatch.setattr(
+        Meeting, "together", threading.Barrier(len(pids), timeout=30), raising=False
+    )
+    monkeypatch.setattr("orchestrator.batch.fleet.psutil.Process", Meeting)
+    # Each server has a thread of its own, and they begin together.
+    with ThreadPoolExecutor(len(pids)) as pool:
+        list(pool.map(Processes(store).add, pids))
+    assert json.loads(store.fact("processes") or "") == {str(pid): float(pid) for pid in pids}
+
+
+@pytest.mark.parametrize("change", [Processes.add, Processes.remove])
+def test_nobody_else_writes_between_reading_the_processes_and_writing_them(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any
+) -> None:
+    store.set_fact("processes", "{}")
+    read, refused = Store.fact, []
+
+    with closing(sqlite3.connect(tmp_path / "batch.sqlite", timeout=0)) as other:
+
+        def overtaken(self: Store, name: str) -> str | None:
+            found = read(self, name)
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("update facts set value = '{}' where name = 'processes'")
+            refused.append(name)
+            return found
+
+        monkeypatch.setattr(Store, "fact", overtaken)
+        change(Processes(store), os.getpid())
+    assert refused == ["processes"]
+
+
+def test_a_run_that_is_killed_while_it_ends_leftovers_leaves_them_to_the_next(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(pid: int) -> None:
+        raise Killed
+
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        Processes(store).add(process.pid)
+        with monkeypatch.context() as patched:
+            patched.setattr("orchestrator.batch.fleet._end", killed)
+            with pytest.raises(Killed):
+                Processes(store).end_leftovers()
+        assert Processes(store).end_leftovers() == 1
+        assert Processes(store).end_leftovers() == 0
+
+
+def test_a_number_that_now_belongs_to_a_process_of_the_system_is_left_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows does not let everybody ask when such a process began."""
+    Processes(store).add(os.getpid())
+
+    def refused(pid: int) -> None:
+        raise psutil.AccessDenied(pid)
+
+    monkeypatch.setattr("orchestrator.batch.fleet.psutil.Process", refused)
+    assert Processes(store).end_leftovers() == 0
+    assert json.loads(store.fact("processes") or "") == {}
