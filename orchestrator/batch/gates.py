@@ -32,7 +32,7 @@ class Picture:
 
     # uint8 [height, width, 4], red, green, blue, alpha
     rgba: np.ndarray
-    # pictures of the same batch, earlier in its manifest, with exactly these pixels
+    # pictures that stay, earlier in the manifest, with exactly these pixels
     twins: int = 0
 
 
@@ -152,6 +152,6 @@ def _blank(picture: Picture) -> float:
     return float((np.abs(colour - middle) <= _ALIKE).all(axis=-1).mean())
 
 
-@measure(DUPLICATE, "pictures earlier in the batch with exactly the same pixels", maximum=0)
+@measure(DUPLICATE, "pictures earlier in the manifest with exactly the same pixels", maximum=0)
 def _duplicate(picture: Picture) -> float:
     return picture.twins

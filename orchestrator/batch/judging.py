@@ -6,13 +6,16 @@ manifest stays, so the order in which servers answer decides nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from ..errors import InputError
 from .downloader import Judgement
-from .gates import DUPLICATE, Picture, judge, pixels_sha256, read_picture
+from .gates import DUPLICATE, Picture, Verdict, judge, pixels_sha256, read_picture
 from .jobs import Job, State
 from .store.store import Store
 
@@ -36,7 +39,9 @@ def judge_again(store: Store, folder: Path) -> list[str]:
 
 
 def sort_out_duplicates(store: Store, folder: Path) -> tuple[list[str], bool]:
-    """Reject pictures that have a twin earlier in the manifest, where a gate minds.
+    """Reject pictures that have too many twins earlier in the manifest for one of their gates.
+
+    Those that were rejected themselves do not count: another picture takes their place.
 
     Returns what is to be said of it, and whether there is something to make again.
     """
@@ -46,18 +51,27 @@ def sort_out_duplicates(store: Store, folder: Path) -> tuple[list[str], bool]:
         return said, again
     _look_at_the_rest(store, folder)
     with store.transaction():
-        for key in store.duplicates():
+        # how many pictures with these pixels stay
+        stay: Counter[str] = Counter()
+        for key, rows in groupby(store.alike(), key=itemgetter(0)):
+            looks = [pixels for _, pixels in rows]
             job = store.entry(key).job
-            minding = [gate for gate in job.gates if gate.name == DUPLICATE]
-            # The first twin is enough to know; a bound above 0 lets more of them be.
-            limit = min(
-                (gate.maximum for gate in minding if gate.maximum is not None), default=None
-            )
-            if limit is None or limit >= 1:
+            reason = _too_alike(job, max(stay[pixels] for pixels in looks))
+            if not reason:
+                stay.update(looks)
                 continue
-            said.append(reject(store, job, "there is the same picture earlier in the manifest"))
+            said.append(reject(store, job, reason))
             again = again or job.roll < job.rerolls
     return said, again
+
+
+def _too_alike(job: Job, twins: int) -> str:
+    """Why a picture with so many twins before it is rejected; "" where no gate minds."""
+    for gate in job.gates:
+        if gate.name == DUPLICATE and gate.maximum is not None and twins > gate.maximum:
+            verdict = Verdict(gate=gate, value=twins, passed=False)
+            return f"the same picture is earlier in the manifest: {verdict}"
+    return ""
 
 
 def _look_at_the_rest(store: Store, folder: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from sqlalchemy.schema import CreateTable
 
 from orchestrator.batch.jobs import Artifact, Attempt, Gate, Job, Outcome, Shot, State, Timing
 from orchestrator.batch.store import statements, tables
-from orchestrator.batch.store.database import Database
+from orchestrator.batch.store.database import Database, sqlite_url
 from orchestrator.batch.store.folder_lock import held
 from orchestrator.batch.store.store import PlanDiff, Store
 from orchestrator.batch.store.verification import verify
@@ -330,13 +331,25 @@ def test_a_thorough_look_sees_what_size_and_time_hide(store: Store, tmp_path: Pa
     assert verify(store, tmp_path, thorough=True).damaged == ("a.png",)
 
 
-def test_duplicates_are_the_later_ones_in_the_manifest_whichever_came_first(
+def test_pictures_that_look_alike_come_in_the_manifests_order_whichever_came_first(
     store: Store, tmp_path: Path
 ) -> None:
-    store.plan(jobs("a", "b", "c", "d"))
+    store.plan(jobs("a", "b", "c", "d", "e"))
     for name, pixels in (("c", "same"), ("d", "other"), ("a", "same"), ("b", "same")):
         finish(store, tmp_path, job(name), pixels=pixels)
-    assert store.duplicates() == [job("b").key, job("c").key]
+    assert store.alike() == [(job(name).key, "same") for name in "abc"]
+    # One that is not done is nobody's twin.
+    store.move([job("b").key, job("c").key], State.FAILED)
+    assert store.alike() == []
+
+
+def test_two_equal_pictures_of_one_job_are_no_twins(store: Store, tmp_path: Path) -> None:
+    store.plan(jobs("a", "b"))
+    for name in "ab":
+        first = picture(job(name), tmp_path, pixels=name)
+        finish(store, tmp_path, job(name), pixels=name)
+        store.record_artifact(replace(first, path=f"{name}-2.png"))
+    assert store.alike() == []
 
 
 def test_pictures_that_nobody_looked_at_are_nobodys_duplicates(
@@ -345,7 +358,7 @@ def test_pictures_that_nobody_looked_at_are_nobodys_duplicates(
     store.plan([job("a"), job("b"), replace(job("c"), gates=(Gate(name="duplicate", maximum=0),))])
     for name in ("a", "b", "c"):
         finish(store, tmp_path, job(name), pixels="")
-    assert store.duplicates() == []
+    assert store.alike() == []
     assert {one.key for one in store.unhashed()} == {job(name).key for name in ("a", "b", "c")}
     assert store.compares_pictures()
     store.plan(jobs("a", "b"))
@@ -474,6 +487,38 @@ def test_another_process_reads_while_this_one_is_in_a_transaction(
         assert other.counts()[State.PENDING] == 1
 
 
+def test_whoever_reads_before_it_writes_is_overtaken_by_nobody(
+    store: Store, tmp_path: Path
+) -> None:
+    """Without the write lock from the start, its write would fail after another's."""
+    store.set_fact("counter", "1")
+    other = sqlite3.connect(tmp_path / "batch.sqlite", timeout=0, isolation_level=None)
+    with closing(other):
+        with store.transaction():
+            counted = int(store.fact("counter") or 0)
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("update facts set value = 7 where name = 'counter'")
+            store.set_fact("counter", str(counted + 1))
+        assert store.fact("counter") == "2"
+        # Once it is over the other one may.
+        other.execute("update facts set value = 7 where name = 'counter'")
+    assert store.fact("counter") == "7"
+
+
+def test_whoever_only_reads_holds_up_no_writer(store: Store, tmp_path: Path) -> None:
+    store.plan(jobs("a"))
+    other = sqlite3.connect(tmp_path / "batch.sqlite", timeout=0, isolation_level=None)
+    with closing(other), closing(Database(sqlite_url(tmp_path / "batch.sqlite"))) as reader:
+        with reader.reading() as connection:
+            seen = "select count(*) from jobs"
+            assert connection.exec_driver_sql(seen).scalar_one() == 1
+            other.execute("delete from jobs")
+            # One view of the record, whatever happens meanwhile.
+            assert connection.exec_driver_sql(seen).scalar_one() == 1
+        with reader.reading() as connection:
+            assert connection.exec_driver_sql(seen).scalar_one() == 0
+
+
 WRITER = """
 import sys
 from pathlib import Path
@@ -556,7 +601,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from orchestrator.batch.store.database import Database
+from orchestrator.batch.store.database import Database, sqlite_url
 from orchestrator.batch.store.folder_lock import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)

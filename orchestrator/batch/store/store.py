@@ -396,27 +396,31 @@ class Store:
         """The pictures of jobs that are done whose pixels nobody has looked at."""
         return self._artifacts(tables.artifacts.c.pixels_sha256 == "")
 
-    def duplicates(self) -> list[str]:
-        """The keys of jobs whose picture has a twin earlier in the manifest, in its order.
+    def alike(self) -> list[tuple[str, str]]:
+        """(key, pixels) of pictures that look just like another job's, in the manifest's order.
 
-        Among equal pictures the first in the manifest stays, whichever came first, so that the
-        order in which servers answer decides nothing. Ask when nothing is running, and when none
-        is `unhashed`.
+        All of them are done, so the order in which servers answer decides nothing. Ask when
+        nothing is running, and when none is `unhashed`.
         """
-        pictures, job, other = tables.artifacts, tables.jobs, tables.jobs.alias("earlier")
-        twin = pictures.alias("twin")
-        done = State.DONE.value
-        query = (
-            sa.select(job.c.key)
+        pictures, job = tables.artifacts, tables.jobs
+        done = (
+            sa.select(job.c.key, job.c.place, pictures.c.pixels_sha256)
             .join(pictures, pictures.c.key == job.c.key)
-            .join(twin, twin.c.pixels_sha256 == pictures.c.pixels_sha256)
-            .join(other, other.c.key == twin.c.key)
-            .where(job.c.state == done, other.c.state == done, other.c.place < job.c.place)
-            .where(pictures.c.pixels_sha256 != "")
+            .where(job.c.state == State.DONE.value, pictures.c.pixels_sha256 != "")
             .distinct()
-            .order_by(job.c.place)
+            .subquery()
         )
-        return [row.key for row in self._read(query.add_columns(job.c.place))]
+        shared = (
+            sa.select(done.c.pixels_sha256)
+            .group_by(done.c.pixels_sha256)
+            .having(sa.func.count() > 1)
+        )
+        query = (
+            sa.select(done.c.key, done.c.pixels_sha256)
+            .where(done.c.pixels_sha256.in_(shared))
+            .order_by(done.c.place, done.c.key, done.c.pixels_sha256)
+        )
+        return [(row.key, row.pixels_sha256) for row in self._read(query)]
 
     def unjudged(self) -> list[str]:
         """The keys of jobs that are done, and whose gates the manifest has changed since."""
