@@ -14,8 +14,8 @@ from ..errors import HubError
 from ..models import Version
 from . import client
 from .client import Listing
-from .files import folder_files
-from .places import Found, commit_of
+from .files import either_weights, folder_files
+from .places import Found, commit_of, files_in
 from .records import git_blob_of, read_record, sha256_of
 
 
@@ -55,14 +55,16 @@ def check(
 ) -> Checked:
     """Compares a model's files with the checksums noted at its download, else with the hub's.
 
-    Where neither is to be had only their structure is looked at. `tell` hears of the bytes read of
-    each file.
+    Where neither is to be had only their structure is looked at. All weights are checked that some
+    setting reads, in fp16 and in full. `tell` hears of the bytes read of each file.
     """
     base = found.path if found.is_folder else found.path.parent
     record = read_record(found.path)
     if record is not None:
         states = [_by_sum(base, path, wanted, tell) for path, wanted in record.files.items()]
-        return Checked("download", tuple(states))
+        # Such as the weights in full, where those in fp16 came later.
+        beside = [path for path in _either(version, found) if path not in record.files]
+        return Checked("download", (*states, *(_by_structure(base, path) for path in beside)))
     paths = _paths(version, found)
     listed = _listing(version, found)
     if listed is None:
@@ -113,9 +115,12 @@ def is_sound(path: Path) -> bool:
 def _paths(version: Version, found: Found) -> tuple[str, ...]:
     if not found.is_folder:
         return (found.path.name,)
-    folder = found.path
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    return folder_files(there, version, half=True)
+    needed = folder_files(files_in(found.path), version, half=True)
+    return tuple(dict.fromkeys((*needed, *_either(version, found))))
+
+
+def _either(version: Version, found: Found) -> tuple[str, ...]:
+    return either_weights(files_in(found.path), version) if found.is_folder else ()
 
 
 def _listing(version: Version, found: Found) -> Listing | None:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from ..errors import UnsupportedModel
 from ..models import Version
+from ..weights.variants import is_index, shards_of, weights_file
 
 INDEX = "model_index.json"  # what makes a folder a model: it comes last
 _UNET_FILE, _TEXT_FILE = "diffusion_pytorch_model", "model"
@@ -14,13 +15,14 @@ _UNET_FILE, _TEXT_FILE = "diffusion_pytorch_model", "model"
 def folder_files(there: Collection[str], version: Version, *, half: bool) -> tuple[str, ...]:
     """Paths of the files of a version's diffusers folder among those `there`, the index last.
 
-    Of weights in fp16 and in full those that `half` asks for, else the ones there are. Pickles and
-    what no loader reads (safety checker, other frameworks) are left out. Raises UnsupportedModel,
-    naming the first that is missing.
+    Of weights in fp16 and in full those that are read with `half` (see weights/variants.py).
+    Pickles and what no loader reads (safety checker, other frameworks) are left out. Raises
+    UnsupportedModel, naming the first that is missing.
     """
     paths: list[str] = []
     for part, stem in weights_of(version):
-        paths += [f"{part}/config.json", _weights(there, part, stem, half)]
+        weights = _weights(there, part, stem, half) or (f"{part}/{stem}.safetensors",)
+        paths += [f"{part}/config.json", *weights]
     for encoder in version.text_encoders:
         tokenizer = encoder.replace("text_encoder", "tokenizer")
         paths += [f"{tokenizer}/vocab.json", f"{tokenizer}/merges.txt"]
@@ -54,7 +56,23 @@ def weights_of(version: Version) -> list[tuple[str, str]]:
     return [("unet", _UNET_FILE), ("vae", _UNET_FILE), *encoders]
 
 
-def _weights(there: Collection[str], part: str, stem: str, half: bool) -> str:
-    names = [f"{part}/{stem}.fp16.safetensors", f"{part}/{stem}.safetensors"]
-    ordered = names if half else names[::-1]
-    return next((name for name in ordered if name in there), names[1])
+def either_weights(there: Collection[str], version: Version) -> tuple[str, ...]:
+    """Paths of all weights among those `there` that some setting reads, in fp16 and in full."""
+    found = (
+        path
+        for part, stem in weights_of(version)
+        for half in (True, False)
+        for path in _weights(there, part, stem, half)
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def _weights(there: Collection[str], part: str, stem: str, half: bool) -> tuple[str, ...]:
+    """A part's weights, in shards with their index; () where there are none."""
+    folder = f"{part}/"
+    names = {path.removeprefix(folder) for path in there if path.startswith(folder)}
+    first = weights_file(names, stem, half=half)
+    if first is None:
+        return ()
+    shards = shards_of(first, names) if is_index(first) else ()
+    return tuple(f"{folder}{name}" for name in (first, *shards))

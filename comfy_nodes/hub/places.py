@@ -105,12 +105,17 @@ def unfinished(version: Version, places: Places) -> str | None:
 
 def missing(folder: Path, version: Version) -> str | None:
     """What a folder lacks of that version, in words; None where all files are there."""
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     try:
-        folder_files(there, version, half=True)
+        # Either weights will do: a loader reads those there are.
+        folder_files(files_in(folder), version, half=True)
     except UnsupportedModel as error:
         return str(error)
     return None
+
+
+def files_in(folder: Path) -> set[str]:
+    """The paths of all files in a folder and below it, seen from it and with "/"."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def names_of(version: Version) -> tuple[str, ...]:

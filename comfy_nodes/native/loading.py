@@ -25,9 +25,10 @@ from ..profiles import (
     read_json,
     read_scheduler_config,
 )
-from ..settings import LoaderSettings, Precision
+from ..settings import LoaderSettings
 from ..weights.files import Weights, check_file, read_part
 from ..weights.pickles import check_allowed, is_pickle, read_pickle
+from ..weights.variants import reads_half
 from ..weights.wholeness import check_parts
 from . import text, tuning, unet, vae
 from .compat import is_dynamic, without_dynamic_memory
@@ -73,10 +74,7 @@ def _loaded_folder(folder: Path, settings: LoaderSettings, keeps: Kept) -> Loade
     config = read_json(folder / "unet" / "config.json")
     vae_config = read_json(folder / "vae" / "config.json")
     family = family_of(config)
-    # A CPU gets fp32 or bf16 from auto, and both come from the full file.
-    half = settings.precision is Precision.FP16 or (
-        settings.precision is Precision.AUTO and not tuning.hardware().on_cpu
-    )
+    half = reads_half(settings, tuning.hardware())
     weights = read_part(folder / "unet", "diffusion_pytorch_model", half=half)
     settings = tuning.resolved(settings, _numbers(weights), keeps_weights=keeps.model)
     network = _folder_unet(folder, config, vae_config, weights, tuning.unet_dtype(settings))

@@ -12,6 +12,7 @@ import torch
 from ..errors import ModelUnreadable
 from ..profiles import named, read_json
 from .kinds import kind_of
+from .variants import is_index, weights_file
 
 Weights = dict[str, torch.Tensor]
 
@@ -19,21 +20,19 @@ Weights = dict[str, torch.Tensor]
 def read_part(folder: Path, stem: str, *, half: bool) -> Weights:
     """The weights of one part of a diffusers folder (unet, vae, text_encoder).
 
-    `stem` is "diffusion_pytorch_model" or "model". Of a full and an fp16 file the one that
-    matches `half` is taken, else the one there is; files in shards are put together.
-    Raises ModelUnreadable when there is none or it is damaged.
+    `stem` is "diffusion_pytorch_model" or "model"; `half` is what `variants.reads_half` says. Files
+    in shards are put together. Raises ModelUnreadable when there is none or it is damaged.
     """
-    names = [f"{stem}.fp16.safetensors", f"{stem}.safetensors"]
-    for name in names if half else reversed(names):
-        if (folder / name).is_file():
-            return read_file(folder / name)
-        index = folder / f"{name}.index.json"
-        if index.is_file():
-            return _read_shards(folder, read_json(index).get("weight_map"))
-    raise ModelUnreadable(
-        f"There is no {named(folder / stem)}.safetensors: download the model again. "
-        "Weights in .bin files are not loaded, because such files can run code."
-    )
+    there = {path.name for path in folder.glob("*") if path.is_file()}
+    name = weights_file(there, stem, half=half)
+    if name is None:
+        raise ModelUnreadable(
+            f"There is no {named(folder / stem)}.safetensors: download the model again. "
+            "Weights in .bin files are not loaded, because such files can run code."
+        )
+    if is_index(name):
+        return _read_shards(folder, read_json(folder / name).get("weight_map"))
+    return read_file(folder / name)
 
 
 def _read_shards(folder: Path, weight_map: object) -> Weights:

@@ -280,6 +280,45 @@ def test_without_a_record_and_without_the_hub_the_structure_is_checked(
     assert check(SD15, Found(pulled.path)).damaged == (HALF_UNET,)
 
 
+@pytest.mark.parametrize("damaged", [HALF_UNET, FULL_UNET])
+@pytest.mark.parametrize("against", ["download", "hub", "none"])
+def test_weights_in_fp16_and_in_full_are_both_checked(
+    hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str, against: str
+) -> None:
+    """Which of them a loader reads depends on its settings and on the device."""
+    folder = pull(SD15, models=tmp_path).path
+    assert pull(SD15, models=tmp_path, half=False).path == folder
+    if against != "download":
+        record_path(folder).unlink()
+    if against == "none":
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    whole = check(SD15, Found(folder))
+    assert (whole.against, whole.damaged) == (against, ())
+    assert {HALF_UNET, FULL_UNET} <= {file.path for file in whole.files}
+    (folder / damaged).write_bytes((folder / damaged).read_bytes()[:-1])
+    assert check(SD15, Found(folder)).damaged == (damaged,)
+
+
+def test_a_folder_with_weights_in_shards_is_whole_with_the_last_of_them(
+    hub: Any, tmp_path: Path, imitation: Any
+) -> None:
+    folder = pull(SD15, models=tmp_path).path
+    unet = folder / "unet"
+    (folder / HALF_UNET).unlink()
+    assert find(SD15, Places.of_models(tmp_path)) is None
+    (unet / "diffusion_pytorch_model.safetensors.index.fp16.json").write_text("{}", "utf-8")
+    shards = [f"diffusion_pytorch_model.fp16-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
+    for name in shards[:2]:
+        (unet / name).write_bytes(imitation.safetensors(1000))
+    assert str(places.missing(folder, SD15)).endswith(f"has no unet/{shards[2]}")
+    (unet / shards[2]).write_bytes(imitation.safetensors(1000))
+    assert find(SD15, Places.of_models(tmp_path)) == Found(folder)
+    record_path(folder).unlink()
+    assert {f"unet/{name}" for name in shards} <= {
+        file.path for file in check(SD15, Found(folder)).files
+    }
+
+
 @pytest.mark.parametrize("content", [b"", b"x", b"\xff" * 20, b"PK\x03\x04" + b"0" * 100])
 def test_what_is_no_safetensors_file_is_not_sound(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.safetensors"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
-import pytest
 from websockets.sync.server import ServerConnection, serve
 
 from orchestrator.client.listener import Listener

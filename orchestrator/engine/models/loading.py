@@ -12,6 +12,7 @@ import torch
 
 from comfy_nodes.errors import ModelUnreadable, UnsupportedModel
 from comfy_nodes.models import Family, family_of, version_of
+from comfy_nodes.probe import this_device
 from comfy_nodes.profiles import (
     prediction_of,
     profile_of_folder,
@@ -22,6 +23,7 @@ from comfy_nodes.profiles import (
 from comfy_nodes.settings import LoaderSettings, Precision
 from comfy_nodes.weights.files import read_part
 from comfy_nodes.weights.pickles import read_checkpoint
+from comfy_nodes.weights.variants import reads_half
 
 from ..handles.handles import Clip, Loaded, Model, Part, TextEncoder
 from ..handles.noise_table import NoiseTable, noise_table
@@ -48,7 +50,7 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     vae_config = read_json(folder / "vae" / "config.json")
     if "cross_attention_dim" not in unet_config:
         raise UnsupportedModel(f"{folder.name} is no Stable Diffusion 1.x, 2.x or XL model.")
-    half = settings.precision is Precision.FP16
+    half = reads_half(settings, this_device(best_device()))
     unet_weights = read_part(folder / "unet", _UNET_FILE, half=half)
     place = Placement.of(settings, _count(unet_weights))
     family = family_of(unet_config)
@@ -69,7 +71,7 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
         settings=place.settings,
         previewer=_previewer(vae.part, scale),
     )
-    clip = Clip(tuple(_folder_encoder(folder, name, family, place) for name in names))
+    clip = Clip(tuple(_folder_encoder(folder, name, family, place, half) for name in names))
     return Loaded(model, clip, vae, profile)
 
 
@@ -154,7 +156,9 @@ def _folder_table(folder: Path) -> NoiseTable:
         ) from error
 
 
-def _folder_encoder(folder: Path, name: str, family: Family, place: Placement) -> TextEncoder:
+def _folder_encoder(
+    folder: Path, name: str, family: Family, place: Placement, half: bool
+) -> TextEncoder:
     config = read_json(folder / name / "config.json")
     second = name == "text_encoder_2"
     if second:
@@ -162,7 +166,6 @@ def _folder_encoder(folder: Path, name: str, family: Family, place: Placement) -
     tokenizer = folder / name.replace("text_encoder", "tokenizer")
     if not tokenizer.is_dir():
         raise ModelUnreadable(f"{folder.name} has no {tokenizer.name} folder: download it again.")
-    half = place.settings.precision is Precision.FP16
     network = build_text_encoder(
         config,
         read_part(folder / name, _TEXT_FILE, half=half).get,
