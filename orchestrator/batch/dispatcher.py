@@ -450,7 +450,7 @@ class Dispatcher:
         reason = rejected.get(job.key)
         if reason is None:
             return ""
-        if job.roll < job.rerolls and job.seed is not None:
+        if job.has_rolls:
             self.store.reroll(job.key)
             self._wait(replace(job, roll=job.roll + 1), order=-1)
             return f"{job.name} is rolled again ({job.roll + 1} of {job.rerolls}): {reason}"

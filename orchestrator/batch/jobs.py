@@ -133,6 +133,11 @@ class Job:
         """
         return self.seed if not self.roll or self.seed is None else reroll_seed(self.key, self.roll)
 
+    @property
+    def has_rolls(self) -> bool:
+        """Whether its seed may be rolled again where a gate says no."""
+        return self.seed is not None and self.roll < self.rerolls
+
 
 def reroll_seed(key: str, roll: int) -> int:
     """The seed of the `roll`-th (from 1) new try of a job: 64 bits of SHA-256 over both."""

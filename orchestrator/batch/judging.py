@@ -61,7 +61,7 @@ def sort_out_duplicates(store: Store, folder: Path) -> tuple[list[str], bool]:
                 stay.update(looks)
                 continue
             said.append(reject(store, job, reason))
-            again = again or job.roll < job.rerolls
+            again = again or job.has_rolls
     return said, again
 
 
@@ -85,7 +85,7 @@ def _look_at_the_rest(store: Store, folder: Path) -> None:
 
 def reject(store: Store, job: Job, reason: str) -> str:
     """Roll a job again, or fail it where it has no more rolls; says which."""
-    if job.roll < job.rerolls and job.seed is not None:
+    if job.has_rolls:
         store.reroll(job.key)
         return f"{job.name} is rolled again ({job.roll + 1} of {job.rerolls}): {reason}"
     store.move([job.key], State.FAILED, reason=reason)

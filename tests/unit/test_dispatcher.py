@@ -1,21 +1,22 @@
-"""What a run remembers of the runs before it."""
+"""Jobs on their way through servers, and what a run remembers of the runs before it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.dispatcher import Dispatcher, Settings
-from orchestrator.batch.jobs import Job
+from orchestrator.batch.assignments import Assignment, Rejection
+from orchestrator.batch.dispatcher import Dispatcher, Finished, Settings
+from orchestrator.batch.jobs import Job, Outcome, State, Timing
 from orchestrator.batch.retry import LADDER, Degradation, Kind, Rung
 from orchestrator.batch.status import retry
 from orchestrator.batch.store.store import Store
+from orchestrator.errors import OutputError, ServerLost
 
-HERE, THERE = "http://a", "http://b"
+HERE, THERE, ELSEWHERE = "http://a", "http://b", "http://c"
 
 
 class Deaf:
@@ -47,11 +48,11 @@ def begun(store: Store, size: int = 1) -> Dispatcher:
     return dispatcher
 
 
-def fail(folder: Path, kind: Kind, size: int = 1) -> Assignment:
+def fail(folder: Path, kind: Kind, size: int = 1, server: str = HERE) -> Assignment:
     """One run in which the first graph fails, and which is killed then."""
     with Store.open(folder) as store:
         dispatcher = begun(store, size)
-        assignment = dispatcher.take(HERE)
+        assignment = dispatcher.take(server)
         assert assignment is not None
         dispatcher.failed(assignment, kind, "it broke", possible=LADDER)
         return assignment
@@ -87,3 +88,242 @@ def test_what_a_person_wants_tried_again_is_tried_as_if_it_were_new(folder: Path
         fail(folder, Kind.OUT_OF_MEMORY)
     retry(folder)
     assert fail(folder, Kind.OUT_OF_MEMORY).degradation == Degradation()
+
+
+def test_failures_from_before_a_person_wanted_it_tried_again_count_for_nothing(
+    folder: Path,
+) -> None:
+    with Store.open(folder) as store:
+        store.plan([planned(1)])
+    for server in (HERE, THERE):
+        fail(folder, Kind.NODE_FAILED, server=server)
+    with Store.open(folder) as store:
+        assert store.counts()[State.FAILED] == 1
+    retry(folder)
+    # Once more it may go elsewhere.
+    fail(folder, Kind.NODE_FAILED)
+    with Store.open(folder) as store:
+        assert store.counts()[State.PENDING] == 1
+
+
+# --------------------------------------------------------------------------- one run
+
+
+def planned(number: int, **changes: Any) -> Job:
+    key = f"{number:064}"
+    values = {"key": key, "name": f"n{number}", "item_id": "i", "parameters": {}, "seed": number}
+    return Job(**{**values, "group": "g", **changes})
+
+
+class Run:
+    """A run over jobs that differ in their seeds, on a clock that stands where it is put."""
+
+    def __init__(self, store: Store, *jobs: Job, size: int = 1, servers: int = 1) -> None:
+        self.store = store
+        self.now = 1000.0
+        store.plan(jobs)
+        self.dispatcher = Dispatcher(
+            store,
+            Deaf(),
+            Settings(batch_size=size),
+            can_batch=lambda job: True,
+            clock=lambda: self.now,
+        )
+        for server in (HERE, THERE, ELSEWHERE)[:servers]:
+            self.dispatcher.join(server)
+
+    def take(self, server: str = HERE) -> Assignment:
+        assignment = self.dispatcher.take(server)
+        assert assignment is not None
+        return assignment
+
+    def names(self, server: str = HERE) -> list[str]:
+        """The names of the jobs that the server gets now."""
+        assignment = self.dispatcher.take(server)
+        return [job.name for job in assignment.jobs] if assignment else []
+
+    def finish(self, assignment: Assignment, *rejected: Job, seconds: float = 2.0) -> None:
+        self.dispatcher.done(
+            Finished(
+                assignment=assignment,
+                artifacts=[],
+                rejections=[Rejection(key=job.key, reason="blank") for job in rejected],
+                seconds=seconds,
+                spans=[Timing(span="run", seconds=1.5), Timing(span="idle", seconds=0.25)],
+            )
+        )
+
+    def states(self) -> dict[str, str]:
+        return {entry.job.name: entry.state.value for entry in self.store.entries()}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path) as opened:
+        yield opened
+
+
+def test_a_server_holds_two_graphs_and_gets_the_next_when_one_has_ended(store: Store) -> None:
+    run = Run(store, *map(planned, range(1, 6)))
+    first, _ = run.take(), run.take()
+    assert run.names() == []
+    # Said twice, as after a break, it is one end.
+    run.dispatcher.ended(first)
+    run.dispatcher.ended(first)
+    assert run.names() == ["n3"]
+    assert run.names() == []
+    # That its pictures are home makes no more room.
+    run.finish(first)
+    assert run.names() == []
+
+
+def test_it_is_over_when_nothing_waits_and_nothing_is_out(store: Store) -> None:
+    run = Run(store, planned(1))
+    assert not run.dispatcher.is_over()
+    assignment = run.take()
+    assert not run.dispatcher.is_over()
+    run.dispatcher.ended(assignment)
+    assert not run.dispatcher.is_over()
+    run.finish(assignment)
+    assert run.dispatcher.is_over()
+
+
+def test_a_job_that_a_person_asks_for_again_from_another_process_is_made(
+    store: Store, tmp_path: Path
+) -> None:
+    run = Run(store, planned(1))
+    run.finish(run.take())
+    assert run.names() == []
+    assert run.dispatcher.is_over()
+    with Store.open(tmp_path, create=False) as other:
+        other.move([planned(1).key], State.PENDING)
+    assert not run.dispatcher.is_over()
+    assert run.names() == ["n1"]
+
+
+def test_a_job_that_a_person_cancels_from_another_process_holds_nobody_up(
+    store: Store, tmp_path: Path
+) -> None:
+    run = Run(store, *map(planned, range(1, 4)))
+    run.take()
+    with Store.open(tmp_path, create=False) as other:
+        other.move([planned(2).key], State.CANCELLED)
+    assert run.names() == []
+    assert run.names() == ["n3"]
+
+
+def test_after_the_stop_nothing_is_handed_out_and_what_is_out_is_waited_for(store: Store) -> None:
+    run = Run(store, planned(1), planned(2))
+    assignment = run.take()
+    first, second = ServerLost("first"), ServerLost("second")
+    run.dispatcher.stop(first)
+    run.dispatcher.stop(second)
+    assert run.dispatcher.stop_error is first
+    assert run.names() == []
+    assert not run.dispatcher.is_over()
+    run.finish(assignment)
+    assert run.dispatcher.is_over()
+
+
+def test_a_picture_that_cannot_be_written_stops_the_run(store: Store) -> None:
+    run = Run(store, planned(1), planned(2))
+    run.dispatcher.failed(run.take(), Kind.CANNOT_WRITE, "the disk is full")
+    assert run.dispatcher.stopping
+    assert isinstance(run.dispatcher.stop_error, OutputError)
+    assert run.states() == {"n1": "pending", "n2": "pending"}
+
+
+def test_a_job_that_failed_waits_out_its_pause_and_then_goes_first(store: Store) -> None:
+    run = Run(store, *map(planned, range(1, 5)), servers=2)
+    run.dispatcher.failed(run.take(), Kind.JOB_LOST, "it was lost")
+    run.now += 0.4
+    assert run.names() == ["n2"]
+    run.now += 0.2
+    assert run.names(THERE) == ["n1"]
+
+
+def test_a_job_keeps_away_from_every_server_on_which_it_failed(store: Store) -> None:
+    run = Run(store, planned(1), servers=3)
+    for server in (HERE, THERE):
+        run.dispatcher.failed(run.take(server), Kind.TIMED_OUT, "it was late")
+        run.now += 60.0
+    assert run.names(HERE) == run.names(THERE) == []
+    assert run.names(ELSEWHERE) == ["n1"]
+
+
+def test_what_was_never_sent_is_no_failure_of_the_server(store: Store) -> None:
+    run = Run(store, planned(1), servers=2)
+    run.dispatcher.failed(run.take(), Kind.NOT_SENT, "nobody answered")
+    assert run.dispatcher.server_counts[HERE].failures == 0
+    run.dispatcher.failed(run.take(THERE), Kind.JOB_LOST, "it was lost")
+    assert run.dispatcher.server_counts[THERE].failures == 1
+    outcomes = [one.outcome for one in store.attempts_of(planned(1).key)]
+    assert outcomes == [Outcome.NEVER_SENT, Outcome.FAILED]
+
+
+def test_what_is_given_back_waits_again_and_is_no_failure(store: Store) -> None:
+    run = Run(store, planned(1))
+    assignment = run.take()
+    assert run.names() == []
+    run.dispatcher.give_back(assignment, "the run was stopped")
+    assert run.states() == {"n1": "pending"}
+    assert run.names() == ["n1"]
+    assert store.attempts_of(planned(1).key)[0].outcome is Outcome.CANCELLED
+
+
+def test_attempts_of_an_earlier_run_take_up_room_on_their_server(store: Store) -> None:
+    before = Run(store, *map(planned, range(1, 5)))
+    before.take()
+    run = Run(store, *map(planned, range(1, 5)))
+    (adopted,) = run.dispatcher.adopt(store.open_attempts())
+    assert [job.name for job in adopted.jobs] == ["n1"]
+    assert run.names() == ["n2"]
+    assert run.names() == []
+    run.finish(adopted)
+    assert run.names() == ["n3"]
+
+
+def test_seeds_that_follow_on_go_together_but_not_with_jobs_made_easier(
+    store: Store, tmp_path: Path
+) -> None:
+    run = Run(store, *map(planned, range(1, 7)), size=4)
+    first = run.take()
+    assert [job.name for job in first.jobs] == ["n1", "n2", "n3", "n4"]
+    run.dispatcher.failed(first, Kind.OUT_OF_MEMORY, "no memory", possible=LADDER)
+    with Store.open(tmp_path, create=False) as other:
+        other.move([planned(1).key, planned(2).key], State.CANCELLED)
+    # The first look finds that two of them are gone.
+    assert run.names() == []
+    # Made easier, and so not with n5 and n6, for which there is room.
+    assert run.names() == ["n3", "n4"]
+    assert run.names() == ["n5", "n6"]
+
+
+def test_a_job_that_is_rolled_again_has_another_seed_and_goes_alone(store: Store) -> None:
+    jobs = [planned(number, rerolls=1) for number in (1, 2, 3)]
+    run = Run(store, *jobs, size=2)
+    assignment = run.take()
+    run.finish(assignment, jobs[0])
+    assert run.states() == {"n1": "pending", "n2": "done", "n3": "pending"}
+    again = run.take()
+    (rolled,) = again.jobs
+    assert (rolled.name, rolled.roll) == ("n1", 1)
+    assert again.attempt.shots[0].seed == rolled.seed_now != rolled.seed
+    assert store.open_attempts()[0].shots[0].seed == rolled.seed_now
+    # The second time it has no more rolls.
+    run.finish(again, rolled)
+    assert run.states()["n1"] == "failed"
+    assert store.entry(rolled.key).reason == "blank"
+    outcomes = [one.outcome for one in store.attempts_of(rolled.key)]
+    assert outcomes == [Outcome.REJECTED, Outcome.REJECTED]
+
+
+def test_a_server_is_counted_by_what_it_gave_and_by_its_own_clock(store: Store) -> None:
+    jobs = [planned(number) for number in (1, 2, 3)]
+    run = Run(store, *jobs, size=2)
+    run.finish(run.take(), jobs[0])
+    run.finish(run.take())
+    counts = run.dispatcher.server_counts[HERE]
+    assert (counts.pictures, counts.failures) == (2, 0)
+    assert (counts.busy, counts.idle) == (3.0, 0.5)
+    assert run.states() == {"n1": "failed", "n2": "done", "n3": "done"}

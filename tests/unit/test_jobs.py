@@ -64,6 +64,16 @@ def test_a_job_keeps_the_seed_of_the_manifest_until_it_is_rolled() -> None:
     assert job(roll=1).seed_now == reroll_seed(KEY, 1) != 7
 
 
+@pytest.mark.parametrize(
+    ("seed", "roll", "rerolls", "has_rolls"),
+    [(7, 0, 2, True), (7, 1, 2, True), (7, 2, 2, False), (7, 0, 0, False), (None, 0, 2, False)],
+)
+def test_a_job_is_rolled_as_often_as_it_may_and_only_with_a_seed(
+    seed: int | None, roll: int, rerolls: int, has_rolls: bool
+) -> None:
+    assert job(seed=seed, roll=roll, rerolls=rerolls).has_rolls is has_rolls
+
+
 @given(st.text("0123456789abcdef", min_size=64, max_size=64), st.integers(1, 1000))
 def test_rolled_seeds_are_seeds_and_follow_from_the_job_alone(key: str, roll: int) -> None:
     seed = reroll_seed(key, roll)

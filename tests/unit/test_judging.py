@@ -126,6 +126,17 @@ def test_a_twin_is_rolled_again_as_often_as_it_may(store: Store, tmp_path: Path)
     assert names(store, State.FAILED) == "b"
 
 
+def test_a_twin_without_a_seed_cannot_be_rolled_and_ends_the_work(
+    store: Store, tmp_path: Path
+) -> None:
+    store.plan(job(name, *ONLY, rerolls=3, seed=None) for name in "ab")
+    made(store, tmp_path, dict.fromkeys("ab", RED))
+    said, again = sort_out_duplicates(store, tmp_path)
+    assert not again
+    assert said[0].startswith("b failed: ")
+    assert names(store, State.FAILED) == "b"
+
+
 def test_pictures_that_nobody_looked_at_are_looked_at_first(store: Store, tmp_path: Path) -> None:
     store.plan(job(name, *ONLY) for name in "abc")
     made(store, tmp_path, {"a": RED, "b": RED, "c": BLUE})

@@ -50,6 +50,11 @@ def failed(message: str, kind: str = "RuntimeError") -> errors.NodeFailed:
         (failed("CUDA out of memory. Tried to allocate 2 GiB"), Kind.OUT_OF_MEMORY),
         (failed("MPS backend out of memory"), Kind.OUT_OF_MEMORY),
         (failed("DefaultCPUAllocator: can't allocate memory"), Kind.OUT_OF_MEMORY),
+        (failed("", "MemoryError"), Kind.OUT_OF_MEMORY),
+        (failed("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), Kind.OUT_OF_MEMORY),
+        (failed("DefaultCPUAllocator: not enough memory: you tried"), Kind.OUT_OF_MEMORY),
+        (failed("Insufficient Memory (00000008:kIOGPUCommandBuffer"), Kind.OUT_OF_MEMORY),
+        (failed("Got an OOM, unloading all loaded models", "OOM_EXCEPTION"), Kind.OUT_OF_MEMORY),
         (failed("the room is dark"), Kind.NODE_FAILED),
         (errors.ServerLost("gone"), Kind.SERVER_LOST),
         (errors.ServerStartFailed("gone"), Kind.SERVER_LOST),
@@ -113,6 +118,54 @@ def test_two_deaths_do_not_count_against_another_kind_of_failure() -> None:
 
 def test_a_node_that_raises_twice_is_given_up() -> None:
     assert after(Kind.NODE_FAILED, Kind.NODE_FAILED).step is Step.GIVE_UP
+
+
+def test_a_job_that_is_too_slow_everywhere_is_given_up_after_four_tries() -> None:
+    assert after(*[Kind.TIMED_OUT] * 3).step is Step.ELSEWHERE
+    assert after(*[Kind.TIMED_OUT] * 4).step is Step.GIVE_UP
+    assert "it failed 4 times" in after(*[Kind.TIMED_OUT] * 4).reason
+
+
+def test_a_job_that_is_never_at_fault_is_given_up_after_eight_failures() -> None:
+    assert after(*[Kind.JOB_LOST] * 7).step is Step.HERE
+    assert after(*[Kind.JOB_LOST] * 8).step is Step.GIVE_UP
+    assert "8 times in all" in after(*[Kind.JOB_LOST] * 8).reason
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Kind.JOB_LOST, Kind.SERVER_STUMBLED, Kind.RESULT_MISSING, Kind.INTERRUPTED, Kind.NOT_SENT],
+)
+def test_what_is_no_fault_of_the_job_is_no_try(kind: Kind) -> None:
+    assert after(*[kind] * 4, Kind.TIMED_OUT, kind).step in (Step.HERE, Step.ELSEWHERE)
+
+
+def test_steps_down_the_ladder_are_no_tries() -> None:
+    kinds = [Kind.OUT_OF_MEMORY] * 5
+    assert after(*kinds, Kind.TIMED_OUT).step is Step.ELSEWHERE
+    assert after(*kinds, Kind.NODE_FAILED).step is Step.ELSEWHERE
+
+
+def test_a_missing_result_is_made_again_with_an_emptied_cache() -> None:
+    degradation = Degradation(vae_tiling=True)
+    decision = after(Kind.RESULT_MISSING, degradation=degradation)
+    assert decision.degradation == Degradation(free=True, vae_tiling=True)
+    assert decision.delay > 0
+
+
+@pytest.mark.parametrize(
+    "kind", [Kind.NOT_SENT, Kind.SERVER_LOST, Kind.TIMED_OUT, Kind.NODE_FAILED]
+)
+def test_what_was_made_easier_stays_so_elsewhere(kind: Kind) -> None:
+    degradation = Degradation(free=True, most=2, offload=True)
+    decision = after(kind, degradation=degradation)
+    assert (decision.step, decision.degradation) == (Step.ELSEWHERE, degradation)
+
+
+@pytest.mark.parametrize(("together", "most"), [(8, 4), (5, 2), (3, 1), (2, 1)])
+def test_half_as_many_at_once_is_rounded_down(together: int, most: int) -> None:
+    decision = after(Kind.OUT_OF_MEMORY, degradation=Degradation(free=True), together=together)
+    assert decision.degradation.most == most
 
 
 def test_what_was_never_sent_counts_for_nothing() -> None:

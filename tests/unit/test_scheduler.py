@@ -129,6 +129,40 @@ def test_the_batch_that_had_less_goes_first() -> None:
     assert chosen(A, situation(waiting, served={"x": 1})) == ["2"]
 
 
+def test_the_batch_that_had_less_goes_first_whatever_model_most_jobs_want() -> None:
+    waiting = [
+        *jobs("x1", "x2", "x3", batch="x", model="n"),
+        Waiting(key="y", batch="y", order=9, model="o"),
+    ]
+    server_state = ServerState(url=A, model="m")
+    assert chosen(A, situation(waiting, server_state, served={"x": 1})) == ["y"]
+    assert chosen(A, situation(waiting, server_state)) == ["x1"]
+
+
+def test_what_a_server_set_aside_has_loaded_does_not_count() -> None:
+    waiting = [Waiting(key="n", model="n"), Waiting(key="o", model="o", order=1)]
+    servers = ServerState(url=A, model="m"), ServerState(url=B, model="n", open=False)
+    assert chosen(A, situation(waiting, *servers)) == ["n"]
+
+
+def test_an_urgent_job_that_avoids_a_server_lets_others_pass() -> None:
+    waiting = [
+        Waiting(key="urgent", priority=9, avoid=frozenset({A})),
+        Waiting(key="plain", order=1),
+    ]
+    servers = ServerState(url=A), ServerState(url=B)
+    assert chosen(A, situation(waiting, *servers)) == ["plain"]
+    assert chosen(B, situation(waiting, *servers)) == ["urgent"]
+
+
+def test_of_two_jobs_with_one_seed_the_earlier_goes_along() -> None:
+    waiting = [
+        Waiting(key=key, group="g", seed=seed, batch_size=4, order=order)
+        for order, (key, seed) in enumerate([("1", 1), ("2", 2), ("2 again", 2), ("3", 3)])
+    ]
+    assert chosen(A, situation(waiting)) == ["1", "2", "3"]
+
+
 def test_affinity_lets_a_batch_lead_only_so_far() -> None:
     waiting = [Waiting(key="1", batch="x", model="m"), Waiting(key="2", batch="y", model="n")]
     server_state = ServerState(url=A, model="m")

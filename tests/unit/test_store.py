@@ -25,7 +25,7 @@ from orchestrator.batch.jobs import Artifact, Attempt, Gate, Job, Outcome, Shot,
 from orchestrator.batch.store import statements, tables
 from orchestrator.batch.store.database import Database, sqlite_url
 from orchestrator.batch.store.folder_lock import held
-from orchestrator.batch.store.store import PlanDiff, Store
+from orchestrator.batch.store.store import PlanDiff, Store, settled
 from orchestrator.batch.store.verification import verify
 from orchestrator.errors import BadValue, BatchBusy, IllegalTransition, OutputError, StoreError
 
@@ -199,6 +199,35 @@ def test_entries_come_in_pages_and_in_order(store: Store) -> None:
     assert [entry.job.name for entry in store.entries()] == [one.name for one in planned]
 
 
+def test_jobs_of_two_plans_that_share_a_place_are_all_found(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for plan in "abc":
+        store.plan(job(f"{plan}{number}") for number in range(5))
+    # Pages that end between jobs of one place.
+    for size in (1, 2, 4):
+        monkeypatch.setattr("orchestrator.batch.store.store._CHUNK", size)
+        found = [entry.job.name for entry in store.entries()]
+        assert sorted(found) == sorted(f"{plan}{number}" for plan in "abc" for number in range(5))
+
+
+@pytest.mark.parametrize(
+    ("state", "is_settled"),
+    [
+        (State.PENDING, False),
+        (State.CLAIMED, False),
+        (State.SUBMITTED, False),
+        (State.DONE, True),
+        (State.FAILED, True),
+        (State.QUARANTINED, True),
+        (State.CANCELLED, True),
+        (State.UNWANTED, True),
+    ],
+)
+def test_a_batch_is_settled_when_nothing_waits_or_runs(state: State, is_settled: bool) -> None:
+    assert settled({**dict.fromkeys(State, 0), state: 1}) is is_settled
+
+
 # --------------------------------------------------------------------------- attempts
 
 
@@ -262,6 +291,38 @@ def test_paces_are_by_picture_and_newest_first(store: Store) -> None:
     assert store.paces() == {"http://a": [2.0, 1.5]}
 
 
+def test_only_attempts_that_gave_their_pictures_tell_the_pace(store: Store) -> None:
+    store.plan(jobs("a", "b", "c", "d"))
+    for seconds, (name, outcome) in enumerate(zip("abcd", Outcome, strict=False), start=1):
+        number = store.record_attempt(attempt(job(name), prompt_id=name))
+        store.close_attempt(number, outcome, seconds=float(seconds))
+    assert next(iter(Outcome)) is Outcome.DONE
+    assert store.paces() == {"http://a": [1.0]}
+
+
+def test_failed_attempts_are_those_whose_jobs_still_wait(store: Store) -> None:
+    store.plan(jobs("a", "b", "c"))
+    numbers = {}
+    for name in "abc":
+        numbers[name] = store.record_attempt(attempt(job(name), prompt_id=name))
+        outcome = Outcome.CANCELLED if name == "c" else Outcome.FAILED
+        store.close_attempt(numbers[name], outcome, failure="frozen")
+    store.move([job("a").key, job("c").key], State.PENDING)
+    store.move([job("b").key], State.FAILED)
+    assert [one.id for one in store.failed_attempts(0)] == [numbers["a"]]
+    assert store.failed_attempts(numbers["a"]) == []
+
+
+def test_the_log_is_read_on_from_where_it_was(store: Store) -> None:
+    for number in range(5):
+        store.log(f"line {number}")
+    first = store.events(limit=2)
+    assert [event.text for event in first] == ["line 0", "line 1"]
+    rest = store.events(after=first[-1].id)
+    assert [event.text for event in rest] == ["line 2", "line 3", "line 4"]
+    assert store.events(after=rest[-1].id) == []
+
+
 def test_timings_are_kept(store: Store, tmp_path: Path) -> None:
     store.plan(jobs("a"))
     number = store.record_attempt(attempt(job("a")))
@@ -301,6 +362,47 @@ def test_a_job_whose_picture_another_one_replaced_is_made_again(
     assert names(store.pending(9)) == ["b"]
     finish(store, tmp_path, renamed)
     assert sorted(one.path for one in store.artifacts()) == ["a.png", "b.png"]
+
+
+def test_a_job_that_failed_is_not_made_again_because_another_takes_its_place(
+    store: Store, tmp_path: Path
+) -> None:
+    first = job("a")
+    store.plan([first])
+    finish(store, tmp_path, first)
+    store.move([first.key], State.FAILED, "a gate said no")
+    heir = job("a", "heir")
+    store.plan([replace(first, name="b"), heir])
+    finish(store, tmp_path, heir, data=b"newer")  # type: ignore[arg-type]
+    assert store.entry(first.key).state is State.FAILED
+
+
+def test_a_job_whose_pictures_are_partly_missing_and_partly_damaged_is_put_back_once(
+    store: Store, tmp_path: Path
+) -> None:
+    one = job("a")
+    store.plan([one])
+    finish(store, tmp_path, one)
+    (tmp_path / "a-2.png").write_bytes(b"png")
+    store.record_artifact(replace(picture(one, tmp_path), path="a-2.png"))
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "a-2.png").write_bytes(b"cut")
+    os.utime(tmp_path / "a-2.png", ns=(1, 1))
+    found = verify(store, tmp_path)
+    assert (found.missing, found.damaged) == (("a.png",), ("a-2.png",))
+    assert names(store.pending(9)) == ["a"]
+
+
+@pytest.mark.parametrize("data", [b"", b"pn", b"pngs"])
+def test_a_picture_of_another_length_is_damaged_whatever_its_time(
+    store: Store, tmp_path: Path, data: bytes
+) -> None:
+    store.plan(jobs("a"))
+    finish(store, tmp_path, job("a"))
+    before = (tmp_path / "a.png").stat().st_mtime_ns
+    (tmp_path / "a.png").write_bytes(data)
+    os.utime(tmp_path / "a.png", ns=(before, before))
+    assert verify(store, tmp_path).damaged == ("a.png",)
 
 
 def test_verify_puts_back_what_is_missing_or_damaged(store: Store, tmp_path: Path) -> None:
@@ -374,6 +476,10 @@ def test_pictures_whose_gates_have_changed_are_known(store: Store, tmp_path: Pat
     assert store.unjudged() == [job("a").key]
     store.record_artifact(picture(job("a"), tmp_path))
     assert store.unjudged() == []
+    # One that failed has nothing to be judged.
+    store.plan([job("a", gates=(Gate(name="opaque"),)), job("b", gates=(Gate(name="opaque"),))])
+    store.move([job("a").key], State.FAILED)
+    assert store.unjudged() == [job("b").key]
 
 
 # --------------------------------------------------------------------------- opening
@@ -503,6 +609,23 @@ def test_whoever_reads_before_it_writes_is_overtaken_by_nobody(
         # Once it is over the other one may.
         other.execute("update facts set value = 7 where name = 'counter'")
     assert store.fact("counter") == "7"
+
+
+def test_a_sqlite_record_is_kept_as_the_guarantees_need_it(tmp_path: Path) -> None:
+    """Readers beside a writer, patience with other processes, and no file lost in a power cut."""
+    with (
+        closing(Database(sqlite_url(tmp_path / "x.sqlite"))) as database,
+        database.reading() as connection,
+    ):
+
+        def pragma(name: str) -> object:
+            return connection.exec_driver_sql(f"pragma {name}").scalar_one()
+
+        assert pragma("journal_mode") == "wal"
+        # 1 is NORMAL: the log is on the disk before what it says is copied into the file
+        assert pragma("synchronous") == 1
+        # ms; a long plan of another process takes seconds
+        assert pragma("busy_timeout") == 60_000
 
 
 def test_whoever_only_reads_holds_up_no_writer(store: Store, tmp_path: Path) -> None:
