@@ -132,6 +132,11 @@ def test_without_the_pack_there_are_no_batches(graph: Any, info: Any) -> None:
 
 def test_a_graph_of_comfyui_decodes_in_its_own_tiles(graph: Any, info: Any) -> None:
     assert rungs(graph, info) == (Rung.FREE, Rung.VAE_TILING)
+    assert rungs(graph, info, together=2) == (Rung.FREE, Rung.SMALLER_BATCH, Rung.VAE_TILING)
+    # A server without that node has no such rung.
+    bare = {name: entry for name, entry in info.items() if name != "VAEDecodeTiled"}
+    assert rungs(graph, bare) == (Rung.FREE,)
+    assert eased(graph, Degradation(vae_tiling=True), bare) == graph
     made = eased(graph, Degradation(vae_tiling=True), info)
     assert made["5"]["class_type"] == "VAEDecodeTiled"
     assert made["5"]["inputs"]["samples"] == ["4", 0]

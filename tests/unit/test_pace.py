@@ -49,6 +49,8 @@ def test_news_of_a_job_may_be_late_by_a_small_part_of_what_jobs_take() -> None:
     pace.ended(0.04)
     assert pace.gather == 0.04 * 0.05
     assert pace.is_brisk
+    pace.ended(0.2)
+    assert not pace.is_brisk
     pace.ended(60.0)
     assert pace.gather == 0.05
     assert not pace.is_brisk

@@ -116,6 +116,12 @@ def test_stretches_join_over_short_pauses_only() -> None:
     assert stretches([(100, 110), (0, 10), (5, 20), (75, 80)], pause=20) == [(0, 20), (75, 110)]
 
 
+@pytest.mark.parametrize(("end", "worked"), [(160.0, 65.0), (165.0, 70.0), (165.1, 10.0)])
+def test_a_pause_of_a_minute_still_belongs_to_the_work(end: float, worked: float) -> None:
+    found = statistics([tried(1, end=100.0), tried(2, end=end)], [])
+    assert found.total.worked == pytest.approx(worked)
+
+
 def test_a_clock_that_is_set_back_makes_no_negative_time() -> None:
     back = tried(1, started_at=1000.0, ended_at=400.0)
     assert back.interval == (395.0, 400.0)
@@ -138,6 +144,23 @@ def test_a_timeline_leaves_out_the_night() -> None:
     assert sum(made.lanes[A].busy) == pytest.approx(SLICES / 3)
     assert sum(made.lanes[B].busy) == pytest.approx(SLICES * 2 / 3)
     assert sum(made.lanes[B].pictures) == 2
+
+
+def test_a_lane_is_idle_before_a_run_and_neither_while_pictures_come_home() -> None:
+    attempts = [
+        tried(1, end=240.0, seconds=240.0),
+        # It was never there, and so was at nobody's.
+        tried(2, end=50_000.0, outcome=Outcome.NEVER_SENT, seconds=None),
+    ]
+    spans = [span(1, "run", 60.0), span(1, "idle", 30.0)]
+    spans += [span(1, "transfer", 20.0), span(1, "store", 10.0)]
+    made = timeline(attempts, spans)
+    assert made.stretches == ((0.0, 240.0),)
+    assert SLICES == 240
+    (lane,) = made.lanes.values()
+    # From the end back: 10 stored, 20 brought home, 60 run, 30 idle.
+    assert [index for index, share in enumerate(lane.busy) if share] == list(range(150, 210))
+    assert [index for index, share in enumerate(lane.idle) if share] == list(range(120, 150))
 
 
 def test_a_timeline_tells_busy_from_idle_and_failed() -> None:

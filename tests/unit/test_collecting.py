@@ -1,0 +1,75 @@
+"""Which file of an attempt is whose picture."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from orchestrator.batch.assignments import Assignment
+from orchestrator.batch.collecting import fetch
+from orchestrator.batch.jobs import Attempt, Job
+from orchestrator.batch.retry import Degradation
+from orchestrator.client.client import Client
+from orchestrator.errors import JobError, ResultMissing
+from orchestrator.protocol import FileRef, HistoryRecord, JobState
+
+
+class Named:
+    """A server each of whose files holds its own name."""
+
+    def content(self, file: FileRef) -> bytes:
+        return file.filename.encode()
+
+
+def assignment(count: int) -> Assignment:
+    jobs = tuple(
+        Job(key=f"{n:064}", name=f"job{n}", item_id="i", parameters={}, seed=n)
+        for n in range(count)
+    )
+    attempt = Attempt(prompt_id="p", server="s", shots=())
+    return Assignment(attempt=attempt, jobs=jobs, degradation=Degradation())
+
+
+def record(**nodes: str) -> HistoryRecord:
+    """Each node's files as "a b", with "t:" before those that are previews."""
+
+    def entry(name: str) -> dict[str, Any]:
+        kind = "temp" if name.startswith("t:") else "output"
+        return {"filename": name.removeprefix("t:"), "subfolder": "", "type": kind}
+
+    outputs = {
+        node.lstrip("n"): {"images": [entry(name) for name in names.split()]}
+        for node, names in nodes.items()
+    }
+    return HistoryRecord(
+        prompt_id="p", graph={}, outputs=outputs, state=JobState.SUCCEEDED, messages=()
+    )
+
+
+def shared_out(count: int, told: HistoryRecord) -> list[tuple[str, int, str]]:
+    parts = fetch(cast(Client, Named()), assignment(count), told)
+    return [(part.job.name, part.number, part.content.decode()) for part in parts]
+
+
+def test_one_job_gets_every_picture_of_its_graph() -> None:
+    found = shared_out(1, record(n8="a.png b.png", n9="c.webp"))
+    assert found == [("job0", 0, "a.png"), ("job0", 1, "b.png"), ("job0", 2, "c.webp")]
+
+
+def test_jobs_made_together_get_their_pictures_in_order_from_every_node() -> None:
+    found = shared_out(2, record(n8="a0 a1", n9="b0 b1"))
+    assert found == [("job0", 0, "a0"), ("job0", 1, "b0"), ("job1", 0, "a1"), ("job1", 1, "b1")]
+
+
+@pytest.mark.parametrize("names", ["a0", "a0 a1 a2", "a0 a1 a2 a3"])
+def test_another_number_of_pictures_than_jobs_is_nobodys(names: str) -> None:
+    with pytest.raises(JobError, match=r"gave .* at node 8; .*batch-size 1"):
+        shared_out(2, record(n8=names))
+
+
+def test_previews_are_pictures_only_where_nothing_is_saved() -> None:
+    assert shared_out(1, record(n8="t:seen", n9="saved")) == [("job0", 0, "saved")]
+    assert shared_out(1, record(n8="t:seen")) == [("job0", 0, "seen")]
+    with pytest.raises(ResultMissing, match="SaveImage"):
+        shared_out(1, record())
