@@ -318,7 +318,8 @@ class Worker(threading.Thread):
         if self._stuck and self._stuck in client.queue().running:
             raise ServerFrozen(f"{self.server.name} still has not moved on")
         self._stuck = ""
-        for prompt_id in self._abandoned:
+        # The last first: a server that loses what it runs begins the next one at once.
+        for prompt_id in reversed(self._abandoned):
             client.cancel(prompt_id)
         self._abandoned.clear()
         if self._unsorted:

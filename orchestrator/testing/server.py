@@ -48,6 +48,10 @@ from .run import RECORD, Job, Run, Script, record_of
 __all__ = ["OBJECT_INFO", "RECORD", "FakeServer", "Fault", "Script", "SocketMode"]
 
 
+# Requests that break while a server is away; more than any test sends.
+_FOR_LONG = 100_000
+
+
 class SocketMode(Enum):
     """How the fake treats WebSockets."""
 
@@ -118,6 +122,16 @@ class FakeServer:
     def break_next(self, method: str, path: str, fault: Fault, times: int = 1) -> None:
         """Spoil the next `times` requests whose path begins with `path`."""
         self._faults += [(method, path, fault)] * times
+
+    def go_away(self) -> None:
+        """Break every connection and request from now on, and go on with the jobs."""
+        for method in ("GET", "POST"):
+            self.break_next(method, "/", Fault.RESET_BEFORE, times=_FOR_LONG)
+        self.cut_sockets()
+
+    def come_back(self) -> None:
+        """Spoil no further request."""
+        self._faults.clear()
 
     def reached(self, moment: str, timeout: float = 10.0) -> None:
         """Wait until a run has come to a node (or to RECORD); fails after `timeout` s."""
