@@ -27,7 +27,7 @@ from orchestrator.client.client import Client
 from orchestrator.client.wire import Timeouts
 from orchestrator.errors import ServerStartFailed
 from orchestrator.protocol import Graph, new_prompt_id
-from orchestrator.testing import FakeServer, Fault, Script
+from orchestrator.testing import FakeServer, Fault, Script, SocketMode
 
 # s, for which what must come is waited for
 LONG = 30.0
@@ -284,8 +284,10 @@ def test_a_job_that_ran_is_not_to_blame_for_the_death_after_it(
 def test_a_job_that_a_server_forgets_while_it_answers_is_lost_and_no_death(
     tmp_path: Path, fake: FakeServer
 ) -> None:
+    # It says nothing of the end of a job that it no longer knows.
+    fake.sockets = SocketMode.SILENT
     held_up(fake)
-    bench = Bench(tmp_path, fake, 1)
+    bench = Bench(tmp_path, fake, 1, others=False)
     with bench.working():
         fake.reached("1")
         fake.forget()
@@ -303,7 +305,7 @@ def test_a_server_whose_job_does_not_move_is_left_alone_until_it_does(
     patience = Patience(first=1e6, least=1e6)
     bench = Bench(tmp_path, fake, 1, patience=patience)
     # It does not hear that it shall stop.
-    fake.break_next("POST", "/interrupt", Fault.ERROR_500, times=1000)
+    fake.break_next("POST", "/interrupt", Fault.HTML, times=1000)
     with bench.working():
         fake.reached("1")
         object.__setattr__(patience, "first", 0.0)
