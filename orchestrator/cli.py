@@ -148,8 +148,11 @@ def run(
     from .runs.progress import progress_on
     from .runs.run import RunRequest
     from .runs.run import run as run_workflow
+    from .runs.workflows import read_workflow
 
     choice = _choose(server, comfyui, models, previews=previews)
+    # before a server is started for it
+    read_workflow(workflow, tuple(settings))
     request = RunRequest(workflow=workflow, settings=tuple(settings), out=out, timeout=timeout)
     with connected(choice, _say) as client, progress_on(previews=out if previews else None) as bar:
         result = run_workflow(request, client, bar)
@@ -172,10 +175,13 @@ def validate(
 ) -> None:
     """Check a workflow against a server's nodes and models, and run nothing."""
     from .local.serving import connected
-    from .runs.run import load_workflow
+    from .runs.workflows import load_workflow, read_workflow
 
+    document = read_workflow(workflow, tuple(settings))
     with connected(_choose(server, comfyui, models), _say) as client:
-        loaded = load_workflow(workflow, tuple(settings), client.object_info())
+        loaded = load_workflow(workflow, tuple(settings), client.catalogue(), document)
+    for note in loaded.notes:
+        _say(f"note: {note}")
     print(f"{workflow} is fine: {len(loaded.graph)} nodes")
 
 
@@ -191,12 +197,13 @@ def params(
 ) -> None:
     """List the roles that --set knows in a workflow, with their values."""
     from .local.serving import connected
-    from .runs.run import load_workflow
+    from .runs.workflows import load_workflow, read_workflow
     from .workflow.roles import parameters
 
+    document = read_workflow(workflow, tuple(settings))
     with connected(_choose(server, comfyui, models), _say) as client:
-        loaded = load_workflow(workflow, tuple(settings), client.object_info())
-    values = parameters(loaded.graph, loaded.object_info)
+        loaded = load_workflow(workflow, tuple(settings), client.catalogue(), document)
+    values = parameters(loaded.graph, loaded.catalogue)
     if as_json:
         _print_json(values)
         return

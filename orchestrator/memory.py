@@ -21,7 +21,7 @@ import psutil
 from .client.wire import Timeouts, Wire, is_loopback
 from .errors import SpriteworksError
 from .protocol import Event, Executing, Graph, SystemStats
-from .workflow.node_info import NodeInfo, ObjectInfo, node_info
+from .workflow.catalogue import Catalogue, NodeClass
 
 # Between two looks, in s. A look at a process takes 20 us, a request 1 ms of the server's time.
 PROCESS_INTERVAL = 0.02
@@ -86,8 +86,8 @@ class Meter:
     Hand it the job's events, so that it knows the phase.
     """
 
-    def __init__(self, url: str, graph: Graph, object_info: ObjectInfo, stats: SystemStats) -> None:
-        self._phases = phases_of(graph, object_info)
+    def __init__(self, url: str, graph: Graph, catalogue: Catalogue, stats: SystemStats) -> None:
+        self._phases = phases_of(graph, catalogue)
         self._has_device = stats.device_type not in _SHARED
         self._process = process_of(url)
         self._wire = Wire(url, Timeouts(connect=1.0, read=5.0, tries=1))
@@ -162,15 +162,15 @@ class Meter:
         )
 
 
-def phases_of(graph: Graph, object_info: ObjectInfo) -> dict[str, Phase]:
+def phases_of(graph: Graph, catalogue: Catalogue) -> dict[str, Phase]:
     """The phase that each node of a graph belongs to."""
     return {
-        node_id: phase_of(node_info(object_info, str(node["class_type"])))
+        node_id: phase_of(catalogue.node_class(str(node["class_type"])))
         for node_id, node in graph.items()
     }
 
 
-def phase_of(info: NodeInfo) -> Phase:
+def phase_of(info: NodeClass) -> Phase:
     """The phase that a node class belongs to, from the types of its inputs and outputs."""
     taken = {kind for entry in info.inputs for kind in entry.type.split(",")}
     given = set(info.outputs)

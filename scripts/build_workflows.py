@@ -21,8 +21,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from orchestrator.protocol import Graph  # noqa: E402
+from orchestrator.workflow.catalogue import Catalogue, NodeClass  # noqa: E402
 from orchestrator.workflow.graph import is_link, order  # noqa: E402
-from orchestrator.workflow.node_info import InputInfo, NodeInfo, ObjectInfo, node_info  # noqa: E402
+from orchestrator.workflow.inputs import Input  # noqa: E402
 
 OBJECT_INFO = REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"
 
@@ -341,9 +342,9 @@ RECIPES = (sprite, batch, pixel_art, inpaint)
 # --------------------------------------------------------------------------- the canvas form
 
 
-def canvas(recipe: Recipe, object_info: ObjectInfo) -> dict[str, Any]:
+def canvas(recipe: Recipe, catalogue: Catalogue) -> dict[str, Any]:
     """The canvas file of a recipe, schema 0.4, as the editor saves it."""
-    infos = {key: node_info(object_info, node["class_type"]) for key, node in recipe.graph.items()}
+    infos = {key: catalogue.node_class(node["class_type"]) for key, node in recipe.graph.items()}
     links = list(_links(recipe.graph, infos))
     nodes = [
         _canvas_node(recipe, key, infos[key], links, rank)
@@ -376,7 +377,7 @@ def canvas(recipe: Recipe, object_info: ObjectInfo) -> dict[str, Any]:
     }
 
 
-def _links(graph: Graph, infos: dict[str, NodeInfo]) -> Iterator[list[Any]]:
+def _links(graph: Graph, infos: dict[str, NodeClass]) -> Iterator[list[Any]]:
     """[link id, from node, from slot, to node, to slot, type], in the order of the nodes."""
     number = 0
     for key, info in infos.items():
@@ -388,13 +389,13 @@ def _links(graph: Graph, infos: dict[str, NodeInfo]) -> Iterator[list[Any]]:
                 yield [number, int(source), out, int(key), slot, infos[source].outputs[out]]
 
 
-def _slots(info: NodeInfo) -> list[InputInfo]:
+def _slots(info: NodeClass) -> list[Input]:
     """The inputs in the order in which the editor lists them: links first, then widgets."""
     return sorted(info.inputs, key=lambda entry: entry.is_widget)
 
 
 def _canvas_node(
-    recipe: Recipe, key: str, info: NodeInfo, links: list[list[Any]], rank: int
+    recipe: Recipe, key: str, info: NodeClass, links: list[list[Any]], rank: int
 ) -> dict[str, Any]:
     node = recipe.graph[key]
     x, y, width, height = recipe.places[key]
@@ -418,7 +419,7 @@ def _canvas_node(
     ]
     return {
         "id": int(key),
-        "type": info.class_type,
+        "type": info.name,
         "pos": [x, y],
         "size": [width, height],
         "flags": {},
@@ -428,8 +429,8 @@ def _canvas_node(
         "outputs": outputs,
         "title": node["_meta"]["title"],
         "properties": {
-            "cnr_id": "spriteworks" if info.class_type.startswith("Spriteworks") else "comfy-core",
-            "Node name for S&R": info.class_type,
+            "cnr_id": "spriteworks" if info.name.startswith("Spriteworks") else "comfy-core",
+            "Node name for S&R": info.name,
         },
         "widgets_values": list(
             _widgets_values(info, node["inputs"], "fixed" if key in recipe.fixed else "randomize")
@@ -437,7 +438,7 @@ def _canvas_node(
     }
 
 
-def _widgets_values(info: NodeInfo, inputs: dict[str, Any], control: str) -> Iterator[Any]:
+def _widgets_values(info: NodeClass, inputs: dict[str, Any], control: str) -> Iterator[Any]:
     for entry in info.inputs:
         if not entry.is_widget:
             continue
@@ -470,28 +471,28 @@ def _note(recipe: Recipe, number: int) -> dict[str, Any]:
     }
 
 
-def _fill(graph: Graph, object_info: ObjectInfo) -> None:
+def _fill(graph: Graph, catalogue: Catalogue) -> None:
     """Puts the default of each field into nodes that do not name it, as the editor does."""
     for node in graph.values():
-        for entry in node_info(object_info, node["class_type"]).inputs:
+        for entry in catalogue.node_class(node["class_type"]).inputs:
             if entry.is_widget and entry.name not in node["inputs"]:
                 node["inputs"][entry.name] = entry.extra["default"]
 
 
-def texts(object_info: ObjectInfo) -> Iterator[tuple[str, str]]:
+def texts(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
     """(path under workflows/, text) of every file."""
     for make in RECIPES:
         recipe = make()
-        _fill(recipe.graph, object_info)
+        _fill(recipe.graph, catalogue)
         graph = json.dumps(recipe.graph, indent=2)
         yield f"api/{recipe.name}.json", graph + "\n"
-        yield f"{recipe.name}.json", json.dumps(canvas(recipe, object_info), indent=1) + "\n"
+        yield f"{recipe.name}.json", json.dumps(canvas(recipe, catalogue), indent=1) + "\n"
 
 
 def main() -> None:
     """Write all files."""
-    object_info = json.loads(OBJECT_INFO.read_text(encoding="utf-8"))
-    for name, text in texts(object_info):
+    catalogue = Catalogue(json.loads(OBJECT_INFO.read_text(encoding="utf-8")))
+    for name, text in texts(catalogue):
         path = REPOSITORY / "workflows" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")

@@ -10,26 +10,26 @@ import copy
 from typing import Any
 
 from ..protocol import Graph
-from ..workflow.node_info import ObjectInfo, node_info
+from ..workflow.catalogue import Catalogue
 from .retry import Degradation, Rung
 
 _LOADERS = frozenset({"SpriteworksDiffusersLoader", "SpriteworksCheckpointLoader"})
 _DECODE, _TILED = "VAEDecode", "VAEDecodeTiled"
 
 
-def rungs(graph: Graph, object_info: ObjectInfo, *, together: int = 1) -> tuple[Rung, ...]:
+def rungs(graph: Graph, catalogue: Catalogue, *, together: int = 1) -> tuple[Rung, ...]:
     """The rungs of the ladder that would change something; `together` pictures are in the graph."""
     found = [Rung.FREE]
     if together > 1:
         found.append(Rung.SMALLER_BATCH)
-    if _loaders(graph) or _decoders(graph, object_info):
+    if _loaders(graph) or _decoders(graph, catalogue):
         found.append(Rung.VAE_TILING)
     if _loaders(graph):
         found.append(Rung.OFFLOAD)
     return tuple(found)
 
 
-def eased(graph: Graph, degradation: Degradation, object_info: ObjectInfo) -> Graph:
+def eased(graph: Graph, degradation: Degradation, catalogue: Catalogue) -> Graph:
     """A copy of the graph with tiles and offloading as `degradation` says."""
     result = copy.deepcopy(graph)
     settings: dict[str, Any] = {}
@@ -41,8 +41,8 @@ def eased(graph: Graph, degradation: Degradation, object_info: ObjectInfo) -> Gr
     for node_id in loaders:
         result[node_id]["inputs"].update(settings)
     if degradation.vae_tiling and not loaders:
-        for node_id in _decoders(result, object_info):
-            _tile(result[node_id], object_info)
+        for node_id in _decoders(result, catalogue):
+            _tile(result[node_id], catalogue)
     return result
 
 
@@ -50,15 +50,15 @@ def _loaders(graph: Graph) -> list[str]:
     return [node_id for node_id, node in graph.items() if node["class_type"] in _LOADERS]
 
 
-def _decoders(graph: Graph, object_info: ObjectInfo) -> list[str]:
-    if _TILED not in object_info:
+def _decoders(graph: Graph, catalogue: Catalogue) -> list[str]:
+    if _TILED not in catalogue:
         return []
     return [node_id for node_id, node in graph.items() if node["class_type"] == _DECODE]
 
 
-def _tile(node: dict[str, Any], object_info: ObjectInfo) -> None:
+def _tile(node: dict[str, Any], catalogue: Catalogue) -> None:
     """Turn a VAEDecode into a VAEDecodeTiled with the server's own defaults."""
     node["class_type"] = _TILED
-    for entry in node_info(object_info, _TILED).inputs:
+    for entry in catalogue.node_class(_TILED).inputs:
         if entry.required and "default" in entry.extra:
             node["inputs"].setdefault(entry.name, entry.extra["default"])

@@ -17,16 +17,22 @@ from typing import Any, TypeAlias
 
 from ..errors import BadValue, GraphError, UsageError
 from ..protocol import Graph
-from ..workflow.graph import check, value_problem
-from ..workflow.node_info import InputInfo, ObjectInfo, node_info, unknown_class_message
+from ..workflow.catalogue import Catalogue
+from ..workflow.checking import check, value_problem
+from ..workflow.choices import with_known_files
+from ..workflow.inputs import Input
 from ..workflow.roles import (
     Target,
     available_roles,
     find_targets,
     image_inputs,
+    input_at,
     parameters,
     parse_value,
+    put,
+    seed_targets,
 )
+from ..workflow.texts import Texts, resolved
 from .jobs import Job
 from .manifest.expansion import Draft, Report
 
@@ -35,9 +41,6 @@ Digest: TypeAlias = Callable[[str], str | None]
 
 # Where a file goes on the server says nothing about the picture in it.
 _NOT_IN_KEY = frozenset({"filename_prefix"})
-# Inputs that name a model.
-_MODEL_INPUTS = frozenset({"ckpt_name", "model_name", "unet_name", "model_path"})
-_SEED_INPUTS = frozenset({"seed", "noise_seed"})
 _GAP = re.compile(r'"\\u0000(\d+)\\u0000"')
 # Hex digits of a group's hash: among 100,000 groups, two are equal with a chance of 1 in 10^9.
 _GROUP_DIGITS = 16
@@ -49,11 +52,19 @@ class _Parameter:
 
     name: str
     targets: tuple[Target, ...]
-    entry: InputInfo
+    entry: Input
+    # whether the seed chooses among the parts of a text in braces
+    is_prompt: bool
 
     def set(self, graph: Graph, value: Any) -> None:
         for target in self.targets:
-            graph[target.node_id]["inputs"][target.input] = value
+            put(graph, target, value, self.entry)
+
+    def chosen(self, value: Any, seed: int | None) -> Any:
+        """The value as it is sent."""
+        if not self.is_prompt or not isinstance(value, str):
+            return value
+        return resolved(value, seed, comments=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,18 +77,26 @@ class _Filling:
     texts: list[str]
     group: str
     model: str
+    # whether the texts differ from seed to seed
+    has_choices: bool
 
 
 class _Recipe:
     """How one set of parameter names goes into the workflow's graph."""
 
     def __init__(
-        self, graph: Graph, given: Mapping[str, Any], info: ObjectInfo, digest: Digest
+        self,
+        graph: Graph,
+        given: Mapping[str, Any],
+        info: Catalogue,
+        digest: Digest,
+        texts: Texts,
     ) -> None:
         self._info = info
         self._digest = digest
         self._graph = _copied(graph)
         self._pin_batch_size()
+        self._texts = texts
         # name -> what is wrong with it
         self.unknown: dict[str, str] = {}
         self.parameters: list[_Parameter] = []
@@ -85,24 +104,38 @@ class _Recipe:
             self._enter(name, value)
         self.broken = self._fault()
         self.own_seed = self._own_seed()
+        # texts of the workflow itself in which the seed chooses
+        self._choices = self._own_choices()
         self._pieces = self._text_with_gaps()
         # the places of parameters that choose a model, and the models by their values
         self._choosers = [
             place
             for place, parameter in enumerate(self.parameters)
-            if any(target.input in _MODEL_INPUTS for target in parameter.targets)
+            if any(self._is_model(target) for target in parameter.targets)
         ]
         self._models: dict[tuple[Any, ...], str] = {}
 
-    def texts(self, values: list[Any]) -> list[str]:
+    def has_choices(self, values: list[Any]) -> bool:
+        """True where the seed has a say in the texts, so that they differ from job to job."""
+        given = zip(self.parameters, values, strict=True)
+        return bool(self._choices) or any(
+            one.is_prompt and "{" in str(value) for one, value in given
+        )
+
+    def texts(self, values: list[Any], seed: int | None = None) -> list[str]:
         """The values as they stand in a key."""
-        return [
-            self._picture(value) if parameter.entry.is_image_upload else _dumps(value)
+        given = [
+            self._picture(value)
+            if parameter.entry.is_image_upload
+            else _dumps(parameter.chosen(value, seed))
             for parameter, value in zip(self.parameters, values, strict=True)
         ]
+        return given
 
-    def hash(self, texts: list[str]) -> str:
+    def hash(self, texts: list[str], seed: int | None = None) -> str:
         """SHA-256 of the graph's canonical JSON with these texts in its gaps."""
+        own = [_dumps(resolved(text, seed, comments=True)) for text in self._choices.values()]
+        texts = [*texts, *own]
         pieces = [piece if isinstance(piece, str) else texts[piece] for piece in self._pieces]
         return hashlib.sha256("".join(pieces).encode()).hexdigest()
 
@@ -114,12 +147,15 @@ class _Recipe:
             self._models[chosen] = found if isinstance(found, str) else _dumps(found or "")
         return self._models[chosen]
 
-    def filled(self, values: Iterable[Any]) -> Graph:
-        """A copy of the graph with these values."""
+    def filled(self, values: Iterable[Any], seed: int | None = None) -> Graph:
+        """A copy of the graph with these values, its texts chosen by `seed`."""
         graph = _copied(self._graph)
         for parameter, value in zip(self.parameters, values, strict=True):
-            parameter.set(graph, value)
-        return graph
+            parameter.set(graph, parameter.chosen(value, seed))
+        changed = [
+            (target.node_id, target.input) for one in self.parameters for target in one.targets
+        ]
+        return self._texts.sent(graph, seed, changed)
 
     def _pin_batch_size(self) -> None:
         # A job is one picture, whatever the workflow makes when it is run by itself.
@@ -133,10 +169,12 @@ class _Recipe:
         except (UsageError, GraphError) as error:
             self.unknown[name] = _plain(error)
             return
-        kind = self._graph[targets[0].node_id]["class_type"]
-        entry = node_info(self._info, kind).by_name[targets[0].input]
-        parameter = _Parameter(name=name, targets=tuple(targets), entry=entry)
+        entry = input_at(self._graph, targets[0], self._info)
+        is_prompt = any(self._is_prompt(target) for target in targets)
+        parameter = _Parameter(name=name, targets=tuple(targets), entry=entry, is_prompt=is_prompt)
         self.parameters.append(parameter)
+        # what was written there has no say any more
+        self._texts = self._texts.without((target.node_id, target.input) for target in targets)
         try:
             parameter.set(self._graph, typed(name, value, entry))
         except BadValue:
@@ -150,21 +188,40 @@ class _Recipe:
             return str(error)
         return None
 
+    def _is_prompt(self, target: Target) -> bool:
+        kind = self._graph[target.node_id]["class_type"]
+        return target.input in self._info.node_class(kind).prompts
+
+    def _is_model(self, target: Target) -> bool:
+        kind = self._graph[target.node_id]["class_type"]
+        return target.input in self._info.node_class(kind).model_inputs
+
+    def _own_choices(self) -> dict[Target, str]:
+        found = {}
+        for node_id, name in self._texts.prompts:
+            text = self._graph[node_id]["inputs"].get(name)
+            if isinstance(text, str) and "{" in text:
+                found[Target(node_id=node_id, input=name)] = text
+        return found
+
     def _own_seed(self) -> int | None:
         """The seed of the workflow itself, where no parameter changes it."""
-        targets = [target for parameter in self.parameters for target in parameter.targets]
-        if any(target.input in _SEED_INPUTS for target in targets):
+        targets = {target for parameter in self.parameters for target in parameter.targets}
+        has_seed = "seed" in available_roles(self._graph, self._info)
+        if has_seed and not targets.isdisjoint(seed_targets(self._graph)):
             return None
         seed = parameters(self._graph, self._info).get("seed")
         return seed if isinstance(seed, int) else None
 
     def _text_with_gaps(self) -> list[str | int]:
         """Canonical JSON of what affects the picture: texts, and numbers of parameters between."""
-        graph = _copied(self._graph)
+        graph = self._texts.sent(self._graph, None)
         for entry in image_inputs(graph, self._info):
             graph[entry.node_id]["inputs"][entry.input] = self._pictured(entry.value)
-        for number, parameter in enumerate(self.parameters):
-            parameter.set(graph, f"\0{number}\0")
+        gaps = [*(parameter.targets for parameter in self.parameters), *zip(self._choices)]
+        for number, targets in enumerate(gaps):
+            for target in targets:
+                graph[target.node_id]["inputs"][target.input] = f"\0{number}\0"
         text = _dumps({key: _of_key(node) for key, node in graph.items()})
         parts = _GAP.split(text)
         return [int(part) if place % 2 else part for place, part in enumerate(parts)]
@@ -180,9 +237,12 @@ class _Recipe:
 class Planner:
     """Turns drafts into jobs, and jobs into graphs, for one workflow."""
 
-    def __init__(self, graph: Graph, object_info: ObjectInfo, digest: Digest) -> None:
-        self._graph = graph
-        self._info = object_info
+    def __init__(
+        self, graph: Graph, catalogue: Catalogue, digest: Digest, texts: Texts | None = None
+    ) -> None:
+        self._graph = with_known_files(graph, catalogue)
+        self._info = catalogue
+        self._texts = texts or Texts()
         self._digest = lru_cache(maxsize=None)(digest)
         self._recipes: dict[tuple[str, ...], _Recipe] = {}
 
@@ -194,7 +254,7 @@ class Planner:
         classes = {str(node["class_type"]) for node in self._graph.values()}
         lacking = sorted(classes - set(self._info))
         for kind in lacking:
-            report(("workflow",), unknown_class_message(self._info, kind))
+            report(("workflow",), self._info.unknown(kind))
         if lacking:
             # nothing can be traced in such a graph, but mistakes of the manifest itself are found
             drafts = (draft for draft in drafts if False)
@@ -224,15 +284,19 @@ class Planner:
         if job.seed is not None:
             given["seed"] = job.seed_now
         recipe = self._recipe(given)
-        return recipe.filled(
+        values = [
             typed(parameter.name, given[parameter.name], parameter.entry)
             for parameter in recipe.parameters
-        )
+        ]
+        # after a re-roll, too, the texts are those of the job
+        return recipe.filled(values, job.seed)
 
     def _recipe(self, given: Mapping[str, Any]) -> _Recipe:
         names = tuple(given)
         if names not in self._recipes:
-            self._recipes[names] = _Recipe(self._graph, given, self._info, self._digest)
+            self._recipes[names] = _Recipe(
+                self._graph, given, self._info, self._digest, self._texts
+            )
         return self._recipes[names]
 
     def _filling(self, draft: Draft, report: Report) -> _Filling | None:
@@ -257,38 +321,47 @@ class Planner:
         texts = recipe.texts(values)
         group = recipe.hash([*texts[:-1], "*"])[:_GROUP_DIGITS] if seed else ""
         return _Filling(
-            recipe=recipe, values=values, texts=texts, group=group, model=recipe.model(values)
+            recipe=recipe,
+            values=values,
+            texts=texts,
+            group=group,
+            model=recipe.model(values),
+            has_choices=recipe.has_choices(values),
         )
 
 
 def _job(draft: Draft, filling: _Filling) -> Job:
-    recipe, texts = filling.recipe, filling.texts
+    recipe, texts, group = filling.recipe, filling.texts, filling.group
+    seed = recipe.own_seed if draft.seed is None else draft.seed
+    if filling.has_choices:
+        texts = recipe.texts(filling.values, seed)
+        group = group and recipe.hash([*texts[:-1], "*"], seed)[:_GROUP_DIGITS]
     if draft.seed is not None:
         texts[-1] = str(draft.seed)
     return Job(
-        key=recipe.hash(texts),
+        key=recipe.hash(texts, seed),
         name=draft.name,
         item_id=draft.item_id,
         parameters=draft.parameters,
-        seed=recipe.own_seed if draft.seed is None else draft.seed,
+        seed=seed,
         priority=draft.priority,
-        group=filling.group,
+        group=group,
         model=filling.model,
         gates=draft.gates,
         rerolls=draft.rerolls,
     )
 
 
-def typed(name: str, value: Any, entry: InputInfo) -> Any:
+def typed(name: str, value: Any, entry: Input) -> Any:
     """A value of a manifest as the server takes it; raises BadValue where it does not suit.
 
     Texts mean what they mean after `--set`, which is what the cells of a CSV need.
     """
     if isinstance(value, str):
-        return value if entry.type == "STRING" else parse_value(name, value, entry)
-    if entry.type == "STRING":
+        return value if entry.value_type == "STRING" else parse_value(name, value, entry)
+    if entry.value_type == "STRING":
         raise BadValue(f"{name}: {value!r} is no text; put quotes around it")
-    wanted = {"INT": int, "FLOAT": int | float, "BOOLEAN": bool}.get(entry.type)
+    wanted = {"INT": int, "FLOAT": int | float, "BOOLEAN": bool}.get(entry.value_type or "")
     if wanted is None or (isinstance(value, bool) and wanted is not bool):
         return parse_value(name, str(value).lower() if value is True else str(value), entry)
     if not isinstance(value, wanted):
@@ -297,7 +370,7 @@ def typed(name: str, value: Any, entry: InputInfo) -> Any:
     if problem:
         raise BadValue(f"{name}: {problem[1]}")
     # 8 and 8.0 are one picture, so they are one text
-    return float(value) if entry.type == "FLOAT" else value
+    return float(value) if entry.value_type == "FLOAT" else value
 
 
 def _field_of(name: str) -> tuple[str, ...]:

@@ -23,9 +23,12 @@ from ..errors import (
 from ..local.interrupts import Interrupts
 from ..protocol import Event
 from ..runs.pictures import find_picture
-from ..workflow.canvas import load_graph
-from ..workflow.graph import Form, check, form_of, read_json
-from ..workflow.node_info import ObjectInfo
+from ..runs.workflows import read_document
+from ..workflow.catalogue import Catalogue
+from ..workflow.checking import check
+from ..workflow.conversion import load
+from ..workflow.document import Document
+from ..workflow.graph import Form
 from . import plan as planned
 from .collecting import prepare_folder
 from .dispatcher import Dispatcher, Observer, Settings
@@ -149,7 +152,7 @@ def _run(request: Request, store: Store, servers: list[Server], observer: Observ
 
 
 def _bring_up_to_date(
-    request: Request, store: Store, info: ObjectInfo, observer: Observer
+    request: Request, store: Store, info: Catalogue, observer: Observer
 ) -> Planned:
     """Plan what the manifest wants, unless nothing has changed since that was done."""
     known = planned.recall(store, request.manifest)
@@ -179,7 +182,7 @@ def _make(
     return signal
 
 
-def first_answer(servers: Sequence[Server]) -> ObjectInfo:
+def first_answer(servers: Sequence[Server]) -> Catalogue:
     """The node classes of the first server that answers; one of ours is started for it."""
     errors = []
     for server in servers:
@@ -187,7 +190,7 @@ def first_answer(servers: Sequence[Server]) -> ObjectInfo:
             server.start()
             with server.connected() as client:
                 client.system_stats()
-                return client.object_info()
+                return client.catalogue()
         except ServerError as error:
             errors.append(error)
     if len(errors) == 1:
@@ -315,7 +318,7 @@ def plan(request: Request) -> Plan:
         return Plan(diff=diff, counts=counts, servers=judged, estimate=left)
 
 
-def planner_for(workflow: Path, info: ObjectInfo, files: Sources | None = None) -> Planner:
+def planner_for(workflow: Path, info: Catalogue, files: Sources | None = None) -> Planner:
     """The planner of a workflow on servers with these node classes.
 
     `files` reads what keys depend on, and is not needed where only graphs are wanted.
@@ -325,8 +328,9 @@ def planner_for(workflow: Path, info: ObjectInfo, files: Sources | None = None) 
         path = find_picture(value, workflow)
         return files.digest(path) if files and path else None
 
-    data = _read(workflow, files or Sources(workflow.parent))
-    return Planner(load_graph(data, info, str(workflow)), info, digest)
+    document = _read(workflow, files or Sources(workflow.parent))
+    conversion = load(document.data, info, str(workflow))
+    return Planner(conversion.graph, info, digest, conversion.texts)
 
 
 def canvas_of(workflow: Path) -> dict[str, Any] | None:
@@ -337,18 +341,18 @@ def canvas_of(workflow: Path) -> dict[str, Any] | None:
         # as the workflows that come with Spriteworks
         candidates.append(beside)
     for path in candidates:
-        data = _read(path, Sources(path.parent))
-        if form_of(data, str(path)) is Form.CANVAS:
-            return dict(data)
+        document = _read(path, Sources(path.parent))
+        if document.form is Form.CANVAS:
+            return dict(document.data)
     return None
 
 
-def _read(workflow: Path, files: Sources) -> Any:
+def _read(workflow: Path, files: Sources) -> Document:
     try:
-        text = files.read(workflow)
-    except (OSError, ValueError) as error:
+        content = files.content(workflow)
+    except OSError as error:
         raise UsageError(f"the workflow {workflow} cannot be read: {text_of(error)}") from error
-    return read_json(text, str(workflow))
+    return read_document(content, str(workflow))
 
 
 def _objection(server: Server, planner: Planner, example: Sequence[Job]) -> str:
@@ -357,7 +361,7 @@ def _objection(server: Server, planner: Planner, example: Sequence[Job]) -> str:
         with server.connected() as client:
             client.system_stats()
             if example:
-                check(planner.graph(example[0]), client.object_info())
+                check(planner.graph(example[0]), client.catalogue())
     except (ServerError, GraphError) as error:
         return str(error)
     return ""

@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 from ..client.client import Client
 from ..protocol import FileRef, Graph
 from ..runs.pictures import find_picture, verify
-from ..workflow.canvas_values import Layout
-from ..workflow.graph import check
-from ..workflow.node_info import ObjectInfo
+from ..workflow.catalogue import Catalogue
+from ..workflow.checking import check
+from ..workflow.layout import Layout
 from ..workflow.roles import image_inputs
 from .dispatcher import Assignment
 from .downloader import Judgement
@@ -39,15 +39,15 @@ class Recipes:
     def __init__(
         self,
         planner: Planner,
-        object_info: ObjectInfo,
+        catalogue: Catalogue,
         workflow: Path,
         store: Store,
         canvas: Mapping[str, Any] | None = None,
     ) -> None:
         self._planner = planner
         # the workflow's own file, where that is a canvas
-        self._layout = None if canvas is None else Layout(canvas, object_info)
-        self._info = object_info
+        self._layout = None if canvas is None else Layout(canvas, catalogue)
+        self._info = catalogue
         self._workflow = workflow
         self._store = store
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ class Recipes:
     def check(self, client: Client) -> None:
         """Raise GraphError where a server lacks nodes or models that the next job needs."""
         for job in self._store.pending(1):
-            check(self._plain(job), client.object_info())
+            check(self._plain(job), client.catalogue())
 
     def graph(self, assignment: Assignment, client: Client) -> Graph:
         """The graph to send; pictures that it takes in are uploaded, each once a connection."""

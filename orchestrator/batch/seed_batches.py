@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from ..protocol import Graph
+from ..workflow.catalogue import Catalogue
 from ..workflow.graph import ancestors, is_link, links
-from ..workflow.node_info import ObjectInfo
 
 _SEED_BATCH = "SpriteworksSeedBatch"
 _SAMPLER = "KSampler"
@@ -52,9 +52,9 @@ _SAMPLERS = frozenset(
 )
 
 
-def can_batch(graph: Graph, object_info: ObjectInfo) -> bool:
+def can_batch(graph: Graph, catalogue: Catalogue) -> bool:
     """Say whether pictures of several seeds may come from one graph and stay what they are."""
-    if _SEED_BATCH not in object_info:
+    if _SEED_BATCH not in catalogue:
         return False
     sampler = _sampler(graph)
     return (

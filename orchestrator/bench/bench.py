@@ -17,7 +17,7 @@ from ..errors import JobError, JobTimedOut, NodeFailed, ServerLost, UsageError
 from ..memory import Use
 from ..protocol import Graph, SystemStats
 from ..runs.pictures import upload_pictures
-from ..runs.run import Workflow, load_workflow
+from ..runs.workflows import Workflow, load_workflow
 from ..workflow.roles import available_roles, set_parameters
 from .measuring import Sample, Spread, measure
 from .pictures import difference
@@ -96,7 +96,7 @@ def bench(request: Request, client: Client, observer: Observer) -> Record:
     Raises UsageError, GraphError and their kin before anything is sent, JobError where the baseline
     itself fails.
     """
-    stats, info = client.system_stats(), client.object_info()
+    stats, info = client.system_stats(), client.catalogue()
     workflow = load_workflow(request.workflow, request.settings, info)
     knobs = Knobs.of(workflow.graph, info, str(request.workflow))
     baseline = plain(knobs, stats.device_type)
@@ -124,7 +124,7 @@ def baseline_of(record: Record, row: Row) -> Row | None:
 def _cases(
     request: Request, workflow: Workflow, knobs: Knobs, baseline: dict[str, Any]
 ) -> list[Case]:
-    roles = available_roles(workflow.graph, workflow.object_info)
+    roles = available_roles(workflow.graph, workflow.catalogue)
     if "seed" not in roles:
         raise UsageError(
             f"{request.workflow} has no seed to change, and a server answers the same graph "
@@ -212,12 +212,12 @@ def _graph(common: _Bench, case: Case) -> Graph:
     graph = common.knobs.set(common.graph, values)
     if case.batch_size is None:
         return graph
-    info = common.workflow.object_info
+    info = common.workflow.catalogue
     return set_parameters(graph, [f"batch_size={case.batch_size}"], info)
 
 
 def _sample(common: _Bench, case: Case, graph: Graph, seed: int) -> Sample:
-    info = common.workflow.object_info
+    info = common.workflow.catalogue
     seeded = set_parameters(graph, [f"seed={seed}"], info)
     sample = measure(common.client, seeded, info, common.stats, common.request.timeout)
     if not sample.pictures:

@@ -71,6 +71,7 @@ def bench(
 ) -> None:
     """Measure what each setting of a loader gives on a server: time, memory, picture."""
     from ..local.serving import choose, connected
+    from ..runs.workflows import read_workflow
     from . import plot, report
     from .bench import Request
     from .bench import bench as measure
@@ -86,6 +87,8 @@ def bench(
         repeats=repeats,
         timeout=timeout,
     )
+    # before a server is started for it
+    read_workflow(workflow, request.settings)
     view = view_on(sys.stderr)
     choice = choose(server, comfyui, os.environ, models=models)
     with connected(choice, view.say) as client, view.shown():

@@ -13,7 +13,7 @@ from ..client.timings import Stopwatch, Timings, ran_seconds
 from ..memory import MemoryUse, Meter, Phase, phases_of
 from ..protocol import Event, Graph, Progress, SystemStats, files_of, new_prompt_id
 from ..runs.run import cancelled_on_departure
-from ..workflow.node_info import ObjectInfo
+from ..workflow.catalogue import Catalogue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Steps:
 
 
 def measure(
-    client: Client, graph: Graph, info: ObjectInfo, stats: SystemStats, timeout: float | None = None
+    client: Client, graph: Graph, info: Catalogue, stats: SystemStats, timeout: float | None = None
 ) -> Sample:
     """Run a graph to its end; raises what the client raises."""
     watch, steps = Stopwatch(graph), Steps()

@@ -12,8 +12,10 @@ from comfy_nodes.settings import LoaderSettings, Precision
 
 from ..errors import BadValue, GraphError, UnknownParameter
 from ..protocol import Graph
-from ..workflow.graph import value_problem
-from ..workflow.node_info import InputInfo, ObjectInfo, did_you_mean, listed, node_info
+from ..workflow.catalogue import Catalogue
+from ..workflow.checking import value_problem
+from ..workflow.inputs import Input
+from ..workflow.wording import did_you_mean, listed
 
 Values: TypeAlias = Mapping[str, Any]
 
@@ -57,19 +59,19 @@ class Knobs:
     """The settings that a workflow's nodes offer on one server."""
 
     # setting -> the input as the server declares it
-    inputs: Mapping[str, InputInfo]
+    inputs: Mapping[str, Input]
     # node -> settings that it has
     nodes: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, graph: Graph, object_info: ObjectInfo, name: str) -> Knobs:
+    def of(cls, graph: Graph, catalogue: Catalogue, name: str) -> Knobs:
         """Find them; raises GraphError where `name`, the workflow, has no node that takes any."""
-        inputs: dict[str, InputInfo] = {}
+        inputs: dict[str, Input] = {}
         nodes: dict[str, tuple[str, ...]] = {}
         for node_id, node in graph.items():
-            info = node_info(object_info, str(node["class_type"]))
+            info = catalogue.node_class(str(node["class_type"]))
             known = info.by_name
-            if not info.class_type.startswith("Spriteworks") or not any(m in known for m in _MARKS):
+            if not info.name.startswith("Spriteworks") or not any(m in known for m in _MARKS):
                 continue
             nodes[node_id] = tuple(key for key in LoaderSettings.model_fields if key in known)
             inputs |= {key: known[key] for key in nodes[node_id]}
@@ -171,7 +173,7 @@ def _different(values: Values, baseline: Values) -> dict[str, Any]:
     return {name: value for name, value in values.items() if baseline.get(name) != value}
 
 
-def _value(entry: InputInfo | None, name: str, word: str) -> Any:
+def _value(entry: Input | None, name: str, word: str) -> Any:
     if entry is None:
         return word
     kinds: Mapping[str, type[int] | type[float]] = {"INT": int, "FLOAT": float}

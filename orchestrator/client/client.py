@@ -36,6 +36,7 @@ from ..protocol import (
     new_prompt_id,
     read_refusal,
 )
+from ..workflow.catalogue import Catalogue
 from .cancelling import Canceller
 from .foreign import Verdict, judge
 from .listener import Listener
@@ -102,6 +103,10 @@ class Client:
         if not isinstance(body, dict):
             raise ProtocolError(f"{self.url} answered GET {path} with no object")
         return body
+
+    def catalogue(self) -> Catalogue:
+        """Return the server's node classes, decoded: ask once, and hand it on."""
+        return Catalogue(self.object_info())
 
     def models(self, folder: str) -> list[str]:
         """Return the names of the models in one of the server's folders, e.g. "checkpoints"."""

@@ -10,7 +10,7 @@ from ..client.client import Client
 from ..client.timings import Stopwatch
 from ..errors import InputError
 from ..protocol import FileRef, Graph
-from ..workflow.node_info import ObjectInfo, node_info
+from ..workflow.catalogue import Catalogue
 from ..workflow.roles import ImageInput, image_inputs
 
 # Where the pictures of a workflow lie, seen from its file; "../inputs" serves workflows/api/.
@@ -18,7 +18,7 @@ _BESIDE = (".", "inputs", "../inputs")
 
 
 def upload_pictures(
-    client: Client, graph: Graph, object_info: ObjectInfo, workflow: Path, watch: Stopwatch
+    client: Client, graph: Graph, catalogue: Catalogue, workflow: Path, watch: Stopwatch
 ) -> Graph:
     """Upload every picture that the graph names and return the graph with the server's names.
 
@@ -27,10 +27,12 @@ def upload_pictures(
     """
     result = copy.deepcopy(graph)
     sent: dict[Path, str] = {}
-    for picture in image_inputs(graph, object_info):
+    for picture in image_inputs(graph, catalogue):
+        if is_hash(picture.value):
+            continue
         path = find_picture(picture.value, workflow)
         if path is None:
-            if not _server_has(picture, graph, object_info):
+            if not _server_has(picture, graph, catalogue):
                 raise InputError(_missing(picture, workflow))
             continue
         if path not in sent:
@@ -39,6 +41,11 @@ def upload_pictures(
                 sent[path] = _name(client.upload(path))
         result[picture.node_id]["inputs"][picture.input] = sent[path]
     return result
+
+
+def is_hash(value: str) -> bool:
+    """True for a picture among the server's assets, named by its content."""
+    return value.startswith("blake3:")
 
 
 def find_picture(value: str, workflow: Path) -> Path | None:
@@ -66,9 +73,10 @@ def _candidates(value: str, workflow: Path) -> Iterable[Path]:
         yield workflow.parent / place / value
 
 
-def _server_has(picture: ImageInput, graph: Graph, object_info: ObjectInfo) -> bool:
-    info = node_info(object_info, graph[picture.node_id]["class_type"])
-    return picture.value in (info.by_name[picture.input].options or ())
+def _server_has(picture: ImageInput, graph: Graph, catalogue: Catalogue) -> bool:
+    inputs = graph[picture.node_id]["inputs"]
+    known = catalogue.node_class(graph[picture.node_id]["class_type"]).inputs_of(inputs)
+    return picture.value in (known[picture.input].options or ())
 
 
 def _missing(picture: ImageInput, workflow: Path) -> str:

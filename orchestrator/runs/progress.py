@@ -46,6 +46,10 @@ class PlainProgress:
         self._graph = graph
         self.say(f"submitting {len(graph)} nodes")
 
+    def noted(self, text: str) -> None:
+        """Show what is left out of a workflow."""
+        self.say(f"note: {text}")
+
     def dropped(self, problem: NodeProblem) -> None:
         """Warn of a branch that the server leaves out."""
         self.say(f"warning: the server leaves out {problem}")

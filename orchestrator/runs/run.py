@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ..client.client import Client, writing
 from ..client.timings import Stopwatch
-from ..errors import JobError, JobTimedOut, NodeProblem, ServerError, UsageError
+from ..errors import JobError, JobTimedOut, NodeProblem, ServerError
 from ..memory import Meter, reports_in
 from ..protocol import (
     Event,
@@ -22,13 +22,11 @@ from ..protocol import (
     files_of,
     new_prompt_id,
 )
-from ..workflow.canvas import load_graph
-from ..workflow.canvas_values import with_values
-from ..workflow.graph import Form, check, form_of, read_json, sha256_of
-from ..workflow.node_info import ObjectInfo
-from ..workflow.roles import parameters, seed_of_image, set_parameters
+from ..workflow.layout import with_values
+from ..workflow.roles import parameters, seed_of_image
 from .outputs import Gathered, Outputs, outputs, plain_name
 from .pictures import upload_pictures
+from .workflows import Workflow, load_workflow
 
 # The node that sends its pictures over the WebSocket instead of saving them.
 _WEBSOCKET_NODE = "SaveImageWebsocket"
@@ -40,23 +38,14 @@ class Observer(Protocol):
     def prepared(self, graph: Graph) -> None:
         """The graph is about to be sent."""
 
+    def noted(self, text: str) -> None:
+        """Something of the workflow is left out."""
+
     def dropped(self, problem: NodeProblem) -> None:
         """The server runs the job without the branch of this node."""
 
     def event(self, event: Event) -> None:
         """Something happened to the job."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workflow:
-    """A workflow file with its parameters resolved for one server."""
-
-    path: Path
-    sha256: str
-    graph: Graph
-    object_info: ObjectInfo
-    # the canvas file itself, where the workflow is one
-    canvas: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,40 +60,18 @@ class RunRequest:
     timeout: float | None = None
 
 
-def load_workflow(path: Path, settings: tuple[str, ...], object_info: ObjectInfo) -> Workflow:
-    """Read a workflow of either form, apply settings, and validate it against a server.
-
-    Raises UsageError, GraphError and their kin with all that is wrong.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        reason = error.strerror or error
-        raise UsageError(f"the workflow {path} cannot be read: {reason}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the workflow {path} is no text; a workflow is a JSON file") from error
-    data = read_json(text, str(path))
-    graph = set_parameters(load_graph(data, object_info, str(path)), settings, object_info)
-    check(graph, object_info)
-    return Workflow(
-        path=path,
-        sha256=sha256_of(text),
-        graph=graph,
-        object_info=object_info,
-        canvas=data if form_of(data) is Form.CANVAS else None,
-    )
-
-
 def run(request: RunRequest, client: Client, observer: Observer) -> dict[str, Any]:
     """Run a workflow to its end, fill the output folder, and return what run.json says."""
     stats = client.system_stats()
-    workflow = load_workflow(request.workflow, request.settings, client.object_info())
+    workflow = load_workflow(request.workflow, request.settings, client.catalogue())
+    for note in workflow.notes:
+        observer.noted(note)
     with outputs(request.out) as place:
         watch = Stopwatch(workflow.graph)
-        graph = upload_pictures(client, workflow.graph, workflow.object_info, workflow.path, watch)
+        graph = upload_pictures(client, workflow.graph, workflow.catalogue, workflow.path, watch)
         observer.prepared(graph)
         frames = _Frames(graph, place.staging)
-        meter = Meter(client.url, graph, workflow.object_info, stats)
+        meter = Meter(client.url, graph, workflow.catalogue, stats)
 
         def on_event(event: Event) -> None:
             watch.observe(event)
@@ -130,7 +97,7 @@ def _picture_metadata(workflow: Workflow, graph: Graph) -> dict[str, Any]:
     """What pictures carry besides the graph: the canvas file, with the values of this run."""
     if workflow.canvas is None:
         return {}
-    canvas = with_values(workflow.canvas, graph, workflow.object_info)
+    canvas = with_values(workflow.canvas, graph, workflow.catalogue)
     return {} if canvas is None else {"extra_pnginfo": {"workflow": canvas}}
 
 
@@ -155,7 +122,8 @@ def _publish(
             "device": stats.device,
         },
         "workflow": {"file": str(workflow.path), "sha256": workflow.sha256},
-        "parameters": parameters(workflow.graph, workflow.object_info, record.outputs),
+        "notes": list(workflow.notes),
+        "parameters": parameters(workflow.graph, workflow.catalogue, record.outputs),
         "artifacts": [vars(artifact) for artifact in place.place(files)],
         "timings": watch.timings(record).to_json(),
         "memory": memory,

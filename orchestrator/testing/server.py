@@ -39,7 +39,9 @@ from ..protocol import (
     is_prompt_id,
     new_prompt_id,
 )
-from ..workflow.graph import ancestors, validate
+from ..workflow.catalogue import Catalogue
+from ..workflow.checking import validate
+from ..workflow.graph import ancestors
 from .http import Answer, Door, Fault, Request, SocketConnection, json_answer
 from .jobs import cancel_jobs, get_jobs
 from .nodes import OBJECT_INFO, node_errors
@@ -350,7 +352,7 @@ class FakeServer:
         outputs = [key for key in wanted.graph if self._is_output(wanted.graph, key)]
         if not outputs:
             return _refusal("prompt_no_outputs", "Prompt has no outputs", "")
-        problems = validate(wanted.graph, self.object_info)
+        problems = validate(wanted.graph, Catalogue(self.object_info))
         bad = {problem.node_id for problem in problems}
         errors = node_errors(problems, outputs)
         # Branches with a problem are dropped; only where none is left the job is refused.

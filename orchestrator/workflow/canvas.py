@@ -1,324 +1,232 @@
-"""Canvas files, what the ComfyUI editor saves, turned into graphs, with no I/O.
+"""Canvas files, what ComfyUI's editor saves, read into typed values with no I/O.
 
-Read are the schemas 0.4 (links as lists) and 1.0 (links as objects), with subgraphs. A canvas file
-keeps widget values by position only, so a server's node classes are needed to name them.
+Read are the schemas 0.4 (links as lists) and 1.0 (links as objects), with subgraphs; what the
+values mean is `conversion`'s.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
-from ..errors import CanvasError, UnknownNodeClass
-from ..protocol import Graph
-from .graph import Form, form_of, parse_graph
-from .node_info import InputInfo, NodeInfo, ObjectInfo, node_info, unknown_class_message
-
-# LiteGraph's node modes. Others (on event, on trigger) are not in use and count as active.
-_MUTED, _BYPASSED = 2, 4
-
-# Nodes that live in the editor only.
-_NOTES = frozenset({"Note", "MarkdownNote"})
-_REROUTE, _PRIMITIVE = "Reroute", "PrimitiveNode"
+from ..errors import CanvasError
+from .numbering import renumbered
 
 # Ids that stand for a subgraph's own inputs and outputs in its links.
-SUBGRAPH_INPUT, _SUBGRAPH_OUTPUT = -10, -20
-
-# What "control after generate" can hold; early editors saved true and false.
-_CONTROL_VALUES = ("fixed", "increment", "decrement", "randomize", True, False, None)
-
-# Reroutes, bypassed nodes and subgraph borders that one link may pass.
-_LONGEST_DETOUR = 200
-
-_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+BORDER_IN, BORDER_OUT = "-10", "-20"
 
 
-@dataclass(frozen=True, kw_only=True)
+class Mode(Enum):
+    """Whether a node runs."""
+
+    ACTIVE = 0  # also the modes "on event" and "on trigger", which are not in use
+    MUTED = 2  # it gives nothing
+    BYPASSED = 4  # what comes in is handed on
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """An input of a node, as the file lists it."""
+
+    name: str
+    type: str
+    # number of the link that comes in
+    link: Any
+    # the name of the widget behind it, where the file says that there is one
+    widget: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
-    """A link of a canvas file: where it comes from and where it goes."""
+    """A link: where it comes from and where it goes."""
 
-    origin_id: Any
+    origin: str
     origin_slot: int
-    target_id: Any
+    target: str
     target_slot: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Scope:
-    """The nodes and links of the canvas itself, or of one use of a subgraph."""
+@dataclass(frozen=True, slots=True)
+class CanvasNode:
+    """A node on a canvas, or the use of a subgraph."""
 
-    # before the ids of its nodes: "" or "5:" or "5:2:"
-    prefix: str
-    nodes: Mapping[Any, Mapping[str, Any]]
+    id: str
+    # its class, or the id of a subgraph's definition
+    kind: str
+    mode: Mode
+    title: str
+    inputs: tuple[Slot, ...]
+    # the types of its outputs
+    outputs: tuple[str, ...]
+    # what the editor saved for its widgets, by position, or by name
+    values: tuple[Any, ...] | Mapping[str, Any]
+    properties: Mapping[str, Any]
+
+    @property
+    def has_links(self) -> bool:
+        """True where a link comes in."""
+        return any(slot.link is not None for slot in self.inputs)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The nodes and links of a canvas, or of a subgraph's definition."""
+
+    nodes: Mapping[str, CanvasNode]
     links: Mapping[Any, Link]
-    # the subgraph's definition and the node that uses it, in its own scope
-    definition: Mapping[str, Any] = field(default_factory=dict)
-    outer: tuple[_Scope, Mapping[str, Any]] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Literal:
-    """The value of a PrimitiveNode, which goes where it is linked to."""
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of a subgraph."""
 
-    value: Any
+    name: str
+    type: str
+    # numbers of the links to it within the subgraph, in their order
+    links: tuple[Any, ...]
 
 
-def canvas_to_graph(data: Any, object_info: ObjectInfo, name: str = "the workflow") -> Graph:
-    """Turn a decoded canvas file into the graph that the editor would send.
+@dataclass(frozen=True)
+class Definition:
+    """A subgraph, which nodes on other sheets use."""
 
-    Node ids are those of the file; the nodes of a subgraph get "5:2", node 2 inside node 5. Raises
-    CanvasError where the file is damaged or uses what cannot be turned faithfully, and
-    UnknownNodeClass where the server lacks a class.
-    """
-    if form_of(data, name) is not Form.CANVAS:
-        raise CanvasError(f"{name} is a graph already, and a canvas file is needed here")
+    id: str
+    sheet: Sheet
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A canvas file."""
+
+    sheet: Sheet
+    definitions: Mapping[str, Definition] = field(default_factory=dict)
+
+
+def read_canvas(data: Any, name: str = "the workflow") -> Canvas:
+    """Read a decoded canvas file; raises CanvasError where it is damaged."""
     try:
-        converter = _Converter(data, object_info, name)
-        graph = dict(converter.nodes(converter.top))
+        subgraphs, nodes = renumbered(data, list(_subgraphs(data)))
+        return Canvas(
+            sheet=_read_sheet({**data, "nodes": nodes}),
+            definitions={str(raw["id"]): _read_definition(raw) for raw in subgraphs},
+        )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise CanvasError(
             f"{name} is a damaged canvas file ({type(error).__name__}: {error}); open it in "
             "ComfyUI and save it again"
         ) from error
-    if not graph:
-        raise CanvasError(f"{name} has no active node; unmute or add some")
-    return parse_graph(graph, name)
 
 
-def load_graph(data: Any, object_info: ObjectInfo, name: str = "the workflow") -> Graph:
-    """The graph of a decoded workflow in either form."""
-    if form_of(data, name) is Form.CANVAS:
-        return canvas_to_graph(data, object_info, name)
-    return parse_graph(data, name)
+def with_unique_ids(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a decoded canvas file with the ids that its nodes have in the graph."""
+    subgraphs, nodes = renumbered(data, list(_subgraphs(data)))
+    if not subgraphs:
+        return {**data, "nodes": nodes}
+    flat = [{key: raw[key] for key in raw if key != "definitions"} for raw in subgraphs]
+    return {**data, "nodes": nodes, "definitions": {"subgraphs": flat}}
 
 
-class _Converter:
-    """One conversion: what it reads from, so that it need not be handed around."""
-
-    def __init__(self, data: Mapping[str, Any], object_info: ObjectInfo, name: str) -> None:
-        self.object_info = object_info
-        self.name = name
-        subgraphs = (data.get("definitions") or {}).get("subgraphs") or []
-        self.subgraphs = {entry["id"]: entry for entry in subgraphs}
-        self.groups = (data.get("extra") or {}).get("groupNodes") or {}
-        self.top = _Scope(prefix="", nodes=_nodes_of(data), links=links_of(data))
-
-    def nodes(self, scope: _Scope) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(id, node) of everything that runs."""
-        for raw in scope.nodes.values():
-            kind = raw["type"]
-            if raw.get("mode") in (_MUTED, _BYPASSED) or _is_virtual(kind):
-                continue  # with all that is in it, where it uses a subgraph
-            if kind in self.subgraphs:
-                yield from self.nodes(self.inside(scope, raw))
-            else:
-                yield f"{scope.prefix}{raw['id']}", self.node(scope, raw)
-
-    def inside(self, scope: _Scope, raw: Mapping[str, Any]) -> _Scope:
-        """The scope of one use of a subgraph."""
-        definition = self.subgraphs[raw["type"]]
-        if scope.prefix.count(":") > 50:
-            raise CanvasError(f"{self.name}: the subgraph of node {raw['id']} contains itself")
-        return _Scope(
-            prefix=f"{scope.prefix}{raw['id']}:",
-            nodes=_nodes_of(definition),
-            links=links_of(definition),
-            definition=definition,
-            outer=(scope, raw),
-        )
-
-    def node(self, scope: _Scope, raw: Mapping[str, Any]) -> dict[str, Any]:
-        info = self.info(scope, raw)
-        inputs = _widget_values(info, raw, f"{self.name}: node {scope.prefix}{raw['id']}")
-        for slot in raw.get("inputs") or ():
-            source = self.source(scope, slot.get("link"), slot.get("type"))
-            if isinstance(source, _Literal):
-                inputs[slot["name"]] = source.value
-            elif source:
-                inputs[slot["name"]] = list(source)
-        title = raw.get("title") or info.display_name
-        return {"class_type": info.class_type, "inputs": inputs, "_meta": {"title": title}}
-
-    def info(self, scope: _Scope, raw: Mapping[str, Any]) -> NodeInfo:
-        kind = raw["type"]
-        where = f"{self.name}: node {scope.prefix}{raw['id']}"
-        if str(kind).removeprefix("workflow>").removeprefix("workflow/") in self.groups:
-            raise CanvasError(
-                f"{where} is a group node, which only the editor can take apart; convert it to a "
-                "subgraph or to nodes, or use Export (API)"
-            )
-        if kind not in self.object_info:
-            raise UnknownNodeClass(f"{where}: {unknown_class_message(self.object_info, kind)}")
-        return node_info(self.object_info, kind)
-
-    def source(
-        self, scope: _Scope, link_id: Any, kind: Any, passed: int = 0
-    ) -> tuple[str, int] | _Literal | None:
-        """What a link brings: a node's output, a literal, or nothing, as from a muted node.
-
-        An input that gets nothing has the value of its widget, where there is one.
-        """
-        link = scope.links.get(link_id)
-        if link is None:
-            return None
-        if passed > _LONGEST_DETOUR:
-            raise CanvasError(f"{self.name}: link {link_id} runs in a circle of reroutes")
-        if link.origin_id == SUBGRAPH_INPUT and scope.outer:
-            return self.from_outside(scope, link, kind, passed)
-        origin = scope.nodes.get(link.origin_id)
-        if origin is None:
-            return None
-        mode, node_type = origin.get("mode"), origin["type"]
-        if mode == _BYPASSED:
-            return self.source(scope, _through_bypass(origin, link, kind), kind, passed + 1)
-        if node_type == _REROUTE:
-            return self.source(scope, origin["inputs"][0].get("link"), kind, passed + 1)
-        if node_type == _PRIMITIVE:
-            return _Literal(value=(origin.get("widgets_values") or [None])[0])
-        if mode == _MUTED:
-            return None
-        if node_type in self.subgraphs:
-            return self.from_inside(scope, origin, link, kind, passed)
-        return f"{scope.prefix}{origin['id']}", link.origin_slot
-
-    def from_outside(
-        self, scope: _Scope, link: Link, kind: Any, passed: int
-    ) -> tuple[str, int] | _Literal | None:
-        """A link from a subgraph's own input: what the node that uses it has there."""
-        assert scope.outer is not None
-        outside, user = scope.outer
-        name = scope.definition["inputs"][link.origin_slot]["name"]
-        slot = next((slot for slot in user.get("inputs") or () if slot["name"] == name), None)
-        if slot is None:
-            return None
-        if slot.get("link") is None:
-            return _promoted(user, name)
-        return self.source(outside, slot["link"], kind, passed + 1)
-
-    def from_inside(
-        self, scope: _Scope, user: Mapping[str, Any], link: Link, kind: Any, passed: int
-    ) -> tuple[str, int] | _Literal | None:
-        """A link from the node that uses a subgraph: what is linked to that output within."""
-        inside = self.inside(scope, user)
-        for link_id, inner in inside.links.items():
-            if inner.target_id == _SUBGRAPH_OUTPUT and inner.target_slot == link.origin_slot:
-                return self.source(inside, link_id, kind, passed + 1)
-        return None
+def _subgraphs(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for raw in (data.get("definitions") or {}).get("subgraphs") or ():
+        yield raw
+        yield from _subgraphs(raw)
 
 
-# --------------------------------------------------------------------------- reading
+def _read_sheet(raw: Mapping[str, Any]) -> Sheet:
+    nodes = {}
+    for entry in raw["nodes"]:
+        node = _read_node(entry)
+        nodes[node.id] = node
+    links = dict(_read_link(entry) for entry in raw.get("links") or () if entry)
+    return Sheet(nodes=nodes, links=links)
 
 
-def _is_virtual(kind: Any) -> bool:
-    return kind in _NOTES or kind in (_REROUTE, _PRIMITIVE)
+def _read_node(raw: Mapping[str, Any]) -> CanvasNode:
+    kind = raw["type"]
+    if not isinstance(kind, str):
+        raise TypeError(f"the type of node {raw['id']} is {kind!r}")
+    saved = raw.get("widgets_values")
+    mode = raw.get("mode")
+    return CanvasNode(
+        id=str(_number(raw["id"])),
+        kind=kind,
+        mode=_MODES.get(mode, Mode.ACTIVE) if isinstance(mode, int) else Mode.ACTIVE,
+        title=str(raw.get("title") or ""),
+        inputs=tuple([_read_slot(entry) for entry in raw.get("inputs") or ()]),
+        outputs=tuple([_type(entry) for entry in raw.get("outputs") or ()]),
+        values=saved if isinstance(saved, dict) else tuple(saved or ()),
+        properties=raw.get("properties") or _NOTHING,
+    )
 
 
-def _nodes_of(data: Mapping[str, Any]) -> dict[Any, Mapping[str, Any]]:
-    return {raw["id"]: raw for raw in data["nodes"]}
+_MODES = {mode.value: mode for mode in Mode}
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-def links_of(data: Mapping[str, Any]) -> dict[Any, Link]:
-    """The links of a canvas file, or of a subgraph in it, by their number."""
-    return dict(_read_link(raw) for raw in data.get("links") or () if raw)
+def _read_slot(raw: Mapping[str, Any]) -> Slot:
+    widget = raw.get("widget")
+    link = raw.get("link")
+    return Slot(
+        _name(raw["name"]),
+        _type(raw),
+        None if link is None else _number(link),
+        _name(widget["name"]) if widget else None,
+    )
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no name")
+    return value
+
+
+def _number(value: Any) -> int | str:
+    """The number of a node or link; newer files may have texts there."""
+    if not isinstance(value, int | str):
+        raise TypeError(f"{value!r} is no number")
+    return value
+
+
+def _type(raw: Mapping[str, Any]) -> str:
+    kind = raw.get("type", "*")
+    # older files name all choices of a list there
+    return kind if isinstance(kind, str) else "COMBO" if isinstance(kind, list) else "*"
 
 
 def _read_link(raw: Any) -> tuple[Any, Link]:
     if isinstance(raw, dict):
-        values = [
-            raw[key] for key in ("id", "origin_id", "origin_slot", "target_id", "target_slot")
-        ]
+        number, origin, origin_slot, target, target_slot = (raw[key] for key in _LINK_KEYS)
     else:
-        values = list(raw[:5])
-    number, origin_id, origin_slot, target_id, target_slot = values
-    return number, Link(
-        origin_id=origin_id,
-        origin_slot=int(origin_slot),
-        target_id=target_id,
-        target_slot=int(target_slot),
+        number, origin, origin_slot, target, target_slot = raw[:5]
+    ends = str(_number(origin)), int(origin_slot), str(_number(target)), int(target_slot)
+    return _number(number), Link(*ends)
+
+
+_LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
+
+
+def _read_definition(raw: Mapping[str, Any]) -> Definition:
+    sheet = _read_sheet(raw)
+    return Definition(
+        id=str(raw["id"]),
+        sheet=sheet,
+        inputs=tuple(_ports(raw.get("inputs") or (), sheet.links, ("origin", BORDER_IN))),
+        outputs=tuple(_ports(raw.get("outputs") or (), sheet.links, ("target", BORDER_OUT))),
     )
 
 
-def _through_bypass(origin: Mapping[str, Any], link: Link, kind: Any) -> Any:
-    """The link that a bypassed node hands on: of the same slot, else the first of that type."""
-    slots = list(origin.get("inputs") or ())
-    first = slots[link.origin_slot : link.origin_slot + 1]
-    return next((slot.get("link") for slot in (*first, *slots) if slot.get("type") == kind), None)
-
-
-def _promoted(user: Mapping[str, Any], name: str) -> _Literal | None:
-    """The value of a widget that a subgraph shows on the node that uses it."""
-    shown = shown_widgets(user)
-    saved = user.get("widgets_values") or []
-    return _Literal(value=saved[shown.index(name)]) if name in shown[: len(saved)] else None
-
-
-# --------------------------------------------------------------------------- widgets
-
-
-def _widget_values(info: NodeInfo, raw: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Name the values that the editor saved for a node's widgets."""
-    saved = raw.get("widgets_values")
-    if isinstance(saved, dict):
-        values = {entry.name: saved.get(entry.name, _default(entry)) for entry in _widgets(info)}
-    else:
-        values = _by_position(info, list(saved or ()))
-    for entry in _widgets(info):
-        if entry.extra.get("dynamicPrompts") and isinstance(values[entry.name], str):
-            values[entry.name] = _plain_text(values[entry.name], f"{where}: {entry.name}")
-        elif isinstance(values[entry.name], list):
-            # a list that is no link
-            values[entry.name] = {"__value__": values[entry.name]}
-    return values
-
-
-def _widgets(info: NodeInfo) -> list[InputInfo]:
-    return [entry for entry in info.inputs if entry.is_widget]
-
-
-def widget_places(info: NodeInfo, saved: Sequence[Any]) -> dict[str, int]:
-    """Where each widget's value stands, or would, in the list that the editor saved for a node."""
-    places: dict[str, int] = {}
-    at = 0
-    for entry in _widgets(info):
-        places[entry.name] = at
-        at += 1
-        # files saved before the editor had the control do not hold it
-        if entry.has_control and at < len(saved) and saved[at] in _CONTROL_VALUES:
-            at += 1
-    return places
-
-
-def _by_position(info: NodeInfo, saved: Sequence[Any]) -> dict[str, Any]:
-    places = widget_places(info, saved)
-    return {
-        entry.name: saved[places[entry.name]]
-        if places[entry.name] < len(saved)
-        else _default(entry)
-        for entry in _widgets(info)
-    }
-
-
-def _default(entry: InputInfo) -> Any:
-    if "default" in entry.extra:
-        return entry.extra["default"]
-    if entry.type == "COMBO":
-        return entry.options[0] if entry.options else None
-    return {"INT": 0, "FLOAT": 0.0, "BOOLEAN": False}.get(entry.type, "")
-
-
-def shown_widgets(user: Mapping[str, Any]) -> list[str]:
-    """The widgets that a subgraph shows on the node that uses it, in the order of their values."""
-    return [slot["name"] for slot in user.get("inputs") or () if slot.get("widget")]
-
-
-def _plain_text(text: str, where: str) -> str:
-    r"""Comments out, `\{` to `{`: what the editor does to such texts before it sends them."""
-    text = _COMMENT.sub("", text)
-    if re.search(r"(?<!\\)(\\\\)*\{", text):
-        raise CanvasError(
-            f"{where} has a choice in braces, from which the editor picks at random; write one "
-            "text, or \\{ and \\} for braces that are meant"
-        )
-    return text.replace("\\{", "{").replace("\\}", "}")
+def _ports(listed: Any, links: Mapping[Any, Link], border: tuple[str, str]) -> Iterator[Port]:
+    """The inputs or the outputs; links that are not there give way to those that lead there."""
+    end, number = border
+    found: dict[int, list[Any]] = {}
+    for key, link in links.items():
+        if getattr(link, end) == number:
+            found.setdefault(getattr(link, f"{end}_slot"), []).append(key)
+    for slot, raw in enumerate(listed):
+        named = [key for key in raw.get("linkIds") or () if key in links]
+        yield Port(str(raw["name"]), _type(raw), tuple(named or found.get(slot, [])))

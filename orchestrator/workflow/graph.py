@@ -1,4 +1,4 @@
-"""Graphs, ComfyUI's API format of a workflow: read, walk and validate, with no I/O."""
+"""Graphs, ComfyUI's API format of a workflow: read and walk, with no I/O."""
 
 from __future__ import annotations
 
@@ -8,25 +8,11 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, TypeAlias
 
-from ..errors import GraphError, NodeProblem, UnknownNodeClass
+from ..errors import GraphError
 from ..protocol import Graph
-from .node_info import (
-    InputInfo,
-    NodeInfo,
-    ObjectInfo,
-    did_you_mean,
-    listed,
-    node_info,
-    unknown_class_message,
-)
 
 # (id of the node that gives, number of its output slot)
 Link: TypeAlias = tuple[str, int]
-
-# Inputs that the editor once saved along with those of the node; servers drop them.
-_EDITOR_LEFTOVERS = frozenset(
-    {"upload", "choose file to upload", "control_after_generate", "speak_and_recognation"}
-)
 
 
 class Form(Enum):
@@ -129,51 +115,6 @@ def order(graph: Graph) -> list[str]:
     return list(done)
 
 
-def validate(graph: Graph, object_info: ObjectInfo) -> list[NodeProblem]:
-    """Find what the server would refuse, and some of what it would silently drop.
-
-    Like ComfyUI, it wants every class to exist and checks the inputs of those nodes only that an
-    output node depends on. Choices of files to upload are not checked, the upload comes later.
-    Raises GraphError where no node of the graph gives a result.
-    """
-    problems = [
-        _problem(graph, node_id, "missing_node_type", unknown_class_message(object_info, kind))
-        for node_id, kind in ((key, node["class_type"]) for key, node in graph.items())
-        if kind not in object_info
-    ]
-    if problems:
-        return problems
-    known = {key: node_info(object_info, node["class_type"]) for key, node in graph.items()}
-    outputs = [key for key, info in known.items() if info.is_output]
-    if not outputs:
-        raise GraphError(
-            "the workflow gives no result: add a node that saves, such as SaveImage or "
-            "SpriteworksSaveSprite"
-        )
-    wanted = {node for key in outputs for node in ancestors(graph, key)}
-    for node_id in (key for key in graph if key in wanted):
-        problems += _node_problems(graph, node_id, known)
-    return problems
-
-
-def check(graph: Graph, object_info: ObjectInfo) -> None:
-    """Raise GraphError (UnknownNodeClass where it is that) listing all that `validate` finds."""
-    problems = validate(graph, object_info)
-    if problems:
-        unknown = any(problem.type == "missing_node_type" for problem in problems)
-        kind = UnknownNodeClass if unknown else GraphError
-        raise kind("\n".join(map(str, problems)))
-
-
-def value_problem(info: InputInfo, value: Any) -> tuple[str, str] | None:
-    """(ComfyUI's error type, sentence) where a literal does not suit an input, else None."""
-    if info.type == "COMBO":
-        return _choice_problem(info, value)
-    if info.type in ("INT", "FLOAT"):
-        return _number_problem(info, value)
-    return None
-
-
 # --------------------------------------------------------------------------- reading
 
 
@@ -218,129 +159,3 @@ def _visit(graph: Graph, start: str, done: dict[str, None]) -> None:
         else:
             done[current] = None
             del path[current]
-
-
-# --------------------------------------------------------------------------- validation
-
-
-def _problem(graph: Graph, node_id: str, kind: str, message: str, details: str = "") -> NodeProblem:
-    return NodeProblem(
-        node_id=node_id,
-        class_type=str(graph[node_id]["class_type"]),
-        type=kind,
-        message=message,
-        details=details,
-    )
-
-
-def _node_problems(graph: Graph, node_id: str, known: dict[str, NodeInfo]) -> Iterator[NodeProblem]:
-    info = known[node_id]
-    inputs = graph[node_id]["inputs"]
-    for entry in info.inputs:
-        if entry.name not in inputs:
-            if entry.required:
-                yield _problem(
-                    graph,
-                    node_id,
-                    "required_input_missing",
-                    f"the input {entry.name} ({entry.type}) is missing",
-                )
-            continue
-        found = _input_problem(graph, entry, inputs[entry.name], known)
-        if found:
-            yield _problem(graph, node_id, *found)
-    for name in _undeclared(info, inputs):
-        yield _problem(graph, node_id, "unknown_input", unknown_input_message(info, name))
-
-
-def unknown_input_message(info: NodeInfo, name: str) -> str:
-    """Say that a class has no such input, and which it has."""
-    names = [entry.name for entry in info.inputs]
-    return (
-        f"{info.class_type} has no input {name!r}{did_you_mean(name, names)} "
-        f"(it has: {listed(names)})"
-    )
-
-
-def _undeclared(info: NodeInfo, inputs: dict[str, Any]) -> list[str]:
-    if info.takes_undeclared_inputs:
-        return []
-    # Newer servers grow inputs by name, "images.0" under a declared "images".
-    return [
-        name
-        for name in inputs
-        if name.partition(".")[0] not in info.by_name and name not in _EDITOR_LEFTOVERS
-    ]
-
-
-def _input_problem(
-    graph: Graph, entry: InputInfo, value: Any, known: dict[str, NodeInfo]
-) -> tuple[str, str] | None:
-    if isinstance(value, dict) and "__value__" in value:
-        # ComfyUI's way to write a list that is no link
-        found = value_problem(entry, value["__value__"])
-        return (found[0], f"{entry.name}: {found[1]}") if found else None
-    if not isinstance(value, list):
-        found = value_problem(entry, value)
-        return (found[0], f"{entry.name}: {found[1]}") if found else None
-    if not is_link(value):
-        return (
-            "bad_linked_input",
-            f"{entry.name} is a list, and a link is [node_id, output number], not {value!r}",
-        )
-    source, slot = value
-    if source not in graph:
-        return (
-            "bad_linked_input",
-            f"{entry.name} is linked to node {source}, which is not in the workflow",
-        )
-    outputs = known[source].outputs
-    if not 0 <= slot < len(outputs):
-        return (
-            "bad_linked_input",
-            f"{entry.name} is linked to output {slot} of node {source} "
-            f"({known[source].class_type}), which has {len(outputs)}",
-        )
-    if not _fits(outputs[slot], entry.type):
-        return (
-            "return_type_mismatch",
-            f"{entry.name} takes {entry.type}, and is linked to output {slot} of node {source} "
-            f"({known[source].class_type}), which gives {outputs[slot]}",
-        )
-    return None
-
-
-def _fits(given: str, wanted: str) -> bool:
-    """ComfyUI's rule: either side may name several types, one in common is enough; `*` fits all."""
-    left = {part.strip() for part in given.split(",")}
-    right = {part.strip() for part in wanted.split(",")}
-    return "*" in left | right or bool(left & right)
-
-
-def _number_problem(info: InputInfo, value: Any) -> tuple[str, str] | None:
-    try:
-        number = int(value) if info.type == "INT" else float(value)
-    except (TypeError, ValueError, OverflowError):
-        kind = "a whole number" if info.type == "INT" else "a number"
-        return "invalid_input_type", f"{value!r} is not {kind}"
-    low, high = info.minimum, info.maximum
-    # `not >=` also refuses NaN
-    if low is not None and not number >= low:
-        return "value_smaller_than_min", f"{value} is below the smallest allowed, {low}"
-    if high is not None and not number <= high:
-        return "value_bigger_than_max", f"{value} is above the largest allowed, {high}"
-    return None
-
-
-def _choice_problem(info: InputInfo, value: Any) -> tuple[str, str] | None:
-    if info.options is None or info.is_upload or info.extra.get("remote"):
-        return None
-    chosen = value if isinstance(value, (list, tuple)) else [value]
-    for entry in chosen:
-        if entry not in info.options:
-            return (
-                "value_not_in_list",
-                f"there is no {entry!r}{did_you_mean(str(entry), info.options)} "
-                f"(there is: {listed(info.options)})",
-            )
-    return None

@@ -15,16 +15,11 @@ from typing import Any
 
 from ..errors import UnknownParameter
 from ..protocol import Graph
-from .graph import ancestors, is_link, links, title, unknown_input_message
-from .node_info import (
-    InputInfo,
-    NodeInfo,
-    ObjectInfo,
-    did_you_mean,
-    listed,
-    node_info,
-)
-from .values import parse_value
+from .catalogue import Catalogue, NodeClass
+from .graph import ancestors, is_link, links, title
+from .inputs import Growth, Input
+from .values import RANDOM, parse_value, random_seed
+from .wording import did_you_mean, listed
 
 _SEED_BATCH = "SpriteworksSeedBatch"
 _SEED_MODULUS = 2**64
@@ -81,7 +76,8 @@ _TRAILS = {
     "sampler": _trail("sampler_name", "SAMPLER"),
     "scheduler": _trail("scheduler", "SIGMAS"),
     "denoise": _trail("denoise", "SIGMAS"),
-    "model": _trail("ckpt_name model_name unet_name model_path", "MODEL GUIDER"),
+    # the inputs are those in which a loader lists models
+    "model": _trail("", "MODEL GUIDER"),
 }
 ROLES = ("prompt", "negative", "seed", *list(_TRAILS)[2:], "image", "mask")
 
@@ -89,19 +85,44 @@ ROLES = ("prompt", "negative", "seed", *list(_TRAILS)[2:], "image", "mask")
 # --------------------------------------------------------------------------- setting
 
 
-def set_parameters(graph: Graph, settings: Sequence[str], object_info: ObjectInfo) -> Graph:
+def set_parameters(graph: Graph, settings: Sequence[str], catalogue: Catalogue) -> Graph:
     """Apply `NAME=VALUE` settings in order and return the changed copy.
 
     NAME is a role, `NODE_ID.input` or `"Node title".input`. A link at that input gives way to the
     value. Raises UnknownParameter and BadValue with what would have been right.
     """
+    return set_targets(graph, settings, catalogue)[0]
+
+
+def set_targets(
+    graph: Graph, settings: Sequence[str], catalogue: Catalogue
+) -> tuple[Graph, list[Target]]:
+    """What `set_parameters` does, and the inputs that it changed."""
     result = copy.deepcopy(graph)
+    changed: dict[Target, None] = {}
     for setting in settings:
         name, text = split_setting(setting)
-        for target in find_targets(result, name, object_info):
-            entry = _input_info(result, target, object_info)
-            result[target.node_id]["inputs"][target.input] = parse_value(name, text, entry)
-    return result
+        targets = find_targets(result, name, catalogue)
+        entries = [input_at(result, target, catalogue) for target in targets]
+        # one draw for all of them
+        drawn = random_seed(entries[0]) if text.strip() == RANDOM else None
+        for target, entry in zip(targets, entries, strict=True):
+            value = parse_value(name, text, entry) if drawn is None else drawn
+            put(result, target, value, entry)
+            changed[target] = None
+    return result, list(changed)
+
+
+def put(graph: Graph, target: Target, value: Any, entry: Input) -> None:
+    """Give an input a value, in place; another key of a dynamic combo brings its own inputs."""
+    inputs = graph[target.node_id]["inputs"]
+    if entry.growth is Growth.COMBO and inputs.get(target.input) != value:
+        for name in [name for name in inputs if name.startswith(f"{target.input}.")]:
+            del inputs[name]
+        for below in entry.branch(value):
+            if below.is_widget:
+                put(graph, Target(node_id=target.node_id, input=below.name), below.default, below)
+    inputs[target.input] = value
 
 
 def split_setting(setting: str) -> tuple[str, str]:
@@ -116,34 +137,55 @@ def split_setting(setting: str) -> tuple[str, str]:
     return name, setting[at + 1 :]
 
 
-def find_targets(graph: Graph, name: str, object_info: ObjectInfo) -> list[Target]:
+def find_targets(graph: Graph, name: str, catalogue: Catalogue) -> list[Target]:
     """The inputs that `name` stands for, one or more, never none."""
     if name in ROLES:
-        return _role_targets(graph, name, object_info)
-    node_name, dot, input_name = name.rpartition(".")
-    if not dot:
-        found = available_roles(graph, object_info)
+        return _role_targets(graph, name, catalogue)
+    node_name, input_name = _split_target(graph, name)
+    if not input_name:
+        found = available_roles(graph, catalogue)
         raise UnknownParameter(
             f"--set {name}: there is no such parameter{did_you_mean(name, found)} "
             f"(this workflow has: {listed(found)}; or NODE_ID.input)"
         )
-    node_id = _find_node(graph, node_name.strip('"'))
-    info = node_info(object_info, graph[node_id]["class_type"])
-    if input_name not in info.by_name:
-        raise UnknownParameter(f"--set {name}: {unknown_input_message(info, input_name)}")
-    return [Target(node_id=node_id, input=input_name)]
+    target = Target(node_id=_find_node(graph, node_name), input=input_name)
+    input_at(graph, target, catalogue)
+    return [target]
 
 
-def available_roles(graph: Graph, object_info: ObjectInfo) -> list[str]:
+def input_at(graph: Graph, target: Target, catalogue: Catalogue) -> Input:
+    """What the input is; raises UnknownParameter where the node has none of that name."""
+    node = graph[target.node_id]
+    node_class = catalogue.node_class(node["class_type"])
+    entry = node_class.inputs_of(node["inputs"]).get(target.input)
+    if entry is None:
+        message = node_class.unknown_input(target.input, node["inputs"])
+        raise UnknownParameter(f"--set {target}: {message}")
+    return entry
+
+
+def _split_target(graph: Graph, name: str) -> tuple[str, str]:
+    """NODE.input in two; inputs may have dots in their names, and titles, in quotes, too."""
+    if name.startswith('"'):
+        title_of, _, rest = name[1:].partition('"')
+        return title_of, rest.removeprefix(".")
+    first, _, rest = name.partition(".")
+    if first in graph:
+        return first, rest
+    node, dot, last = name.rpartition(".")
+    return node, last if dot else ""
+
+
+def available_roles(graph: Graph, catalogue: Catalogue) -> list[str]:
     """The roles that this graph has, ambiguous ones included."""
-    return [role for role in ROLES if _traced(graph, role, object_info)]
+    return [role for role in ROLES if _traced(graph, role, catalogue)]
 
 
 # --------------------------------------------------------------------------- reading
 
 
 def parameters(
-    graph: Graph, object_info: ObjectInfo, outputs: Mapping[str, Any] | None = None
+    graph: Graph, catalogue: Catalogue, outputs: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Every role's value as the graph has it, for the record of a run.
 
@@ -157,12 +199,28 @@ def parameters(
             str(target): _literal(
                 graph, graph[target.node_id]["inputs"].get(target.input), outputs or {}
             )
-            for target in _traced(graph, role, object_info)
+            for target in _traced(graph, role, catalogue)
         }
         if values:
             first, *rest = values.values()
             found[role] = first if all(value == first for value in rest) else values
     return found
+
+
+def seed_targets(graph: Graph) -> list[Target]:
+    """Where the seeds of a graph's samplers stand."""
+    seeds = [_seed_of_sampler(graph, sampler) for sampler in samplers(graph)]
+    return list(dict.fromkeys(seed for seed in seeds if seed))
+
+
+def seed_of(graph: Graph) -> int | None:
+    """The seed of a run: that of its first sampler with a literal one, or None."""
+    for sampler in samplers(graph):
+        target = _seed_of_sampler(graph, sampler)
+        seed = target and _literal(graph, graph[target.node_id]["inputs"][target.input])
+        if isinstance(seed, int):
+            return seed
+    return None
 
 
 def seed_of_image(graph: Graph, node_id: str, index: int) -> int | None:
@@ -182,15 +240,15 @@ def seed_of_image(graph: Graph, node_id: str, index: int) -> int | None:
     return None
 
 
-def image_inputs(graph: Graph, object_info: ObjectInfo) -> list[ImageInput]:
+def image_inputs(graph: Graph, catalogue: Catalogue) -> list[ImageInput]:
     """Every input that is a picture to upload, in the order of the graph."""
     found = []
     for node_id, node in graph.items():
-        info = node_info(object_info, node["class_type"])
-        for entry in info.inputs:
+        node_class = catalogue.node_class(node["class_type"])
+        for entry in node_class.inputs_of(node["inputs"]).values():
             value = node["inputs"].get(entry.name)
             if entry.is_image_upload and isinstance(value, str):
-                role = _picture_role(graph, node_id, info)
+                role = _picture_role(graph, node_id, node_class)
                 found.append(ImageInput(node_id=node_id, input=entry.name, value=value, role=role))
     return found
 
@@ -210,20 +268,19 @@ def _is_sampler(graph: Graph, node_id: str) -> bool:
     )
 
 
-def _traced(graph: Graph, role: str, object_info: ObjectInfo) -> list[Target]:
+def _traced(graph: Graph, role: str, catalogue: Catalogue) -> list[Target]:
     if role in ("image", "mask"):
-        pictures = [entry for entry in image_inputs(graph, object_info) if entry.role == role]
+        pictures = [entry for entry in image_inputs(graph, catalogue) if entry.role == role]
         return [Target(node_id=entry.node_id, input=entry.input) for entry in pictures]
     if role == "seed":
-        seeds = [_seed_of_sampler(graph, sampler) for sampler in samplers(graph)]
-        return list(dict.fromkeys(seed for seed in seeds if seed))
+        return seed_targets(graph)
     found: dict[Target, None] = {}
     for sampler in samplers(graph):
-        found.update(dict.fromkeys(_follow(graph, sampler, _TRAILS[role], object_info)))
+        found.update(dict.fromkeys(_follow(graph, sampler, _TRAILS[role], catalogue)))
     return list(found)
 
 
-def _follow(graph: Graph, sampler: str, trail: _Trail, object_info: ObjectInfo) -> Iterator[Target]:
+def _follow(graph: Graph, sampler: str, trail: _Trail, catalogue: Catalogue) -> Iterator[Target]:
     """Walk up from a sampler and stop at each first node that holds the value."""
     # (node, the output slot by which it was reached; None at the sampler)
     todo: list[tuple[str, int | None]] = [(sampler, None)]
@@ -234,26 +291,27 @@ def _follow(graph: Graph, sampler: str, trail: _Trail, object_info: ObjectInfo) 
             continue
         seen.add((node_id, slot))
         inputs = graph[node_id]["inputs"]
-        held = [name for name in trail.inputs if name in inputs]
+        node_class = catalogue.node_class(graph[node_id]["class_type"])
+        names = trail.inputs or node_class.model_inputs
+        held = [name for name in names if name in inputs]
         if held:
             yield from (Target(node_id=node_id, input=name) for name in held)
             continue
-        info = node_info(object_info, graph[node_id]["class_type"])
-        allowed = _sources(info, slot, trail)
+        allowed = _sources(node_class, slot, trail)
         todo += [link for name, link in links(graph, node_id) if name in allowed]
 
 
-def _sources(info: NodeInfo, slot: int | None, trail: _Trail) -> list[str]:
+def _sources(node_class: NodeClass, slot: int | None, trail: _Trail) -> list[str]:
     """The inputs of a node that a trail goes on through."""
-    if info.class_type == "ConditioningZeroOut":
+    if node_class.name == "ConditioningZeroOut":
         # what comes in has no say in what goes out
         return []
-    names = [entry.name for entry in info.inputs if set(entry.type.split(",")) & trail.types]
+    names = [entry.name for entry in node_class.inputs if trail.types.intersection(entry.types)]
     if trail.start is None:
         return names
     positive = [name for name in names if name != "negative"]
     negative = [name for name in names if name == "negative"]
-    guides = "GUIDER" in info.outputs
+    guides = "GUIDER" in node_class.outputs
     if slot is not None and not guides and negative:
         # InpaintModelConditioning, ControlNetApplyAdvanced and their like hand both through, the
         # positive in output 0 and the negative in output 1.
@@ -280,15 +338,15 @@ def _seed_of_sampler(graph: Graph, node_id: str) -> Target | None:
     return Target(node_id=node_id, input=held[0]) if held else None
 
 
-def _picture_role(graph: Graph, node_id: str, info: NodeInfo) -> str:
+def _picture_role(graph: Graph, node_id: str, node_class: NodeClass) -> str:
     """A picture is a mask where nothing but its mask is used."""
     used = {
         slot
         for key in graph
         for _, (source, slot) in links(graph, key)
-        if source == node_id and 0 <= slot < len(info.outputs)
+        if source == node_id and 0 <= slot < len(node_class.outputs)
     }
-    given = {info.outputs[slot] for slot in used} or set(info.outputs)
+    given = {node_class.outputs[slot] for slot in used} or set(node_class.outputs)
     return "mask" if given == {"MASK"} else "image"
 
 
@@ -312,10 +370,10 @@ def _told(output: Any, index: int) -> Any:
 # --------------------------------------------------------------------------- names and values
 
 
-def _role_targets(graph: Graph, role: str, object_info: ObjectInfo) -> list[Target]:
-    targets = _traced(graph, role, object_info)
+def _role_targets(graph: Graph, role: str, catalogue: Catalogue) -> list[Target]:
+    targets = _traced(graph, role, catalogue)
     if not targets:
-        found = available_roles(graph, object_info)
+        found = available_roles(graph, catalogue)
         raise UnknownParameter(
             f"--set {role}: this workflow has no {role} (it has: {listed(found)})"
         )
@@ -344,11 +402,3 @@ def _find_node(graph: Graph, name: str) -> str:
         f"--set: no node has the id or title {name!r}{did_you_mean(name, known)} "
         f"(there is: {listed(nodes)})"
     )
-
-
-def _input_info(graph: Graph, target: Target, object_info: ObjectInfo) -> InputInfo:
-    info = node_info(object_info, graph[target.node_id]["class_type"])
-    entry = info.by_name.get(target.input)
-    if entry is None:
-        raise UnknownParameter(f"--set: {unknown_input_message(info, target.input)}")
-    return entry

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Iterable
 from typing import Any
 
 from ..errors import BadValue
-from .graph import value_problem
-from .node_info import WIDGET_TYPES, InputInfo
+from .checking import value_problem
+from .choices import same_file
+from .inputs import Input
+
+# What a seed is given as where any will do.
+RANDOM = "random"
+# Seeds that the browser keeps exactly are below this.
+_SEEDS = 2**53
 
 
-def parse_value(name: str, text: str, entry: InputInfo) -> Any:
+def random_seed(entry: Input) -> int | None:
+    """A seed for an input that takes one, or None where it takes none."""
+    if not entry.has_control or entry.type != "INT":
+        return None
+    least, most = int(entry.minimum or 0), int(entry.maximum or _SEEDS)
+    return least + secrets.randbelow(min(most - least, _SEEDS) + 1)
+
+
+def parse_value(name: str, text: str, entry: Input) -> Any:
     """The value that `text` means for an input; raises BadValue where it cannot be one."""
     value = _convert(name, text, entry)
     problem = value_problem(entry, value)
@@ -20,13 +35,12 @@ def parse_value(name: str, text: str, entry: InputInfo) -> Any:
     return value
 
 
-def _convert(name: str, text: str, entry: InputInfo) -> Any:
-    kinds = [kind for kind in entry.type.split(",") if kind in WIDGET_TYPES]
-    if not kinds:
-        raise BadValue(
-            f"--set {name}: {entry.name} takes {entry.type} from another node, and no value"
-        )
-    match kinds[0]:
+def _convert(name: str, text: str, entry: Input) -> Any:
+    match entry.value_type:
+        case None:
+            raise BadValue(
+                f"--set {name}: {entry.name} takes {entry.type} from another node, and no value"
+            )
         case "INT":
             return _number(name, text, int, "a whole number")
         case "FLOAT":
@@ -36,7 +50,7 @@ def _convert(name: str, text: str, entry: InputInfo) -> Any:
         case "COMBO":
             # choices may be numbers; a text that is none of them is refused by the caller
             same: Iterable[Any] = (entry for entry in entry.options or () if str(entry) == text)
-            return next(iter(same), text)
+            return next(iter(same), same_file(text, entry))
     return text
 
 

@@ -125,7 +125,7 @@ class _Server:
         self._client = client
         self._settings = contestant.settings
         self._stats = client.system_stats()
-        self._info = client.object_info()
+        self._info = client.catalogue()
         self.about = f"{self._stats.kind} {self._stats.version} on {self._stats.device}"
 
     def run(self, job: Job) -> Run:

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import requests
+from orchestrator.workflow.canvas_values import with_values
 
 from orchestrator.workflow.canvas import canvas_to_graph
-from orchestrator.workflow.canvas_values import with_values
 from orchestrator.workflow.roles import available_roles, set_parameters
 
 pytestmark = pytest.mark.comfyui

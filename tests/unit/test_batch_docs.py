@@ -21,6 +21,7 @@ from orchestrator.batch.manifest.manifest import (
 )
 from orchestrator.batch.manifest.reading import load
 from orchestrator.batch.planning import Planner
+from orchestrator.workflow.catalogue import Catalogue
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 BATCHES = REPOSITORY / "workflows" / "batches"
@@ -34,7 +35,7 @@ def text() -> str:
 @pytest.fixture(scope="module")
 def info() -> Any:
     path = REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"
-    return json.loads(path.read_text(encoding="utf-8"))
+    return Catalogue(json.loads(path.read_text(encoding="utf-8")))
 
 
 def chapter(text: str, title: str) -> str:

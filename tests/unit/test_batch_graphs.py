@@ -12,7 +12,8 @@ import pytest
 from orchestrator.batch.easing import eased, rungs
 from orchestrator.batch.retry import LADDER, Degradation, Rung
 from orchestrator.batch.seed_batches import batched, can_batch
-from orchestrator.workflow.graph import validate
+from orchestrator.workflow.catalogue import Catalogue
+from orchestrator.workflow.checking import validate
 
 SEED_BATCH = {
     "input": {
@@ -29,7 +30,12 @@ SEED_BATCH = {
 
 
 @pytest.fixture(scope="module")
-def info(repository: Path) -> dict[str, Any]:
+def info(object_info: dict[str, Any]) -> Catalogue:
+    return Catalogue(object_info)
+
+
+@pytest.fixture(scope="module")
+def object_info(repository: Path) -> dict[str, Any]:
     path = repository / "tests" / "data" / "comfyui" / "object_info.json"
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     found["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"][0] = ["m.safetensors"]
@@ -126,8 +132,9 @@ def test_two_samplers_forbid_it(graph: Any, info: Any) -> None:
     assert not can_batch(graph, info)
 
 
-def test_without_the_pack_there_are_no_batches(graph: Any, info: Any) -> None:
-    assert not can_batch(graph, {k: v for k, v in info.items() if k != "SpriteworksSeedBatch"})
+def test_without_the_pack_there_are_no_batches(graph: Any, object_info: Any) -> None:
+    poor = {name: one for name, one in object_info.items() if name != "SpriteworksSeedBatch"}
+    assert not can_batch(graph, Catalogue(poor))
 
 
 def test_a_graph_of_comfyui_decodes_in_its_own_tiles(graph: Any, info: Any) -> None:

@@ -42,7 +42,7 @@ from orchestrator.errors import (
 )
 from orchestrator.protocol import Progress
 from orchestrator.testing import OBJECT_INFO, FakeServer, Script
-from orchestrator.workflow.node_info import ObjectInfo
+from orchestrator.workflow.catalogue import Catalogue
 
 
 def node_class(name: str, inputs: dict[str, Any], outputs: list[str]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ LATENT = node_class(
     {"batch_size": ["INT", {"default": 1, "min": 1, "max": 64}]},
     ["LATENT"],
 )
-INFO: ObjectInfo = {
+INFO: dict[str, Any] = {
     **OBJECT_INFO,
     "SpriteworksCheckpointLoader": LOADER,
     "KSampler": SAMPLER,
@@ -111,7 +111,7 @@ GRAPH = {
 
 @pytest.fixture
 def knobs() -> Knobs:
-    return Knobs.of(GRAPH, INFO, "my.json")
+    return Knobs.of(GRAPH, Catalogue(INFO), "my.json")
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_settings_go_to_every_node_that_has_them_and_to_no_other(knobs: Knobs) -
 def test_a_workflow_without_our_loader_is_refused_with_what_to_do() -> None:
     graph = {key: node for key, node in GRAPH.items() if key != "1"}
     with pytest.raises(GraphError, match=r"my\.json has no Spriteworks loader.*Load Checkpoint"):
-        Knobs.of(graph, INFO, "my.json")
+        Knobs.of(graph, Catalogue(INFO), "my.json")
 
 
 def test_every_setting_that_there_is_can_be_told_apart() -> None:
@@ -239,7 +239,8 @@ def test_every_setting_that_there_is_can_be_told_apart() -> None:
         for name, field in fields.items()
     }
     info = {"SpriteworksAll": node_class("SpriteworksAll", inputs, ["MODEL"])}
-    knobs = Knobs.of({"1": {"class_type": "SpriteworksAll", "inputs": {}}}, info, "x")
+    graph = {"1": {"class_type": "SpriteworksAll", "inputs": {}}}
+    knobs = Knobs.of(graph, Catalogue(info), "x")
     values = plain(knobs, "cuda")
     assert set(values) == set(fields)
     LoaderSettings.model_validate(values)

@@ -14,7 +14,8 @@ import torch
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from orchestrator.workflow.graph import validate  # noqa: E402
+from orchestrator.workflow.catalogue import Catalogue  # noqa: E402
+from orchestrator.workflow.checking import validate  # noqa: E402
 from scripts import bench_cpu, bench_gpu  # noqa: E402
 from scripts.bench import flops  # noqa: E402
 from scripts.bench.contestants import Contestant, Job, Run, graph_of  # noqa: E402
@@ -32,7 +33,7 @@ def test_the_graph_is_valid_on_comfyui(settings: dict[str, Any] | None) -> None:
     info = {name: json.loads(json.dumps(INFO[name])) for name in INFO}
     for name in ("CheckpointLoaderSimple", "SpriteworksCheckpointLoader"):
         info[name]["input"]["required"]["ckpt_name"] = [["m.safetensors"]]
-    assert validate(graph, info) == []
+    assert validate(graph, Catalogue(info)) == []
 
 
 def test_attention_and_products_are_counted_once() -> None:

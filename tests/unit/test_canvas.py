@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import CanvasError, GraphError, UnknownNodeClass
-from orchestrator.workflow.canvas import canvas_to_graph, load_graph
+from orchestrator.workflow.catalogue import Catalogue
+from orchestrator.workflow.conversion import canvas_to_graph, load
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "canvas"
 WORKFLOWS = DATA.parent.parent.parent / "workflows"
@@ -23,7 +24,7 @@ def read(path: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def info() -> Any:
-    return read(DATA / "object_info.json")
+    return Catalogue(read(DATA / "object_info.json"))
 
 
 @pytest.fixture
@@ -86,10 +87,15 @@ def test_a_list_as_a_value_is_no_link(sprite: Any, info: Any) -> None:
     assert graph["9"]["inputs"]["filename_prefix"] == {"__value__": ["a", "b"]}
 
 
-def test_choices_in_braces_are_refused(sprite: Any, info: Any) -> None:
+def test_choices_in_braces_are_made_by_the_seed(sprite: Any, info: Any) -> None:
     node(sprite, 2)["widgets_values"] = ["a {red|blue} potion"]
-    with pytest.raises(CanvasError, match=r"node 2: text has a choice in braces"):
-        canvas_to_graph(sprite, info)
+    texts = set()
+    for seed in range(20):
+        node(sprite, 6)["widgets_values"][0] = seed
+        first, again = (canvas_to_graph(sprite, info)["2"]["inputs"]["text"] for _ in range(2))
+        assert first == again
+        texts.add(first)
+    assert texts == {"a red potion", "a blue potion"}
 
 
 def test_an_unknown_class_is_named_with_its_node(sprite: Any, info: Any) -> None:
@@ -206,14 +212,15 @@ def test_a_damaged_file_is_an_error_and_no_traceback(spoil: Any, sprite: Any, in
 def test_nothing_active_is_an_error(sprite: Any, info: Any) -> None:
     for entry in sprite["nodes"]:
         entry["mode"] = 2
+    assert canvas_to_graph(sprite, info) == {}
     with pytest.raises(CanvasError, match="no active node"):
-        canvas_to_graph(sprite, info)
+        load(sprite, info)
 
 
 def test_load_graph_takes_both_forms(sprite: Any, info: Any) -> None:
     graph = read(WORKFLOWS / "api" / "sprite.json")
-    assert load_graph(sprite, info) == load_graph(graph, info) == graph
+    assert load(sprite, info).graph == load(graph, info).graph == graph
     with pytest.raises(CanvasError, match="graph already"):
         canvas_to_graph(graph, info)
     with pytest.raises(GraphError, match="no workflow"):
-        load_graph([], info)
+        load([], info)

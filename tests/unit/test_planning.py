@@ -16,7 +16,8 @@ from orchestrator.batch.manifest.reading import load
 from orchestrator.batch.planning import Planner
 from orchestrator.batch.store.store import PlanDiff, Store
 from orchestrator.errors import ManifestError
-from orchestrator.workflow.graph import validate
+from orchestrator.workflow.catalogue import Catalogue
+from orchestrator.workflow.checking import validate
 from orchestrator.workflow.roles import set_parameters
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -29,7 +30,7 @@ def read(path: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def info() -> Any:
-    return read(REPOSITORY / "tests" / "data" / "canvas" / "object_info.json")
+    return Catalogue(read(REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"))
 
 
 def workflow(name: str) -> Any:
@@ -187,13 +188,13 @@ def test_a_group_is_equal_but_for_the_seed(tmp_path: Path, info: Any) -> None:
 
 def test_the_model_of_a_job(tmp_path: Path, info: Any) -> None:
     assert one(tmp_path, "prompt: p", info).model == "spriteworks-starter"
-    names = info["SpriteworksDiffusersLoader"]["input"]["required"]["model_name"]
+    declared = read(REPOSITORY / "tests" / "data" / "canvas" / "object_info.json")
+    names = declared["SpriteworksDiffusersLoader"]["input"]["required"]["model_name"]
     choices = names[1]["options"] if names[0] == "COMBO" else names[0]
-    changed = copy.deepcopy(info)
     choices = [*choices, "another"]
-    changed["SpriteworksDiffusersLoader"]["input"]["required"]["model_name"] = [choices, {}]
+    declared["SpriteworksDiffusersLoader"]["input"]["required"]["model_name"] = [choices, {}]
     text = HEAD + "items: [{id: a, set: {model: '{m}'}, vars: {m: [spriteworks-starter, another]}}]"
-    jobs = planned(tmp_path, text, changed)
+    jobs = planned(tmp_path, text, Catalogue(declared))
     assert [job.model for job in jobs] == ["spriteworks-starter", "another"]
 
 
@@ -235,7 +236,8 @@ def test_all_that_the_server_would_refuse_comes_at_once_with_lines(
 
 
 def test_a_workflow_that_the_server_lacks_nodes_for(tmp_path: Path, info: Any) -> None:
-    poor = {name: entry for name, entry in info.items() if name != "SpriteworksCutout"}
+    declared = read(REPOSITORY / "tests" / "data" / "canvas" / "object_info.json")
+    poor = Catalogue({name: declared[name] for name in declared if name != "SpriteworksCutout"})
     with pytest.raises(ManifestError, match="SpriteworksCutout") as caught:
         planned(tmp_path, HEAD + "items: [{id: a}, {id: b}]\n", poor)
     assert [(one.line, one.field) for one in caught.value.problems] == [(2, "workflow")]

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import BadValue, UnknownNodeClass, UnknownParameter
-from orchestrator.workflow.graph import validate
+from orchestrator.workflow.catalogue import Catalogue
+from orchestrator.workflow.checking import validate
 from orchestrator.workflow.roles import (
     ROLES,
     available_roles,
@@ -32,7 +33,7 @@ def read(path: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def info() -> Any:
-    return read(REPOSITORY / "tests" / "data" / "canvas" / "object_info.json")
+    return Catalogue(read(REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"))
 
 
 def shipped(name: str) -> Any:

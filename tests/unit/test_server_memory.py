@@ -19,11 +19,14 @@ from orchestrator.memory import Meter, Phase, Use, phases_of, process_of, report
 from orchestrator.protocol import Executing, SystemStats
 from orchestrator.testing import FakeServer
 from orchestrator.testing.http import Answer, Request, json_answer
+from orchestrator.workflow.catalogue import Catalogue
 
 GIB = 1 << 30
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-INFO = json.loads(
-    (REPOSITORY / "tests" / "data" / "canvas" / "object_info.json").read_text(encoding="utf-8")
+CATALOGUE = Catalogue(
+    json.loads(
+        (REPOSITORY / "tests" / "data" / "canvas" / "object_info.json").read_text(encoding="utf-8")
+    )
 )
 
 
@@ -55,7 +58,7 @@ def graph_of(name: str) -> dict[str, Any]:
 
 def by_class(name: str) -> dict[str, Phase]:
     graph = graph_of(name)
-    return {graph[key]["class_type"]: phase for key, phase in phases_of(graph, INFO).items()}
+    return {graph[key]["class_type"]: phase for key, phase in phases_of(graph, CATALOGUE).items()}
 
 
 def test_every_node_of_a_workflow_has_its_phase() -> None:
@@ -80,7 +83,7 @@ def test_the_peak_of_each_phase_is_what_the_server_told_in_it(gpu: GpuServer) ->
     graph = graph_of("sprite")
     stats = SystemStats(kind="comfyui", version="", device="", device_type="cuda")
     ids = {node["class_type"]: key for key, node in graph.items()}
-    with Meter(gpu.url, graph, INFO, stats) as meter:
+    with Meter(gpu.url, graph, CATALOGUE, stats) as meter:
         watch(meter, ids["SpriteworksDiffusersLoader"])
         gpu.held = 3 * GIB
         watch(meter, ids["KSampler"])

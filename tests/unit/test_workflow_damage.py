@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import SpriteworksError
-from orchestrator.workflow.canvas import load_graph
-from orchestrator.workflow.graph import check
+from orchestrator.workflow.catalogue import Catalogue
+from orchestrator.workflow.checking import check
+from orchestrator.workflow.conversion import load
 from orchestrator.workflow.roles import image_inputs, parameters, seed_of_image, set_parameters
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -52,7 +53,7 @@ def spoil(data: Any, rnd: random.Random) -> Any:
 
 @pytest.mark.parametrize("name", ["sprite.json", "api/inpaint.json", "subgraph_seed"])
 def test_damage_is_reported_and_never_a_traceback(name: str) -> None:
-    info = read(DATA / "object_info.json")
+    info = Catalogue(read(DATA / "object_info.json"))
     whole = (
         read(REPOSITORY / "workflows" / name)
         if name.endswith(".json")
@@ -62,7 +63,7 @@ def test_damage_is_reported_and_never_a_traceback(name: str) -> None:
     for _ in range(150):
         data = spoil(whole, rnd)
         with contextlib.suppress(SpriteworksError):
-            graph = load_graph(data, info)
+            graph = load(data, info).graph
             parameters(graph, info)
             image_inputs(graph, info)
             for node_id in graph:

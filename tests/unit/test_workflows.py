@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from orchestrator.workflow.canvas import canvas_to_graph
-from orchestrator.workflow.graph import parse_graph, validate
+from orchestrator.workflow.catalogue import Catalogue
+from orchestrator.workflow.checking import validate
+from orchestrator.workflow.conversion import canvas_to_graph
+from orchestrator.workflow.graph import parse_graph
 from orchestrator.workflow.roles import image_inputs, parameters
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -27,7 +29,7 @@ def read(path: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def info() -> Any:
-    return read(REPOSITORY / "tests" / "data" / "canvas" / "object_info.json")
+    return Catalogue(read(REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"))
 
 
 def test_files_are_what_the_script_writes(info: Any) -> None:

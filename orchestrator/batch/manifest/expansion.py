@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, TypeAlias
 
-from ...workflow.node_info import did_you_mean, listed
 from ...workflow.roles import ROLES
+from ...workflow.wording import did_you_mean, listed
 from ..gates import gate
 from ..jobs import Gate
 from .manifest import MOST_JOBS, Expansion, Item, Manifest

@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ...workflow.node_info import did_you_mean, listed
+from ...workflow.wording import did_you_mean, listed
 from ..gates import MEASURES
 from ..jobs import SEED_MODULUS
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ...errors import ManifestError, ManifestProblem
-from ...workflow.node_info import did_you_mean, listed
+from ...workflow.wording import did_you_mean, listed
 from .expansion import Draft, Place, expand
 from .item_files import SUFFIXES, Row, rows
 from .manifest import Bounds, ContactSheet, Item, Manifest, SeedCount, SeedRange, Style

@@ -29,6 +29,15 @@ class Sources:
         self._seen[_text_name(path)] = sha256_of(text)
         return text
 
+    def content(self, path: Path) -> bytes:
+        """The content of a file, a text or not; raises OSError."""
+        found = path.read_bytes()
+        try:
+            self._seen[_text_name(path)] = sha256_of(found.decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            self.add_file(path)
+        return found
+
     def add_file(self, path: Path) -> None:
         """Count on a file that somebody else reads."""
         self._seen[f"file:{path.resolve()}"] = _stamp(path)

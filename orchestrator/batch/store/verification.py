@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import OutputError
-from ...workflow.node_info import listed
+from ...workflow.wording import listed
 from ..jobs import Artifact, State
 from ..manifest.sources import file_sha256
 from .store import Store

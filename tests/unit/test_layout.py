@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.workflow.canvas import canvas_to_graph
-from orchestrator.workflow.canvas_values import Layout, with_values
+from orchestrator.workflow.catalogue import Catalogue
+from orchestrator.workflow.conversion import canvas_to_graph
+from orchestrator.workflow.layout import Layout, with_values
 from orchestrator.workflow.roles import set_parameters
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "canvas"
@@ -25,7 +26,7 @@ def read(path: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def info() -> Any:
-    return read(DATA / "object_info.json")
+    return Catalogue(read(DATA / "object_info.json"))
 
 
 @pytest.fixture

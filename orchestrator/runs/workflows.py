@@ -1,0 +1,142 @@
+"""Workflow files: found by path or name, read from JSON or from a picture, fitted to a server."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ..errors import GraphError, UsageError
+from ..protocol import Graph
+from ..workflow.catalogue import Catalogue
+from ..workflow.checking import check, ignored
+from ..workflow.choices import with_known_files
+from ..workflow.conversion import load
+from ..workflow.document import Document, chosen, document_of
+from ..workflow.graph import Form, read_json
+from ..workflow.roles import seed_of, set_targets, split_setting
+from ..workflow.wording import did_you_mean, listed
+
+# The workflows that come with Spriteworks.
+SHIPPED = Path(__file__).resolve().parents[2] / "workflows"
+_PICTURES = {b"\x89PNG": "PNG", b"RIFF": "WEBP"}
+# EXIF entries of the main picture and the one in which programs keep further texts
+_EXIF_TEXTS = 0x8769
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workflow:
+    """A workflow with its parameters resolved for one server."""
+
+    path: Path
+    sha256: str
+    # as it is sent, its texts chosen
+    graph: Graph
+    catalogue: Catalogue
+    # the canvas file itself, where the workflow is one
+    canvas: Mapping[str, Any] | None = None
+    # what was left out or will be ignored
+    notes: tuple[str, ...] = ()
+
+
+def find_workflow(name: Path) -> Path:
+    """The file that a path or the name of a shipped workflow means; raises UsageError."""
+    if name.is_file():
+        return name
+    text = str(name)
+    shipped = SHIPPED / f"{text}.json"
+    if text.isidentifier() and shipped.is_file():
+        return shipped
+    if name.is_dir():
+        raise UsageError(f"the workflow {name} cannot be read: it is a folder; name a file in it")
+    known = sorted(path.stem for path in SHIPPED.glob("*.json"))
+    raise UsageError(
+        f"the workflow {name} cannot be read: there is no such file{did_you_mean(text, known)}; "
+        f"give a file, or one of: {listed(known)}"
+    )
+
+
+def read_workflow(path: Path, settings: tuple[str, ...] = ()) -> Document:
+    """Read a workflow from JSON or from a picture that carries one.
+
+    All that can be seen without a server is checked, `settings` included, of which only the form
+    can be judged. Raises UsageError, GraphError and their kin.
+    """
+    for setting in settings:
+        split_setting(setting)
+    try:
+        content = find_workflow(path).read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"the workflow {path} cannot be read: {error.strerror or error}"
+        ) from error
+    return read_document(content, str(path))
+
+
+def read_document(content: bytes, name: str) -> Document:
+    """A workflow out of the content of a file; raises GraphError and its kin."""
+    digest = sha256(content).hexdigest()
+    if content[:4] in _PICTURES:
+        return document_of(chosen(_texts_in(content, name), read_json, name), digest, name)
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"the workflow {name} is no text; a workflow is a JSON file, or a PNG or WebP that "
+            "carries one"
+        ) from error
+    return document_of(read_json(text, name), digest, name)
+
+
+def load_workflow(
+    path: Path, settings: tuple[str, ...], catalogue: Catalogue, document: Document | None = None
+) -> Workflow:
+    """Apply settings to a workflow and validate it against a server.
+
+    Raises UsageError, GraphError and their kin with all that is wrong.
+    """
+    found = document or read_workflow(path, settings)
+    conversion = load(found.data, catalogue, found.name)
+    graph, targets = set_targets(with_known_files(conversion.graph, catalogue), settings, catalogue)
+    places = [(target.node_id, target.input) for target in targets]
+    prompts = [
+        (node_id, name)
+        for node_id, name in places
+        if name in catalogue.node_class(graph[node_id]["class_type"]).prompts
+    ]
+    texts = conversion.texts.with_prompts(prompts)
+    graph = texts.sent(graph, seed_of(graph), changed=places)
+    check(graph, catalogue)
+    dropped = [] if found.form is Form.CANVAS else map(str, ignored(graph, catalogue))
+    return Workflow(
+        path=find_workflow(path),
+        sha256=found.sha256,
+        graph=graph,
+        catalogue=catalogue,
+        canvas=found.data if found.form is Form.CANVAS else None,
+        notes=(*found.notes, *conversion.notes, *dropped),
+    )
+
+
+def _texts_in(content: bytes, name: str) -> dict[str, str]:
+    """The texts that a picture carries, by their names."""
+    # 50 ms to import, and most workflows are JSON.
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            texts = {key: str(value) for key, value in getattr(image, "text", {}).items()}
+            exif = image.getexif()
+            entries = [*exif.values(), *exif.get_ifd(_EXIF_TEXTS).values()]
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise GraphError(f"{name} is not a picture that can be read ({error})") from error
+    for entry in entries:
+        # ComfyUI writes "workflow:{...}" and "prompt:{...}"
+        key, colon, text = entry.partition(":") if isinstance(entry, str) else ("", "", "")
+        if colon:
+            texts.setdefault(key.strip().casefold(), text)
+    return texts

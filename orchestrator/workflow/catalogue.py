@@ -1,0 +1,141 @@
+"""A server's node classes (`GET /object_info`), decoded: what a node and its inputs are.
+
+Everything else asks here. A class is decoded when it is first asked for, and once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ..errors import ProtocolError, UnknownNodeClass
+from .editor import added_inputs
+from .inputs import Input, expanded, read_inputs
+from .wording import did_you_mean, listed
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeClass:
+    """One node class."""
+
+    name: str
+    # as the server declares them, in the order in which the editor shows them
+    inputs: tuple[Input, ...]
+    # one type an output slot
+    outputs: tuple[str, ...]
+    output_names: tuple[str, ...]
+    is_output: bool
+    display_name: str
+    # where the class lives: "nodes", "comfy_extras.nodes_mask", "custom_nodes.some-pack"
+    module: str
+
+    @cached_property
+    def by_name(self) -> dict[str, Input]:
+        """The declared inputs by their names."""
+        return {entry.name: entry for entry in self.inputs}
+
+    @cached_property
+    def is_dynamic(self) -> bool:
+        """True where the inputs of a node depend on its values."""
+        return any(entry.growth is not None for entry in self.inputs)
+
+    @cached_property
+    def widgets(self) -> tuple[Input, ...]:
+        """Inputs with a widget, those that only the editor adds among them, in its order."""
+        return tuple(entry for entry in (*self.inputs, *self.added) if entry.is_widget)
+
+    @cached_property
+    def prompts(self) -> tuple[str, ...]:
+        """The texts of which the editor sends one choice of several."""
+        return tuple(entry.name for entry in self.widgets if entry.has_dynamic_prompts)
+
+    @cached_property
+    def model_inputs(self) -> tuple[str, ...]:
+        """The inputs in which a loader lists models; none where a model comes in by a link."""
+        if "MODEL" not in self.outputs or any("MODEL" in entry.types for entry in self.inputs):
+            return ()
+        lists = [entry for entry in self.inputs if entry.type == "COMBO" and entry.required]
+        files = tuple(entry.name for entry in lists if _lists_models(entry))
+        return files or tuple(entry.name for entry in lists[:1])
+
+    @cached_property
+    def added(self) -> tuple[Input, ...]:
+        """Inputs that no server declares and the editor shows."""
+        return added_inputs(self.name, self.inputs)
+
+    @property
+    def takes_undeclared_inputs(self) -> bool:
+        """True for classes of other packs, some of which accept names they do not list."""
+        return self.module.startswith("custom_nodes.") and not self.name.startswith("Spriteworks")
+
+    def inputs_of(self, values: Mapping[str, Any]) -> dict[str, Input]:
+        """The inputs that a node of this class with these values has, by their full names."""
+        if not self.is_dynamic:
+            return self.by_name
+        return {entry.name: entry for entry in expanded(self.inputs, values)}
+
+    def unknown_input(self, name: str, values: Mapping[str, Any] | None = None) -> str:
+        """Say that a node of this class has no such input, and which it has."""
+        names = list(self.inputs_of(values or {}))
+        meant = did_you_mean(name, names)
+        return f"{self.name} has no input {name!r}{meant} (it has: {listed(names)})"
+
+
+# What the files of models end in.
+_MODEL_SUFFIXES = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".onnx")
+
+
+def _lists_models(entry: Input) -> bool:
+    return any(str(one).casefold().endswith(_MODEL_SUFFIXES) for one in entry.options or ())
+
+
+class Catalogue:
+    """The node classes of one server."""
+
+    def __init__(self, object_info: Mapping[str, Any]) -> None:
+        self._raw = object_info
+        self._classes: dict[str, NodeClass] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._raw
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def node_class(self, name: str) -> NodeClass:
+        """One class; raises UnknownNodeClass, naming similar ones, where the server lacks it."""
+        found = self._classes.get(name)
+        if found is None:
+            if name not in self._raw:
+                raise UnknownNodeClass(self.unknown(name))
+            found = self._classes[name] = read_class(name, self._raw[name])
+        return found
+
+    def unknown(self, name: str) -> str:
+        """Say that the server lacks a class and what to do about it."""
+        return (
+            f"the server has no node class {name!r}{did_you_mean(name, self._raw)}; "
+            "install the node pack that provides it, or use a server that has it"
+        )
+
+
+def read_class(name: str, raw: Any) -> NodeClass:
+    """One entry of `/object_info`; raises ProtocolError where it cannot be read."""
+    try:
+        outputs = tuple("COMBO" if isinstance(kind, list) else str(kind) for kind in raw["output"])
+        return NodeClass(
+            name=name,
+            inputs=tuple(read_inputs(raw["input"], raw.get("input_order"))),
+            outputs=outputs,
+            output_names=tuple(str(title) for title in raw.get("output_name") or outputs),
+            is_output=bool(raw.get("output_node")),
+            display_name=raw.get("display_name") or name,
+            module=str(raw.get("python_module", "")),
+        )
+    except (AttributeError, KeyError, TypeError, IndexError, ValueError) as error:
+        raise ProtocolError(f"the server's /object_info of {name} cannot be read") from error

@@ -1,0 +1,341 @@
+"""What an input of a node class is: decoded once from its declaration in `/object_info`.
+
+A declaration is `[type, {options}]`, or `[[choices], {options}]` in the older form. Where the type
+is one of ComfyUI's dynamic ones, the input stands for several: a dynamic combo brings the inputs of
+the chosen key, an autogrow as many numbered ones as are linked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+# What "control after generate" and its like are called in a node's list of values.
+CONTROL = "control_after_generate"
+_FILTER = "control_filter_list"
+
+# The key of the one branch of a dynamic slot.
+_ANY_LINK = "any link"
+
+# Integers with these names get a control without being asked.
+_SEEDS = ("seed", "noise_seed")
+
+
+class Growth(Enum):
+    """How an input with a dynamic type stands for several."""
+
+    COMBO = "COMFY_DYNAMICCOMBO_V3"  # a choice that brings the inputs of its key
+    AUTOGROW = "COMFY_AUTOGROW_V3"  # numbered or named inputs after one template
+    SLOT = "COMFY_DYNAMICSLOT_V3"  # a link that brings inputs where it is there
+
+
+_GROWTHS = {growth.value: growth for growth in Growth}
+# Takes the types that it names, and gives what it is linked to.
+MATCH_TYPE = "COMFY_MATCHTYPE_V3"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WidgetType:
+    """How the editor shows and saves the values of one type."""
+
+    # the value where neither the file nor the declaration has one
+    default: Any = ""
+    # hidden widgets behind it that keep a value of their own in the file, and send none
+    companions: tuple[str, ...] = ()
+    # whether a canvas file holds the value, and whether the graph gets it
+    saved: bool = True
+    sent: bool = True
+
+
+_BOX = {"x": 0, "y": 0, "width": 512, "height": 512}
+_CURVE = {"points": [[0, 0], [1, 1]], "interpolation": "monotone_cubic"}
+
+# The types that the editor has a widget for (ComfyUI_frontend 1.48.7); all others take links only.
+# A custom node's own widget is known by the mark that a canvas file has at the input.
+WIDGETS: Mapping[str, WidgetType] = MappingProxyType(
+    {
+        "INT": WidgetType(default=0),
+        "FLOAT": WidgetType(default=0.0),
+        "BOOLEAN": WidgetType(default=False),
+        "STRING": WidgetType(),
+        "COMBO": WidgetType(default=None),
+        Growth.COMBO.value: WidgetType(default=None),
+        "MARKDOWN": WidgetType(),
+        "TEXTAREA": WidgetType(),
+        "COLOR": WidgetType(default="#000000"),
+        "COLORS": WidgetType(default=[]),
+        "CURVE": WidgetType(default=_CURVE),
+        "RANGE": WidgetType(default={"min": 0.0, "max": 1.0}),
+        "BOUNDING_BOX": WidgetType(default=_BOX, companions=("x", "y", "width", "height")),
+        "BOUNDING_BOXES": WidgetType(default=[]),
+        "COMPOSITOR": WidgetType(default={}),
+        "CHART": WidgetType(default={}),
+        "GALLERIA": WidgetType(default=[]),
+        "PAINTER": WidgetType(),
+        "IMAGECOMPARE": WidgetType(default=["", ""], saved=False),
+        "LOAD_3D": WidgetType(),
+        "LOAD_3D_ADVANCED": WidgetType(),
+        "PREVIEW_3D": WidgetType(),
+        "WEBCAM": WidgetType(),
+        "AUDIO_RECORD": WidgetType(companions=("record",)),
+        "IMAGEUPLOAD": WidgetType(default="image", sent=False),
+        "AUDIOUPLOAD": WidgetType(sent=False),
+    }
+)
+# What a custom node's own type of widget is taken for.
+FOREIGN = WidgetType(default=None)
+
+# Types whose values can be given as text, on a command line or in a manifest.
+_PLAIN_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", Growth.COMBO.value)
+_UPLOADS = ("image", "video", "audio", "file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autogrow:
+    """The template of an autogrow input."""
+
+    names: tuple[str, ...]
+    # so many of the first are required
+    least: int
+    input: Input
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One input of a node class."""
+
+    # with dots where it belongs to a dynamic input: "resize_type.width"
+    name: str
+    # as declared: "INT", "MODEL", ...; "COMBO" for every list of choices; "A,B" takes either
+    type: str
+    required: bool
+    # the choices of a COMBO or the keys of a dynamic one; None where the server does not list them
+    options: tuple[Any, ...] | None = None
+    # the rest of the declaration: default, min, max, tooltip, image_upload, ...
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    # None where it takes links only
+    widget: WidgetType | None = None
+    growth: Growth | None = None
+    # a dynamic combo: the inputs that each key brings; a dynamic slot: those that any link brings
+    branches: Mapping[Any, tuple[Input, ...]] = field(default_factory=dict)
+    autogrow: Autogrow | None = None
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types of links that it takes; "*" takes all."""
+        kind = self.type
+        if kind == MATCH_TYPE:
+            kind = (self.extra.get("template") or {}).get("allowed_types") or "*"
+        elif self.growth is Growth.SLOT:
+            kind = self.extra.get("slotType") or "*"
+        return tuple(part.strip() for part in kind.split(","))
+
+    @property
+    def value_type(self) -> str | None:
+        """The plain type in which a value can be given as text, or None."""
+        kinds = (self.extra.get("widgetType") or self.type).split(",")
+        kind = next((kind.strip() for kind in kinds if kind.strip() in _PLAIN_TYPES), None)
+        return "COMBO" if kind == Growth.COMBO.value else kind
+
+    @property
+    def minimum(self) -> float | None:
+        """The smallest value allowed, or None."""
+        return self.extra.get("min")
+
+    @property
+    def maximum(self) -> float | None:
+        """The largest value allowed, or None."""
+        return self.extra.get("max")
+
+    @property
+    def default(self) -> Any:
+        """The value that the editor's widget has at first."""
+        found = self.extra.get("default")
+        if self.type == "COMBO" or self.growth is Growth.COMBO:
+            return found or (self.options[0] if self.options else None)
+        if found is not None:
+            return found
+        return (self.widget or FOREIGN).default
+
+    @property
+    def is_widget(self) -> bool:
+        """True where the editor shows a widget, so that a canvas file holds a value for it."""
+        return self.widget is not None
+
+    @property
+    def is_socketless(self) -> bool:
+        """True for a widget that no link can be put on."""
+        return bool(self.extra.get("socketless"))
+
+    @property
+    def is_upload(self) -> bool:
+        """True for a choice among uploaded files, which a client may add to before it posts."""
+        return any(self.extra.get(f"{kind}_upload") for kind in _UPLOADS)
+
+    @property
+    def is_image_upload(self) -> bool:
+        """True for a picture of the input folder; LoadImageOutput names one of another folder."""
+        return bool(self.extra.get("image_upload")) and (
+            self.extra.get("image_folder", "input") == "input"
+        )
+
+    @property
+    def is_remote(self) -> bool:
+        """True where the editor fetches the choices from elsewhere."""
+        return bool(self.extra.get("remote"))
+
+    @property
+    def takes_several(self) -> bool:
+        """True for a list of choices of which several can be chosen."""
+        return bool(self.extra.get("multiselect") or self.extra.get("multi_select"))
+
+    @property
+    def has_dynamic_prompts(self) -> bool:
+        """True for a text in which the editor drops comments and picks from {a|b}."""
+        return bool(self.extra.get("dynamicPrompts"))
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """The hidden widgets behind it, each with a place of its own in a canvas file's values.
+
+        The editor adds a control to integers called seed or noise_seed without being asked.
+        """
+        if self.widget is None:
+            return ()
+        declared = self.extra.get(CONTROL)
+        if self.type == "INT" and declared is None:
+            # by the full name: "sampling_mode.seed" gets none
+            declared = self.name in _SEEDS
+        if not declared or self.type not in ("INT", "FLOAT", "COMBO"):
+            return self.widget.companions
+        return (CONTROL, _FILTER) if self.type == "COMBO" else (CONTROL,)
+
+    @property
+    def has_control(self) -> bool:
+        """True where "control after generate" stands behind it."""
+        return CONTROL in self.companions
+
+    def branch(self, key: Any) -> tuple[Input, ...]:
+        """The inputs that a dynamic combo brings with `key`, under their full names."""
+        found = self.branches.get(key, ()) if isinstance(key, Hashable) else ()
+        return tuple(below(self.name, entry) for entry in found)
+
+    def grown(self) -> Iterator[Input]:
+        """Every input that an autogrow may have, under their full names, the required first."""
+        if self.autogrow is None:
+            return
+        template = self.autogrow.input
+        for number, name in enumerate(self.autogrow.names):
+            required = template.required and number < self.autogrow.least
+            yield replace(template, name=f"{self.name}.{name}", required=required)
+
+
+def below(prefix: str, entry: Input) -> Input:
+    """An input of a dynamic one under its full name."""
+    return replace(entry, name=f"{prefix}.{entry.name}")
+
+
+def expanded(inputs: tuple[Input, ...], values: Mapping[str, Any]) -> Iterator[Input]:
+    """The inputs that a node with these values has, under their full names (ComfyUI's rule).
+
+    An autogrow stands for all names that it may have; a dynamic combo whose key is not known, and a
+    dynamic slot without a link, for nothing.
+    """
+    for entry in inputs:
+        if entry.growth is Growth.AUTOGROW:
+            yield from entry.grown()
+        elif entry.growth is None:
+            yield entry
+        elif entry.name in values:
+            key = values[entry.name] if entry.growth is Growth.COMBO else _ANY_LINK
+            if isinstance(key, Hashable) and key in entry.branches:
+                yield entry
+                yield from expanded(entry.branch(key), values)
+
+
+# --------------------------------------------------------------------------- reading
+
+
+def read_inputs(sections: Mapping[str, Any], order: Mapping[str, Any] | None = None) -> list[Input]:
+    """The inputs of `{"required": {...}, "optional": {...}}` in the order of the editor.
+
+    `order` is the class's `input_order`; what it leaves out comes last. Raises KeyError, TypeError
+    and their kin where that is no declaration.
+    """
+    found, rest = [], []
+    for section in ("required", "optional"):
+        declared = sections.get(section) or {}
+        first = (order or {}).get(section) or ()
+        names = [name for name in first if name in declared]
+        found += [read_input(name, declared[name], section == "required") for name in names]
+        left = declared.keys() - set(names)
+        rest += [
+            read_input(name, declared[name], section == "required")
+            for name in declared
+            if name in left
+        ]
+    return found + rest
+
+
+def read_input(name: str, raw: Any, required: bool) -> Input:
+    """One declaration."""
+    kind = raw[0]
+    extra = raw[1] if len(raw) > 1 and isinstance(raw[1], dict) else {}
+    options: tuple[Any, ...] | None = None
+    if isinstance(kind, list):
+        kind, options = "COMBO", tuple(kind)
+    elif kind == "COMBO" and isinstance(extra.get("options"), list):
+        options = tuple(extra["options"])
+    elif not isinstance(kind, str):
+        raise TypeError(f"the type of {name} is {kind!r}")
+    widget = None if extra.get("forceInput") else WIDGETS.get(extra.get("widgetType") or kind)
+    growth = _GROWTHS.get(kind)
+    if growth is None:
+        return Input(
+            name=name, type=kind, required=required, options=options, extra=extra, widget=widget
+        )
+    return _read_growth(name, growth, required, extra, widget)
+
+
+def _read_growth(
+    name: str,
+    growth: Growth,
+    required: bool,
+    extra: Mapping[str, Any],
+    widget: WidgetType | None,
+) -> Input:
+    branches: dict[Any, tuple[Input, ...]] = {}
+    autogrow = None
+    if growth is Growth.COMBO:
+        branches = {one["key"]: tuple(read_inputs(one["inputs"])) for one in extra["options"]}
+    elif growth is Growth.SLOT:
+        branches = {_ANY_LINK: tuple(read_inputs(extra.get("inputs") or {}))}
+    else:
+        autogrow = _read_autogrow(extra["template"])
+    return Input(
+        name=name,
+        type=growth.value,
+        required=required,
+        options=tuple(branches) if growth is Growth.COMBO else None,
+        extra=extra,
+        widget=widget,
+        growth=growth,
+        branches=branches,
+        autogrow=autogrow,
+    )
+
+
+def _read_autogrow(template: Mapping[str, Any]) -> Autogrow:
+    names = template.get("names")
+    if names is None:
+        prefix = template.get("prefix", "")
+        names = [f"{prefix}{number}" for number in range(template.get("max", 100))]
+    return Autogrow(
+        names=tuple(names),
+        least=template.get("min", 1),
+        # ComfyUI itself looks at the first input only
+        input=read_inputs(template["input"])[0],
+    )

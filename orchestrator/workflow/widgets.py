@@ -1,0 +1,179 @@
+"""The values that a canvas file holds for a node's widgets, named as the editor would, no I/O.
+
+A file keeps them by position: each widget takes the next place, its hidden companions one each, and
+the inputs that a dynamic combo brings stand right behind it. Some packs keep them by name.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from .catalogue import NodeClass
+from .editor import CHOICE, INDEX, OPTION, OWN_CHOICES, buttons_before
+from .inputs import CONTROL, FOREIGN, WIDGETS, Growth, Input
+
+# What "control after generate" can hold.
+_CONTROL_VALUES = frozenset({"fixed", "increment", "increment-wrap", "decrement", "randomize"})
+
+
+class Absent:
+    """The value of a widget that has none: it is left out of the graph."""
+
+
+ABSENT = Absent()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One widget of a node and what it holds."""
+
+    name: str
+    value: Any
+    # where in the list of values; None where the file holds none
+    place: int | None
+    # whether it goes into the graph
+    sent: bool
+    # None for what no server declares
+    input: Input | None
+
+
+def held_values(
+    node_class: NodeClass,
+    saved: Sequence[Any] | Mapping[str, Any],
+    marked: frozenset[str] = frozenset(),
+) -> list[Held]:
+    """Every widget of a node, in the order of the editor.
+
+    `marked` are the inputs that the file says have a widget: a custom node's own types are known
+    by nothing else.
+    """
+    if isinstance(saved, Mapping):
+        walk = _Walk(node_class, (), marked)
+        return [_named(held, saved) for held in walk.run()]
+    return list(_Walk(node_class, _without_forced(node_class, saved), marked).run())
+
+
+def _named(held: Held, saved: Mapping[str, Any]) -> Held:
+    value = saved.get(held.name, held.value)
+    return Held(held.name, value, None, held.sent, held.input)
+
+
+def _without_forced(node_class: NodeClass, saved: Sequence[Any]) -> Sequence[Any]:
+    """Values without those of inputs that now take links only, where an older file has them."""
+    if not any(entry.extra.get("forceInput") for entry in node_class.inputs):
+        return saved
+    forced = []
+    for entry in (*node_class.inputs, *node_class.added):
+        is_forced = bool(entry.extra.get("forceInput"))
+        if is_forced or entry.is_widget:
+            forced.append(is_forced)
+            forced += [False] * bool(entry.extra.get(CONTROL))
+    if len(forced) != len(saved):
+        return saved
+    return [value for value, is_forced in zip(saved, forced, strict=True) if not is_forced]
+
+
+class _Walk:
+    """One walk along the widgets of a node with the list of its values in hand."""
+
+    def __init__(self, node_class: NodeClass, saved: Sequence[Any], marked: frozenset[str]) -> None:
+        self._class = node_class
+        self._saved = saved
+        self._at = 0
+        self._marked = marked
+
+    def run(self) -> Iterator[Held]:
+        if self._class.name == OWN_CHOICES:
+            yield from self._own_choices()
+            return
+        waiting = deque(self._widgets())
+        while waiting:
+            entry = waiting.popleft()
+            for name, label in buttons_before(entry, self._class.by_name.keys()).items():
+                yield self._next(name, label)
+            held = self._held(entry)
+            yield held
+            if entry.growth is Growth.COMBO:
+                waiting.extendleft(
+                    reversed([below for below in entry.branch(held.value) if below.is_widget])
+                )
+            self._pass(entry)
+
+    def _widgets(self) -> Sequence[Input]:
+        if not self._marked:
+            return self._class.widgets
+        inputs = (*self._class.inputs, *self._class.added)
+        return [entry for entry in inputs if entry.is_widget or self._is_foreign(entry)]
+
+    def _is_foreign(self, entry: Input) -> bool:
+        """True for an input of a type that only a pack's own script makes a widget of."""
+        return (
+            entry.name in self._marked
+            and entry.growth is None
+            and not entry.extra.get("forceInput")
+            and not any(kind in WIDGETS for kind in entry.type.split(","))
+        )
+
+    def _held(self, entry: Input) -> Held:
+        widget = entry.widget or FOREIGN
+        if not widget.saved:
+            return Held(entry.name, entry.default, None, widget.sent, entry)
+        default = entry.default
+        if default is None:
+            default = ABSENT
+        held = self._next(entry.name, default, entry, sent=widget.sent)
+        if held.value is None and entry.options:
+            # the editor does not leave a list of choices empty
+            return Held(held.name, entry.options[0], held.place, held.sent, entry)
+        return held
+
+    def _next(
+        self, name: str, default: Any, entry: Input | None = None, *, sent: bool = True
+    ) -> Held:
+        place = self._at
+        self._at += 1
+        value = self._saved[place] if place < len(self._saved) else default
+        return Held(name, value, place, sent, entry)
+
+    def _pass(self, entry: Input) -> None:
+        """Go on behind an input's companions."""
+        companions = entry.companions
+        if companions and not (companions[0] == CONTROL and self._lacks_control()):
+            self._at += len(companions)
+
+    def _lacks_control(self) -> bool:
+        """Files saved before the editor had the control hold one value a widget, and no more."""
+        if not self._has_value_each or not 0 < self._at < len(self._saved):
+            return False
+        value = self._saved[self._at]
+        # early editors saved true and false
+        is_control = value is None or isinstance(value, bool) or str(value) in _CONTROL_VALUES
+        return not is_control and isinstance(self._saved[self._at - 1], int)
+
+    @cached_property
+    def _has_value_each(self) -> bool:
+        """Whether the file holds as many values as there are widgets, controls left out."""
+        if self._class.is_dynamic:
+            return False
+        widgets = [entry for entry in self._class.widgets if (entry.widget or FOREIGN).saved]
+        others = sum(
+            len(entry.companions) for entry in widgets if entry.companions[:1] != (CONTROL,)
+        )
+        return len(self._saved) == len(widgets) + others
+
+    def _own_choices(self) -> Iterator[Held]:
+        """The choice, its number, and the texts to choose from: one more than are filled in."""
+        choice = self._next(CHOICE, "", self._class.by_name.get(CHOICE))
+        place, self._at = self._at, self._at + 1
+        options: list[Held] = []
+        while not options or options[-1].value:
+            options.append(self._next(f"{OPTION}{len(options) + 1}", ""))
+        texts = [held.value for held in options]
+        number = texts.index(choice.value) if choice.value in texts else -1
+        yield choice
+        yield Held(INDEX, number, place, True, None)
+        yield from options
