@@ -21,7 +21,7 @@ from . import __version__
 from .batch.cli import app as batch_app
 from .bench.cli import EPILOG as BENCH_EPILOG
 from .bench.cli import bench as bench_command
-from .errors import SpriteworksError
+from .errors import SpriteworksError, UsageError
 from .models.cli import app as models_app
 
 if TYPE_CHECKING:
@@ -183,6 +183,69 @@ def validate(
     for note in loaded.notes:
         _say(f"note: {note}")
     print(f"{workflow} is fine: {len(loaded.graph)} nodes")
+
+
+@app.command(epilog="Example: spriteworks convert sprite.json --out graph.json")
+def convert(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Canvas files, or pictures that carry one; a graph is copied."
+        ),
+    ],
+    object_info: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The node classes: a saved answer of GET /object_info."),
+    ] = None,
+    server: _Server = None,
+    comfyui: _Comfyui = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|DIR",
+            help="Where the graph goes; of several files a folder, as NAME.json. Else standard "
+            "output.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print a list of {file, ok, reason, notes}; without --out the graphs are in it.",
+        ),
+    ] = False,
+    debug: _Debug = False,
+) -> None:
+    """Turn canvas files into graphs (API format), as ComfyUI's editor would send them."""
+    from .local.serving import connected
+    from .runs.converting import catalogue_in, convert_file, targets_of, text_of, write_graph
+
+    if object_info and (server or comfyui):
+        raise UsageError("--object-info and a server both say what nodes there are; give one")
+    if len(files) > 1 and out is None and not as_json:
+        raise UsageError("several graphs need a place: give --out DIR, or --json")
+    if len(files) > 1 and out is not None and out.is_file():
+        raise UsageError(f"--out {out} is a file, and several graphs need a folder")
+    targets = targets_of(files, out)
+    if object_info:
+        known = catalogue_in(object_info)
+    else:
+        with connected(_choose(server, comfyui, None), _say) as client:
+            known = client.catalogue()
+    results = [convert_file(file, known) for file in files]
+    for result in results:
+        for note in result.notes:
+            _say(f"note: {result.file}: {note}")
+        if result.graph is None:
+            _say(f"error: {result.reason}")
+        elif out is not None:
+            write_graph(result.graph, targets[result.file])
+        elif not as_json:
+            print(text_of(result.graph), end="")
+    if as_json:
+        _print_json([result.to_json(with_graph=out is None) for result in results])
+    if not all(result.ok for result in results):
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: spriteworks params workflows/sprite.json")

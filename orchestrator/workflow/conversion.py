@@ -26,6 +26,7 @@ from .editor import (
     SETTERS,
 )
 from .graph import Form, form_of, parse_graph
+from .group_nodes import without_group_nodes
 from .inputs import Growth, Input
 from .promotion import Host, read_host
 from .roles import seed_of
@@ -57,6 +58,7 @@ def convert(data: Any, catalogue: Catalogue, name: str = "the workflow") -> Conv
     """
     if form_of(data, name) is not Form.CANVAS:
         raise CanvasError(f"{name} is a graph already, and a canvas file is needed here")
+    data = without_groups(data, catalogue, name)
     converter = Converter(read_canvas(data, name), catalogue, name)
     graph = dict(converter.nodes(converter.top))
     for node in graph.values():
@@ -87,6 +89,22 @@ def canvas_to_graph(data: Any, catalogue: Catalogue, name: str = "the workflow")
     return conversion.texts.sent(conversion.graph, seed_of(conversion.graph))
 
 
+def without_groups(
+    data: Mapping[str, Any], catalogue: Catalogue, name: str = "the workflow"
+) -> Mapping[str, Any]:
+    """A decoded canvas file with subgraphs in place of group nodes; raises CanvasError."""
+    # a damaged file is told when it is read
+    read_canvas(data, name)
+    try:
+        return without_group_nodes(data, catalogue)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise CanvasError(
+            f"{name} has a group node that cannot be taken apart ({what}); convert it to a "
+            "subgraph in ComfyUI, or use Export (API)"
+        ) from error
+
+
 class Converter:
     """One conversion: what it reads from, so that it need not be handed around."""
 
@@ -101,6 +119,7 @@ class Converter:
         self._widgets: dict[tuple[int, str], dict[str, Held]] = {}
         self._places: dict[str, Place] = {}
         self._primitives: dict[int, dict[str, dict[str, CanvasNode]]] = {}
+        self._replaced: set[tuple[str, str]] | None = None
         self._prompts: dict[Where, bool] = {}
         self._file_names: set[Where] = set()
 
@@ -109,7 +128,9 @@ class Converter:
         for node in place.sheet.nodes.values():
             inside = self.inside(place, node)
             if inside is not None:
-                if node.mode is Mode.ACTIVE:
+                # as the editor: only on the canvas itself is a subgraph switched off as a whole,
+                # further within the modes of its own nodes count
+                if node.mode is Mode.ACTIVE or place.outer is not None:
                     yield from self.nodes(inside)
             elif node.mode is Mode.ACTIVE and not self._is_of_the_editor(place, node):
                 yield f"{place.prefix}{node.id}", self.node(place, node)
@@ -211,6 +232,8 @@ class Converter:
                 continue
             overrides = place.host.overrides if place.host else {}
             value = overrides.get((primitive.id, PRIMITIVE), ABSENT)
+            if value is ABSENT and self._is_replaced(place, primitive):
+                continue
             if value is ABSENT:
                 values = primitive.values if isinstance(primitive.values, tuple) else ()
                 value = values[0] if values else ABSENT
@@ -219,6 +242,25 @@ class Converter:
                 if primitive.properties.get(REPLACES):
                     self._file_names.add((f"{place.prefix}{node.id}", name))
         return found
+
+    def _is_replaced(self, place: Place, primitive: CanvasNode) -> bool:
+        """Whether an input of the subgraph has taken a primitive's place in it.
+
+        The editor puts one there where any of the nodes that use the subgraph shows the primitive.
+        """
+        if place.host is None:
+            return False
+        if self._replaced is None:
+            sheets = [self.canvas.sheet, *(one.sheet for one in self.canvas.definitions.values())]
+            hosts = [self._host(sheet, node) for sheet in sheets for node in sheet.nodes.values()]
+            self._replaced = {
+                (host.definition.id, inner)
+                for host in hosts
+                if host is not None
+                for inner, name in host.overrides
+                if name == PRIMITIVE
+            }
+        return (place.host.definition.id, primitive.id) in self._replaced
 
     def _primitives_of(self, sheet: Sheet) -> dict[str, dict[str, CanvasNode]]:
         """{node: {input: the primitive that is linked to it}} of a sheet."""

@@ -11,7 +11,7 @@ from ..errors import CanvasError
 from ..protocol import Graph
 from .canvas import BORDER_IN, CanvasNode, read_canvas, with_unique_ids
 from .catalogue import Catalogue
-from .conversion import Converter, canvas_to_graph, convert
+from .conversion import Converter, canvas_to_graph, convert, without_groups
 from .texts import escaped
 from .tracing import Place
 
@@ -35,7 +35,7 @@ class Layout:
     """One canvas file that is filled with values again and again."""
 
     def __init__(self, canvas: Mapping[str, Any], catalogue: Catalogue) -> None:
-        data = with_unique_ids(canvas)
+        data = with_unique_ids(without_groups(canvas, catalogue))
         self._catalogue = catalogue
         self._text = json.dumps(data)
         self._graph = _written(data, catalogue)

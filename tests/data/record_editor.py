@@ -51,7 +51,7 @@ class Sheet:
             "flags": {},
             "order": len(self.nodes),
             "mode": 0,
-            "inputs": [],
+            "inputs": self._inputs(kind),
             "outputs": self._outputs(kind),
             "properties": {},
             "widgets_values": list(values),
@@ -86,7 +86,8 @@ class Sheet:
         """The file, schema 0.4."""
         return {
             "last_node_id": max(node["id"] for node in self.nodes),
-            "last_link_id": len(self.links),
+            # the editor gives new links the next number, in subgraphs, too
+            "last_link_id": 1000,
             "nodes": self.nodes,
             "links": self.links,
             "groups": [],
@@ -164,12 +165,22 @@ class Sheet:
             for name, given in zip(known["output_name"], known["output"], strict=True)
         ]
 
-    def _input(self, kind: str, name: str) -> Raw:
+    def _inputs(self, kind: str) -> list[Raw]:
+        """All that are there from the first: links, then widgets, as the editor lists them."""
+        found = [self._input(kind, name) for name in self._declared(kind)]
+        plain = [slot for slot in found if not slot["type"].startswith("COMFY_")]
+        return sorted(plain, key=lambda slot: "widget" in slot)
+
+    def _declared(self, kind: str) -> Raw:
         sections = (self.object_info.get(kind) or {}).get("input") or {}
-        declared = {**sections.get("required", {}), **sections.get("optional", {})}.get(name)
+        return {**sections.get("required", {}), **sections.get("optional", {})}
+
+    def _input(self, kind: str, name: str) -> Raw:
+        declared = self._declared(kind).get(name)
         given = "*" if declared is None else declared[0]
-        slot: Raw = {"name": name, "type": given if isinstance(given, str) else "COMBO"}
-        if slot["type"] in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"):
+        kinds = given if isinstance(given, str) else "COMBO"
+        slot: Raw = {"name": name, "type": kinds, "link": None}
+        if kinds in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"):
             slot["widget"] = {"name": name}
         return slot
 
@@ -425,7 +436,12 @@ def set_aside(info: Raw) -> Raw:
     sheet = Sheet(info)
     kept = {
         "proxyWidgetErrorQuarantine": [
-            {"originalEntry": ["-1", "batch_size"], "reason": "missingSourceNode", "hostValue": 6}
+            {
+                "originalEntry": ["-1", "batch_size"],
+                "reason": "missingSourceNode",
+                "hostValue": 6,
+                "attemptedAtVersion": 1,
+            }
         ]
     }
     sheet.use(_latents(info), 320, 4, properties=kept)
@@ -503,43 +519,57 @@ def ids_that_are_taken(info: Raw) -> Raw:
     return sheet.canvas(*definitions)
 
 
+def _grouped(info: Raw, *parts: tuple[str, list[Any]], links: list[list[Any]], **more: Any) -> Raw:
+    """A group of 2024: nodes as they were copied, and links between them by their places."""
+    sheet = Sheet(info)
+    for kind, values in parts:
+        sheet.add(kind, *values)
+    nodes = [{**node, "index": at} for at, node in enumerate(sheet.nodes)]
+    for node in nodes:
+        del node["id"]
+        # of that time: a widget was an input only where a person had made it one
+        node["inputs"] = [slot for slot in node["inputs"] if "widget" not in slot]
+    return {"nodes": nodes, "links": links, "external": [], **more}
+
+
 @case
 def group_node(info: Raw) -> Raw:
-    """A group node of 2024: several nodes in one, with names of its own for what it shows."""
-    group = {
-        "nodes": [
-            {
-                "type": "EmptyLatentImage",
-                "index": 0,
-                "widgets_values": [512, 512, 1],
-                "inputs": [],
-                "outputs": [{"name": "LATENT", "type": "LATENT", "links": []}],
-            },
-            {
-                "type": "KSampler",
-                "index": 1,
-                "outputs": [{"name": "LATENT", "type": "LATENT"}],
-                "widgets_values": [1, "fixed", 20, 8, "euler", "normal", 1],
-                "inputs": [
-                    {"name": "model", "type": "MODEL", "link": None},
-                    {"name": "positive", "type": "CONDITIONING", "link": None},
-                    {"name": "negative", "type": "CONDITIONING", "link": None},
-                    {"name": "latent_image", "type": "LATENT", "link": None},
-                ],
-            },
-        ],
-        "links": [[0, 0, 1, 3, 1, "LATENT"]],
-        "external": [],
-    }
+    """A group node: several nodes in one, with names of its own for what it shows."""
+    group = _grouped(
+        info,
+        ("ImageBlur", [1, 1.0]),
+        ("ImageQuantize", [256, "none"]),
+        ("RandomNoise", [3, "fixed"]),
+        links=[[0, 0, 1, 0, 1, "IMAGE"]],
+    )
     sheet = Sheet(info)
-    loader = sheet.add("CheckpointLoaderSimple", "m.safetensors")
-    both = sheet.add("workflow>both", 320, 64, 2, 77, "fixed", 9, 4.5, "ddim", "simple", 0.5)
-    sheet.node(both)["outputs"] = [{"name": "LATENT", "type": "LATENT", "links": None}]
-    for name, kind in (("model", "MODEL"), ("positive", "CONDITIONING")):
-        sheet.node(both)["inputs"].append({"name": name, "type": kind})
-    sheet.join(loader, 0, both, "model")
-    decoded = sheet.add("VAEDecode", into={"samples": (both, 0), "vae": (loader, 2)})
-    _shown(sheet, decoded)
+    picture = _picture(sheet)
+    both = sheet.add("workflow>both", 3, 2.5, 16, 77, "increment")
+    sheet.node(both)["outputs"] = [
+        {"name": name, "type": name, "links": None} for name in ("IMAGE", "NOISE")
+    ]
+    sheet.node(both)["inputs"].append({"name": "image", "type": "IMAGE", "link": None})
+    sheet.join(picture, 0, both, "image")
+    _shown(sheet, both)
+    return sheet.canvas(groupNodes={"both": group})
+
+
+@case
+def group_node_twice(info: Raw) -> Raw:
+    """Two uses of a group with two nodes of a class, whose names get the class in front."""
+    group = _grouped(
+        info,
+        ("EmptyLatentImage", [512, 512, 1]),
+        ("EmptyLatentImage", [256, 256, 1]),
+        ("LatentAdd", []),
+        links=[[0, 0, 2, 0, 1, "LATENT"], [1, 0, 2, 1, 1, "LATENT"]],
+        config={"0": {"input": {"width": {"name": "broad"}}}},
+    )
+    sheet = Sheet(info)
+    for values in ([1, 2, 3, 4, 5, 6], [10, 20, 30, 40, 50, 60]):
+        both = sheet.add("workflow/both", *values)
+        sheet.node(both)["outputs"] = [{"name": "LATENT", "type": "LATENT", "links": None}]
+    sheet.add("LatentAdd", into={"samples1": (1, 0), "samples2": (2, 0)})
     return sheet.canvas(groupNodes={"both": group})
 
 

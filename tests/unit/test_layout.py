@@ -67,7 +67,8 @@ def test_the_layout_stays_and_the_values_change(name: str, info: Any) -> None:
     assert canvas == before
 
 
-@pytest.mark.parametrize("name", RECORDED)
+# one whose sampler has lost its latent has no roles
+@pytest.mark.parametrize("name", [name for name in RECORDED if name != "subgraph_bypassed"])
 def test_what_the_editor_saved_takes_new_values(name: str, info: Any) -> None:
     canvas = read(DATA / f"{name}.json")["canvas"]
     graph, result = changed(canvas, info, "prompt=a blue sword", "seed=7", "sampler=ddim")

@@ -1,0 +1,247 @@
+"""What conversion does where no recording of the editor can say it: foreign nodes, long chains."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import CanvasError, UnknownNodeClass
+from orchestrator.workflow.catalogue import Catalogue
+from orchestrator.workflow.conversion import canvas_to_graph, convert, load
+
+CLASSES: dict[str, Any] = {
+    "Give": {"input": {"required": {"text": ["STRING", {"default": "x"}]}}, "output": ["IMAGE"]},
+    "Take": {
+        "input": {"required": {"image": ["IMAGE"]}, "optional": {"note": ["STRING", {}]}},
+        "output": ["IMAGE"],
+        "output_node": True,
+    },
+    "Foreign": {
+        "input": {
+            "required": {
+                "before": ["INT", {"default": 1}],
+                "gizmo": ["GIZMO", {}],
+                "after": ["INT", {"default": 2}],
+            }
+        },
+        "output": [],
+        "output_node": True,
+        "python_module": "custom_nodes.other",
+    },
+    "Prompt": {
+        "input": {"required": {"text": ["STRING", {"dynamicPrompts": True}]}},
+        "output": ["IMAGE"],
+    },
+    "Curve": {"input": {"required": {"curve": ["CURVE", {}]}}, "output": [], "output_node": True},
+    "Chosen": {
+        "input": {
+            "required": {
+                "file": [["a", "b"], {"control_after_generate": True}],
+                "after": ["INT", {"default": 2}],
+            }
+        },
+        "output": [],
+        "output_node": True,
+    },
+    "Forced": {
+        "input": {
+            "required": {
+                "linked": ["INT", {"forceInput": True}],
+                "after": ["INT", {"default": 2}],
+            }
+        },
+        "output": [],
+        "output_node": True,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return Catalogue(CLASSES)
+
+
+def node(number: int, kind: str, *values: Any, **more: Any) -> dict[str, Any]:
+    return {"id": number, "type": kind, "widgets_values": list(values), **more}
+
+
+def slot(name: str, link: int | None = None, kind: str = "*", **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": kind, "link": link, **more}
+
+
+def canvas(nodes: list[Any], links: list[Any] | None = None, **more: Any) -> dict[str, Any]:
+    return {"nodes": nodes, "links": links or [], "version": 0.4, **more}
+
+
+def inputs(data: Any, catalogue: Catalogue, number: str) -> Any:
+    return canvas_to_graph(data, catalogue)[number]["inputs"]
+
+
+# --------------------------------------------------------------------------- values
+
+
+def test_a_packs_own_widget_is_known_by_its_mark(catalogue: Catalogue) -> None:
+    marked = slot("gizmo", kind="GIZMO", widget={"name": "gizmo"})
+    with_mark = canvas([node(1, "Foreign", 5, {"x": 1}, 7, inputs=[marked])])
+    assert inputs(with_mark, catalogue, "1") == {"before": 5, "gizmo": {"x": 1}, "after": 7}
+    without = canvas([node(1, "Foreign", 5, 7, inputs=[slot("gizmo", kind="GIZMO")])])
+    assert inputs(without, catalogue, "1") == {"before": 5, "after": 7}
+
+
+def test_lists_are_wrapped_and_curves_say_what_they_are(catalogue: Catalogue) -> None:
+    points = [[0, 0], [1, 1]]
+    assert inputs(canvas([node(1, "Curve", points)]), catalogue, "1") == {
+        "curve": {"__type__": "CURVE", "__value__": points}
+    }
+    assert inputs(canvas([node(1, "Give", points)]), catalogue, "1") == {
+        "text": {"__value__": points}
+    }
+
+
+def test_a_list_of_choices_has_a_filter_behind_its_control(catalogue: Catalogue) -> None:
+    data = canvas([node(1, "Chosen", "b", "increment-wrap", "/x/", 9)])
+    assert inputs(data, catalogue, "1") == {"file": "b", "after": 9}
+
+
+def test_a_value_of_what_takes_links_only_now_is_passed_over(catalogue: Catalogue) -> None:
+    assert inputs(canvas([node(1, "Forced", 5, 9)]), catalogue, "1") == {"after": 9}
+    assert inputs(canvas([node(1, "Forced", 9)]), catalogue, "1") == {"after": 9}
+
+
+def test_an_input_that_is_no_widget_any_more_is_gone(catalogue: Catalogue) -> None:
+    links = [[1, 1, 0, 2, 0, "IMAGE"], [2, 1, 0, 2, 1, "IMAGE"], [3, 1, 0, 2, 2, "IMAGE"]]
+    slots = [slot("image", 1), slot("lost", 2, widget={"name": "lost"}), slot("free", 3)]
+    data = canvas([node(1, "Give", "x"), node(2, "Take", "", inputs=slots)], links)
+    # what was never a widget may be a pack's own input, and goes along
+    assert inputs(data, catalogue, "2") == {"note": "", "image": ["1", 0], "free": ["1", 0]}
+
+
+# --------------------------------------------------------------------------- the editor's nodes
+
+
+def handed_on(*between: Any, links: list[Any], **more: Any) -> Any:
+    taken = node(9, "Take", "", inputs=[slot("image", 99, "IMAGE")])
+    return canvas([node(1, "Give", "x"), *between, taken], links, **more)
+
+
+@pytest.mark.parametrize(
+    ("setter", "getter"), [("SetNode", "GetNode"), ("easy setNode", "easy getNode")]
+)
+def test_set_and_get_hand_a_link_on(setter: str, getter: str, catalogue: Catalogue) -> None:
+    data = handed_on(
+        node(2, setter, "shared", inputs=[slot("IMAGE", 1)]),
+        node(3, getter, "shared"),
+        links=[[1, 1, 0, 2, 0, "IMAGE"], [99, 3, 0, 9, 0, "IMAGE"]],
+    )
+    graph = canvas_to_graph(data, catalogue)
+    assert sorted(graph) == ["1", "9"]
+    assert graph["9"]["inputs"]["image"] == ["1", 0]
+
+
+def test_get_finds_what_was_set_outside_of_its_subgraph(catalogue: Catalogue) -> None:
+    inner = {
+        "id": "s",
+        "nodes": [node(3, "GetNode", "shared")],
+        "links": [{"id": 5, "origin_id": 3, "origin_slot": 0, "target_id": -20, "target_slot": 0}],
+        "inputs": [],
+        "outputs": [{"name": "IMAGE", "type": "IMAGE", "linkIds": [5]}],
+    }
+    data = handed_on(
+        node(2, "SetNode", "shared", inputs=[slot("IMAGE", 1)]),
+        node(4, "s"),
+        links=[[1, 1, 0, 2, 0, "IMAGE"], [99, 4, 0, 9, 0, "IMAGE"]],
+        definitions={"subgraphs": [inner]},
+    )
+    assert inputs(data, catalogue, "9")["image"] == ["1", 0]
+
+
+def test_get_without_set_is_an_error(catalogue: Catalogue) -> None:
+    data = handed_on(node(3, "GetNode", "lost"), links=[[99, 3, 0, 9, 0, "IMAGE"]])
+    with pytest.raises(CanvasError, match=r"node 3 \(GetNode\) gets 'lost', which no node sets"):
+        canvas_to_graph(data, catalogue)
+
+
+def test_what_only_the_editor_has_is_left_out_with_a_note(catalogue: Catalogue) -> None:
+    data = canvas(
+        [node(1, "Give", "x"), node(7, "Bookmark (any)"), node(8, "Muter", outputs=[slot("out")])]
+    )
+    conversion = convert(data, catalogue)
+    assert sorted(conversion.graph) == ["1"]
+    assert [note.split(":")[0] for note in conversion.notes] == [
+        "node 7 (Bookmark (any)) is left out",
+        "node 8 (Muter) is left out",
+    ]
+
+
+def test_an_unknown_node_with_a_link_is_no_ornament(catalogue: Catalogue) -> None:
+    data = handed_on(node(2, "Lost"), links=[[99, 2, 0, 9, 0, "IMAGE"]])
+    with pytest.raises(UnknownNodeClass, match="node 2: the server has no node class 'Lost'"):
+        canvas_to_graph(data, catalogue)
+
+
+def test_five_thousand_reroutes(catalogue: Catalogue) -> None:
+    last = 5000
+    chain = [node(10 + at, "Reroute", inputs=[slot("", at)]) for at in range(last)]
+    links = [[0, 1, 0, 10, 0, "*"]]
+    links += [[at, 9 + at, 0, 10 + at, 0, "*"] for at in range(1, last)]
+    data = handed_on(*chain, links=[*links, [99999, 9 + last, 0, 9, 0, "IMAGE"]])
+    data["nodes"][-1]["inputs"][0]["link"] = 99999
+    assert inputs(data, catalogue, "9")["image"] == ["1", 0]
+
+
+def test_a_subgraph_that_hands_its_input_on(catalogue: Catalogue) -> None:
+    inner = {
+        "id": "s",
+        "nodes": [],
+        "links": [
+            {"id": 5, "origin_id": -10, "origin_slot": 0, "target_id": -20, "target_slot": 0}
+        ],
+        "inputs": [{"name": "in", "type": "IMAGE", "linkIds": [5]}],
+        "outputs": [{"name": "out", "type": "IMAGE", "linkIds": [5]}],
+    }
+    data = handed_on(
+        node(4, "s", inputs=[slot("in", 1, "IMAGE")]),
+        links=[[1, 1, 0, 4, 0, "IMAGE"], [99, 4, 0, 9, 0, "IMAGE"]],
+        definitions={"subgraphs": [inner]},
+    )
+    assert inputs(data, catalogue, "9")["image"] == ["1", 0]
+
+
+def test_a_group_node_keeps_values_in_the_order_of_its_time() -> None:
+    path = Path(__file__).resolve().parent.parent / "data" / "canvas" / "object_info.json"
+    known = Catalogue(json.loads(path.read_text(encoding="utf-8")))
+    group = {
+        "nodes": [
+            {**node(0, "EmptyLatentImage", 512, 512, 1), "index": 0},
+            {
+                **node(0, "KSampler", 1, "fixed", 20, 8, "euler", "normal", 1),
+                "index": 1,
+                "inputs": [
+                    slot(name) for name in ("model", "positive", "negative", "latent_image")
+                ],
+            },
+        ],
+        "links": [[0, 0, 1, 3, 1, "LATENT"]],
+    }
+    values = [320, 64, 2, 77, "fixed", 9, 4.5, "ddim", "simple", 0.5]
+    data = canvas([node(3, "workflow>both", *values)], extra={"groupNodes": {"both": group}})
+    graph = canvas_to_graph(data, known)
+    assert graph["6:4"]["inputs"] == {"width": 320, "height": 64, "batch_size": 2}
+    assert graph["6:5"]["inputs"] == {
+        "seed": 77,
+        "steps": 9,
+        "cfg": 4.5,
+        "sampler_name": "ddim",
+        "scheduler": "simple",
+        "denoise": 0.5,
+        "latent_image": ["6:4", 0],
+    }
+
+
+def test_an_api_graph_is_taken_as_it_stands(catalogue: Catalogue) -> None:
+    graph = {"1": {"class_type": "Prompt", "inputs": {"text": "a {red|blue} lamp // x"}}}
+    conversion = load(graph, catalogue)
+    assert conversion.texts.sent(conversion.graph, 1) == graph
