@@ -70,7 +70,9 @@ def ignored(graph: Graph, catalogue: Catalogue) -> list[NodeProblem]:
             continue
         node_class = catalogue.node_class(node["class_type"])
         for name in _undeclared(node_class, node["inputs"]):
-            message = node_class.unknown_input(name, node["inputs"])
+            entry = node_class.by_name.get(name)
+            fault = None if entry is None else value_problem(entry, node["inputs"][name])
+            message = fault[1] if fault else node_class.unknown_input(name, node["inputs"])
             found.append(_problem(graph, node_id, "unknown_input", message))
     return found
 
@@ -80,7 +82,7 @@ def value_problem(entry: Input, value: Any) -> Fault | None:
     if entry.type in ("INT", "FLOAT"):
         return _number_problem(entry, value)
     found = _bound_problem(entry, value, value) if entry.widget is not None else None
-    if found is None and entry.type == "COMBO":
+    if found is None and (entry.type == "COMBO" or entry.growth is Growth.COMBO):
         return _choice_problem(entry, value)
     return found
 
