@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import CanvasError
 from .numbering import renumbered
@@ -27,8 +27,7 @@ class Mode(Enum):
     BYPASSED = 4  # what comes in is handed on
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """An input of a node, as the file lists it."""
 
     name: str
@@ -39,8 +38,7 @@ class Slot:
     widget: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A link: where it comes from and where it goes."""
 
     origin: str
@@ -49,8 +47,7 @@ class Link:
     target_slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class CanvasNode:
+class CanvasNode(NamedTuple):
     """A node on a canvas, or the use of a subgraph."""
 
     id: str
@@ -79,8 +76,7 @@ class Sheet:
     links: Mapping[Any, Link]
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(NamedTuple):
     """An input or output of a subgraph."""
 
     name: str

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import ProtocolError, UnknownNodeClass
-from .editor import added_inputs
+from .editor import MADE_WHILE_SENDING, added_inputs
 from .inputs import Input, expanded, read_inputs
 from .wording import did_you_mean, listed
 
@@ -45,6 +45,16 @@ class NodeClass:
     def widgets(self) -> tuple[Input, ...]:
         """Inputs with a widget, those that only the editor adds among them, in its order."""
         return tuple(entry for entry in (*self.inputs, *self.added) if entry.is_widget)
+
+    @cached_property
+    def has_forced(self) -> bool:
+        """True where an input takes links only although its type has a widget."""
+        return any(entry.extra.get("forceInput") for entry in self.inputs)
+
+    @cached_property
+    def made_while_sending(self) -> tuple[str, ...]:
+        """The inputs whose value the editor makes when it sends a graph."""
+        return tuple(entry.name for entry in self.widgets if entry.type in MADE_WHILE_SENDING)
 
     @cached_property
     def prompts(self) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from .catalogue import Catalogue, NodeClass
 from .editor import (
     ALIAS,
     GETTERS,
-    MADE_WHILE_SENDING,
     NOTES,
     PREFIX,
     PREFIXED,
@@ -25,8 +24,8 @@ from .editor import (
     REROUTES,
     SETTERS,
 )
-from .graph import Form, form_of, parse_graph
-from .group_nodes import without_group_nodes
+from .graph import Form, form_of, order, parse_graph
+from .group_nodes import has_groups, without_group_nodes
 from .inputs import Growth, Input
 from .promotion import Host, read_host
 from .roles import seed_of
@@ -58,13 +57,17 @@ def convert(data: Any, catalogue: Catalogue, name: str = "the workflow") -> Conv
     """
     if form_of(data, name) is not Form.CANVAS:
         raise CanvasError(f"{name} is a graph already, and a canvas file is needed here")
-    data = without_groups(data, catalogue, name)
-    converter = Converter(read_canvas(data, name), catalogue, name)
+    canvas = read_canvas(data, name)
+    if has_groups(data):
+        canvas = read_canvas(without_groups(data, catalogue, name), name)
+    converter = Converter(canvas, catalogue, name)
     graph = dict(converter.nodes(converter.top))
     for node in graph.values():
         _drop_dead_links(node["inputs"], graph)
+    # refuses circles
+    order(graph)
     return Conversion(
-        graph=parse_graph(graph, name) if graph else {},
+        graph=graph,
         notes=tuple(dict.fromkeys(converter.notes)),
         texts=converter.texts(),
     )
@@ -93,8 +96,6 @@ def without_groups(
     data: Mapping[str, Any], catalogue: Catalogue, name: str = "the workflow"
 ) -> Mapping[str, Any]:
     """A decoded canvas file with subgraphs in place of group nodes; raises CanvasError."""
-    # a damaged file is told when it is read
-    read_canvas(data, name)
     try:
         return without_group_nodes(data, catalogue)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -334,12 +335,11 @@ class Converter:
         return self.catalogue.node_class(node.kind).display_name if known else node.kind
 
     def _note_made(self, place: Place, node: CanvasNode, node_class: NodeClass) -> None:
-        for entry in node_class.widgets:
-            if entry.type in MADE_WHILE_SENDING:
-                self.notes.append(
-                    f"node {place.prefix}{node.id} ({node.kind}): the editor makes {entry.name} "
-                    "when it sends the graph, from what it shows; only the saved value goes along"
-                )
+        for name in node_class.made_while_sending:
+            self.notes.append(
+                f"node {place.prefix}{node.id} ({node.kind}): the editor makes {name} when it "
+                "sends the graph, from what it shows; only the saved value goes along"
+            )
 
 
 def spelled(value: Any, entry: Input | None) -> Any:

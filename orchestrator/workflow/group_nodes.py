@@ -29,6 +29,12 @@ class _Shown:
     companions: int | None
 
 
+def has_groups(data: Mapping[str, Any]) -> bool:
+    """True where a canvas file knows group nodes."""
+    extra = data.get("extra")
+    return isinstance(extra, dict) and bool(extra.get("groupNodes"))
+
+
 def without_group_nodes(data: Mapping[str, Any], catalogue: Catalogue) -> Mapping[str, Any]:
     """A decoded canvas file in which subgraphs stand for group nodes; itself where it has none."""
     groups = (data.get("extra") or {}).get("groupNodes") or {}

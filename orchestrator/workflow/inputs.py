@@ -271,6 +271,8 @@ def read_inputs(sections: Mapping[str, Any], order: Mapping[str, Any] | None = N
         first = (order or {}).get(section) or ()
         names = [name for name in first if name in declared]
         found += [read_input(name, declared[name], section == "required") for name in names]
+        if len(names) == len(declared):
+            continue
         left = declared.keys() - set(names)
         rest += [
             read_input(name, declared[name], section == "required")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .canvas import CanvasNode, Definition
 from .editor import PRIMITIVE
@@ -27,8 +27,7 @@ _PREFIX = re.compile(r"\s*(\d+)\s*:\s*(.+)")
 Inner = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Promoted:
+class Promoted(NamedTuple):
     """An input of a subgraph as one node that uses it has it."""
 
     name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import CanvasError
 from .canvas import BORDER_IN, CanvasNode, Mode, Sheet, Slot
@@ -26,40 +26,37 @@ class Place:
     setters: dict[str, CanvasNode] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """An output slot of a node of the graph."""
 
     node_id: str
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """A value that a node which uses a subgraph holds for it."""
 
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class _Into:
+class _Into(NamedTuple):
     """Asks what comes into a node at an input."""
 
     place: Place
     node: CanvasNode
     slot: Slot
-    # the type of the input that asks, where a reroute passes it on
-    kind: str | None
+    # the same, where a reroute passes it on
+    kind: str | tuple[CanvasNode, Slot] | None
 
 
-@dataclass(frozen=True, slots=True)
-class _OutOf:
+class _OutOf(NamedTuple):
     """Asks what a node gives at an output."""
 
     place: Place
     node: CanvasNode
     slot: int
-    kind: str
+    # the type of the input that asks, or the node and the input to find it from
+    kind: str | tuple[CanvasNode, Slot]
 
 
 class Uses(Protocol):
@@ -102,7 +99,7 @@ class Tracer:
         origin = place.sheet.nodes.get(link.origin)
         if origin is None:
             return None
-        return _OutOf(place, origin, link.origin_slot, ask.kind or self._kind(ask.node, ask.slot))
+        return _OutOf(place, origin, link.origin_slot, ask.kind or (ask.node, ask.slot))
 
     def _from_outside(self, place: Place, host: Host, number: int) -> _Into | Value | None:
         if not 0 <= number < len(host.inputs) or place.outer is None:
@@ -177,20 +174,21 @@ class Tracer:
         that fits.
         """
         inputs = ask.node.inputs
+        wanted = ask.kind if isinstance(ask.kind, str) else self._kind(*ask.kind)
         given = ask.node.outputs[ask.slot] if ask.slot < len(ask.node.outputs) else "*"
         kinds = [self._kind(ask.node, slot) for slot in inputs]
         if not inputs:
             return None
-        if ask.kind in ("*", ""):
+        if wanted in ("*", ""):
             return inputs[ask.slot if ask.slot < len(inputs) else 0]
 
         def fits(number: int) -> bool:
-            return connects(kinds[number], given) and connects(kinds[number], ask.kind)
+            return connects(kinds[number], given) and connects(kinds[number], wanted)
 
         if ask.slot < len(inputs) and fits(ask.slot):
             return inputs[ask.slot]
-        if ask.kind in kinds:
-            return inputs[kinds.index(ask.kind)]
+        if wanted in kinds:
+            return inputs[kinds.index(wanted)]
         return next((inputs[number] for number in range(len(inputs)) if fits(number)), None)
 
     def _kind(self, node: CanvasNode, slot: Slot) -> str:

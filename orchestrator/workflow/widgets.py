@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from .catalogue import NodeClass
 from .editor import CHOICE, INDEX, OPTION, OWN_CHOICES, buttons_before
@@ -27,8 +26,7 @@ class Absent:
 ABSENT = Absent()
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """One widget of a node and what it holds."""
 
     name: str
@@ -64,7 +62,7 @@ def _named(held: Held, saved: Mapping[str, Any]) -> Held:
 
 def _without_forced(node_class: NodeClass, saved: Sequence[Any]) -> Sequence[Any]:
     """Values without those of inputs that now take links only, where an older file has them."""
-    if not any(entry.extra.get("forceInput") for entry in node_class.inputs):
+    if not node_class.has_forced:
         return saved
     forced = []
     for entry in (*node_class.inputs, *node_class.added):
