@@ -10,6 +10,10 @@ from .ops import alpha, grid, pictures
 from .ops import palette as _palette
 from .saving import save_sprites
 
+# Told to clients in /object_info: each picture of a batch is worked on by itself, so that any
+# number of them may share a run and stays what it is.
+PER_PICTURE = {"per_picture": True}
+
 
 class Pixelize(io.ComfyNode):
     """Snaps a picture to its pixel grid."""
@@ -24,7 +28,9 @@ class Pixelize(io.ComfyNode):
             description="Finds the grid of fake pixels and gives every cell one colour. The size "
             "of the picture stays; doing it twice changes nothing more.",
             inputs=[
-                io.Image.Input("image", tooltip="The pictures; each has its own grid."),
+                io.Image.Input(
+                    "image", tooltip="The pictures; each has its own grid.", extra_dict=PER_PICTURE
+                ),
                 io.Int.Input(
                     "pixel_size",
                     default=0,
@@ -70,7 +76,11 @@ class Palette(io.ComfyNode):
             description="Repaints each picture with a given palette, or with the few colours that "
             "fit it best. Doing it twice changes nothing more.",
             inputs=[
-                io.Image.Input("image", tooltip="The pictures; each gets colours of its own."),
+                io.Image.Input(
+                    "image",
+                    tooltip="The pictures; each gets colours of its own.",
+                    extra_dict=PER_PICTURE,
+                ),
                 io.Int.Input(
                     "colors",
                     default=16,
@@ -119,7 +129,9 @@ class Cutout(io.ComfyNode):
             description="Takes away the plain background. A pixel is there or it is not: no "
             "half-transparent edges. White highlights inside the sprite stay.",
             inputs=[
-                io.Image.Input("image", tooltip="Sprites on a plain background."),
+                io.Image.Input(
+                    "image", tooltip="Sprites on a plain background.", extra_dict=PER_PICTURE
+                ),
                 io.Float.Input(
                     "tolerance",
                     default=0.15,
@@ -169,7 +181,7 @@ class SaveSprite(io.ComfyNode):
             description="Saves pictures with their transparency as PNG in the output folder. "
             "Dropped on the canvas, a picture brings its workflow back.",
             inputs=[
-                io.Image.Input("image", tooltip="The pictures to save."),
+                io.Image.Input("image", tooltip="The pictures to save.", extra_dict=PER_PICTURE),
                 io.String.Input(
                     "filename_prefix",
                     default="sprite",

@@ -11,10 +11,11 @@ from typing import Any
 
 from ..protocol import Graph
 from ..workflow.catalogue import Catalogue
+from ..workflow.core_nodes import TILED
 from .retry import Degradation, Rung
 
-_LOADERS = frozenset({"SpriteworksDiffusersLoader", "SpriteworksCheckpointLoader"})
-_DECODE, _TILED = "VAEDecode", "VAEDecodeTiled"
+# What the settings of a loader become; whoever has both, with these to choose, is one.
+_EASED = {"vae_tiling": "on", "offload": "model"}
 
 
 def rungs(graph: Graph, catalogue: Catalogue, *, together: int = 1) -> tuple[Rung, ...]:
@@ -22,9 +23,10 @@ def rungs(graph: Graph, catalogue: Catalogue, *, together: int = 1) -> tuple[Run
     found = [Rung.FREE]
     if together > 1:
         found.append(Rung.SMALLER_BATCH)
-    if _loaders(graph) or _decoders(graph, catalogue):
+    loaders = _loaders(graph, catalogue)
+    if loaders or _decoders(graph, catalogue):
         found.append(Rung.VAE_TILING)
-    if _loaders(graph):
+    if loaders:
         found.append(Rung.OFFLOAD)
     return tuple(found)
 
@@ -32,12 +34,9 @@ def rungs(graph: Graph, catalogue: Catalogue, *, together: int = 1) -> tuple[Run
 def eased(graph: Graph, degradation: Degradation, catalogue: Catalogue) -> Graph:
     """A copy of the graph with tiles and offloading as `degradation` says."""
     result = copy.deepcopy(graph)
-    settings: dict[str, Any] = {}
-    if degradation.vae_tiling:
-        settings["vae_tiling"] = "on"
-    if degradation.offload:
-        settings["offload"] = "model"
-    loaders = _loaders(result)
+    wanted = {"vae_tiling": degradation.vae_tiling, "offload": degradation.offload}
+    settings = {name: value for name, value in _EASED.items() if wanted[name]}
+    loaders = _loaders(result, catalogue)
     for node_id in loaders:
         result[node_id]["inputs"].update(settings)
     if degradation.vae_tiling and not loaders:
@@ -46,19 +45,20 @@ def eased(graph: Graph, degradation: Degradation, catalogue: Catalogue) -> Graph
     return result
 
 
-def _loaders(graph: Graph) -> list[str]:
-    return [node_id for node_id, node in graph.items() if node["class_type"] in _LOADERS]
+def _loaders(graph: Graph, catalogue: Catalogue) -> list[str]:
+    found = {node_id: catalogue.find(node["class_type"]) for node_id, node in graph.items()}
+    return [node_id for node_id, one in found.items() if one is not None and one.offers(_EASED)]
 
 
 def _decoders(graph: Graph, catalogue: Catalogue) -> list[str]:
-    if _TILED not in catalogue:
-        return []
-    return [node_id for node_id, node in graph.items() if node["class_type"] == _DECODE]
+    return [
+        node_id for node_id, node in graph.items() if TILED.get(node["class_type"], "") in catalogue
+    ]
 
 
 def _tile(node: dict[str, Any], catalogue: Catalogue) -> None:
-    """Turn a VAEDecode into a VAEDecodeTiled with the server's own defaults."""
-    node["class_type"] = _TILED
-    for entry in catalogue.node_class(_TILED).inputs:
+    """Turn a decoder into the one in tiles, with the server's own defaults."""
+    node["class_type"] = TILED[node["class_type"]]
+    for entry in catalogue.node_class(node["class_type"]).inputs:
         if entry.required and "default" in entry.extra:
             node["inputs"].setdefault(entry.name, entry.extra["default"])

@@ -13,55 +13,25 @@ from itertools import pairwise
 
 from ..protocol import Graph
 from ..workflow.catalogue import Catalogue
+from ..workflow.core_nodes import (
+    PER_PICTURE_SAMPLERS,
+    SEED_BATCH,
+    SEEDED_LATENT,
+    SEEDED_SAMPLER,
+)
 from ..workflow.graph import ancestors, is_link, links
-
-_SEED_BATCH = "SpriteworksSeedBatch"
-_SAMPLER = "KSampler"
-_LATENT = "EmptyLatentImage"
-
-# Nodes that treat every picture of a batch by itself.
-_PER_PICTURE = frozenset(
-    {
-        "VAEDecode",
-        "VAEDecodeTiled",
-        "ImageScale",
-        "ImageScaleBy",
-        "ImageInvert",
-        "SaveImage",
-        "SpriteworksPixelize",
-        "SpriteworksPalette",
-        "SpriteworksCutout",
-        "SpriteworksSaveSprite",
-    }
-)
-# Samplers that treat every picture by itself. Adaptive ones choose their steps by the whole batch.
-_SAMPLERS = frozenset(
-    {
-        "euler",
-        "euler_ancestral",
-        "heun",
-        "dpm_2",
-        "dpm_2_ancestral",
-        "lms",
-        "dpmpp_2s_ancestral",
-        "dpmpp_2m",
-        "ddim",
-        "ddpm",
-        "lcm",
-    }
-)
 
 
 def can_batch(graph: Graph, catalogue: Catalogue) -> bool:
     """Say whether pictures of several seeds may come from one graph and stay what they are."""
-    if _SEED_BATCH not in catalogue:
+    if SEED_BATCH not in catalogue:
         return False
     sampler = _sampler(graph)
     return (
         sampler is not None
-        and graph[sampler]["inputs"].get("sampler_name") in _SAMPLERS
+        and graph[sampler]["inputs"].get("sampler_name") in PER_PICTURE_SAMPLERS
         and _has_latent_of_its_own(graph, sampler)
-        and _is_apart_after(graph, sampler)
+        and _is_apart_after(graph, sampler, catalogue)
     )
 
 
@@ -77,7 +47,7 @@ def batched(graph: Graph, seeds: Sequence[int]) -> Graph:
     size = result[latent]["inputs"]
     # The empty latent gives way to the node that knows the seeds, under its id.
     result[latent] = {
-        "class_type": _SEED_BATCH,
+        "class_type": SEED_BATCH,
         "inputs": {
             "model": inputs["model"],
             "width": size["width"],
@@ -93,7 +63,7 @@ def batched(graph: Graph, seeds: Sequence[int]) -> Graph:
 def _sampler(graph: Graph) -> str | None:
     """The one node that samples; None where there are several, or one of another class."""
     found = [key for key, node in graph.items() if is_link(node["inputs"].get("latent_image"))]
-    if len(found) != 1 or graph[found[0]]["class_type"] != _SAMPLER:
+    if len(found) != 1 or graph[found[0]]["class_type"] != SEEDED_SAMPLER:
         return None
     return found[0]
 
@@ -104,13 +74,18 @@ def _has_latent_of_its_own(graph: Graph, sampler: str) -> bool:
     node = graph.get(latent)
     return (
         node is not None
-        and node["class_type"] == _LATENT
+        and node["class_type"] == SEEDED_LATENT
         and node["inputs"].get("batch_size") == 1
         and users == [sampler]
     )
 
 
-def _is_apart_after(graph: Graph, sampler: str) -> bool:
+def _is_apart_after(graph: Graph, sampler: str, catalogue: Catalogue) -> bool:
     after = [key for key in graph if key != sampler and sampler in ancestors(graph, key)]
-    saved = [key for key in after if graph[key]["class_type"].startswith(("Save", "Spriteworks"))]
-    return bool(saved) and all(graph[key]["class_type"] in _PER_PICTURE for key in after)
+    classes = {key: catalogue.find(graph[key]["class_type"]) for key in after}
+    known = {key: one for key, one in classes.items() if one is not None}
+    return (
+        len(known) == len(classes)
+        and any(one.is_output for one in known.values())
+        and all(one.treats_singly(graph[key]["inputs"]) for key, one in known.items())
+    )

@@ -19,8 +19,9 @@ from ..workflow.wording import did_you_mean, listed
 
 Values: TypeAlias = Mapping[str, Any]
 
-# Every node with one of these takes settings: loaders, and nodes that set those of another's model.
-_MARKS = ("precision", "vae_precision")
+# Every node that leaves one of these to the machine takes settings: loaders, and nodes that set
+# those of another's model.
+_MARKS: tuple[Values, ...] = ({"precision": "auto"}, {"vae_precision": "auto"})
 # Not tried unless asked for: without compile the first means nothing, the next two and the fourth
 # only with tiles and with batches; the last is no setting of speed.
 _ONLY_ASKED = ("compile_mode", "vae_tile", "vae_overlap", "vae_slicing", "strict")
@@ -69,9 +70,9 @@ class Knobs:
         inputs: dict[str, Input] = {}
         nodes: dict[str, tuple[str, ...]] = {}
         for node_id, node in graph.items():
-            info = catalogue.node_class(str(node["class_type"]))
-            known = info.by_name
-            if not info.name.startswith("Spriteworks") or not any(m in known for m in _MARKS):
+            node_class = catalogue.node_class(str(node["class_type"]))
+            known = node_class.by_name
+            if not any(node_class.offers(mark) for mark in _MARKS):
                 continue
             nodes[node_id] = tuple(key for key in LoaderSettings.model_fields if key in known)
             inputs |= {key: known[key] for key in nodes[node_id]}

@@ -22,14 +22,12 @@ from ..protocol import (
     files_of,
     new_prompt_id,
 )
+from ..workflow.core_nodes import WEBSOCKET_OUTPUT
 from ..workflow.layout import with_values
 from ..workflow.roles import parameters, seed_of_image
 from .outputs import Gathered, Outputs, outputs, plain_name
 from .pictures import upload_pictures
 from .workflows import Workflow, load_workflow
-
-# The node that sends its pictures over the WebSocket instead of saving them.
-_WEBSOCKET_NODE = "SaveImageWebsocket"
 
 
 class Observer(Protocol):
@@ -167,7 +165,7 @@ class _Frames:
         if not isinstance(event, Preview) or event.node_id not in self._graph:
             return
         node = event.node_id
-        if self._graph[node]["class_type"] != _WEBSOCKET_NODE:
+        if self._graph[node]["class_type"] != WEBSOCKET_OUTPUT:
             return
         index = sum(file.node == node for file in self.files)
         name = f"websocket_{len(self.files) + 1:05}_.{event.format}"

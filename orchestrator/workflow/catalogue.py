@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import ProtocolError, UnknownNodeClass
+from .core_nodes import PER_PICTURE
 from .editor import MADE_WHILE_SENDING, added_inputs
 from .inputs import Input, expanded, read_inputs
 from .wording import did_you_mean, listed
@@ -70,6 +71,28 @@ class NodeClass:
         files = tuple(entry.name for entry in lists if _lists_models(entry))
         return files or tuple(entry.name for entry in lists[:1])
 
+    def treats_singly(self, values: Mapping[str, Any]) -> bool:
+        """Whether a node with these values treats every picture of a batch by itself.
+
+        Classes declare it at an input, `per_picture`, and at a choice the values that mean the set
+        as a whole, `whole_set`: those give other pictures for another batch.
+        """
+        if self.name in PER_PICTURE:
+            return True
+        declared = any(entry.extra.get("per_picture") for entry in self.inputs)
+        return declared and not any(
+            values.get(entry.name, entry.default) in entry.extra.get("whole_set", ())
+            for entry in self.inputs
+        )
+
+    def offers(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a node of this class has all of these settings, with these values to choose."""
+        known = self.by_name
+        return all(
+            name in known and value in (known[name].options or ())
+            for name, value in settings.items()
+        )
+
     @cached_property
     def added(self) -> tuple[Input, ...]:
         """Inputs that no server declares and the editor shows."""
@@ -125,6 +148,10 @@ class Catalogue:
                 raise UnknownNodeClass(self.unknown(name))
             found = self._classes[name] = read_class(name, self._raw[name])
         return found
+
+    def find(self, name: str) -> NodeClass | None:
+        """One class, or None where the server lacks it."""
+        return self.node_class(name) if name in self._raw else None
 
     def unknown(self, name: str) -> str:
         """Say that the server lacks a class and what to do about it."""

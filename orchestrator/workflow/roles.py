@@ -16,12 +16,12 @@ from typing import Any
 from ..errors import UnknownParameter
 from ..protocol import Graph
 from .catalogue import Catalogue, NodeClass
+from .core_nodes import SEED_BATCH, ZEROED_CONDITIONING
 from .graph import ancestors, is_link, links, title
 from .inputs import Growth, Input
 from .values import RANDOM, parse_value, random_seed
 from .wording import did_you_mean, listed
 
-_SEED_BATCH = "SpriteworksSeedBatch"
 _SEED_MODULUS = 2**64
 
 
@@ -235,7 +235,7 @@ def seed_of_image(graph: Graph, node_id: str, index: int) -> int | None:
             seed = _literal(graph, graph[target.node_id]["inputs"][target.input])
             if not isinstance(seed, int):
                 return None
-            counts = graph[target.node_id]["class_type"] == _SEED_BATCH
+            counts = graph[target.node_id]["class_type"] == SEED_BATCH
             return (seed + index) % _SEED_MODULUS if counts else seed
     return None
 
@@ -303,7 +303,7 @@ def _follow(graph: Graph, sampler: str, trail: _Trail, catalogue: Catalogue) -> 
 
 def _sources(node_class: NodeClass, slot: int | None, trail: _Trail) -> list[str]:
     """The inputs of a node that a trail goes on through."""
-    if node_class.name == "ConditioningZeroOut":
+    if node_class.name == ZEROED_CONDITIONING:
         # what comes in has no say in what goes out
         return []
     names = [entry.name for entry in node_class.inputs if trail.types.intersection(entry.types)]
@@ -329,7 +329,7 @@ def _seed_of_sampler(graph: Graph, node_id: str) -> Target | None:
     current = node_id
     while (link := graph[current]["inputs"].get("model")) and is_link(link) and link[0] in graph:
         current = link[0]
-        if graph[current]["class_type"] == _SEED_BATCH and "seed" in graph[current]["inputs"]:
+        if graph[current]["class_type"] == SEED_BATCH and "seed" in graph[current]["inputs"]:
             return Target(node_id=current, input="seed")
     own = graph[node_id]["inputs"]
     if is_link(own.get("noise")) and own["noise"][0] in graph:

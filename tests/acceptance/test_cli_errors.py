@@ -330,7 +330,7 @@ def test_debug_shows_the_traceback(here: Path) -> None:
         (("run", "w.json", "--server", "a", "--comfyui", "b"), "give one of them"),
         (("run", "w.json", "--server", "a", "--models", "."), "started here"),
         (("run", "w.json", "--models", "nowhere"), "there is no such folder"),
-        (("run", "w.json", "--comfyui", "nowhere"), "is no ComfyUI folder"),
+        (("run", "sprite", "--comfyui", "nowhere"), "is no ComfyUI folder"),
     ],
 )
 def test_arguments_that_make_no_sense(here: Path, arguments: tuple[str, ...], says: str) -> None:

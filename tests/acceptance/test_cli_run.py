@@ -69,6 +69,7 @@ def test_a_run_leaves_pictures_and_their_record(
         "prompt_id",
         "server",
         "workflow",
+        "notes",
         "parameters",
         "artifacts",
         "timings",

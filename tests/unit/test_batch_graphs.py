@@ -150,7 +150,9 @@ def test_a_graph_of_comfyui_decodes_in_its_own_tiles(graph: Any, info: Any) -> N
     assert validate(made, info) == []
 
 
-def test_our_loaders_take_it_as_settings(graph: Any, info: Any) -> None:
+def test_our_loaders_take_it_as_settings(graph: Any, repository: Path) -> None:
+    path = repository / "tests" / "data" / "canvas" / "object_info.json"
+    info = Catalogue(json.loads(path.read_text(encoding="utf-8")))
     graph["1"] = {
         "class_type": "SpriteworksDiffusersLoader",
         "inputs": {"model_name": "m", "vae_tiling": "auto", "offload": "auto"},
@@ -160,6 +162,23 @@ def test_our_loaders_take_it_as_settings(graph: Any, info: Any) -> None:
     assert made["1"]["inputs"] == {"model_name": "m", "vae_tiling": "on", "offload": "model"}
     assert made["5"]["class_type"] == "VAEDecode"
     assert graph["1"]["inputs"]["offload"] == "auto"
+
+
+def test_a_choice_that_means_the_set_forbids_it(graph: Any, object_info: Any) -> None:
+    mode = [["each", "shared"], {"whole_set": ["shared"], "default": "each"}]
+    theirs = {
+        "input": {"required": {"image": ["IMAGE", {"per_picture": True}], "mode": mode}},
+        "output": ["IMAGE"],
+    }
+    info = Catalogue({**object_info, "TheirPalette": theirs})
+    graph["7"] = {"class_type": "TheirPalette", "inputs": {"image": ["5", 0], "mode": "each"}}
+    graph["6"]["inputs"]["images"] = ["7", 0]
+    assert can_batch(graph, info)
+    graph["7"]["inputs"]["mode"] = "shared"
+    assert not can_batch(graph, info)
+    del theirs["input"]["required"]["image"][1]["per_picture"]
+    graph["7"]["inputs"]["mode"] = "each"
+    assert not can_batch(graph, Catalogue({**object_info, "TheirPalette": theirs}))
 
 
 def test_nothing_to_ease_changes_nothing(graph: Any, info: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import random
 from pathlib import Path
@@ -19,6 +20,7 @@ from orchestrator.errors import ManifestError
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.checking import validate
 from orchestrator.workflow.roles import set_parameters
+from orchestrator.workflow.texts import Texts
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 HEAD = "name: x\nworkflow: sprite\n"
@@ -348,3 +350,61 @@ def test_a_server_without_a_past_is_taken_to_be_like_the_others() -> None:
     assert found.likely == pytest.approx(10)
     assert plans.estimate(10, {}, ["a"]) is None
     assert plans.estimate(10, {"a": [2.0]}, []) is None
+
+
+# --------------------------------------------------------------------------- texts with choices
+
+
+def planned_texts(
+    folder: Path, text: str, info: Any, graph: Any, texts: Texts
+) -> tuple[list[Job], Planner]:
+    path = folder / "batch.yaml"
+    path.write_text(text, encoding="utf-8")
+    made = Planner(graph, info, {}.get, texts)
+    return list(plans.jobs_of(load(path), made)), made
+
+
+def test_the_seed_of_a_job_chooses_its_text(tmp_path: Path, info: Any) -> None:
+    graph = workflow("sprite")
+    text = HEAD + "items: [{id: a, prompt: 'a {{red|blue}} potion', seeds: {from: 1, to: 20}}]"
+    jobs, made = planned_texts(tmp_path, text, info, graph, Texts())
+    texts = {job.seed: made.graph(job)["2"]["inputs"]["text"] for job in jobs}
+    assert set(texts.values()) == {"a red potion", "a blue potion"}
+    # what was chosen is in the key, and seeds of one text are a group
+    for job in jobs:
+        plain = HEAD + f"items: [{{id: a, prompt: {texts[job.seed]}, seeds: [{job.seed}]}}]"
+        (other,), _ = planned_texts(tmp_path, plain, info, graph, Texts())
+        assert (other.key, other.group) == (job.key, job.group)
+    assert len({job.group for job in jobs}) == 2
+
+
+def test_choices_of_the_workflow_itself_are_in_the_key(tmp_path: Path, info: Any) -> None:
+    graph = workflow("sprite")
+    graph["2"]["inputs"]["text"] = "a {red|blue} potion // comment"
+    written = Texts(prompts={("2", "text"): True})
+    text = HEAD + "items: [{id: a, seeds: {from: 1, to: 20}}]"
+    jobs, made = planned_texts(tmp_path, text, info, graph, written)
+    texts = {job.seed: made.graph(job)["2"]["inputs"]["text"] for job in jobs}
+    assert set(texts.values()) == {"a red potion ", "a blue potion "}
+    for job in jobs:
+        graph["2"]["inputs"]["text"] = texts[job.seed]
+        (other,), _ = planned_texts(
+            tmp_path, HEAD + f"items: [{{id: a, seeds: [{job.seed}]}}]", info, graph, Texts()
+        )
+        assert (other.key, other.group) == (job.key, job.group)
+    # a parameter takes the place of what was written
+    given = HEAD + "items: [{id: a, prompt: plain, seeds: [1, 2]}]"
+    graph["2"]["inputs"]["text"] = "a {red|blue} potion"
+    jobs, made = planned_texts(tmp_path, given, info, graph, written)
+    assert {made.graph(job)["2"]["inputs"]["text"] for job in jobs} == {"plain"}
+    assert len({job.group for job in jobs}) == 1
+
+
+def test_a_rerolled_job_keeps_its_text(tmp_path: Path, info: Any) -> None:
+    text = HEAD + "items: [{id: a, prompt: 'a {{red|blue|green}} potion', seeds: [5]}]"
+    (job,), made = planned_texts(tmp_path, text, info, workflow("sprite"), Texts())
+    first = made.graph(job)["2"]["inputs"]["text"]
+    for roll in range(1, 9):
+        again = made.graph(dataclasses.replace(job, roll=roll))
+        assert again["2"]["inputs"]["text"] == first
+        assert again["6"]["inputs"]["seed"] != 5
