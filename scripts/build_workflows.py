@@ -442,9 +442,9 @@ def _widgets_values(info: NodeClass, inputs: dict[str, Any], control: str) -> It
     for entry in info.inputs:
         if not entry.is_widget:
             continue
-        value = inputs.get(entry.name, entry.extra.get("default"))
+        value = inputs.get(entry.name, (entry.default if entry.has_default else None))
         # a linked widget keeps a value too, which counts once the link is cut
-        yield entry.extra.get("default") if is_link(value) else value
+        yield (entry.default if entry.has_default else None) if is_link(value) else value
         if entry.has_control:
             yield control
     if any(entry.is_upload for entry in info.inputs):
@@ -476,7 +476,7 @@ def _fill(graph: Graph, catalogue: Catalogue) -> None:
     for node in graph.values():
         for entry in catalogue.node_class(node["class_type"]).inputs:
             if entry.is_widget and entry.name not in node["inputs"]:
-                node["inputs"][entry.name] = entry.extra["default"]
+                node["inputs"][entry.name] = entry.default
 
 
 def texts(catalogue: Catalogue) -> Iterator[tuple[str, str]]:

@@ -60,5 +60,5 @@ def _tile(node: dict[str, Any], catalogue: Catalogue) -> None:
     """Turn a decoder into the one in tiles, with the server's own defaults."""
     node["class_type"] = TILED[node["class_type"]]
     for entry in catalogue.node_class(node["class_type"]).inputs:
-        if entry.required and "default" in entry.extra:
-            node["inputs"].setdefault(entry.name, entry.extra["default"])
+        if entry.required and entry.has_default:
+            node["inputs"].setdefault(entry.name, entry.default)

@@ -151,6 +151,17 @@ class Input:
         return self.extra.get("max")
 
     @property
+    def has_default(self) -> bool:
+        """True where the server itself names a default."""
+        return "default" in self.extra
+
+    @property
+    def declared(self) -> tuple[Any, Mapping[str, Any]]:
+        """The declaration as servers send it: the type, or the older form of choices; options."""
+        is_list = self.options is not None and self.growth is None and "options" not in self.extra
+        return (list(self.options or ()) if is_list else self.type), self.extra
+
+    @property
     def default(self) -> Any:
         """The value that the editor's widget has at first."""
         found = self.extra.get("default")

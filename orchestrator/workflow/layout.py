@@ -80,7 +80,7 @@ class Layout:
             entry = entries.get(name)
             if entry is None or entry.required or name in other["inputs"]:
                 return False
-            return bool(entry.extra.get("default") == value)
+            return entry.has_default and bool(entry.default == value)
 
         inputs = {
             name: value for name, value in node["inputs"].items() if not is_left_out(name, value)

@@ -239,7 +239,8 @@ def _proxies(properties: Mapping[str, Any]) -> Iterator[tuple[str, str, str | No
 
 def _set_aside(properties: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     listed = properties.get(_SET_ASIDE)
-    for entry in reversed(listed if isinstance(listed, list) else ()):
+    entries: list[Any] = listed if isinstance(listed, list) else []
+    for entry in reversed(entries):
         named = entry.get("originalEntry") if isinstance(entry, dict) else None
         if isinstance(named, list) and named[:1] == ["-1"] and entry.get("hostValue") is not None:
             yield str(named[1]), entry["hostValue"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.engine.execution.validation import Nodes, check, types_fit
+from orchestrator.engine.execution.validation import Nodes, check
 from orchestrator.engine.host import CoreNode, io
 from orchestrator.engine.serving.registry import by_name
 
@@ -225,19 +225,3 @@ def test_a_check_that_raises_is_told() -> None:
     (found,) = check(graph, by_name([Raises])).node_errors["1"]["errors"]
     assert found["type"] == "exception_during_validation"
     assert found["extra_info"]["exception_type"] == "RuntimeError"
-
-
-@pytest.mark.parametrize(
-    ("received", "wanted", "fits"),
-    [
-        ("IMAGE", "IMAGE", True),
-        ("IMAGE", "MASK", False),
-        ("IMAGE", "IMAGE,MASK", True),
-        ("*", "MASK", True),
-        ("MASK", "*", True),
-        (["a"], ["a"], True),
-        (["a"], "STRING", False),
-    ],
-)
-def test_types_fit(received: Any, wanted: Any, fits: bool) -> None:
-    assert types_fit(received, wanted) is fits

@@ -1,7 +1,8 @@
 """Checks a graph before it is queued, the way ComfyUI does.
 
 The error types and their shapes are ComfyUI's (0.33.0), so every client understands them; the
-sentences are our own.
+sentences are our own. What an input is and takes, `orchestrator.workflow` says, as it does for
+clients.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ...protocol import Graph
+from ...workflow.checking import fits, value_problem
+from ...workflow.inputs import Input, expanded, read_inputs
 from ..host import ComfyNode, HiddenHolder
 
 # One entry of a node's "errors", as it goes over the wire.
@@ -21,6 +24,12 @@ Nodes: TypeAlias = Mapping[str, type[ComfyNode]]
 
 # A longer list of choices is not sent back, as in ComfyUI: it may be thousands of files.
 _MOST_CHOICES = 20
+_MESSAGES = {
+    "value_smaller_than_min": "The value is smaller than the minimum",
+    "value_bigger_than_max": "The value is bigger than the maximum",
+    "value_not_in_list": "The value is not one of the choices",
+    "invalid_input_type": "The value cannot be read",
+}
 
 _CONVERSIONS: dict[str, type] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 
@@ -207,31 +216,29 @@ class _NodeCheck:
 
     def run(self) -> list[Problem]:
         found: list[Problem] = []
-        types = self.cls.INPUT_TYPES()
-        for group in ("required", "optional"):
-            for name, config in types.get(group, {}).items():
-                if name in self.inputs:
-                    found += self._check_input(name, config)
-                elif group == "required":
-                    message = "A required input is missing"
-                    found.append(problem("required_input_missing", message, name, input_name=name))
+        for entry in expanded(tuple(read_inputs(self.cls.INPUT_TYPES())), self.inputs):
+            if entry.name in self.inputs:
+                found += self._check_input(entry)
+            elif entry.required:
+                message = "A required input is missing"
+                found.append(
+                    problem("required_input_missing", message, entry.name, input_name=entry.name)
+                )
         return found + self._check_own()
 
-    def _check_input(self, name: str, config: tuple[Any, ...]) -> Iterator[Problem]:
-        options = config[1] if len(config) > 1 else {}
-        # ComfyUI always sends both, the options may be empty
-        config = (config[0], options)
+    def _check_input(self, entry: Input) -> Iterator[Problem]:
+        name = entry.name
         if isinstance(self.inputs[name], list):
-            yield from self._check_link(name, config)
+            yield from self._check_link(entry)
             return
-        failed = self._convert(name, config)
+        failed = self._convert(entry)
         if failed is not None:
             yield failed
         elif name not in self.own and not self.own_all:
-            yield from _check_range(name, self.inputs[name], config)
-            yield from _check_choice(name, self.inputs[name], config)
+            yield from _check_value(entry, self.inputs[name])
 
-    def _check_link(self, name: str, config: tuple[Any, ...]) -> Iterator[Problem]:
+    def _check_link(self, entry: Input) -> Iterator[Problem]:
+        name, config = entry.name, entry.declared
         link = self.inputs[name]
         if len(link) != 2:
             yield problem(
@@ -251,32 +258,32 @@ class _NodeCheck:
             info = {"input_name": name, "input_config": config, "linked_node": link}
             yield _exception_problem(error, outer=outer, **({} if outer else info))
             return
-        if "input_types" not in self.own and not types_fit(received, config[0]):
+        if "input_types" not in self.own and not fits(received, entry):
             yield problem(
                 "return_type_mismatch",
                 "The linked output has another type",
-                f"{name} takes {config[0]}, the link gives {received}",
+                f"{name} takes {entry.type}, the link gives {received}",
                 input_name=name,
                 input_config=config,
                 received_type=received,
                 linked_node=link,
             )
 
-    def _convert(self, name: str, config: tuple[Any, ...]) -> Problem | None:
-        value = self.inputs[name]
+    def _convert(self, entry: Input) -> Problem | None:
+        value = self.inputs[entry.name]
         # how clients send a constant that is a list, since a bare list is a link
         if isinstance(value, dict) and "__value__" in value:
             value = value["__value__"]
         try:
-            convert = _CONVERSIONS.get(config[0]) if isinstance(config[0], str) else None
-            self.inputs[name] = convert(value) if convert else value
+            convert = _CONVERSIONS.get(entry.type)
+            self.inputs[entry.name] = convert(value) if convert else value
         except (TypeError, ValueError, OverflowError) as error:
             return problem(
                 "invalid_input_type",
-                f"The value cannot be read as {config[0]}",
-                f"{name}: {value!r}",
-                input_name=name,
-                input_config=config,
+                f"The value cannot be read as {entry.type}",
+                f"{entry.name}: {value!r}",
+                input_name=entry.name,
+                input_config=entry.declared,
                 received_value=value,
                 exception_message=str(error),
             )
@@ -322,37 +329,17 @@ def _output_type(graph: Graph, nodes: Nodes, link: list[Any]) -> Any:
     return outputs[index].io_type
 
 
-def types_fit(received: Any, wanted: Any) -> bool:
-    """Say whether an output fits an input; names may be lists "IMAGE,MASK", "*" fits all."""
-    if "*" in (received, wanted) or received == wanted:
-        return True
-    if not isinstance(received, str) or not isinstance(wanted, str):
-        return False
-    return not set(received.split(",")).isdisjoint(wanted.split(","))
-
-
-def _check_range(name: str, value: Any, config: tuple[Any, ...]) -> Iterator[Problem]:
-    limits = config[1]
-    info = {"input_name": name, "input_config": config, "received_value": value}
-    if "min" in limits and value < limits["min"]:
-        message = f"The value {value} is smaller than the minimum {limits['min']}"
-        yield problem("value_smaller_than_min", message, name, **info)
-    elif "max" in limits and value > limits["max"]:
-        message = f"The value {value} is bigger than the maximum {limits['max']}"
-        yield problem("value_bigger_than_max", message, name, **info)
-
-
-def _check_choice(name: str, value: Any, config: tuple[Any, ...]) -> Iterator[Problem]:
-    choices = config[0] if isinstance(config[0], list) else config[1].get("options")
-    if choices is None or value in choices:
+def _check_value(entry: Input, value: Any) -> Iterator[Problem]:
+    fault = value_problem(entry, value)
+    if fault is None:
         return
-    few = len(choices) <= _MOST_CHOICES
-    there = ", ".join(map(str, choices)) if few else f"{len(choices)} choices"
+    kind, sentence = fault
+    is_long = kind == "value_not_in_list" and len(entry.options or ()) > _MOST_CHOICES
     yield problem(
-        "value_not_in_list",
-        "The value is not one of the choices",
-        f"{name}: {value!r} is not in ({there})",
-        input_name=name,
-        input_config=config if few else None,
+        kind,
+        _MESSAGES[kind],
+        f"{entry.name}: {sentence}",
+        input_name=entry.name,
+        input_config=None if is_long else entry.declared,
         received_value=value,
     )
