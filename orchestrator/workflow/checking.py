@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import GraphError, NodeProblem, UnknownNodeClass
 from ..protocol import Graph
 from .catalogue import Catalogue, NodeClass
-from .editor import OWN_CHOICES
+from .editor import OWN_CHOICES, SENT_ALONG
 from .graph import ancestors, is_link
 from .inputs import MATCH_TYPE, Growth, Input
 from .wording import did_you_mean, listed
@@ -20,10 +20,6 @@ from .wording import did_you_mean, listed
 # (ComfyUI's type of the error, sentence)
 Fault = tuple[str, str]
 
-# Inputs that the editor once saved along with those of the node; servers drop them.
-_EDITOR_LEFTOVERS = frozenset(
-    {"upload", "choose file to upload", "control_after_generate", "speak_and_recognation"}
-)
 _DYNAMIC = frozenset({MATCH_TYPE, *(growth.value for growth in Growth)})
 
 
@@ -166,10 +162,10 @@ def _input_problem(
 
 
 def _undeclared(node_class: NodeClass, inputs: Mapping[str, Any]) -> list[str]:
-    if node_class.takes_undeclared_inputs:
+    if node_class.takes_undeclared_inputs or node_class.name == OWN_CHOICES:
         return []
     known = node_class.inputs_of(inputs).keys() | {entry.name for entry in node_class.added}
-    return [name for name in inputs if name not in known and name not in _EDITOR_LEFTOVERS]
+    return [name for name in inputs if name not in known and name not in SENT_ALONG]
 
 
 def _number_problem(entry: Input, value: Any) -> Fault | None:

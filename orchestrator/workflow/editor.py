@@ -58,12 +58,26 @@ MADE_WHILE_SENDING = frozenset({"LOAD_3D", "LOAD_3D_ADVANCED", "WEBCAM", "AUDIO_
 OWN_CHOICES = "CustomCombo"
 CHOICE, INDEX, OPTION = "choice", "index", "option"
 
+# The switch and the button behind choices that the editor fetches; the button's label goes along.
+AUTO_REFRESH, REFRESH = "Auto-refresh after generation", "refresh"
+
 # Buttons of a 3D scene, whose labels go along with the graph.
 _SCENE_BUTTONS = {
     "upload 3d model": "upload3dmodel",
     "upload extra resources": "uploadExtraResources",
     "clear": "clear",
 }
+# Inputs that the editor sends, or once sent, along with those of a node; servers drop them.
+SENT_ALONG = frozenset(
+    {
+        "upload",
+        "choose file to upload",
+        "control_after_generate",
+        "speak_and_recognation",
+        REFRESH,
+        *_SCENE_BUTTONS,
+    }
+)
 _PREVIEWED = ("SaveGLB", "Preview3D")
 _MEDIA = ("image", "video", "animated_image")
 

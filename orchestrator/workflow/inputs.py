@@ -199,6 +199,11 @@ class Input:
         return bool(self.extra.get("remote"))
 
     @property
+    def has_refresh(self) -> bool:
+        """True where the editor shows a switch and a button to fetch the choices again."""
+        return bool((self.extra.get("remote") or {}).get("refresh_button"))
+
+    @property
     def takes_several(self) -> bool:
         """True for a list of choices of which several can be chosen."""
         return bool(self.extra.get("multiselect") or self.extra.get("multi_select"))

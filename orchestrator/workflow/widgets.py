@@ -12,7 +12,15 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from .catalogue import NodeClass
-from .editor import CHOICE, INDEX, OPTION, OWN_CHOICES, buttons_before
+from .editor import (
+    AUTO_REFRESH,
+    CHOICE,
+    INDEX,
+    OPTION,
+    OWN_CHOICES,
+    REFRESH,
+    buttons_before,
+)
 from .inputs import CONTROL, FOREIGN, WIDGETS, Growth, Input
 
 # What "control after generate" can hold.
@@ -95,6 +103,9 @@ class _Walk:
                 yield self._next(name, label)
             held = self._held(entry)
             yield held
+            if entry.has_refresh:
+                yield self._next(AUTO_REFRESH, False, sent=False)
+                yield self._next(REFRESH, REFRESH)
             if entry.growth is Growth.COMBO:
                 waiting.extendleft(
                     reversed([below for below in entry.branch(held.value) if below.is_widget])

@@ -46,6 +46,16 @@ CLASSES: dict[str, Any] = {
         "output": [],
         "output_node": True,
     },
+    "Fetched": {
+        "input": {
+            "required": {
+                "file": ["COMBO", {"remote": {"route": "/x", "refresh_button": True}}],
+                "after": ["INT", {"default": 2}],
+            }
+        },
+        "output": [],
+        "output_node": True,
+    },
     "Forced": {
         "input": {
             "required": {
@@ -104,6 +114,11 @@ def test_lists_are_wrapped_and_curves_say_what_they_are(catalogue: Catalogue) ->
 def test_a_list_of_choices_has_a_filter_behind_its_control(catalogue: Catalogue) -> None:
     data = canvas([node(1, "Chosen", "b", "increment-wrap", "/x/", 9)])
     assert inputs(data, catalogue, "1") == {"file": "b", "after": 9}
+
+
+def test_fetched_choices_have_a_switch_and_a_button_behind_them(catalogue: Catalogue) -> None:
+    data = canvas([node(1, "Fetched", "a.png", False, "refresh", 9)])
+    assert inputs(data, catalogue, "1") == {"file": "a.png", "refresh": "refresh", "after": 9}
 
 
 def test_a_value_of_what_takes_links_only_now_is_passed_over(catalogue: Catalogue) -> None:

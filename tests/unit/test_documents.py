@@ -14,6 +14,7 @@ from orchestrator.errors import CanvasError, GraphError, UnknownParameter, Usage
 from orchestrator.runs.workflows import find_workflow, load_workflow, read_workflow
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.graph import Form
+from orchestrator.workflow.layout import with_values
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 WORKFLOWS = REPOSITORY / "workflows"
@@ -181,3 +182,19 @@ def test_what_the_server_drops_is_noted(catalogue: Catalogue, tmp_path: Path) ->
     graph["6"]["inputs"]["stepps"] = 3
     (note,) = load_workflow(written(tmp_path, graph), (), catalogue).notes
     assert "no input 'stepps', did you mean 'steps'" in note
+
+
+@pytest.mark.parametrize("name", ["sprite", "batch", "pixel_art", "inpaint"])
+def test_a_picture_of_ours_is_run_as_its_workflow_was(
+    name: str, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    """The texts that a run puts into its pictures give the graph that made them."""
+    settings = ("seed=77", "prompt=a {red|blue} lamp")
+    workflow = load_workflow(WORKFLOWS / f"{name}.json", settings, catalogue)
+    assert workflow.canvas is not None
+    layout = with_values(workflow.canvas, workflow.graph, catalogue)
+    assert layout is not None
+    picture = written(tmp_path, png(prompt=workflow.graph, workflow=layout), "a.png")
+    assert load_workflow(picture, (), catalogue).graph == workflow.graph
+    bare = written(tmp_path, png(prompt=workflow.graph), "b.png")
+    assert load_workflow(bare, (), catalogue).graph == workflow.graph
