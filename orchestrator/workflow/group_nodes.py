@@ -13,9 +13,12 @@ from typing import Any
 
 from ..errors import UnknownNodeClass
 from .catalogue import Catalogue
+from .editor import NOTES, PRIMITIVE, REROUTES
 from .widgets import held_values
 
 _PREFIXES = ("workflow>", "workflow/")
+# The one widget of a primitive.
+_VALUE = "value"
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ class _Group:
         self._nodes: Sequence[Mapping[str, Any]] = group["nodes"]
         self._links = [link for link in group.get("links") or () if link[0] is not None]
         self._config: Mapping[str, Any] = group.get("config") or {}
-        self._given = {(ext[0], ext[1]) for ext in group.get("external") or ()}
+        # some editors wrote the whole node there, and then did not know it again
+        external = [ext for ext in group.get("external") or () if isinstance(ext[0], int)]
+        self._given = {(ext[0], ext[1]) for ext in external}
         self._catalogue = catalogue
         self._seen: dict[str, int] = {}
         self._shown = list(self._inputs())
@@ -130,7 +135,8 @@ class _Group:
         for index, raw in enumerate(self._nodes):
             kind = raw["type"]
             if kind not in self._catalogue:
-                raise UnknownNodeClass(self._catalogue.unknown(kind))
+                yield from self._of_the_editor(index, kind)
+                continue
             as_links = {slot["name"] for slot in raw.get("inputs") or () if slot.get("widget")}
             for entry in self._catalogue.node_class(kind).inputs:
                 if entry.is_widget and entry.name in as_links:
@@ -141,6 +147,30 @@ class _Group:
         for index, entry in converted:
             count = len(entry.companions)
             yield _Shown(index, entry.name, self._name(index, entry.name), count)
+
+    def _of_the_editor(self, index: int, kind: str) -> Iterator[_Shown]:
+        """What a reroute or a primitive in a group shows."""
+        leads = [link for link in self._links if link[0] == index]
+        if kind == PRIMITIVE and leads:
+            given = leads[0][5] if len(leads[0]) > 5 else "*"
+            count = 1 if given in ("INT", "FLOAT", "COMBO") else 0
+            yield _Shown(index, _VALUE, self._name(index, _VALUE), count)
+        elif kind in REROUTES:
+            comes = any(link[2] == index for link in self._links)
+            if not (comes and leads and (index, 0) not in self._given):
+                slots = self._nodes[index].get("inputs") or [{"name": ""}]
+                name = self._name(index, self._type_behind(leads))
+                yield _Shown(index, slots[0]["name"], name, None)
+        elif kind not in NOTES and kind != PRIMITIVE:
+            raise UnknownNodeClass(self._catalogue.unknown(kind))
+
+    def _type_behind(self, leads: Sequence[Sequence[Any]]) -> str:
+        """The type that a reroute has by what it leads to, which is what it is called."""
+        for link in leads:
+            slots = self._nodes[link[2]].get("inputs") or ()
+            if link[3] < len(slots) and slots[link[3]].get("type"):
+                return str(slots[link[3]]["type"])
+        return "*"
 
     def _name(self, index: int, name: str) -> str:
         """The name under which an input is shown: with its node in front where it was taken."""
@@ -173,13 +203,19 @@ class _Group:
                 continue
             node = nodes[one.index]
             values = list(node.get("widgets_values") or ())
-            node_class = self._catalogue.node_class(node["type"])
-            held = {entry.name: entry for entry in held_values(node_class, values)}
-            at = held[one.input].place
+            at = self._place(node["type"], values, one.input)
             if place < len(saved) and at is not None and at < len(values):
                 values[at] = saved[place]
                 node["widgets_values"] = values
             place += 1 + one.companions
+
+    def _place(self, kind: str, values: Sequence[Any], name: str) -> int | None:
+        """Where a node keeps the value of a widget."""
+        if kind == PRIMITIVE:
+            return 0
+        node_class = self._catalogue.node_class(kind)
+        held = {entry.name: entry for entry in held_values(node_class, values)}
+        return held[name].place
 
     def _link(self, nodes: list[dict[str, Any]], number: int, link: Sequence[Any]) -> list[Any]:
         origin, output, target, slot = (int(part) for part in link[:4])
@@ -191,7 +227,9 @@ class _Group:
         linked = {(link[0], link[1]) for link in self._links} - self._given
         for index, raw in enumerate(self._nodes):
             custom = (self._config.get(str(index)) or {}).get("output") or {}
-            for output in range(len(self._catalogue.node_class(raw["type"]).outputs)):
+            known = self._catalogue.find(raw["type"])
+            count = len(known.outputs) if known else len(raw.get("outputs") or ())
+            for output in range(count):
                 visible = (custom.get(str(output)) or {}).get("visible")
                 if (index, output) not in linked if visible is None else visible:
                     yield index, output

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from .catalogue import NodeClass
@@ -22,9 +21,6 @@ from .editor import (
     buttons_before,
 )
 from .inputs import CONTROL, FOREIGN, WIDGETS, Growth, Input
-
-# What "control after generate" can hold.
-_CONTROL_VALUES = frozenset({"fixed", "increment", "increment-wrap", "decrement", "randomize"})
 
 
 class Absent:
@@ -150,29 +146,7 @@ class _Walk:
 
     def _pass(self, entry: Input) -> None:
         """Go on behind an input's companions."""
-        companions = entry.companions
-        if companions and not (companions[0] == CONTROL and self._lacks_control()):
-            self._at += len(companions)
-
-    def _lacks_control(self) -> bool:
-        """Files saved before the editor had the control hold one value a widget, and no more."""
-        if not self._has_value_each or not 0 < self._at < len(self._saved):
-            return False
-        value = self._saved[self._at]
-        # early editors saved true and false
-        is_control = value is None or isinstance(value, bool) or str(value) in _CONTROL_VALUES
-        return not is_control and isinstance(self._saved[self._at - 1], int)
-
-    @cached_property
-    def _has_value_each(self) -> bool:
-        """Whether the file holds as many values as there are widgets, controls left out."""
-        if self._class.is_dynamic:
-            return False
-        widgets = [entry for entry in self._class.widgets if (entry.widget or FOREIGN).saved]
-        others = sum(
-            len(entry.companions) for entry in widgets if entry.companions[:1] != (CONTROL,)
-        )
-        return len(self._saved) == len(widgets) + others
+        self._at += len(entry.companions)
 
     def _own_choices(self) -> Iterator[Held]:
         """The choice, its number, and the texts to choose from: one more than are filled in."""

