@@ -128,8 +128,15 @@ def run(request: Request, observer: Observer) -> Result:
 
 
 def _run(request: Request, store: Store, servers: list[Server], observer: Observer) -> Result:
+    known = planned.recall(store, request.manifest)
+    # mistakes are told before a server is started
+    file = None if known else _loaded(request.manifest)
     info = first_answer(servers)
-    known = _bring_up_to_date(request, store, info, observer)
+    if file is not None:
+        planner = planner_for(file.workflow, info, file.sources)
+        _tell_plan(store, planned.plan(file, planner, store), observer)
+        known = Planned(manifest=file.manifest, workflow=file.workflow)
+    assert known is not None
     planner, canvas = planner_for(known.workflow, info), canvas_of(known.workflow)
     recipes = Recipes(planner, info, known.workflow, store, canvas)
     _tell(verify(store, request.out).sentences(), store, observer)
@@ -151,17 +158,11 @@ def _run(request: Request, store: Store, servers: list[Server], observer: Observ
     return result
 
 
-def _bring_up_to_date(
-    request: Request, store: Store, info: Catalogue, observer: Observer
-) -> Planned:
-    """Plan what the manifest wants, unless nothing has changed since that was done."""
-    known = planned.recall(store, request.manifest)
-    if known is not None:
-        return known
-    file = manifest_file.load(request.manifest)
-    planner = planner_for(file.workflow, info, file.sources)
-    _tell_plan(store, planned.plan(file, planner, store), observer)
-    return Planned(manifest=file.manifest, workflow=file.workflow)
+def _loaded(manifest: Path) -> manifest_file.ManifestFile:
+    """A manifest and its workflow, as far as both can be checked without a server."""
+    file = manifest_file.load(manifest)
+    _read(file.workflow, Sources(file.workflow.parent))
+    return file
 
 
 def _make(
@@ -300,7 +301,7 @@ def plan(request: Request) -> Plan:
 
     The plan is made in the batch's own store where there is one, and there it stays.
     """
-    file = manifest_file.load(request.manifest)
+    file = _loaded(request.manifest)
     with held(request.out), Store.open(request.out, url=request.store) as store:
         servers = fleet(request.choice, request.care, store)
         try:

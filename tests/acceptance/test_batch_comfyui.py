@@ -13,7 +13,7 @@ from orchestrator.batch import production as batch
 from orchestrator.batch.fleet import Choice
 from orchestrator.batch.gates import pixels_sha256, read_picture
 from orchestrator.client.client import Client
-from orchestrator.workflow.canvas import canvas_to_graph
+from orchestrator.workflow.conversion import canvas_to_graph
 
 MANIFEST = """
 name: potions
@@ -58,7 +58,7 @@ def test_comfyui_makes_each_picture_once_with_its_canvas_in_it(
 
     # Each picture opens on the canvas with its own prompt and seed.
     with Client(comfyui_url) as client:
-        info = client.object_info()
+        info = client.catalogue()
     for path in out.glob("*.png"):
         with Image.open(path) as image:
             texts = dict(image.text)  # type: ignore[attr-defined]
