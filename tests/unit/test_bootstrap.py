@@ -1,0 +1,77 @@
+"""What the README's commands install, and when; with pip itself left out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from scripts import bootstrap  # noqa: E402
+
+Installs = list[tuple[str, ...]]
+
+
+@pytest.fixture
+def installs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installs:
+    """What pip was asked to install, in a copy of the lock and a machine without torch."""
+    found: Installs = []
+    for name in ("CONSTRAINTS", "TORCH_CONSTRAINTS"):
+        path = tmp_path / f"{name}.txt"
+        path.write_bytes(getattr(bootstrap, name).read_bytes())
+        monkeypatch.setattr(bootstrap, name, path)
+    environment = bootstrap.Environment
+    monkeypatch.setattr(environment, "make", lambda self, share: self.folder.mkdir(exist_ok=True))
+    monkeypatch.setattr(environment, "pip_install", lambda self, *asked: found.append(asked))
+    monkeypatch.setattr(environment, "torch", lambda self: None)
+    return found
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> bootstrap.Environment:
+    return bootstrap.Environment(tmp_path / "environment")
+
+
+def test_everything_is_installed_by_the_lock_and_once(
+    installs: Installs, environment: bootstrap.Environment
+) -> None:
+    bootstrap.ensure_locked(environment, "dev")
+    torch, setuptools, project = installs
+    for asked in installs:
+        assert asked[:2] == ("--constraint", str(bootstrap.CONSTRAINTS))
+    assert torch[2:] == ("--constraint", str(bootstrap.TORCH_CONSTRAINTS), "torch")
+    assert setuptools[2:] == ("setuptools",)
+    assert project[2:] == ("--no-build-isolation", "--editable", f"{REPOSITORY}[dev]")
+    bootstrap.ensure_locked(environment, "dev")
+    assert len(installs) == 3
+
+
+@pytest.mark.parametrize("name", ["CONSTRAINTS", "TORCH_CONSTRAINTS"])
+def test_a_lock_that_changed_is_installed(
+    installs: Installs, environment: bootstrap.Environment, name: str
+) -> None:
+    bootstrap.ensure_locked(environment, "run")
+    installs.clear()
+    with getattr(bootstrap, name).open("a", encoding="utf-8") as lock:
+        lock.write("another==1\n")
+    bootstrap.ensure_locked(environment, "run")
+    assert installs[-1][-1] == str(REPOSITORY)
+
+
+@pytest.mark.parametrize(
+    ("version", "kept"),
+    [(None, False), ("2.3.1", False), ("2.4.0", True), ("2.13.0+cpu", True), ("3.0.0a1", True)],
+)
+def test_a_torch_that_is_there_and_new_enough_is_kept(
+    installs: Installs,
+    environment: bootstrap.Environment,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str | None,
+    kept: bool,
+) -> None:
+    monkeypatch.setattr(bootstrap.Environment, "torch", lambda self: version)
+    bootstrap.ensure_locked(environment, "run")
+    assert ("torch" not in [asked[-1] for asked in installs]) is kept
