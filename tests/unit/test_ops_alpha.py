@@ -90,3 +90,18 @@ def test_components_agree_with_a_flood_fill(share: float) -> None:
     assert np.array_equal(ours > 0, flags)
     pairs = {(a, b) for a, b in zip(ours.ravel(), plain.ravel(), strict=True)}
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
+def test_the_tolerance_is_a_distance_in_oklab() -> None:
+    picture = np.full((16, 16, 3), 255, dtype=np.uint8)
+    picture[4:12, 4:12] = 200  # 0.17 darker than white
+    assert cut_out(picture, 0.16, 0.0)[4:12, 4:12].all()
+    with pytest.raises(BadInput, match="lower the tolerance"):
+        cut_out(picture, 0.18, 0.0)
+
+
+def test_a_hole_of_just_the_smallest_share_goes() -> None:
+    picture = ring()
+    share = 12 * 12 / picture[..., 0].size
+    assert not cut_out(picture, 0.1, share)[30:42, 30:42].any()
+    assert cut_out(picture, 0.1, share * 1.01)[30:42, 30:42].all()

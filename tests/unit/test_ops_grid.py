@@ -88,3 +88,49 @@ def test_alpha_is_snapped_too() -> None:
     alpha = np.kron(np.eye(8, dtype=np.uint8) * 255, np.ones((4, 4), dtype=np.uint8))
     rgba = np.concatenate([picture, alpha[..., None]], axis=-1)
     assert np.array_equal(snap(rgba, Grid(4)), rgba)
+
+
+def test_a_grid_that_begins_inside_a_cell_changes_nothing_of_a_picture_on_it() -> None:
+    small, picture = sprite(8, 5)
+    cut = picture[2:, 3:]
+    grid = find_grid(cut)
+    assert (grid.x, grid.y) == (2, 3)
+    for method in Method:
+        snapped = snap(cut, grid, method)
+        assert np.array_equal(snapped, cut)
+        assert snapped[0, 0].tolist() == small[0, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("cell", "chosen"),
+    [
+        # a shade is a cube of 8 steps: 2 and 3 are one, 12 is another
+        ([2, 2, 3, 3, 12, 12, 12, 200, 90], 2),
+        # of two shades as common as each other none is picked at random
+        ([10, 10, 10, 10, 200, 200, 200, 200, 100], 100),
+        ([10, 10, 10, 200, 200, 200, 100, 101, 99], 100),
+    ],
+)
+def test_the_colour_of_a_cell_is_its_commonest_shade_or_else_the_median(
+    cell: list[int], chosen: int
+) -> None:
+    picture = np.array(cell, dtype=np.uint8).reshape(3, 3, 1).repeat(3, axis=2)
+    assert np.unique(snap(picture, Grid(3))).tolist() == [chosen]
+
+
+def test_pixels_are_at_most_so_large() -> None:
+    # Cells of 200 pixels lie on a grid of 100, too.
+    _, picture = sprite(3, 200)
+    assert find_grid(picture) == Grid(100)
+
+
+def test_without_a_grid_the_short_side_has_so_many_pixels() -> None:
+    noise = np.random.default_rng(2).integers(0, 256, (128, 512, 3), dtype=np.uint8)
+    assert find_grid(noise) == Grid(128 // FALLBACK_PIXELS)
+    assert find_grid(noise.transpose(1, 0, 2)) == Grid(128 // FALLBACK_PIXELS)
+
+
+def test_what_is_snapped_is_another_picture() -> None:
+    _, picture = sprite(4, 4)
+    for size in (1, 4):
+        assert not np.shares_memory(snap(picture, Grid(size)), picture)
