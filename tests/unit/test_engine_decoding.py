@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -267,6 +268,20 @@ def test_a_playlist_opens_no_file_and_no_socket(
     for read in (lambda: read_picture(path), lambda: read_mask(path, "red")):
         with pytest.raises(InputError, match=r"playlist\.png"):
             read()
+    assert not bait.touched.is_set()
+
+
+@pytest.mark.parametrize("format", PictureFormat)
+def test_a_playlist_is_decoded_as_the_picture_that_it_is_called(
+    format: PictureFormat, bait: Bait
+) -> None:
+    assert decode(PLAYLISTS["concat"].encode(), format, PLENTY) == []
+    assert not bait.touched.is_set()
+
+
+def test_even_a_reader_of_playlists_can_open_nothing(bait: Bait) -> None:
+    playlist: Any = SimpleNamespace(demuxer="concat")
+    assert decode(PLAYLISTS["concat"].encode(), playlist, PLENTY) == []
     assert not bait.touched.is_set()
 
 

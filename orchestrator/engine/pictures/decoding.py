@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 # Taken as they are: their values are 0..255 already.
 _FULL_RANGE = {"yuvj420p", "yuvj422p", "yuvj444p", "rgb24", "rgba", "pal8"}
+# No protocol has this name, so whatever a file names besides itself stays closed.
+_OPENS_NOTHING = {"protocol_whitelist": "none"}
 # FFmpeg's conversions to float planes work in pieces of so many pixels, and what lies beyond the
 # last piece shows in the last column.
 _PIECE = 32
@@ -73,7 +75,10 @@ def _pyav() -> Any:
 def _raw_frames(av: Any, content: bytes, kind: PictureFormat, pixels: int) -> Iterator[Any]:
     limit = {"max_pixels": str(pixels)}
     with av.open(
-        io.BytesIO(content), format=kind.demuxer, stream_options=[limit], io_open=_open_nothing
+        io.BytesIO(content),
+        format=kind.demuxer,
+        container_options=_OPENS_NOTHING,
+        stream_options=[limit],
     ) as container:
         stream = container.streams.video[0]
         stream.codec_context.options = limit
@@ -83,10 +88,6 @@ def _raw_frames(av: Any, content: bytes, kind: PictureFormat, pixels: int) -> It
             except av.error.InvalidDataError as error:
                 # A film goes on after a damaged frame.
                 _log.info("a frame of a picture is damaged: %s", error)
-
-
-def _open_nothing(url: str, flags: int, options: dict[str, str]) -> Any:
-    raise PermissionError(f"a picture may not open {url}")
 
 
 def _converted(av: Any, raw: Any) -> Frame:
