@@ -80,6 +80,12 @@ def test_the_name_of_a_file_decides_nothing(tmp_path: Path) -> None:
     assert read_picture(path)[0].equal(read_picture(PICTURES / "rgb.png")[0])
 
 
+def test_the_decoder_is_told_the_format_and_does_not_guess() -> None:
+    content = (PICTURES / "film.gif").read_bytes()
+    assert len(decode(content, PictureFormat.GIF, PLENTY)) == 3
+    assert decode(content, PictureFormat.TIFF, PLENTY) == []
+
+
 # ------------------------------------------------------------------ small sides
 
 # Where ComfyUI 0.33.0 fails, and values are known: nothing is lost in these formats. FFmpeg's
