@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import safetensors
@@ -51,20 +50,6 @@ def read_file(path: Path) -> Weights:
     """The tensors of a safetensors file, on the CPU. Raises ModelUnreadable."""
     check_file(path)
     return dict(safetensors.torch.load_file(path, device="cpu"))
-
-
-def tensor_names(path: Path) -> list[str]:
-    """The names of the tensors in a safetensors file. Raises ModelUnreadable."""
-    check_file(path)
-    with safetensors.safe_open(path, framework="pt") as file:
-        return list(file.keys())
-
-
-def count_parameters(path: Path, prefix: str) -> int:
-    """Numbers in the tensors whose names begin so, from the file's header alone."""
-    with safetensors.safe_open(path, framework="pt") as file:
-        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
 
 
 def check_file(path: Path) -> None:
