@@ -3,9 +3,10 @@
     python tests/data/record_canvas.py ~/comfy/ComfyUI
 
 needs Playwright and a Chromium (see README.md here). Starts that ComfyUI with the pack of this
-repository and writes tests/data/canvas: object_info.json, and CASE.json of each case here. A case
-opens a shipped workflow, changes it the way a person would, saves it, loads it again and asks the
-editor for the graph; the file holds what was saved and that graph.
+repository and writes tests/data/canvas, object_info.json and CASE.json of each case here, and
+tests/data/editor (record_editor.py). A case here opens a shipped workflow, changes it the way a
+person would, saves it, loads it again and asks the editor for the graph; the file holds what was
+saved and that graph.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import sys
 from pathlib import Path
 
+import record_editor
 import record_object_info
 from canvas_editor import Editor, browser, editor
 
@@ -145,6 +147,7 @@ def main() -> None:
             with editor(server.url) as at:
                 for name in CASES:
                     record(at, name)
+                record_editor.record(server.url, at)
     except SpriteworksError as error:
         parser.error(str(error))
 

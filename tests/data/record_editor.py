@@ -1,21 +1,18 @@
 """What ComfyUI's own editor makes of small canvas files that are made here, one for each rule.
 
-    python tests/data/record_editor.py http://127.0.0.1:8188
-
-needs a ComfyUI with the pack at that address, Playwright and a Chromium (see README.md here).
-tests/data/editor/CASE.json holds the file and the graph that the editor sends for it;
-object_info.json the classes that they use.
+record_canvas.py records them: tests/data/editor/CASE.json holds the file and the graph that the
+editor sends for it; object_info.json the classes that they use.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import requests
+from canvas_editor import Editor
 
 HERE = Path(__file__).resolve().parent
 TARGET = HERE / "editor"
@@ -625,18 +622,15 @@ def _kept(declared: Any) -> Any:
 _FIELDS = ("input", "input_order", "output", "output_name", "output_node", "python_module")
 
 
-def main(url: str) -> None:
-    """Record every case."""
-    from record_canvas import editor
-
+def record(url: str, at: Editor) -> None:
+    """Write the file of every case, by the editor of the server at `url`."""
     declared = requests.get(f"{url}/object_info", timeout=60).json()
     used: set[str] = set()
-    with editor(url) as at:
-        for name, make in CASES.items():
-            canvas = make(declared)
-            used |= _classes(canvas)
-            text = json.dumps({"canvas": canvas, "graph": at.graph(canvas)}, separators=(",", ":"))
-            (TARGET / f"{name}.json").write_text(text + "\n", encoding="utf-8", newline="\n")
+    for name, make in CASES.items():
+        canvas = make(declared)
+        used |= _classes(canvas)
+        text = json.dumps({"canvas": canvas, "graph": at.graph(canvas)}, separators=(",", ":"))
+        (TARGET / f"{name}.json").write_text(text + "\n", encoding="utf-8", newline="\n")
     info = {
         name: {
             **{field: _kept(declared[name][field]) for field in _FIELDS},
@@ -646,7 +640,3 @@ def main(url: str) -> None:
     }
     path = TARGET / "object_info.json"
     path.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8", newline="\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1].rstrip("/"))
