@@ -137,11 +137,13 @@ def test_without_the_pack_there_are_no_batches(graph: Any, object_info: Any) -> 
     assert not can_batch(graph, Catalogue(poor))
 
 
-def test_a_graph_of_comfyui_decodes_in_its_own_tiles(graph: Any, info: Any) -> None:
+def test_a_graph_of_comfyui_decodes_in_its_own_tiles(
+    graph: Any, info: Any, object_info: Any
+) -> None:
     assert rungs(graph, info) == (Rung.FREE, Rung.VAE_TILING)
     assert rungs(graph, info, together=2) == (Rung.FREE, Rung.SMALLER_BATCH, Rung.VAE_TILING)
     # A server without that node has no such rung.
-    bare = {name: entry for name, entry in info.items() if name != "VAEDecodeTiled"}
+    bare = Catalogue({k: one for k, one in object_info.items() if k != "VAEDecodeTiled"})
     assert rungs(graph, bare) == (Rung.FREE,)
     assert eased(graph, Degradation(vae_tiling=True), bare) == graph
     made = eased(graph, Degradation(vae_tiling=True), info)

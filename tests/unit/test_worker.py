@@ -193,8 +193,11 @@ def both_sent(fake: FakeServer) -> None:
     fake.requested("POST", "/prompt", times=2)
 
 
-def posts(fake: FakeServer) -> list[str]:
-    return [path for method, path in fake.requests if method == "POST"]
+def taken_back(fake: FakeServer) -> list[int]:
+    """The jobs that were cancelled on the server, by their order of arrival, each once."""
+    asked = [path.split("/")[2] for _, path in fake.requests if path.endswith("/cancel")]
+    sent = [wanted.prompt_id for wanted in fake.submissions]
+    return [sent.index(prompt_id) for prompt_id in dict.fromkeys(asked)]
 
 
 # --------------------------------------------------------------------------- away and back
@@ -260,10 +263,11 @@ def test_jobs_of_a_server_that_stays_away_go_to_others_and_only_the_first_is_to_
         waited_for(lambda: bench.finish_elsewhere() == 2)
         fake.come_back()
         # What others have done by now, it shall not do as well.
-        fake.requested("POST", "/interrupt")
+        fake.requested("POST", "/jobs/", times=2)
         bench.done_elsewhere(last)
         go.set()
-    assert posts(fake) == ["/prompt", "/prompt", "/queue", "/interrupt"]
+    assert sorted(taken_back(fake)) == [0, 1]
+    assert len(fake.submissions) == 2
     assert bench.pictures() == set()
 
 
@@ -305,7 +309,7 @@ def test_a_server_whose_job_does_not_move_is_left_alone_until_it_does(
     patience = Patience(first=1e6, least=1e6)
     bench = Bench(tmp_path, fake, 1, patience=patience)
     # It does not hear that it shall stop.
-    fake.break_next("POST", "/interrupt", Fault.HTML, times=1000)
+    fake.break_next("POST", "/jobs/", Fault.HTML, times=1000)
     with bench.working():
         fake.reached("1")
         object.__setattr__(patience, "first", 0.0)
@@ -334,7 +338,8 @@ def test_what_is_not_waited_for_is_taken_back_the_last_first(
     with bench.working():
         both_sent(fake)
         bench.dispatcher.stop(hurry=True)
-    assert posts(fake) == ["/prompt", "/prompt", "/queue", "/interrupt"]
+    assert taken_back(fake) == [1, 0]
+    assert len(fake.submissions) == 2
     assert [bench.outcomes(number) for number in range(2)] == [[Outcome.CANCELLED]] * 2
     assert bench.store.counts()[State.PENDING] == 3
 
@@ -347,7 +352,7 @@ def test_what_runs_is_waited_for_and_what_waits_is_taken_back(
     with bench.working():
         both_sent(fake)
         bench.dispatcher.stop()
-        fake.requested("POST", "/queue")
+        fake.requested("POST", "/jobs/")
         go.set()
     assert bench.pictures() == {"n0.png"}
     assert bench.outcomes(1) == [Outcome.CANCELLED]
