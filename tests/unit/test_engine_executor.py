@@ -7,9 +7,10 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
-from orchestrator.engine.execution.executor import Executor
+from orchestrator.engine.execution.executor import Executor, is_out_of_memory
 from orchestrator.engine.execution.jobs import Job, JobQueue, Report
 from orchestrator.engine.execution.validation import check
 from orchestrator.engine.execution.worker import Worker
@@ -518,3 +519,12 @@ def test_history_is_bounded_and_paged() -> None:
 def test_numbers_count_on_and_the_front_is_negative() -> None:
     queue = JobQueue(lambda: None)
     assert [queue.take_number(), queue.take_number(front=True), queue.take_number()] == [0, -1, 2]
+
+
+def test_memory_that_runs_out_on_a_cpu_is_told_from_other_failures() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**15)  # more than a process can address
+    assert is_out_of_memory(caught.value)
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2) @ torch.empty(3)
+    assert not is_out_of_memory(caught.value)

@@ -492,8 +492,9 @@ def test_a_folder_without_a_batch(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "batch.sqlite").write_bytes(b"this is no database" * 100)
-    with pytest.raises(StoreError, match="not a database"):
+    with pytest.raises(StoreError, match=r"batch\.sqlite") as caught:
         Store.open(tmp_path)
+    assert caught.value.__cause__ is not None
 
 
 def test_a_record_of_another_version(tmp_path: Path) -> None:

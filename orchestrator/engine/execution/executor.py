@@ -325,5 +325,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Say whether memory ran out, on the device or off it."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    # torch on the CPU has no class of its own for it
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    # torch on the CPU has no class of its own for it, and words that differ from system to system
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
