@@ -86,7 +86,12 @@ def _loaded(path: Path) -> Any:
             )
     except pickle.UnpicklingError as error:
         found = _GLOBAL.search(str(error))
-        held = f"more than weights ({found[1]})" if found else "something else than weights"
+        # torch 2.4 says so of a file that is cut, too
+        held = (
+            f"more than weights ({found[1]})"
+            if found
+            else "something else than weights, or is cut short,"
+        )
         raise UnsupportedModel(
             f"{path.name} holds {held} and was not opened: take a .safetensors file of the model."
         ) from error

@@ -86,7 +86,8 @@ def test_a_cut_file_is_said(tmp_path: Path) -> None:
     for zipped in (True, False):
         torch.save(WEIGHTS, path, _use_new_zipfile_serialization=zipped)
         path.write_bytes(path.read_bytes()[:-20])
-        with pytest.raises(ModelUnreadable, match=r"cut\.ckpt cannot be read: it is cut short"):
+        # which of the two it is depends on torch's version
+        with pytest.raises((ModelUnreadable, UnsupportedModel), match=r"cut\.ckpt .* is cut short"):
             read_pickle(path)
 
 
