@@ -319,3 +319,35 @@ def test_long_lists_are_cut_and_close_names_found() -> None:
     assert listed([]) == "none"
     assert did_you_mean("kSampler", ["KSampler", "Other"]) == ", did you mean 'KSampler'?"
     assert did_you_mean("zzz", ["KSampler"]) == ""
+
+
+def test_every_output_is_looked_at(sprite: Any, info: Any) -> None:
+    sprite["20"] = node("VAEDecode")
+    sprite["21"] = node("SaveImage", images=["20", 0], filename_prefix="x")
+    found = {(problem.node_id, problem.type) for problem in validate(sprite, info)}
+    assert found == {("20", "required_input_missing")}
+
+
+def test_inputs_that_grow_by_name_belong_to_the_one_declared(info: Any) -> None:
+    graph = {"1": node("LoadImage", image="a.png")}
+    graph["2"] = node("SaveImage", images=["1", 0], filename_prefix="x")
+    graph["2"]["inputs"].update({"images.0": ["1", 0], "picture.0": ["1", 0]})
+    (problem,) = validate(graph, info)
+    assert (problem.type, "picture.0" in problem.message) == ("unknown_input", True)
+
+
+def test_true_and_false_are_no_node_ids() -> None:
+    graph = parse_graph({"1": node("X", value=[True, 0]), "2": node("X", link=[1, 0])})
+    assert graph["1"]["inputs"]["value"] == [True, 0]
+    assert not is_link(graph["1"]["inputs"]["value"])
+    assert graph["2"]["inputs"]["link"] == ["1", 0]
+
+
+def test_a_graph_whose_nodes_are_each_used_twice_is_walked_once() -> None:
+    """Sixty of them have 2^60 ways from the first to the last."""
+    graph = {"0": node("X")}
+    for number in range(1, 60):
+        before = [str(number - 1), 0]
+        graph[str(number)] = node("X", a=before, b=before)
+    assert order(graph) == [str(number) for number in range(60)]
+    assert ancestors(graph, "59")[-1] == "0"

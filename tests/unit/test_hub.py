@@ -415,9 +415,11 @@ def test_what_the_hub_refuses(hub: Any, status: int, code: str, said: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def test_a_hub_in_trouble(hub: Any) -> None:
-    hub.refused[SD15.hub_id] = (503, "")
-    with pytest.raises(HubUnreachable, match="HTTP 503"):
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_a_hub_in_trouble(hub: Any, status: int) -> None:
+    """Which passes: what came so far is kept, and it is worth trying again."""
+    hub.refused[SD15.hub_id] = (status, "")
+    with pytest.raises(HubUnreachable, match=f"HTTP {status}"):
         pull(SD15)
 
 
@@ -474,6 +476,52 @@ def test_a_download_can_be_stopped_by_whoever_watches(hub: Any, tmp_path: Path) 
     assert find(SD15, Places.of_models(tmp_path)) is None
 
 
+@pytest.mark.parametrize("path", [HALF_UNET, "unet/config.json"])
+def test_what_lies_there_of_a_part_is_never_longer_than_the_file(
+    hub: Any, tmp_path: Path, path: str
+) -> None:
+    content = hub.repositories[SD15.hub_id][path]
+    pull(SD15, models=tmp_path / "first")
+    sibling = imitation_mark(hub, path)
+    part = tmp_path / "diffusers" / "sd15" / f"{path}.{sibling[:12]}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"x" * (len(content) + 10))
+    pulled = pull(SD15, models=tmp_path)
+    assert (pulled.path / path).read_bytes() == content
+
+
+def imitation_mark(hub: Any, path: str) -> str:
+    """The checksum that the hub names for a file: SHA-256 of large ones, else git's."""
+    file = client.listing(SD15.hub_id).files[path]
+    mark = file.sha256 or file.blob
+    assert mark is not None
+    return mark
+
+
+def test_what_makes_a_folder_a_model_comes_last(hub: Any, tmp_path: Path) -> None:
+    asked: list[str] = []
+    hub.before = asked.append
+    pulled = pull(SD15, models=tmp_path)
+    assert pulled.files[-1] == "model_index.json"
+    assert asked[-1] == "model_index.json"
+
+
+def test_of_several_snapshots_the_one_that_the_hub_called_newest_is_found(hub: Any) -> None:
+    first = pull(SD15).path
+    other = first.with_name("0" * 40)
+    shutil.copytree(first, other)
+    reference = first.parent.parent / "refs" / "main"
+    assert reference.read_text(encoding="utf-8") == first.name
+    assert find(SD15, Places()) == Found(first)
+    reference.write_text(other.name, encoding="utf-8")
+    assert find(SD15, Places()) == Found(other)
+
+
+def test_a_folder_that_is_no_model_is_nothing_unfinished(tmp_path: Path) -> None:
+    (tmp_path / "diffusers" / "sd15" / "unet").mkdir(parents=True)
+    assert places.unfinished(SD15, Places.of_models(tmp_path)) is None
+
+
 def test_half_a_folder_is_not_found_and_what_is_missing_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "diffusers" / "stable-diffusion-v1-5"
     (folder / "unet").mkdir(parents=True)
@@ -484,11 +532,22 @@ def test_half_a_folder_is_not_found_and_what_is_missing_is_said(tmp_path: Path) 
 
 
 def test_the_progress_bars_of_others_are_left_as_they_were(hub: Any, tmp_path: Path) -> None:
-    from huggingface_hub.utils import are_progress_bars_disabled
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
     before = are_progress_bars_disabled()
-    pull(SD15, models=tmp_path)
-    assert are_progress_bars_disabled() == before
+    try:
+        for number, (set_so, disabled) in enumerate(
+            [(enable_progress_bars, False), (disable_progress_bars, True)]
+        ):
+            set_so()
+            pull(SD15, models=tmp_path / str(number))
+            assert are_progress_bars_disabled() is disabled
+    finally:
+        (disable_progress_bars if before else enable_progress_bars)()
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

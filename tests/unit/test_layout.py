@@ -145,3 +145,11 @@ def test_values_by_name_are_set_by_name(sprite: Any, info: Any) -> None:
 def test_a_file_that_holds_no_value_for_the_widget_is_refused(sprite: Any, info: Any) -> None:
     node(sprite, 6)["widgets_values"] = [5]
     assert changed(sprite, info, "denoise=0.5")[1] is None
+
+
+def test_a_file_that_holds_no_value_there_is_not_filled(sprite: Any, info: Any) -> None:
+    # Saved before the node had its last widgets.
+    del node(sprite, 6)["widgets_values"][-1]
+    graph = canvas_to_graph(sprite, info)
+    graph["6"]["inputs"]["denoise"] = 0.5
+    assert with_values(sprite, graph, info) is None

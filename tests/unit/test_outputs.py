@@ -115,3 +115,66 @@ def test_a_move_that_fails_takes_back_the_others(
         with pytest.raises(OutputError, match="No space left"):
             publish(place, files)
     assert list(out.iterdir()) == []
+
+
+def test_a_run_that_is_repeated_makes_no_second_file_of_the_same_content(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        with outputs(out) as place:
+            publish(place, [gather(place, 0, "x_00001_.png", (1, 2, 3))])
+    assert sorted(path.name for path in out.iterdir()) == ["run.json", "x_00001_.png"]
+    with outputs(out) as place:
+        result = publish(place, [gather(place, 0, "x_00001_.png", (3, 2, 1))])
+    assert result["artifacts"][0]["file"] == "x_00002_.png"
+
+
+def test_a_move_that_fails_leaves_files_of_earlier_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with outputs(out) as place:
+        publish(place, [gather(place, 0, "a.png", (1, 1, 1))])
+    before = (out / "a.png").read_bytes()
+    replace = os.replace
+
+    def fail_at_the_record(source: Path, target: Path) -> None:
+        if target.name == "run.json":
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_at_the_record)
+    with outputs(out) as place:
+        # The first is there already, with the same content.
+        files = [gather(place, 0, "a.png", (1, 1, 1)), gather(place, 1, "b.png", (2, 2, 2))]
+        with pytest.raises(OutputError, match="No space left"):
+            publish(place, files)
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "run.json"]
+    assert (out / "a.png").read_bytes() == before
+
+
+def test_files_wait_inside_a_folder_that_is_there_and_beside_one_that_is_not(
+    tmp_path: Path,
+) -> None:
+    """Moves stay on one disk: the folder itself may be the mount."""
+    out = tmp_path / "out"
+    with outputs(out) as place:
+        assert place.staging.parent == tmp_path
+    out.mkdir()
+    with outputs(out) as place:
+        assert place.staging.parent == out
+    assert list(out.iterdir()) == []
+
+
+def test_a_file_where_the_folder_should_be_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"")
+    with pytest.raises(OutputError, match="it is a file, not a folder"), outputs(tmp_path / "out"):
+        pass
+
+
+def test_a_picture_that_is_too_large_to_be_opened_has_no_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
+    with outputs(tmp_path / "out") as place:
+        (artifact,) = place.place([gather(place, 0, "x.png", (1, 1, 1))])
+    assert (artifact.width, artifact.height) == (None, None)

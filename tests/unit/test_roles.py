@@ -483,6 +483,35 @@ def test_a_value_behind_a_primitive_is_known(info: Any) -> None:
     assert seed_of_image(graph, "8", 0) == 77
 
 
+def test_a_value_that_the_servers_node_told_is_that_of_the_output(info: Any) -> None:
+    graph = basic(steps=["10", 0], cfg=["10", 1])
+    graph["10"] = node("SpriteworksModelDefaults", model=["1", 0], steps=20, cfg=8.0)
+    told = {"10": {"values": [{"0": 4, "1": 1.5}]}}
+    found = parameters(graph, info, told)
+    assert (found["steps"], found["cfg"]) == (4, 1.5)
+    assert parameters(graph, info, {"10": {"values": []}})["steps"] is None
+
+
+def test_the_size_nearest_to_the_sampler_counts(info: Any) -> None:
+    graph = basic(latent_image=["9", 0])
+    graph["9"] = node(
+        "LatentUpscale",
+        samples=["5", 0],
+        upscale_method="bilinear",
+        width=1024,
+        height=1536,
+        crop="disabled",
+    )
+    assert targets(graph, info)["width"] == ["9.width"]
+
+
+def test_a_link_to_an_output_that_is_not_there_is_for_the_validation(info: Any) -> None:
+    graph = basic()
+    graph["9"] = node("LoadImage", image="a.png")
+    graph["10"] = node("SaveImage", images=["9", 7], filename_prefix="x")
+    assert targets(graph, info)["image"] == ["9.image"]
+
+
 def test_seeds_of_a_batch_count_up_and_wrap(info: Any) -> None:
     graph = set_parameters(shipped("batch"), [f"seed={2**64 - 2}"], info)
     seeds = [seed_of_image(graph, "9", index) for index in range(4)]

@@ -119,3 +119,27 @@ def test_queue_total_and_transfer(stamps: tuple[int, ...], queued: float) -> Non
     timings = watch.timings(record(*stamps))
     assert (timings.queued_s, timings.total_s, timings.transfer_s) == (queued, 8.0, 1.0)
     assert set(timings.to_json()) == {"queued_s", "total_s", "transfer_s", "nodes"}
+
+
+def test_a_clock_that_runs_fast_on_the_server_makes_no_negative_queue() -> None:
+    clock = Clock()
+    watch = Stopwatch(GRAPH, clock)
+    watch.submitted()
+    clock.now += 1.0
+    watch.ended()
+    # It says that it ran for longer than we waited.
+    assert watch.timings(record(0, 3000)).queued_s == 0.0
+
+
+def test_one_stamp_says_nothing_of_how_long_it_ran() -> None:
+    clock = Clock()
+    watch = Stopwatch(GRAPH, clock)
+    watch.submitted()
+    clock.now += 2.0
+    watch.observe(ExecutionStart(prompt_id=JOB))
+    clock.now += 1.0
+    # Heard again, as after a break; the first counts.
+    watch.observe(ExecutionStart(prompt_id=JOB))
+    clock.now += 4.0
+    watch.ended()
+    assert watch.timings(record(5000)).queued_s == 2.0

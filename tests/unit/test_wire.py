@@ -11,8 +11,15 @@ from typing import Any
 
 import pytest
 
-from orchestrator.client.wire import NotFound, Timeouts, Wire
-from orchestrator.errors import BadValue, ProtocolError, ServerLost, ServerUnreachable
+from orchestrator.client.wire import BadRequest, NotFound, Timeouts, Wire
+from orchestrator.errors import (
+    BadValue,
+    ProtocolError,
+    ServerError,
+    ServerFailed,
+    ServerLost,
+    ServerUnreachable,
+)
 from orchestrator.local.process import free_port
 
 QUICK = Timeouts(connect=2.0, read=2.0)
@@ -55,8 +62,8 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/half":
             self._answer(200, b"{}", {"Content-Length": "20"})
             self.close_connection = True
-        elif path == "/404":
-            self._answer(404, b"no")
+        elif path[1:].isdigit():
+            self._answer(int(path[1:]), b"no")
         else:
             self._answer(200, json.dumps({"path": self.path}).encode())
 
@@ -148,6 +155,47 @@ def test_a_proxy_of_the_environment_is_used_except_on_this_machine(
     near = Wire(site.url, QUICK)
     assert near.json("GET", "/here")["path"] == "/here"
     near.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (304, ProtocolError),
+        (400, BadRequest),
+        (401, ServerError),
+        (403, ServerError),
+        (404, NotFound),
+        (408, ServerFailed),
+        (418, ProtocolError),
+        (425, ServerFailed),
+        (429, ServerFailed),
+        (500, ServerFailed),
+        (503, ServerFailed),
+    ],
+)
+def test_every_answer_but_a_success_is_an_error_of_its_kind(
+    wire: Wire, status: int, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind) as caught:
+        wire.send("GET", f"/{status}")
+    assert type(caught.value) is kind
+
+
+def test_a_request_is_repeated_as_often_as_was_said_and_after_the_pauses_that_were_said(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[float] = []
+    monkeypatch.setattr("orchestrator.client.wire.time.sleep", paused.append)
+    wire = Wire(site.url, Timeouts(tries=4, delays=lambda: iter([1.0, 2.0, 3.0, 4.0])))
+    with pytest.raises(ServerFailed):
+        wire.patiently(lambda: wire.send("GET", "/503"))
+    assert len(site.asked) == 4
+    assert paused == [1.0, 2.0, 3.0]
+    with pytest.raises(NotFound):
+        wire.patiently(lambda: wire.send("GET", "/404"))
+    # No other try would help.
+    assert len(site.asked) == 5
+    wire.close()
 
 
 def test_faults_are_ours(wire: Wire) -> None:
