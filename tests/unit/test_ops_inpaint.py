@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from comfy_nodes.errors import BadInput
-from comfy_nodes.ops.inpaint import crop, stitch
+from comfy_nodes.ops.inpaint import Box, crop, stitch
 from comfy_nodes.ops.pictures import to_bytes
 
 
@@ -44,6 +44,14 @@ def test_the_crop_has_the_models_size_in_multiples_of_eight() -> None:
     assert set(mask.unique().tolist()) == {0.0, 1.0}
 
 
+def test_what_a_model_makes_outside_the_mask_never_shows_even_where_it_is_no_number() -> None:
+    image, mask = scene(), square(20, 30, 10)
+    cut, _, way_back = crop(image, mask, 64, 64)
+    result = stitch(way_back, torch.full_like(cut, torch.nan))
+    outside = mask[0] == 0
+    assert torch.equal(result[0][outside], image[0][outside])
+
+
 def test_a_crop_of_the_boxes_own_size_is_exact_there_and_back() -> None:
     image, mask = scene(64, 64), square(16, 16, 32, height=64, width=64)
     cut, _, way_back = crop(image, mask, 64, 64, context=2.0)
@@ -78,6 +86,35 @@ def test_the_sampled_mask_grows_and_what_goes_back_does_not() -> None:
     assert grown.sum() == 24 * 24
 
 
+@pytest.mark.parametrize(
+    ("size", "context", "place", "box"),
+    [
+        # 1.5 times the mask of 10, in the shape of the crop, around its middle (35, 25)
+        ((64, 64), 1.5, (20, 30), Box(28, 18, 15, 15)),
+        ((32, 64), 1.5, (20, 30), Box(28, 10, 15, 30)),
+        ((64, 32), 1.5, (20, 30), Box(20, 18, 30, 15)),
+        # up to whole pixels, so that nothing of the mask is cut off
+        ((64, 64), 1.01, (20, 30), Box(30, 20, 11, 11)),
+        # moved into the picture at every edge
+        ((64, 64), 2.0, (0, 0), Box(0, 0, 20, 20)),
+        ((64, 64), 2.0, (50, 70), Box(60, 40, 20, 20)),
+    ],
+)
+def test_the_box_is_around_the_mask_in_the_shape_of_the_crop(
+    size: tuple[int, int], context: float, place: tuple[int, int], box: Box
+) -> None:
+    _, _, way_back = crop(scene(), square(*place, 10), *size, context=context)
+    assert way_back.boxes == (box,)
+
+
+def test_a_soft_mask_is_sampled_from_half_on() -> None:
+    mask = torch.zeros(1, 64, 64)
+    mask[0, 16:48, 16:48] = torch.tensor([0.4, 0.5, 0.6, 1.0]).repeat_interleave(8)
+    _, cut_mask, way_back = crop(scene(64, 64), mask, 64, 64, context=2.0)
+    assert way_back.boxes == (Box(0, 0, 64, 64),)
+    assert cut_mask[0, 20, 16:48].tolist() == [0.0] * 8 + [1.0] * 24
+
+
 def test_a_box_larger_than_the_picture_repeats_its_edge() -> None:
     image = scene(16, 16)
     cut, _, way_back = crop(image, torch.ones(1, 16, 16), 64, 64, context=4.0)
@@ -93,7 +130,9 @@ def test_one_mask_serves_a_batch_and_several_tries_go_back() -> None:
     tries = torch.cat([cut, torch.zeros_like(cut)])
     result = stitch(way_back, tries)
     assert result.shape == (4, 60, 80, 3)
-    assert torch.equal(result[3][0, 0], image[1][0, 0])
+    # Crop i belongs to source i modulo their number.
+    for index in range(4):
+        assert torch.equal(result[index][0, 0], image[index % 2][0, 0])
     with pytest.raises(BadInput, match="3 repainted pictures"):
         stitch(way_back, tries[:3])
 
