@@ -44,10 +44,16 @@ def test_the_crop_has_the_models_size_in_multiples_of_eight() -> None:
     assert set(mask.unique().tolist()) == {0.0, 1.0}
 
 
-def test_what_a_model_makes_outside_the_mask_never_shows_even_where_it_is_no_number() -> None:
+def test_a_crop_that_is_no_number_is_not_put_back() -> None:
+    cut, _, way_back = crop(scene(), square(20, 30, 10), 64, 64)
+    with pytest.raises(BadInput, match="not numbers"):
+        stitch(way_back, torch.full_like(cut, torch.nan))
+
+
+def test_what_a_model_makes_outside_the_mask_never_shows() -> None:
     image, mask = scene(), square(20, 30, 10)
     cut, _, way_back = crop(image, mask, 64, 64)
-    result = stitch(way_back, torch.full_like(cut, torch.nan))
+    result = stitch(way_back, torch.full_like(cut, 1e30))
     outside = mask[0] == 0
     assert torch.equal(result[0][outside], image[0][outside])
 
