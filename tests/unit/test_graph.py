@@ -328,14 +328,6 @@ def test_every_output_is_looked_at(sprite: Any, info: Any) -> None:
     assert found == {("20", "required_input_missing")}
 
 
-def test_inputs_that_grow_by_name_belong_to_the_one_declared(info: Any) -> None:
-    graph = {"1": node("LoadImage", image="a.png")}
-    graph["2"] = node("SaveImage", images=["1", 0], filename_prefix="x")
-    graph["2"]["inputs"].update({"images.0": ["1", 0], "picture.0": ["1", 0]})
-    (problem,) = validate(graph, info)
-    assert (problem.type, "picture.0" in problem.message) == ("unknown_input", True)
-
-
 def test_true_and_false_are_no_node_ids() -> None:
     graph = parse_graph({"1": node("X", value=[True, 0]), "2": node("X", link=[1, 0])})
     assert graph["1"]["inputs"]["value"] == [True, 0]
