@@ -140,7 +140,7 @@ def host() -> Host:
     from . import trial
 
     try:
-        seen = trial.run()
+        seen = trial.run(is_dynamic)
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise _unsupported(f"cannot load and run a network of two layers ({first})") from error

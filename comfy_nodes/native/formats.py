@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..errors import ModelUnreadable
+
 # Formats that weights can be moved between; narrower ones belong to a file of its own kind.
 _CASTS = "comfy_cast_weights"  # ComfyUI's switch of a layer that can cast
 _WIDE = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -51,6 +53,14 @@ def misshapen(network: nn.Module) -> str | None:
             if _is_plain(weight) and tuple(weight.shape) != shape:
                 return f"{path}.{name} is {list(weight.shape)}, not {list(shape)}"
     return None
+
+
+def mismatch(part: str, what: str) -> ModelUnreadable:
+    """For a part of a diffusers folder ("UNet", ...) whose weights are not those of its config."""
+    return ModelUnreadable(
+        f"The {part}'s weights do not match its config.json: {what}. Download the whole folder "
+        "again."
+    )
 
 
 def formats(network: nn.Module) -> Counter[torch.dtype]:

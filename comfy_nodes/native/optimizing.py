@@ -27,7 +27,7 @@ from .formats import settle
 from .offloading import release, set_vae_offload
 from .patching import plain_patcher_like
 from .reloading import Recipe, loaded_again, over, recipe_of, set_recipe, without_dynamic
-from .vae_tuning import set_vae, store_vae, vae_fits
+from .vae_tuning import set_vae, store_network, store_vae, vae_fits
 
 
 def optimize_model(model: Any, settings: LoaderSettings) -> Any:
@@ -45,7 +45,8 @@ def optimize_model(model: Any, settings: LoaderSettings) -> Any:
     dynamic = is_dynamic(model)
     stays = dynamic and not obstacles_of_model(settings)
     found = tuning.resolved(settings, _count(network), keeps_weights=stays)
-    tuned = model.clone() if stays or _fits(model, found, dynamic) else _with_weights(model, found)
+    shares = stays or (not dynamic and _fits(model, found))
+    tuned = model.clone() if shares else _with_weights(model, found)
     tuning.tune_model(tuned, found)
     return tuned
 
@@ -68,7 +69,8 @@ def optimize_vae(vae: Any, settings: LoaderSettings) -> Any:
         _give_own_network(tuned, vae)
         store_vae(tuned, found, keeps_weights=False)
         _compile_vae(tuned.first_stage_model, found)
-        _let_reload(tuned.patcher, partial(_vae_again, vae, settings), recipe_of(vae.patcher))
+        again = partial(_vae_again, tuned.vae_dtype, found)
+        _let_reload(tuned.patcher, again, recipe_of(vae.patcher))
     set_vae(tuned, found)
     set_vae_offload(tuned, found.offload)
     return tuned
@@ -78,12 +80,11 @@ def _count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _fits(model: Any, settings: LoaderSettings, dynamic: bool) -> bool:
-    """Whether the network's weights are as the settings say, and not in dynamic memory."""
+def _fits(model: Any, settings: LoaderSettings) -> bool:
+    """Whether the network's weights are as the settings say."""
     network = model.model.diffusion_model
     return (
-        not dynamic
-        and tuning.computed_by(model) is tuning.unet_dtype(settings)
+        tuning.computed_by(model) is tuning.unet_dtype(settings)
         and storage.is_stored_in_fp8(network) is (settings.precision is Precision.FP8)
         and storage.quantization_of(network) is settings.quantization
         and has_memory_format(network, settings.memory_format)
@@ -100,8 +101,7 @@ def _with_weights(model: Any, settings: LoaderSettings) -> Any:
     else:
         release(model.model)  # which takes LoRAs out of the weights
         tuned = over(model, _copied(model.model))
-    _store(tuned.model, settings)
-    tuned.size = 0  # to be counted again
+    _store(tuned, settings)
     _let_reload(tuned, partial(_model_again, settings), recipe_of(model))
     return tuned
 
@@ -115,8 +115,9 @@ def _copied(network: Any) -> Any:
     return copy.deepcopy(network, {id(one): one for one in shared if one is not None})
 
 
-def _store(model: Any, settings: LoaderSettings) -> None:
-    """Weights of a network of our own, and the arithmetic with them, in one number format."""
+def _store(tuned: Any, settings: LoaderSettings) -> None:
+    """Weights of a MODEL that nothing else uses, and the arithmetic with them, in one format."""
+    model = tuned.model
     network, dtype = model.diffusion_model, tuning.unet_dtype(settings)
     storage.widen(network, dtype)
     network.dtype = dtype
@@ -128,6 +129,7 @@ def _store(model: Any, settings: LoaderSettings) -> None:
             module.comfy_cast_weights = False
     settle(network, computed=model.manual_cast_dtype or dtype, stored=dtype)
     storage.store(network, settings)
+    tuned.size = 0  # to be counted again
 
 
 def _let_reload(patcher: Any, again: Callable[..., Any], recipe: Recipe | None) -> None:
@@ -138,17 +140,20 @@ def _let_reload(patcher: Any, again: Callable[..., Any], recipe: Recipe | None) 
 
 def _model_again(settings: LoaderSettings, recipe: Recipe, disable_dynamic: bool = False) -> Any:
     """What ComfyUI asks for on another GPU: the model from its file, stored as here."""
-    return _with_weights(loaded_again(recipe), settings)
+    other = loaded_again(recipe)
+    _store(other, settings)
+    return other
 
 
 def _vae_again(
-    vae: Any, settings: LoaderSettings, recipe: Recipe, disable_dynamic: bool = False
+    dtype: torch.dtype, settings: LoaderSettings, recipe: Recipe, disable_dynamic: bool = False
 ) -> Any:
     """What ComfyUI asks for on another GPU: the VAE's network from its file, stored as here."""
-    other = copy.copy(vae)
-    other.patcher = loaded_again(recipe)
-    other.first_stage_model = other.patcher.model
-    return optimize_vae(other, settings).patcher
+    other = loaded_again(recipe)
+    store_network(other.model, dtype, settings)
+    _compile_vae(other.model, settings)
+    other.size = 0  # to be counted again
+    return other
 
 
 def _give_own_network(tuned: Any, vae: Any) -> None:

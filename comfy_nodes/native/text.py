@@ -24,7 +24,7 @@ from ..models import Family
 from ..profiles import read_json
 from ..weights.files import Weights, read_part
 from .compat import without_dynamic_memory
-from .formats import misshapen
+from .formats import mismatch, misshapen
 
 _PROJECTION = "text_projection.weight"
 _LoadedSd = tuple[list[str], list[str]]  # names that are missing, and that have no place
@@ -161,15 +161,15 @@ class _Part(comfy.sd1_clip.SDClipModel):
         try:
             missing, unknown = self.load_sd(part.weights)
         except RuntimeError as error:
-            raise _mismatch(str(error)) from error
+            raise mismatch("text encoder", str(error)) from error
         lost = [key for key in missing if key != _PROJECTION]
         if lost or unknown:
-            raise _mismatch(f"{[*lost, *unknown][0]} is missing or has no place")
+            raise mismatch("text encoder", f"{[*lost, *unknown][0]} is missing or has no place")
         if _PROJECTION not in part.weights:  # the host multiplies by it even where nobody asks
             _zero(self.transformer.text_projection)
         wrong = misshapen(self.transformer)
         if wrong:
-            raise _mismatch(wrong)
+            raise mismatch("text encoder", wrong)
 
 
 class _TextModel(comfy.sd1_clip.SD1ClipModel):
@@ -262,10 +262,3 @@ def _zero(layer: Any) -> None:
     """A linear layer that gives zero; before it was loaded it may have no weight at all."""
     shape = (layer.out_features, layer.in_features)
     layer.weight = torch.nn.Parameter(torch.zeros(shape), requires_grad=False)
-
-
-def _mismatch(what: str) -> ModelUnreadable:
-    return ModelUnreadable(
-        f"The text encoder's weights do not match its config.json: {what}. Download the whole "
-        "folder again."
-    )

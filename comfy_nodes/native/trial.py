@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +44,14 @@ class _Network(nn.Module):
         return answer
 
 
-def run() -> Seen:
+def run(is_dynamic: Callable[[Any], bool]) -> Seen:
     """Loads the network as ComfyUI's own loaders do, computes with it once, and lets it go.
 
-    Raises whatever ComfyUI and torch raise where that fails.
+    `is_dynamic` says it of a patcher. Raises whatever ComfyUI and torch raise where that fails.
     """
     network = _Network()
     patcher = core_patcher(network)
-    dynamic = bool(getattr(patcher, "is_dynamic", bool)())
+    dynamic = is_dynamic(patcher)
     network.load_state_dict(_weights(), assign=dynamic)
     clone = patcher.clone()
     return Seen(

@@ -12,10 +12,10 @@ import comfy.supported_models
 import comfy.utils
 import torch
 
-from ..errors import ModelUnreadable, UnsupportedModel
+from ..errors import UnsupportedModel
 from ..models import Family, Prediction, family_of
 from ..weights.files import Weights
-from .formats import misshapen
+from .formats import mismatch, misshapen
 from .ratio import multipliers
 
 # What ComfyUI's UNet has built in: a model that was trained otherwise would load and draw noise.
@@ -219,7 +219,7 @@ def _renamed(config: Mapping[str, Any], weights: Weights) -> Weights:
     names = comfy.utils.unet_to_diffusers(config)
     unknown = [key for key in weights if key not in names]
     if unknown:
-        raise _mismatch(f"{unknown[0]} and {len(unknown) - 1} more have no place")
+        raise mismatch("UNet", f"{unknown[0]} and {len(unknown) - 1} more have no place")
     return {names[key]: tensor for key, tensor in weights.items()}
 
 
@@ -228,15 +228,9 @@ def _load(network: torch.nn.Module, weights: Weights, *, assign: bool) -> None:
         lacking, _ = network.load_state_dict(weights, strict=False, assign=assign)
     except RuntimeError as error:
         # One line of torch's for each weight whose shape is another.
-        raise _mismatch(str(error).splitlines()[1].strip()) from error
+        raise mismatch("UNet", str(error).splitlines()[1].strip()) from error
     if lacking:
-        raise _mismatch(f"{min(lacking)} and {len(lacking) - 1} more are missing")
+        raise mismatch("UNet", f"{min(lacking)} and {len(lacking) - 1} more are missing")
     wrong = misshapen(network)
     if wrong:
-        raise _mismatch(wrong)
-
-
-def _mismatch(what: str) -> ModelUnreadable:
-    return ModelUnreadable(
-        f"The UNet's weights do not match its config.json: {what}. Download the whole folder again."
-    )
+        raise mismatch("UNet", wrong)

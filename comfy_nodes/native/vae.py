@@ -9,8 +9,9 @@ from typing import Any
 import comfy.sd
 import torch
 
-from ..errors import ModelUnreadable, UnsupportedModel
+from ..errors import UnsupportedModel
 from ..weights.files import Weights
+from .formats import mismatch
 from .ratio import multipliers
 
 _BUILT_IN: Mapping[str, tuple[Any, ...]] = {
@@ -67,10 +68,10 @@ def build_vae(config: Mapping[str, Any], weights: Weights, dtype: torch.dtype | 
             sd=renamed, config={"params": {"ddconfig": layout, "embed_dim": 4}}, dtype=dtype
         )
     except RuntimeError as error:
-        raise _mismatch(str(error)) from error
+        raise mismatch("VAE", str(error)) from error
     wanted = set(vae.first_stage_model.state_dict())
     if wanted != set(renamed):  # the host only logs this
-        raise _mismatch(f"{sorted(wanted ^ set(renamed))[0]} is missing or has no place")
+        raise mismatch("VAE", f"{sorted(wanted ^ set(renamed))[0]} is missing or has no place")
     return vae
 
 
@@ -106,9 +107,3 @@ def _check_built_in(config: Mapping[str, Any]) -> None:
             f"The VAE has {len(config['block_out_channels'])} levels; supported are {_LEVELS}, "
             "which make one latent pixel of 8x8 picture pixels."
         )
-
-
-def _mismatch(what: str) -> ModelUnreadable:
-    return ModelUnreadable(
-        f"The VAE's weights do not match its config.json: {what}. Download the whole folder again."
-    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import comfy.sd
 import torch
+from torch import nn
 
 from ..errors import OutOfMemory
 from ..kernels import cpu_kernels
@@ -65,13 +66,9 @@ class TunedVAE(comfy.sd.VAE):
         **more: Any,
     ) -> torch.Tensor:
         """The host's, with this VAE's tiles where no others are asked for, and memory for one."""
-        tile, shared = self._tile(_PIXELS)
-        x, y = tile_x or tile, tile_y or tile
-        with self._reserving("memory_used_decode", x, y):
-            answer: torch.Tensor = super().decode_tiled(
-                samples, tile_x=x, tile_y=y, overlap=shared if overlap is None else overlap, **more
-            )
-        return answer
+        tiles = self._tiles(_PIXELS, tile_x, tile_y, overlap)
+        with self._reserving("memory_used_decode", tiles):
+            return super().decode_tiled(samples, **tiles, **more)
 
     def encode_tiled(
         self,
@@ -82,17 +79,9 @@ class TunedVAE(comfy.sd.VAE):
         **more: Any,
     ) -> torch.Tensor:
         """The host's, with this VAE's tiles where no others are asked for, and memory for one."""
-        tile, shared = self._tile(1)
-        x, y = tile_x or tile, tile_y or tile
-        with self._reserving("memory_used_encode", x, y):
-            answer: torch.Tensor = super().encode_tiled(
-                pixel_samples,
-                tile_x=x,
-                tile_y=y,
-                overlap=shared if overlap is None else overlap,
-                **more,
-            )
-        return answer
+        tiles = self._tiles(1, tile_x, tile_y, overlap)
+        with self._reserving("memory_used_encode", tiles):
+            return super().encode_tiled(pixel_samples, **tiles, **more)
 
     def decode_tiled_(
         self,
@@ -103,11 +92,8 @@ class TunedVAE(comfy.sd.VAE):
     ) -> torch.Tensor:
         """The host's tiling, with this VAE's tiles where no others are asked for."""
         self._refuse_tiles()
-        tile, shared = self._tile(_PIXELS)
         with cpu_kernels(self.spriteworks.cpu_kernels):
-            return super().decode_tiled_(
-                samples, tile_x or tile, tile_y or tile, shared if overlap is None else overlap
-            )
+            return super().decode_tiled_(samples, **self._tiles(_PIXELS, tile_x, tile_y, overlap))
 
     def encode_tiled_(
         self,
@@ -118,17 +104,11 @@ class TunedVAE(comfy.sd.VAE):
     ) -> torch.Tensor:
         """The host's tiling, with this VAE's tiles where no others are asked for."""
         self._refuse_tiles()
-        tile, shared = self._tile(1)
         with cpu_kernels(self.spriteworks.cpu_kernels):
-            return super().encode_tiled_(
-                pixel_samples,
-                tile_x or tile,
-                tile_y or tile,
-                shared if overlap is None else overlap,
-            )
+            return super().encode_tiled_(pixel_samples, **self._tiles(1, tile_x, tile_y, overlap))
 
     @contextmanager
-    def _reserving(self, name: str, width: int, height: int) -> Iterator[None]:
+    def _reserving(self, name: str, tiles: Mapping[str, int]) -> Iterator[None]:
         """While it works: `name` estimates the memory of one tile, and not of the whole picture.
 
         Without it other models leave the card for memory that nobody uses. The host's own estimate
@@ -138,7 +118,8 @@ class TunedVAE(comfy.sd.VAE):
 
         def of_one_tile(shape: Any, dtype: torch.dtype) -> Any:
             *rest, high, wide = shape
-            return whole((*rest, min(high, height), min(wide, width)), dtype)
+            bounded = (min(high, tiles["tile_y"]), min(wide, tiles["tile_x"]))
+            return whole((*rest, *bounded), dtype)
 
         setattr(self, name, of_one_tile)
         try:
@@ -146,8 +127,16 @@ class TunedVAE(comfy.sd.VAE):
         finally:
             setattr(self, name, whole)
 
-    def _tile(self, scale: int) -> tuple[int, int]:
-        return self.spriteworks.vae_tile // scale, self.spriteworks.vae_overlap // scale
+    def _tiles(
+        self, scale: int, tile_x: int | None, tile_y: int | None, overlap: int | None
+    ) -> dict[str, int]:
+        """The host's arguments: these tiles, and this VAE's own where none are asked for."""
+        tile, shared = self.spriteworks.vae_tile // scale, self.spriteworks.vae_overlap // scale
+        return {
+            "tile_x": tile_x or tile,
+            "tile_y": tile_y or tile,
+            "overlap": shared if overlap is None else overlap,
+        }
 
     def _needs_tiles(self, size: Any, scale: int) -> bool:
         """Whether it was told to use tiles, and one tile is not the whole picture."""
@@ -195,14 +184,21 @@ def store_vae(vae: Any, settings: LoaderSettings, *, keeps_weights: bool) -> Non
     settings' while they are used.
     """
     network, dtype = vae.first_stage_model, vae_dtype(vae, settings)
-    if not keeps_weights and is_dynamic(vae.patcher):
-        vae.patcher = plain_patcher_like(vae.patcher, network)
-    settle(network, computed=dtype, stored=None if keeps_weights else dtype)
-    if not keeps_weights:
-        set_memory_format(network, settings.memory_format)
+    if keeps_weights:
+        settle(network, computed=dtype, stored=None)
+    else:
+        if is_dynamic(vae.patcher):
+            vae.patcher = plain_patcher_like(vae.patcher, network)
+        store_network(network, dtype, settings)
     vae.vae_dtype = dtype
     vae.patcher.size = 0  # to be counted again
     vae.size = None  # the VAE's own count, in newer versions
+
+
+def store_network(network: nn.Module, dtype: torch.dtype, settings: LoaderSettings) -> None:
+    """Stores and orders the weights of a VAE's network that nothing else uses."""
+    settle(network, computed=dtype, stored=dtype)
+    set_memory_format(network, settings.memory_format)
 
 
 def vae_dtype(vae: Any, settings: LoaderSettings) -> torch.dtype:

@@ -261,8 +261,10 @@ def reloaded() -> dict[str, Any]:
     name = next(path.stem for path in (MODELS / "checkpoints").iterdir() if "fp32" in path.stem)
     model, _, vae = load("file", name, quantization="int8", vae_precision="fp16")
     (tuned,) = PACK["SpriteworksOptimizeModel"].execute(model=model, quantization="fp8").args
+    (tuned_vae,) = PACK["SpriteworksOptimizeVAE"].execute(vae=vae, vae_precision="bf16").args
     found = {}
-    for key, patcher in (("model", model), ("vae", vae.patcher), ("tuned", tuned)):
+    loaded = {"model": model, "vae": vae.patcher, "tuned": tuned, "tuned vae": tuned_vae.patcher}
+    for key, patcher in loaded.items():
         function, arguments, *_ = patcher.cached_patcher_init
         other = function(*arguments)
         counts = Counter(str(p.dtype) for p in other.model.parameters())
