@@ -151,9 +151,14 @@ def run(
     from .runs.workflows import read_workflow
 
     choice = _choose(server, comfyui, models, previews=previews)
-    # before a server is started for it
-    read_workflow(workflow, tuple(settings))
-    request = RunRequest(workflow=workflow, settings=tuple(settings), out=out, timeout=timeout)
+    request = RunRequest(
+        workflow=workflow,
+        # before a server is started for it
+        document=read_workflow(workflow, tuple(settings)),
+        settings=tuple(settings),
+        out=out,
+        timeout=timeout,
+    )
     with connected(choice, _say) as client, progress_on(previews=out if previews else None) as bar:
         result = run_workflow(request, client, bar)
     if as_json:

@@ -31,8 +31,9 @@ from ..workflow.roles import (
     parse_value,
     put,
     seed_targets,
+    takes_choices,
 )
-from ..workflow.texts import Texts, resolved
+from ..workflow.texts import Texts, may_choose, resolved
 from .jobs import Job
 from .manifest.expansion import Draft, Report
 
@@ -119,7 +120,7 @@ class _Recipe:
         """True where the seed has a say in the texts, so that they differ from job to job."""
         given = zip(self.parameters, values, strict=True)
         return bool(self._choices) or any(
-            one.is_prompt and "{" in str(value) for one, value in given
+            one.is_prompt and may_choose(value) for one, value in given
         )
 
     def texts(self, values: list[Any], seed: int | None = None) -> list[str]:
@@ -170,7 +171,7 @@ class _Recipe:
             self.unknown[name] = _plain(error)
             return
         entry = input_at(self._graph, targets[0], self._info)
-        is_prompt = any(self._is_prompt(target) for target in targets)
+        is_prompt = any(takes_choices(self._graph, target, self._info) for target in targets)
         parameter = _Parameter(name=name, targets=tuple(targets), entry=entry, is_prompt=is_prompt)
         self.parameters.append(parameter)
         # what was written there has no say any more
@@ -188,10 +189,6 @@ class _Recipe:
             return str(error)
         return None
 
-    def _is_prompt(self, target: Target) -> bool:
-        kind = self._graph[target.node_id]["class_type"]
-        return target.input in self._info.node_class(kind).prompts
-
     def _is_model(self, target: Target) -> bool:
         kind = self._graph[target.node_id]["class_type"]
         return target.input in self._info.node_class(kind).model_inputs
@@ -200,7 +197,7 @@ class _Recipe:
         found = {}
         for node_id, name in self._texts.prompts:
             text = self._graph[node_id]["inputs"].get(name)
-            if isinstance(text, str) and "{" in text:
+            if may_choose(text):
                 found[Target(node_id=node_id, input=name)] = text
         return found
 

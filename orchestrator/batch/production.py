@@ -130,10 +130,11 @@ def run(request: Request, observer: Observer) -> Result:
 def _run(request: Request, store: Store, servers: list[Server], observer: Observer) -> Result:
     known = planned.recall(store, request.manifest)
     # mistakes are told before a server is started
-    file = None if known else _loaded(request.manifest)
+    loaded = None if known else _loaded(request.manifest)
     info = first_answer(servers)
-    if file is not None:
-        planner = planner_for(file.workflow, info, file.sources)
+    if loaded is not None:
+        file, document = loaded
+        planner = planner_for(file.workflow, info, file.sources, document)
         _tell_plan(store, planned.plan(file, planner, store), observer)
         known = Planned(manifest=file.manifest, workflow=file.workflow)
     assert known is not None
@@ -158,11 +159,10 @@ def _run(request: Request, store: Store, servers: list[Server], observer: Observ
     return result
 
 
-def _loaded(manifest: Path) -> manifest_file.ManifestFile:
+def _loaded(manifest: Path) -> tuple[manifest_file.ManifestFile, Document]:
     """A manifest and its workflow, as far as both can be checked without a server."""
     file = manifest_file.load(manifest)
-    _read(file.workflow, Sources(file.workflow.parent))
-    return file
+    return file, _read(file.workflow, file.sources)
 
 
 def _make(
@@ -301,12 +301,12 @@ def plan(request: Request) -> Plan:
 
     The plan is made in the batch's own store where there is one, and there it stays.
     """
-    file = _loaded(request.manifest)
+    file, document = _loaded(request.manifest)
     with held(request.out), Store.open(request.out, url=request.store) as store:
         servers = fleet(request.choice, request.care, store)
         try:
             info = first_answer(servers)
-            planner = planner_for(file.workflow, info, file.sources)
+            planner = planner_for(file.workflow, info, file.sources, document)
             diff = planned.plan(file, planner, store)
             counts = store.counts()
             example = [entry.job for entry in islice(store.entries(), 1)]
@@ -319,17 +319,23 @@ def plan(request: Request) -> Plan:
         return Plan(diff=diff, counts=counts, servers=judged, estimate=left)
 
 
-def planner_for(workflow: Path, info: Catalogue, files: Sources | None = None) -> Planner:
+def planner_for(
+    workflow: Path,
+    info: Catalogue,
+    files: Sources | None = None,
+    document: Document | None = None,
+) -> Planner:
     """The planner of a workflow on servers with these node classes.
 
-    `files` reads what keys depend on, and is not needed where only graphs are wanted.
+    `files` reads what keys depend on, and is not needed where only graphs are wanted; `document` is
+    the workflow where it was read already.
     """
 
     def digest(value: str) -> str | None:
         path = find_picture(value, workflow)
         return files.digest(path) if files and path else None
 
-    document = _read(workflow, files or Sources(workflow.parent))
+    document = document or _read(workflow, files or Sources(workflow.parent))
     conversion = load(document.data, info, str(workflow))
     return Planner(conversion.graph, info, digest, conversion.texts)
 

@@ -18,6 +18,7 @@ from ..memory import Use
 from ..protocol import Graph, SystemStats
 from ..runs.pictures import upload_pictures
 from ..runs.workflows import Workflow, load_workflow
+from ..workflow.document import Document
 from ..workflow.roles import available_roles, set_parameters
 from .measuring import Sample, Spread, measure
 from .pictures import difference
@@ -45,6 +46,8 @@ class Request:
     """What to compare, and how often."""
 
     workflow: Path
+    # the same where it was read already, as before a server is started for it
+    document: Document | None = None
     # NAME=VALUE as of --set
     settings: tuple[str, ...] = ()
     out: Path
@@ -97,7 +100,7 @@ def bench(request: Request, client: Client, observer: Observer) -> Record:
     itself fails.
     """
     stats, info = client.system_stats(), client.catalogue()
-    workflow = load_workflow(request.workflow, request.settings, info)
+    workflow = load_workflow(request.workflow, request.settings, info, request.document)
     knobs = Knobs.of(workflow.graph, info, str(request.workflow))
     baseline = plain(knobs, stats.device_type)
     baseline |= parse(knobs, request.baseline) if request.baseline else {}

@@ -86,9 +86,9 @@ def bench(
         sizes=_sizes(batch_sizes),
         repeats=repeats,
         timeout=timeout,
+        # before a server is started for it, and after what needs no file
+        document=read_workflow(workflow, tuple(settings)),
     )
-    # before a server is started for it
-    read_workflow(workflow, request.settings)
     view = view_on(sys.stderr)
     choice = choose(server, comfyui, os.environ, models=models)
     with connected(choice, view.say) as client, view.shown():

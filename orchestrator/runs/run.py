@@ -23,6 +23,7 @@ from ..protocol import (
     new_prompt_id,
 )
 from ..workflow.core_nodes import WEBSOCKET_OUTPUT
+from ..workflow.document import Document
 from ..workflow.layout import with_values
 from ..workflow.roles import parameters, seed_of_image
 from .outputs import Gathered, Outputs, outputs, plain_name
@@ -51,6 +52,8 @@ class RunRequest:
     """What to run and where its pictures go."""
 
     workflow: Path
+    # the same where it was read already, as before a server is started for it
+    document: Document | None = None
     # NAME=VALUE, in order
     settings: tuple[str, ...] = ()
     out: Path
@@ -61,7 +64,8 @@ class RunRequest:
 def run(request: RunRequest, client: Client, observer: Observer) -> dict[str, Any]:
     """Run a workflow to its end, fill the output folder, and return what run.json says."""
     stats = client.system_stats()
-    workflow = load_workflow(request.workflow, request.settings, client.catalogue())
+    catalogue = client.catalogue()
+    workflow = load_workflow(request.workflow, request.settings, catalogue, request.document)
     for note in workflow.notes:
         observer.noted(note)
     with outputs(request.out) as place:

@@ -17,11 +17,10 @@ from ..workflow.choices import with_known_files
 from ..workflow.conversion import load
 from ..workflow.document import Document, chosen, document_of
 from ..workflow.graph import Form, read_json
-from ..workflow.roles import seed_of, set_targets, split_setting
+from ..workflow.roles import seed_of, set_targets, split_setting, takes_choices
 from ..workflow.wording import did_you_mean, listed
 
-# The workflows that come with Spriteworks.
-SHIPPED = Path(__file__).resolve().parents[2] / "workflows"
+_SHIPPED = Path(__file__).resolve().parents[2] / "workflows"
 _PICTURES = {b"\x89PNG": "PNG", b"RIFF": "WEBP"}
 # EXIF entries of the main picture and the one in which programs keep further texts
 _EXIF_TEXTS = 0x8769
@@ -42,17 +41,29 @@ class Workflow:
     notes: tuple[str, ...] = ()
 
 
+def shipped(name: str) -> list[Path]:
+    """The files of a workflow that comes with Spriteworks: as a canvas file, and as a graph."""
+    if not name.isidentifier():
+        return []
+    files = (_SHIPPED / f"{name}.json", _SHIPPED / "api" / f"{name}.json")
+    return [path for path in files if path.is_file()]
+
+
+def shipped_names() -> list[str]:
+    """The names of the workflows that come with Spriteworks, sorted."""
+    return sorted(path.stem for path in _SHIPPED.glob("*.json"))
+
+
 def find_workflow(name: Path) -> Path:
     """The file that a path or the name of a shipped workflow means; raises UsageError."""
     if name.is_file():
         return name
     text = str(name)
-    shipped = SHIPPED / f"{text}.json"
-    if text.isidentifier() and shipped.is_file():
-        return shipped
+    if ours := shipped(text):
+        return ours[0]
     if name.is_dir():
         raise UsageError(f"the workflow {name} cannot be read: it is a folder; name a file in it")
-    known = sorted(path.stem for path in SHIPPED.glob("*.json"))
+    known = shipped_names()
     raise UsageError(
         f"the workflow {name} cannot be read: there is no such file{did_you_mean(text, known)}; "
         f"give a file, or one of: {listed(known)}"
@@ -102,12 +113,8 @@ def load_workflow(
     conversion = load(found.data, catalogue, found.name)
     graph, targets = set_targets(with_known_files(conversion.graph, catalogue), settings, catalogue)
     places = [(target.node_id, target.input) for target in targets]
-    prompts = [
-        (node_id, name)
-        for node_id, name in places
-        if name in catalogue.node_class(graph[node_id]["class_type"]).prompts
-    ]
-    texts = conversion.texts.with_prompts(prompts)
+    prompts = (target for target in targets if takes_choices(graph, target, catalogue))
+    texts = conversion.texts.with_prompts((one.node_id, one.input) for one in prompts)
     graph = texts.sent(graph, seed_of(graph), changed=places)
     check(graph, catalogue)
     dropped = [] if found.form is Form.CANVAS else map(str, ignored(graph, catalogue))

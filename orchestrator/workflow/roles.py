@@ -153,6 +153,11 @@ def find_targets(graph: Graph, name: str, catalogue: Catalogue) -> list[Target]:
     return [target]
 
 
+def takes_choices(graph: Graph, target: Target, catalogue: Catalogue) -> bool:
+    """Whether a text there may have choices, of which one is sent."""
+    return target.input in catalogue.node_class(graph[target.node_id]["class_type"]).prompts
+
+
 def input_at(graph: Graph, target: Target, catalogue: Catalogue) -> Input:
     """What the input is; raises UnknownParameter where the node has none of that name."""
     node = graph[target.node_id]

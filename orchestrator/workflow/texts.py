@@ -117,7 +117,8 @@ def _text_at(graph: Graph, where: Where) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _may_choose(value: Any) -> bool:
+def may_choose(value: Any) -> bool:
+    """Whether a value is a text in which a choice could stand."""
     return isinstance(value, str) and "{" in value
 
 
@@ -126,7 +127,7 @@ def resolved(text: str, seed: int | None, *, comments: bool) -> str:
 
     With `comments` what stands behind // and between /* and */ goes.
     """
-    if not comments and not _may_choose(text) and "\\" not in text:
+    if not comments and not may_choose(text) and "\\" not in text:
         return text
     return _resolved(text, random.Random(f"{seed or 0}/{text}"), comments)
 

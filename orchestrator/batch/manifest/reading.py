@@ -10,16 +10,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ...errors import ManifestError, ManifestProblem
+from ...runs.workflows import shipped, shipped_names
 from ...workflow.wording import did_you_mean, listed
 from .expansion import Draft, Place, expand
 from .item_files import SUFFIXES, Row, rows
 from .manifest import Bounds, ContactSheet, Item, Manifest, SeedCount, SeedRange, Style
 from .sources import Sources, text_of
 from .yaml_lines import Lines, YamlError, read_yaml
-
-# The workflows that come with Spriteworks; graphs go first, they need no server to be read.
-_SHIPPED = Path(__file__).resolve().parents[3] / "workflows"
-_FORMS = ("api/{}.json", "{}.json")
 
 # Fields without which the rest cannot be judged: others would seem wrong that are not.
 _LOAD_BEARING = frozenset(
@@ -217,14 +214,14 @@ def _more_items(manifest: Manifest, path: Path, sources: Sources, problems: Prob
 
 
 def _workflow(name: str, folder: Path, problems: Problems) -> Path:
-    shipped = [_SHIPPED / form.format(name) for form in _FORMS] if name.isidentifier() else []
-    for path in (folder / name, *shipped):
+    # graphs go first, they need no server to be read
+    for path in (folder / name, *reversed(shipped(name))):
         if path.is_file():
             return path
     if not name:
         # that has been said already
         return folder
-    known = sorted(path.stem for path in (_SHIPPED / "api").glob("*.json"))
+    known = shipped_names()
     problems.report(
         ("workflow",),
         f"there is no workflow {name!r}{did_you_mean(name, known)}; give a file, seen from the "
