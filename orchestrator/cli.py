@@ -229,8 +229,6 @@ def convert(
         raise UsageError("--object-info and a server both say what nodes there are; give one")
     if len(files) > 1 and out is None and not as_json:
         raise UsageError("several graphs need a place: give --out DIR, or --json")
-    if len(files) > 1 and out is not None and out.is_file():
-        raise UsageError(f"--out {out} is a file, and several graphs need a folder")
     targets = targets_of(files, out)
     if object_info:
         known = catalogue_in(object_info)

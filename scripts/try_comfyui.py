@@ -111,7 +111,7 @@ def commit_of(version: str, folder: Path) -> str:
     history = _git(folder, "log", "--format=%H", "--reverse", "HEAD", "--", VERSION_FILE)
     for commit in history.stdout.split():
         text = _git(folder, "show", f"{commit}:{VERSION_FILE}", check=False).stdout
-        if _VERSION.search(text) and _VERSION.search(text)[1] == version:  # type: ignore[index]
+        if _version_in(text) == version:
             return commit
     raise Failed(f"There is no ComfyUI {version} in that repository: name one with --source.")
 
@@ -119,7 +119,11 @@ def commit_of(version: str, folder: Path) -> str:
 def version_of(folder: Path) -> str | None:
     """What the checkout in a folder calls itself."""
     path = folder / VERSION_FILE
-    found = _VERSION.search(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return _version_in(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _version_in(text: str) -> str | None:
+    found = _VERSION.search(text)
     return found[1] if found else None
 
 

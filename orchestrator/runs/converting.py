@@ -84,10 +84,13 @@ def convert_file(path: Path, catalogue: Catalogue) -> Converted:
 def targets_of(files: Sequence[Path], out: Path | None) -> dict[Path, Path]:
     """Where each file's graph goes: `out` itself, or NAME.json in it; empty without `out`.
 
-    Raises UsageError where two would share a name, or one would take the place of its own file.
+    Raises UsageError where several would share one file or a name, or one would take the place of
+    its own file.
     """
     if out is None:
         return {}
+    if len(files) > 1 and out.is_file():
+        raise UsageError(f"--out {out} is a file, and several graphs need a folder")
     single = len(files) == 1 and not out.is_dir()
     result: dict[Path, Path] = {}
     taken: dict[str, Path] = {}
