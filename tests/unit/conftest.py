@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,16 @@ if TYPE_CHECKING:
     import torch
 
     from orchestrator.engine.handles.handles import Loaded
+    from orchestrator.workflow.catalogue import Catalogue
+
+
+@pytest.fixture(scope="session")
+def info(repository: Path) -> Catalogue:
+    """The node classes that the workflows use, as a real server declares them."""
+    from orchestrator.workflow.catalogue import Catalogue
+
+    path = repository / "tests" / "data" / "canvas" / "object_info.json"
+    return Catalogue(json.loads(path.read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from orchestrator.batch.manifest.manifest import (
 )
 from orchestrator.batch.manifest.reading import load
 from orchestrator.batch.planning import Planner
-from orchestrator.workflow.catalogue import Catalogue
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 BATCHES = REPOSITORY / "workflows" / "batches"
@@ -30,12 +29,6 @@ BATCHES = REPOSITORY / "workflows" / "batches"
 @pytest.fixture(scope="module")
 def text() -> str:
     return (REPOSITORY / "docs" / "batch.md").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def info() -> Any:
-    path = REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"
-    return Catalogue(json.loads(path.read_text(encoding="utf-8")))
 
 
 def chapter(text: str, title: str) -> str:

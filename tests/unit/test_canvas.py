@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import CanvasError, GraphError, UnknownNodeClass
-from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.conversion import canvas_to_graph, load
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "canvas"
@@ -20,11 +19,6 @@ CASES = sorted(path.stem for path in DATA.glob("*.json") if path.stem != "object
 
 def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def info() -> Any:
-    return Catalogue(read(DATA / "object_info.json"))
 
 
 @pytest.fixture

@@ -35,11 +35,6 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def info() -> Any:
-    return Catalogue(read(DATA / "object_info.json"))
-
-
 @pytest.fixture
 def sprite() -> Any:
     return read(REPOSITORY / "workflows" / "api" / "sprite.json")

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.conversion import canvas_to_graph
 from orchestrator.workflow.layout import Layout, with_values
 from orchestrator.workflow.roles import set_parameters
@@ -22,11 +21,6 @@ RECORDED = sorted(path.stem for path in DATA.glob("*.json") if path.stem != "obj
 
 def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def info() -> Any:
-    return Catalogue(read(DATA / "object_info.json"))
 
 
 @pytest.fixture

@@ -30,11 +30,6 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def info() -> Any:
-    return Catalogue(read(REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"))
-
-
 def workflow(name: str) -> Any:
     return read(REPOSITORY / "workflows" / "api" / f"{name}.json")
 

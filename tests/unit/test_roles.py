@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import BadValue, UnknownNodeClass, UnknownParameter
-from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.checking import validate
 from orchestrator.workflow.roles import (
     ROLES,
@@ -29,11 +28,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def info() -> Any:
-    return Catalogue(read(REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"))
 
 
 def shipped(name: str) -> Any:

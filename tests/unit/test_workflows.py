@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.checking import validate
 from orchestrator.workflow.conversion import canvas_to_graph
 from orchestrator.workflow.graph import parse_graph
@@ -25,11 +24,6 @@ TITLE_BAR = 30
 
 def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def info() -> Any:
-    return Catalogue(read(REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"))
 
 
 def test_files_are_what_the_script_writes(info: Any) -> None:
