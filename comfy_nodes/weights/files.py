@@ -52,6 +52,13 @@ def read_file(path: Path) -> Weights:
     return dict(safetensors.torch.load_file(path, device="cpu"))
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file, by their keys. Raises ModelUnreadable."""
+    check_file(path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
+
+
 def check_file(path: Path) -> None:
     """Raises ModelUnreadable unless the header is sound and the file as long as it says."""
     try:

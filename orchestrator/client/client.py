@@ -96,6 +96,10 @@ class Client:
         """Ask once what the server is; raises ServerUnreachable at once when nobody answers."""
         return SystemStats.from_json(self._wire.json("GET", "/system_stats"))
 
+    def _stats(self) -> SystemStats:
+        """Do the same with patience."""
+        return SystemStats.from_json(self._get("/system_stats"))
+
     def object_info(self, node_class: str | None = None) -> dict[str, Any]:
         """Return the server's node classes, or the one asked for ({} where it is unknown)."""
         path = "/object_info" if node_class is None else f"/object_info/{node_class}"
@@ -106,11 +110,15 @@ class Client:
 
     def catalogue(self) -> Catalogue:
         """Return the server's node classes, decoded: ask once, and hand it on."""
-        return Catalogue(self.object_info())
+        return Catalogue(self.object_info(), engine=self._stats().is_engine)
 
     def models(self, folder: str) -> list[str]:
         """Return the names of the models in one of the server's folders, e.g. "checkpoints"."""
         return [str(name) for name in self._get(f"/models/{folder}")]
+
+    def embeddings(self) -> list[str]:
+        """Return the names of the embeddings that texts can name, without their suffixes."""
+        return [str(name) for name in self._get("/embeddings")]
 
     def queue(self) -> QueueState:
         """Return the ids of the jobs that run and wait."""

@@ -64,7 +64,7 @@ def connected(choice: ServerChoice, say: Callable[[str], None]) -> Iterator[Clie
         else:
             client = stack.enter_context(Client(process.url, check=process.check))
         stats = client.system_stats()
-        name = "the engine" if stats.kind == "spriteworks-engine" else "ComfyUI"
+        name = "the engine" if stats.is_engine else "ComfyUI"
         say(f"using {name} {stats.version} at {client.url} on {stats.device}")
         yield client
 

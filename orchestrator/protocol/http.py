@@ -242,11 +242,15 @@ class QueueState:
             raise ProtocolError("the answer to GET /queue is not ComfyUI's") from error
 
 
+# What the embedded engine is called in records.
+ENGINE = "spriteworks-engine"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SystemStats:
     """What `GET /system_stats` says of a server."""
 
-    # "comfyui", or "spriteworks-engine" for the embedded one
+    # "comfyui", or ENGINE for the embedded one
     kind: str
     version: str
     device: str
@@ -261,13 +265,18 @@ class SystemStats:
     ram_total: int = 0
     ram_free: int = 0
 
+    @property
+    def is_engine(self) -> bool:
+        """Whether it is the embedded engine, which knows the nodes of the shipped workflows."""
+        return self.kind == ENGINE
+
     @classmethod
     def from_json(cls, body: Any) -> SystemStats:
         try:
             system = body["system"]
             device = (body.get("devices") or [{}])[0]
             return cls(
-                kind="spriteworks-engine" if "spriteworks_version" in system else "comfyui",
+                kind=ENGINE if "spriteworks_version" in system else "comfyui",
                 version=str(system.get("spriteworks_version") or system.get("comfyui_version", "")),
                 device=str(device.get("name", "unknown")),
                 device_type=str(device.get("type", "cpu")),

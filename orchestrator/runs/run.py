@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from ..protocol import (
 )
 from ..workflow.core_nodes import WEBSOCKET_OUTPUT
 from ..workflow.document import Document
+from ..workflow.embeddings import missing_embeddings, named_embeddings
 from ..workflow.layout import with_values
 from ..workflow.roles import parameters, seed_of_image
 from .outputs import Gathered, Outputs, outputs, plain_name
@@ -66,6 +67,7 @@ def run(request: RunRequest, client: Client, observer: Observer) -> dict[str, An
     stats = client.system_stats()
     catalogue = client.catalogue()
     workflow = load_workflow(request.workflow, request.settings, catalogue, request.document)
+    workflow = replace(workflow, notes=(*workflow.notes, *_lacking(client, workflow.graph)))
     for note in workflow.notes:
         observer.noted(note)
     with outputs(request.out) as place:
@@ -93,6 +95,13 @@ def run(request: RunRequest, client: Client, observer: Observer) -> dict[str, An
         files = [*_download(client, graph, record, place, watch), *frames.files]
         memory = {**meter.use().to_json(), "reports": reports_in(record.outputs)}
         return _publish(client, stats, workflow, place, files, record, watch, memory)
+
+
+def _lacking(client: Client, graph: Graph) -> Iterator[str]:
+    """What the server will leave out of the texts."""
+    named = named_embeddings(graph)
+    if named:
+        yield from missing_embeddings(named, client.embeddings())
 
 
 def _picture_metadata(workflow: Workflow, graph: Graph) -> dict[str, Any]:

@@ -245,6 +245,9 @@ class FakeServer:
     def _get_models(self, request: Request, rest: str) -> Answer:
         return json_answer([])
 
+    def _get_embeddings(self, request: Request, rest: str) -> Answer:
+        return json_answer(["style"])
+
     def _get_queue(self, request: Request, rest: str) -> Answer:
         with self._changed:
             running = [self._running.queue_item()] if self._running else []

@@ -125,10 +125,11 @@ def _lists_models(entry: Input) -> bool:
 
 
 class Catalogue:
-    """The node classes of one server."""
+    """The node classes of one server; `engine` where it is the embedded one."""
 
-    def __init__(self, object_info: Mapping[str, Any]) -> None:
+    def __init__(self, object_info: Mapping[str, Any], *, engine: bool = False) -> None:
         self._raw = object_info
+        self._engine = engine
         self._classes: dict[str, NodeClass] = {}
 
     def __contains__(self, name: object) -> bool:
@@ -155,10 +156,13 @@ class Catalogue:
 
     def unknown(self, name: str) -> str:
         """Say that the server lacks a class and what to do about it."""
-        return (
-            f"the server has no node class {name!r}{did_you_mean(name, self._raw)}; "
-            "install the node pack that provides it, or use a server that has it"
+        who = "the embedded engine" if self._engine else "the server"
+        advice = (
+            "run the workflow on ComfyUI, with --comfyui DIR or --server URL"
+            if self._engine
+            else "install the node pack that provides it, or use a server that has it"
         )
+        return f"{who} has no node class {name!r}{did_you_mean(name, self._raw)}; {advice}"
 
 
 def read_class(name: str, raw: Any) -> NodeClass:

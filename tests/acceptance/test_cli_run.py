@@ -57,6 +57,21 @@ def spriteworks(
     )
 
 
+def test_embeddings_that_the_server_lacks_are_told(fake: FakeServer, tmp_path: Path) -> None:
+    text = {
+        "class_type": "SaveImage",
+        "inputs": {"images": ["1", 0], "filename_prefix": "embedding:style embedding:stile"},
+    }
+    path = tmp_path / "workflow.json"
+    path.write_text(json.dumps({**GRAPH, "3": text}), encoding="utf-8")
+    done = spriteworks("run", path, "--server", fake.url, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    said = "the server has no embedding 'stile', did you mean 'style'?; it is left out of the text"
+    assert record["notes"] == [said]
+    assert f"note: {said}" in done.stderr
+
+
 def test_a_run_leaves_pictures_and_their_record(
     fake: FakeServer, workflow: Path, tmp_path: Path
 ) -> None:

@@ -158,6 +158,12 @@ def test_what_is_no_declaration_is_a_protocol_error(declared: Any) -> None:
         Catalogue({"X": raw}).node_class("X")
 
 
+def test_the_engine_names_the_way_to_comfyui() -> None:
+    said = Catalogue({}, engine=True).unknown("ControlNetLoader")
+    assert said.startswith("the embedded engine has no node class 'ControlNetLoader'")
+    assert "--comfyui DIR" in said
+
+
 def test_unknown_classes_name_similar_ones(catalogue: Catalogue) -> None:
     with pytest.raises(UnknownNodeClass, match="did you mean 'Resize'"):
         catalogue.node_class("resize")

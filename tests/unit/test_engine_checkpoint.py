@@ -228,8 +228,70 @@ def test_marks_in_the_file_say_what_it_predicts(sdxl: Weights, tmp_path: Path) -
     assert loaded.profile.cfg == 1.0  # a Turbo, by its name
 
 
+@pytest.mark.parametrize(
+    ("metadata", "marks", "agree"),
+    [
+        ({"modelspec.prediction_type": "epsilon"}, (), True),
+        ({"modelspec.prediction_type": "v"}, (), False),
+        ({"prediction_type": "V_Prediction"}, ("v_pred",), True),
+        ({"prediction_type": "epsilon"}, ("v_pred",), False),
+        ({"modelspec.prediction_type": "sample"}, (), False),
+        ({"modelspec.title": "prediction_type v"}, (), True),
+    ],
+)
+def test_metadata_that_says_otherwise_is_refused(
+    sdxl: Weights, tmp_path: Path, metadata: dict[str, str], marks: tuple[str, ...], agree: bool
+) -> None:
+    path = tmp_path / "noob.safetensors"
+    save_file(sdxl | {mark: torch.zeros(0) for mark in marks}, path, metadata)
+    if agree:
+        expected = Prediction.V if marks else Prediction.EPSILON
+        assert load_checkpoint(path, DEFAULTS).model.table.prediction is expected
+        return
+    with pytest.raises(UnsupportedModel, match=r"noob\.safetensors says .*ModelSamplingDiscrete"):
+        load_checkpoint(path, DEFAULTS)
+
+
+@pytest.mark.parametrize("mark", ["edm_mean", "edm_vpred.sigma_max"])
+def test_the_noise_of_edm_is_refused(sdxl: Weights, tmp_path: Path, mark: str) -> None:
+    path = tmp_path / "cos.safetensors"
+    save_file(sdxl | {mark: torch.tensor(120.0)}, path)
+    with pytest.raises(UnsupportedModel, match=rf"cos\.safetensors .*{mark}.*--comfyui"):
+        load_checkpoint(path, DEFAULTS)
+
+
+QUERY = f"{UNET}input_blocks.4.1.transformer_blocks.0.attn1.to_q"
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        f"{QUERY}.scale_weight",
+        f"{QUERY}.weight_scale",
+        f"{QUERY}.comfy_quant",
+        f"{QUERY}.weight.absmax",
+    ],
+)
+def test_scaled_weights_are_refused(sdxl: Weights, tmp_path: Path, scale: str) -> None:
+    path = tmp_path / "scaled.safetensors"
+    narrow = sdxl[f"{QUERY}.weight"].to(torch.float8_e4m3fn)
+    save_file(sdxl | {f"{QUERY}.weight": narrow}, path)
+    load_checkpoint(path, DEFAULTS)  # in fp8 alone
+    save_file(sdxl | {f"{QUERY}.weight": narrow, scale: torch.tensor(0.5)}, path)
+    with pytest.raises(UnsupportedModel, match=rf"scaled\.safetensors holds {scale}.*--comfyui"):
+        load_checkpoint(path, DEFAULTS)
+
+
 def without(prefix: str) -> Callable[[Weights], Weights]:
     return lambda weights: {k: v for k, v in weights.items() if not k.startswith(prefix)}
+
+
+def only_averaged(weights: Weights) -> Weights:
+    """As training writes it beside the weights themselves: in one word, without dots."""
+    return {
+        f"model_ema.{k[len('model.') :].replace('.', '')}" if k.startswith(UNET) else k: v
+        for k, v in weights.items()
+    }
 
 
 def short_vocabulary(weights: Weights) -> Weights:
@@ -241,6 +303,7 @@ def short_vocabulary(weights: Weights) -> Weights:
     ("change", "kind", "said"),
     [
         (without(UNET), UnsupportedModel, "UNet"),
+        (only_averaged, UnsupportedModel, "model_ema"),
         (without(VAE), UnsupportedModel, "VAE"),
         (without("conditioner.embedders.0"), UnsupportedModel, "text encoder"),
         (without(f"{UNET}out.2.bias"), ModelUnreadable, "conv_out.bias"),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from comfy_nodes.errors import ModelUnreadable, UnsupportedModel
 from comfy_nodes.settings import LoaderSettings
 from orchestrator.engine.handles.handles import Clip
 from orchestrator.engine.models.loading import load_diffusers
@@ -97,11 +98,31 @@ def test_an_embedding_is_as_the_tokens_it_was_made_of(
     )
 
 
-@pytest.mark.parametrize("name", ["none", "old", "../e", "alien"])
-def test_an_embedding_that_cannot_be_used_is_left_out_and_said(
+@pytest.mark.parametrize("name", ["none", "old", "../e"])
+def test_an_embedding_that_is_not_there_is_left_out_and_said(
     with_embeddings: Clip, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     with caplog.at_level(logging.WARNING):
         found = states(with_embeddings, f"a embedding:{name} gem")
     torch.testing.assert_close(found, states(with_embeddings, "a gem"), **CLOSE)
     assert "left out" in caplog.text
+
+
+def test_an_embedding_for_another_model_is_refused(with_embeddings: Clip) -> None:
+    with pytest.raises(UnsupportedModel, match=r"alien\.safetensors .* 9 numbers, .* takes \d+"):
+        states(with_embeddings, "a embedding:alien gem")
+
+
+def test_a_damaged_embedding_is_named(with_embeddings: Clip, tmp_path: Path) -> None:
+    (tmp_path / "cut.safetensors").write_bytes(b"cut")
+    with pytest.raises(ModelUnreadable, match=r"cut\.safetensors"):
+        states(with_embeddings, "a embedding:cut gem")
+
+
+def test_an_embedding_for_one_of_two_encoders_is_left_out_of_the_other(
+    both: Clip, tmp_path: Path
+) -> None:
+    table = both.encoders[0].part.module.get_input_embeddings().weight
+    save_file({"emb_params": table[[4]].clone()}, tmp_path / "half.safetensors")
+    found, _ = encode_text(replace(both, embeddings=(tmp_path,)), "a embedding:half gem")[0]
+    assert found.shape == (1, 77, 32 + 48)

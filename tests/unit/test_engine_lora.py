@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from comfy_nodes.errors import ModelUnreadable
+from comfy_nodes.errors import ModelUnreadable, UnsupportedModel
 from comfy_nodes.settings import LoaderSettings
 from orchestrator.engine.handles.handles import Loaded
 from orchestrator.engine.models.loading import load_diffusers
@@ -158,10 +157,85 @@ def test_unchanged_weights_are_shared(loaded: Loaded) -> None:
     assert separate == [f"{ATTENTION}.weight"]
 
 
-def test_a_lora_for_another_model_is_said(loaded: Loaded, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        apply_lora(loaded.model, loaded.clip, {"lora_unet_none.diff": torch.ones(1)}, 1.0, 1.0)
-    assert "fits nothing" in caplog.text
+def refusal(loaded: Loaded, lora: Weights) -> str:
+    with pytest.raises(UnsupportedModel) as caught:
+        apply_lora(loaded.model, loaded.clip, lora, 1.0, 1.0, "style.safetensors")
+    return str(caught.value)
+
+
+def test_a_lora_that_fits_nothing_is_refused(loaded: Loaded) -> None:
+    said = refusal(loaded, {"lora_unet_none.diff": torch.ones(1)})
+    assert said == (
+        "style.safetensors was made for another kind of model: none of its 1 weights has a place "
+        "in this one, as lora_unet_none.diff."
+    )
+
+
+def test_a_lora_that_fits_in_part_is_refused(loaded: Loaded) -> None:
+    lora, _ = pair("x.lora_up.weight", "x.lora_down.weight", torch.Size([4, 4]))
+    lora[f"{kohya(ATTENTION)}.diff"] = torch.ones_like(weight(loaded, ATTENTION))
+    said = refusal(loaded, lora)
+    assert "2 of its 3 weights have no place" in said
+    assert "x.lora_up.weight" in said
+
+
+@pytest.mark.parametrize("change", ["rows", "columns", "rank", "whole"])
+def test_weights_of_another_shape_are_refused(loaded: Loaded, change: str) -> None:
+    key, shape = kohya(ATTENTION), weight(loaded, ATTENTION).shape
+    up, down = f"{key}.lora_up.weight", f"{key}.lora_down.weight"
+    wrong = {
+        "rows": torch.Size([shape[0] * 2, shape[1] // 2]),
+        "columns": torch.Size([shape[0], shape[1] + 1]),
+    }
+    lora, _ = pair(up, down, wrong.get(change, shape))
+    if change == "rank":
+        lora[up] = torch.ones(shape[0], RANK + 1)
+    elif change == "whole":
+        lora = {f"{key}.diff": torch.ones(shape[0], 1)}
+    said = refusal(loaded, lora)
+    assert f"for {key} have another shape" in said
+
+
+def kinds(key: str, shape: torch.Size) -> dict[str, Weights]:
+    """What other trainers write for a weight of that shape, beside or in place of a LoRA."""
+    lora, _ = pair(f"{key}.lora_up.weight", f"{key}.lora_down.weight", shape)
+    left, right = torch.ones(shape[0], RANK), torch.ones(RANK, shape[1])
+    halves = {
+        f"{key}.hada_w{i}_{side}": m.clone()
+        for i in (1, 2)
+        for side, m in (("a", left), ("b", right))
+    }
+    return {
+        "loha": halves,
+        "lokr": {
+            f"{key}.lokr_w1": torch.ones(2, 2),
+            f"{key}.lokr_w2": torch.ones(shape[0] // 2, shape[1] // 2),
+        },
+        "dora": lora | {f"{key}.dora_scale": torch.ones(1, shape[1])},
+        "diff_b": {f"{key}.diff": torch.ones(shape), f"{key}.diff_b": torch.ones(shape[0])},
+        "oft": {f"{key}.oft_blocks": torch.ones(2, 4, 4)},
+        "norm": {f"{key}.w_norm": torch.ones(shape[0]), f"{key}.b_norm": torch.ones(shape[0])},
+        "set": {f"{key}.set_weight": torch.ones(shape)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        ("loha", "hada_w1_a, hada_w1_b, hada_w2_a, hada_w2_b"),
+        ("lokr", "lokr_w1, lokr_w2"),
+        ("dora", "dora_scale"),
+        ("diff_b", "diff_b"),
+        ("oft", "oft_blocks"),
+        ("norm", "b_norm, w_norm"),
+        ("set", "set_weight"),
+    ],
+)
+def test_other_kinds_are_refused_and_named(loaded: Loaded, kind: str, named: str) -> None:
+    key = kohya(ATTENTION)
+    said = refusal(loaded, kinds(key, weight(loaded, ATTENTION).shape)[kind])
+    assert f"does not apply: {named}, as in {key}." in said
+    assert "--comfyui" in said
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

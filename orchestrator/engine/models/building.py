@@ -8,11 +8,31 @@ from typing import Any
 import torch
 from torch import nn
 
-from comfy_nodes.errors import ModelUnreadable
+from comfy_nodes.errors import ModelUnreadable, UnsupportedModel
 
 # Gives the tensor that belongs to a name in the network's state dict, or None.
 Find = Callable[[str], torch.Tensor | None]
 Weights = dict[str, torch.Tensor]
+
+# What to do about what the engine does not know.
+ON_COMFYUI = "Run it on ComfyUI, which does: with --comfyui DIR or --server URL."
+
+
+def check_plain(weights: Weights, where: str) -> None:
+    """Raises UnsupportedModel, naming `where`, for weights that are not plain numbers.
+
+    Quantised weights have their scales beside them (`to_q.scale_weight`, `to_q.weight_scale`,
+    `to_q.weight.absmax`), and mean something else without. A layer that is not quantised has a
+    weight and a bias.
+    """
+    for name in weights:
+        layer, _, part = name.rpartition(".")
+        beside = f"{layer}.weight" in weights and part not in ("weight", "bias")
+        if beside or (layer in weights and layer.endswith(".weight")):
+            raise UnsupportedModel(
+                f"{where} holds {name} beside the layer's weight: its weights are quantised or "
+                f"scaled, which the embedded engine does not read. {ON_COMFYUI}"
+            )
 
 
 def build_unet(config: Mapping[str, Any], find: Find, dtype: torch.dtype, where: str) -> nn.Module:

@@ -11,7 +11,7 @@ import torch
 from comfy_nodes.errors import UnsupportedModel
 from comfy_nodes.models import Family, Prediction
 
-from .building import Find, Weights
+from .building import ON_COMFYUI, Find, Weights
 from .names import UnetNames, vae_original
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -32,6 +32,11 @@ _V_MARK, _V_SPREAD = f"{UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
 def checkpoint_family(weights: Weights, name: str) -> Family:
     """The family of a checkpoint. Raises UnsupportedModel, naming the file, for another model."""
     if f"{UNET}input_blocks.0.0.weight" not in weights:
+        if _starts(weights, "model_ema."):
+            raise UnsupportedModel(
+                f"{name} has the averaged weights of training only (model_ema), under names that "
+                "no loader reads: take the model's file for drawing"
+            )
         raise UnsupportedModel(
             f"{name} is no Stable Diffusion checkpoint: it has no UNet of that family"
         )
@@ -44,8 +49,41 @@ def checkpoint_family(weights: Weights, name: str) -> Family:
     )
 
 
-def prediction_of(weights: Weights, family: Family) -> Prediction:
-    """What the UNet predicts."""
+def prediction_of(
+    weights: Weights, family: Family, metadata: Mapping[str, str], name: str
+) -> Prediction:
+    """What the UNet predicts, by ComfyUI's marks in the weights.
+
+    `metadata` are the texts in the header of the file `name`. Raises UnsupportedModel where they
+    say otherwise: such a model makes noise on ComfyUI too, unless a node says what it predicts; and
+    for the noise of EDM (Karras et al. 2022, arXiv 2206.00364), of which ComfyUI knows the marks.
+    """
+    edm = next((mark for mark in weights if mark.startswith("edm_")), None)
+    if edm is not None:
+        raise UnsupportedModel(
+            f"{name} was trained with the noise of EDM ({edm}), which the embedded engine does not "
+            f"have. {ON_COMFYUI}"
+        )
+    prediction = _marked_prediction(weights, family)
+    for key, value in metadata.items():
+        if key.rpartition(".")[2] == "prediction_type" and _stated(value) is not prediction:
+            raise UnsupportedModel(
+                f"the metadata of {name} says {key}={value}, and its weights have the marks of "
+                f"{prediction.value}, by which ComfyUI goes: run it on ComfyUI (--comfyui DIR or "
+                "--server URL), with the node ModelSamplingDiscrete before the sampler"
+            )
+    return prediction
+
+
+def _stated(value: str) -> Prediction | None:
+    """What a word of ModelSpec's, diffusers' or kohya's means, None where it is another kind."""
+    word = value.strip().casefold()
+    if word in ("epsilon", "eps"):
+        return Prediction.EPSILON
+    return Prediction.V if word in ("v", "v_prediction", "v-prediction", "vpred") else None
+
+
+def _marked_prediction(weights: Weights, family: Family) -> Prediction:
     inpainting = weights[f"{UNET}input_blocks.0.0.weight"].shape[1] != 4
     if family is Family.SDXL:
         return Prediction.V if "v_pred" in weights else Prediction.EPSILON

@@ -21,8 +21,8 @@ from comfy_nodes.profiles import (
     read_scheduler_config,
 )
 from comfy_nodes.settings import LoaderSettings, Precision
-from comfy_nodes.weights.files import read_part
-from comfy_nodes.weights.pickles import read_checkpoint
+from comfy_nodes.weights.files import read_metadata, read_part
+from comfy_nodes.weights.pickles import is_pickle, read_checkpoint
 from comfy_nodes.weights.variants import reads_half
 
 from ..handles.handles import Clip, Loaded, Model, Part, TextEncoder
@@ -30,7 +30,14 @@ from ..handles.noise_table import NoiseTable, noise_table
 from ..handles.preview import Previewer
 from ..tuning.placing import Placement, best_device
 from . import checkpoint
-from .building import Find, Weights, build_text_encoder, build_unet, build_vae
+from .building import (
+    Find,
+    Weights,
+    build_text_encoder,
+    build_unet,
+    build_vae,
+    check_plain,
+)
 from .tokenizer import END, clip_tokenizer, load_tokenizer
 
 _SD_SCALE, _SDXL_SCALE = 0.18215, 0.13025
@@ -43,7 +50,7 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     """The model in a diffusers folder.
 
     Raises ModelUnreadable for a part that is missing or damaged, UnsupportedModel for another
-    kind of model; both name the part.
+    kind of model or of weights; both name the part.
     """
     read_json(folder / "model_index.json")
     unet_config = read_json(folder / "unet" / "config.json")
@@ -51,11 +58,11 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     if "cross_attention_dim" not in unet_config:
         raise UnsupportedModel(f"{folder.name} is no Stable Diffusion 1.x, 2.x or XL model.")
     half = reads_half(settings, this_device(best_device()))
-    unet_weights = read_part(folder / "unet", _UNET_FILE, half=half)
+    unet_weights = _read_part(folder, "unet", half)
     place = Placement.of(settings, _count(unet_weights))
     family = family_of(unet_config)
     scale = float(vae_config.get("scaling_factor", _SD_SCALE))
-    vae_weights = read_part(folder / "vae", _UNET_FILE, half=half)
+    vae_weights = _read_part(folder, "vae", half)
     vae = place.vae(
         build_vae(vae_config, _find_vae(vae_weights), place.vae_dtype, f"{folder.name}/vae")
     )
@@ -75,16 +82,24 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     return Loaded(model, clip, vae, profile)
 
 
+def _read_part(folder: Path, part: str, half: bool, stem: str = _UNET_FILE) -> Weights:
+    weights = read_part(folder / part, stem, half=half)
+    check_plain(weights, f"{folder.name}/{part}")
+    return weights
+
+
 def load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool = False) -> Loaded:
     """The model in a checkpoint: a safetensors file, or where allowed the weights of a pickle.
 
     Raises ModelUnreadable for a damaged file, UnsupportedModel for a pickle that is not allowed or
-    holds code, and for other models.
+    holds code, and for other models and kinds of weights.
     """
     weights = read_checkpoint(path, allow_pickle=allow_pickle)
+    check_plain(weights, path.name)
     family = checkpoint.checkpoint_family(weights, path.name)
     place = Placement.of(settings, _count(weights, checkpoint.UNET))
-    prediction = checkpoint.prediction_of(weights, family)
+    metadata = {} if is_pickle(path) else read_metadata(path)
+    prediction = checkpoint.prediction_of(weights, family, metadata, path.name)
     scale = _SDXL_SCALE if family is Family.SDXL else _SD_SCALE
     # Nothing in the file tells Turbo from its parent.
     version = version_of(family, prediction, turbo="turbo" in path.stem.lower())
@@ -168,7 +183,7 @@ def _folder_encoder(
         raise ModelUnreadable(f"{folder.name} has no {tokenizer.name} folder: download it again.")
     network = build_text_encoder(
         config,
-        read_part(folder / name, _TEXT_FILE, half=half).get,
+        _read_part(folder, name, half, _TEXT_FILE).get,
         place.text_dtype,
         f"{folder.name}/{name}",
     )

@@ -2,29 +2,30 @@
 
 Reads the names that kohya's trainers, diffusers and peft write, for the UNet both in diffusers'
 and in the original numbering of blocks. A weight W becomes W + strength * alpha / rank * up @ down
-(Hu et al. 2021, arXiv 2106.09685); a `.diff` is added as it is.
+(Hu et al. 2021, arXiv 2106.09685); a `.diff` is added as it is. What a file holds beside these is
+never left out in silence: the whole LoRA is refused.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from comfy_nodes.errors import UnsupportedModel
 from comfy_nodes.weights.files import read_file
 
 from ..handles.handles import Clip, Model, Part, TextEncoder
 from ..tuning.storage import narrow, wide_weight
 from ..tuning.tuning import tune_unet, twin
-from .building import Weights
+from .building import ON_COMFYUI, Weights
 from .names import UnetNames
 
-_log = logging.getLogger(__name__)
-
+# As many kinds of weights are named in a message.
+_MOST_KINDS = 5
 # The pairs of a LoRA's two matrices as different trainers name them: up, down.
 _PAIRS = (
     (".lora_up.weight", ".lora_down.weight"),
@@ -33,6 +34,8 @@ _PAIRS = (
     (".lora.up.weight", ".lora.down.weight"),
     (".lora_linear_layer.up.weight", ".lora_linear_layer.down.weight"),
 )
+_ALPHA, _MIDDLE, _WHOLE = ".alpha", ".lora_mid.weight", ".diff"
+_ENDINGS = (*(ending for pair in _PAIRS for ending in pair), _ALPHA, _MIDDLE, _WHOLE)
 
 
 def read_lora(path: Path) -> Weights:
@@ -41,26 +44,60 @@ def read_lora(path: Path) -> Weights:
 
 
 def apply_lora(
-    model: Model, clip: Clip, lora: Weights, strength_model: float, strength_clip: float
+    model: Model,
+    clip: Clip,
+    lora: Weights,
+    strength_model: float,
+    strength_clip: float,
+    name: str = "the LoRA",
 ) -> tuple[Model, Clip]:
-    """The model and the text encoder with the LoRA merged in; the originals stay untouched."""
+    """The model and the text encoder with the LoRA merged in; the originals stay untouched.
+
+    Raises UnsupportedModel, which begins with `name`, where any of it has no place in the model.
+    """
     used: set[str] = set()
     unet = model.unet.module
-    names = {name: list(_unet_aliases(name, unet.config)) for name in _weights(unet)}
-    merged = _merged(model.unet, lora, names, strength_model, used)
+    names = {each: list(_unet_aliases(each, unet.config)) for each in _weights(unet)}
+    try:
+        merged = _merged(model.unet, lora, names, strength_model, used)
+        encoders = tuple(
+            _with_lora(encoder, index, lora, strength_clip, used)
+            for index, encoder in enumerate(clip.encoders)
+        )
+    except _Misfit as misfit:
+        raise UnsupportedModel(
+            f"{name} was made for another kind of model: its weights for {misfit} have another "
+            "shape than this model's."
+        ) from misfit
+    unknown = [key for key in lora if key not in used]
+    if unknown:
+        raise UnsupportedModel(_unplaced(name, unknown, len(lora)))
     if merged is not model.unet:
         tune_unet(merged.module, model.settings, merged.storage)
     changed_model = replace(model, unet=merged)
-    encoders = tuple(
-        _with_lora(encoder, index, lora, strength_clip, used)
-        for index, encoder in enumerate(clip.encoders)
-    )
-    unknown = [key for key in lora if key not in used]
-    if len(unknown) == len(lora):
-        _log.warning("the LoRA fits nothing in this model and changes nothing")
-    elif unknown:
-        _log.warning("%d weights of the LoRA have no place: %s", len(unknown), unknown[0])
     return changed_model, replace(clip, encoders=encoders)
+
+
+class _Misfit(Exception):
+    """The name under which a file has weights of another shape."""
+
+
+def _unplaced(name: str, unknown: Sequence[str], count: int) -> str:
+    """Say which weights of a LoRA, of `count`, are not applied, and why."""
+    strange = [key for key in unknown if not key.endswith(_ENDINGS)]
+    if strange:
+        kinds = sorted({key.rpartition(".")[2] for key in strange})
+        more = " and others" if len(kinds) > _MOST_KINDS else ""
+        return (
+            f"{name} has weights of a kind that the embedded engine does not apply: "
+            f"{', '.join(kinds[:_MOST_KINDS])}{more}, as in {strange[0]}. {ON_COMFYUI}"
+        )
+    which = "none" if len(unknown) == count else f"{len(unknown)}"
+    have = "has a place" if len(unknown) == count else "have no place"
+    return (
+        f"{name} was made for another kind of model: {which} of its {count} weights {have} in this "
+        f"one, as {unknown[0]}."
+    )
 
 
 def _with_lora(
@@ -100,21 +137,29 @@ def _difference(
     lora: Weights, alias: str, weight: torch.Tensor, used: set[str]
 ) -> torch.Tensor | None:
     """What the LoRA adds to a weight at strength 1, float32 in the weight's shape."""
-    direct = lora.get(f"{alias}.diff")
+    direct = lora.get(alias + _WHOLE)
     if direct is not None:
-        used.add(f"{alias}.diff")
-        return direct.float().reshape(weight.shape)
+        used |= {alias + _WHOLE, alias + _ALPHA}
+        return _shaped(direct.float(), weight, alias)
     for up_name, down_name in ((alias + up, alias + down) for up, down in _PAIRS):
         if up_name in lora and down_name in lora:
-            used |= {up_name, down_name, f"{alias}.alpha", f"{alias}.lora_mid.weight"}
+            used |= {up_name, down_name, alias + _ALPHA, alias + _MIDDLE}
             up, down = lora[up_name].float(), lora[down_name].float()
-            alpha = lora.get(f"{alias}.alpha")
+            alpha = lora.get(alias + _ALPHA)
             scale = 1.0 if alpha is None else float(alpha) / down.shape[0]
-            middle = lora.get(f"{alias}.lora_mid.weight")
+            middle = lora.get(alias + _MIDDLE)
             if middle is not None:
                 down = _through(middle.float(), down)
-            return scale * (up.flatten(1) @ down.flatten(1)).reshape(weight.shape)
+            if up.ndim < 2 or down.ndim < 2 or up[0].numel() != down.shape[0]:
+                raise _Misfit(alias)
+            return scale * _shaped(up.flatten(1) @ down.flatten(1), weight, alias)
     return None
+
+
+def _shaped(difference: torch.Tensor, weight: torch.Tensor, alias: str) -> torch.Tensor:
+    if difference.numel() != weight.numel() or len(difference) != len(weight):
+        raise _Misfit(alias)
+    return difference.reshape(weight.shape)
 
 
 def _through(middle: torch.Tensor, down: torch.Tensor) -> torch.Tensor:

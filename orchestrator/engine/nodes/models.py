@@ -88,11 +88,14 @@ class LoraLoader(CoreNode):
     def execute(
         cls, model: Model, clip: Clip, lora_name: str, strength_model: float, strength_clip: float
     ) -> io.NodeOutput:
-        """Changed copies; the originals stay as they were."""
+        """Changed copies; the originals stay as they were. Raises UnsupportedModel."""
         if strength_model == 0 and strength_clip == 0:
             return io.NodeOutput(model, clip)
-        lora = read_lora(context().folders.find("loras", lora_name))
-        return io.NodeOutput(*apply_lora(model, clip, lora, strength_model, strength_clip))
+        path = context().folders.find("loras", lora_name)
+        lora = read_lora(path)
+        return io.NodeOutput(
+            *apply_lora(model, clip, lora, strength_model, strength_clip, path.name)
+        )
 
 
 class CLIPSetLastLayer(CoreNode):

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
+
+from comfy_nodes.errors import UnsupportedModel
+from comfy_nodes.weights.files import Weights, read_file
 
 from ..handles.handles import Clip, TextEncoder
 from .guidance import Conditioning
@@ -52,7 +53,7 @@ def _groups(encoder: TextEncoder, clip: Clip, text: str) -> list[Chunk]:
         text,
         # Without the start and end tokens, which chunks have of their own.
         lambda words: encoder.tokenizer(words, verbose=False)["input_ids"][1:-1],
-        lambda name: _embedding(name, clip.embeddings, encoder),
+        lambda name: _embedding(name, clip, encoder),
     )
 
 
@@ -72,8 +73,7 @@ def _run(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """States [chunks, 77, D] of the layer and pooled text [chunks, P], float32 on the CPU."""
     end = encoder.tokenizer.eos_token_id
-    width = model.config.hidden_size
-    ids, vectors = _split_vectors(chunks, encoder.tokenizer.pad_token_id, width)
+    ids, vectors = _split_vectors(chunks, encoder)
     with _replaced_embeddings(model.get_input_embeddings(), vectors):
         output = model(torch.tensor(ids, device=encoder.part.device), output_hidden_states=True)
     # transformers 4 wraps the encoder in a `text_model`, 5 only where there is a projection.
@@ -90,18 +90,18 @@ def _run(
 
 
 def _split_vectors(
-    chunks: list[Chunk], pad: int, width: int
+    chunks: list[Chunk], encoder: TextEncoder
 ) -> tuple[list[list[int]], dict[tuple[int, int], torch.Tensor]]:
     """Ids of every chunk, and the vectors that stand in place of some: (chunk, place) -> [D].
 
-    Vectors of another width belong to another model: they are left out, and padding is added.
+    Vectors of another width belong to the other text encoder: they are left out, and padding is
+    added.
     """
     ids: list[list[int]] = []
     vectors: dict[tuple[int, int], torch.Tensor] = {}
+    pad = encoder.tokenizer.pad_token_id
     for row, chunk in enumerate(chunks):
-        fitting = [t for t, _ in chunk if isinstance(t, int) or t.shape[-1] == width]
-        if len(fitting) < len(chunk):
-            _log.warning("an embedding was made for another model and is left out")
+        fitting = [t for t, _ in chunk if isinstance(t, int) or _fits(t, encoder)]
         fitting += [pad] * (len(chunk) - len(fitting))
         ids.append([token if isinstance(token, int) else pad for token in fitting])
         vectors |= {(row, i): t for i, t in enumerate(fitting) if isinstance(t, torch.Tensor)}
@@ -128,19 +128,37 @@ def _replaced_embeddings(
             hook.remove()
 
 
-def _embedding(name: str, folders: tuple[Path, ...], encoder: TextEncoder) -> torch.Tensor | None:
-    """Vectors [N, D] of the embedding file of that name; None and a warning where there is none."""
-    path = _embedding_file(name, folders)
+def _embedding(name: str, clip: Clip, encoder: TextEncoder) -> torch.Tensor | None:
+    """Vectors [N, D] of the embedding file of that name; None and a warning where there is none.
+
+    ComfyUI leaves it out as well; clients tell, as they know which embeddings a server has. Raises
+    ModelUnreadable for a damaged file, UnsupportedModel where it fits none of the text encoders.
+    """
+    path = _embedding_file(name, clip.embeddings)
     if path is None:
         _log.warning("there is no embedding %r; it is left out of the text", name)
         return None
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        _log.warning("the embedding %s cannot be read and is left out: %s", path.name, error)
-        return None
+    tensors = read_file(path)
+    vectors = _vectors(tensors, encoder)
+    if not any(_fits(_vectors(tensors, one), one) for one in clip.encoders):
+        raise UnsupportedModel(
+            f"The embedding {path.name} was made for another kind of model: its vectors have "
+            f"{vectors.shape[-1]} numbers, and this model's text encoder takes {_width(encoder)}."
+        )
+    return vectors
+
+
+def _vectors(tensors: Weights, encoder: TextEncoder) -> torch.Tensor:
     found = tensors.get(encoder.key, next(iter(tensors.values())))
     return found.reshape(-1, found.shape[-1]).float()
+
+
+def _fits(vectors: torch.Tensor, encoder: TextEncoder) -> bool:
+    return int(vectors.shape[-1]) == _width(encoder)
+
+
+def _width(encoder: TextEncoder) -> int:
+    return int(encoder.part.module.config.hidden_size)
 
 
 def _embedding_file(name: str, folders: tuple[Path, ...]) -> Path | None:
