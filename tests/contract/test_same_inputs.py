@@ -21,6 +21,7 @@ pytestmark = pytest.mark.comfyui
 
 PICTURES = Path(__file__).parents[1] / "data" / "pictures"
 GREY16 = PICTURES / "grey16.png"
+LOSSY = PICTURES / "lossy.webp"
 CASE = Path(__file__).parents[3] / "shared" / "cases" / "17-gray16" / "gray16.png"
 FILES = [*sorted(PICTURES.iterdir()), CASE]
 # What is looked at: the picture, its mask, and one of its colours as a mask.
@@ -89,6 +90,17 @@ class Both:
         return bool(np.abs(found[..., 0] - truth).max() > 1)
 
 
+    def other_range(self) -> bool:
+        """Whether this ComfyUI takes a lossy WebP's narrow range of numbers for the whole one.
+
+        It is then far from what Pillow sees; else only a few of 255.
+        """
+        with Image.open(LOSSY) as picture:
+            truth = np.asarray(picture.convert("RGB"), int)
+        (found,) = self.comfyui[LOSSY.name, "image"]
+        return bool(np.abs(found[..., :3] - truth).max() > 16)
+
+
 @pytest.fixture(scope="module")
 def both(engine_url: str, comfyui_url: str, tmp_path_factory: pytest.TempPathFactory) -> Both:
     """Loads all pictures once on each server."""
@@ -117,6 +129,8 @@ def test_the_same_pixels_and_masks(path: Path, view: str, both: Both) -> None:
     found = apart(ours, theirs)
     if found > 1 and both.older_decoder():
         pytest.skip("this ComfyUI decodes pictures by Pillow, and sees this one otherwise")
+    if found > 1 and path.suffix == ".webp" and both.other_range():
+        pytest.skip("this ComfyUI takes lossy WebP for another range of colours")
     assert [image.shape for image in ours] == [image.shape for image in theirs]
     assert found <= 1
 
