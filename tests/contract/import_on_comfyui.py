@@ -25,9 +25,10 @@ import comfy.options  # noqa: E402
 
 comfy.options.enable_args_parsing()
 
-# What ComfyUI's main.py has imported when it comes to custom nodes, without its extra nodes. `utils`
-# comes first, as there: some versions' nodes.py puts comfy/, which has a utils.py, on the path.
+# What ComfyUI's main.py has imported when it comes to custom nodes, without its extra nodes. The
+# first as there, too: some versions' nodes.py puts comfy/, which has a utils.py, on the path.
 import utils.extra_config  # noqa: E402, F401, I001
+
 import comfy_api.latest  # noqa: E402, F401
 import execution  # noqa: E402, F401
 import nodes  # noqa: E402, F401

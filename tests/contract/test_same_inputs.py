@@ -6,6 +6,8 @@ An older ComfyUI decodes by Pillow: what it sees otherwise is skipped there.
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,8 @@ CASE = Path(__file__).parents[3] / "shared" / "cases" / "17-gray16" / "gray16.pn
 FILES = [*sorted(PICTURES.iterdir()), CASE]
 # What is looked at: the picture, its mask, and one of its colours as a mask.
 VIEWS = ("image", "alpha", "green")
+# How often a file is looked at again that is seen otherwise.
+_LOOKS = 8
 
 # Pictures by file name and view.
 Seen = dict[tuple[str, str], list[np.ndarray]]
@@ -58,10 +62,10 @@ def viewing(file: str, uploaded: str) -> Graph:
     }
 
 
-def look(client: Client, folder: Path) -> Seen:
+def look(client: Client, folder: Path, paths: Sequence[Path] = FILES) -> Seen:
     """Everything as the server sees it."""
     graph: Graph = {}
-    for path in FILES:
+    for path in paths:
         if path.is_file():
             graph |= viewing(path.name, client.upload(path).filename)
     accepted = client.submit(graph)
@@ -82,13 +86,29 @@ class Both:
 
     engine: Seen
     comfyui: Seen
+    comfyui_url: str
+
+    def is_unsteady(self, path: Path, view: str, folder: Path) -> bool:
+        """Whether this ComfyUI sees one file otherwise from one time to the next.
+
+        Some versions decode pictures whose width is no multiple of 32 with what the memory held
+        before.
+        """
+        seen = self.comfyui[path.name, view]
+        with Client(self.comfyui_url) as client:
+            for number in range(_LOOKS):
+                # Under another name, or the answer would come from the cache.
+                copy = folder / f"{number} {path.name}"
+                shutil.copyfile(path, copy)
+                if apart(look(client, folder, [copy])[copy.name, view], seen) > 0:
+                    return True
+        return False
 
     def older_decoder(self) -> bool:
         """Whether this ComfyUI makes 16-bit greys black and white, as Pillow alone does."""
         truth = np.asarray(Image.open(GREY16), int) // 257
         (found,) = self.comfyui[GREY16.name, "image"]
         return bool(np.abs(found[..., 0] - truth).max() > 1)
-
 
     def other_range(self) -> bool:
         """Whether this ComfyUI takes a lossy WebP's narrow range of numbers for the whole one.
@@ -110,7 +130,7 @@ def both(engine_url: str, comfyui_url: str, tmp_path_factory: pytest.TempPathFac
             return look(client, tmp_path_factory.mktemp("pictures"))
 
     with ThreadPoolExecutor(2) as workers:
-        return Both(*workers.map(run, (engine_url, comfyui_url)))
+        return Both(*workers.map(run, (engine_url, comfyui_url)), comfyui_url)
 
 
 def apart(ours: list[np.ndarray], theirs: list[np.ndarray]) -> int:
@@ -122,7 +142,7 @@ def apart(ours: list[np.ndarray], theirs: list[np.ndarray]) -> int:
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_the_same_pixels_and_masks(path: Path, view: str, both: Both) -> None:
+def test_the_same_pixels_and_masks(path: Path, view: str, both: Both, tmp_path: Path) -> None:
     if not path.is_file():
         pytest.skip(f"there is no {path.name} beside this repository")
     ours, theirs = both.engine[path.name, view], both.comfyui[path.name, view]
@@ -131,6 +151,8 @@ def test_the_same_pixels_and_masks(path: Path, view: str, both: Both) -> None:
         pytest.skip("this ComfyUI decodes pictures by Pillow, and sees this one otherwise")
     if found > 1 and path.suffix == ".webp" and both.other_range():
         pytest.skip("this ComfyUI takes lossy WebP for another range of colours")
+    if found > 1 and both.is_unsteady(path, view, tmp_path):
+        pytest.skip("this ComfyUI does not see small pictures alike from one time to the next")
     assert [image.shape for image in ours] == [image.shape for image in theirs]
     assert found <= 1
 
