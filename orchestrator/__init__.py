@@ -1,3 +1,113 @@
-"""Submits workflows to ComfyUI servers, or to the embedded engine, and collects what they make."""
+"""Submits workflows to ComfyUI servers, or to the embedded engine, and collects what they make.
 
-__version__ = "0.1.0"
+    import orchestrator as spriteworks
+
+    with spriteworks.start_engine() as server:
+        made = server.run("sprite", prompt="a red potion", seed=7)
+    made.pictures[0].save("potion.png")
+
+What `dir` shows is the public API; docs/python.md tells it by examples. It is imported when it is
+first used, so that the command can answer Ctrl-C from its first line on.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from .client.timings import NodeTiming as NodeTiming
+    from .client.timings import Timings as Timings
+    from .errors import BadValue as BadValue
+    from .errors import BatchBusy as BatchBusy
+    from .errors import CanvasError as CanvasError
+    from .errors import GraphError as GraphError
+    from .errors import IllegalTransition as IllegalTransition
+    from .errors import InputError as InputError
+    from .errors import JobError as JobError
+    from .errors import JobInterrupted as JobInterrupted
+    from .errors import JobLost as JobLost
+    from .errors import JobRefused as JobRefused
+    from .errors import JobTimedOut as JobTimedOut
+    from .errors import ManifestError as ManifestError
+    from .errors import ManifestProblem as ManifestProblem
+    from .errors import ModelError as ModelError
+    from .errors import NodeFailed as NodeFailed
+    from .errors import NodeProblem as NodeProblem
+    from .errors import OutputError as OutputError
+    from .errors import ProtocolError as ProtocolError
+    from .errors import ResultMissing as ResultMissing
+    from .errors import ServerError as ServerError
+    from .errors import ServerFailed as ServerFailed
+    from .errors import ServerFrozen as ServerFrozen
+    from .errors import ServerLost as ServerLost
+    from .errors import ServerStartFailed as ServerStartFailed
+    from .errors import ServerUnreachable as ServerUnreachable
+    from .errors import SpriteworksError as SpriteworksError
+    from .errors import StoreError as StoreError
+    from .errors import UnknownNodeClass as UnknownNodeClass
+    from .errors import UnknownParameter as UnknownParameter
+    from .errors import UsageError as UsageError
+    from .library import BatchStatus as BatchStatus
+    from .library import Job as Job
+    from .library import Progress as Progress
+    from .library import Server as Server
+    from .library import batch_status as batch_status
+    from .library import connect as connect
+    from .library import convert as convert
+    from .library import run_batch as run_batch
+    from .library import start_comfyui as start_comfyui
+    from .library import start_engine as start_engine
+    from .memory import MemoryUse as MemoryUse
+    from .memory import Phase as Phase
+    from .memory import Use as Use
+    from .protocol import JobState as JobState
+    from .runs.converting import Converted as Converted
+    from .runs.made import Made as Made
+    from .runs.made import Picture as Picture
+    from .runs.made import ServerInfo as ServerInfo
+    from .runs.run import Observer as Observer
+    from .runs.workflows import Workflow as Workflow
+    from .runs.workflows import read_workflow as read_workflow
+    from .workflow.document import Document as Document
+
+# Where each name is defined; the lines above say the same to type checkers, and a test compares.
+_HOMES = {
+    "client.timings": "NodeTiming Timings",
+    "errors": (
+        "BadValue BatchBusy CanvasError GraphError IllegalTransition InputError JobError "
+        "JobInterrupted JobLost JobRefused JobTimedOut ManifestError ManifestProblem ModelError "
+        "NodeFailed NodeProblem OutputError ProtocolError ResultMissing ServerError ServerFailed "
+        "ServerFrozen ServerLost ServerStartFailed ServerUnreachable SpriteworksError StoreError "
+        "UnknownNodeClass UnknownParameter UsageError"
+    ),
+    "library": (
+        "BatchStatus Job Progress Server batch_status connect convert run_batch start_comfyui "
+        "start_engine"
+    ),
+    "memory": "MemoryUse Phase Use",
+    "protocol": "JobState",
+    "runs.converting": "Converted",
+    "runs.made": "Made Picture ServerInfo",
+    "runs.run": "Observer",
+    "runs.workflows": "Workflow read_workflow",
+    "workflow.document": "Document",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

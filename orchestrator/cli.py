@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import __version__
 from .batch.cli import app as batch_app
 from .bench.cli import EPILOG as BENCH_EPILOG
 from .bench.cli import bench as bench_command
 from .errors import SpriteworksError, UsageError
 from .models.cli import app as models_app
+from .version import __version__
 
 if TYPE_CHECKING:
-    from .local.serving import ServerChoice
+    from .client.timings import Timings
+    from .local.serving import Choice
 
 # Newer typers carry a click of their own, so the class cannot be imported by one name.
 _CommandLineError = next(
@@ -144,29 +145,21 @@ def run(
     debug: _Debug = False,
 ) -> None:
     """Run a workflow once and collect its pictures."""
-    from .local.serving import connected
+    from .library import Server
     from .runs.progress import progress_on
-    from .runs.run import RunRequest
-    from .runs.run import run as run_workflow
     from .runs.workflows import read_workflow
 
     choice = _choose(server, comfyui, models, previews=previews)
-    request = RunRequest(
-        workflow=workflow,
-        # before a server is started for it
-        document=read_workflow(workflow, tuple(settings)),
-        settings=tuple(settings),
-        out=out,
-        timeout=timeout,
-    )
-    with connected(choice, _say) as client, progress_on(previews=out if previews else None) as bar:
-        result = run_workflow(request, client, bar)
+    # before a server is started for them
+    document, given = read_workflow(workflow), _given(settings)
+    with Server(choice, _say) as chosen, progress_on(previews=out if previews else None) as bar:
+        made = chosen.run(document, out=out, timeout=timeout, observer=bar, settings=given)
     if as_json:
-        _print_json(result)
+        _print_json(made.to_json())
         return
-    _say(_summary(result["timings"]))
-    for artifact in result["artifacts"]:
-        print(out / artifact["file"])
+    _say(_summary(made.timings))
+    for picture in made.pictures:
+        print(out / picture.name)
 
 
 @app.command(epilog="Example: spriteworks validate my.json --server http://127.0.0.1:8188")
@@ -179,15 +172,15 @@ def validate(
     debug: _Debug = False,
 ) -> None:
     """Check a workflow against a server's nodes and models, and run nothing."""
-    from .local.serving import connected
-    from .runs.workflows import load_workflow, read_workflow
+    from .library import Server
+    from .runs.workflows import read_workflow
 
-    document = read_workflow(workflow, tuple(settings))
-    with connected(_choose(server, comfyui, models), _say) as client:
-        loaded = load_workflow(workflow, tuple(settings), client.catalogue(), document)
-    for note in loaded.notes:
+    document, given = read_workflow(workflow), _given(settings)
+    with Server(_choose(server, comfyui, models), _say) as chosen:
+        checked = chosen.check(document, settings=given)
+    for note in checked.notes:
         _say(f"note: {note}")
-    print(f"{workflow} is fine: {len(loaded.graph)} nodes")
+    print(f"{workflow} is fine: {len(checked.graph)} nodes")
 
 
 @app.command(epilog="Example: spriteworks convert sprite.json --out graph.json")
@@ -262,14 +255,12 @@ def params(
     debug: _Debug = False,
 ) -> None:
     """List the roles that --set knows in a workflow, with their values."""
-    from .local.serving import connected
-    from .runs.workflows import load_workflow, read_workflow
-    from .workflow.roles import parameters
+    from .library import Server
+    from .runs.workflows import read_workflow
 
-    document = read_workflow(workflow, tuple(settings))
-    with connected(_choose(server, comfyui, models), _say) as client:
-        loaded = load_workflow(workflow, tuple(settings), client.catalogue(), document)
-    values = parameters(loaded.graph, loaded.catalogue)
+    document, given = read_workflow(workflow), _given(settings)
+    with Server(_choose(server, comfyui, models), _say) as chosen:
+        values = chosen.parameters(document, settings=given)
     if as_json:
         _print_json(values)
         return
@@ -344,10 +335,23 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _choose(
     server: str | None, comfyui: Path | None, models: Path | None, *, previews: bool = False
-) -> ServerChoice:
-    from .local.serving import choose
+) -> Choice:
+    from .local.serving import Choice, choose
 
-    return choose(server, comfyui, os.environ, models=models, previews=previews)
+    urls = (server,) if server else ()
+    named = Choice(urls=urls, comfyui=comfyui, models=models, previews=previews)
+    return choose(named, os.environ).one()
+
+
+def _given(settings: list[str]) -> dict[str, str]:
+    """Settings by name; the last of a name counts, in its place."""
+    from .workflow.roles import split_settings
+
+    found: dict[str, str] = {}
+    for name, text in split_settings(settings):
+        found.pop(name, None)
+        found[name] = text
+    return found
 
 
 def _say(text: str) -> None:
@@ -358,10 +362,10 @@ def _print_json(data: Any) -> None:
     print(json.dumps(data, indent=2))
 
 
-def _summary(timings: dict[str, Any]) -> str:
+def _summary(timings: Timings) -> str:
     return (
-        f"done in {timings['total_s']:.1f} s (queue {timings['queued_s']:.1f} s, "
-        f"transfer {timings['transfer_s']:.1f} s)"
+        f"done in {timings.total_s:.1f} s (queue {timings.queued_s:.1f} s, "
+        f"transfer {timings.transfer_s:.1f} s)"
     )
 
 

@@ -22,6 +22,7 @@ from .client.wire import Timeouts, Wire, is_loopback
 from .errors import SpriteworksError
 from .protocol import Event, Executing, Graph, SystemStats
 from .workflow.catalogue import Catalogue, NodeClass
+from .workflow.graph import owner
 
 # Between two looks, in s. A look at a process takes 20 us, a request 1 ms of the server's time.
 PROCESS_INTERVAL = 0.02
@@ -114,6 +115,10 @@ class Meter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Look no more; may be called again."""
         self._done = True
         self._wake.set()
         self._thread.join()
@@ -123,7 +128,7 @@ class Meter:
         """Note which node runs."""
         if not isinstance(event, Executing):
             return
-        node = next((n for n in (event.node, event.display_node) if n in self._phases), None)
+        node = owner(self._phases, event.node, event.display_node)
         phase = Phase.OTHER if node is None else self._phases[node]
         self._phase = phase if event.node is not None else None
         self._wake.set()

@@ -30,8 +30,8 @@ from typing import Any
 import requests
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Choice
 from orchestrator.local import launch
+from orchestrator.local.serving import Choice
 from orchestrator.protocol import Graph, new_prompt_id
 from orchestrator.testing import FakeServer
 

@@ -29,7 +29,7 @@ def problem_with(tag: str) -> str | None:
     if tag != f"v{version()}":
         return (
             f"The tag is {tag} and the version is {version()}: "
-            "set orchestrator.__version__ first, then tag that commit v and the version."
+            "set the one of orchestrator/version.py first, then tag that commit v and the version."
         )
     if version() not in released():
         return f"CHANGELOG.md has no section [{version()}]: name its changes first, then tag."
@@ -38,7 +38,7 @@ def problem_with(tag: str) -> str | None:
 
 def version() -> str:
     # read, not imported: the package needs what it depends on
-    text = (REPOSITORY / "orchestrator" / "__init__.py").read_text(encoding="utf-8")
+    text = (REPOSITORY / "orchestrator" / "version.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
     assert found
     return found[1]

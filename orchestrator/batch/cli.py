@@ -189,21 +189,17 @@ def _request(
     models: Path | None,
     store: str,
 ) -> Request:
-    from .fleet import Choice
+    from ..local.serving import Choice, choose
     from .production import Request
 
-    if not servers and comfyui is None and not engines:
-        named = os.environ.get("SPRITEWORKS_SERVER")
-        servers = [named] if named else []
-        path = os.environ.get("COMFYUI_PATH")
-        comfyui = Path(path) if path and not named else None
-    choice = Choice(
+    named = Choice(
         urls=tuple(servers),
         comfyui=comfyui,
         gpus=tuple(part.strip() for part in gpus.split(",") if part.strip()),
         engines=engines,
         models=models,
     )
+    choice = choose(named, os.environ)
     return Request(manifest=manifest, out=out, choice=choice, store=store)
 
 

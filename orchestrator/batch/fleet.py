@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 
 from ..client.client import Client
-from ..client.wire import Timeouts, base_url
-from ..errors import ServerLost, UsageError
-from ..local import launch
+from ..client.wire import Timeouts
+from ..errors import ServerLost
 from ..local.process import ServerProcess
+from ..local.serving import Choice, Launcher
 from .pace import Patience
 from .store.store import Store
 
@@ -37,19 +36,6 @@ class Care:
     recycle_growth: int = 8192
     # starts in a row that may fail
     starts: int = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """The servers that a person chose; none at all means one embedded engine."""
-
-    urls: tuple[str, ...] = ()
-    comfyui: Path | None = None
-    # one process for each GPU
-    gpus: tuple[str, ...] = ()
-    # processes of the embedded engine
-    engines: int = 0
-    models: Path | None = None
 
 
 class Server:
@@ -94,7 +80,7 @@ class OwnServer(Server):
         self,
         name: str,
         care: Care,
-        launcher: Callable[[], AbstractContextManager[ServerProcess]],
+        launcher: Launcher,
         processes: Processes,
     ) -> None:
         super().__init__(name, care)
@@ -195,47 +181,10 @@ class Processes:
 
 
 def fleet(choice: Choice, care: Care, store: Store) -> list[Server]:
-    """The servers of a choice, not started yet; raises UsageError where it contradicts itself."""
-    urls = [base_url(url) for url in choice.urls]
-    twice = {url for url in urls if urls.count(url) > 1}
-    if twice:
-        raise UsageError(f"--server {twice.pop()} is given twice; give each server once")
-    if choice.gpus and choice.comfyui is None and not choice.engines:
-        raise UsageError("--gpus is for servers that are started here; add --comfyui DIR")
+    """The servers of a choice, not started yet."""
     processes = Processes(store)
-    return [*(Server(url, care) for url in urls), *_own(choice, care, processes)]
-
-
-def _own(choice: Choice, care: Care, processes: Processes) -> list[Server]:
-    gpus: Sequence[str | None] = choice.gpus or (None,)
-    found: list[Server] = []
-    if choice.comfyui is not None:
-        folder = choice.comfyui
-        for gpu in gpus:
-            found.append(
-                OwnServer(_name("comfyui", gpu), care, _comfyui(folder, choice, gpu), processes)
-            )
-        return found
-    count = choice.engines or (0 if choice.urls else len(gpus))
-    for number in range(count):
-        gpu = gpus[number % len(gpus)]
-        name = _name(f"engine-{number + 1}", gpu)
-        found.append(OwnServer(name, care, _engine(choice, gpu), processes))
-    return found
-
-
-def _comfyui(
-    folder: Path, choice: Choice, gpu: str | None
-) -> Callable[[], AbstractContextManager[ServerProcess]]:
-    return lambda: launch.comfyui(folder, models=choice.models, gpu=gpu)
-
-
-def _engine(choice: Choice, gpu: str | None) -> Callable[[], AbstractContextManager[ServerProcess]]:
-    return lambda: launch.engine(models=choice.models, gpu=gpu)
-
-
-def _name(kind: str, gpu: str | None) -> str:
-    return kind if gpu is None else f"{kind}-gpu{gpu}"
+    own = (OwnServer(name, care, start, processes) for name, start in choice.own())
+    return [*(Server(url, care) for url in choice.urls), *own]
 
 
 def _is_alive(pid: int) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import __version__
+from ..version import __version__
 from .jobs import Job
 from .manifest.manifest import Manifest
 from .manifest.reading import ManifestFile

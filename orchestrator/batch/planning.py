@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from ..errors import BadValue, GraphError, UsageError
 from ..protocol import Graph
 from ..workflow.catalogue import Catalogue
-from ..workflow.checking import check, value_problem
+from ..workflow.checking import check
 from ..workflow.choices import with_known_files
 from ..workflow.inputs import Input
 from ..workflow.roles import (
@@ -28,12 +28,12 @@ from ..workflow.roles import (
     image_inputs,
     input_at,
     parameters,
-    parse_value,
     put,
     seed_targets,
     takes_choices,
 )
 from ..workflow.texts import Texts, may_choose, resolved
+from ..workflow.values import typed
 from .jobs import Job
 from .manifest.expansion import Draft, Report
 
@@ -168,7 +168,7 @@ class _Recipe:
         try:
             targets = find_targets(self._graph, name, self._info)
         except (UsageError, GraphError) as error:
-            self.unknown[name] = _plain(error)
+            self.unknown[name] = str(error)
             return
         entry = input_at(self._graph, targets[0], self._info)
         is_prompt = any(takes_choices(self._graph, target, self._info) for target in targets)
@@ -308,7 +308,7 @@ class Planner:
             try:
                 values.append(typed(parameter.name, given[parameter.name], parameter.entry))
             except BadValue as error:
-                wrong[parameter.name] = _plain(error)
+                wrong[parameter.name] = str(error)
         for name, message in wrong.items():
             report(draft.places.get(name, (*draft.place, *_field_of(name))), message)
         if recipe.broken:
@@ -349,34 +349,8 @@ def _job(draft: Draft, filling: _Filling) -> Job:
     )
 
 
-def typed(name: str, value: Any, entry: Input) -> Any:
-    """A value of a manifest as the server takes it; raises BadValue where it does not suit.
-
-    Texts mean what they mean after `--set`, which is what the cells of a CSV need.
-    """
-    if isinstance(value, str):
-        return value if entry.value_type == "STRING" else parse_value(name, value, entry)
-    if entry.value_type == "STRING":
-        raise BadValue(f"{name}: {value!r} is no text; put quotes around it")
-    wanted = {"INT": int, "FLOAT": int | float, "BOOLEAN": bool}.get(entry.value_type or "")
-    if wanted is None or (isinstance(value, bool) and wanted is not bool):
-        return parse_value(name, str(value).lower() if value is True else str(value), entry)
-    if not isinstance(value, wanted):
-        return parse_value(name, str(value), entry)
-    problem = value_problem(entry, value)
-    if problem:
-        raise BadValue(f"{name}: {problem[1]}")
-    # 8 and 8.0 are one picture, so they are one text
-    return float(value) if entry.value_type == "FLOAT" else value
-
-
 def _field_of(name: str) -> tuple[str, ...]:
     return ("seeds",) if name == "seed" else ()
-
-
-def _plain(error: Exception) -> str:
-    # `roles` speaks of the option by which most people give parameters
-    return str(error).removeprefix("--set").lstrip(": ")
 
 
 def _of_key(node: Mapping[str, Any]) -> dict[str, Any]:

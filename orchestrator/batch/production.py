@@ -21,6 +21,7 @@ from ..errors import (
     UsageError,
 )
 from ..local.interrupts import Interrupts
+from ..local.serving import Choice
 from ..protocol import Event
 from ..runs.pictures import find_picture
 from ..runs.workflows import read_document
@@ -32,7 +33,7 @@ from ..workflow.graph import Form
 from . import plan as planned
 from .collecting import prepare_folder
 from .dispatcher import Dispatcher, Observer, Settings
-from .fleet import Care, Choice, Processes, Server, fleet
+from .fleet import Care, Processes, Server, fleet
 from .jobs import Attempt, Job, Outcome, State, counted
 from .judging import judge_again, sort_out_duplicates
 from .manifest import reading as manifest_file

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from .. import __version__
 from ..client.client import Client
 from ..client.timings import Stopwatch
 from ..errors import JobError, JobTimedOut, NodeFailed, ServerLost, UsageError
@@ -18,8 +17,9 @@ from ..memory import Use
 from ..protocol import Graph, SystemStats
 from ..runs.pictures import upload_pictures
 from ..runs.workflows import Workflow, load_workflow
+from ..version import __version__
 from ..workflow.document import Document
-from ..workflow.roles import available_roles, set_parameters
+from ..workflow.roles import Settings, available_roles, set_parameters
 from .measuring import Sample, Spread, measure
 from .pictures import difference
 from .record import Record, Row, Status
@@ -48,8 +48,8 @@ class Request:
     workflow: Path
     # the same where it was read already, as before a server is started for it
     document: Document | None = None
-    # NAME=VALUE as of --set
-    settings: tuple[str, ...] = ()
+    # (name, value) as of --set
+    settings: Settings = ()
     out: Path
     # NAME=VALUE,... that the baseline has instead of its own
     baseline: str = ""
@@ -147,7 +147,7 @@ def _header(
         "spriteworks": __version__,
         "server": {"kind": stats.kind, "version": stats.version, "device": stats.device},
         "workflow": {"file": str(request.workflow), "sha256": workflow.sha256},
-        "set": list(request.settings),
+        "set": [f"{name}={value}" for name, value in request.settings],
         "baseline": baseline,
         "repeats": request.repeats,
         "seed": secrets.randbelow(_SEEDS),
@@ -216,12 +216,12 @@ def _graph(common: _Bench, case: Case) -> Graph:
     if case.batch_size is None:
         return graph
     info = common.workflow.catalogue
-    return set_parameters(graph, [f"batch_size={case.batch_size}"], info)
+    return set_parameters(graph, [("batch_size", case.batch_size)], info)
 
 
 def _sample(common: _Bench, case: Case, graph: Graph, seed: int) -> Sample:
     info = common.workflow.catalogue
-    seeded = set_parameters(graph, [f"seed={seed}"], info)
+    seeded = set_parameters(graph, [("seed", seed)], info)
     sample = measure(common.client, seeded, info, common.stats, common.request.timeout)
     if not sample.pictures:
         raise UsageError(f"{common.request.workflow} gives no picture; add a node that saves one")

@@ -70,8 +70,9 @@ def bench(
     ] = False,
 ) -> None:
     """Measure what each setting of a loader gives on a server: time, memory, picture."""
-    from ..local.serving import choose, connected
+    from ..local.serving import Choice, choose, connected
     from ..runs.workflows import read_workflow
+    from ..workflow.roles import split_settings
     from . import plot, report
     from .bench import Request
     from .bench import bench as measure
@@ -79,7 +80,7 @@ def bench(
 
     request = Request(
         workflow=workflow,
-        settings=tuple(settings),
+        settings=split_settings(settings),
         out=out,
         baseline=baseline,
         tries=tuple(tries),
@@ -87,10 +88,11 @@ def bench(
         repeats=repeats,
         timeout=timeout,
         # before a server is started for it, and after what needs no file
-        document=read_workflow(workflow, tuple(settings)),
+        document=read_workflow(workflow),
     )
     view = view_on(sys.stderr)
-    choice = choose(server, comfyui, os.environ, models=models)
+    named = Choice(urls=(server,) if server else (), comfyui=comfyui, models=models)
+    choice = choose(named, os.environ).one()
     with connected(choice, view.say) as client, view.shown():
         record = measure(request, client, view)
     text = report.markdown(record, shlex.join(["spriteworks", *sys.argv[1:]]))

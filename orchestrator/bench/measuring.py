@@ -6,13 +6,16 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..client.client import Client
-from ..client.timings import Stopwatch, Timings, ran_seconds
+from ..client.timings import Timings, ran_seconds
 from ..memory import MemoryUse, Meter, Phase, phases_of
-from ..protocol import Event, Graph, Progress, SystemStats, files_of, new_prompt_id
-from ..runs.run import cancelled_on_departure
+from ..protocol import Event, Graph, Progress, SystemStats
+from ..runs.fetching import fetch, wanted
+from ..runs.submission import Submission
 from ..workflow.catalogue import Catalogue
 
 
@@ -54,28 +57,24 @@ def measure(
     client: Client, graph: Graph, info: Catalogue, stats: SystemStats, timeout: float | None = None
 ) -> Sample:
     """Run a graph to its end; raises what the client raises."""
-    watch, steps = Stopwatch(graph), Steps()
-
-    def on_event(event: Event) -> None:
-        watch.observe(event)
-        steps.observe(event)
-        meter.observe(event)
-
-    prompt_id = new_prompt_id()
+    submission, steps = Submission(graph=graph), Steps()
+    watch = submission.watch
+    assert watch is not None
     with (
         Meter(client.url, graph, info, stats) as meter,
-        cancelled_on_departure(client, prompt_id),
+        submission.cancelled_on_departure(client),
     ):
+        submission.observers += [steps.observe, meter.observe]
         began = time.monotonic()
-        watch.submitted()
-        client.submit(graph, prompt_id=prompt_id)
-        record = client.wait(prompt_id, on_event=on_event, timeout=timeout)
-        watch.ended()
+        submission.submit(client)
+        record = submission.wait(client, timeout=timeout)
         ended = time.monotonic()
     pictures = []
-    for _, file in files_of(record.outputs):
-        with watch.transfer():
-            pictures.append(client.content(file))
+    with TemporaryDirectory(prefix="spriteworks-") as folder:
+        for number, one in enumerate(wanted(record)):
+            with watch.transfer():
+                fetched = fetch(client, one.file, Path(folder, str(number)))
+            pictures.append(fetched.path.read_bytes())
     timings = watch.timings(record)
     phases = phases_of(graph, info)
     samplers = [node for node, phase in phases.items() if phase is Phase.SAMPLE]

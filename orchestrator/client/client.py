@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import (
     InputError,
@@ -42,6 +44,14 @@ from .foreign import Verdict, judge
 from .listener import Listener
 from .watch import Watch, ignore, state_in
 from .wire import BadRequest, NotFound, Timeouts, Wire, base_url
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """A file that came: its size in bytes, and its SHA-256 in lower-case hexadecimal."""
+
+    bytes: int
+    sha256: str
 
 
 def _nothing_to_check() -> None:
@@ -247,6 +257,12 @@ class Client:
             return FileRef(filename=body["name"], subfolder=body["subfolder"], type=body["type"])
         except (KeyError, TypeError) as error:
             raise ProtocolError(f"{self.url} does not say where it put {path.name}") from error
+
+    def fetch(self, file: FileRef, sink: BinaryIO) -> Fetched:
+        """Write a file of the server into `sink`, and hash it."""
+        content = self.content(file)
+        sink.write(content)
+        return Fetched(bytes=len(content), sha256=sha256(content).hexdigest())
 
     def content(self, file: FileRef) -> bytes:
         """Fetch a file of the server whole; raises ResultMissing where it has it no longer."""

@@ -22,7 +22,7 @@ from ..protocol import (
     NodeProgress,
     ProgressState,
 )
-from ..workflow.graph import title
+from ..workflow.graph import owner, title
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,10 +143,10 @@ class Stopwatch:
         )
 
     def _observe_node(self, node: NodeProgress, now: float) -> None:
-        owner = self._owner(node.node_id, node.real_node_id, node.display_node_id)
-        if owner is None:
+        ours = owner(self._graph, node.node_id, node.real_node_id, node.display_node_id)
+        if ours is None:
             return
-        span = self._spans.setdefault(owner, _Span())
+        span = self._spans.setdefault(ours, _Span())
         if node.state == "running":
             span.begin(node.node_id, now)
         else:
@@ -155,13 +155,9 @@ class Stopwatch:
     def _observe_turn(self, event: Executing, now: float) -> None:
         if self._turn is not None:
             self._turns[self._turn].end(self._turn, now)
-        self._turn = event.node and self._owner(event.node, event.display_node)
+        self._turn = event.node and owner(self._graph, event.node, event.display_node)
         if self._turn is not None:
             self._turns.setdefault(self._turn, _Span()).begin(self._turn, now)
-
-    def _owner(self, *ids: str | None) -> str | None:
-        """The node of the submitted graph that an event is about; expanded ones name it last."""
-        return next((one for one in ids if one in self._graph), None)
 
     def _node(self, node_id: str, cached: Iterable[str]) -> NodeTiming:
         span = self._spans.get(node_id) or self._turns.get(node_id)

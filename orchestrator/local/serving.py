@@ -1,81 +1,146 @@
-"""Which server a command uses: one that runs, a ComfyUI that we start, or the embedded engine."""
+"""Which servers a command uses: those that run, a ComfyUI that we start, or the embedded engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from ..client.client import Client
 from ..client.wire import base_url
 from ..errors import UsageError
-from .launch import comfyui, engine
+from ..protocol import SystemStats
+from . import launch
 from .process import ServerProcess
+
+# Runs a server until its block ends.
+Launcher: TypeAlias = Callable[[], AbstractContextManager[ServerProcess]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerChoice:
-    """The server to use; neither `url` nor `comfyui` means the embedded engine."""
+class Choice:
+    """The servers that a person chose; none at all means one embedded engine.
 
-    url: str | None = None
+    Raises UsageError where it contradicts itself.
+    """
+
+    # servers that run, as people write addresses
+    urls: tuple[str, ...] = ()
+    # a ComfyUI to start, once for each of `gpus`
     comfyui: Path | None = None
-    # a folder of models for a server that we start
+    # numbers of GPUs, for servers that are started here
+    gpus: tuple[str, ...] = ()
+    # processes of the embedded engine
+    engines: int = 0
+    # a further folder of models for servers that are started here
     models: Path | None = None
-    # whether a server that we start shall send intermediate pictures
+    # whether servers that are started here shall send intermediate pictures
     previews: bool = False
 
+    def __post_init__(self) -> None:
+        """Read the addresses, and refuse what cannot be meant."""
+        urls = tuple(base_url(url) for url in self.urls)
+        object.__setattr__(self, "urls", urls)
+        twice = {url for url in urls if urls.count(url) > 1}
+        if twice:
+            raise UsageError(f"--server {twice.pop()} is given twice; give each server once")
+        here = self.comfyui is not None or self.engines > 0
+        if self.gpus and not here:
+            raise UsageError("--gpus is for servers that are started here; add --comfyui DIR")
+        if self.models and urls and not here:
+            raise UsageError(
+                "--models is for a server that is started here; leave it out or --server"
+            )
+        if self.models and not self.models.is_dir():
+            raise UsageError(f"--models {self.models}: there is no such folder")
 
-def choose(
-    server: str | None,
-    comfyui: Path | None,
-    environment: Mapping[str, str],
-    *,
-    models: Path | None = None,
-    previews: bool = False,
-) -> ServerChoice:
-    """Decide from options and environment; an option beats the environment.
+    def own(self) -> list[tuple[str, Launcher]]:
+        """The servers to start here, by name."""
+        gpus: Sequence[str | None] = self.gpus or (None,)
+        if self.comfyui is not None:
+            return [(_name("comfyui", gpu), self._comfyui(self.comfyui, gpu)) for gpu in gpus]
+        count = self.engines or (0 if self.urls else len(gpus))
+        chosen = [gpus[number % len(gpus)] for number in range(count)]
+        return [
+            (_name(f"engine-{number}", gpu), partial(launch.engine, models=self.models, gpu=gpu))
+            for number, gpu in enumerate(chosen, 1)
+        ]
 
-    Raises UsageError where the options contradict each other.
-    """
-    if server and comfyui:
-        raise UsageError("--server and --comfyui name two servers; give one of them")
-    if not server and not comfyui:
-        server = environment.get("SPRITEWORKS_SERVER")
-        named = environment.get("COMFYUI_PATH")
-        comfyui = Path(named) if named and not server else None
-    if server and models:
-        raise UsageError("--models is for a server that is started here; leave it out or --server")
-    if models and not models.is_dir():
-        raise UsageError(f"--models {models}: there is no such folder")
-    url = base_url(server) if server else None
-    return ServerChoice(url=url, comfyui=comfyui, models=models, previews=previews)
+    def one(self) -> Choice:
+        """The same, where it is one server; raises UsageError where it is several."""
+        if self.urls and self.comfyui:
+            raise UsageError("--server and --comfyui name two servers; give one of them")
+        if len(self.urls) + len(self.own()) > 1:
+            raise UsageError("this takes one server; give one of them")
+        return self
+
+    def _comfyui(self, folder: Path, gpu: str | None) -> Launcher:
+        return partial(launch.comfyui, folder, models=self.models, previews=self.previews, gpu=gpu)
+
+
+def choose(named: Choice, environment: Mapping[str, str]) -> Choice:
+    """The servers that options name, else those of SPRITEWORKS_SERVER or COMFYUI_PATH."""
+    if named.urls or named.comfyui or named.engines:
+        return named
+    url, folder = environment.get("SPRITEWORKS_SERVER"), environment.get("COMFYUI_PATH")
+    if url:
+        return replace(named, urls=(url,))
+    return replace(named, comfyui=Path(folder)) if folder else named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """A server that answers."""
+
+    url: str
+    # the process, where we started it
+    process: ServerProcess | None
+    stats: SystemStats
+
+    def client(self) -> Client:
+        """A connection to it, for one thread."""
+        if self.process is None:
+            return Client(self.url)
+        return Client(self.url, check=self.process.check)
 
 
 @contextmanager
-def connected(choice: ServerChoice, say: Callable[[str], None]) -> Iterator[Client]:
-    """Connect to the chosen server, started where needed and then stopped; says which it is."""
+def reached(choice: Choice, say: Callable[[str], None]) -> Iterator[Reached]:
+    """The one server of a choice, started where needed and then stopped; says which it is.
+
+    Raises ServerUnreachable, ServerStartFailed and their kin.
+    """
     with ExitStack() as stack:
         process: ServerProcess | None = None
-        if choice.url is None:
-            process = stack.enter_context(_started(choice, say))
-        if process is None:
-            client = stack.enter_context(Client(str(choice.url)))
+        if choice.one().urls:
+            url = choice.urls[0]
         else:
-            client = stack.enter_context(Client(process.url, check=process.check))
-        stats = client.system_stats()
+            ((_, launcher),) = choice.own()
+            say(_beginning(choice))
+            process = stack.enter_context(launcher())
+            url = process.url
+        with Client(url) as client:
+            stats = client.system_stats()
         name = "the engine" if stats.is_engine else "ComfyUI"
-        say(f"using {name} {stats.version} at {client.url} on {stats.device}")
+        say(f"using {name} {stats.version} at {url} on {stats.device}")
+        yield Reached(url=url, process=process, stats=stats)
+
+
+@contextmanager
+def connected(choice: Choice, say: Callable[[str], None]) -> Iterator[Client]:
+    """A connection to the one server of a choice; see `reached`."""
+    with reached(choice, say) as server, server.client() as client:
         yield client
 
 
-@contextmanager
-def _started(choice: ServerChoice, say: Callable[[str], None]) -> Iterator[ServerProcess]:
+def _beginning(choice: Choice) -> str:
     if choice.comfyui is not None:
-        say(f"starting ComfyUI in {choice.comfyui} ...")
-        with comfyui(choice.comfyui, models=choice.models, previews=choice.previews) as process:
-            yield process
-    else:
-        say("starting the embedded engine ...")
-        with engine(models=choice.models) as process:
-            yield process
+        return f"starting ComfyUI in {choice.comfyui} ..."
+    return "starting the embedded engine ..."
+
+
+def _name(kind: str, gpu: str | None) -> str:
+    return kind if gpu is None else f"{kind}-gpu{gpu}"

@@ -12,13 +12,15 @@ import os
 import re
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
 
 from ..client.client import writing
+from .fetching import Fetched
+from .made import Made, Picture
 
 RUN_FILE = "run.json"
 
@@ -27,23 +29,10 @@ _NUMBERED = re.compile(r"(?P<stem>.*_)(?P<number>\d{5,})(?P<rest>_\.[^.]*)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Artifact:
-    """One file that a run made. `width` and `height` are in px, None for what is no picture."""
-
-    file: str
-    sha256: str
-    node: str
-    width: int | None
-    height: int | None
-    # None where no single seed made it
-    seed: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Gathered:
     """One downloaded file that waits in the staging folder."""
 
-    path: Path
+    fetched: Fetched
     # as the server calls it, without folders
     name: str
     node: str
@@ -53,52 +42,74 @@ class Gathered:
 class Outputs:
     """The output folder of one run and its staging folder."""
 
-    def __init__(self, folder: Path, staging: Path) -> None:
+    def __init__(self, folder: Path, staging: Path, held: object = None) -> None:
+        self._held = held
         self.folder = folder
         self.staging = staging
 
-    def place(self, files: Sequence[Gathered]) -> list[Artifact]:
+    def place(self, files: Sequence[Gathered]) -> list[Picture]:
         """Choose each file's final name; nothing is moved yet."""
         taken: dict[str, str] = {}
-        return [self._artifact(file, taken) for file in files]
+        return [self._picture(file, taken) for file in files]
 
-    def publish(self, files: Sequence[Gathered], result: dict[str, Any]) -> None:
+    def publish(self, files: Sequence[Gathered], made: Made) -> None:
         """Move everything in, the record of the run last; on an error nothing stays."""
         record = self.staging / RUN_FILE
         with writing(self.folder):
-            text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+            text = json.dumps(made.to_json(), indent=2, ensure_ascii=False) + "\n"
             record.write_text(text, encoding="utf-8")
             self.folder.mkdir(parents=True, exist_ok=True)
             moved: list[Path] = []
             try:
-                for file, artifact in zip(files, result["artifacts"], strict=True):
-                    target = self.folder / artifact["file"]
-                    if not target.exists():
-                        moved.append(target)
-                    os.replace(file.path, target)
+                for file, picture in zip(files, made.pictures, strict=True):
+                    if not picture.path.exists():
+                        moved.append(picture.path)
+                    os.replace(file.fetched.path, picture.path)
                 os.replace(record, self.folder / RUN_FILE)
             except BaseException:
                 for path in moved:
                     path.unlink(missing_ok=True)
                 raise
 
-    def _artifact(self, file: Gathered, taken: dict[str, str]) -> Artifact:
-        digest = sha256_of_file(file.path)
+    def _picture(self, file: Gathered, taken: dict[str, str]) -> Picture:
+        digest = file.fetched.sha256
         for name in names(file.name):
             known = taken.get(name) or _sha256_if_there(self.folder / name)
             # The same content under the same name is the same file: a repeated run.
             if known is None or (known == digest and name not in taken):
                 break
         taken[name] = digest
-        width, height = size_of(file.path)
-        return Artifact(
-            file=name, sha256=digest, node=file.node, width=width, height=height, seed=file.seed
+        width, height = size_of(file.fetched.path)
+        return Picture(
+            name=name,
+            path=self.folder / name,
+            sha256=digest,
+            node=file.node,
+            width=width,
+            height=height,
+            seed=file.seed,
+            held=self._held,
         )
 
 
+class _TemporaryFolder:
+    """A folder that is removed with the last that refers to it, at the latest as Python ends."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="spriteworks-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
 @contextmanager
-def outputs(folder: Path) -> Iterator[Outputs]:
-    """Open an output folder for a run; raises OutputError at once where it cannot be written."""
+def outputs(folder: Path | None) -> Iterator[Outputs]:
+    """Open an output folder for a run; raises OutputError at once where it cannot be written.
+
+    None makes a temporary one, which is there for as long as a picture of the run is kept.
+    """
+    held = None
+    if folder is None:
+        held = _TemporaryFolder()
+        folder = held.path
     folder = folder.absolute()
     existing = next(path for path in (folder.parent, *folder.parents) if path.exists())
     with writing(folder):
@@ -107,7 +118,7 @@ def outputs(folder: Path) -> Iterator[Outputs]:
         parent = folder if folder.is_dir() else existing
         staging = Path(tempfile.mkdtemp(prefix=".spriteworks-", dir=parent))
     try:
-        yield Outputs(folder, staging)
+        yield Outputs(folder, staging, held)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

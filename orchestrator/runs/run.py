@@ -1,34 +1,28 @@
-"""One workflow from its file to its pictures."""
+"""One workflow on one server: sent, waited for, and what it made brought here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol
 
-from ..client.client import Client, writing
-from ..client.timings import Stopwatch
-from ..errors import JobError, JobTimedOut, NodeProblem, ServerError
-from ..memory import Meter, reports_in
-from ..protocol import (
-    Event,
-    FileRef,
-    Graph,
-    HistoryRecord,
-    Preview,
-    SystemStats,
-    files_of,
-    new_prompt_id,
-)
+from ..client.client import Client
+from ..errors import JobError, NodeProblem
+from ..memory import MemoryUse, Meter, reports_in
+from ..protocol import Event, Graph, HistoryRecord, Preview, SystemStats
+from ..workflow.catalogue import Catalogue
 from ..workflow.core_nodes import WEBSOCKET_OUTPUT
 from ..workflow.document import Document
 from ..workflow.embeddings import missing_embeddings, named_embeddings
 from ..workflow.layout import with_values
-from ..workflow.roles import parameters, seed_of_image
-from .outputs import Gathered, Outputs, outputs, plain_name
+from ..workflow.roles import Settings, parameters, seed_of_image
+from .fetching import fetch, wanted, written
+from .made import Made, ServerInfo
+from .outputs import Gathered, outputs, plain_name
 from .pictures import upload_pictures
+from .submission import Submission
 from .workflows import Workflow, load_workflow
 
 
@@ -48,60 +42,141 @@ class Observer(Protocol):
         """Something happened to the job."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunRequest:
-    """What to run and where its pictures go."""
+def prepare(
+    client: Client,
+    catalogue: Catalogue,
+    path: Path,
+    settings: Settings = (),
+    document: Document | None = None,
+) -> Workflow:
+    """A workflow with its settings, checked against a server whose node classes are `catalogue`.
 
-    workflow: Path
-    # the same where it was read already, as before a server is started for it
-    document: Document | None = None
-    # NAME=VALUE, in order
-    settings: tuple[str, ...] = ()
-    out: Path
-    # s; None waits for ever
-    timeout: float | None = None
-
-
-def run(request: RunRequest, client: Client, observer: Observer) -> dict[str, Any]:
-    """Run a workflow to its end, fill the output folder, and return what run.json says."""
-    stats = client.system_stats()
-    catalogue = client.catalogue()
-    workflow = load_workflow(request.workflow, request.settings, catalogue, request.document)
-    workflow = replace(workflow, notes=(*workflow.notes, *_lacking(client, workflow.graph)))
-    for note in workflow.notes:
-        observer.noted(note)
-    with outputs(request.out) as place:
-        watch = Stopwatch(workflow.graph)
-        graph = upload_pictures(client, workflow.graph, workflow.catalogue, workflow.path, watch)
-        observer.prepared(graph)
-        frames = _Frames(graph, place.staging)
-        meter = Meter(client.url, graph, workflow.catalogue, stats)
-
-        def on_event(event: Event) -> None:
-            watch.observe(event)
-            meter.observe(event)
-            frames.observe(event)
-            observer.event(event)
-
-        prompt_id = new_prompt_id()
-        with meter, cancelled_on_departure(client, prompt_id):
-            watch.submitted()
-            extra_data = _picture_metadata(workflow, graph)
-            accepted = client.submit(graph, prompt_id=prompt_id, extra_data=extra_data)
-            for problem in accepted.problems:
-                observer.dropped(problem)
-            record = client.wait(prompt_id, on_event=on_event, timeout=request.timeout)
-        watch.ended()
-        files = [*_download(client, graph, record, place, watch), *frames.files]
-        memory = {**meter.use().to_json(), "reports": reports_in(record.outputs)}
-        return _publish(client, stats, workflow, place, files, record, watch, memory)
+    `document` is the same file where it was read already. Raises UsageError, GraphError and their
+    kin with all that is wrong.
+    """
+    workflow = load_workflow(path, settings, catalogue, document)
+    named = named_embeddings(workflow.graph)
+    lacking = missing_embeddings(named, client.embeddings()) if named else ()
+    return replace(workflow, notes=(*workflow.notes, *lacking))
 
 
-def _lacking(client: Client, graph: Graph) -> Iterator[str]:
-    """What the server will leave out of the texts."""
-    named = named_embeddings(graph)
-    if named:
-        yield from missing_embeddings(named, client.embeddings())
+class Run:
+    """One workflow on its way through one server; a context manager.
+
+    Left by an error before its job has ended, it takes the job from the server. Raises OutputError
+    at once where `out`, the folder for pictures and run.json, cannot be written; None makes a
+    temporary one.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        workflow: Workflow,
+        stats: SystemStats,
+        observer: Observer,
+        *,
+        out: Path | None = None,
+        metered: bool = False,
+    ) -> None:
+        self._client = client
+        self._workflow = workflow
+        self._stats = stats
+        self._observer = observer
+        self._metered = metered
+        self._stack = ExitStack()
+        self._place = self._stack.enter_context(outputs(out))
+        self._submission = Submission(graph=workflow.graph)
+        self._frames = _Frames(workflow.graph, self._place.staging)
+        self._meter: Meter | None = None
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def close(self) -> None:
+        """Give up what belongs to it here; the job goes on."""
+        self._stack.close()
+
+    @property
+    def prompt_id(self) -> str:
+        """The id of the job on the server, minted by us."""
+        return self._submission.prompt_id
+
+    def submit(self) -> None:
+        """Upload the pictures that go in, and send the job. Raises what the client raises."""
+        workflow, submission = self._workflow, self._submission
+        watch = submission.watch
+        assert watch is not None
+        graph = upload_pictures(
+            self._client, workflow.graph, workflow.catalogue, workflow.path, watch
+        )
+        self._observer.prepared(graph)
+        submission.graph = graph
+        submission.extra_data = _picture_metadata(workflow, graph)
+        submission.observers += [self._frames.observe, self._observer.event]
+        if self._metered:
+            self._meter = Meter(self._client.url, graph, workflow.catalogue, self._stats)
+            submission.observers.insert(0, self._meter.observe)
+            self._stack.enter_context(self._meter)
+        self._stack.enter_context(submission.cancelled_on_departure(self._client))
+        for problem in submission.submit(self._client).problems:
+            self._observer.dropped(problem)
+
+    def wait(self, timeout: float | None = None) -> Made:
+        """Wait for the job's end and bring its files here; `timeout` is in s.
+
+        Raises NodeFailed, JobTimedOut and their kin.
+        """
+        record = self._submission.wait(self._client, timeout=timeout)
+        memory = None
+        if self._meter is not None:
+            self._meter.stop()
+            memory = self._meter.use()
+        files = [*self._download(record), *self._frames.files]
+        if not files:
+            raise JobError("the workflow ended without a picture; add a node that saves one")
+        made = self._made(record, files, memory)
+        self._place.publish(files, made)
+        return made
+
+    def _download(self, record: HistoryRecord) -> list[Gathered]:
+        submission, place = self._submission, self._place
+        assert submission.watch is not None
+        assert submission.graph is not None
+        gathered = []
+        for number, one in enumerate(wanted(record)):
+            with submission.watch.transfer():
+                fetched = fetch(self._client, one.file, place.staging / f"{number:06}")
+            name = plain_name(one.file.filename)
+            known = one.node in submission.graph
+            seed = seed_of_image(submission.graph, one.node, one.index) if known else None
+            gathered.append(Gathered(fetched=fetched, name=name, node=one.node, seed=seed))
+        return gathered
+
+    def _made(self, record: HistoryRecord, files: list[Gathered], memory: MemoryUse | None) -> Made:
+        workflow, stats = self._workflow, self._stats
+        assert self._submission.watch is not None
+        return Made(
+            id=record.prompt_id,
+            server=ServerInfo(
+                url=self._client.url, kind=stats.kind, version=stats.version, device=stats.device
+            ),
+            workflow=workflow.path,
+            workflow_sha256=workflow.sha256,
+            notes=workflow.notes,
+            parameters=parameters(workflow.graph, workflow.catalogue, record.outputs),
+            pictures=tuple(self._place.place(files)),
+            timings=self._submission.watch.timings(record),
+            memory=memory,
+            reports=tuple(reports_in(record.outputs)),
+        )
 
 
 def _picture_metadata(workflow: Workflow, graph: Graph) -> dict[str, Any]:
@@ -110,60 +185,6 @@ def _picture_metadata(workflow: Workflow, graph: Graph) -> dict[str, Any]:
         return {}
     canvas = with_values(workflow.canvas, graph, workflow.catalogue)
     return {} if canvas is None else {"extra_pnginfo": {"workflow": canvas}}
-
-
-def _publish(
-    client: Client,
-    stats: SystemStats,
-    workflow: Workflow,
-    place: Outputs,
-    files: list[Gathered],
-    record: HistoryRecord,
-    watch: Stopwatch,
-    memory: dict[str, Any],
-) -> dict[str, Any]:
-    if not files:
-        raise JobError("the workflow ended without a picture; add a node that saves one")
-    result = {
-        "prompt_id": record.prompt_id,
-        "server": {
-            "url": client.url,
-            "kind": stats.kind,
-            "version": stats.version,
-            "device": stats.device,
-        },
-        "workflow": {"file": str(workflow.path), "sha256": workflow.sha256},
-        "notes": list(workflow.notes),
-        "parameters": parameters(workflow.graph, workflow.catalogue, record.outputs),
-        "artifacts": [vars(artifact) for artifact in place.place(files)],
-        "timings": watch.timings(record).to_json(),
-        "memory": memory,
-    }
-    place.publish(files, result)
-    return result
-
-
-def _download(
-    client: Client, graph: Graph, record: HistoryRecord, place: Outputs, watch: Stopwatch
-) -> list[Gathered]:
-    counts: dict[str, int] = {}
-    gathered = []
-    for number, (node, file) in enumerate(_wanted(record)):
-        index = counts.get(node, 0)
-        counts[node] = index + 1
-        path = place.staging / f"{number:06}"
-        with watch.transfer():
-            client.download(file, path)
-        name = plain_name(file.filename)
-        seed = seed_of_image(graph, node, index) if node in graph else None
-        gathered.append(Gathered(path=path, name=name, node=node, seed=seed))
-    return gathered
-
-
-def _wanted(record: HistoryRecord) -> list[tuple[str, FileRef]]:
-    """The files to keep: those saved, or the previews of a workflow that saves nothing."""
-    files = files_of(record.outputs)
-    return [entry for entry in files if entry[1].type == "output"] or files
 
 
 class _Frames:
@@ -175,6 +196,7 @@ class _Frames:
         self.files: list[Gathered] = []
 
     def observe(self, event: Event) -> None:
+        """Keep a preview where it is such a picture."""
         if not isinstance(event, Preview) or event.node_id not in self._graph:
             return
         node = event.node_id
@@ -182,22 +204,6 @@ class _Frames:
             return
         index = sum(file.node == node for file in self.files)
         name = f"websocket_{len(self.files) + 1:05}_.{event.format}"
-        path = self._staging / name
-        with writing(path):
-            path.write_bytes(event.image)
+        fetched = written(event.image, self._staging / name)
         seed = seed_of_image(self._graph, node, index)
-        self.files.append(Gathered(path=path, name=name, node=node, seed=seed))
-
-
-@contextmanager
-def cancelled_on_departure(client: Client, prompt_id: str) -> Iterator[None]:
-    """Take the job from the server where we leave before it has ended."""
-    try:
-        yield
-    except BaseException as error:
-        ended = isinstance(error, JobError | ServerError) and not isinstance(error, JobTimedOut)
-        if not ended:
-            # Where the server is gone the job is, too, and the first reason is the one to tell.
-            with suppress(ServerError):
-                client.cancel(prompt_id)
-        raise
+        self.files.append(Gathered(fetched=fetched, name=name, node=node, seed=seed))

@@ -17,7 +17,7 @@ from ..workflow.choices import with_known_files
 from ..workflow.conversion import load
 from ..workflow.document import Document, chosen, document_of
 from ..workflow.graph import Form, read_json
-from ..workflow.roles import seed_of, set_targets, split_setting, takes_choices
+from ..workflow.roles import Settings, seed_of, set_targets, takes_choices
 from ..workflow.wording import did_you_mean, listed
 
 _SHIPPED = Path(__file__).resolve().parents[2] / "workflows"
@@ -70,14 +70,11 @@ def find_workflow(name: Path) -> Path:
     )
 
 
-def read_workflow(path: Path, settings: tuple[str, ...] = ()) -> Document:
+def read_workflow(path: Path) -> Document:
     """Read a workflow from JSON or from a picture that carries one.
 
-    All that can be seen without a server is checked, `settings` included, of which only the form
-    can be judged. Raises UsageError, GraphError and their kin.
+    All that can be seen without a server is checked. Raises UsageError, GraphError and their kin.
     """
-    for setting in settings:
-        split_setting(setting)
     try:
         content = find_workflow(path).read_bytes()
     except OSError as error:
@@ -103,13 +100,13 @@ def read_document(content: bytes, name: str) -> Document:
 
 
 def load_workflow(
-    path: Path, settings: tuple[str, ...], catalogue: Catalogue, document: Document | None = None
+    path: Path, settings: Settings, catalogue: Catalogue, document: Document | None = None
 ) -> Workflow:
     """Apply settings to a workflow and validate it against a server.
 
     Raises UsageError, GraphError and their kin with all that is wrong.
     """
-    found = document or read_workflow(path, settings)
+    found = document or read_workflow(path)
     conversion = load(found.data, catalogue, found.name)
     graph, targets = set_targets(with_known_files(conversion.graph, catalogue), settings, catalogue)
     places = [(target.node_id, target.input) for target in targets]

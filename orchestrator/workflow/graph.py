@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -93,6 +93,14 @@ def title(graph: Graph, node_id: str) -> str:
     """The title that the editor gave a node, else its class."""
     node = graph[node_id]
     return (node.get("_meta") or {}).get("title") or str(node["class_type"])
+
+
+def owner(graph: Container[str], *ids: str | None) -> str | None:
+    """Whose node an event is about: the first of its ids that the submitted graph has, or None.
+
+    A node that was expanded to others names them first, and itself in `display_node`.
+    """
+    return next((one for one in ids if one is not None and one in graph), None)
 
 
 def ancestors(graph: Graph, node_id: str) -> list[str]:

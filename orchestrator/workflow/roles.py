@@ -8,10 +8,10 @@ from the samplers along links of the right type, so they are found whatever the 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..errors import UnknownParameter
 from ..protocol import Graph
@@ -19,10 +19,13 @@ from .catalogue import Catalogue, NodeClass
 from .core_nodes import SEED_BATCH, ZEROED_CONDITIONING
 from .graph import ancestors, is_link, links, title
 from .inputs import Growth, Input
-from .values import RANDOM, parse_value, random_seed
+from .values import Value, is_random, random_seed, typed
 from .wording import did_you_mean, listed
 
 _SEED_MODULUS = 2**64
+
+# (name, value) in the order in which they are applied
+Settings: TypeAlias = Sequence[tuple[str, Value]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,29 +88,28 @@ ROLES = ("prompt", "negative", "seed", *list(_TRAILS)[2:], "image", "mask")
 # --------------------------------------------------------------------------- setting
 
 
-def set_parameters(graph: Graph, settings: Sequence[str], catalogue: Catalogue) -> Graph:
-    """Apply `NAME=VALUE` settings in order and return the changed copy.
+def set_parameters(graph: Graph, settings: Settings, catalogue: Catalogue) -> Graph:
+    """Apply settings in order and return the changed copy.
 
-    NAME is a role, `NODE_ID.input` or `"Node title".input`. A link at that input gives way to the
+    A name is a role, `NODE_ID.input` or `"Node title".input`. A link at that input gives way to the
     value. Raises UnknownParameter and BadValue with what would have been right.
     """
     return set_targets(graph, settings, catalogue)[0]
 
 
 def set_targets(
-    graph: Graph, settings: Sequence[str], catalogue: Catalogue
+    graph: Graph, settings: Settings, catalogue: Catalogue
 ) -> tuple[Graph, list[Target]]:
     """What `set_parameters` does, and the inputs that it changed."""
     result = copy.deepcopy(graph)
     changed: dict[Target, None] = {}
-    for setting in settings:
-        name, text = split_setting(setting)
+    for name, given in settings:
         targets = find_targets(result, name, catalogue)
         entries = [input_at(result, target, catalogue) for target in targets]
         # one draw for all of them
-        drawn = random_seed(entries[0]) if text.strip() == RANDOM else None
+        drawn = random_seed(entries[0]) if is_random(given) else None
         for target, entry in zip(targets, entries, strict=True):
-            value = parse_value(name, text, entry) if drawn is None else drawn
+            value = typed(name, given, entry) if drawn is None else drawn
             put(result, target, value, entry)
             changed[target] = None
     return result, list(changed)
@@ -123,6 +125,11 @@ def put(graph: Graph, target: Target, value: Any, entry: Input) -> None:
             if below.is_widget:
                 put(graph, Target(node_id=target.node_id, input=below.name), below.default, below)
     inputs[target.input] = value
+
+
+def split_settings(settings: Iterable[str]) -> list[tuple[str, str]]:
+    """Settings as a command line has them, `NAME=VALUE` each."""
+    return [split_setting(setting) for setting in settings]
 
 
 def split_setting(setting: str) -> tuple[str, str]:
@@ -145,7 +152,7 @@ def find_targets(graph: Graph, name: str, catalogue: Catalogue) -> list[Target]:
     if not input_name:
         found = available_roles(graph, catalogue)
         raise UnknownParameter(
-            f"--set {name}: there is no such parameter{did_you_mean(name, found)} "
+            f"{name}: there is no such parameter{did_you_mean(name, found)} "
             f"(this workflow has: {listed(found)}; or NODE_ID.input)"
         )
     target = Target(node_id=_find_node(graph, node_name), input=input_name)
@@ -165,7 +172,7 @@ def input_at(graph: Graph, target: Target, catalogue: Catalogue) -> Input:
     entry = node_class.inputs_of(node["inputs"]).get(target.input)
     if entry is None:
         message = node_class.unknown_input(target.input, node["inputs"])
-        raise UnknownParameter(f"--set {target}: {message}")
+        raise UnknownParameter(f"{target}: {message}")
     return entry
 
 
@@ -379,14 +386,12 @@ def _role_targets(graph: Graph, role: str, catalogue: Catalogue) -> list[Target]
     targets = _traced(graph, role, catalogue)
     if not targets:
         found = available_roles(graph, catalogue)
-        raise UnknownParameter(
-            f"--set {role}: this workflow has no {role} (it has: {listed(found)})"
-        )
+        raise UnknownParameter(f"{role}: this workflow has no {role} (it has: {listed(found)})")
     values = [graph[target.node_id]["inputs"][target.input] for target in targets]
     if any(value != values[0] for value in values):
         choices = ", ".join(f"{target} ({title(graph, target.node_id)})" for target in targets)
         raise UnknownParameter(
-            f"--set {role}: this workflow has several that differ; say which: {choices}"
+            f"{role}: this workflow has several that differ; say which: {choices}"
         )
     return targets
 
@@ -399,11 +404,11 @@ def _find_node(graph: Graph, name: str) -> str:
         return named[0]
     if named:
         raise UnknownParameter(
-            f"--set: several nodes have the title {name!r}; use the id: {', '.join(named)}"
+            f"several nodes have the title {name!r}; use the id: {', '.join(named)}"
         )
     known = [title(graph, node_id) for node_id in graph]
     nodes = (f"{node_id} ({title(graph, node_id)})" for node_id in graph)
     raise UnknownParameter(
-        f"--set: no node has the id or title {name!r}{did_you_mean(name, known)} "
+        f"no node has the id or title {name!r}{did_you_mean(name, known)} "
         f"(there is: {listed(nodes)})"
     )

@@ -1,21 +1,29 @@
-"""Texts from a command line or a manifest, turned into the values that inputs take, with no I/O."""
+"""What a person gives for an input, as the value that it takes, with no I/O."""
 
 from __future__ import annotations
 
 import math
 import secrets
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..errors import BadValue
 from .checking import value_problem
 from .choices import same_file
 from .inputs import Input
 
+# What a parameter is given as: a text means what it means after --set.
+Value: TypeAlias = str | int | float | bool
+
 # What a seed is given as where any will do.
 RANDOM = "random"
 # Seeds that the browser keeps exactly are below this.
 _SEEDS = 2**53
+
+
+def is_random(value: Any) -> bool:
+    """Whether any seed will do."""
+    return isinstance(value, str) and value.strip() == RANDOM
 
 
 def random_seed(entry: Input) -> int | None:
@@ -31,15 +39,37 @@ def parse_value(name: str, text: str, entry: Input) -> Any:
     value = _convert(name, text, entry)
     problem = value_problem(entry, value)
     if problem:
-        raise BadValue(f"--set {name}={text}: {problem[1]}")
+        raise BadValue(f"{name}={text}: {problem[1]}")
     return value
+
+
+def typed(name: str, value: Any, entry: Input) -> Any:
+    """A value, which may have come from YAML, as the server takes it.
+
+    Texts mean what they mean after `--set`, which is what the cells of a CSV need; an input for
+    texts takes nothing else. Raises BadValue where it does not suit.
+    """
+    if isinstance(value, str):
+        return value if entry.value_type == "STRING" else parse_value(name, value, entry)
+    if entry.value_type == "STRING":
+        raise BadValue(f"{name}: {value!r} is no text; put quotes around it")
+    wanted = {"INT": int, "FLOAT": int | float, "BOOLEAN": bool}.get(entry.value_type or "")
+    if wanted is None or (isinstance(value, bool) and wanted is not bool):
+        return parse_value(name, str(value).lower() if value is True else str(value), entry)
+    if not isinstance(value, wanted):
+        return parse_value(name, str(value), entry)
+    problem = value_problem(entry, value)
+    if problem:
+        raise BadValue(f"{name}: {problem[1]}")
+    # 8 and 8.0 are one picture, so they are one text
+    return float(value) if entry.value_type == "FLOAT" else value
 
 
 def _convert(name: str, text: str, entry: Input) -> Any:
     match entry.value_type:
         case None:
             raise BadValue(
-                f"--set {name}: {entry.name} takes {entry.type} from another node, and no value"
+                f"{name}: {entry.name} takes {entry.type} from another node, and no value"
             )
         case "INT":
             return _number(name, text, int, "a whole number")
@@ -61,8 +91,8 @@ def _number(name: str, text: str, kind: type, wanted: str) -> Any:
         if math.isfinite(value):
             return value
     except (ValueError, OverflowError) as error:
-        raise BadValue(f"--set {name}={text}: {text!r} is not {wanted}") from error
-    raise BadValue(f"--set {name}={text}: {text!r} is not {wanted}")
+        raise BadValue(f"{name}={text}: {text!r} is not {wanted}") from error
+    raise BadValue(f"{name}={text}: {text!r} is not {wanted}")
 
 
 def _boolean(name: str, text: str) -> bool:
@@ -71,4 +101,4 @@ def _boolean(name: str, text: str) -> bool:
         return True
     if word in ("false", "no", "off", "0"):
         return False
-    raise BadValue(f"--set {name}={text}: {text!r} is neither true nor false")
+    raise BadValue(f"{name}={text}: {text!r} is neither true nor false")

@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Care, Choice
+from orchestrator.batch.fleet import Care
 from orchestrator.batch.pace import Patience
 from orchestrator.batch.store.folder_lock import held
 from orchestrator.batch.store.store import Store
 from orchestrator.client.wire import Timeouts
 from orchestrator.errors import BatchBusy, OutputError, ServerUnreachable
+from orchestrator.local.serving import Choice
 from orchestrator.testing import FakeServer, Fault, Script, SocketMode
 
 GRAPH = {

@@ -23,12 +23,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Choice
 from orchestrator.batch.jobs import Job, State
 from orchestrator.batch.report import page
 from orchestrator.batch.store.store import Store
 from orchestrator.errors import IllegalTransition, StoreError
 from orchestrator.local.process import free_port, python_environment
+from orchestrator.local.serving import Choice
 from orchestrator.testing import FakeServer, Fault
 
 psycopg = pytest.importorskip("psycopg", reason="pip install 'spriteworks[postgresql]'")

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Care, Choice
+from orchestrator.batch.fleet import Care
 from orchestrator.batch.pace import Patience
 from orchestrator.batch.store.store import Store
 from orchestrator.client.wire import Timeouts
 from orchestrator.local.process import free_port, python_environment
+from orchestrator.local.serving import Choice
 
 GRAPH = {
     "1": {

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Choice
+from orchestrator.local.serving import Choice
 from orchestrator.testing import FakeServer
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")

@@ -19,7 +19,7 @@ import requests
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.conversion import canvas_to_graph
 from orchestrator.workflow.layout import with_values
-from orchestrator.workflow.roles import available_roles, set_parameters
+from orchestrator.workflow.roles import available_roles, set_parameters, split_settings
 
 pytestmark = pytest.mark.comfyui
 
@@ -192,7 +192,7 @@ def test_the_editor_reads_the_values_that_we_put_back(
     plain = canvas_to_graph(canvas, info)
     roles = available_roles(plain, info)
     settings = [one for one in SETTINGS if one.partition("=")[0] in roles]
-    graph = set_parameters(plain, settings, info)
+    graph = set_parameters(plain, split_settings(settings), info)
     assert editor.graph(with_values(canvas, graph, info)) == graph
     assert editor.complaints() == []
 

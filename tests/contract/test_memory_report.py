@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.client.client import Client
-from orchestrator.runs.progress import progress_on
-from orchestrator.runs.run import RunRequest, run
+from orchestrator.library import connect
 
 GRAPH: dict[str, Any] = {
     "1": {
@@ -33,8 +31,8 @@ def test_a_report_on_a_link_comes_with_the_run(
 ) -> None:
     workflow = tmp_path / "graph.json"
     workflow.write_text(json.dumps(GRAPH), encoding="utf-8")
-    with Client(request.getfixturevalue(server)) as client, progress_on() as bar:
-        record = run(RunRequest(workflow=workflow, out=tmp_path / "out"), client, bar)
+    with connect(request.getfixturevalue(server)) as chosen:
+        record = chosen.run(workflow).to_json()
     assert len(record["artifacts"]) == 1
     (report,) = record["memory"]["reports"]
     assert (report["node"], report["label"]) == ("2", "after the picture")

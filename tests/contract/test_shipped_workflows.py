@@ -11,27 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.client.client import Client
-from orchestrator.runs.run import RunRequest, run
+from orchestrator.library import Value, connect
 
 NAMES = ("sprite", "batch", "pixel_art", "inpaint")
 # Few steps and pictures: what is tested is the way through all nodes.
-SETTINGS = ("steps=2", "seed=11")
-FEWER = {"batch.json": ("batch_size=4",)}
+SETTINGS: dict[str, Value] = {"steps": 2, "seed": 11}
+FEWER: dict[str, dict[str, Value]] = {"batch.json": {"batch_size": 4}}
 
 # Draw fresh noise on their way, which ComfyUI seeds otherwise since 0.7.0.
 NOISY = ("euler_ancestral", "lcm")
 
 Pictures = list[Image.Image]
 Runner = Callable[[str, str], tuple[dict[str, Any], Pictures]]
-
-
-class Quiet:
-    """An observer who is told and says nothing."""
-
-    def prepared(self, graph: Any) -> None: ...
-    def dropped(self, problem: Any) -> None: ...
-    def event(self, event: Any) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +32,10 @@ def runner(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner
 
     def start(url: str, file: str) -> tuple[dict[str, Any], Pictures]:
         if (url, file) not in done:
-            out = tmp_path_factory.mktemp("out")
-            request = RunRequest(
-                workflow=repository / "workflows" / file,
-                settings=(*SETTINGS, *FEWER.get(file, ())),
-                out=out,
-                timeout=200,
-            )
-            with Client(url) as client:
-                result = run(request, client, Quiet())
-            files = [out / artifact["file"] for artifact in result["artifacts"]]
-            done[url, file] = (result, [Image.open(path) for path in files])
+            path = repository / "workflows" / file
+            with connect(url) as server:
+                made = server.run(path, timeout=200, settings={**SETTINGS, **FEWER.get(file, {})})
+            done[url, file] = (made.to_json(), [picture.image() for picture in made.pictures])
         return done[url, file]
 
     return start

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,14 @@ import pytest
 
 from orchestrator.client.client import Client
 from orchestrator.errors import BadValue, ProtocolError, UnknownNodeClass, UnknownParameter
-from orchestrator.runs.progress import progress_on
-from orchestrator.runs.run import RunRequest, run
+from orchestrator.library import connect
 from orchestrator.testing import FakeServer
 from orchestrator.workflow import catalogue as catalogue_module
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.checking import validate
 from orchestrator.workflow.choices import with_known_files
 from orchestrator.workflow.inputs import read_input
-from orchestrator.workflow.roles import set_parameters
+from orchestrator.workflow.roles import set_parameters, split_settings
 
 SIZE = ["INT", {"default": 64, "min": 16, "max": 128}]
 RESIZE = [
@@ -279,14 +277,16 @@ def resize(**inputs: Any) -> Any:
 
 def test_another_key_brings_its_inputs(catalogue: Catalogue) -> None:
     graph = resize(resize="none")
-    changed = set_parameters(graph, ["2.resize=exact", "2.resize.width=32"], catalogue)
+    changed = set_parameters(
+        graph, split_settings(["2.resize=exact", "2.resize.width=32"]), catalogue
+    )
     assert changed["2"]["inputs"] == {
         "image": ["1", 0],
         "resize": "exact",
         "resize.width": 32,
         "resize.height": 64,
     }
-    back = set_parameters(changed, ["2.resize=deep"], catalogue)
+    back = set_parameters(changed, split_settings(["2.resize=deep"]), catalogue)
     assert back["2"]["inputs"] == {
         "image": ["1", 0],
         "resize": "deep",
@@ -297,9 +297,9 @@ def test_another_key_brings_its_inputs(catalogue: Catalogue) -> None:
 
 def test_an_input_of_another_key_is_none(catalogue: Catalogue) -> None:
     with pytest.raises(UnknownParameter, match=r"no input 'resize\.width'"):
-        set_parameters(resize(resize="none"), ["2.resize.width=32"], catalogue)
+        set_parameters(resize(resize="none"), split_settings(["2.resize.width=32"]), catalogue)
     with pytest.raises(BadValue, match="there is no 'exakt', did you mean 'exact'"):
-        set_parameters(resize(resize="none"), ["2.resize=exakt"], catalogue)
+        set_parameters(resize(resize="none"), split_settings(["2.resize=exakt"]), catalogue)
 
 
 @pytest.mark.parametrize(
@@ -347,21 +347,22 @@ SEEDS = {"1": {"class_type": "K", "inputs": {"seed": 3, "latent_image": ["2", 0]
 def test_a_random_seed_for_the_asking() -> None:
     catalogue = Catalogue(SEEDED)
     found = {
-        set_parameters(SEEDS, ["seed=random"], catalogue)["1"]["inputs"]["seed"] for _ in "abc"
+        set_parameters(SEEDS, split_settings(["seed=random"]), catalogue)["1"]["inputs"]["seed"]
+        for _ in "abc"
     }
     assert len(found) == 3
     assert all(0 <= seed < 2**64 for seed in found)
     with pytest.raises(BadValue, match="'random' is not a whole number"):
-        set_parameters(SEEDS, ["1.steps=random"], catalogue)
+        set_parameters(SEEDS, split_settings(["1.steps=random"]), catalogue)
 
 
 def test_a_seed_of_minus_one_is_answered_with_how_to_get_a_random_one() -> None:
     with pytest.raises(
         BadValue, match=r"smallest allowed, 0; for a random seed: --set seed=random"
     ):
-        set_parameters(SEEDS, ["seed=-1"], Catalogue(SEEDED))
+        set_parameters(SEEDS, split_settings(["seed=-1"]), Catalogue(SEEDED))
     with pytest.raises(BadValue, match=r"smallest allowed, 1$"):
-        set_parameters(SEEDS, ["1.steps=-1"], Catalogue(SEEDED))
+        set_parameters(SEEDS, split_settings(["1.steps=-1"]), Catalogue(SEEDED))
 
 
 def test_a_whole_run_decodes_each_class_once(
@@ -392,9 +393,8 @@ def test_a_whole_run_decodes_each_class_once(
     }
     path = tmp_path / "graph.json"
     path.write_text(json.dumps(graph), encoding="utf-8")
-    request = RunRequest(workflow=path, settings=("1.width=16",), out=tmp_path / "out")
-    with FakeServer() as server, Client(server.url) as client, progress_on(StringIO()) as bar:
-        run(request, client, bar)
+    with FakeServer() as fake, connect(fake.url) as server:
+        server.run(path, settings={"1.width": 16}, out=tmp_path / "out")
     assert asked == ["None"]
     assert sorted(decoded) == sorted(set(decoded))
     assert set(decoded) == {"EmptyImage", "SaveImage"}

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
-from orchestrator.errors import CanvasError, GraphError, UnknownParameter, UsageError
+from orchestrator.errors import CanvasError, GraphError, UsageError
 from orchestrator.runs.workflows import find_workflow, load_workflow, read_workflow
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.graph import Form
 from orchestrator.workflow.layout import with_values
+from orchestrator.workflow.roles import split_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 WORKFLOWS = REPOSITORY / "workflows"
@@ -128,8 +129,6 @@ def test_what_is_not_there_names_what_is(tmp_path: Path) -> None:
 
 
 def test_all_that_needs_no_server_is_seen_without_one(tmp_path: Path) -> None:
-    with pytest.raises(UnknownParameter, match="is not NAME=VALUE"):
-        read_workflow(Path("sprite"), ("seed",))
     with pytest.raises(CanvasError, match="damaged canvas file"):
         read_workflow(written(tmp_path, {"nodes": [{"id": 1}]}))
     with pytest.raises(GraphError, match="circle"):
@@ -148,7 +147,7 @@ def test_choices_of_a_canvas_and_of_set_are_made_by_the_seed(
     path = written(tmp_path, canvas)
 
     def sent(*settings: str) -> str:
-        graph = load_workflow(path, settings, catalogue).graph
+        graph = load_workflow(path, split_settings(settings), catalogue).graph
         return str(graph[str(text["id"])]["inputs"]["text"])
 
     found = {sent(f"seed={seed}") for seed in range(20)}
@@ -163,7 +162,7 @@ def test_a_graphs_own_texts_are_sent_as_they_stand(catalogue: Catalogue, tmp_pat
     graph["2"]["inputs"]["text"] = "a {red|blue} lamp // x"
     path = written(tmp_path, graph)
     assert load_workflow(path, (), catalogue).graph == graph
-    changed = load_workflow(path, ("prompt={lamp}",), catalogue).graph
+    changed = load_workflow(path, [("prompt", "{lamp}")], catalogue).graph
     assert changed["2"]["inputs"]["text"] == "lamp"
 
 
@@ -173,7 +172,7 @@ def test_file_names_are_filled_in_after_set(catalogue: Catalogue, tmp_path: Path
     saver.update(type="SaveImage", widgets_values=["%KSampler.seed%-%KSampler.steps%"])
     next(slot for slot in saver["inputs"] if slot["name"] == "image")["name"] = "images"
     path = written(tmp_path, canvas)
-    graph = load_workflow(path, ("seed=5",), catalogue).graph
+    graph = load_workflow(path, [("seed", 5)], catalogue).graph
     assert graph[str(saver["id"])]["inputs"]["filename_prefix"] == "5-20"
 
 
@@ -189,7 +188,7 @@ def test_a_picture_of_ours_is_run_as_its_workflow_was(
     name: str, catalogue: Catalogue, tmp_path: Path
 ) -> None:
     """The texts that a run puts into its pictures give the graph that made them."""
-    settings = ("seed=77", "prompt=a {red|blue} lamp")
+    settings = (("seed", 77), ("prompt", "a {red|blue} lamp"))
     workflow = load_workflow(WORKFLOWS / f"{name}.json", settings, catalogue)
     assert workflow.canvas is not None
     layout = with_values(workflow.canvas, workflow.graph, catalogue)

@@ -16,9 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.batch.fleet import Care, Choice, Processes, fleet
+from orchestrator.batch.fleet import Care, Processes, fleet
 from orchestrator.batch.store.store import Store
 from orchestrator.errors import BadValue, UsageError
+from orchestrator.local.serving import Choice
 
 CARE = Care()
 
@@ -52,18 +53,18 @@ def test_addresses_and_processes_together(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("choice", "error"),
+    ("named", "error"),
     [
-        (Choice(urls=("http://a", "a")), UsageError),
-        (Choice(urls=("http://a",), gpus=("0",)), UsageError),
-        (Choice(urls=("ftp://a",)), BadValue),
+        ({"urls": ("http://a", "a")}, UsageError),
+        ({"urls": ("http://a",), "gpus": ("0",)}, UsageError),
+        ({"urls": ("ftp://a",)}, BadValue),
     ],
 )
 def test_a_choice_that_makes_no_sense_is_refused(
-    store: Store, choice: Choice, error: type[Exception]
+    named: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        fleet(choice, CARE, store)
+        Choice(**named)
 
 
 def test_processes_that_a_killed_run_left_are_ended(store: Store) -> None:

@@ -15,7 +15,7 @@ from orchestrator.batch.planning import Planner
 from orchestrator.batch.retry import LADDER, Degradation
 from orchestrator.bench.variants import Knobs
 from orchestrator.workflow.catalogue import Catalogue
-from orchestrator.workflow.roles import parameters, set_parameters
+from orchestrator.workflow.roles import parameters, set_parameters, split_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 THEIRS = {
@@ -56,7 +56,7 @@ def graph() -> Any:
 
 def test_the_role(graph: Any, catalogue: Catalogue) -> None:
     assert parameters(graph, catalogue)["model"] == "a.safetensors"
-    changed = set_parameters(graph, ["model=XL\\b.safetensors"], catalogue)
+    changed = set_parameters(graph, split_settings(["model=XL\\b.safetensors"]), catalogue)
     assert changed["1"]["inputs"] == {**INPUTS, "weights": "XL/b.safetensors"}
 
 
@@ -100,4 +100,7 @@ def test_the_version_of_our_own_loader_is_its_model(graph: Any) -> None:
         "inputs": {"version": "v1-5", "precision": "auto"},
     }
     assert parameters(graph, known)["model"] == "v1-5"
-    assert set_parameters(graph, ["model=sdxl"], known)["1"]["inputs"]["version"] == "sdxl"
+    assert (
+        set_parameters(graph, split_settings(["model=sdxl"]), known)["1"]["inputs"]["version"]
+        == "sdxl"
+    )

@@ -12,38 +12,43 @@ import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.local import launch
-from orchestrator.local.serving import choose
+from orchestrator.local.serving import Choice, choose
 
 ENVIRONMENT = {"SPRITEWORKS_SERVER": "http://there:1", "COMFYUI_PATH": "/opt/ComfyUI"}
 
 
 def test_an_option_beats_the_environment() -> None:
-    assert choose("here:2", None, ENVIRONMENT).url == "http://here:2"
-    assert choose(None, Path("mine"), ENVIRONMENT).comfyui == Path("mine")
-    assert choose(None, Path("mine"), ENVIRONMENT).url is None
+    assert choose(Choice(urls=("here:2",)), ENVIRONMENT).urls == ("http://here:2",)
+    mine = Choice(comfyui=Path("mine"))
+    assert choose(mine, ENVIRONMENT) == mine
+    assert choose(Choice(engines=1), ENVIRONMENT).urls == ()
 
 
 def test_a_server_of_the_environment_beats_a_comfyui_of_it() -> None:
-    choice = choose(None, None, ENVIRONMENT)
-    assert (choice.url, choice.comfyui) == ("http://there:1", None)
-    only = choose(None, None, {"COMFYUI_PATH": "/opt/ComfyUI"})
-    assert (only.url, only.comfyui) == (None, Path("/opt/ComfyUI"))
+    choice = choose(Choice(), ENVIRONMENT)
+    assert (choice.urls, choice.comfyui) == (("http://there:1",), None)
+    only = choose(Choice(), {"COMFYUI_PATH": "/opt/ComfyUI"})
+    assert (only.urls, only.comfyui) == ((), Path("/opt/ComfyUI"))
 
 
 def test_nothing_given_means_the_engine() -> None:
-    choice = choose(None, None, {})
-    assert (choice.url, choice.comfyui) == (None, None)
+    assert choose(Choice(), {}) == Choice()
+    assert [name for name, _ in Choice().own()] == ["engine-1"]
 
 
 def test_two_servers_are_one_too_many() -> None:
     with pytest.raises(UsageError, match="give one of them"):
-        choose("here:1", Path("mine"), {})
+        Choice(urls=("here:1",), comfyui=Path("mine")).one()
+    with pytest.raises(UsageError, match="takes one server"):
+        Choice(engines=2).one()
 
 
 def test_models_are_for_servers_started_here(tmp_path: Path) -> None:
-    assert choose(None, None, {}, models=tmp_path).models == tmp_path
+    assert Choice(models=tmp_path).models == tmp_path
     with pytest.raises(UsageError, match="started here"):
-        choose("here:1", None, {}, models=tmp_path)
+        Choice(urls=("here:1",), models=tmp_path)
+    with pytest.raises(UsageError, match="no such folder"):
+        Choice(models=tmp_path / "none")
 
 
 @pytest.mark.parametrize("tail", [".venv/bin/python", "venv/bin/python", "venv/Scripts/python.exe"])

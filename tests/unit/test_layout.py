@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.workflow.conversion import canvas_to_graph
 from orchestrator.workflow.layout import Layout, with_values
-from orchestrator.workflow.roles import set_parameters
+from orchestrator.workflow.roles import set_parameters, split_settings
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "canvas"
 WORKFLOWS = DATA.parent.parent.parent / "workflows"
@@ -30,7 +30,7 @@ def sprite() -> Any:
 
 def changed(canvas: Any, info: Any, *settings: str) -> tuple[Any, Any]:
     """The graph of a canvas file with settings, and the canvas file with that graph's values."""
-    graph = set_parameters(canvas_to_graph(canvas, info), settings, info)
+    graph = set_parameters(canvas_to_graph(canvas, info), split_settings(settings), info)
     return graph, with_values(canvas, graph, info)
 
 

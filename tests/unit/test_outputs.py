@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import itertools
 import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from orchestrator.client.timings import Timings
 from orchestrator.errors import OutputError
+from orchestrator.runs.fetching import Fetched
+from orchestrator.runs.made import Made, ServerInfo
 from orchestrator.runs.outputs import Gathered, Outputs, names, outputs, plain_name
 
 
 def gather(place: Outputs, number: int, name: str, color: tuple[int, int, int]) -> Gathered:
     path = place.staging / f"{number}"
     Image.new("RGB", (4, 3), color).save(path, "PNG")
-    return Gathered(path=path, name=name, node="9", seed=number)
+    return gathered(path, name, number)
+
+
+def gathered(path: Path, name: str, seed: int | None = None) -> Gathered:
+    content = path.read_bytes()
+    fetched = Fetched(path=path, sha256=sha256(content).hexdigest(), size=len(content))
+    return Gathered(fetched=fetched, name=name, node="9", seed=seed)
 
 
 def publish(place: Outputs, files: list[Gathered]) -> dict[str, Any]:
-    result = {"artifacts": [vars(artifact) for artifact in place.place(files)]}
-    place.publish(files, result)
-    return result
+    made = Made(
+        id="1",
+        server=ServerInfo(url="http://a", kind="engine", version="1", device="cpu"),
+        workflow=Path("w.json"),
+        workflow_sha256="",
+        notes=(),
+        parameters={},
+        pictures=tuple(place.place(files)),
+        timings=Timings(queued_s=0, total_s=0, transfer_s=0, nodes=()),
+    )
+    place.publish(files, made)
+    return made.to_json()
 
 
 @pytest.mark.parametrize(
@@ -74,9 +93,8 @@ def test_two_files_of_one_name_get_two_names(tmp_path: Path) -> None:
 def test_what_is_no_picture_has_no_size(tmp_path: Path) -> None:
     with outputs(tmp_path / "out") as place:
         (place.staging / "0").write_bytes(b"sound")
-        file = Gathered(path=place.staging / "0", name="a.flac", node="1", seed=None)
-        (artifact,) = place.place([file])
-    assert (artifact.width, artifact.height) == (None, None)
+        (picture,) = place.place([gathered(place.staging / "0", "a.flac")])
+    assert (picture.width, picture.height) == (None, None)
 
 
 def test_a_run_that_fails_leaves_the_folder_as_it_was(tmp_path: Path) -> None:

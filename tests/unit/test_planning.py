@@ -19,7 +19,7 @@ from orchestrator.batch.store.store import PlanDiff, Store
 from orchestrator.errors import ManifestError
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.checking import validate
-from orchestrator.workflow.roles import set_parameters
+from orchestrator.workflow.roles import set_parameters, split_settings
 from orchestrator.workflow.texts import Texts
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -62,7 +62,7 @@ def test_a_jobs_graph_is_what_set_makes_and_the_server_takes_it(tmp_path: Path, 
     job = one(tmp_path, "prompt: a red potion, seeds: [7], set: {steps: 12, 6.cfg: 4}", info)
     built = planner(info, graph).graph(job)
     settings = ["prompt=a red potion", "steps=12", "6.cfg=4", "seed=7"]
-    assert built == set_parameters(graph, settings, info)
+    assert built == set_parameters(graph, split_settings(settings), info)
     assert validate(built, info) == []
 
 

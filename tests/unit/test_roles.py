@@ -21,6 +21,7 @@ from orchestrator.workflow.roles import (
     seed_of_image,
     set_parameters,
     split_setting,
+    split_settings,
 )
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -216,7 +217,7 @@ def test_a_prompt_never_lands_in_the_negative_however_many_nodes_hand_both_on(
 ) -> None:
     graph = passed_through(count)
     assert validate(graph, info) == []
-    changed = set_parameters(graph, ["prompt=a potion", "negative=a photo"], info)
+    changed = set_parameters(graph, split_settings(["prompt=a potion", "negative=a photo"]), info)
     assert changed["3"]["inputs"]["text"] == "a potion"
     assert changed["4"]["inputs"]["text"] == "a photo"
 
@@ -250,7 +251,7 @@ def test_both_texts_of_sdxl_are_set_together(info: Any) -> None:
         target_width=1024,
         target_height=1024,
     )
-    changed = set_parameters(graph, ["prompt=new"], info)["3"]["inputs"]
+    changed = set_parameters(graph, split_settings(["prompt=new"]), info)["3"]["inputs"]
     assert (changed["text_g"], changed["text_l"]) == ("new", "new")
     # the size that a text mentions is not the picture's
     assert targets(graph, info)["width"] == ["5.width"]
@@ -335,7 +336,7 @@ def two_samplers(**second: Any) -> dict[str, Any]:
 def test_several_samplers_that_agree_are_set_together(info: Any) -> None:
     graph = two_samplers()
     assert samplers(graph) == ["6", "10"]
-    changed = set_parameters(graph, ["seed=8", "prompt=x", "batch_size=3"], info)
+    changed = set_parameters(graph, split_settings(["seed=8", "prompt=x", "batch_size=3"]), info)
     assert changed["6"]["inputs"]["seed"] == changed["10"]["inputs"]["seed"] == 8
     assert changed["3"]["inputs"]["text"] == "x"
     assert changed["5"]["inputs"]["batch_size"] == 3
@@ -344,10 +345,10 @@ def test_several_samplers_that_agree_are_set_together(info: Any) -> None:
 def test_several_samplers_that_differ_are_ambiguous(info: Any) -> None:
     graph = two_samplers(denoise=0.5)
     with pytest.raises(UnknownParameter, match=r"say which: 6\.denoise \(KSampler\), 10\.denoise"):
-        set_parameters(graph, ["denoise=0.7"], info)
+        set_parameters(graph, split_settings(["denoise=0.7"]), info)
     with pytest.raises(UnknownParameter, match=r"5\.width .*, 9\.width"):
-        set_parameters(graph, ["width=64"], info)
-    changed = set_parameters(graph, ["10.denoise=0.7"], info)
+        set_parameters(graph, split_settings(["width=64"]), info)
+    changed = set_parameters(graph, split_settings(["10.denoise=0.7"]), info)
     assert (changed["6"]["inputs"]["denoise"], changed["10"]["inputs"]["denoise"]) == (1.0, 0.7)
     assert parameters(graph, info)["denoise"] == {"6.denoise": 1.0, "10.denoise": 0.5}
 
@@ -356,7 +357,7 @@ def test_several_samplers_that_differ_are_ambiguous(info: Any) -> None:
 
 
 def test_a_literal_takes_the_place_of_a_link(sprite: Any, info: Any) -> None:
-    changed = set_parameters(sprite, ["steps=12", "width=128", "cfg=3"], info)
+    changed = set_parameters(sprite, split_settings(["steps=12", "width=128", "cfg=3"]), info)
     assert changed["6"]["inputs"]["steps"] == 12
     assert changed["6"]["inputs"]["cfg"] == 3.0
     assert changed["5"]["inputs"]["width"] == 128
@@ -367,7 +368,7 @@ def test_a_literal_takes_the_place_of_a_link(sprite: Any, info: Any) -> None:
 
 def test_names_by_id_and_by_title(sprite: Any, info: Any) -> None:
     settings = ['"Model defaults".steps=7', "Positive.text=a=b", "9.filename_prefix=out/x"]
-    changed = set_parameters(sprite, settings, info)
+    changed = set_parameters(sprite, split_settings(settings), info)
     assert changed["4"]["inputs"]["steps"] == 7
     assert changed["2"]["inputs"]["text"] == "a=b"
     assert changed["9"]["inputs"]["filename_prefix"] == "out/x"
@@ -375,11 +376,14 @@ def test_names_by_id_and_by_title(sprite: Any, info: Any) -> None:
 
 def test_titles_with_dots_and_equals_signs(sprite: Any, info: Any) -> None:
     sprite["6"]["_meta"]["title"] = "v1.5 a=b"
-    assert set_parameters(sprite, ['"v1.5 a=b".steps=3'], info)["6"]["inputs"]["steps"] == 3
+    assert (
+        set_parameters(sprite, split_settings(['"v1.5 a=b".steps=3']), info)["6"]["inputs"]["steps"]
+        == 3
+    )
 
 
 def test_later_settings_win_and_values_may_be_empty(sprite: Any, info: Any) -> None:
-    changed = set_parameters(sprite, ["seed=1", "seed=2", "negative="], info)
+    changed = set_parameters(sprite, split_settings(["seed=1", "seed=2", "negative="]), info)
     assert changed["6"]["inputs"]["seed"] == 2
     assert changed["3"]["inputs"]["text"] == ""
 
@@ -387,11 +391,16 @@ def test_later_settings_win_and_values_may_be_empty(sprite: Any, info: Any) -> N
 def test_an_optional_input_that_the_graph_lacks_can_be_set(info: Any) -> None:
     graph = {"1": node("SpriteworksPalette", image=["2", 0])}
     graph["2"] = node("LoadImage", image="a.png")
-    assert set_parameters(graph, ["1.dither=yes"], info)["1"]["inputs"]["dither"] is True
+    assert (
+        set_parameters(graph, split_settings(["1.dither=yes"]), info)["1"]["inputs"]["dither"]
+        is True
+    )
 
 
 def test_a_picture_is_any_path(info: Any) -> None:
-    changed = set_parameters(shipped("inpaint"), ["image=/x/y z.png", "mask=m.png"], info)
+    changed = set_parameters(
+        shipped("inpaint"), split_settings(["image=/x/y z.png", "mask=m.png"]), info
+    )
     assert changed["5"]["inputs"]["image"] == "/x/y z.png"
     assert changed["6"]["inputs"]["image"] == "m.png"
 
@@ -412,7 +421,7 @@ def test_unknown_names_say_what_is_there(
     setting: str, message: str, sprite: Any, info: Any
 ) -> None:
     with pytest.raises(UnknownParameter, match=message):
-        set_parameters(sprite, [setting], info)
+        set_parameters(sprite, split_settings([setting]), info)
 
 
 @pytest.mark.parametrize(
@@ -433,29 +442,29 @@ def test_unknown_names_say_what_is_there(
 )
 def test_bad_values_say_what_would_do(setting: str, message: str, sprite: Any, info: Any) -> None:
     with pytest.raises(BadValue, match=message):
-        set_parameters(sprite, [setting], info)
+        set_parameters(sprite, split_settings([setting]), info)
 
 
 def test_values_that_are_neither_true_nor_false(info: Any) -> None:
     graph = shipped("pixel_art")
     with pytest.raises(BadValue, match="neither true nor false"):
-        set_parameters(graph, ["Palette.dither=maybe"], info)
+        set_parameters(graph, split_settings(["Palette.dither=maybe"]), info)
     for text, value in (("True", True), ("off", False), ("1", True), ("No", False)):
-        changed = set_parameters(graph, [f"Palette.dither={text}"], info)
+        changed = set_parameters(graph, split_settings([f"Palette.dither={text}"]), info)
         assert changed["9"]["inputs"]["dither"] is value
 
 
 def test_a_title_that_two_nodes_have_needs_the_id(sprite: Any, info: Any) -> None:
     sprite["3"]["_meta"]["title"] = "Positive"
     with pytest.raises(UnknownParameter, match=r"several nodes have the title 'Positive'.*2, 3"):
-        set_parameters(sprite, ["Positive.text=x"], info)
+        set_parameters(sprite, split_settings(["Positive.text=x"]), info)
 
 
 def test_an_unknown_class_on_the_way_is_named(sprite: Any, info: Any) -> None:
     sprite["2"]["class_type"] = "CLIPTextEncoder"
     del sprite["2"]["inputs"]["text"]
     with pytest.raises(UnknownNodeClass, match="CLIPTextEncoder"):
-        set_parameters(sprite, ["prompt=x"], info)
+        set_parameters(sprite, split_settings(["prompt=x"]), info)
 
 
 def test_split_at_the_first_equals_sign() -> None:
@@ -507,7 +516,7 @@ def test_a_link_to_an_output_that_is_not_there_is_for_the_validation(info: Any) 
 
 
 def test_seeds_of_a_batch_count_up_and_wrap(info: Any) -> None:
-    graph = set_parameters(shipped("batch"), [f"seed={2**64 - 2}"], info)
+    graph = set_parameters(shipped("batch"), split_settings([f"seed={2**64 - 2}"]), info)
     seeds = [seed_of_image(graph, "9", index) for index in range(4)]
     assert seeds == [2**64 - 2, 2**64 - 1, 0, 1]
 

@@ -16,7 +16,13 @@ from orchestrator.errors import SpriteworksError
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.checking import check
 from orchestrator.workflow.conversion import load
-from orchestrator.workflow.roles import image_inputs, parameters, seed_of_image, set_parameters
+from orchestrator.workflow.roles import (
+    image_inputs,
+    parameters,
+    seed_of_image,
+    set_parameters,
+    split_settings,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DATA = REPOSITORY / "tests" / "data" / "canvas"
@@ -68,4 +74,4 @@ def test_damage_is_reported_and_never_a_traceback(name: str) -> None:
             image_inputs(graph, info)
             for node_id in graph:
                 seed_of_image(graph, node_id, 1)
-            check(set_parameters(graph, [rnd.choice(SETTINGS)], info), info)
+            check(set_parameters(graph, split_settings([rnd.choice(SETTINGS)]), info), info)

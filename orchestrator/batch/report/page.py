@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ... import __version__
 from ...client.client import writing
+from ...version import __version__
 from ..jobs import State, counted
 from ..manifest.manifest import ContactSheet
 from ..plan import recall

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from ... import __version__
+from ...version import __version__
 
 # Old clients read ComfyUI's version to know the protocol; this is the one that we follow.
 PROTOCOL_VERSION = "0.33.0"
