@@ -7,10 +7,11 @@ client serves one thread.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -19,10 +20,12 @@ from ..errors import (
     InputError,
     JobInterrupted,
     JobRefused,
+    JobTimedOut,
     NodeFailed,
     OutputError,
     ProtocolError,
     ResultMissing,
+    ServerError,
     SpriteworksError,
 )
 from ..protocol import (
@@ -43,15 +46,7 @@ from .cancelling import Canceller
 from .foreign import Verdict, judge
 from .listener import Listener
 from .watch import Watch, ignore, state_in
-from .wire import BadRequest, NotFound, Timeouts, Wire, base_url
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fetched:
-    """A file that came: its size in bytes, and its SHA-256 in lower-case hexadecimal."""
-
-    bytes: int
-    sha256: str
+from .wire import FILE_LIMIT, BadRequest, Fetched, NotFound, Timeouts, Wire, base_url
 
 
 def _nothing_to_check() -> None:
@@ -76,7 +71,7 @@ class Client:
         self.timeouts = timeouts or Timeouts()
         self._check = check
         self._wire = Wire(self.url, self.timeouts)
-        self._listener = Listener(self.url, self.timeouts)
+        self._listener = Listener(self.url, self.timeouts, left=self._wire.bounds.left)
         self._canceller = Canceller(self._wire, self.queue)
 
     def __enter__(self) -> Client:
@@ -99,6 +94,14 @@ class Client:
         """Close all connections. What was submitted goes on."""
         self._listener.close()
         self._wire.close()
+
+    def until(self, deadline: float) -> AbstractContextManager[None]:
+        """End all that happens inside, pauses and downloads too, by a time of time.monotonic().
+
+        What is not done by then raises JobTimedOut; a job that was sent goes on, see `cancel`. Of
+        several, one within the other, the earliest holds.
+        """
+        return self._wire.until(deadline)
 
     # ------------------------------------------------------------------ the server
 
@@ -124,11 +127,11 @@ class Client:
 
     def models(self, folder: str) -> list[str]:
         """Return the names of the models in one of the server's folders, e.g. "checkpoints"."""
-        return [str(name) for name in self._get(f"/models/{folder}")]
+        return self._names(f"/models/{folder}")
 
     def embeddings(self) -> list[str]:
         """Return the names of the embeddings that texts can name, without their suffixes."""
-        return [str(name) for name in self._get("/embeddings")]
+        return self._names("/embeddings")
 
     def queue(self) -> QueueState:
         """Return the ids of the jobs that run and wait."""
@@ -190,7 +193,8 @@ class Client:
         s; None waits for ever. `on_turn` is called about every `Timeouts.poll` and may raise to
         end the waiting. Raises NodeFailed, JobInterrupted, JobLost, JobTimedOut, ServerLost.
         """
-        record = self._watch(prompt_id, on_event, on_turn, timeout=timeout).run()
+        with self._at_most(prompt_id, timeout):
+            record = self._watch(prompt_id, on_event, on_turn).run()
         raise_for_state(record)
         return record
 
@@ -230,9 +234,13 @@ class Client:
         record = self.history(prompt_id)
         return record.state if record else state_in(self.queue(), prompt_id)
 
-    def cancel(self, prompt_id: str) -> None:
-        """Take a job out of the queue, or stop it where it runs; others are left alone."""
-        self._canceller.cancel(prompt_id)
+    def cancel(self, prompt_id: str, *, within: float = 5.0) -> None:
+        """Take a job out of the queue, or stop it where it runs; others are left alone.
+
+        It may take `within` s in all, also where the time of `until` is over; ServerLost then.
+        """
+        with self._wire.within(within):
+            self._canceller.cancel(prompt_id)
 
     def interrupt(self, prompt_id: str) -> None:
         """Stop a running job."""
@@ -258,20 +266,28 @@ class Client:
         except (KeyError, TypeError) as error:
             raise ProtocolError(f"{self.url} does not say where it put {path.name}") from error
 
-    def fetch(self, file: FileRef, sink: BinaryIO) -> Fetched:
-        """Write a file of the server into `sink`, and hash it."""
-        content = self.content(file)
-        sink.write(content)
-        return Fetched(bytes=len(content), sha256=sha256(content).hexdigest())
+    def fetch(self, file: FileRef, sink: BinaryIO, *, limit: int = FILE_LIMIT) -> Fetched:
+        """Write a file of the server into `sink`, from where it stands, and hash it on the way.
+
+        `sink` must be seekable: another try begins there again. Where this raises, something of
+        the file may stand in it. Raises ResultMissing where the server has it no longer, and
+        ProtocolError where it has more than `limit` bytes; what `sink` raises passes as it is.
+        """
+        begin = sink.tell()
+
+        def fetch() -> Fetched:
+            sink.seek(begin)
+            sink.truncate()
+            with self._present(file):
+                return self._wire.fetch("/view", file.to_json(), sink, limit=limit)
+
+        return self._wire.patiently(fetch)
 
     def content(self, file: FileRef) -> bytes:
         """Fetch a file of the server whole; raises ResultMissing where it has it no longer."""
-
-        def fetch() -> bytes:
-            with self._present(file):
-                return self._wire.send("GET", "/view", params=file.to_json()).content
-
-        return self._wire.patiently(fetch)
+        sink = BytesIO()
+        self.fetch(file, sink)
+        return sink.getvalue()
 
     def download(self, file: FileRef, target: Path) -> None:
         """Fetch a file of the server into `target`, which appears whole or not at all.
@@ -281,8 +297,9 @@ class Client:
         """
         part = target.with_name(target.name + ".part")
         try:
-            self._wire.patiently(lambda: self._fetch(file, part))
             with writing(target):
+                with part.open("wb") as stream:
+                    self.fetch(file, stream)
                 os.replace(part, target)
         finally:
             part.unlink(missing_ok=True)
@@ -295,7 +312,6 @@ class Client:
         on_event: Callable[[Event], None],
         on_turn: Callable[[], None],
         *,
-        timeout: float | None = None,
         gather: float = 0.0,
     ) -> Watch:
         return Watch(
@@ -306,14 +322,32 @@ class Client:
             queue=self._look_in_queue,
             timeouts=self.timeouts,
             on_event=on_event,
-            timeout=timeout,
             check=self._check,
             on_turn=on_turn,
+            left=self._wire.bounds.left,
             gather=gather,
         )
 
     def _look_in_queue(self) -> QueueState:
         return QueueState.from_json(self._wire.json("GET", "/queue"))
+
+    def _at_most(self, prompt_id: str, timeout: float | None) -> AbstractContextManager[None]:
+        if timeout is None:
+            return nullcontext()
+
+        def late() -> JobTimedOut:
+            return JobTimedOut(
+                f"job {prompt_id} was not done within {timeout:g} s on {self.url}; give it more "
+                "time with --timeout"
+            )
+
+        return self._wire.bounds.until(time.monotonic() + timeout, late)
+
+    def _names(self, path: str) -> list[str]:
+        body = self._get(path)
+        if not isinstance(body, list):
+            raise ProtocolError(f"{self.url} answered GET {path} with no list")
+        return [str(name) for name in body]
 
     def _get(self, path: str) -> Any:
         return self._wire.patiently(lambda: self._wire.json("GET", path))
@@ -327,7 +361,15 @@ class Client:
         except BadRequest as error:
             sentence, problems = read_refusal(error.body)
             raise JobRefused(f"{self.url} refused the workflow: {sentence}", problems) from error
-        return PromptAccepted.from_json(body)
+        accepted = PromptAccepted.from_json(body)
+        ours = str(request.prompt_id)
+        if accepted.prompt_id == ours or self._arrived(ours):
+            return replace(accepted, prompt_id=ours)
+        # No other try: the job runs, and we could not tell it from others.
+        raise ServerError(
+            f"{self.url} took the workflow under another id than ours; it needs ComfyUI 0.3.45 or "
+            "newer"
+        )
 
     def _arrived(self, prompt_id: str) -> bool:
         # The server may still be reading what we sent: one look is not enough to be sure.
@@ -336,13 +378,6 @@ class Client:
                 return True
             self._wire.pause(attempt)
         return False
-
-    def _fetch(self, file: FileRef, part: Path) -> None:
-        with self._present(file):
-            chunks = self._wire.chunks("/view", file.to_json())
-            with writing(part), part.open("wb") as stream:
-                for chunk in chunks:
-                    stream.write(chunk)
 
     @contextmanager
     def _present(self, file: FileRef) -> Iterator[None]:

@@ -8,54 +8,32 @@ stays with it; see wire.py.
 from __future__ import annotations
 
 import http.client
-import json
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
 from urllib.parse import urlencode, urlsplit
 
 from urllib3.util import wait_for_read
 
+from .bounds import Bounds, Connection
 from .foreign import connecting
 
 # headers of a request whose body is JSON
 JSON = {"Content-Type": "application/json"}
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One HTTP answer, read to its end."""
-
-    status: int
-    # names in lower case
-    headers: Mapping[str, str]
-    content: bytes
-
-    def json(self) -> Any:
-        """The body decoded; raises ValueError where it is none."""
-        return json.loads(self.content)
-
-    @property
-    def text(self) -> str:
-        """The body as text, whatever it is."""
-        return self.content.decode("utf-8", "replace")
-
-
 class Direct:
     """A server's plain HTTP side, without a proxy. Not for use by several threads at once."""
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], *, connect: float, read: float
+        self, url: str, headers: Mapping[str, str], *, bounds: Bounds, connect: float
     ) -> None:
         parts = urlsplit(url)
         self._url = url
         # what the server's address itself has for a path, when it lies behind another server
         self._prefix = parts.path
         self._headers = dict(headers)
-        self._connect = connect
-        self._read = read
-        self._connection = http.client.HTTPConnection(str(parts.hostname), parts.port or 80)
+        self._connection = Connection(str(parts.hostname), parts.port or 80, bounds, connect)
 
     def close(self) -> None:
         """Close the connection; the next request opens another one."""
@@ -68,21 +46,18 @@ class Direct:
         *,
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
-    ) -> Answer:
+    ) -> DirectReply:
         """Send one request once, with JSON as `body`; raises what sockets and http.client raise."""
         target = self._prefix + path + (f"?{urlencode(params)}" if params else "")
         headers = self._headers if body is None else {**self._headers, **JSON}
         try:
             self._open()
             self._connection.request(method, target, body, headers)
-            response = self._connection.getresponse()
-            content = response.read()
+            return DirectReply(self._connection, self._connection.getresponse())
         except BaseException:
             # Half an answer must not be taken for the next one's.
             self._connection.close()
             raise
-        names = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status, names, content)
 
     def _open(self) -> None:
         connection = self._connection
@@ -91,9 +66,44 @@ class Direct:
             # Nobody asked, so what can be read is the end of the connection.
             connection.close()
             sock = None
-        if sock is not None:
-            return
-        connection.timeout = self._connect
-        with connecting(self._url):
-            connection.connect()
-        connection.sock.settimeout(self._read)
+        if sock is None:
+            with connecting(self._url):
+                connection.connect()
+
+
+class DirectReply:
+    """An answer whose head has been read; a context manager, which ends its reading."""
+
+    def __init__(
+        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
+    ) -> None:
+        self._connection = connection
+        self._response = response
+        self.status = response.status
+        # names in lower case
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+
+    def __enter__(self) -> DirectReply:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # http.client closes an answer that it has read to its end.
+        if not self._response.isclosed():
+            self._response.close()
+            self._connection.close()
+
+    def read(self, count: int) -> bytes:
+        """Up to `count` bytes of the body; none where it has ended, raises where it is cut off."""
+        due = self._response.length
+        if due is not None and count >= due:
+            # complains where less comes
+            return self._response.read()
+        data = self._response.read(count)
+        if not data and self._response.length:
+            raise http.client.IncompleteRead(data, self._response.length)
+        return data

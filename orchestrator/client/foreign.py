@@ -26,6 +26,7 @@ from ..errors import (
     ServerUnreachable,
     SpriteworksError,
 )
+from .bounds import TooLarge
 
 FOREIGN: dict[type[BaseException], type[SpriteworksError]] = {
     # The connection never stood: nothing was sent.
@@ -71,9 +72,12 @@ _ADVICE: dict[type[SpriteworksError], str] = {
     BadValue: "{url!r} is no server address; write it like http://127.0.0.1:8188",
 }
 
-_THEIRS = (
+# what libraries and sockets raise
+FAULTS = (
     web.RequestException,
     websocket.WebSocketException,
+    # where bodies are read without requests in between
+    urllib3.exceptions.HTTPError,
     http.client.HTTPException,
     OSError,
 )
@@ -93,6 +97,8 @@ class Verdict(Enum):
 def judge(error: SpriteworksError) -> Verdict:
     """Decide what to do after `error`."""
     match error:
+        case TooLarge():
+            return Verdict.FATAL
         case ServerUnreachable():
             return Verdict.RETRY
         case ServerLost() | ServerFailed() | ProtocolError():
@@ -138,7 +144,7 @@ def translated(url: str) -> Iterator[None]:
     """Raise what requests, websocket-client and sockets raise inside as one of our errors."""
     try:
         yield
-    except _THEIRS as error:
+    except FAULTS as error:
         raise translate(error, url) from error
 
 

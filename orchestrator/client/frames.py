@@ -10,6 +10,11 @@ from enum import IntEnum
 
 from ..errors import ProtocolError
 
+# Bytes of one message, all its fragments together. The largest honest ones are pictures.
+LARGEST = 64 << 20
+# Bytes of a ping, a pong or a close (RFC 6455, 5.5).
+_LARGEST_CONTROL = 125
+
 
 class Opcode(IntEnum):
     """What a frame is."""
@@ -30,17 +35,21 @@ class Frames:
         # the message that is under way in fragments
         self._kind = Opcode.CONTINUATION
         self._parts: list[bytes] = []
+        self._gathered = 0
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """Return (opcode, payload) of every message that is complete with `data`.
 
-        Raises ProtocolError where this is no WebSocket; nothing more may be fed then.
+        Raises ProtocolError where this is no WebSocket, or a message of more than LARGEST bytes;
+        nothing more may be fed then.
         """
         buffer = self._buffer
         buffer += data
         begin, messages = 0, []
         while (found := _header(buffer, begin)) is not None:
             final, opcode, at, length = found
+            if length + self._gathered > LARGEST:
+                raise ProtocolError(f"a WebSocket message has more than {LARGEST:,} bytes")
             if at + length > len(buffer):
                 break
             begin = at + length
@@ -58,9 +67,11 @@ class Frames:
             raise ProtocolError("a WebSocket message begins inside another one, or nowhere")
         self._kind = Opcode(opcode) if opcode else self._kind
         self._parts.append(payload)
+        # A fragment without a byte counts, too: there could be any number of them.
+        self._gathered += len(payload) + 1
         if not final:
             return None
-        whole, self._parts = b"".join(self._parts), []
+        whole, self._parts, self._gathered = b"".join(self._parts), [], 0
         return self._kind, whole
 
 
@@ -75,6 +86,8 @@ def _header(buffer: bytearray, at: int) -> tuple[bool, int, int, int] | None:
     opcode = first & 0x0F
     if first & 0x70 or second & 0x80 or opcode not in _OPCODES:
         raise ProtocolError("what comes over the WebSocket are no frames of a server")
+    if opcode >= Opcode.CLOSE and (second > _LARGEST_CONTROL or not first & 0x80):
+        raise ProtocolError("what comes over the WebSocket is a ping or its like that is too large")
     extra = _EXTRA.get(second, 0)
     begin = at + 2 + extra
     if len(buffer) < begin:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
-from ..errors import JobLost, JobTimedOut, ServerError, ServerLost
+from ..errors import JobLost, ProtocolError, ServerError, ServerLost
 from ..protocol import (
     Event,
     Executing,
@@ -26,6 +27,15 @@ from .wire import Timeouts
 # How soon to look again for a history record whose job has ended, in s. ComfyUI writes the record
 # some milliseconds after it says "success".
 _SOON = 0.02
+# How long at most to hear what was sent before a record was written, in s.
+_REST = 1.0
+# Looks in a second; a server that gives reason for more is made to wait for the rest of it.
+_MOST_LOOKS = 50
+
+
+def endless() -> float:
+    """Say that there is no deadline."""
+    return math.inf
 
 
 def ignore(event: Event) -> None:
@@ -52,11 +62,12 @@ class Watch:
         queue: Callable[[], QueueState],
         timeouts: Timeouts,
         on_event: Callable[[Event], None],
-        timeout: float | None,
         check: Callable[[], None],
         on_turn: Callable[[], None],
+        left: Callable[[], float] = endless,
         gather: float = 0.0,
     ) -> None:
+        """`left` says for how many s there is still time, and raises when there is none."""
         self._url = url
         self._look_in_history = look
         self._look_in_queue = queue
@@ -68,8 +79,9 @@ class Watch:
         self._timeouts = timeouts
         self._gather = gather
         now = time.monotonic()
-        self._deadline = None if timeout is None else now + timeout
-        self._timeout = timeout
+        self._left = left
+        # looks in the second that began then
+        self._looks, self._second = 0, now
         self._answered = now
         # when, and how often in a row, the job was neither in queue nor in history
         self._absent_since = now
@@ -111,11 +123,12 @@ class Watch:
         while True:
             if self._is_sure():
                 return None
+            self._take_turns()
             record = self._look()
             if record is not None:
                 self._hear_the_rest()
                 return record
-            self._give_up_late()
+            self._left()
             self._on_turn()
             # Once the end is heard the record is milliseconds away; then ever less hurry.
             self._listen(min(soon, self._timeouts.poll) if self._ended else self._timeouts.poll)
@@ -144,11 +157,17 @@ class Watch:
         silent = time.monotonic() - self._answered
         if judge(error) is Verdict.FATAL:
             raise error
-        if silent > self._timeouts.lost_after:
-            raise ServerLost(
-                f"the server at {self._url} has not answered for {silent:.0f} s while job "
-                f"{self._prompt_id} was on it; look at its log, then run this again"
+        if silent <= self._timeouts.lost_after:
+            return
+        if isinstance(error, ProtocolError):
+            raise ProtocolError(
+                f"what the server at {self._url} says of job {self._prompt_id} could not be read "
+                f"for {silent:.0f} s; look at what runs there ({error})"
             ) from error
+        raise ServerLost(
+            f"the server at {self._url} has not answered for {silent:.0f} s while job "
+            f"{self._prompt_id} was on it; look at its log, then run this again"
+        ) from error
 
     def _note(self, state: JobState) -> None:
         now = time.monotonic()
@@ -163,16 +182,25 @@ class Watch:
                 f"{self._url}: the server was restarted, or someone deleted it; run it again"
             )
 
-    def _give_up_late(self) -> None:
-        if self._deadline is not None and time.monotonic() > self._deadline:
-            raise JobTimedOut(
-                f"job {self._prompt_id} was not done within {self._timeout:g} s on "
-                f"{self._url}; give it more time with --timeout"
-            )
+    def _take_turns(self) -> None:
+        """Keep looks apart where a server floods us with reasons for them."""
+        now = time.monotonic()
+        if now - self._second >= 1.0:
+            self._looks, self._second = 0, now
+        self._looks += 1
+        if self._looks > _MOST_LOOKS:
+            self._pass_on(self._second + 1.0)
+
+    def _pass_on(self, until: float) -> None:
+        """Hear events until then, whatever they say."""
+        while (left := until - time.monotonic()) > 0:
+            event = self._listener.hear(min(left, self._left()))
+            if event is not None:
+                self._take(event)
 
     def _listen(self, seconds: float) -> None:
         """Hear events for `seconds`, or until one says that a look is worth while."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + min(seconds, self._left())
         while (left := until - time.monotonic()) > 0:
             event = self._listener.hear(left, gather=self._gather)
             if event is not None and self._take(event):
@@ -182,8 +210,9 @@ class Watch:
 
     def _hear_the_rest(self) -> None:
         """Hear what was sent before the record was written: a fast job is done before we listen."""
-        while not self._over and self._listener.connected:
-            event = self._listener.hear(_SOON)
+        until = time.monotonic() + _REST
+        while not self._over and self._listener.connected and time.monotonic() < until:
+            event = self._listener.hear(min(_SOON, self._left()))
             if event is None:
                 return
             self._take(event)

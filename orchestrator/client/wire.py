@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json as text_of
 import time
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from http.client import IncompleteRead
+from types import TracebackType
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -22,8 +27,10 @@ from ..errors import (
     ServerLost,
     SpriteworksError,
 )
-from .direct import JSON, Answer, Direct
-from .foreign import Verdict, backoff, judge, translated
+from ..protocol import decode_json, excerpt
+from .bounds import BoundedAdapter, Bounds
+from .direct import JSON, Direct, DirectReply
+from .foreign import FAULTS, Verdict, backoff, judge, translate, translated
 
 T = TypeVar("T")
 
@@ -34,7 +41,16 @@ _BUSY = {408, 425, 429}
 # with a name and a password in it, or netrc, gives.
 _KEPT = ("User-Agent", "Authorization")
 _REDIRECTS = {301, 302, 303, 307, 308}
-_CHUNK = 1 << 16
+_CHUNK = 1 << 18
+_MOST_REDIRECTS = 5
+
+# Bytes of an answer that is kept in memory: a history record, the node classes, a queue of
+# thousands of graphs.
+ANSWER_LIMIT = 256 << 20
+# Bytes of a file.
+FILE_LIMIT = 512 << 20
+# Bytes of an answer that only says why there is no other.
+_EXCUSE_LIMIT = 16 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +59,12 @@ class Timeouts:
 
     # a TCP connection, of HTTP and of the WebSocket
     connect: float = 5.0
-    # one HTTP answer; ComfyUI answers late while it loads a model
+    # a pause within an HTTP answer; ComfyUI answers late while it loads a model
     read: float = 60.0
+    # the whole of one HTTP answer, however slowly it comes
+    total: float = 60.0
+    # the whole of one upload or download of a file
+    transfer: float = 600.0
     # between two looks into history and queue
     poll: float = 1.0
     # looks, and as many times `poll`, for which a job is neither in queue nor history before it
@@ -78,22 +98,99 @@ def is_loopback(url: str) -> bool:
     return urlsplit(url).hostname in _LOOPBACK
 
 
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer, read to its end."""
+
+    status: int
+    # names in lower case
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text, whatever it is."""
+        return self.content.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """A file that came whole."""
+
+    bytes: int
+    # of its content, in hexadecimal
+    sha256: str
+
+
+class _RequestsReply:
+    """An answer that requests has read the head of."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+        self._received = 0
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+
+    def __enter__(self) -> _RequestsReply:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._response.close()
+
+    def read(self, count: int) -> bytes:
+        """Up to `count` bytes as they were sent; raises where they are cut off."""
+        data: bytes = self._response.raw.read(count, decode_content=False)
+        self._received += len(data)
+        announced = self.headers.get("content-length", "")
+        # Not every version of urllib3 complains.
+        if not data and announced.isdecimal() and "transfer-encoding" not in self.headers:
+            missing = int(announced) - self._received
+            if missing > 0:
+                raise IncompleteRead(data, missing)
+        return data
+
+
+# an answer whose head has been read
+_Reply: TypeAlias = "DirectReply | _RequestsReply"
+
+
 class Wire:
     """One server's HTTP side. Not for use by several threads at once."""
 
     def __init__(self, url: str, timeouts: Timeouts) -> None:
         self.url = url
         self.timeouts = timeouts
+        self.bounds = Bounds(url)
         self._session = requests.Session()
         self._session.trust_env = not is_loopback(url)
-        # None where only requests knows the way: by TLS, a proxy or a cookie
+        self._session.max_redirects = _MOST_REDIRECTS
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, BoundedAdapter(self.bounds))
+        # what is sent squeezed is unpacked here, within bounds
+        self._session.headers["Accept-Encoding"] = "gzip"
+        # None where only requests knows the way: by TLS or a proxy
         self._direct = self._straight()
+        # with cookies, too
+        self._has_cookies = False
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
         if self._direct is not None:
             self._direct.close()
+
+    def until(self, deadline: float) -> AbstractContextManager[None]:
+        """End every request and pause inside by a time of time.monotonic(); see Bounds."""
+        return self.bounds.until(deadline)
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        """Give the requests inside so many s in all, whatever else is over; see Bounds."""
+        return self.bounds.within(seconds)
 
     def send(
         self,
@@ -102,28 +199,99 @@ class Wire:
         *,
         params: Mapping[str, str] | None = None,
         json: Any = None,
+        limit: int = ANSWER_LIMIT,
         **upload: Any,
     ) -> Answer:
         """Send one request once; raises one of our errors for all but a 2xx answer.
 
-        `upload` is `data` and `files` as requests takes them.
+        `upload` is `data` and `files` as requests takes them. An answer of more than `limit` bytes
+        is a ProtocolError.
         """
-        with translated(self.url):
-            body = None if json is None else _encoded(json)
-            answer = self._ask(method, path, params, body, upload)
-        _raise_for_status(answer, f"{method} {path}", self.url)
+        what = f"{method} {path}"
+        body = None if json is None else _encoded(json, self.url)
+        self._begin(what, self.timeouts.transfer if upload else self.timeouts.total, limit)
+        with self._translated(), self._ask(method, path, params, body, upload) as reply:
+            answer = Answer(reply.status, reply.headers, self._whole(reply, limit))
+        _raise_for_status(answer, what, self.url)
         return answer
 
     def json(self, method: str, path: str, **options: Any) -> Any:
         """Send one request once and decode its answer."""
         answer = self.send(method, path, **options)
         try:
-            return answer.json()
-        except ValueError as error:
+            return decode_json(answer.content, f"its answer to {method} {path}")
+        except ProtocolError as error:
             raise ProtocolError(
                 f"what answers at {self.url} does not speak ComfyUI's protocol; check the address "
-                f"(its answer to {method} {path} is no JSON: {_excerpt(answer)!r})"
+                f"({error})"
             ) from error
+
+    def fetch(
+        self, path: str, params: Mapping[str, str], sink: BinaryIO, *, limit: int = FILE_LIMIT
+    ) -> Fetched:
+        """Get a file once, into `sink` from where it stands; raises ServerLost where it is cut off.
+
+        What `sink` raises passes as it is.
+        """
+        digest, count = hashlib.sha256(), 0
+        with closing(self._pieces(path, params, limit)) as pieces:
+            for piece in pieces:
+                digest.update(piece)
+                count += len(piece)
+                sink.write(piece)
+        return Fetched(bytes=count, sha256=digest.hexdigest())
+
+    def _pieces(
+        self, path: str, params: Mapping[str, str], limit: int
+    ) -> Generator[bytes, None, None]:
+        what = f"GET {path}"
+        self._begin(what, self.timeouts.transfer, limit)
+        with self._translated(), self._ask("GET", path, params, None, {}) as reply:
+            if not 200 <= reply.status < 300:
+                content = self._whole(reply, _EXCUSE_LIMIT)
+                _raise_for_status(Answer(reply.status, reply.headers, content), what, self.url)
+            yield from self._body(reply, limit)
+
+    def _begin(self, what: str, total: float, limit: int) -> None:
+        self.bounds.begin(what, read=self.timeouts.read, total=total, limit=limit)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Raise ours for what happens inside; where all the time is over, that is what counts."""
+        try:
+            yield
+        except ServerError:
+            self.bounds.left()
+            raise
+        except FAULTS as error:
+            self.bounds.left()
+            raise translate(error, self.url) from error
+
+    def _whole(self, reply: _Reply, limit: int) -> bytes:
+        pieces = list(self._body(reply, limit))
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _body(self, reply: _Reply, limit: int) -> Iterator[bytes]:
+        """The body, unpacked, in pieces; raises ProtocolError where it is too large."""
+        announced = reply.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced[:20]) > limit:
+            raise self.bounds.too_large()
+        encoding = reply.headers.get("content-encoding", "identity").lower()
+        pieces = iter(lambda: reply.read(_CHUNK), b"")
+        if encoding in ("gzip", "x-gzip"):
+            pieces = _unpacked(pieces, self.url)
+        elif encoding not in ("", "identity"):
+            raise ProtocolError(
+                f"{self.url} answers in the encoding {excerpt(encoding)!r}, which nobody asked "
+                "for; look at what runs there"
+            )
+        count = 0
+        for piece in pieces:
+            count += len(piece)
+            if count > limit:
+                raise self.bounds.too_large()
+            if piece:
+                yield piece
 
     def _straight(self) -> Direct | None:
         if urlsplit(self.url).scheme != "http":
@@ -137,8 +305,8 @@ class Wire:
         return Direct(
             self.url,
             {name: prepared.headers[name] for name in _KEPT if name in prepared.headers},
+            bounds=self.bounds,
             connect=self.timeouts.connect,
-            read=self.timeouts.read,
         )
 
     def _ask(
@@ -148,60 +316,70 @@ class Wire:
         params: Mapping[str, str] | None,
         body: bytes | None,
         upload: Mapping[str, Any],
-    ) -> Answer:
-        if self._direct is not None and not upload:
-            answer = self._direct.send(method, path, params=params, body=body)
-            if "set-cookie" in answer.headers:
-                # Whoever gives cookies wants them back.
-                self._direct.close()
-                self._direct = None
-            if answer.status not in _REDIRECTS:
-                return answer
-        response = self._session.request(
+    ) -> _Reply:
+        if self._direct is not None and not upload and not self._has_cookies:
+            reply = self._direct.send(method, path, params=params, body=body)
+            # Whoever gives cookies wants them back.
+            self._has_cookies = "set-cookie" in reply.headers
+            if reply.status not in _REDIRECTS:
+                return reply
+            # It leads elsewhere, and requests goes there.
+            self._direct.close()
+        return self._ask_by_requests(method, path, params, body, upload)
+
+    def _ask_by_requests(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        upload: Mapping[str, Any],
+    ) -> _Reply:
+        headers = None if body is None else JSON
+        request = requests.Request(
             method,
             self.url + path,
             params=params,
-            timeout=(self.timeouts.connect, self.timeouts.read),
-            **(upload or {"data": body, "headers": JSON if body is not None else None}),
+            **(upload or {"data": body, "headers": headers}),
         )
-        return _answer(response)
+        prepared = self._session.prepare_request(request)
+        answered: list[int] = []
+        prepared.hooks["response"] = [lambda got, **_: answered.append(got.status_code)]
+        settings = self._session.merge_environment_settings(str(prepared.url), {}, True, None, None)
+        timeout = (self.timeouts.connect, self.timeouts.read)
+        try:
+            response = self._session.send(prepared, timeout=timeout, **settings)
+        except ValueError as error:
+            if not answered:
+                raise
+            # The address that is wrong is one that the server gave.
+            raise ProtocolError(
+                f"what answers at {self.url} leads to an address that is none; check what runs "
+                "there"
+            ) from error
+        return _RequestsReply(response)
 
     def patiently(self, request: Callable[[], T]) -> T:
-        """Repeat a request that may safely be repeated until it succeeds or the tries are spent."""
+        """Repeat a request that may safely be repeated until it succeeds or the tries are spent.
+
+        After `Timeouts.total` there is no other try: who drips or says nothing would be given four
+        times as long.
+        """
+        late = time.monotonic() + self.timeouts.total
         for attempt in itertools.count(1):
             try:
                 return request()
             except SpriteworksError as error:
-                if judge(error) is Verdict.FATAL or attempt >= self.timeouts.tries:
+                spent = attempt >= self.timeouts.tries or time.monotonic() >= late
+                if spent or judge(error) is Verdict.FATAL:
                     raise
             self.pause(attempt)
         raise AssertionError("unreachable")
 
     def pause(self, attempt: int) -> None:
         """Wait before the try that follows number `attempt`, counted from 1."""
-        time.sleep(next(itertools.islice(self.timeouts.delays(), attempt - 1, None)))
-
-    def chunks(self, path: str, params: dict[str, str]) -> Iterator[bytes]:
-        """Yield the body of a GET; raises ServerLost where it ends early."""
-        with translated(self.url):
-            response = self._session.get(
-                self.url + path,
-                params=params,
-                timeout=(self.timeouts.connect, self.timeouts.read),
-                stream=True,
-            )
-        if not response.ok:
-            with response, translated(self.url):
-                _raise_for_status(_answer(response), f"GET {path}", self.url)
-        announced = response.headers.get("Content-Length")
-        received = 0
-        with response, translated(self.url):
-            for chunk in response.iter_content(_CHUNK):
-                received += len(chunk)
-                yield chunk
-        encoded = "Content-Encoding" in response.headers
-        if announced is not None and not encoded and received != int(announced):
-            raise ServerLost(f"{self.url} sent {received} of {announced} bytes of {params}")
+        delay = next(itertools.islice(self.timeouts.delays(), attempt - 1, None))
+        time.sleep(self.bounds.left(delay))
 
 
 class NotFound(ServerError):
@@ -216,16 +394,27 @@ class BadRequest(ServerError):
         super().__init__(message)
 
 
-def _encoded(value: Any) -> bytes:
+def _encoded(value: Any, url: str) -> bytes:
     try:
         return text_of.dumps(value, allow_nan=False).encode()
     except ValueError as error:
-        raise InvalidJSONError(error) from error
+        raise translate(InvalidJSONError(error), url) from error
 
 
-def _answer(response: requests.Response) -> Answer:
-    names = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(response.status_code, names, response.content)
+def _unpacked(pieces: Iterator[bytes], url: str) -> Iterator[bytes]:
+    """What was squeezed by gzip, never much at once, however much it is."""
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        for piece in pieces:
+            left = piece
+            while left and not unpacker.eof:
+                yield unpacker.decompress(left, _CHUNK)
+                left = unpacker.unconsumed_tail
+        yield unpacker.flush()
+    except zlib.error as error:
+        raise ProtocolError(f"{url} sent what is said to be gzip and is none") from error
+    if not unpacker.eof:
+        raise ServerLost(f"{url} stopped in the middle of an answer; look at its log")
 
 
 def _raise_for_status(answer: Answer, what: str, url: str) -> None:
@@ -247,11 +436,11 @@ def _raise_for_status(answer: Answer, what: str, url: str) -> None:
 
 
 def _excerpt(answer: Answer) -> str:
-    return " ".join(answer.text[:200].split())
+    return excerpt(answer.content)
 
 
 def _body(answer: Answer) -> Any:
     try:
-        return answer.json()
-    except ValueError:
+        return decode_json(answer.content)
+    except ProtocolError:
         return answer.text

@@ -5,6 +5,7 @@ match on these types and never on dict keys. Read in ComfyUI 0.3.64 and 0.33.0; 
 the whole picture and its pitfalls.
 """
 
+from .decoding import decode_json, excerpt
 from .events import (
     Event,
     Executed,
@@ -82,10 +83,12 @@ __all__ = [
     "Text",
     "Unknown",
     "decode_event",
+    "decode_json",
     "encode_event",
     "ended_job",
     "event_data",
     "event_name",
+    "excerpt",
     "files_of",
     "is_prompt_id",
     "new_prompt_id",

@@ -136,7 +136,7 @@ def test_a_server_that_refuses_is_left_alone_for_the_pause_that_was_said(
     tried: list[float] = []
     now = 100.0
 
-    def refuse(self: Listener, client_id: str) -> None:
+    def refuse(self: Listener, ours: object, client_id: str) -> None:
         tried.append(now)
         raise ConnectionRefusedError
 

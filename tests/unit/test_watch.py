@@ -85,7 +85,6 @@ class World:
             queue=self.queue,
             timeouts=TIMEOUTS,
             on_event=self.told.append,
-            timeout=None,
             check=lambda: None,
             on_turn=self.turn,
         )
