@@ -112,8 +112,9 @@ def test_every_model_draws_in_every_precision(
     picture = found["drawn"]["picture"]
     assert found["drawn"]["finite"]
     assert found["drawn"]["spread"] > 0.05
-    # Of 1; 8 bits move the starter model's picture by 0.23.
-    near = 0.4 if precision == "fp8" else 0.2
+    # Of 1. Formats of 8 bits and fewer move pixels of the starter model by 0.26, most where the
+    # processor multiplies in bf16 itself.
+    near = 0.2 if precision in ("fp16", "fp32") else 0.4
     assert max(abs(a - b) for a, b in zip(picture, exact, strict=True)) < near
     assert found["same after"]
 
