@@ -19,7 +19,7 @@ from ..errors import InputError, JobError, ResultMissing
 from ..protocol import FileRef, HistoryRecord, files_of
 from .dispatcher import Assignment
 from .gates import Picture, pixels_sha256, read_picture
-from .jobs import Artifact, Job
+from .jobs import Artifact, Job, path_of
 from .png import is_png, size_of_png
 
 PARTS = ".parts"
@@ -90,7 +90,7 @@ def place(
     The rename itself is not waited for: one that a power cut takes back leaves a picture that is
     missing, which `verify` sees and the next run makes again.
     """
-    name = part.job.name + (f"-{part.number + 1}" if part.number else "") + part.suffix
+    name = path_of(part.job.name, part.number, part.suffix)
     # not joined by pathlib, which takes longer than the writing
     target = os.path.join(folder, name)
     path = os.path.join(folder, PARTS, f"{part.job.key}-{part.number}")

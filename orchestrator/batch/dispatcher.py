@@ -27,9 +27,6 @@ _WINDOW, _LOW = 192, 64
 _PULSE = 1.0
 _AS_IS = Degradation()
 
-# The attempt after which a person asked to try everything again.
-RETRIED_AFTER = "retried_after"
-
 
 @dataclass(kw_only=True)
 class _Note:
@@ -167,7 +164,7 @@ class Dispatcher:
         `rungs` says what could be made easier about an assignment.
         """
         with self._changed:
-            since = int(self.store.fact(RETRIED_AFTER) or 0)
+            since = self.store.retried_after()
             # The latest attempt of a job is what counts.
             latest = {
                 shot.key: attempt
@@ -419,7 +416,7 @@ class Dispatcher:
             note.avoid = frozenset({attempt.server})
 
     def _past(self, key: str, assignment: Assignment) -> Past:
-        since = int(self.store.fact(RETRIED_AFTER) or 0)
+        since = self.store.retried_after()
         kinds = [
             Kind(one.failure)
             for one in self.store.attempts_of(key)

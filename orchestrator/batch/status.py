@@ -9,7 +9,6 @@ from typing import Any
 
 from ..errors import UsageError
 from . import plan as planned
-from .dispatcher import RETRIED_AFTER
 from .fleet import Processes
 from .jobs import State, counted
 from .report.history import statistics_of
@@ -50,7 +49,7 @@ def retry(folder: Path, names: Sequence[str] = ()) -> int:
     with Store.open(folder, create=False) as store, store.transaction():
         chosen = _chosen(store, _RETRIED, names)
         store.move(chosen, State.PENDING)
-        store.set_fact(RETRIED_AFTER, str(store.last_attempt()))
+        store.retry_from_here()
         store.log(f"{len(chosen)} jobs are made again because a person asked for it")
         return len(chosen)
 
