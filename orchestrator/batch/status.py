@@ -37,6 +37,7 @@ def status(folder: Path) -> dict[str, Any]:
             "seconds_left": round(left.likely, 1) if left else None,
             "servers": _servers(paces),
             "failures": _failures(store),
+            "without_graph": store.without_graph(),
             "timings": statistics_of(store, latest=_LATEST).to_json(),
         }
 

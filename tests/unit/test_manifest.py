@@ -434,3 +434,27 @@ def test_a_slip_that_would_make_millions_of_jobs(
     ((_, field, message),) = mistakes(tmp_path, text)
     assert field == "items[1]"
     assert "more than 50 jobs" in message
+
+
+# --------------------------------------------------------------------------- gates
+
+
+@pytest.mark.parametrize(
+    ("gates", "expected"),
+    [
+        ("[graph, blank]", [("blank", None, 0.995), ("graph", 1.0, None)]),
+        ("{width: 64}", [("width", 64.0, 64.0)]),
+        ("{width: {min: 64}}", [("width", 64.0, None)]),
+        ("{width: false}", []),
+    ],
+)
+def test_gates_in_short(tmp_path: Path, gates: str, expected: list[Any]) -> None:
+    (draft,) = drafts(tmp_path, HEAD + f"gates: {gates}\nitems: [{{id: a}}]\n")
+    assert [(one.name, one.minimum, one.maximum) for one in draft.gates] == expected
+
+
+@pytest.mark.parametrize("gates", ["[width]", "{height: }", "{height: true}"])
+def test_a_gate_that_would_let_everything_pass_is_a_mistake(tmp_path: Path, gates: str) -> None:
+    ((_, field, message),) = mistakes(tmp_path, HEAD + f"gates: {gates}\nitems: [{{id: a}}]\n")
+    assert field == "gates"
+    assert "has no bounds of its own; give a number, or min and max" in message

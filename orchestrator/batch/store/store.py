@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from ...errors import IllegalTransition, StoreError
 from ...workflow.wording import listed
-from ..gates import DUPLICATE
+from ..gates import DUPLICATE, GRAPH
 from ..jobs import (
     MOST_MADE,
     TRANSITIONS,
@@ -480,6 +480,11 @@ class Store:
             .order_by(done.c.place, done.c.key, done.c.pixels_sha256)
         )
         return [(row.key, row.pixels_sha256) for row in self._read(query)]
+
+    def without_graph(self) -> int:
+        """How many pictures of jobs that are done carry no graph, as was noted when they came."""
+        noted = tables.artifacts.c.measured.like(f'%"{GRAPH}":0.0%')
+        return len(self._artifacts(noted))
 
     def unjudged(self) -> list[str]:
         """The keys of jobs that are done, and whose gates the manifest has changed since."""
