@@ -27,6 +27,7 @@ SpriteworksError
     ├── JobInterrupted        stopped by a person or another client
     ├── JobTimedOut           not done within the time the user gave it
     ├── ResultMissing         done, but the server no longer has a file of it
+    ├── ResultWrong           done, and what came is no whole picture, or another job's
     └── JobLost               neither in the queue nor in the history
 
 The message of an error is one sentence for a person: what happened, to what, and what to do.
@@ -216,6 +217,10 @@ class JobTimedOut(JobError):
 
 class ResultMissing(JobError):
     """The job is done, but its server no longer has a file of it."""
+
+
+class ResultWrong(JobError):
+    """What the server sent is no whole picture, or is another job's: the server is at fault."""
 
 
 class JobLost(JobError):

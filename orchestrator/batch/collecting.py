@@ -11,16 +11,17 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
+from functools import cached_property
 from pathlib import Path
 
 from ..client.client import Client, writing
-from ..errors import InputError, JobError, ResultMissing
-from ..protocol import FileRef, HistoryRecord, files_of
+from ..errors import GraphError, JobError, ResultMissing, ResultWrong
+from ..protocol import FileRef, Graph, HistoryRecord, files_of
+from ..runs.looking import look
+from ..workflow.signatures import Signatures
 from .dispatcher import Assignment
-from .gates import Picture, pixels_sha256, read_picture
-from .jobs import Artifact, Job
-from .png import is_png, size_of_png
+from .gates import Picture, picture_of, pixels_sha256
+from .jobs import Artifact, Job, path_of
 
 PARTS = ".parts"
 
@@ -32,21 +33,49 @@ class Part:
     job: Job
     # the file, byte by byte
     content: bytes
-    # of its name on the server, with the dot
-    suffix: str
+    # the node that saved it
+    node: str
     # place among the pictures of its job, from 0
     number: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Seen:
     """What a look at a picture found."""
 
+    # the file up to the end of the picture
+    content: bytes
+    # of such files, with the dot
+    suffix: str
     # px
     width: int
     height: int
+    # whether it carries the graph that was sent
+    has_graph: bool
+    # bytes that came behind the end of the picture, and are not kept
+    cut: int = 0
     # None where nobody needs its pixels
     picture: Picture | None = None
+
+
+class Sent:
+    """The graph that was sent for an attempt, for comparison with those that pictures carry."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def makes(self, node_id: str, carried: Graph) -> bool:
+        """Whether a picture of node `node_id` may carry that graph."""
+        if carried == self._graph:
+            return True
+        try:
+            return self._signatures.makes(node_id, carried)
+        except GraphError:
+            return False
+
+    @cached_property
+    def _signatures(self) -> Signatures:
+        return Signatures(self._graph)
 
 
 def prepare_folder(folder: Path) -> None:
@@ -71,16 +100,16 @@ def fetch(client: Client, assignment: Assignment, record: HistoryRecord) -> list
         Part(
             job=job,
             content=client.content(file),
-            suffix=Path(file.filename).suffix,
+            node=node,
             number=index,
         )
-        for job, index, file in _shared_out(assignment, record)
+        for job, index, node, file in _shared_out(assignment, record)
     ]
 
 
 def place(
     part: Part,
-    look: Look,
+    seen: Seen,
     measured: Mapping[str, float],
     assignment: Assignment,
     folder: Path,
@@ -90,13 +119,13 @@ def place(
     The rename itself is not waited for: one that a power cut takes back leaves a picture that is
     missing, which `verify` sees and the next run makes again.
     """
-    name = part.job.name + (f"-{part.number + 1}" if part.number else "") + part.suffix
+    name = path_of(part.job.name, part.number, seen.suffix)
     # not joined by pathlib, which takes longer than the writing
     target = os.path.join(folder, name)
     path = os.path.join(folder, PARTS, f"{part.job.key}-{part.number}")
     with writing(Path(target)):
         try:
-            _write(path, part.content)
+            _write(path, seen.content)
             if "/" in name:
                 os.makedirs(os.path.dirname(target), exist_ok=True)
             os.replace(path, target)
@@ -107,37 +136,43 @@ def place(
     return Artifact(
         key=part.job.key,
         path=name,
-        sha256=hashlib.sha256(part.content).hexdigest(),
-        pixels_sha256="" if look.picture is None else pixels_sha256(look.picture),
+        sha256=hashlib.sha256(seen.content).hexdigest(),
+        pixels_sha256="" if seen.picture is None else pixels_sha256(seen.picture),
         bytes=status.st_size,
         mtime_ns=status.st_mtime_ns,
-        width=look.width,
-        height=look.height,
+        width=seen.width,
+        height=seen.height,
         seed=part.job.seed_now,
         attempt_id=assignment.attempt.id,
         measured=measured,
     )
 
 
-def look_at(part: Part, *, thoroughly: bool) -> Look:
-    """See that a picture is whole; raises ResultMissing for one that is none or is cut off.
+def look_at(part: Part, sent: Sent, *, thoroughly: bool) -> Seen:
+    """See that a picture is whole and is what was asked for; takes its pixels where `thoroughly`.
 
-    The check sums of a PNG tell. Decoding and hashing a megapixel takes 21 ms of CPU, and they
-    0.6, so its pixels are looked at only where that is asked for.
+    Raises ResultWrong where it is no whole picture, or carries a graph that makes another one than
+    the graph that was sent.
     """
-    missing = ResultMissing(f"what came for {part.job.name} is no whole picture")
-    if is_png(part.content):
-        size = size_of_png(part.content)
-        if size is None:
-            raise missing
-        if not thoroughly:
-            return Look(width=size[0], height=size[1])
     try:
-        picture = read_picture(BytesIO(part.content))
-    except InputError as error:
-        raise missing from error
-    height, width = picture.rgba.shape[:2]
-    return Look(width=width, height=height, picture=picture)
+        found = look(part.content)
+        graph = found.graph
+    except ResultWrong as error:
+        raise ResultWrong(f"what came for {part.job.name}: {error}") from error
+    if graph is not None and not sent.makes(part.node, graph):
+        raise ResultWrong(
+            f"what came for {part.job.name} carries another graph than the one that was sent, so "
+            "it is another job's picture"
+        )
+    return Seen(
+        content=part.content[: found.length],
+        suffix=found.suffix,
+        width=found.width,
+        height=found.height,
+        has_graph=graph is not None,
+        cut=found.behind,
+        picture=picture_of(found) if thoroughly else None,
+    )
 
 
 def _write(path: str, content: bytes) -> None:
@@ -149,12 +184,14 @@ def _write(path: str, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def _shared_out(assignment: Assignment, record: HistoryRecord) -> list[tuple[Job, int, FileRef]]:
-    """(job, place among its pictures, file) of every file to fetch."""
+def _shared_out(
+    assignment: Assignment, record: HistoryRecord
+) -> list[tuple[Job, int, str, FileRef]]:
+    """(job, place among its pictures, node, file) of every file to fetch."""
     files = _wanted(record)
     jobs = assignment.jobs
     if len(jobs) == 1:
-        return [(jobs[0], index, file) for index, (_, file) in enumerate(files)]
+        return [(jobs[0], index, node, file) for index, (node, file) in enumerate(files)]
     by_node: dict[str, list[FileRef]] = {}
     for node, file in files:
         by_node.setdefault(node, []).append(file)
@@ -164,9 +201,9 @@ def _shared_out(assignment: Assignment, record: HistoryRecord) -> list[tuple[Job
             f"a graph for {len(jobs)} pictures gave {counts}; run this batch with --batch-size 1"
         )
     return [
-        (job, place, found[index])
+        (job, place, node, found[index])
         for index, job in enumerate(jobs)
-        for place, found in enumerate(by_node.values())
+        for place, (node, found) in enumerate(by_node.items())
     ]
 
 

@@ -27,9 +27,6 @@ _WINDOW, _LOW = 192, 64
 _PULSE = 1.0
 _AS_IS = Degradation()
 
-# The attempt after which a person asked to try everything again.
-RETRIED_AFTER = "retried_after"
-
 
 @dataclass(kw_only=True)
 class _Note:
@@ -38,6 +35,8 @@ class _Note:
     degradation: Degradation = _AS_IS
     not_before: float = 0.0
     avoid: frozenset[str] = frozenset()
+    # servers that sent another picture, and would send it from their cache again
+    wrong_from: frozenset[str] = frozenset()
 
 
 @dataclass(kw_only=True)
@@ -109,6 +108,10 @@ class Dispatcher:
         self._open: set[str] = set()
         # those of them that their server is done with
         self._fetching: set[str] = set()
+        # by server, wrong pictures since the last right one
+        self._wrong: Counter[str] = Counter()
+        # servers that get no more jobs for it, and the last of what came
+        self._distrusted: dict[str, str] = {}
         self._drained = False
         self._stopping = False
         self._hurried = False
@@ -147,6 +150,11 @@ class Dispatcher:
                 server_state.open for name, server_state in self._servers.items() if name != server
             )
 
+    def distrust_of(self, server: str) -> str:
+        """Why a server gets no more jobs in this run, in words; "" where it does."""
+        with self._changed:
+            return self._distrusted.get(server, "")
+
     def has_servers(self) -> bool:
         """Say whether any server is left, open or set aside."""
         with self._changed:
@@ -167,7 +175,7 @@ class Dispatcher:
         `rungs` says what could be made easier about an assignment.
         """
         with self._changed:
-            since = int(self.store.fact(RETRIED_AFTER) or 0)
+            since = self.store.retried_after()
             # The latest attempt of a job is what counts.
             latest = {
                 shot.key: attempt
@@ -180,7 +188,8 @@ class Dispatcher:
     def take(self, server: str) -> Assignment | None:
         """The next jobs for a server, written down for it; None where it gets none now."""
         with self._changed:
-            if self._stopping or server not in self._servers:
+            gone = server not in self._servers or server in self._distrusted
+            if self._stopping or gone:
                 return None
             self._refill()
             chosen = choose(server, self._situation())
@@ -213,6 +222,7 @@ class Dispatcher:
             with self.store.transaction():
                 words = [self._write_down(one) for one in finished]
             for one, said in zip(finished, words, strict=True):
+                self._wrong.pop(one.assignment.attempt.server, None)
                 self._closed(one.assignment)
                 self._count(one)
                 self._tell_done(one, said)
@@ -236,7 +246,7 @@ class Dispatcher:
                     decision = decide(
                         self._past(job.key, assignment), possible, self.settings.limits
                     )
-                    self._apply(decision, job, attempt, error)
+                    self._apply(decision, kind, job, attempt, error)
                     decisions.append(decision)
                 self.say(
                     failure_words(assignment, error, decisions[0]),
@@ -248,6 +258,8 @@ class Dispatcher:
                 self._observer.happened("failed", **event)
             self._closed(assignment)
             self.server_counts[attempt.server].failures += kind is not Kind.NOT_SENT
+            if kind is Kind.RESULT_WRONG:
+                self._came_wrong(attempt.server, error)
             if decisions[0].step is Step.STOP:
                 self.stop(OutputError(error))
             return decisions[0]
@@ -364,7 +376,9 @@ class Dispatcher:
     def _assign(self, server: str, chosen: Sequence[Waiting]) -> Assignment:
         jobs = tuple(self._jobs[one.key] for one in chosen)
         note = self._notes.get(jobs[0].key)
-        degradation = note.degradation if note else Degradation()
+        degradation = note.degradation if note else _AS_IS
+        if any(server in self._notes[job.key].wrong_from for job in jobs if job.key in self._notes):
+            degradation = replace(degradation, free=True)
         attempt = Attempt(
             prompt_id=new_prompt_id(),
             server=server,
@@ -417,9 +431,20 @@ class Dispatcher:
         note.degradation = decision.degradation
         if decision.step is Step.ELSEWHERE:
             note.avoid = frozenset({attempt.server})
+        if attempt.failure == Kind.RESULT_WRONG.value:
+            note.wrong_from = frozenset({attempt.server})
+
+    def _came_wrong(self, server: str, error: str) -> None:
+        """Charge a wrong picture to its server; the only one that is open goes on all the same."""
+        self._wrong[server] += 1
+        times = self._wrong[server]
+        if times >= self.settings.limits.wrong_in_a_row and self.others_open(server):
+            words = f"its pictures were wrong {times} times in a row ({error})"
+            # What it had made by then may come home behind it.
+            self._distrusted.setdefault(server, words)
 
     def _past(self, key: str, assignment: Assignment) -> Past:
-        since = int(self.store.fact(RETRIED_AFTER) or 0)
+        since = self.store.retried_after()
         kinds = [
             Kind(one.failure)
             for one in self.store.attempts_of(key)
@@ -427,7 +452,9 @@ class Dispatcher:
         ]
         return Past(kinds=kinds, degradation=assignment.degradation, together=len(assignment.jobs))
 
-    def _apply(self, decision: Decision, job: Job, attempt: Attempt, error: str) -> None:
+    def _apply(
+        self, decision: Decision, kind: Kind, job: Job, attempt: Attempt, error: str
+    ) -> None:
         match decision.step:
             case Step.GIVE_UP:
                 self.store.move([job.key], State.FAILED, reason=f"{error} ({decision.reason})")
@@ -435,14 +462,16 @@ class Dispatcher:
                 self.store.move([job.key], State.QUARANTINED, reason=f"{error} ({decision.reason})")
             case _:
                 self.store.move([job.key], State.PENDING)
-                self._remember(decision, job, attempt)
+                self._remember(decision, kind, job, attempt)
 
-    def _remember(self, decision: Decision, job: Job, attempt: Attempt) -> None:
+    def _remember(self, decision: Decision, kind: Kind, job: Job, attempt: Attempt) -> None:
         note = self._notes.setdefault(job.key, _Note())
         note.degradation = decision.degradation
         note.not_before = self._clock() + decision.delay
         if decision.step is Step.ELSEWHERE:
             note.avoid |= {attempt.server}
+        if kind is Kind.RESULT_WRONG:
+            note.wrong_from |= {attempt.server}
         # Before all that was not tried yet: the night's end should not be full of old trouble.
         self._wait(job, order=-1)
 

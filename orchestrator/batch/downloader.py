@@ -17,12 +17,12 @@ from typing import Protocol
 
 from ..client.client import Client, raise_for_state
 from ..client.timings import Stopwatch
-from ..errors import JobError, OutputError, ServerError, SpriteworksError
-from ..protocol import HistoryRecord
-from .collecting import Look, Part, fetch, look_at, place
+from ..errors import JobError, OutputError, ResultWrong, ServerError, SpriteworksError
+from ..protocol import Graph, HistoryRecord
+from .collecting import Part, Seen, Sent, fetch, look_at, place
 from .dispatcher import Assignment, Dispatcher, Finished, Rejection
 from .fleet import Server
-from .gates import Picture
+from .gates import CUT, GRAPH, Picture
 from .jobs import Job, Timing
 from .retry import Rung, classify
 from .spans import SpanTaker
@@ -41,6 +41,8 @@ class Judgement:
     reason: str = ""
     # {gate: value}
     measured: Mapping[str, float] = field(default_factory=dict)
+    # whether it is rejected for what its server did, so that another seed would change nothing
+    is_servers_fault: bool = False
 
 
 class Judge(Protocol):
@@ -64,6 +66,8 @@ class Load:
     # None where the server only said so; then it is looked for with the pictures
     record: HistoryRecord | None
     watch: Stopwatch | None
+    # as it was sent; None for an attempt of an earlier run, of which only the server can tell
+    graph: Graph | None = None
     # s from submission to the end
     seconds: float
     # before it the server had nothing of ours to do, or was away
@@ -78,7 +82,7 @@ class _Home:
 
     load: Load
     spans: list[Timing]
-    kept: list[tuple[Part, Look, Judgement]] = field(default_factory=list)
+    kept: list[tuple[Part, Seen, Judgement]] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
 
 
@@ -107,6 +111,8 @@ class Downloader(threading.Thread):
         self._client: Client | None = None
         # whether that leads to a server that has gone
         self._stale = False
+        # oddities of its pictures that were told of
+        self._told: set[str] = set()
 
     def carry(self, load: Load) -> None:
         """Take over an attempt; waits where too many wait already."""
@@ -206,23 +212,47 @@ class Downloader(threading.Thread):
                 return None
             raise_for_state(record)
             home = _Home(load=load, spans=self._spans.take(record, load.watch, paused=load.paused))
+            sent = Sent(load.graph or record.graph)
             for part in fetch(client, load.assignment, record):
-                self._look(part, home)
+                self._look(part, sent, home)
         except JobError as error:
             self._failed(load, error)
             return None
+        rejected = {one.key for one in home.rejections}
+        home.kept = [one for one in home.kept if one[0].job.key not in rejected]
         home.spans.append(Timing(span="transfer", seconds=time.monotonic() - began))
         return home
 
-    def _look(self, part: Part, home: _Home) -> None:
-        look = look_at(part, thoroughly=self._judge.needs_pixels(part.job))
+    def _look(self, part: Part, sent: Sent, home: _Home) -> None:
+        seen = look_at(part, sent, thoroughly=self._judge.needs_pixels(part.job))
         judgement = (
-            Judgement() if look.picture is None else self._judge.judge(part.job, look.picture)
+            Judgement() if seen.picture is None else self._judge.judge(part.job, seen.picture)
         )
+        if judgement.is_servers_fault:
+            raise ResultWrong(f"what came for {part.job.name}: {judgement.reason}")
         if judgement.reason:
             home.rejections.append(Rejection(key=part.job.key, reason=judgement.reason))
-        else:
-            home.kept.append((part, look, judgement))
+            return
+        self._tell_oddities(seen)
+        home.kept.append((part, seen, judgement))
+
+    def _tell_oddities(self, seen: Seen) -> None:
+        """Say what is odd about a server's pictures that count all the same, once each."""
+        name, odd = self._server.name, {}
+        if not seen.has_graph:
+            odd["graph"] = (
+                "sends pictures that carry no graph, so nobody can see that they are what was "
+                "asked for; they count, and the gate `graph` would refuse them"
+            )
+        if seen.cut:
+            odd["cut"] = (
+                f"sends {seen.cut} bytes behind the end of a picture, as something that is no part "
+                "of it; they are cut off"
+            )
+        for what, words in odd.items():
+            if what not in self._told:
+                self._told.add(what)
+                self._dispatcher.say(f"{name} {words}", warning=True, server=name)
 
     def _placed(self, home: _Home) -> Finished | None:
         """Put the pictures of a load into the folder; None where that failed.
@@ -234,8 +264,10 @@ class Downloader(threading.Thread):
         assignment = home.load.assignment
         try:
             artifacts = [
-                place(part, look, judgement.measured, assignment, self._folder)
-                for part, look, judgement in home.kept
+                place(
+                    part, seen, {**oddities(seen), **judgement.measured}, assignment, self._folder
+                )
+                for part, seen, judgement in home.kept
             ]
         except OutputError as error:
             if not self._dispatcher.stopping:
@@ -253,6 +285,11 @@ class Downloader(threading.Thread):
     def _failed(self, load: Load, error: SpriteworksError) -> None:
         possible = self._judge.rungs(load.assignment)
         self._dispatcher.failed(load.assignment, classify(error), str(error), possible=possible)
+
+
+def oddities(seen: Seen) -> dict[str, float]:
+    """What is noted of a picture that counts and is odd, beside what gates measured of it."""
+    return {**({} if seen.has_graph else {GRAPH: 0.0}), **({CUT: seen.cut} if seen.cut else {})}
 
 
 def fault(error: Exception, where: str) -> SpriteworksError:

@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import InputError
+from ..errors import InputError, ResultWrong
+from ..runs.looking import Look, look
 from .jobs import Gate
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 _VISIBLE = 128
 # The gate that compares a picture with the others of its batch.
 DUPLICATE = "duplicate"
+# The gate that demands a picture's graph; what is measured is also kept where a picture has none.
+GRAPH = "graph"
+# Beside what is measured: bytes that came behind the end of a picture, and were cut off.
+CUT = "cut"
 # of 255, by which two pixels may differ and still look the same
 _ALIKE = 8
 
@@ -34,6 +39,8 @@ class Picture:
     rgba: np.ndarray
     # pictures that stay, earlier in the manifest, with exactly these pixels
     twins: int = 0
+    # whether the file carries the graph that made it
+    has_graph: bool = False
 
 
 Function: TypeAlias = Callable[[Picture], float]
@@ -63,6 +70,8 @@ class Verdict:
         if self.passed:
             return f"{self.gate.name} is {self.value:g}"
         low, value = self.gate.minimum, self.value
+        if low is not None and low == self.gate.maximum:
+            return f"{self.gate.name} is {value:g}, and must be {low:g}"
         if low is not None and not value >= low:
             return f"{self.gate.name} is {value:g}, and must be at least {low:g}"
         return f"{self.gate.name} is {value:g}, and must be at most {self.gate.maximum:g}"
@@ -104,15 +113,16 @@ def judge(picture: Picture, gates: Iterable[Gate]) -> list[Verdict]:
     return verdicts
 
 
-def read_picture(path: Path | BinaryIO) -> Picture:
-    """Read a picture file; raises InputError where it is none or is cut off."""
-    import numpy as np
-    from PIL import Image
+def picture_of(found: Look) -> Picture:
+    """A picture that was looked at, as gates see it; raises ResultWrong for an impossible graph."""
+    return Picture(rgba=found.rgba, has_graph=found.graph is not None)
 
+
+def read_picture(path: Path) -> Picture:
+    """Read a picture file; raises InputError where it is none or is cut off."""
     try:
-        with Image.open(path) as image:
-            return Picture(rgba=np.asarray(image.convert("RGBA")))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return picture_of(look(path))
+    except (OSError, ResultWrong) as error:
         raise InputError(f"{path} is not a picture that can be read ({error})") from error
 
 
@@ -122,6 +132,21 @@ def pixels_sha256(picture: Picture) -> str:
     digest = hashlib.sha256(f"{width}x{height}:".encode())
     digest.update(picture.rgba.tobytes())
     return digest.hexdigest()
+
+
+@measure(GRAPH, "1 where the picture carries the graph that made it, 0 where none", minimum=1)
+def _graph(picture: Picture) -> float:
+    return picture.has_graph
+
+
+@measure("width", "width in pixels")
+def _width(picture: Picture) -> float:
+    return picture.rgba.shape[1]
+
+
+@measure("height", "height in pixels")
+def _height(picture: Picture) -> float:
+    return picture.rgba.shape[0]
 
 
 @measure("opaque", "share of pixels that are there (alpha 128 or more), 0 to 1", minimum=0.01)

@@ -15,6 +15,12 @@ from typing import Any
 from ..errors import IllegalTransition
 
 SEED_MODULUS = 2**64
+# How many times a job may be made well. One whose picture is gone or changed again after that is
+# not made for ever: something works against us.
+MOST_MADE = 8
+# Between a job's name and the number of a further picture of it. No name has it, so no name and
+# number make another name, whatever the ids of a manifest look like.
+_NUMBER = "="
 
 
 class State(Enum):
@@ -137,6 +143,14 @@ class Job:
     def has_rolls(self) -> bool:
         """Whether its seed may be rolled again where a gate says no."""
         return self.seed is not None and self.roll < self.rerolls
+
+
+def path_of(name: str, number: int, suffix: str) -> str:
+    """Where the picture `number` (from 0) of a job called `name` goes, inside the batch folder.
+
+    No two pictures of a batch share a path, as no two jobs share a name.
+    """
+    return f"{name}{f'{_NUMBER}{number + 1}' if number else ''}{suffix}"
 
 
 def reroll_seed(key: str, roll: int) -> int:

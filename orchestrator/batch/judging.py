@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from .downloader import Judgement
-from .gates import DUPLICATE, Picture, Verdict, judge, pixels_sha256, read_picture
+from .gates import CUT, DUPLICATE, GRAPH, Picture, Verdict, judge, pixels_sha256, read_picture
 from .jobs import Job, State
 from .store.store import Store
 
@@ -24,9 +24,11 @@ def judgement_of(job: Job, picture: Picture) -> Judgement:
     """What a job's gates say of its picture, besides whether there is another one like it."""
     gates = [gate for gate in job.gates if gate.name != DUPLICATE]
     verdicts = judge(picture, gates)
+    failed = [one for one in verdicts if not one.passed]
     return Judgement(
-        reason="; ".join(str(one) for one in verdicts if not one.passed),
+        reason="; ".join(map(str, failed)),
         measured={one.gate.name: one.value for one in verdicts},
+        is_servers_fault=any(one.gate.name == GRAPH for one in failed),
     )
 
 
@@ -94,15 +96,22 @@ def reject(store: Store, job: Job, reason: str) -> str:
 
 def _judge_job(store: Store, folder: Path, key: str) -> str:
     job = store.entry(key).job
-    reasons = []
+    found = []
     for artifact in store.artifacts(key):
         try:
             judgement = judgement_of(job, read_picture(folder / artifact.path))
         except InputError as error:
-            reasons.append(str(error))
+            found.append(Judgement(reason=str(error)))
             continue
-        # With the job's gates of now, so that it is not judged once more.
-        store.record_artifact(replace(artifact, measured=judgement.measured))
-        reasons.append(judgement.reason)
-    found = [reason for reason in reasons if reason]
-    return reject(store, job, found[0]) if found else ""
+        # With the job's gates of now, so that it is not judged once more; what is odd about the
+        # picture itself stays.
+        odd = {name: artifact.measured[name] for name in (GRAPH, CUT) if name in artifact.measured}
+        store.record_artifact(replace(artifact, measured={**odd, **judgement.measured}))
+        found += [judgement] if judgement.reason else []
+    if not found:
+        return ""
+    if any(one.is_servers_fault for one in found):
+        reason = next(one.reason for one in found if one.is_servers_fault)
+        store.remake([key], reason)
+        return f"{job.name} is made again: {reason}"
+    return reject(store, job, found[0].reason)

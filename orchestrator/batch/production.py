@@ -152,6 +152,7 @@ def _run(request: Request, store: Store, servers: list[Server], observer: Observ
         # Only now all twins are known.
         said, again = ([], False) if signal else sort_out_duplicates(store, request.out)
         _tell(said, store, observer)
+    _tell(_without_graph(store), store, observer)
     result = Result(counts=store.counts(), signal=signal)
     store.log(result.words)
     observer.happened(
@@ -373,6 +374,12 @@ def _objection(server: Server, planner: Planner, example: Sequence[Job]) -> str:
     except (ServerError, GraphError) as error:
         return str(error)
     return ""
+
+
+def _without_graph(store: Store) -> list[str]:
+    count = store.without_graph()
+    words = "picture carries" if count == 1 else "pictures carry"
+    return [f"{count} {words} no graph, so nobody can see what they were made by"] if count else []
 
 
 def _tell_plan(store: Store, diff: PlanDiff, observer: Observer) -> None:

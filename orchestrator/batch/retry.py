@@ -8,6 +8,8 @@ happened to the job before:
   again, fewer pictures at once, VAE in tiles, weights outside of the device;
 - the server died or froze: elsewhere; a job that did so twice is quarantined;
 - the server forgot the job or lost its picture: here again, it is no fault of the job;
+- what came is no whole picture, or another job's: elsewhere, it is the server's fault; a server
+  that does so again and again gets no more jobs while there is another one;
 - a node raised: elsewhere first, a second time it is the job's fault.
 """
 
@@ -30,6 +32,7 @@ from ..errors import (
     NodeFailed,
     OutputError,
     ResultMissing,
+    ResultWrong,
     ServerFrozen,
     ServerLost,
     ServerStartFailed,
@@ -59,6 +62,8 @@ class Kind(str, Enum):
     SERVER_STUMBLED = "server_stumbled"
     # ended well, and its picture is not there
     RESULT_MISSING = "result_missing"
+    # ended well, and what came is no whole picture, or another job's
+    RESULT_WRONG = "result_wrong"
     # somebody stopped it on the server
     INTERRUPTED = "interrupted"
     # not done within the time it may take
@@ -139,6 +144,8 @@ class Limits:
     deaths: int = 2
     # failures of any kind, also those that are no fault of the job
     failures: int = 8
+    # wrong pictures in a row after which a server is given up where there is another one
+    wrong_in_a_row: int = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +197,8 @@ def classify(error: SpriteworksError) -> Kind:
             return Kind.TIMED_OUT
         case ResultMissing():
             return Kind.RESULT_MISSING
+        case ResultWrong():
+            return Kind.RESULT_WRONG
         case JobError():
             return Kind.NODE_FAILED
         case ServerFrozen():
@@ -233,6 +242,8 @@ def _again(past: Past, kind: Kind, limits: Limits) -> Decision:
         # The server's cache would give the same answer again.
         fresh = replace(past.degradation, free=True)
         return replace(_retry(past, Step.HERE, "after its cache is emptied"), degradation=fresh)
+    if kind is Kind.RESULT_WRONG:
+        return _retry(past, Step.ELSEWHERE, "another server may send what was asked for")
     if kind in _INNOCENT:
         return _retry(past, Step.HERE, "that was no fault of the job")
     if kind is Kind.TIMED_OUT:

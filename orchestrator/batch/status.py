@@ -9,7 +9,6 @@ from typing import Any
 
 from ..errors import UsageError
 from . import plan as planned
-from .dispatcher import RETRIED_AFTER
 from .fleet import Processes
 from .jobs import State, counted
 from .report.history import statistics_of
@@ -38,6 +37,7 @@ def status(folder: Path) -> dict[str, Any]:
             "seconds_left": round(left.likely, 1) if left else None,
             "servers": _servers(paces),
             "failures": _failures(store),
+            "without_graph": store.without_graph(),
             "timings": statistics_of(store, latest=_LATEST).to_json(),
         }
 
@@ -50,7 +50,7 @@ def retry(folder: Path, names: Sequence[str] = ()) -> int:
     with Store.open(folder, create=False) as store, store.transaction():
         chosen = _chosen(store, _RETRIED, names)
         store.move(chosen, State.PENDING)
-        store.set_fact(RETRIED_AFTER, str(store.last_attempt()))
+        store.retry_from_here()
         store.log(f"{len(chosen)} jobs are made again because a person asked for it")
         return len(chosen)
 

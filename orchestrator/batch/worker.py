@@ -21,6 +21,7 @@ from ..errors import (
     JobError,
     JobLost,
     JobRefused,
+    ResultWrong,
     ServerError,
     ServerFrozen,
     ServerLost,
@@ -38,6 +39,7 @@ from .retry import Kind, classify
 # Looks for an attempt of an earlier run, and s between them: it may be on its way in, or on its way
 # from the queue to the history.
 _LOOKS, _BETWEEN = 3, 0.2
+_STOPPED = "the run was stopped"
 
 
 class Recipe(Judge, Protocol):
@@ -60,6 +62,8 @@ class _Sent:
     assignment: Assignment
     # None until its graph is known: one of an earlier run
     watch: Stopwatch | None
+    # as it was sent
+    graph: Graph | None = None
     # s, monotonic
     since: float = field(default_factory=time.monotonic)
     started: bool = False
@@ -69,6 +73,10 @@ class _Sent:
     fresh: bool = False
     # whether the store was told that the server has it
     told: bool = False
+
+
+class _Distrusted(Exception):
+    """The server's pictures were wrong too often; the message says how."""
 
 
 class _Leave(Exception):
@@ -139,6 +147,9 @@ class Worker(threading.Thread):
                     self._serve(client)
             except _Leave:
                 return
+            except _Distrusted as error:
+                self._give_up_server(ResultWrong(f"{error}; the others do its jobs"))
+                return
             except GraphError as error:
                 self._give_up_server(error)
                 return
@@ -153,6 +164,9 @@ class Worker(threading.Thread):
     def _serve(self, client: Client) -> None:
         while True:
             self._take_returned()
+            if why := self._dispatcher.distrust_of(self.server.name):
+                self._hand_on(client)
+                raise _Distrusted(why)
             worn = self.server.worn_out(self._graphs)
             if not worn:
                 self._fill(client)
@@ -200,7 +214,7 @@ class Worker(threading.Thread):
         except SpriteworksError as error:
             self._failed(assignment, classify(error), str(error))
             return
-        sent = _Sent(assignment=assignment, watch=Stopwatch(graph), fresh=True)
+        sent = _Sent(assignment=assignment, watch=Stopwatch(graph), graph=graph, fresh=True)
         # From here on the server may have it, whatever happens.
         self._held.append(sent)
         try:
@@ -235,6 +249,7 @@ class Worker(threading.Thread):
                 assignment=sent.assignment,
                 record=record,
                 watch=sent.watch,
+                graph=sent.graph,
                 seconds=seconds,
                 paused=self._paused,
                 urgent=not (self._held and self._pace.is_brisk),
@@ -275,10 +290,10 @@ class Worker(threading.Thread):
     def _turn(self, client: Client, sent: _Sent) -> None:
         """Look up now and then while a job takes its time."""
         if self._dispatcher.hurried:
-            self._take_back(client, self._held)
+            self._take_back(client, self._held, _STOPPED)
             raise _Leave
         if self._dispatcher.stopping:
-            self._take_back(client, [one for one in self._held if one is not sent])
+            self._take_back(client, [one for one in self._held if one is not sent], _STOPPED)
         if not sent.told:
             sent.told = True
             self._dispatcher.submitted(sent.assignment)
@@ -406,15 +421,23 @@ class Worker(threading.Thread):
             self._failed(sent.assignment, kind if guilty else Kind.JOB_LOST, error)
         self._held = []
 
-    def _take_back(self, client: Client, those: Sequence[_Sent]) -> None:
-        """Take jobs from the server, for the next run to send again."""
+    def _take_back(self, client: Client, those: Sequence[_Sent], why: str) -> None:
+        """Take jobs from the server, to be sent again: by others, or by the next run."""
         # The last first: a server that loses what it runs begins the next one at once.
         for sent in reversed(list(those)):
             # Where that fails the attempt stays open, and the next run looks for it.
             with suppress(ServerError):
                 client.cancel(sent.assignment.attempt.prompt_id)
-                self._dispatcher.give_back(sent.assignment, "the run was stopped")
+                self._dispatcher.give_back(sent.assignment, why)
             self._held.remove(sent)
+
+    def _hand_on(self, client: Client) -> None:
+        """Let others have what the server was given, whether or not it lets go of it."""
+        for sent in reversed(self._held):
+            with suppress(ServerError):
+                client.cancel(sent.assignment.attempt.prompt_id)
+            self._dispatcher.give_back(sent.assignment, "its server is given up")
+        self._held = []
 
     def _give_up_server(self, error: SpriteworksError) -> None:
         self._release(Kind.SERVER_LOST, str(error))

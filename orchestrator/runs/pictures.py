@@ -8,10 +8,11 @@ from pathlib import Path
 
 from ..client.client import Client
 from ..client.timings import Stopwatch
-from ..errors import InputError
+from ..errors import InputError, ResultWrong
 from ..protocol import FileRef, Graph
 from ..workflow.catalogue import Catalogue
 from ..workflow.roles import ImageInput, image_inputs
+from .looking import look
 
 # Where the pictures of a workflow lie, seen from its file; "../inputs" serves workflows/api/.
 _BESIDE = (".", "inputs", "../inputs")
@@ -55,13 +56,9 @@ def find_picture(value: str, workflow: Path) -> Path | None:
 
 def verify(path: Path) -> None:
     """Decode a picture to its end; raises InputError for one that is none or is cut off."""
-    # 50 ms to import, and most workflows take no picture in.
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        look(path)
+    except (OSError, ResultWrong) as error:
         raise InputError(
             f"{path} is not a picture that can be read ({error}); give a PNG, JPEG or WebP"
         ) from error

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ..errors import GraphError, UsageError
+from ..errors import GraphError, ResultWrong, UsageError
 from ..protocol import Graph
 from ..workflow.catalogue import Catalogue
 from ..workflow.checking import check, ignored
@@ -19,11 +18,11 @@ from ..workflow.document import Document, chosen, document_of
 from ..workflow.graph import Form, read_json
 from ..workflow.roles import Settings, seed_of, set_targets, takes_choices
 from ..workflow.wording import did_you_mean, listed
+from .looking import format_of, look
 
 _SHIPPED = Path(__file__).resolve().parents[2] / "workflows"
-_PICTURES = {b"\x89PNG": "PNG", b"RIFF": "WEBP"}
-# EXIF entries of the main picture and the one in which programs keep further texts
-_EXIF_TEXTS = 0x8769
+# The formats in which the editor keeps workflows.
+_PICTURES = ("PNG", "WEBP")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +86,7 @@ def read_workflow(path: Path) -> Document:
 def read_document(content: bytes, name: str) -> Document:
     """A workflow out of the content of a file; raises GraphError and its kin."""
     digest = sha256(content).hexdigest()
-    if content[:4] in _PICTURES:
+    if format_of(content) in _PICTURES:
         return document_of(chosen(_texts_in(content, name), read_json, name), digest, name)
     try:
         text = content.decode("utf-8")
@@ -125,22 +124,9 @@ def load_workflow(
     )
 
 
-def _texts_in(content: bytes, name: str) -> dict[str, str]:
+def _texts_in(content: bytes, name: str) -> Mapping[str, str]:
     """The texts that a picture carries, by their names."""
-    # 50 ms to import, and most workflows are JSON.
-    from PIL import Image
-
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            texts = {key: str(value) for key, value in getattr(image, "text", {}).items()}
-            exif = image.getexif()
-            entries = [*exif.values(), *exif.get_ifd(_EXIF_TEXTS).values()]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return look(content).texts
+    except ResultWrong as error:
         raise GraphError(f"{name} is not a picture that can be read ({error})") from error
-    for entry in entries:
-        # ComfyUI writes "workflow:{...}" and "prompt:{...}"
-        key, colon, text = entry.partition(":") if isinstance(entry, str) else ("", "", "")
-        if colon:
-            texts.setdefault(key.strip().casefold(), text)
-    return texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -57,6 +57,8 @@ class Script:
     previews: int = 0
     # steps that each node counts
     steps: int = 1
+    # what is saved in place of each picture
+    alters: Callable[[bytes], bytes] = lambda right: right
     # False: the record is never written
     remembered: bool = True
 
@@ -220,7 +222,7 @@ class Run:
         prefix = str(node["inputs"].get("filename_prefix", "ComfyUI"))
         texts = {"prompt": self._graph, **self._job.request.extra_data.get("extra_pnginfo", {})}
         files = [
-            self._stage.store(kind, prefix, picture(width, height, texts))
+            self._stage.store(kind, prefix, self._script.alters(picture(width, height, texts)))
             for width, height in _sizes(self._graph, node_id)
         ]
         return {"images": [file.to_json() for file in files]}

@@ -7,12 +7,13 @@ from typing import Any, cast
 import pytest
 
 from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.collecting import fetch
+from orchestrator.batch.collecting import Part, Sent, fetch, look_at
 from orchestrator.batch.jobs import Attempt, Job
 from orchestrator.batch.retry import Degradation
 from orchestrator.client.client import Client
-from orchestrator.errors import JobError, ResultMissing
-from orchestrator.protocol import FileRef, HistoryRecord, JobState
+from orchestrator.errors import JobError, ResultMissing, ResultWrong
+from orchestrator.protocol import FileRef, Graph, HistoryRecord, JobState
+from wrong_pictures import SCRIPT, WRONG, with_graph
 
 
 class Named:
@@ -73,3 +74,42 @@ def test_previews_are_pictures_only_where_nothing_is_saved() -> None:
     assert shared_out(1, record(n8="t:seen")) == [("job0", 0, "seen")]
     with pytest.raises(ResultMissing, match="SaveImage"):
         shared_out(1, record())
+
+
+GRAPH: Graph = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 4, "color": 7}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+}
+RIGHT = with_graph(GRAPH, (8, 4))
+
+
+def part(content: bytes) -> Part:
+    return Part(job=assignment(1).jobs[0], content=content, node="2", number=0)
+
+
+def test_what_is_kept_of_a_picture() -> None:
+    seen = look_at(part(RIGHT + SCRIPT), Sent(GRAPH), thoroughly=False)
+    assert (seen.content, seen.cut) == (RIGHT, len(SCRIPT))
+    assert (seen.suffix, seen.width, seen.height, seen.has_graph) == (".png", 8, 4, True)
+    assert seen.picture is None
+    assert not look_at(part(WRONG["no graph"](RIGHT)), Sent(GRAPH), thoroughly=False).has_graph
+
+
+def test_an_answer_from_the_cache_of_an_earlier_job_is_the_picture() -> None:
+    earlier = {f"9{key}": node for key, node in GRAPH.items()}
+    earlier["92"] = {**GRAPH["2"], "inputs": {**GRAPH["2"]["inputs"], "images": ["91", 0]}}
+    earlier["5"] = {"class_type": "PreviewImage", "inputs": {"images": ["91", 0]}}
+    seen = look_at(part(with_graph(earlier, (8, 4))), Sent(GRAPH), thoroughly=True)
+    assert seen.has_graph
+    assert seen.picture is not None
+
+
+@pytest.mark.parametrize("kind", ["another job's", "another graph"])
+def test_another_jobs_picture_is_wrong(kind: str) -> None:
+    with pytest.raises(ResultWrong, match="what came for job0 carries another graph"):
+        look_at(part(WRONG[kind](RIGHT)), Sent(GRAPH), thoroughly=False)
+
+
+def test_what_is_no_picture_is_wrong() -> None:
+    with pytest.raises(ResultWrong, match="what came for job0: that is no whole PNG"):
+        look_at(part(RIGHT[:-1]), Sent(GRAPH), thoroughly=False)

@@ -327,3 +327,59 @@ def test_a_server_is_counted_by_what_it_gave_and_by_its_own_clock(store: Store) 
     assert (counts.pictures, counts.failures) == (2, 0)
     assert (counts.busy, counts.idle) == (3.0, 0.5)
     assert run.states() == {"n1": "failed", "n2": "done", "n3": "done"}
+
+
+# --------------------------------------------------------------------------- wrong pictures
+
+
+def wrong(dispatcher: Dispatcher, server: str) -> Assignment:
+    """What comes from a server is another picture than was asked for."""
+    assignment = dispatcher.take(server)
+    assert assignment is not None
+    dispatcher.failed(assignment, Kind.RESULT_WRONG, "it is another job's", possible=LADDER)
+    return assignment
+
+
+def test_a_server_that_sends_wrong_pictures_gets_no_more_jobs(folder: Path) -> None:
+    with Store.open(folder) as store:
+        store.plan(planned(n) for n in range(1, 20))
+        dispatcher = begun(store)
+        wrong(dispatcher, HERE)
+        wrong(dispatcher, HERE)
+        right = dispatcher.take(HERE)
+        assert right is not None
+        dispatcher.done(Finished(assignment=right, artifacts=[], seconds=1.0, spans=[]))
+        for _ in range(3):
+            assert dispatcher.distrust_of(HERE) == ""
+            wrong(dispatcher, HERE)
+        words = "its pictures were wrong 3 times in a row (it is another job's)"
+        assert dispatcher.distrust_of(HERE) == words
+        assert dispatcher.take(HERE) is None
+        assert dispatcher.take(THERE) is not None
+
+
+def test_the_only_open_server_goes_on_and_its_jobs_fail(folder: Path) -> None:
+    with Store.open(folder) as store:
+        dispatcher = begun(store)
+        dispatcher.set_open(THERE, False, "away")
+        tries = 0
+        while store.counts()[State.PENDING]:
+            # The clock stands still, and jobs wait a little before they are tried again.
+            dispatcher = begun(store)
+            dispatcher.set_open(THERE, False, "away")
+            wrong(dispatcher, HERE)
+            assert dispatcher.distrust_of(HERE) == ""
+            tries += 1
+        assert tries == 4 * 4
+        assert store.counts()[State.FAILED] == 4
+
+
+def test_the_same_server_does_a_job_again_only_without_its_cache(folder: Path) -> None:
+    with Store.open(folder) as store:
+        store.plan([planned(1)])
+        assert not wrong(begun(store), HERE).degradation.free
+        assert not wrong(begun(store), THERE).degradation.free
+        dispatcher = begun(store)
+        dispatcher.set_open(HERE, False, "away")
+        # It sent another picture the last time; what it remembers would be sent again.
+        assert wrong(dispatcher, THERE).degradation.free

@@ -203,7 +203,7 @@ def test_a_picture_that_is_cut_off_is_no_picture(tmp_path: Path, fake: FakeServe
     fake.files[name] = fake.files[name][:-7]
     work.carry()
     assert work.pictures() == set()
-    assert [one.failure for one in work.store.attempts_of(f"{0:064}")] == ["result_missing"]
+    assert [one.failure for one in work.store.attempts_of(f"{0:064}")] == ["result_wrong"]
 
 
 @pytest.fixture

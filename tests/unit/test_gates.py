@@ -116,6 +116,19 @@ def test_a_verdict_says_value_and_bound() -> None:
     assert str(low) == "colours is 1, and must be at least 2"
     assert str(high) == "opaque is 1, and must be at most 0.9"
     assert str(fine) == "opaque is 1"
+    (wide,) = judge(picture(9), [Gate(name="width", minimum=8, maximum=8)])
+    assert str(wide) == "width is 9, and must be 8"
+
+
+def test_the_size_is_that_of_the_pixels() -> None:
+    assert (value("width", picture(8, 4)), value("height", picture(8, 4))) == (8, 4)
+
+
+def test_the_gate_for_a_graph_asks_for_one() -> None:
+    (lacking,) = judge(picture(), [gate("graph")])
+    assert not lacking.passed
+    (fine,) = judge(Picture(rgba=picture().rgba, has_graph=True), [gate("graph")])
+    assert fine.passed
 
 
 def test_a_value_that_is_no_number_passes_no_gate(monkeypatch: pytest.MonkeyPatch) -> None:

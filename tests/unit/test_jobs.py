@@ -15,12 +15,15 @@ from orchestrator.batch.jobs import (
     Job,
     State,
     check_transition,
+    path_of,
     reroll_seed,
     sources,
 )
+from orchestrator.batch.manifest.templates import name_problem
 from orchestrator.errors import IllegalTransition
 
 KEY = "ab" * 32
+NAMES = ["x", "x-2", "x-2-2", "x.2", "a", "a/b", "a+2"]
 
 
 def job(**changes: object) -> Job:
@@ -79,3 +82,12 @@ def test_rolled_seeds_are_seeds_and_follow_from_the_job_alone(key: str, roll: in
     seed = reroll_seed(key, roll)
     assert 0 <= seed < SEED_MODULUS
     assert seed == reroll_seed(key, roll) != reroll_seed(key, roll + 1)
+
+
+def test_no_two_pictures_of_a_batch_share_a_path() -> None:
+    paths = {path_of(name, number, ".png") for name in NAMES for number in range(12)}
+    assert len(paths) == 12 * len(NAMES)
+    assert {"x.png", "x=2.png", "a/b=12.png"} < paths
+    # So the number is one that no name can have.
+    assert all(name_problem(path_of(name, 1, "")) for name in NAMES)
+    assert not any(map(name_problem, NAMES))

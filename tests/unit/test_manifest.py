@@ -306,12 +306,36 @@ def test_names_that_differ_only_in_case_are_one_file_on_some_systems(tmp_path: P
     assert "a-red is used twice" in message
 
 
-@pytest.mark.parametrize("name", ["con", "a/NUL.x", "contact", "a//b", "../a", "a.", "x" * 201])
+def test_two_spellings_of_a_letter_are_one_file_on_some_systems(tmp_path: Path) -> None:
+    # the sign of the unit angstrom, and the letter
+    text = HEAD + "items: [{id: a, output: \u212b}, {id: b, output: \u00c5}]\n"
+    ((_, _, message),) = mistakes(tmp_path, text)
+    assert "is used twice" in message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "con",
+        "a/NUL.x",
+        "contact",
+        "a//b",
+        "../a",
+        "a.",
+        "x" * 201,
+        "a.PNG/b",
+        "x/a.webp/b",
+        "batch.sqlite-wal/a",
+        "Batch.log/a",
+    ],
+)
 def test_names_that_some_system_cannot_keep(name: str) -> None:
     assert name_problem(name)
 
 
-@pytest.mark.parametrize("name", ["potion-red-100", "Ärger/剣_1", "a.b", "contact-1", "console"])
+@pytest.mark.parametrize(
+    "name", ["potion-red-100", "Ärger/剣_1", "a.b", "contact-1", "console", "a.png", "batch/a"]
+)
 def test_names_that_every_system_can_keep(name: str) -> None:
     assert name_problem(name) is None
 
@@ -410,3 +434,27 @@ def test_a_slip_that_would_make_millions_of_jobs(
     ((_, field, message),) = mistakes(tmp_path, text)
     assert field == "items[1]"
     assert "more than 50 jobs" in message
+
+
+# --------------------------------------------------------------------------- gates
+
+
+@pytest.mark.parametrize(
+    ("gates", "expected"),
+    [
+        ("[graph, blank]", [("blank", None, 0.995), ("graph", 1.0, None)]),
+        ("{width: 64}", [("width", 64.0, 64.0)]),
+        ("{width: {min: 64}}", [("width", 64.0, None)]),
+        ("{width: false}", []),
+    ],
+)
+def test_gates_in_short(tmp_path: Path, gates: str, expected: list[Any]) -> None:
+    (draft,) = drafts(tmp_path, HEAD + f"gates: {gates}\nitems: [{{id: a}}]\n")
+    assert [(one.name, one.minimum, one.maximum) for one in draft.gates] == expected
+
+
+@pytest.mark.parametrize("gates", ["[width]", "{height: }", "{height: true}"])
+def test_a_gate_that_would_let_everything_pass_is_a_mistake(tmp_path: Path, gates: str) -> None:
+    ((_, field, message),) = mistakes(tmp_path, HEAD + f"gates: {gates}\nitems: [{{id: a}}]\n")
+    assert field == "gates"
+    assert "has no bounds of its own; give a number, or min and max" in message

@@ -85,6 +85,7 @@ def test_every_kind_has_a_first_answer_with_a_reason(kind: Kind) -> None:
         Kind.JOB_LOST: Step.HERE,
         Kind.SERVER_STUMBLED: Step.HERE,
         Kind.RESULT_MISSING: Step.HERE,
+        Kind.RESULT_WRONG: Step.ELSEWHERE,
         Kind.INTERRUPTED: Step.HERE,
         Kind.TIMED_OUT: Step.ELSEWHERE,
         Kind.CANNOT_WRITE: Step.STOP,

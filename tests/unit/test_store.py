@@ -21,7 +21,17 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from orchestrator.batch.jobs import Artifact, Attempt, Gate, Job, Outcome, Shot, State, Timing
+from orchestrator.batch.jobs import (
+    MOST_MADE,
+    Artifact,
+    Attempt,
+    Gate,
+    Job,
+    Outcome,
+    Shot,
+    State,
+    Timing,
+)
 from orchestrator.batch.store import statements, tables
 from orchestrator.batch.store.database import Database, sqlite_url
 from orchestrator.batch.store.folder_lock import held
@@ -443,6 +453,61 @@ def test_pictures_that_look_alike_come_in_the_manifests_order_whichever_came_fir
     # One that is not done is nobody's twin.
     store.move([job("b").key, job("c").key], State.FAILED)
     assert store.alike() == []
+
+
+def test_a_picture_that_is_lost_every_time_is_not_made_for_ever(
+    store: Store, tmp_path: Path
+) -> None:
+    store.plan(jobs("a", "b"))
+    finish(store, tmp_path, job("b"))
+    for _ in range(MOST_MADE):
+        assert store.entry(job("a").key).state is State.PENDING
+        finish(store, tmp_path, job("a"))
+        (tmp_path / "a.png").unlink()
+        verify(store, tmp_path)
+    assert store.counts()[State.DONE] == 1
+    entry = store.entry(job("a").key)
+    assert entry.state is State.FAILED
+    assert entry.reason.startswith("its picture is missing, and it was made 8 times; see what else")
+    (said,) = store.events()
+    assert said.warning
+    assert said.text == f"given up: a: {entry.reason}"
+    # A person may have put it right.
+    store.move([job("a").key], State.PENDING)
+    store.retry_from_here()
+    finish(store, tmp_path, job("a"))
+    store.remake([job("a").key], "its picture is missing")
+    assert names(store.pending(9)) == ["a"]
+
+
+def test_two_jobs_do_not_displace_each_other_for_ever(store: Store, tmp_path: Path) -> None:
+    store.plan(jobs("a", "b"))
+    moves = 0
+    while moves < 100 and (waiting := store.pending(1)):
+        moves += 1
+        number = store.record_attempt(attempt(waiting[0], prompt_id=uuid.uuid4().hex))
+        with store.transaction():
+            store.record_artifact(replace(picture(waiting[0], tmp_path), path="same.png"))
+            store.close_attempt(number, Outcome.DONE)
+            store.move([waiting[0].key], State.DONE)
+    assert moves == 2 * MOST_MADE
+    assert {entry.state for entry in store.entries()} == {State.DONE, State.FAILED}
+
+
+def test_pictures_of_earlier_attempts_of_a_job_are_of_the_past(
+    store: Store, tmp_path: Path
+) -> None:
+    store.plan(jobs("a", "b"))
+    for of in jobs("a", "b"):
+        finish(store, tmp_path, of)
+    store.move([job("a").key], State.PENDING)
+    number = store.record_attempt(attempt(job("a"), prompt_id="again"))
+    with store.transaction():
+        for name in ("a.jpg", "a=2.jpg"):
+            again = replace(picture(job("a"), tmp_path), path=name, attempt_id=number)
+            store.record_artifact(again)
+        store.move([job("a").key], State.DONE)
+    assert {one.path for one in store.artifacts()} == {"a.jpg", "a=2.jpg", "b.png"}
 
 
 def test_two_equal_pictures_of_one_job_are_no_twins(store: Store, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ where they stand, and expansion goes on, so that all of them come at once.
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -82,8 +83,10 @@ def expand(
             if not draft.counts:
                 yield draft
                 break
-            # Windows and macOS take Potion.png and potion.png for one file.
-            other = names.setdefault(draft.name.casefold(), place)
+            # Windows and macOS take Potion.png and potion.png for one file,
+            # and macOS two spellings of an accented letter.
+            folded = unicodedata.normalize("NFC", draft.name.casefold())
+            other = names.setdefault(folded, place)
             if len(names) == drafted:
                 report(
                     (*place, "id"),

@@ -149,8 +149,31 @@ def _gate_name(name: str) -> str:
 
 
 def _bounds(value: Any) -> Any:
-    """A bare name of a gate, or `true`, stands for the gate's own bounds."""
+    """A bare name of a gate, or `true`, stands for the gate's own bounds; a number for both."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"min": value, "max": value}
     return {} if value is None or value is True else value
+
+
+def _named(value: Any) -> Any:
+    """A list of names stands for these gates with their own bounds."""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return dict.fromkeys(value)
+    return value
+
+
+def _all_bounded(gates: dict[str, Any]) -> dict[str, Any]:
+    """Refuse a gate that would let everything pass."""
+    for name, bounds in gates.items():
+        own = MEASURES[name]
+        given = bounds and (bounds.low is not None or bounds.high is not None)
+        if bounds and not given and own.minimum is None and own.maximum is None:
+            raise PydanticCustomError(
+                "gate",
+                "{name} has no bounds of its own; give a number, or min and max",
+                {"name": name},
+            )
+    return gates
 
 
 GateName = Annotated[str, AfterValidator(_gate_name)]
@@ -159,6 +182,9 @@ GateBounds = Annotated[
     Discriminator(lambda value: "off" if value is False else "bounds"),
     BeforeValidator(_bounds),
 ]
+
+
+Gates = Annotated[dict[GateName, GateBounds], BeforeValidator(_named), AfterValidator(_all_bounded)]
 
 
 class Style(_Model):
@@ -191,7 +217,7 @@ class _Shared(_Model):
     images: dict[str, str] = _NOTHING
     priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
     output: Annotated[str, Field(min_length=1)] | None = None
-    gates: dict[GateName, GateBounds] = _NOTHING
+    gates: Gates = _NOTHING
     rerolls: Annotated[int, Field(ge=0, le=100)] | None = None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from ...runs.looking import SUFFIXES
 from ...workflow.wording import did_you_mean, listed
 
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -17,8 +18,11 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|\Z)", 
 _UNSAFE = re.compile(r"[^\w.()+-]+")
 # Most systems take 255 bytes a name; the suffix and our temporary ending need some.
 _LONGEST = 200
+_SUFFIXES = tuple(SUFFIXES.values())
 # Pictures that the batch folder holds besides those of jobs.
 _TAKEN = frozenset({"contact"})
+# Other files there, which no folder may be called like; those of SQLite begin with its name.
+_FILES = ("batch.sqlite", "batch.lock", "batch.log", "batch.store.json", "report.html")
 
 
 class TemplateError(ValueError):
@@ -85,7 +89,13 @@ def name_problem(name: str) -> str | None:
     """What is wrong with a picture's name (no suffix, "/" between folders), or None."""
     if name.casefold() in _TAKEN:
         return f"{name} is the name of a file that Spriteworks itself writes there"
-    for part in name.split("/"):
+    *folders, _ = parts = name.split("/")
+    if folders and folders[0].casefold().startswith(_FILES):
+        return f"{folders[0]} is the name of a file that Spriteworks itself writes there"
+    for folder in folders:
+        if folder.casefold().endswith(_SUFFIXES):
+            return f"the folder {_short(folder)} is called like a picture, and one may be there"
+    for part in parts:
         problem = _part_problem(part)
         if problem:
             return problem

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...client.client import writing
+from ...runs.looking import SUFFIXES
 from ..jobs import State
 from ..manifest.manifest import ContactSheet
 from ..plan import recall
@@ -181,7 +182,7 @@ def _put(
 
     x, y = corner
     try:
-        with Image.open(path) as source:
+        with Image.open(path, formats=tuple(SUFFIXES)) as source:
             picture = fitted(source.convert("RGBA"), cell)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         # One lost file must not cost the whole sheet; `batch run` makes it again.
@@ -218,7 +219,7 @@ def _remove_others(folder: Path, stem: str, paths: Sequence[Path]) -> None:
         if path in paths:
             continue
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=("PNG",)) as image:
                 is_ours = image.info.get("Software") == _MARK
         except UnidentifiedImageError:
             continue

@@ -42,6 +42,8 @@ class Content:
     pictures: Sequence[Picture]
     attempts: Sequence[Tried]
     spans: Sequence[Span]
+    # how many of the pictures carry no graph
+    without_graph: int
     statistics: Statistics
     timeline: Timeline
     # latest sentences of the log that a person should look at
@@ -83,6 +85,7 @@ def read(store: Store, name: str) -> Content:
         pictures=pictures,
         attempts=attempts,
         spans=spans,
+        without_graph=store.without_graph(),
         statistics=statistics(attempts, spans),
         timeline=timeline(attempts, spans),
         warnings=history.warnings(store, _WARNINGS),

@@ -33,6 +33,14 @@ KEYS_OF_ATTEMPT = sa.select(shots.c.key).where(shots.c.attempt_id == _OF)
 END_OF_ATTEMPT = _set(attempts, "outcome", "ended_at", "seconds", "failure", "error").where(
     attempts.c.id == _OF
 )
+# the pictures of a job that another attempt than the latest gave
+FORGET_OTHERS = artifacts.delete().where(
+    artifacts.c.key == _OF,
+    sa.or_(
+        artifacts.c.attempt_id.is_(None),
+        artifacts.c.attempt_id != sa.bindparam("attempt", type_=artifacts.c.attempt_id.type),
+    ),
+)
 GATES_OF_JOB = sa.select(jobs.c.gates).where(jobs.c.key == _OF)
 # jobs that are done with a picture at a path that another job's picture now takes
 DISPLACED = (

@@ -19,8 +19,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...errors import IllegalTransition, StoreError
-from ..gates import DUPLICATE
-from ..jobs import TRANSITIONS, Artifact, Attempt, Job, Outcome, State, Timing, sources
+from ...workflow.wording import listed
+from ..gates import DUPLICATE, GRAPH
+from ..jobs import (
+    MOST_MADE,
+    TRANSITIONS,
+    Artifact,
+    Attempt,
+    Job,
+    Outcome,
+    State,
+    Timing,
+    sources,
+)
 from . import statements, tables
 from .database import Database
 from .place import FILE_NAME, Place, place_of, remember
@@ -37,6 +48,8 @@ from .rows import (
 
 # Facts: the version of the tables, and which batch this is.
 _VERSION, _BATCH = "version", "batch"
+# The attempt after which a person asked to try everything again.
+_RETRIED_AFTER = "retried_after"
 # Rows sent to the database at once while planning.
 _CHUNK = 2000
 # The latest attempts that an estimate looks at.
@@ -273,6 +286,40 @@ class Store:
             update = table.update().where(table.c.key == key).values(roll=table.c.roll + 1)
             connection.execute(update)
 
+    def remake(self, keys: Collection[str], why: str) -> None:
+        """Put jobs that are done back to be made again, because of what became of their pictures.
+
+        Those that were made `jobs.MOST_MADE` times already fail instead, and the log says so: a
+        picture that is lost every time would be made for ever.
+        """
+        with self._db.transaction():
+            spent = self._made_enough(keys)
+            self.move([key for key in keys if key not in spent], State.PENDING, why)
+            if spent:
+                reason = (
+                    f"{why}, and it was made {MOST_MADE} times; see what else writes into the "
+                    "folder, then free it with `spriteworks batch retry`"
+                )
+                self.move(spent, State.FAILED, reason)
+                names = (self.entry(key).job.name for key in spent)
+                self.log(f"given up: {listed(names)}: {reason}", warning=True)
+
+    def _made_enough(self, keys: Collection[str]) -> list[str]:
+        """Those of `keys` that may not be made once more."""
+        shots, attempts = tables.shots, tables.attempts
+        every, found = iter(keys), []
+        while chunk := list(islice(every, _CHUNK)):
+            query = (
+                sa.select(shots.c.key)
+                .join(attempts, attempts.c.id == shots.c.attempt_id)
+                .where(shots.c.key.in_(chunk), attempts.c.id > self.retried_after())
+                .where(attempts.c.outcome == Outcome.DONE.value)
+                .group_by(shots.c.key)
+                .having(sa.func.count() >= MOST_MADE)
+            )
+            found += [row.key for row in self._read(query)]
+        return found
+
     def _why_not(self, keys: Collection[str], to: State) -> str:
         for key in keys:
             entry = self.entry(key)
@@ -328,6 +375,14 @@ class Store:
         """The id of the latest attempt; 0 where there is none."""
         return int(self._read(sa.select(sa.func.max(tables.attempts.c.id)))[0][0] or 0)
 
+    def retried_after(self) -> int:
+        """The attempt after which a person asked to try everything again; 0 where nobody did."""
+        return int(self.fact(_RETRIED_AFTER) or 0)
+
+    def retry_from_here(self) -> None:
+        """Let nothing count that was tried until now."""
+        self.set_fact(_RETRIED_AFTER, str(self.last_attempt()))
+
     def attempts_of(self, key: str) -> list[Attempt]:
         """Everything that was tried for a job, oldest first."""
         ids = sa.select(tables.shots.c.attempt_id).where(tables.shots.c.key == key)
@@ -363,12 +418,16 @@ class Store:
         """Note a picture that is complete in the folder, in place of any at that path.
 
         Where names were exchanged between jobs, that may have been another job's, which is then
-        made again.
+        made again. Pictures of the same job from earlier attempts are of the past: it may have had
+        more of them, or in another format.
         """
         with self._db.transaction():
             where = {"path": artifact.path, "of": artifact.key}
             displaced = [row[0] for row in self._db.execute(statements.DISPLACED, where).fetchall()]
-            self.move(displaced, State.PENDING, f"{artifact.path} is now another job's picture")
+            self.remake(displaced, f"{artifact.path} is now another job's picture")
+            if artifact.attempt_id is not None:
+                latest = {"of": artifact.key, "attempt": artifact.attempt_id}
+                self._db.execute(statements.FORGET_OTHERS, latest)
             gates = self._db.execute(statements.GATES_OF_JOB, {"of": artifact.key}).fetchone()[0]
             self._db.execute(self._new_artifact, {**artifact_row(artifact), "gates": gates})
 
@@ -421,6 +480,11 @@ class Store:
             .order_by(done.c.place, done.c.key, done.c.pixels_sha256)
         )
         return [(row.key, row.pixels_sha256) for row in self._read(query)]
+
+    def without_graph(self) -> int:
+        """How many pictures of jobs that are done carry no graph, as was noted when they came."""
+        noted = tables.artifacts.c.measured.like(f'%"{GRAPH}":0.0%')
+        return len(self._artifacts(noted))
 
     def unjudged(self) -> list[str]:
         """The keys of jobs that are done, and whose gates the manifest has changed since."""

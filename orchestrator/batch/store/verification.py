@@ -39,7 +39,8 @@ def verify(store: Store, folder: Path, *, thorough: bool = False) -> Verified:
     """Compare the pictures of jobs that are done with the record, and put back those not so.
 
     A picture whose size and time are as they were is taken to be right; any other is hashed, and
-    `thorough` hashes all. Jobs of missing and damaged pictures become pending again. Raises
+    `thorough` hashes all. Jobs of missing and damaged pictures become pending again, or fail
+    where that has happened too often (`Store.remake`). Raises
     OutputError where a picture cannot be read for another reason.
     """
     artifacts = store.artifacts()
@@ -50,7 +51,7 @@ def verify(store: Store, folder: Path, *, thorough: bool = False) -> Verified:
             found[fault].append(artifact)
     with store.transaction():
         for fault, bad in found.items():
-            store.move(_keys(bad, store), State.PENDING, f"its picture is {fault}")
+            store.remake(_keys(bad, store), f"its picture is {fault}")
     missing, damaged = (tuple(one.path for one in bad) for bad in found.values())
     return Verified(checked=len(artifacts), missing=missing, damaged=damaged)
 

@@ -1,0 +1,78 @@
+"""Whether two graphs say the same of one picture, whatever else is in them; with no I/O.
+
+A server answers from its cache with what an earlier job made, and that file carries the earlier
+job's graph: other node ids, other titles, other branches beside the one that made the picture. So
+only that branch is compared. A node's *signature* is its class and its inputs, a link being the
+signature of the node that it comes from and the number of the slot. Values are equal as ComfyUI's
+own cache takes them to be equal: 8 and 8.0 are one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from ..errors import GraphError
+from ..protocol import Graph
+from .graph import is_link, order
+
+# Levels of lists and objects in one value of an input; nodes take two or three.
+_DEEPEST = 64
+
+
+class Signatures:
+    """Signatures of one graph's nodes, comparable with those of other graphs.
+
+    Equal signatures are equal numbers. Raises GraphError where links run in a circle, or a value is
+    nested too deeply to be one of a node.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        # signature in full -> its number
+        self._numbers: dict[Hashable, int] = {}
+        self._of = self._signed(graph, learn=True)
+
+    def makes(self, node_id: str, other: Graph) -> bool:
+        """Whether a node of `other` makes what `node_id` makes here.
+
+        A node that is not in this graph was put there by the server in place of one that is, which
+        its id begins with; where that is unknown, too, the graphs must have the same nodes.
+        Raises GraphError where `other` is no graph that could be run.
+        """
+        theirs = self._signed(other, learn=False)
+        ours = self._of.get(node_id, self._of.get(node_id.partition(".")[0]))
+        if ours is None:
+            return Counter(self._of.values()) == Counter(theirs.values())
+        return ours in theirs.values()
+
+    def _signed(self, graph: Graph, *, learn: bool) -> dict[str, int]:
+        """{node id: number}; one that this graph has no node for is -1 where it may not `learn`."""
+        found: dict[str, int] = {}
+        # Sources come first, so nothing here is as deep as the graph is long.
+        for node_id in order(graph):
+            node = graph[node_id]
+            inputs = frozenset(
+                (name, _value(value, found)) for name, value in node["inputs"].items()
+            )
+            signature = (node["class_type"], inputs)
+            if learn:
+                found[node_id] = self._numbers.setdefault(signature, len(self._numbers))
+            else:
+                found[node_id] = self._numbers.get(signature, -1)
+        return found
+
+
+def _value(value: Any, found: Mapping[str, int], depth: int = 0) -> Hashable:
+    """A value of an input, to be compared: links as signatures, lists and objects as tuples."""
+    if depth > _DEEPEST:
+        raise GraphError("a value of a node is nested too deeply")
+    if is_link(value):
+        source, slot = value
+        return ("link", found.get(source, source), slot)
+    if isinstance(value, list):
+        return ("list", *(_value(one, found, depth + 1) for one in value))
+    if isinstance(value, dict):
+        pairs = ((name, _value(one, found, depth + 1)) for name, one in value.items())
+        return ("object", frozenset(pairs))
+    return value if isinstance(value, Hashable) else repr(value)
