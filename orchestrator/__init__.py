@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .errors import OutputError as OutputError
     from .errors import ProtocolError as ProtocolError
     from .errors import ResultMissing as ResultMissing
+    from .errors import ResultWrong as ResultWrong
     from .errors import ServerError as ServerError
     from .errors import ServerFailed as ServerFailed
     from .errors import ServerFrozen as ServerFrozen
@@ -79,7 +80,7 @@ _HOMES = {
     "errors": (
         "BadValue BatchBusy CanvasError GraphError IllegalTransition InputError JobError "
         "JobInterrupted JobLost JobRefused JobTimedOut ManifestError ManifestProblem ModelError "
-        "NodeFailed NodeProblem OutputError ProtocolError ResultMissing ServerError ServerFailed "
+        "NodeFailed NodeProblem OutputError ProtocolError ResultMissing ResultWrong ServerError ServerFailed "
         "ServerFrozen ServerLost ServerStartFailed ServerUnreachable SpriteworksError StoreError "
         "UnknownNodeClass UnknownParameter UsageError"
     ),

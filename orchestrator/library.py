@@ -184,8 +184,7 @@ class Server:
             with Run(
                 client, prepared, self._reached.stats, watching, out=_path(out), metered=True
             ) as run:
-                run.submit()
-                return run.wait(timeout)
+                return run.complete(timeout)
 
     def submit(
         self,

@@ -6,16 +6,14 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..client.client import Client
 from ..client.timings import Timings, ran_seconds
 from ..memory import MemoryUse, Meter, Phase, phases_of
 from ..protocol import Event, Graph, Progress, SystemStats
-from ..runs.fetching import fetch, wanted
-from ..runs.submission import Submission
+from ..runs.fetching import Sent, fetch, wanted
+from ..runs.submission import Submission, at_most
 from ..workflow.catalogue import Catalogue
 
 
@@ -63,18 +61,18 @@ def measure(
     with (
         Meter(client.url, graph, info, stats) as meter,
         submission.cancelled_on_departure(client),
+        at_most(client, timeout),
     ):
         submission.observers += [steps.observe, meter.observe]
         began = time.monotonic()
         submission.submit(client)
-        record = submission.wait(client, timeout=timeout)
+        record = submission.wait(client)
         ended = time.monotonic()
-    pictures = []
-    with TemporaryDirectory(prefix="spriteworks-") as folder:
-        for number, one in enumerate(wanted(record)):
+        meter.stop()
+        pictures, sent = [], Sent(graph)
+        for one in wanted(record):
             with watch.transfer():
-                fetched = fetch(client, one.file, Path(folder, str(number)))
-            pictures.append(fetched.path.read_bytes())
+                pictures.append(fetch(client, one, sent).content)
     timings = watch.timings(record)
     phases = phases_of(graph, info)
     samplers = [node for node, phase in phases.items() if phase is Phase.SAMPLE]

@@ -1,14 +1,26 @@
-"""What a job made, brought here: each file whole, on the disk itself, and looked at."""
+"""What a job made, brought here: each file whole, looked at, and on the disk itself.
+
+The one way by which pictures come: a run, a measurement and a batch take it. A picture counts when
+it is decoded to its end and is not another job's; see `looking` and `workflow.signatures`.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePath
 
 from ..client.client import Client, writing
-from ..protocol import FileRef, HistoryRecord, files_of
+from ..errors import GraphError, ResultWrong
+from ..protocol import FileRef, Graph, HistoryRecord, files_of
+from ..workflow.signatures import Signatures
+from .looking import SUFFIXES, Look, format_of, look
+
+# Names of files that say that they are pictures of a kind that counts.
+_PICTURES = frozenset({*SUFFIXES.values(), ".jpeg", ".tiff", ""})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +31,44 @@ class Wanted:
     # place among the files of its node, from 0
     index: int
     file: FileRef
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """A file of a job that is here, and counts."""
+
+    # up to the end of the picture
+    content: bytes
+    # of `content`, lower-case hexadecimal
+    sha256: str
+    # of such files, with the dot; as the server named it where it is no picture
+    suffix: str
+    # None for what is no picture, such as a film or a sound
+    look: Look | None
+    # whether it carries the graph that was sent, or one that makes the same
+    has_graph: bool = False
+    # bytes that came behind the end of the picture: no part of it, and not kept
+    cut: int = 0
+
+
+class Sent:
+    """The graph that was sent, for comparison with those that pictures carry."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def makes(self, node_id: str, carried: Graph) -> bool:
+        """Whether a picture of node `node_id` may carry that graph."""
+        if carried == self._graph:
+            return True
+        try:
+            return self._signatures.makes(node_id, carried)
+        except GraphError:
+            return False
+
+    @cached_property
+    def _signatures(self) -> Signatures:
+        return Signatures(self._graph)
 
 
 def wanted(record: HistoryRecord) -> list[Wanted]:
@@ -34,39 +84,67 @@ def wanted(record: HistoryRecord) -> list[Wanted]:
     return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fetched:
-    """A file of a job that is here."""
+def fetch(client: Client, one: Wanted, sent: Sent) -> Fetched:
+    """Download a file and see that it counts.
 
-    path: Path
-    # lower-case hexadecimal, of its content
-    sha256: str
-    # bytes
-    size: int
-
-
-def fetch(client: Client, file: FileRef, path: Path) -> Fetched:
-    """Download one file into `path`, whole and on the disk itself, or not at all.
-
-    Raises ResultMissing where the server has it no longer, OutputError where it cannot be written,
-    and what the client raises: it has a deadline and a limit of size.
+    Raises ResultMissing where the server has it no longer, ResultWrong where it does not count, and
+    what the client raises: the download has a deadline and a limit of size.
     """
-    with writing(path):
+    sink = io.BytesIO()
+    came = client.fetch(one.file, sink)
+    return counted(sink.getvalue(), one.file.filename, one.node, sent, sha256=came.sha256)
+
+
+def counted(
+    content: bytes, name: str, node: str, sent: Sent, *, sha256: str | None = None
+) -> Fetched:
+    """A file of a job, where it counts; `name` is the server's, `node` the one that made it.
+
+    Raises ResultWrong where it is no whole picture, or is called one and is none, or carries a
+    graph that makes another picture than the one that was sent. `sha256` is the content's, where it
+    is known.
+    """
+    suffix = PurePath(name).suffix
+    if format_of(content) is None and suffix.casefold() not in _PICTURES:
+        # A film, a sound, a model, a text: nothing here reads it.
+        return Fetched(content=content, sha256=_sha256(content, sha256), suffix=suffix, look=None)
+    found = look(content)
+    graph = found.graph
+    if graph is not None and not sent.makes(node, graph):
+        raise ResultWrong(
+            "that picture carries another graph than the one that was sent, so it is another job's"
+        )
+    if found.behind:
+        content, sha256 = content[: found.length], None
+    return Fetched(
+        content=content,
+        sha256=_sha256(content, sha256),
+        suffix=found.suffix,
+        look=found,
+        has_graph=graph is not None,
+        cut=found.behind,
+    )
+
+
+def store(content: bytes, part: str, target: str) -> None:
+    """Write a file to the disk itself as `part`, then give it its name; both on one disk.
+
+    The rename itself is not waited for: a power cut may take it back. Raises OutputError, and then
+    neither is there. Paths are texts, as pathlib's take longer than the writing.
+    """
+    with writing(Path(target)):
         try:
-            with path.open("w+b") as stream:
-                came = client.fetch(file, stream)
-                stream.flush()
+            with open(part, "wb", buffering=0) as stream:
+                left = memoryview(content)
+                while left:
+                    left = left[stream.write(left) :]
                 os.fsync(stream.fileno())
-        except BaseException:
-            path.unlink(missing_ok=True)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.replace(part, target)
+        except OSError:
+            Path(part).unlink(missing_ok=True)
             raise
-    return Fetched(path=path, sha256=came.sha256, size=came.bytes)
 
 
-def written(content: bytes, path: Path) -> Fetched:
-    """The same for what came over the WebSocket; raises OutputError."""
-    with writing(path), path.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    return Fetched(path=path, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+def _sha256(content: bytes, known: str | None) -> str:
+    return known or hashlib.sha256(content).hexdigest()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..client.client import writing
-from .fetching import Fetched
+from .fetching import Fetched, store
 from .made import Made, Picture
 
 RUN_FILE = "run.json"
@@ -30,11 +30,16 @@ _NUMBERED = re.compile(r"(?P<stem>.*_)(?P<number>\d{5,})(?P<rest>_\.[^.]*)")
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """One downloaded file that waits in the staging folder."""
+    """One file of a run that waits in the staging folder."""
 
-    fetched: Fetched
-    # as the server calls it, without folders
+    path: Path
+    # as the server calls it, without folders, with the suffix of what it is
     name: str
+    # lower-case hexadecimal, of the file
+    sha256: str
+    # px; None for what is no picture
+    width: int | None
+    height: int | None
     node: str
     seed: int | None
 
@@ -44,6 +49,7 @@ class Outputs:
 
     def __init__(self, folder: Path, staging: Path, held: object = None) -> None:
         self._held = held
+        self._gathered = 0
         self.folder = folder
         self.staging = staging
 
@@ -51,6 +57,22 @@ class Outputs:
         """Choose each file's final name; nothing is moved yet."""
         taken: dict[str, str] = {}
         return [self._picture(file, taken) for file in files]
+
+    def gather(self, fetched: Fetched, name: str, node: str, seed: int | None) -> Gathered:
+        """Keep a file that came under its server's `name`; raises OutputError."""
+        self._gathered += 1
+        path = self.staging / f"{self._gathered:06}"
+        store(fetched.content, f"{path}.part", str(path))
+        found = fetched.look
+        return Gathered(
+            path=path,
+            name=str(Path(plain_name(name)).with_suffix(fetched.suffix)),
+            sha256=fetched.sha256,
+            width=found.width if found else None,
+            height=found.height if found else None,
+            node=node,
+            seed=seed,
+        )
 
     def publish(self, files: Sequence[Gathered], made: Made) -> None:
         """Move everything in, the record of the run last; on an error nothing stays."""
@@ -64,7 +86,7 @@ class Outputs:
                 for file, picture in zip(files, made.pictures, strict=True):
                     if not picture.path.exists():
                         moved.append(picture.path)
-                    os.replace(file.fetched.path, picture.path)
+                    os.replace(file.path, picture.path)
                 os.replace(record, self.folder / RUN_FILE)
             except BaseException:
                 for path in moved:
@@ -72,21 +94,20 @@ class Outputs:
                 raise
 
     def _picture(self, file: Gathered, taken: dict[str, str]) -> Picture:
-        digest = file.fetched.sha256
+        digest = file.sha256
         for name in names(file.name):
             known = taken.get(name) or _sha256_if_there(self.folder / name)
             # The same content under the same name is the same file: a repeated run.
             if known is None or (known == digest and name not in taken):
                 break
         taken[name] = digest
-        width, height = size_of(file.fetched.path)
         return Picture(
             name=name,
             path=self.folder / name,
             sha256=digest,
             node=file.node,
-            width=width,
-            height=height,
+            width=file.width,
+            height=file.height,
             seed=file.seed,
             held=self._held,
         )
@@ -154,18 +175,6 @@ def sha256_of_file(path: Path) -> str:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def size_of(path: Path) -> tuple[int | None, int | None]:
-    """(width, height) of a picture in px; (None, None) for what is none."""
-    # 50 ms to import; the engine's start hides it.
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None, None
 
 
 def _sha256_if_there(path: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,11 @@ from ..workflow.document import Document
 from ..workflow.embeddings import missing_embeddings, named_embeddings
 from ..workflow.layout import with_values
 from ..workflow.roles import Settings, parameters, seed_of_image
-from .fetching import fetch, wanted, written
+from .fetching import Fetched, Sent, counted, fetch, wanted
 from .made import Made, ServerInfo
-from .outputs import Gathered, outputs, plain_name
+from .outputs import Gathered, Outputs, outputs
 from .pictures import upload_pictures
-from .submission import Submission
+from .submission import Submission, at_most
 from .workflows import Workflow, load_workflow
 
 
@@ -86,7 +87,9 @@ class Run:
         self._stack = ExitStack()
         self._place = self._stack.enter_context(outputs(out))
         self._submission = Submission(graph=workflow.graph)
-        self._frames = _Frames(workflow.graph, self._place.staging)
+        self._frames = _Frames(workflow.graph, self._place)
+        # what is odd about pictures that count all the same
+        self._notes: list[str] = []
         self._meter: Meter | None = None
 
     def __enter__(self) -> Run:
@@ -130,11 +133,21 @@ class Run:
             self._observer.dropped(problem)
 
     def wait(self, timeout: float | None = None) -> Made:
-        """Wait for the job's end and bring its files here; `timeout` is in s.
+        """Wait for the job's end and bring its files here, in `timeout` s.
 
         Raises NodeFailed, JobTimedOut and their kin.
         """
-        record = self._submission.wait(self._client, timeout=timeout)
+        with at_most(self._client, timeout):
+            return self._wait()
+
+    def complete(self, timeout: float | None = None) -> Made:
+        """Do both, in `timeout` s."""
+        with at_most(self._client, timeout):
+            self.submit()
+            return self._wait()
+
+    def _wait(self) -> Made:
+        record = self._submission.wait(self._client)
         memory = None
         if self._meter is not None:
             self._meter.stop()
@@ -147,17 +160,17 @@ class Run:
         return made
 
     def _download(self, record: HistoryRecord) -> list[Gathered]:
-        submission, place = self._submission, self._place
-        assert submission.watch is not None
-        assert submission.graph is not None
-        gathered = []
-        for number, one in enumerate(wanted(record)):
-            with submission.watch.transfer():
-                fetched = fetch(self._client, one.file, place.staging / f"{number:06}")
-            name = plain_name(one.file.filename)
-            known = one.node in submission.graph
-            seed = seed_of_image(submission.graph, one.node, one.index) if known else None
-            gathered.append(Gathered(fetched=fetched, name=name, node=one.node, seed=seed))
+        watch, graph = self._submission.watch, self._submission.graph
+        assert watch is not None
+        assert graph is not None
+        sent, gathered = Sent(graph), []
+        for one in wanted(record):
+            with watch.transfer():
+                fetched = fetch(self._client, one, sent)
+            name = one.file.filename
+            self._notes += _oddities(fetched, name)
+            seed = seed_of_image(graph, one.node, one.index) if one.node in graph else None
+            gathered.append(self._place.gather(fetched, name, one.node, seed))
         return gathered
 
     def _made(self, record: HistoryRecord, files: list[Gathered], memory: MemoryUse | None) -> Made:
@@ -170,7 +183,7 @@ class Run:
             ),
             workflow=workflow.path,
             workflow_sha256=workflow.sha256,
-            notes=workflow.notes,
+            notes=(*workflow.notes, *self._notes),
             parameters=parameters(workflow.graph, workflow.catalogue, record.outputs),
             pictures=tuple(self._place.place(files)),
             timings=self._submission.watch.timings(record),
@@ -187,12 +200,21 @@ def _picture_metadata(workflow: Workflow, graph: Graph) -> dict[str, Any]:
     return {} if canvas is None else {"extra_pnginfo": {"workflow": canvas}}
 
 
+def _oddities(fetched: Fetched, name: str) -> Iterator[str]:
+    if fetched.look is None:
+        yield f"{name} is no picture, and nobody has looked into it"
+    elif not fetched.has_graph:
+        yield f"{name} carries no graph, so nobody can see that it is what was asked for"
+    if fetched.cut:
+        yield f"{name} came with {fetched.cut} bytes behind its end, which were cut off"
+
+
 class _Frames:
     """Pictures of SaveImageWebsocket, which come as previews and are kept nowhere else."""
 
-    def __init__(self, graph: Graph, staging: Path) -> None:
+    def __init__(self, graph: Graph, place: Outputs) -> None:
         self._graph = graph
-        self._staging = staging
+        self._place = place
         self.files: list[Gathered] = []
 
     def observe(self, event: Event) -> None:
@@ -204,6 +226,6 @@ class _Frames:
             return
         index = sum(file.node == node for file in self.files)
         name = f"websocket_{len(self.files) + 1:05}_.{event.format}"
-        fetched = written(event.image, self._staging / name)
+        fetched = counted(event.image, name, node, Sent(self._graph))
         seed = seed_of_image(self._graph, node, index)
-        self.files.append(Gathered(fetched=fetched, name=name, node=node, seed=seed))
+        self.files.append(self._place.gather(fetched, name, node, seed))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from ..client.client import Client
 from ..client.timings import Stopwatch
 from ..errors import JobError, JobTimedOut, ServerError
 from ..protocol import Event, Graph, HistoryRecord, PromptAccepted, new_prompt_id
+
+# s that cancelling may take: after a deadline, which holds to within a second, and after Ctrl-C.
+_LATE, _LEAVING = 0.9, 2.0
 
 
 def _nothing_to_do() -> None:
@@ -50,16 +54,10 @@ class Submission:
         return client.submit(self.graph, prompt_id=self.prompt_id, extra_data=self.extra_data)
 
     def wait(
-        self,
-        client: Client,
-        *,
-        on_turn: Callable[[], None] = _nothing_to_do,
-        timeout: float | None = None,
+        self, client: Client, *, on_turn: Callable[[], None] = _nothing_to_do
     ) -> HistoryRecord:
         """Wait for its end and return its record; see `Client.wait`."""
-        record = client.wait(
-            self.prompt_id, on_event=self._happened, on_turn=on_turn, timeout=timeout
-        )
+        record = client.wait(self.prompt_id, on_event=self._happened, on_turn=on_turn)
         self._ended()
         return record
 
@@ -78,12 +76,20 @@ class Submission:
         """Take the job from the server where the block is left before the job has ended."""
         try:
             yield
-        except BaseException as error:
-            ended = isinstance(error, JobError | ServerError) and not isinstance(error, JobTimedOut)
-            if not ended:
-                # Where the server is gone the job is, too, and the first reason is the one to tell.
-                with suppress(ServerError):
-                    client.cancel(self.prompt_id)
+        except JobTimedOut as error:
+            try:
+                client.cancel(self.prompt_id, within=_LATE)
+            except ServerError as gone:
+                words = f"{error}; it could not be cancelled there in time, and may go on"
+                raise JobTimedOut(words) from gone
+            raise
+        except (JobError, ServerError):
+            # It has ended, or the server has, and the job with it.
+            raise
+        except BaseException:
+            # Where the server is gone the job is, too, and the first reason is the one to tell.
+            with suppress(ServerError):
+                client.cancel(self.prompt_id, within=_LEAVING)
             raise
 
     def _happened(self, event: Event) -> None:
@@ -95,3 +101,8 @@ class Submission:
     def _ended(self) -> None:
         if self.watch is not None:
             self.watch.ended()
+
+
+def at_most(client: Client, seconds: float | None) -> AbstractContextManager[None]:
+    """End all that a client does inside after so many s, by JobTimedOut; None is for ever."""
+    return nullcontext() if seconds is None else client.until(time.monotonic() + seconds)
