@@ -212,7 +212,7 @@ class Downloader(threading.Thread):
                 return None
             raise_for_state(record)
             home = _Home(load=load, spans=self._spans.take(record, load.watch, paused=load.paused))
-            sent = Sent(load.graph or record.graph)
+            sent = Sent(load.graph) if load.graph else Sent.as_told(record)
             for part in fetch(client, load.assignment, record):
                 self._look(part, sent, home)
         except JobError as error:

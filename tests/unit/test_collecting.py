@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -113,3 +114,10 @@ def test_another_jobs_picture_is_wrong(kind: str) -> None:
 def test_what_is_no_picture_is_wrong() -> None:
     with pytest.raises(ResultWrong, match="what came for job0: that is no whole PNG"):
         look_at(part(RIGHT[:-1]), Sent(GRAPH), thoroughly=False)
+
+
+@pytest.mark.parametrize("graph", [None, 7, {}, {"1": 7}, {"1": {"class_type": "A", "inputs": 7}}])
+def test_a_server_that_does_not_know_what_it_ran_is_not_believed(graph: Any) -> None:
+    told = replace(record(n2="a"), graph=graph)
+    with pytest.raises(ResultWrong, match="the server's record of p: "):
+        Sent.as_told(told)
