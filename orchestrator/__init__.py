@@ -80,9 +80,9 @@ _HOMES = {
     "errors": (
         "BadValue BatchBusy CanvasError GraphError IllegalTransition InputError JobError "
         "JobInterrupted JobLost JobRefused JobTimedOut ManifestError ManifestProblem ModelError "
-        "NodeFailed NodeProblem OutputError ProtocolError ResultMissing ResultWrong ServerError ServerFailed "
-        "ServerFrozen ServerLost ServerStartFailed ServerUnreachable SpriteworksError StoreError "
-        "UnknownNodeClass UnknownParameter UsageError"
+        "NodeFailed NodeProblem OutputError ProtocolError ResultMissing ResultWrong ServerError "
+        "ServerFailed ServerFrozen ServerLost ServerStartFailed ServerUnreachable SpriteworksError "
+        "StoreError UnknownNodeClass UnknownParameter UsageError"
     ),
     "library": (
         "BatchStatus Job Progress Server batch_status connect convert run_batch start_comfyui "

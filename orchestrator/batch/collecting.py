@@ -6,23 +6,18 @@ only then renamed to its name; what a killed process leaves behind is a part, ne
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ..client.client import Client, writing
-from ..errors import GraphError, JobError, ResultMissing, ResultWrong
-from ..protocol import FileRef, Graph, HistoryRecord, files_of
-from ..runs.looking import look
-from ..workflow.graph import parse_graph
-from ..workflow.signatures import Signatures
-from .dispatcher import Assignment
-from .gates import Picture, picture_of, pixels_sha256
+from ..errors import JobError, ResultMissing, ResultWrong
+from ..protocol import HistoryRecord
+from ..runs.fetching import Fetched, Sent, Wanted, store, wanted
+from ..runs.fetching import fetch as fetch_file
+from .assignments import Assignment
 from .jobs import Artifact, Job, path_of
 
 PARTS = ".parts"
@@ -30,69 +25,12 @@ PARTS = ".parts"
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A fetched picture that is not in the folder yet."""
+    """A fetched picture that counts, and is not in the folder yet."""
 
     job: Job
-    # the file, byte by byte
-    content: bytes
-    # the node that saved it
-    node: str
     # place among the pictures of its job, from 0
     number: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What a look at a picture found."""
-
-    # the file up to the end of the picture
-    content: bytes
-    # of such files, with the dot
-    suffix: str
-    # px
-    width: int
-    height: int
-    # whether it carries the graph that was sent
-    has_graph: bool
-    # bytes that came behind the end of the picture, and are not kept
-    cut: int = 0
-    # None where nobody needs its pixels
-    picture: Picture | None = None
-
-
-class Sent:
-    """The graph that was sent for an attempt, for comparison with those that pictures carry."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._plain = _plain(graph)
-
-    @classmethod
-    def as_told(cls, record: HistoryRecord) -> Sent:
-        """The graph that the server says was sent; raises ResultWrong where that is none."""
-        try:
-            return cls(parse_graph(record.graph))
-        except GraphError as error:
-            raise ResultWrong(f"the server's record of {record.prompt_id}: {error}") from error
-
-    def makes(self, node_id: str, carried: Graph) -> bool:
-        """Whether a picture of node `node_id` may carry that graph."""
-        if _plain(carried) == self._plain:
-            # Nearly always, and a tenth of the time.
-            return True
-        try:
-            return self._signatures.makes(node_id, carried)
-        except GraphError:
-            return False
-
-    @cached_property
-    def _signatures(self) -> Signatures:
-        return Signatures(self._graph)
-
-
-def _plain(graph: Graph) -> dict[str, Any]:
-    """What the nodes of a graph do, without what else is said of them, such as titles."""
-    return {key: (node["class_type"], node["inputs"]) for key, node in graph.items()}
+    fetched: Fetched
 
 
 def prepare_folder(folder: Path) -> None:
@@ -107,130 +45,80 @@ def prepare_folder(folder: Path) -> None:
         (parts / "probe").unlink()
 
 
-def fetch(client: Client, assignment: Assignment, record: HistoryRecord) -> list[Part]:
-    """Download the pictures of an attempt.
+def fetch(
+    client: Client, assignment: Assignment, record: HistoryRecord, sent: Sent
+) -> Iterator[Part]:
+    """Download the pictures of an attempt, one after the other.
 
-    Raises ResultMissing where the server has one no longer or told of none, JobError where the
-    graph gave another number of pictures than it was made for.
+    Raises ResultMissing where the server has one no longer or told of none, ResultWrong where one
+    is no whole picture or another job's, JobError where the graph gave another number of pictures
+    than it was made for.
     """
-    return [
-        Part(
-            job=job,
-            content=client.content(file),
-            node=node,
-            number=index,
-        )
-        for job, index, node, file in _shared_out(assignment, record)
-    ]
+    for job, number, one in _shared_out(assignment, record):
+        try:
+            fetched = fetch_file(client, one, sent)
+        except ResultWrong as error:
+            raise ResultWrong(f"what came for {job.name}: {error}") from error
+        if fetched.look is None:
+            raise ResultWrong(f"what came for {job.name}: {one.file.filename} is no picture")
+        yield Part(job=job, number=number, fetched=fetched)
 
 
 def place(
     part: Part,
-    seen: Seen,
     measured: Mapping[str, float],
+    pixels: str,
     assignment: Assignment,
     folder: Path,
 ) -> Artifact:
-    """Write a picture, sync it and rename it to its name; raises OutputError where that fails.
+    """Put a picture into the folder under its name; raises OutputError where that fails.
 
-    The rename itself is not waited for: one that a power cut takes back leaves a picture that is
-    missing, which `verify` sees and the next run makes again.
+    `pixels` is the hash of its pixels, where a gate compares them, else "". One that a power cut
+    takes back is missing, which `verify` sees, and the next run makes it again.
     """
-    name = path_of(part.job.name, part.number, seen.suffix)
+    fetched, look = part.fetched, part.fetched.look
+    assert look is not None
+    name = path_of(part.job.name, part.number, fetched.suffix)
     # not joined by pathlib, which takes longer than the writing
     target = os.path.join(folder, name)
-    path = os.path.join(folder, PARTS, f"{part.job.key}-{part.number}")
-    with writing(Path(target)):
-        try:
-            _write(path, seen.content)
-            if "/" in name:
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-            os.replace(path, target)
-        except OSError:
-            Path(path).unlink(missing_ok=True)
-            raise
-        status = os.stat(target)
+    store(fetched.content, os.path.join(folder, PARTS, f"{part.job.key}-{part.number}"), target)
+    status = os.stat(target)
     return Artifact(
         key=part.job.key,
         path=name,
-        sha256=hashlib.sha256(seen.content).hexdigest(),
-        pixels_sha256="" if seen.picture is None else pixels_sha256(seen.picture),
+        sha256=fetched.sha256,
+        pixels_sha256=pixels,
         bytes=status.st_size,
         mtime_ns=status.st_mtime_ns,
-        width=seen.width,
-        height=seen.height,
+        width=look.width,
+        height=look.height,
         seed=part.job.seed_now,
         attempt_id=assignment.attempt.id,
         measured=measured,
     )
 
 
-def look_at(part: Part, sent: Sent, *, thoroughly: bool) -> Seen:
-    """See that a picture is whole and is what was asked for; takes its pixels where `thoroughly`.
-
-    Raises ResultWrong where it is no whole picture, or carries a graph that makes another one than
-    the graph that was sent.
-    """
-    try:
-        found = look(part.content)
-        graph = found.graph
-    except ResultWrong as error:
-        raise ResultWrong(f"what came for {part.job.name}: {error}") from error
-    if graph is not None and not sent.makes(part.node, graph):
-        raise ResultWrong(
-            f"what came for {part.job.name} carries another graph than the one that was sent, so "
-            "it is another job's picture"
+def _shared_out(assignment: Assignment, record: HistoryRecord) -> list[tuple[Job, int, Wanted]]:
+    """(job, place among its pictures, file) of every file to fetch."""
+    files = wanted(record)
+    if not files:
+        raise ResultMissing(
+            f"job {record.prompt_id} ended well and its record names no picture; the workflow "
+            "needs a node that saves one, such as SaveImage"
         )
-    return Seen(
-        content=part.content[: found.length],
-        suffix=found.suffix,
-        width=found.width,
-        height=found.height,
-        has_graph=graph is not None,
-        cut=found.behind,
-        picture=picture_of(found) if thoroughly else None,
-    )
-
-
-def _write(path: str, content: bytes) -> None:
-    """Write a file to the disk itself."""
-    with open(path, "wb", buffering=0) as stream:
-        left = memoryview(content)
-        while left:
-            left = left[stream.write(left) :]
-        os.fsync(stream.fileno())
-
-
-def _shared_out(
-    assignment: Assignment, record: HistoryRecord
-) -> list[tuple[Job, int, str, FileRef]]:
-    """(job, place among its pictures, node, file) of every file to fetch."""
-    files = _wanted(record)
     jobs = assignment.jobs
     if len(jobs) == 1:
-        return [(jobs[0], index, node, file) for index, (node, file) in enumerate(files)]
-    by_node: dict[str, list[FileRef]] = {}
-    for node, file in files:
-        by_node.setdefault(node, []).append(file)
+        return [(jobs[0], number, one) for number, one in enumerate(files)]
+    by_node: dict[str, list[Wanted]] = {}
+    for one in files:
+        by_node.setdefault(one.node, []).append(one)
     if any(len(found) != len(jobs) for found in by_node.values()):
         counts = ", ".join(f"{len(found)} at node {node}" for node, found in by_node.items())
         raise JobError(
             f"a graph for {len(jobs)} pictures gave {counts}; run this batch with --batch-size 1"
         )
     return [
-        (job, place, node, found[index])
+        (job, number, found[index])
         for index, job in enumerate(jobs)
-        for place, (node, found) in enumerate(by_node.items())
+        for number, found in enumerate(by_node.values())
     ]
-
-
-def _wanted(record: HistoryRecord) -> Sequence[tuple[str, FileRef]]:
-    """The files to keep: those saved, or the previews of a workflow that saves nothing."""
-    files = files_of(record.outputs)
-    wanted = [entry for entry in files if entry[1].type == "output"] or files
-    if not wanted:
-        raise ResultMissing(
-            f"job {record.prompt_id} ended well and its record names no picture; the workflow "
-            "needs a node that saves one, such as SaveImage"
-        )
-    return wanted

@@ -19,10 +19,11 @@ from ..client.client import Client, raise_for_state
 from ..client.timings import Stopwatch
 from ..errors import JobError, OutputError, ResultWrong, ServerError, SpriteworksError
 from ..protocol import Graph, HistoryRecord
-from .collecting import Part, Seen, Sent, fetch, look_at, place
+from ..runs.fetching import Fetched, Sent
+from .collecting import Part, fetch, place
 from .dispatcher import Assignment, Dispatcher, Finished, Rejection
 from .fleet import Server
-from .gates import CUT, GRAPH, Picture
+from .gates import CUT, GRAPH, Picture, picture_of, pixels_sha256
 from .jobs import Job, Timing
 from .retry import Rung, classify
 from .spans import SpanTaker
@@ -82,7 +83,7 @@ class _Home:
 
     load: Load
     spans: list[Timing]
-    kept: list[tuple[Part, Seen, Judgement]] = field(default_factory=list)
+    kept: list[tuple[Part, Judgement, str]] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
 
 
@@ -213,8 +214,8 @@ class Downloader(threading.Thread):
             raise_for_state(record)
             home = _Home(load=load, spans=self._spans.take(record, load.watch, paused=load.paused))
             sent = Sent(load.graph) if load.graph else Sent.as_told(record)
-            for part in fetch(client, load.assignment, record):
-                self._look(part, sent, home)
+            for part in fetch(client, load.assignment, record, sent):
+                self._look(part, home)
         except JobError as error:
             self._failed(load, error)
             return None
@@ -223,20 +224,20 @@ class Downloader(threading.Thread):
         home.spans.append(Timing(span="transfer", seconds=time.monotonic() - began))
         return home
 
-    def _look(self, part: Part, sent: Sent, home: _Home) -> None:
-        seen = look_at(part, sent, thoroughly=self._judge.needs_pixels(part.job))
-        judgement = (
-            Judgement() if seen.picture is None else self._judge.judge(part.job, seen.picture)
-        )
+    def _look(self, part: Part, home: _Home) -> None:
+        judgement, pixels = Judgement(), ""
+        if part.fetched.look is not None and self._judge.needs_pixels(part.job):
+            picture = picture_of(part.fetched.look)
+            judgement, pixels = self._judge.judge(part.job, picture), pixels_sha256(picture)
         if judgement.is_servers_fault:
             raise ResultWrong(f"what came for {part.job.name}: {judgement.reason}")
         if judgement.reason:
             home.rejections.append(Rejection(key=part.job.key, reason=judgement.reason))
             return
-        self._tell_oddities(seen)
-        home.kept.append((part, seen, judgement))
+        self._tell_oddities(part.fetched)
+        home.kept.append((part, judgement, pixels))
 
-    def _tell_oddities(self, seen: Seen) -> None:
+    def _tell_oddities(self, seen: Fetched) -> None:
         """Say what is odd about a server's pictures that count all the same, once each."""
         name, odd = self._server.name, {}
         if not seen.has_graph:
@@ -265,9 +266,13 @@ class Downloader(threading.Thread):
         try:
             artifacts = [
                 place(
-                    part, seen, {**oddities(seen), **judgement.measured}, assignment, self._folder
+                    part,
+                    {**oddities(part.fetched), **judgement.measured},
+                    pixels,
+                    assignment,
+                    self._folder,
                 )
-                for part, seen, judgement in home.kept
+                for part, judgement, pixels in home.kept
             ]
         except OutputError as error:
             if not self._dispatcher.stopping:
@@ -287,7 +292,7 @@ class Downloader(threading.Thread):
         self._dispatcher.failed(load.assignment, classify(error), str(error), possible=possible)
 
 
-def oddities(seen: Seen) -> dict[str, float]:
+def oddities(seen: Fetched) -> dict[str, float]:
     """What is noted of a picture that counts and is odd, beside what gates measured of it."""
     return {**({} if seen.has_graph else {GRAPH: 0.0}), **({CUT: seen.cut} if seen.cut else {})}
 

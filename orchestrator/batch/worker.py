@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..client.client import Client
-from ..client.timings import Stopwatch
 from ..errors import (
     GraphError,
     JobError,
@@ -30,6 +29,7 @@ from ..errors import (
     SpriteworksError,
 )
 from ..protocol import Event, ExecutionStart, Graph, HistoryRecord, JobState, QueueState
+from ..runs.submission import Submission
 from .dispatcher import Assignment, Dispatcher
 from .downloader import Downloader, Judge, Load, fault
 from .fleet import Server
@@ -60,10 +60,8 @@ class _Sent:
     """An attempt that is on the server, or may be."""
 
     assignment: Assignment
-    # None until its graph is known: one of an earlier run
-    watch: Stopwatch | None
-    # as it was sent
-    graph: Graph | None = None
+    # without its graph where it is one of an earlier run
+    submission: Submission
     # s, monotonic
     since: float = field(default_factory=time.monotonic)
     started: bool = False
@@ -100,7 +98,7 @@ class Worker(threading.Thread):
         self.server = server
         self._dispatcher = dispatcher
         self._recipe = recipe
-        self._held = [_Sent(assignment=one, watch=None) for one in adopted]
+        self._held = [self._adopted(one) for one in adopted]
         self._on_event = on_event
         self._unsorted = bool(adopted)
         self._downloader = Downloader(server, dispatcher, recipe, folder)
@@ -187,7 +185,8 @@ class Worker(threading.Thread):
     def _take_returned(self) -> None:
         """Wait again for jobs whose pictures could not be fetched: the server may be gone."""
         while not self._downloader.returned.empty():
-            sent = _Sent(assignment=self._downloader.returned.get(), watch=None, ran=True)
+            sent = self._adopted(self._downloader.returned.get())
+            sent.ran = True
             self._held.append(sent)
 
     def _fill(self, client: Client) -> None:
@@ -214,12 +213,13 @@ class Worker(threading.Thread):
         except SpriteworksError as error:
             self._failed(assignment, classify(error), str(error))
             return
-        sent = _Sent(assignment=assignment, watch=Stopwatch(graph), graph=graph, fresh=True)
+        extra, prompt_id = self._recipe.extra_data(graph), assignment.attempt.prompt_id
+        submission = Submission(prompt_id, graph, extra_data=extra)
+        sent = self._heard(_Sent(assignment=assignment, submission=submission, fresh=True))
         # From here on the server may have it, whatever happens.
         self._held.append(sent)
         try:
-            prompt_id, extra = assignment.attempt.prompt_id, self._recipe.extra_data(graph)
-            client.submit(graph, prompt_id=prompt_id, extra_data=extra)
+            submission.submit(client)
         except (JobRefused, ServerUnreachable) as error:
             # It was not let in, or nobody was there: others may have it at once.
             self._held.remove(sent)
@@ -248,8 +248,8 @@ class Worker(threading.Thread):
             load = Load(
                 assignment=sent.assignment,
                 record=record,
-                watch=sent.watch,
-                graph=sent.graph,
+                watch=sent.submission.watch,
+                graph=sent.submission.graph,
                 seconds=seconds,
                 paused=self._paused,
                 urgent=not (self._held and self._pace.is_brisk),
@@ -259,33 +259,40 @@ class Worker(threading.Thread):
 
     def _wait(self, client: Client, sent: _Sent) -> HistoryRecord | None:
         """Wait until a job has ended well; None where that is known from the server's word."""
-        attempt = sent.assignment.attempt
-        watch = sent.watch
         self._pace.began(time.monotonic(), sent.assignment.jobs[0].model)
         self.server.blinks = 0
         self._queue = None
 
+        begin = time.monotonic()
+        fresh, sent.fresh = sent.fresh, False
+        record: HistoryRecord | None
+
+        def turn() -> None:
+            self._turn(client, sent)
+
+        if fresh:
+            record = sent.submission.hear_out(client, on_turn=turn, gather=self._pace.gather)
+        else:
+            record = sent.submission.wait(client, on_turn=turn)
+        self._pace.ended(time.monotonic() - begin)
+        return record
+
+    def _adopted(self, assignment: Assignment) -> _Sent:
+        """An attempt that the server has, and that was not sent from here."""
+        submission = Submission(assignment.attempt.prompt_id)
+        return self._heard(_Sent(assignment=assignment, submission=submission))
+
+    def _heard(self, sent: _Sent) -> _Sent:
+        """The same, with all that is heard of it noted."""
+
         def on_event(event: Event) -> None:
             self._pace.sign(time.monotonic())
             sent.started = sent.started or isinstance(event, ExecutionStart)
-            if watch is not None:
-                watch.observe(event)
             if self._on_event is not None:
                 self._on_event(self.server.name, event)
 
-        begin = time.monotonic()
-        fresh, sent.fresh = sent.fresh, False
-        prompt_id, turn = attempt.prompt_id, lambda: self._turn(client, sent)
-        record: HistoryRecord | None
-        if fresh:
-            gather = self._pace.gather
-            record = client.hear_out(prompt_id, on_event=on_event, on_turn=turn, gather=gather)
-        else:
-            record = client.wait(prompt_id, on_event=on_event, on_turn=turn)
-        if watch is not None:
-            watch.ended()
-        self._pace.ended(time.monotonic() - begin)
-        return record
+        sent.submission.observers.append(on_event)
+        return sent
 
     def _turn(self, client: Client, sent: _Sent) -> None:
         """Look up now and then while a job takes its time."""

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from hashlib import sha256
+from typing import Any, BinaryIO, cast
 
 import pytest
 
 from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.collecting import Part, Sent, fetch, look_at
+from orchestrator.batch.collecting import fetch
 from orchestrator.batch.jobs import Attempt, Job
 from orchestrator.batch.retry import Degradation
-from orchestrator.client.client import Client
+from orchestrator.client.client import Client, Fetched
 from orchestrator.errors import JobError, ResultMissing, ResultWrong
 from orchestrator.protocol import FileRef, Graph, HistoryRecord, JobState
+from orchestrator.runs.fetching import Fetched as Counted
+from orchestrator.runs.fetching import Sent
 from wrong_pictures import SCRIPT, WRONG, with_graph
 
+GRAPH: Graph = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 4, "color": 7}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+}
+RIGHT = with_graph(GRAPH, (8, 4))
 
-class Named:
-    """A server each of whose files holds its own name."""
 
-    def content(self, file: FileRef) -> bytes:
-        return file.filename.encode()
+class Serving:
+    """A server with one content for every file; knows what was asked of it."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.asked: list[str] = []
+
+    def fetch(self, file: FileRef, sink: BinaryIO) -> Fetched:
+        self.asked.append(file.filename)
+        sink.write(self.content)
+        return Fetched(bytes=len(self.content), sha256=sha256(self.content).hexdigest())
 
 
 def assignment(count: int) -> Assignment:
@@ -50,8 +65,10 @@ def record(**nodes: str) -> HistoryRecord:
 
 
 def shared_out(count: int, told: HistoryRecord) -> list[tuple[str, int, str]]:
-    parts = fetch(cast(Client, Named()), assignment(count), told)
-    return [(part.job.name, part.number, part.content.decode()) for part in parts]
+    serving = Serving(RIGHT)
+    parts = fetch(cast(Client, serving), assignment(count), told, Sent(GRAPH))
+    found = [(part.job.name, part.number) for part in parts]
+    return [(*one, name) for one, name in zip(found, serving.asked, strict=True)]
 
 
 def test_one_job_gets_every_picture_of_its_graph() -> None:
@@ -77,43 +94,40 @@ def test_previews_are_pictures_only_where_nothing_is_saved() -> None:
         shared_out(1, record())
 
 
-GRAPH: Graph = {
-    "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 4, "color": 7}},
-    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
-}
-RIGHT = with_graph(GRAPH, (8, 4))
-
-
-def part(content: bytes) -> Part:
-    return Part(job=assignment(1).jobs[0], content=content, node="2", number=0)
+def kept(content: bytes, name: str = "x.png") -> Counted:
+    """What is kept of a file that came."""
+    serving = cast(Client, Serving(content))
+    (part,) = fetch(serving, assignment(1), record(n2=name), Sent(GRAPH))
+    return part.fetched
 
 
 def test_what_is_kept_of_a_picture() -> None:
-    seen = look_at(part(RIGHT + SCRIPT), Sent(GRAPH), thoroughly=False)
+    seen = kept(RIGHT + SCRIPT, "x.jpg")
     assert (seen.content, seen.cut) == (RIGHT, len(SCRIPT))
-    assert (seen.suffix, seen.width, seen.height, seen.has_graph) == (".png", 8, 4, True)
-    assert seen.picture is None
-    assert not look_at(part(WRONG["no graph"](RIGHT)), Sent(GRAPH), thoroughly=False).has_graph
+    assert seen.sha256 == sha256(RIGHT).hexdigest()
+    assert seen.look is not None
+    assert (seen.suffix, seen.look.width, seen.look.height, seen.has_graph) == (".png", 8, 4, True)
+    assert not kept(WRONG["no graph"](RIGHT)).has_graph
 
 
 def test_an_answer_from_the_cache_of_an_earlier_job_is_the_picture() -> None:
     earlier = {f"9{key}": node for key, node in GRAPH.items()}
     earlier["92"] = {**GRAPH["2"], "inputs": {**GRAPH["2"]["inputs"], "images": ["91", 0]}}
     earlier["5"] = {"class_type": "PreviewImage", "inputs": {"images": ["91", 0]}}
-    seen = look_at(part(with_graph(earlier, (8, 4))), Sent(GRAPH), thoroughly=True)
-    assert seen.has_graph
-    assert seen.picture is not None
+    assert kept(with_graph(earlier, (8, 4))).has_graph
 
 
 @pytest.mark.parametrize("kind", ["another job's", "another graph"])
 def test_another_jobs_picture_is_wrong(kind: str) -> None:
-    with pytest.raises(ResultWrong, match="what came for job0 carries another graph"):
-        look_at(part(WRONG[kind](RIGHT)), Sent(GRAPH), thoroughly=False)
+    with pytest.raises(ResultWrong, match="what came for job0: that picture carries another graph"):
+        kept(WRONG[kind](RIGHT))
 
 
 def test_what_is_no_picture_is_wrong() -> None:
     with pytest.raises(ResultWrong, match="what came for job0: that is no whole PNG"):
-        look_at(part(RIGHT[:-1]), Sent(GRAPH), thoroughly=False)
+        kept(RIGHT[:-1])
+    with pytest.raises(ResultWrong, match=r"what came for job0: x\.mp4 is no picture"):
+        kept(b"film", "x.mp4")
 
 
 @pytest.mark.parametrize("graph", [None, 7, {}, {"1": 7}, {"1": {"class_type": "A", "inputs": 7}}])
