@@ -110,8 +110,10 @@ class Bounds:
     def left_to_request(self, most: float = math.inf) -> float:
         """Seconds for the next step of the request, `most` at most; raises where it is late."""
         now = time.monotonic()
-        self._check(now)
-        return min(most, self._read, self._due - now, self._end - now)
+        left = (self._due if self._due < self._end else self._end) - now
+        if left <= 0:
+            self._check(now)
+        return min(most, self._read, left)
 
     def check(self) -> None:
         """Raise where the request, or the whole, is late."""
@@ -256,7 +258,7 @@ class _Bounded:
             return
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
-        left = memoryview(data)
+        left = memoryview(data) if len(data) > _PIECE else data
         while left:
             self.sock.settimeout(self.bounds.left_to_request())
             try:

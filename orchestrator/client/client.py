@@ -262,8 +262,8 @@ class Client:
             )
         )
         try:
-            return FileRef(filename=body["name"], subfolder=body["subfolder"], type=body["type"])
-        except (KeyError, TypeError) as error:
+            return FileRef.from_json({**body, "filename": body["name"]})
+        except (KeyError, TypeError, ProtocolError) as error:
             raise ProtocolError(f"{self.url} does not say where it put {path.name}") from error
 
     def fetch(self, file: FileRef, sink: BinaryIO, *, limit: int = FILE_LIMIT) -> Fetched:
@@ -411,12 +411,21 @@ def raise_for_state(record: HistoryRecord) -> None:
         raise JobInterrupted(f"job {record.prompt_id} was stopped on the server; run it again")
     data = _failure_in(record)
     raise NodeFailed(
-        node_id=str(data.get("node_id", "?")),
-        class_type=str(data.get("node_type", "?")),
-        message=str(data.get("exception_message", "the server gives no reason")),
-        kind=str(data.get("exception_type", "")),
-        traceback="".join(_strings(data.get("traceback"))),
+        node_id=_shown(data.get("node_id", "?")),
+        class_type=_shown(data.get("node_type", "?")),
+        message=_shown(data.get("exception_message", "the server gives no reason")),
+        kind=_shown(data.get("exception_type", "")),
+        traceback=_shown("".join(_strings(data.get("traceback"))), _LONGEST_TRACEBACK),
     )
+
+
+# Characters that are kept of what a failed node says, and of where it failed.
+_LONGEST, _LONGEST_TRACEBACK = 10_000, 100_000
+
+
+def _shown(value: Any, longest: int = _LONGEST) -> str:
+    # Databases take no NUL.
+    return str(value)[:longest].replace("\0", "")
 
 
 def _failure_in(record: HistoryRecord) -> Mapping[str, Any]:

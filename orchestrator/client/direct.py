@@ -81,7 +81,7 @@ class DirectReply:
         self._response = response
         self.status = response.status
         # names in lower case
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.headers = {name.lower(): value for name, value in response.headers.raw_items()}
 
     def __enter__(self) -> DirectReply:
         return self

@@ -133,8 +133,8 @@ class Stopwatch:
 
     def timings(self, record: HistoryRecord) -> Timings:
         """Sum up, now that everything is here."""
-        told = record.message("execution_cached") or {}
-        cached = self._cached | set(map(str, told.get("nodes", ())))
+        told = (record.message("execution_cached") or {}).get("nodes")
+        cached = self._cached | set(map(str, told if isinstance(told, list) else ()))
         return Timings(
             queued_s=self._queued(record),
             total_s=self._clock() - self._began,
@@ -181,12 +181,23 @@ class Stopwatch:
 
 
 def ran_seconds(record: HistoryRecord) -> float | None:
-    """Seconds between the server's first and last message of a run, on the server's clock."""
+    """Seconds between the server's first and last message of a run, on the server's clock.
+
+    None where the stamps do not say it.
+    """
     stamps = [_stamp(data) for _, data in record.messages]
     known = [stamp for stamp in stamps if stamp is not None]
-    return (known[-1] - known[0]) / 1000 if len(known) > 1 else None
+    if len(known) < 2 or known[-1] < known[0]:
+        return None
+    return (known[-1] - known[0]) / 1000
+
+
+# In ms: the year 5138. What is beyond is no time, and would spoil every sum.
+_LAST_STAMP = 1e14
 
 
 def _stamp(data: Mapping[str, Any]) -> float | None:
     stamp = data.get("timestamp")
-    return float(stamp) if isinstance(stamp, int | float) else None
+    if not isinstance(stamp, int | float) or not 0 <= stamp <= _LAST_STAMP:
+        return None
+    return float(stamp)

@@ -5,7 +5,7 @@ match on these types and never on dict keys. Read in ComfyUI 0.3.64 and 0.33.0; 
 the whole picture and its pitfalls.
 """
 
-from .decoding import decode_json, excerpt
+from .decoding import MALFORMED, decode_json, excerpt, listing
 from .events import (
     Event,
     Executed,
@@ -55,6 +55,7 @@ from .jobs import (
 )
 
 __all__ = [
+    "MALFORMED",
     "Event",
     "Executed",
     "Executing",
@@ -91,6 +92,7 @@ __all__ = [
     "excerpt",
     "files_of",
     "is_prompt_id",
+    "listing",
     "new_prompt_id",
     "read_job_ids",
     "read_node_errors",

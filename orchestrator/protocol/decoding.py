@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import ProtocolError
@@ -10,6 +12,18 @@ from ..errors import ProtocolError
 # Lists and objects within each other. What ComfyUI sends stays below 30; what is much deeper
 # decodes in some versions of Python, and then breaks whatever walks through it.
 DEEPEST = 100
+# What reading a value of the wrong shape raises.
+MALFORMED = (
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+# What databases and other programs take for a whole number.
+_LARGEST = 2**63 - 1
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -38,6 +52,60 @@ def excerpt(data: bytes | str) -> str:
     head = data[:200]
     text = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
     return " ".join(text.split())
+
+
+def text(value: Any) -> str:
+    """A text, or a whole number as one; raises TypeError for all else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise TypeError("a text is expected")
+
+
+def text_or_none(value: Any) -> str | None:
+    """The same, or None."""
+    return None if value is None else text(value)
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """A list of texts; raises TypeError for all else."""
+    if not isinstance(value, list | tuple):
+        raise TypeError("a list is expected")
+    return tuple(map(text, value))
+
+
+def number(value: Any) -> float:
+    """A finite number; raises TypeError or ValueError for all else."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError("a number is expected")
+    if not math.isfinite(value) or abs(value) > _LARGEST:
+        raise ValueError("a number is too large, or none")
+    return value
+
+
+def whole(value: Any) -> int:
+    """A number without its fraction; raises TypeError or ValueError for all else."""
+    return int(number(value))
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """An object; raises TypeError for all else."""
+    if not isinstance(value, dict):
+        raise TypeError("an object is expected")
+    return value
+
+
+def listing(value: Any) -> list[Any]:
+    """A list; raises TypeError for all else, also for texts, which Python would go through."""
+    if not isinstance(value, list):
+        raise TypeError("a list is expected")
+    return value
+
+
+def mappings(values: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """The values of an object that are objects themselves; those that are null are left out."""
+    return (mapping(value) for value in values.values() if value is not None)
 
 
 def _is_shallow(value: Any) -> bool:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ..errors import ProtocolError
+from .decoding import (
+    MALFORMED,
+    decode_json,
+    mapping,
+    number,
+    text,
+    text_or_none,
+    texts,
+    whole,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +205,7 @@ _NAMES = {cls: name for name, cls in _TYPES.items()}
 
 _EVENT_PREVIEW, _EVENT_TEXT, _EVENT_PREVIEW_METADATA = 1, 3, 4
 _FORMATS = {1: "jpeg", 2: "png"}
+_FORMAT = re.compile(r"[a-z0-9]{1,16}")
 _FORMAT_NUMBERS = {name: number for number, name in _FORMATS.items()}
 
 
@@ -202,65 +214,103 @@ def decode_event(frame: str | bytes) -> Event:
     try:
         if isinstance(frame, bytes):
             return _decode_binary(frame)
-        message = json.loads(frame)
-        return _decode_text(str(message["type"]), message.get("data") or {})
-    except (KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
+        message = mapping(decode_json(frame, "a WebSocket message"))
+        return _decode_text(text(message["type"]), message.get("data") or {})
+    except (*MALFORMED, struct.error) as error:
         raise ProtocolError(f"a WebSocket message cannot be read: {frame[:200]!r}") from error
 
 
 def _decode_text(name: str, data: Any) -> Event:
+    if name not in _TYPES and name not in ("status", "feature_flags", "progress_state"):
+        return Unknown(type=name, data=data)
+    data = mapping(data)
     match name:
         case "status":
-            remaining = data.get("status", {}).get("exec_info", {}).get("queue_remaining", 0)
-            return Status(queue_remaining=int(remaining), sid=data.get("sid"))
+            queue = mapping(mapping(data.get("status") or {}).get("exec_info") or {})
+            remaining = whole(queue.get("queue_remaining", 0))
+            return Status(queue_remaining=remaining, sid=text_or_none(data.get("sid")))
         case "feature_flags":
             return FeatureFlags(data=data)
         case "progress_state":
-            nodes = tuple(_node_progress(key, node) for key, node in data["nodes"].items())
-            return ProgressState(prompt_id=data["prompt_id"], nodes=nodes)
-    cls = _TYPES.get(name)
-    if cls is None:
-        return Unknown(type=name, data=data)
-    known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
-    for key, value in known.items():
-        if isinstance(value, list):
-            known[key] = tuple(value)
+            nodes = mapping(data["nodes"]).items()
+            return ProgressState(
+                prompt_id=text(data["prompt_id"]),
+                nodes=tuple(_node_progress(key, mapping(node)) for key, node in nodes),
+            )
+    cls = _TYPES[name]
+    known = {
+        key: _READ.get(field.type, _as_it_is)(data[key])
+        for key, field in cls.__dataclass_fields__.items()
+        if key in data
+    }
     # Sent before the run's id is known, an event belongs to no job of ours.
     known.setdefault("prompt_id", "")
     event: Event = cls(**known)
     return event
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _mapping_or_none(value: Any) -> Mapping[str, Any] | None:
+    return None if value is None else mapping(value)
+
+
+# How a field is read, by its type as it is written above.
+_READ: Mapping[Any, Callable[[Any], Any]] = {
+    "str": text,
+    "str | None": text_or_none,
+    "tuple[str, ...]": texts,
+    "int": whole,
+    "float": number,
+    "Mapping[str, Any]": mapping,
+    "Mapping[str, Any] | None": _mapping_or_none,
+}
+
+
 def _node_progress(key: str, node: Mapping[str, Any]) -> NodeProgress:
     return NodeProgress(
-        node_id=str(node.get("node_id", key)),
-        state=str(node["state"]),
-        value=float(node.get("value", 0)),
-        max=float(node.get("max", 1)),
-        display_node_id=node.get("display_node_id"),
-        real_node_id=node.get("real_node_id"),
-        parent_node_id=node.get("parent_node_id"),
+        node_id=text(node.get("node_id", key)),
+        state=text(node["state"]),
+        value=float(number(node.get("value", 0))),
+        max=float(number(node.get("max", 1))),
+        display_node_id=text_or_none(node.get("display_node_id")),
+        real_node_id=text_or_none(node.get("real_node_id")),
+        parent_node_id=text_or_none(node.get("parent_node_id")),
     )
 
 
 def _decode_binary(frame: bytes) -> Event:
     (event,) = struct.unpack_from(">I", frame)
     if event == _EVENT_PREVIEW:
-        (number,) = struct.unpack_from(">I", frame, 4)
-        return Preview(format=_FORMATS.get(number, "jpeg"), image=frame[8:])
+        (kind_number,) = struct.unpack_from(">I", frame, 4)
+        return Preview(format=_FORMATS.get(kind_number, "jpeg"), image=frame[8:])
     if event == _EVENT_TEXT:
-        (length,) = struct.unpack_from(">I", frame, 4)
-        return Text(node_id=frame[8 : 8 + length].decode(), text=frame[8 + length :].decode())
+        node_id, rest = _led_by_length(frame)
+        return Text(node_id=node_id.decode(), text=rest.decode())
     if event == _EVENT_PREVIEW_METADATA:
-        (length,) = struct.unpack_from(">I", frame, 4)
-        metadata = json.loads(frame[8 : 8 + length])
+        head, image = _led_by_length(frame)
+        metadata = mapping(decode_json(head, "a preview's head"))
+        kind = text(metadata.get("image_type", "image/jpeg")).removeprefix("image/")
+        # It becomes the ending of a file's name.
+        if not _FORMAT.fullmatch(kind):
+            raise ValueError("an image type is expected")
         return Preview(
-            format=str(metadata.get("image_type", "image/jpeg")).removeprefix("image/"),
-            image=frame[8 + length :],
-            prompt_id=metadata.get("prompt_id"),
-            node_id=metadata.get("node_id"),
+            format=kind,
+            image=image,
+            prompt_id=text_or_none(metadata.get("prompt_id")),
+            node_id=text_or_none(metadata.get("node_id")),
         )
     return Unknown(type=f"binary {event}", data=frame)
+
+
+def _led_by_length(frame: bytes) -> tuple[bytes, bytes]:
+    """What follows the length after a binary event's number, in so many bytes, and the rest."""
+    (length,) = struct.unpack_from(">I", frame, 4)
+    if length > len(frame) - 8:
+        raise ValueError("a part is longer than the whole")
+    return frame[8 : 8 + length], frame[8 + length :]
 
 
 def encode_event(event: Event, *, preview_metadata: bool = False) -> str | bytes:

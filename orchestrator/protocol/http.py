@@ -7,9 +7,11 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 from typing import Any, TypeAlias
 
 from ..errors import NodeProblem, ProtocolError
+from .decoding import MALFORMED, listing, mapping, mappings, number, text, text_or_none, whole
 
 # {node_id: {"class_type": str, "inputs": {...}, "_meta": {"title": str}}}
 Graph: TypeAlias = dict[str, dict[str, Any]]
@@ -92,44 +94,68 @@ class PromptAccepted:
 
     @classmethod
     def from_json(cls, body: Any) -> PromptAccepted:
+        """Read an answer; raises ProtocolError where it is none."""
         try:
             return cls(
-                prompt_id=str(body["prompt_id"]),
-                number=float(body["number"]),
+                prompt_id=text(body["prompt_id"]),
+                number=float(number(body["number"])),
                 problems=read_node_errors(body.get("node_errors")),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ProtocolError(f"the answer to POST /prompt is not ComfyUI's: {body!r}") from error
+        except MALFORMED as error:
+            raise ProtocolError(
+                f"the answer to POST /prompt is not ComfyUI's: {_shown(body)}"
+            ) from error
+
+
+# More problems of one graph are not told; nobody reads them.
+_MOST_PROBLEMS = 1000
 
 
 def read_node_errors(node_errors: Any) -> tuple[NodeProblem, ...]:
-    """Flatten `node_errors` ({id: {errors: [...], class_type}}, or an empty list) to problems."""
+    """Flatten `node_errors` ({id: {errors: [...], class_type}}, or an empty list) to problems.
+
+    What is malformed is left out: a refusal stays one.
+    """
     if not isinstance(node_errors, dict):
         return ()
-    return tuple(
+    found = (
         NodeProblem(
-            node_id=str(node_id),
-            class_type=str(entry.get("class_type", "?")),
-            type=str(error.get("type", "")),
-            message=str(error.get("message", "")),
-            details=str(error.get("details", "")),
+            node_id=_shown(node_id),
+            class_type=_shown(entry.get("class_type", "?")),
+            type=_shown(error.get("type", "")),
+            message=_shown(error.get("message", "")),
+            details=_shown(error.get("details", "")),
         )
         for node_id, entry in node_errors.items()
+        if isinstance(entry, dict) and isinstance(entry.get("errors", []), list)
         for error in entry.get("errors", [])
+        if isinstance(error, dict)
     )
+    return tuple(islice(found, _MOST_PROBLEMS))
 
 
 def read_refusal(body: Any) -> tuple[str, tuple[NodeProblem, ...]]:
     """Read the body of a 400 answer: the sentence and the problems of the nodes."""
     if not isinstance(body, dict):
-        return str(body), ()
+        return _shown(body), ()
     error = body.get("error", "")
     problems = read_node_errors(body.get("node_errors"))
     if not isinstance(error, dict):
-        return str(error), problems
-    message, details = str(error.get("message", "")), str(error.get("details", ""))
+        return _shown(error), problems
+    message, details = _shown(error.get("message", "")), _shown(error.get("details", ""))
     # ComfyUI repeats the problems of all nodes in `details`; we print those ourselves.
     return (f"{message}: {details}" if details and not problems else message), problems
+
+
+# Characters of a message that are shown.
+_LONGEST = 4000
+
+
+def _shown(value: Any) -> str:
+    """A value of a message for people to read, of any type and length."""
+    words = value if isinstance(value, str) else repr(value)
+    # No terminal, log or database has a use for it.
+    return words[:_LONGEST].replace("\0", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,22 +168,40 @@ class FileRef:
     type: str = "output"
 
     @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> FileRef:
-        return cls(
-            filename=str(body["filename"]),
-            subfolder=str(body.get("subfolder", "")),
-            type=str(body.get("type", "output")),
-        )
+    def from_json(cls, body: Any) -> FileRef:
+        """Read one; raises ProtocolError where it names no file."""
+        try:
+            return cls(
+                filename=_name(body["filename"]),
+                subfolder=_name(body.get("subfolder") or ""),
+                type=_name(body.get("type") or "output"),
+            )
+        except MALFORMED as error:
+            raise ProtocolError(f"a server names a file so: {_shown(body)[:200]}") from error
 
     def to_json(self) -> dict[str, str]:
         return {"filename": self.filename, "subfolder": self.subfolder, "type": self.type}
 
 
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > _LONGEST or _CONTROL.search(value):
+        raise ValueError("a name is expected")
+    return value
+
+
+_CONTROL = re.compile(r"[\x00-\x1f]")
+# More files of one job are taken for a mistake, or malice.
+_MOST_FILES = 10_000
+
+
 def files_of(outputs: Mapping[str, Any]) -> list[tuple[str, FileRef]]:
-    """List (node id, file) of every file in a history record's `outputs`, in order."""
+    """List (node id, file) of every file in a history record's `outputs`, in order.
+
+    Raises ProtocolError where one of them cannot be read.
+    """
     found: list[tuple[str, FileRef]] = []
     for node_id, output in outputs.items():
-        for values in (output or {}).values():
+        for values in output.values() if isinstance(output, dict) else ():
             if not isinstance(values, list):
                 continue
             found += [
@@ -165,6 +209,8 @@ def files_of(outputs: Mapping[str, Any]) -> list[tuple[str, FileRef]]:
                 for value in values
                 if isinstance(value, dict) and "filename" in value
             ]
+            if len(found) > _MOST_FILES:
+                raise ProtocolError(f"a job's record names more than {_MOST_FILES:,} files")
     return found
 
 
@@ -194,17 +240,27 @@ class HistoryRecord:
 
     @classmethod
     def from_json(cls, prompt_id: str, body: Any) -> HistoryRecord:
+        """Read the record of a job; raises ProtocolError where it is none, or another job's."""
         try:
-            status = body.get("status") or {}
-            messages = tuple((str(name), dict(data)) for name, data in status.get("messages", []))
+            status = mapping(body.get("status") or {})
+            messages = tuple(
+                (text(name), mapping(data)) for name, data in listing(status.get("messages") or [])
+            )
+            _, named, graph = body["prompt"][:3]
+            outputs = mapping(body.get("outputs") or {})
+            # they are looked through by whoever wants pictures
+            for _ in (*mappings(outputs), *mappings(mapping(graph))):
+                pass
+            if named != prompt_id:
+                raise ValueError("the record is another job's")
             return cls(
                 prompt_id=prompt_id,
-                graph=body["prompt"][2],
-                outputs=body.get("outputs") or {},
-                state=_state_of(status.get("status_str"), messages),
+                graph=graph,
+                outputs=outputs,
+                state=_state_of(text_or_none(status.get("status_str")), messages),
                 messages=messages,
             )
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except MALFORMED as error:
             raise ProtocolError(f"the history record of {prompt_id} cannot be read") from error
 
     def message(self, name: str) -> Mapping[str, Any] | None:
@@ -232,13 +288,15 @@ class QueueState:
 
     @classmethod
     def from_json(cls, body: Any) -> QueueState:
+        """Read an answer; raises ProtocolError where it is none."""
         try:
-            pending = sorted(body["queue_pending"], key=lambda item: (item[0], item[1]))
+            waiting = listing(body["queue_pending"])
+            pending = sorted((number(item[0]), text(item[1])) for item in waiting)
             return cls(
-                running=tuple(str(item[1]) for item in body["queue_running"]),
-                pending=tuple(str(item[1]) for item in pending),
+                running=tuple(text(item[1]) for item in listing(body["queue_running"])),
+                pending=tuple(prompt_id for _, prompt_id in pending),
             )
-        except (KeyError, IndexError, TypeError) as error:
+        except MALFORMED as error:
             raise ProtocolError("the answer to GET /queue is not ComfyUI's") from error
 
 
@@ -272,19 +330,21 @@ class SystemStats:
 
     @classmethod
     def from_json(cls, body: Any) -> SystemStats:
+        """Read an answer; raises ProtocolError where it is none."""
         try:
-            system = body["system"]
-            device = (body.get("devices") or [{}])[0]
+            system = mapping(body["system"])
+            device = mapping((body.get("devices") or [{}])[0])
+            version = system.get("spriteworks_version") or system.get("comfyui_version") or ""
             return cls(
                 kind=ENGINE if "spriteworks_version" in system else "comfyui",
-                version=str(system.get("spriteworks_version") or system.get("comfyui_version", "")),
-                device=str(device.get("name", "unknown")),
-                device_type=str(device.get("type", "cpu")),
-                vram_total=int(device.get("vram_total", 0)),
-                vram_free=int(device.get("vram_free", 0)),
-                torch_vram_total=int(device.get("torch_vram_total", 0)),
-                ram_total=int(system.get("ram_total", 0)),
-                ram_free=int(system.get("ram_free", 0)),
+                version=text(version)[:_LONGEST],
+                device=text(device.get("name", "unknown"))[:_LONGEST],
+                device_type=text(device.get("type", "cpu"))[:_LONGEST],
+                vram_total=whole(device.get("vram_total", 0)),
+                vram_free=whole(device.get("vram_free", 0)),
+                torch_vram_total=whole(device.get("torch_vram_total", 0)),
+                ram_total=whole(system.get("ram_total", 0)),
+                ram_free=whole(system.get("ram_free", 0)),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except MALFORMED as error:
             raise ProtocolError("the answer to GET /system_stats is not ComfyUI's") from error

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import ProtocolError, UnknownNodeClass
+from ..protocol import MALFORMED, listing
 from .core_nodes import PER_PICTURE
 from .editor import MADE_WHILE_SENDING, added_inputs
 from .inputs import Input, expanded, read_inputs
@@ -168,15 +169,17 @@ class Catalogue:
 def read_class(name: str, raw: Any) -> NodeClass:
     """One entry of `/object_info`; raises ProtocolError where it cannot be read."""
     try:
-        outputs = tuple("COMBO" if isinstance(kind, list) else str(kind) for kind in raw["output"])
+        outputs = tuple(
+            "COMBO" if isinstance(kind, list) else str(kind) for kind in listing(raw["output"])
+        )
         return NodeClass(
             name=name,
             inputs=tuple(read_inputs(raw["input"], raw.get("input_order"))),
             outputs=outputs,
             output_names=tuple(str(title) for title in raw.get("output_name") or outputs),
             is_output=bool(raw.get("output_node")),
-            display_name=raw.get("display_name") or name,
+            display_name=str(raw.get("display_name") or name),
             module=str(raw.get("python_module", "")),
         )
-    except (AttributeError, KeyError, TypeError, IndexError, ValueError) as error:
+    except MALFORMED as error:
         raise ProtocolError(f"the server's /object_info of {name} cannot be read") from error

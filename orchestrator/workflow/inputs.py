@@ -7,7 +7,8 @@ the chosen key, an autogrow as many numbered ones as are linked.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
@@ -32,6 +33,8 @@ class Growth(Enum):
     SLOT = "COMFY_DYNAMICSLOT_V3"  # a link that brings inputs where it is there
 
 
+# Inputs that one autogrow may stand for; ComfyUI itself allows 100.
+_MOST_GROWN = 10_000
 _GROWTHS = {growth.value: growth for growth in Growth}
 # Takes the types that it names, and gives what it is linked to.
 MATCH_TYPE = "COMFY_MATCHTYPE_V3"
@@ -128,7 +131,7 @@ class Input:
         """The types of links that it takes; "*" takes all."""
         kind = self.type
         if kind == MATCH_TYPE:
-            kind = (self.extra.get("template") or {}).get("allowed_types") or "*"
+            kind = str((self.extra.get("template") or {}).get("allowed_types") or "*")
         elif self.growth is Growth.SLOT:
             kind = self.extra.get("slotType") or "*"
         return tuple(part.strip() for part in kind.split(","))
@@ -300,8 +303,10 @@ def read_inputs(sections: Mapping[str, Any], order: Mapping[str, Any] | None = N
 
 def read_input(name: str, raw: Any, required: bool) -> Input:
     """One declaration."""
+    if not isinstance(raw, list | tuple):
+        raise TypeError(f"the declaration of {name} is no list")
     kind = raw[0]
-    extra = raw[1] if len(raw) > 1 and isinstance(raw[1], dict) else {}
+    extra = _sound(raw[1]) if len(raw) > 1 and isinstance(raw[1], dict) else {}
     options: tuple[Any, ...] | None = None
     if isinstance(kind, list):
         kind, options = "COMBO", tuple(kind)
@@ -316,6 +321,27 @@ def read_input(name: str, raw: Any, required: bool) -> Input:
             name=name, type=kind, required=required, options=options, extra=extra, widget=widget
         )
     return _read_growth(name, growth, required, extra, widget)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < math.inf
+
+
+# Options that are looked into, and what they must be; servers of others declare what they like.
+_SOUND: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
+    {
+        **dict.fromkeys(("min", "max", "step", "round"), _is_number),
+        **dict.fromkeys(("template", "remote"), lambda value: isinstance(value, dict)),
+        **dict.fromkeys(("slotType", "widgetType"), lambda value: isinstance(value, str)),
+        "whole_set": lambda value: isinstance(value, list),
+    }
+)
+
+
+def _sound(extra: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of a declaration without those that cannot be what they are called."""
+    wrong = [name for name in _SOUND.keys() & extra.keys() if not _SOUND[name](extra[name])]
+    return {name: extra[name] for name in extra if name not in wrong} if wrong else extra
 
 
 def _read_growth(
@@ -349,11 +375,13 @@ def _read_growth(
 def _read_autogrow(template: Mapping[str, Any]) -> Autogrow:
     names = template.get("names")
     if names is None:
-        prefix = template.get("prefix", "")
-        names = [f"{prefix}{number}" for number in range(template.get("max", 100))]
+        prefix, most = template.get("prefix", ""), template.get("max", 100)
+        if most > _MOST_GROWN:
+            raise ValueError(f"an input stands for {most} others")
+        names = [f"{prefix}{number}" for number in range(most)]
     return Autogrow(
-        names=tuple(names),
-        least=template.get("min", 1),
+        names=tuple(map(str, names)),
+        least=int(template.get("min", 1)),
         # ComfyUI itself looks at the first input only
         input=read_inputs(template["input"])[0],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer.main
@@ -13,6 +13,7 @@ from orchestrator.cli import app
 from orchestrator.client.wire import Timeouts
 from orchestrator.errors import SpriteworksError
 from orchestrator.testing import Fault
+from orchestrator.testing.hostile import Kind
 
 
 def leaves(command: Any, name: str = "") -> dict[str, Any]:
@@ -95,6 +96,13 @@ def test_every_pitfall_has_its_test(repository: Path, protocol_page: str) -> Non
         assert f"def test_pitfall_{int(number):02}_" in source
 
 
-def test_the_example_of_the_fake_server_runs(protocol_page: str) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", protocol_page, re.DOTALL)
-    exec(compile(code, "docs/protocol.md", "exec"), {})
+def test_the_examples_of_the_fake_server_run(protocol_page: str) -> None:
+    examples = re.findall(r"```python\n(.*?)```", protocol_page, re.DOTALL)
+    assert len(examples) == 2
+    for code in examples:
+        exec(compile(code, "docs/protocol.md", "exec"), {})
+
+
+def test_every_kind_of_attack_is_documented(protocol_page: str) -> None:
+    for kind in get_args(Kind):
+        assert f"| `{kind}` |" in protocol_page
