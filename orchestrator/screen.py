@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -118,6 +119,7 @@ class _Terminal(Screen):
         )
 
     def __enter__(self) -> _Terminal:
+        _drawn_on.append(self._stream)
         self._live.start()
         return self
 
@@ -128,6 +130,7 @@ class _Terminal(Screen):
         trace: TracebackType | None,
     ) -> None:
         self._live.stop()
+        _drawn_on.remove(self._stream)
 
     def say(self, text: str) -> None:
         """Write one line above the picture."""
@@ -210,6 +213,20 @@ class _Clocks:
         now = self._clock()
         with self._lock:
             return [_Times(now - clock.begun, clock.speed) for clock in self._clocks]
+
+
+# terminals that have a picture
+_drawn_on: list[TextIO] = []
+
+
+def let_go() -> None:
+    """Give the cursor back where there is a picture, before an end that clears nothing away.
+
+    Takes no lock: whoever holds one may be what the process does not wait for any longer.
+    """
+    for stream in tuple(_drawn_on):
+        with suppress(OSError, ValueError):
+            os.write(stream.fileno(), b"\r\n\x1b[?25h")
 
 
 def screen_on(stream: TextIO) -> Screen:

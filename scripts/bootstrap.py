@@ -161,7 +161,7 @@ def new_enough(torch: str | None) -> bool:
 
 
 def run_spriteworks(environment: Environment, arguments: list[str]) -> int:
-    command = [str(environment.python), "-m", "orchestrator.cli", *arguments]
+    command = [str(environment.python), "-m", "orchestrator", *arguments]
     if os.name != "nt":
         # Replace this process, so that signals reach the command itself.
         os.execv(command[0], command)

@@ -126,7 +126,7 @@ def test_the_command_draws_on_a_terminal(tmp_path: Path) -> None:
         fake.script(Script(), Script(), Script(gates={"2": hold}))
         arguments = ["run", str(manifest), "--out", str(tmp_path / "out"), "--server", fake.url]
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.cli", "batch", *arguments],
+            [sys.executable, "-m", "orchestrator", "batch", *arguments],
             env={**os.environ, **python_environment(), "TERM": "xterm", "COLUMNS": "120"},
             stdin=theirs,
             stdout=theirs,

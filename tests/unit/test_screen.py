@@ -7,10 +7,11 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from orchestrator.screen import Bar, Grid, Line, Unit, _Clocks, _Times, _words, screen_on
+from orchestrator.screen import Bar, Grid, Line, Unit, _Clocks, _Times, _words, let_go, screen_on
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -98,6 +99,18 @@ def test_nothing_of_the_picture_stays(terminal: Terminal) -> None:
     # the cursor is seen again, and what was drawn is cleared away line by line
     assert "\x1b[?25h" in terminal.getvalue()
     assert terminal.getvalue().count("\x1b[2K") >= 2
+
+
+def test_the_cursor_is_given_back_before_an_end_that_clears_nothing(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "terminal").open("wb") as end:
+        monkeypatch.setattr(terminal, "fileno", end.fileno)
+        let_go()
+        with screen_on(terminal):
+            let_go()
+        let_go()
+    assert (tmp_path / "terminal").read_bytes().count(b"\x1b[?25h") == 1
 
 
 def test_a_bar_says_how_fast_and_how_long() -> None:
