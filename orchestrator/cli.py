@@ -5,14 +5,10 @@ Imports of the heavier modules stand inside the commands, so that --help and err
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import signal
 import sys
-import traceback
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,20 +16,13 @@ import typer
 from .batch.cli import app as batch_app
 from .bench.cli import EPILOG as BENCH_EPILOG
 from .bench.cli import bench as bench_command
-from .errors import SpriteworksError, UsageError
+from .errors import UsageError
 from .models.cli import app as models_app
 from .version import __version__
 
 if TYPE_CHECKING:
     from .client.timings import Timings
     from .local.serving import Choice
-
-# Newer typers carry a click of their own, so the class cannot be imported by one name.
-_CommandLineError = next(
-    cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException"
-)
-# What shells report for a command that a signal ended.
-_SIGNALLED = 128
 
 app = typer.Typer(
     name="spriteworks",
@@ -49,22 +38,14 @@ app.add_typer(models_app)
 app.command("bench", epilog=BENCH_EPILOG)(bench_command)
 
 
-class _Stopped(BaseException):
-    """Ctrl-C or SIGTERM. No KeyboardInterrupt: typer ends on that without a word."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        super().__init__()
-
-
-class _State:
-    """What main needs to know of the options once a command has failed."""
+class State:
+    """What the last place before the user needs to know of the options once a command failed."""
 
     debug = False
 
 
 def _debug(value: bool) -> bool:
-    _State.debug = _State.debug or value
+    State.debug = State.debug or value
     return value
 
 
@@ -275,62 +256,13 @@ def params(
 )
 def engine(context: typer.Context) -> None:
     """Serve ComfyUI's protocol with the embedded engine until it is stopped."""
+    from .local.interrupts import leave_at_once
+
+    # Until it serves; then it stops in its own way.
+    leave_at_once()
     from .engine.__main__ import main as serve
 
-    # The engine stops in its own way.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     raise typer.Exit(serve(context.args))
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code; errors are one sentence on standard error."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character must not end a run.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    _State.debug = False
-    try:
-        given = sys.argv[1:] if arguments is None else arguments
-        code = app(args=given or ["--help"], standalone_mode=False, prog_name="spriteworks")
-    except BaseException as error:  # noqa: BLE001  (the last place before the user)
-        return _report(error)
-    return code if isinstance(code, int) else 0
-
-
-def _report(error: BaseException) -> int:
-    """Say in one sentence what went wrong; return the exit code."""
-    if _State.debug:
-        traceback.print_exception(error)
-    match error:
-        case SpriteworksError():
-            return _fail(str(error), error.exit_code)
-        case _ if isinstance(error, _CommandLineError):
-            return _fail(_misuse(error), 2)
-        case _Stopped(number=number):
-            return _fail("stopped, and so is the job, if one was sent", _SIGNALLED + number)
-        case SystemExit():
-            return error.code if isinstance(error.code, int) else 1
-    kind = type(error).__name__
-    return _fail(f"this is a fault of Spriteworks ({kind}: {error}); --debug shows where", 1)
-
-
-def _misuse(error: Any) -> str:
-    """The sentence of an error in the arguments, and where to read what is right."""
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "spriteworks"
-    return f"{str(error.format_message()).rstrip('.')}; see {command} --help"
-
-
-def _fail(sentence: str, code: int) -> int:
-    print(f"error: {sentence}", file=sys.stderr, flush=True)
-    return code
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise _Stopped(number)
 
 
 def _choose(
@@ -367,7 +299,3 @@ def _summary(timings: Timings) -> str:
         f"done in {timings.total_s:.1f} s (queue {timings.queued_s:.1f} s, "
         f"transfer {timings.transfer_s:.1f} s)"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

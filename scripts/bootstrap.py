@@ -12,16 +12,36 @@ everything into `.venv-newest`, torch included, and says what differs from the l
 
 from __future__ import annotations
 
+import signal
+import sys
+
+# What ends us, where the system has it, and which of them came.
+SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    if hasattr(signal, name)
+]
+RECEIVED: list[int] = []
+
+if __name__ == "__main__":
+    # Before anything else is loaded, and never as an exception, which could come anywhere: whatever
+    # takes long here is a program that `call` runs, and it looks at what came ten times a second.
+    for _number in SIGNALS:
+        signal.signal(_number, lambda number, frame: RECEIVED.append(number))
+
 import hashlib
 import importlib.metadata
 import os
 import subprocess
-import sys
 import time
-import venv
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+# s that a program gets to end after a signal, before it is killed; all ends within 5 s
+GRACE = 4.5
 
 SCRIPTS = Path(__file__).resolve().parent
 REPOSITORY = SCRIPTS.parent
@@ -38,7 +58,26 @@ CHECKS = (
 )
 
 
+class Stopped(Exception):
+    """A signal came, and the program that ran has ended."""
+
+    def __init__(self, *, has_spoken: bool = False) -> None:
+        super().__init__()
+        # whether the program has told so itself
+        self.has_spoken = has_spoken
+
+
 def main(arguments: list[str]) -> int:
+    try:
+        return run(arguments)
+    except Stopped as stopped:
+        if not stopped.has_spoken:
+            print("error: stopped; the same command goes on from here", file=sys.stderr, flush=True)
+        # as shells report it
+        return 128 + RECEIVED[0]
+
+
+def run(arguments: list[str]) -> int:
     if sys.version_info < (3, 10):  # noqa: UP036  (this file runs before any requirement is checked)
         print(
             f"Spriteworks needs Python 3.10 or newer, and this is {sys.version.split()[0]}.",
@@ -71,7 +110,7 @@ def main(arguments: list[str]) -> int:
     if "--coverage" in rest:
         rest.remove("--coverage")
         script = SCRIPTS / "measure_coverage.py"
-        return subprocess.call([str(environment.python), str(script), *rest], cwd=REPOSITORY)
+        return call([str(environment.python), str(script), *rest], cwd=REPOSITORY)
     return run_tests(environment, rest)
 
 
@@ -90,26 +129,103 @@ class Environment:
         return self.bin / ("python.exe" if os.name == "nt" else "python")
 
     def make(self, share: bool = False) -> None:
-        """Make it where it is not yet; `share`: with what this Python has installed."""
-        if self.python.is_file():
+        """Make it where it is not yet whole; `share`: with what this Python has installed."""
+        begun = self.folder.is_dir()
+        if self.python.is_file() and self.answer("-m", "pip", "--version") is not None:
             return
         note = " on top of the torch that this Python has" if share else ""
-        print(f"First use: making {self.folder}{note}.", file=sys.stderr, flush=True)
-        venv.create(self.folder, with_pip=True, system_site_packages=share)
+        what = "Making anew, as it is not whole:" if begun else "First use: making"
+        print(f"{what} {self.folder}{note}.", file=sys.stderr, flush=True)
+        options = ["--system-site-packages"] if share else []
+        # What was never ready holds nothing to keep, and half a pip may be in the way of a whole.
+        if begun and not any(self.folder.glob("spriteworks-*.stamp")):
+            options.append("--clear")
+        checked_call([sys.executable, "-m", "venv", *options, str(self.folder)])
 
     def pip_install(self, *arguments: str) -> None:
         """Run pip; what it prints goes to stderr, so that `--json` output stays clean."""
         # A person gets pip's progress bars, a log does not.
         quiet = [] if sys.stderr.isatty() else ["--quiet"]
         options = ["--disable-pip-version-check", *quiet]
-        command = [str(self.python), "-m", "pip", *options, "install", *arguments]
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        checked_call([str(self.python), "-m", "pip", *options, "install", *arguments])
 
     def torch(self) -> str | None:
         """The version of the torch that it has, or None."""
-        code = "import importlib.metadata as m; print(m.version('torch'))"
-        answer = subprocess.run([str(self.python), "-c", code], capture_output=True, text=True)
-        return None if answer.returncode else answer.stdout.strip()
+        return self.answer("-c", "import importlib.metadata as m; print(m.version('torch'))")
+
+    def answer(self, *arguments: str) -> str | None:
+        """What its Python prints, a line or so; None where it fails."""
+        process = start(
+            [str(self.python), *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        status = wait(process)
+        assert process.stdout is not None
+        with process.stdout as output:
+            return None if status else output.read().decode().strip()
+
+
+def checked_call(command: list[str]) -> None:
+    """Run a part of the setup, whose words go to stderr; raises CalledProcessError."""
+    # It asks nothing, and a terminal that is not its own would let it wait for ever.
+    if status := call(command, stdin=subprocess.DEVNULL, stdout=sys.stderr):
+        raise subprocess.CalledProcessError(status, command)
+
+
+def call(command: list[str], *, is_gentle: bool = False, **options: Any) -> int:
+    """Run a program and return its exit status; a signal to us ends it and raises Stopped.
+
+    `is_gentle`: it knows what to do with the signal itself, and says so. Others get SIGTERM, at
+    which a Python goes without a traceback.
+    """
+    return wait(start(command, **options), is_gentle=is_gentle)
+
+
+def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a program, unless a signal came."""
+    if RECEIVED:
+        raise Stopped
+    # In a session of its own it hears of a Ctrl-C in the terminal from us only, and it ends with
+    # all that it started. A Windows console tells all of us at once.
+    return subprocess.Popen(command, start_new_session=os.name == "posix", **options)
+
+
+def wait(process: subprocess.Popen[bytes], *, is_gentle: bool = False) -> int:
+    """Wait for a program; a signal to us ends it and raises Stopped."""
+    status = None
+    while status is None and not RECEIVED:
+        with suppress(subprocess.TimeoutExpired):
+            status = process.wait(timeout=0.1)
+    if not RECEIVED:
+        assert status is not None
+        return status
+    raise Stopped(has_spoken=end(process, is_gentle) and is_gentle)
+
+
+def end(process: subprocess.Popen[bytes], is_gentle: bool) -> bool:
+    """End a program and all that it started; False where it had to be killed."""
+    if os.name == "posix":
+        with suppress(ProcessLookupError, PermissionError):
+            if is_gentle:
+                process.send_signal(RECEIVED[0])
+            else:
+                os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout=GRACE)
+    except subprocess.TimeoutExpired:
+        kill(process)
+        return False
+    return True
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    if os.name == "posix":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        # The Python of an environment is a starter there, and the one that works is its child.
+        command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+        subprocess.run(command, capture_output=True, check=False)
+    process.wait()
 
 
 def ensure_locked(environment: Environment, extra: str) -> None:
@@ -161,15 +277,15 @@ def new_enough(torch: str | None) -> bool:
 
 
 def run_spriteworks(environment: Environment, arguments: list[str]) -> int:
-    command = [str(environment.python), "-m", "orchestrator.cli", *arguments]
-    if os.name != "nt":
-        # Replace this process, so that signals reach the command itself.
-        os.execv(command[0], command)
-    try:
-        return subprocess.call(command)
-    except KeyboardInterrupt:
-        # The console sent Ctrl-C to the command too, which has answered it.
-        return 130
+    command = [str(environment.python), "-m", "orchestrator", *arguments]
+    if os.name != "posix":
+        return call(command, is_gentle=True)
+    # Replace this process, so that signals reach the command itself. Those that come until it can
+    # answer them are held back; its first line lets them through.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+    if RECEIVED:
+        raise Stopped
+    os.execv(command[0], command)
 
 
 def run_tests(environment: Environment, arguments: list[str]) -> int:
@@ -185,10 +301,9 @@ def test_newest(environment: Environment, arguments: list[str]) -> int:
     """Run every check and every test, then say which of them fail and what the lock is behind."""
     failed = [name for name, command in checks(environment, arguments) if run_check(name, command)]
     print("== newest versions", flush=True)
-    subprocess.run(
-        [str(environment.python), str(SCRIPTS / "moved.py"), CONSTRAINTS, TORCH_CONSTRAINTS],
-        check=True,
-    )
+    moved = [str(SCRIPTS / "moved.py"), str(CONSTRAINTS), str(TORCH_CONSTRAINTS)]
+    if status := call([str(environment.python), *moved]):
+        return status
     verdict = f"fails: {', '.join(failed)}" if failed else "everything passes"
     print(f"With the newest versions, {verdict}.", flush=True)
     return 1 if failed else 0
@@ -202,8 +317,14 @@ def checks(environment: Environment, arguments: list[str]) -> Iterator[tuple[str
 
 def run_check(name: str, command: list[str]) -> int:
     print(f"== {name}: {' '.join([Path(command[0]).stem, *command[1:]])}", flush=True)
-    return subprocess.call(command, cwd=REPOSITORY)
+    # pytest ends its tests in good order at Ctrl-C, and the servers that they started.
+    return call(command, cwd=REPOSITORY, is_gentle=name == "tests")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    exit_status = main(sys.argv[1:])
+    if RECEIVED:
+        # While Python ends it would answer another signal in its own way.
+        sys.stdout.flush()
+        os._exit(exit_status)
+    sys.exit(exit_status)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from .live import Lines
+    from .live import Events, View
     from .production import Plan, Request
 
 # What the command ends with where pictures are missing at the end, and after a signal, to which its
@@ -203,7 +203,7 @@ def _request(
     return Request(manifest=manifest, out=out, choice=choice, store=store)
 
 
-def _observer(out: Path, as_json: bool) -> Lines:
+def _observer(out: Path, as_json: bool) -> View | Events:
     from .live import Events, view_on
 
     return Events(sys.stdout, out) if as_json else view_on(sys.stderr, out)

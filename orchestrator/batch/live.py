@@ -1,6 +1,6 @@
 """How a batch is shown while it runs: a view on a terminal, lines elsewhere, events as JSON.
 
-All three also write what happens in words into the batch's log file.
+Either also writes what happens in words into the batch's log file.
 """
 
 from __future__ import annotations
@@ -9,149 +9,70 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-from ..protocol import Executing, Progress
+from ..protocol import Event, Executing, Progress
+from ..screen import Bar, Grid, Line, Part, Screen, screen_on
 from .dispatcher import Dispatcher
-
-if TYPE_CHECKING:
-    from rich.console import Group
 
 LOG_FILE = "batch.log"
 # s between two lines of progress where there is no terminal
 _LINE_EVERY = 10.0
-# s between two looks at how many jobs are where
+# s between two looks at how many jobs are where; counting 100,000 of them takes 20 ms
 _COUNT_EVERY = 1.0
 # s over which the rate is measured
 _RATE_OVER = 60.0
+# letters of what a server says or does
+_WORDS = 60
 
 
-class Lines:
-    """Plain lines; a context manager like the other two."""
+class Log:
+    """The batch's log file: a sentence a line."""
 
-    def __init__(self, stream: TextIO, folder: Path) -> None:
-        self._stream = stream
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._log: TextIO | None = None
+        self._file: TextIO | None = None
         self._lock = threading.Lock()
-        self._said = time.monotonic()
-        self.rate = Rate()
-        self.last_picture = ""
 
-    def __enter__(self) -> Lines:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._log is not None:
-            self._log.close()
-
-    def happened(self, kind: str, **details: Any) -> None:
-        """Show what happened; see `dispatcher.Observer`."""
-        match kind:
-            case "tick":
-                self.tick(details["dispatcher"])
-            case "progress":
-                self.progress(details["server"], details["event"])
-            case "done":
-                self.rate.add(time.monotonic())
-                self.last_picture = details["path"]
-            case "note":
-                self.note(details["text"], details["warning"])
-            case "plan":
-                self.note(details["text"], False)
-        self.event(kind, details)
-
-    def event(self, kind: str, details: dict[str, Any]) -> None:
-        """Pass an event on as it is."""
-
-    def tick(self, dispatcher: Dispatcher) -> None:
-        """Show progress now and then."""
-        now = time.monotonic()
-        if now - self._said >= _LINE_EVERY:
-            self._said = now
-            self.say(summary(dispatcher, self.rate))
-
-    def progress(self, server: str, event: Any) -> None:
-        """Show how far a server is; too much for lines."""
-
-    def note(self, text: str, warning: bool) -> None:
-        """Show a sentence and write it into the log file."""
-        self.write_log(text)
-        self.say(f"warning: {text}" if warning else text)
-
-    def write_log(self, text: str) -> None:
-        """Add a line to the log file; without the file where it cannot be written."""
+    def write(self, text: str) -> None:
+        """Add a line; without the file where it cannot be written."""
         try:
             with self._lock:
-                if self._log is None:
-                    self._log = (self._folder / LOG_FILE).open("a", encoding="utf-8")
+                if self._file is None:
+                    self._file = (self._folder / LOG_FILE).open("a", encoding="utf-8")
                 stamp = datetime.now().isoformat(sep=" ", timespec="seconds")
-                print(f"{stamp}  {text}", file=self._log, flush=True)
+                print(f"{stamp}  {text}", file=self._file, flush=True)
         except OSError:
             # The store keeps the same words, and a full disk has its own error.
             return
 
-    def say(self, text: str) -> None:
-        """Write one line."""
-        print(text, file=self._stream, flush=True)
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
 
 
-class Events(Lines):
-    """One JSON object a line on standard output: what happens, for programs."""
+class View:
+    """A batch for people; a context manager. See `dispatcher.Observer`.
 
-    def __init__(self, stream: TextIO, folder: Path) -> None:
-        super().__init__(stream, folder)
-        self._last: dict[str, Any] = {}
+    On a terminal: overall progress, a line a server, rate, time left, last picture.
+    """
 
-    def event(self, kind: str, details: dict[str, Any]) -> None:
-        """Write an event; progress is summed up once a tick, and only where it changed."""
-        if kind == "progress":
-            return
-        if kind == "tick":
-            # Counting 100,000 jobs takes 20 ms.
-            if time.monotonic() - self._said < _COUNT_EVERY:
-                return
-            self._said = time.monotonic()
-            counts = counted(details["dispatcher"])
-            if counts == self._last:
-                return
-            self._last = details = counts
-            kind = "counts"
-        with self._lock:
-            print(json.dumps({"event": kind, **details}), file=self._stream, flush=True)
-
-    def tick(self, dispatcher: Dispatcher) -> None:
-        """Nothing to show between events."""
-
-    def say(self, text: str) -> None:
-        """Sentences go out as events."""
-
-
-class View(Lines):
-    """A live view: overall progress, one line a server, rate, time left, last picture."""
-
-    def __init__(self, stream: TextIO, folder: Path) -> None:
-        super().__init__(stream, folder)
-        # 50 ms to import; scripts without a terminal never need it.
-        from rich.console import Console
-        from rich.live import Live
-
-        self._console = Console(file=stream)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+    def __init__(self, screen: Screen, folder: Path) -> None:
+        self._screen = screen
+        self._log = Log(folder)
+        self._rate = Rate()
+        self._last_picture = ""
+        # {server: what it is at}
         self._doing: dict[str, str] = {}
-        self._shown = 0.0
+        # s, monotonic, of the last look at the whole; the first picture comes at once
+        self._looked = 0.0 if screen.is_live else time.monotonic()
 
     def __enter__(self) -> View:
-        self._live.start()
+        self._screen.__enter__()
         return self
 
     def __exit__(
@@ -160,52 +81,108 @@ class View(Lines):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._live.stop()
-        super().__exit__(kind, error, trace)
+        self._screen.__exit__(kind, error, trace)
+        self._log.close()
 
-    def progress(self, server: str, event: Any) -> None:
-        """Remember how far a server is."""
+    def happened(self, kind: str, **details: Any) -> None:
+        """Show what happened."""
+        match kind:
+            case "tick":
+                self._tick(details["dispatcher"])
+            case "progress":
+                self._progress(details["server"], details["event"])
+            case "done":
+                self._rate.add(time.monotonic())
+                self._last_picture = details["path"]
+            case "note" | "plan":
+                text = details["text"]
+                self._log.write(text)
+                self._screen.say(f"warning: {text}" if details.get("warning") else text)
+
+    def _tick(self, dispatcher: Dispatcher) -> None:
+        """Tell now and then how far the whole is."""
+        every = _COUNT_EVERY if self._screen.is_live else _LINE_EVERY
+        if time.monotonic() - self._looked < every:
+            return
+        self._looked = time.monotonic()
+        if self._screen.is_live:
+            self._screen.show(*self._parts(dispatcher))
+        else:
+            self._screen.say(summary(dispatcher.counts(), self._rate))
+
+    def _progress(self, server: str, event: Event) -> None:
         match event:
             case Progress():
                 self._doing[server] = f"step {event.value:g} of {event.max:g}"
             case Executing(node=str(node)):
                 self._doing[server] = f"node {node}"
 
-    def tick(self, dispatcher: Dispatcher) -> None:
-        """Draw anew."""
-        if time.monotonic() - self._shown >= _COUNT_EVERY:
-            self._shown = time.monotonic()
-            self._live.update(self._drawn(dispatcher), refresh=True)
-
-    def say(self, text: str) -> None:
-        """Write one line above the view."""
-        self._console.print(text, markup=False, highlight=False)
-
-    def _drawn(self, dispatcher: Dispatcher) -> Group:
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
+    def _parts(self, dispatcher: Dispatcher) -> list[Part]:
         counts = counted(dispatcher)
-        servers = Table.grid(padding=(0, 2))
-        for name, server in counts["servers"].items():
-            state = server["words"] or self._doing.get(name, "")
-            made = f"{server['pictures']} pictures"
-            # Brackets in what servers say are no markup.
-            cells = (name, made, f"{server['failures']} failures", state[:60])
-            servers.add_row(*map(Text, cells))
-        # A bar by itself does not end its line, and what follows would be cut off.
-        bar = Table.grid(expand=True)
-        bar.add_row(ProgressBar(total=max(1, counts["total"]), completed=counts["done"]))
-        parts: list[Any] = [
-            bar,
-            Text(summary(dispatcher, self.rate)),
-            servers,
+        servers = [
+            (
+                name,
+                f"{server['pictures']} pictures",
+                f"{server['failures']} failures",
+                (server["words"] or self._doing.get(name, ""))[:_WORDS],
+            )
+            for name, server in counts["servers"].items()
         ]
-        if self.last_picture:
-            parts.append(Text(f"last picture: {self.last_picture}"))
-        return Group(*parts)
+        parts: list[Part] = [
+            Bar("", counts["done"], counts["total"]),
+            Line(summary(counts, self._rate)),
+            Grid(servers),
+        ]
+        if self._last_picture:
+            parts.append(Line(f"last picture: {self._last_picture}"))
+        return parts
+
+
+class Events:
+    """A batch for programs: one JSON object a line. See `dispatcher.Observer`."""
+
+    def __init__(self, stream: TextIO, folder: Path) -> None:
+        self._stream = stream
+        self._log = Log(folder)
+        self._lock = threading.Lock()
+        self._looked = time.monotonic()
+        self._last: dict[str, Any] = {}
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._log.close()
+
+    def happened(self, kind: str, **details: Any) -> None:
+        """Write what happened; progress is summed up now and then, and only where it changed."""
+        match kind:
+            case "progress":
+                return
+            case "tick":
+                self._tick(details["dispatcher"])
+                return
+            case "note" | "plan":
+                self._log.write(details["text"])
+        self._write(kind, details)
+
+    def _tick(self, dispatcher: Dispatcher) -> None:
+        if time.monotonic() - self._looked < _COUNT_EVERY:
+            return
+        self._looked = time.monotonic()
+        counts = counted(dispatcher)
+        if counts != self._last:
+            self._last = counts
+            self._write("counts", counts)
+
+    def _write(self, kind: str, details: dict[str, Any]) -> None:
+        with self._lock:
+            print(json.dumps({"event": kind, **details}), file=self._stream, flush=True)
 
 
 class Rate:
@@ -238,9 +215,8 @@ def counted(dispatcher: Dispatcher) -> dict[str, Any]:
     }
 
 
-def summary(dispatcher: Dispatcher, rate: Rate) -> str:
+def summary(counts: dict[str, Any], rate: Rate) -> str:
     """One line: how many, how fast, how long."""
-    counts = dispatcher.counts()
     text = f"{counts['done']} of {counts['total']} pictures"
     if counts["failed"] or counts["quarantined"]:
         text += f", {counts['failed'] + counts['quarantined']} failed"
@@ -265,7 +241,6 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours} h"
 
 
-def view_on(stream: TextIO, folder: Path) -> Lines:
-    """Choose the view for a terminal and lines for everything else."""
-    chosen: Callable[[TextIO, Path], Lines] = View if stream.isatty() else Lines
-    return chosen(stream, folder)
+def view_on(stream: TextIO, folder: Path) -> View:
+    """What shows a batch on a stream."""
+    return View(screen_on(stream), folder)

@@ -276,7 +276,8 @@ def _see_through(dispatcher: Dispatcher, workers: Sequence[Worker], observer: Ob
 
 
 _STOPPING = {
-    False: "stopping: what runs is waited for, the rest is taken back; Ctrl-C again stops it too",
+    False: "stopping: what runs is waited for, for 3 s at most, and the rest is taken back for the "
+    "next run; Ctrl-C again waits for nothing",
     True: "stopping at once: what runs is interrupted and made in the next run",
 }
 

@@ -1,102 +1,60 @@
-"""How a measurement is shown on standard error: a bar on a terminal, plain lines elsewhere."""
+"""How a measurement is shown on standard error: a bar on a terminal, plain lines everywhere."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TextIO
+from typing import TextIO
 
+from ..screen import Bar, Screen, screen_on
 from .record import Row, Status
 from .report import difference_words, peak_bytes, size_words
 from .variants import Case
 
 
-class Lines:
-    """One line for each case."""
+class BenchView:
+    """One line for each case, above a bar that counts them. See `bench.Observer`."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._total = self._number = 0
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        # cases, the one at work, and how many have their row
+        self._total = self._number = self._done = 0
 
-    def shown(self) -> AbstractContextManager[Any]:
-        """The block in which it is shown."""
-        return nullcontext()
+    def shown(self) -> Screen:
+        """The block in which the bar is shown."""
+        return self._screen
+
+    def say(self, text: str) -> None:
+        """Write one line."""
+        self._screen.say(text)
 
     def planned(self, rows: Sequence[Case], done: int) -> None:
         """Say how many there are."""
-        self._total, self._number = len(rows), done
+        self._total, self._number, self._done = len(rows), done, done
         before = f", {done} of them measured before" if done else ""
         self.say(f"{len(rows)} cases to measure{before}")
 
     def began(self, case: Case) -> None:
-        """A case begins."""
-        self._number += 1
-
-    def ran(self, case: Case, seconds: float) -> None:
-        """One run of it is over; too many for lines."""
-
-    def ended(self, case: Case, row: Row, baseline: Row | None) -> None:
-        """Say what a case gave."""
-        self.say(f"[{self._number}/{self._total}] {_label(case)}: {_outcome(row, baseline)}")
-
-    def say(self, text: str) -> None:
-        """Write one line."""
-        print(text, file=self._stream, flush=True)
-
-
-class Bar(Lines):
-    """The same lines above a bar that counts cases."""
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
-
-        columns = (TextColumn("{task.description:<44.44}"), BarColumn(), MofNCompleteColumn())
-        self._bars = Progress(
-            *columns, TimeElapsedColumn(), console=Console(file=stream), transient=True
-        )
-        self._task = self._bars.add_task("", total=None)
-
-    def shown(self) -> AbstractContextManager[Any]:
-        """Draws the bar while the block runs."""
-        return self._bars
-
-    def planned(self, rows: Sequence[Case], done: int) -> None:
-        """Say how many there are."""
-        super().planned(rows, done)
-        self._bars.update(self._task, total=len(rows), completed=done)
-
-    def began(self, case: Case) -> None:
         """Show which case runs."""
-        super().began(case)
-        self._bars.update(self._task, description=f"{_label(case)}: first run")
+        self._number += 1
+        self._show(f"{_label(case)}: first run")
 
     def ran(self, case: Case, seconds: float) -> None:
         """Show what a run took."""
-        self._bars.update(self._task, description=f"{_label(case)}: {seconds:.2f} s")
+        self._show(f"{_label(case)}: {seconds:.2f} s")
 
     def ended(self, case: Case, row: Row, baseline: Row | None) -> None:
         """Say what a case gave."""
-        super().ended(case, row, baseline)
-        self._bars.advance(self._task)
+        self._done += 1
+        self.say(f"[{self._number}/{self._total}] {_label(case)}: {_outcome(row, baseline)}")
 
-    def say(self, text: str) -> None:
-        """Write one line above the bar."""
-        self._bars.console.print(text, markup=False, highlight=False)
+    def _show(self, text: str) -> None:
+        self._screen.show(Bar(text, self._done, self._total))
 
 
-def view_on(stream: TextIO | None = None) -> Lines:
-    """A bar for a terminal and lines for everything else."""
-    chosen = stream or sys.stderr
-    return Bar(chosen) if chosen.isatty() else Lines(chosen)
+def view_on(stream: TextIO | None = None) -> BenchView:
+    """What shows a measurement on a stream, else on standard error."""
+    return BenchView(screen_on(stream or sys.stderr))
 
 
 def _label(case: Case) -> str:

@@ -49,6 +49,10 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(
         level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # Here, so that --help and mistakes in the arguments answer at once; and before there is a
+    # folder to remove: a signal that comes while torch is loaded ends the process as it stands.
+    from .serving import listening, server  # noqa: F401
+
     with tempfile.TemporaryDirectory(prefix="spriteworks-") as scratch:
         try:
             return _serve(arguments, arguments.temp_directory or Path(scratch))
@@ -58,7 +62,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace, temp: Path) -> int:
-    # Imported here so that --help and mistakes in the arguments answer at once.
     from .folders import Folders
     from .serving.listening import serve
     from .serving.server import Engine, create_app

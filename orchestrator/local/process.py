@@ -25,12 +25,14 @@ import psutil
 from ..client.wire import Timeouts, Wire
 from ..errors import ServerError, ServerLost, ServerStartFailed
 from ..protocol import SystemStats
+from .interrupts import is_hurried
 from .watchdog import Watchdog
 
 # Between two questions whether a starting server is ready, in s.
 _PACE = 0.1
-# What a process gets to end by itself before it is killed, in s.
-_GRACE = 5.0
+# What a process gets to end by itself before it is killed, in s: a command that is stopped ends
+# within 5 s, and has its job taken back before. A batch has waited for its jobs besides.
+_GRACE, _HURRIED_GRACE = 2.0, 0.8
 # Lines of the log that an error shows.
 _TAIL = 8
 _STARTS = 3
@@ -99,6 +101,8 @@ class ServerProcess:
             code = self._process.poll()
             if code is not None:
                 raise self._failed(f"ended with exit code {code} before it was ready")
+            if is_hurried():
+                raise ServerStartFailed(f"{self._command.name} was stopped before it was ready")
             if time.monotonic() > late:
                 raise self._failed(f"was not ready after {self._command.patience:g} s")
             time.sleep(_PACE)
@@ -109,15 +113,18 @@ class ServerProcess:
 
     def stop(self) -> None:
         """End the process and all that it started; asks first, then kills."""
-        family = _family(self._process.pid)
-        for process in family:
-            _signal(process.terminate)
-        _, stubborn = psutil.wait_procs(family, timeout=_GRACE)
-        for process in stubborn:
-            _signal(process.kill)
-        self._process.wait()
-        _kill_group(self._process.pid)
-        self._watchdog.dismiss()
+        grace = _HURRIED_GRACE if is_hurried() else _GRACE
+        # A signal in between would leave the rest of it to the watchdog.
+        with signals_held():
+            family = _family(self._process.pid)
+            for process in family:
+                _signal(process.terminate)
+            _, stubborn = psutil.wait_procs(family, timeout=grace)
+            for process in stubborn:
+                _signal(process.kill)
+            self._process.wait()
+            _kill_group(self._process.pid)
+            self._watchdog.dismiss()
 
     def port_was_taken(self) -> bool:
         """Say whether the log blames the port."""

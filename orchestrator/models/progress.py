@@ -8,50 +8,27 @@ from typing import TextIO
 
 from comfy_nodes.hub.pulling import Progress, Report, gigabytes
 
+from ..screen import Bar, Screen, Unit, screen_on
+
 
 @contextmanager
 def shown(stream: TextIO) -> Iterator[Report]:
     """The observer of a download, until the block ends."""
-    if not stream.isatty():
-        yield _Lines(stream)
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=Console(file=stream), transient=True) as bars:
-        task = bars.add_task("", total=None)
-
-        def tell(progress: Progress) -> None:
-            text = f"{progress.doing} {progress.file}"
-            bars.update(task, description=text, completed=progress.done, total=progress.total)
-
-        yield tell
+    with screen_on(stream) as screen:
+        yield _Download(screen)
 
 
-class _Lines:
-    """Says what begins."""
+class _Download:
+    """Shows how far it is, and says which file begins where nothing can be shown."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._last = ("", "")
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._last = ""
 
     def __call__(self, progress: Progress) -> None:
-        now = (progress.doing, progress.file)
-        if now != self._last:
-            self._last = now
+        text = f"{progress.doing} {progress.file}"
+        if text != self._last and not self._screen.is_live:
             share = f"{gigabytes(progress.done)} of {gigabytes(progress.total)}"
-            print(f"{progress.doing} {progress.file} ({share})", file=self._stream, flush=True)
+            self._screen.say(f"{text} ({share})")
+        self._last = text
+        self._screen.show(Bar(text, progress.done, progress.total, Unit.BYTES))

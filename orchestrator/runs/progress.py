@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -18,18 +18,29 @@ from ..protocol import (
     Preview,
     Progress,
 )
+from ..screen import Bar, Screen, screen_on
 from ..workflow.graph import title
 
 
-class PlainProgress:
-    """One line for each node that begins; a context manager like BarProgress."""
+class RunProgress:
+    """What a run says and shows; a context manager. See `run.Observer`.
 
-    def __init__(self, stream: TextIO, previews: Path | None = None) -> None:
-        self._stream = stream
+    Where there is no picture, each node that begins is a line.
+    """
+
+    def __init__(self, screen: Screen, previews: Path | None = None) -> None:
+        self._screen = screen
         self._previews = PreviewFile(previews) if previews else None
         self._graph: Graph = {}
+        self._begun: set[str] = set()
+        self._done = 0
+        self._steps: Bar | None = None
+        self._stack = ExitStack()
 
-    def __enter__(self) -> PlainProgress:
+    def __enter__(self) -> RunProgress:
+        if self._previews:
+            self._stack.callback(self._previews.remove)
+        self._stack.enter_context(self._screen)
         return self
 
     def __exit__(
@@ -38,106 +49,54 @@ class PlainProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._previews:
-            self._previews.remove()
+        self._stack.close()
 
     def prepared(self, graph: Graph) -> None:
         """Take the graph that is about to be sent."""
         self._graph = graph
-        self.say(f"submitting {len(graph)} nodes")
+        if not self._screen.is_live:
+            self._screen.say(f"submitting {len(graph)} nodes")
+        self._show()
 
     def noted(self, text: str) -> None:
-        """Show what is left out of a workflow."""
-        self.say(f"note: {text}")
+        """Tell what is left out of a workflow."""
+        self._screen.say(f"note: {text}")
 
     def dropped(self, problem: NodeProblem) -> None:
         """Warn of a branch that the server leaves out."""
-        self.say(f"warning: the server leaves out {problem}")
+        self._screen.say(f"warning: the server leaves out {problem}")
 
     def event(self, event: Event) -> None:
-        """Show an event of the job."""
+        """Tell of an event of the job."""
         match event:
             case ExecutionCached(nodes=nodes) if nodes:
-                self.say(f"{len(nodes)} of {len(self._graph)} nodes are cached")
+                self._begun.update(nodes)
+                self._screen.say(f"{len(nodes)} of {len(self._graph)} nodes are cached")
             case Executing(node=str(node)):
-                self.node_began(node)
-            case Progress():
-                self.stepped(event)
+                self._node_began(node)
+            case Progress(node=node, value=value, max=total):
+                self._steps = Bar(self._title(node), value, total)
+                self._show()
             case Preview():
                 if self._previews:
                     self._previews.show(event)
 
-    def node_began(self, node: str) -> None:
-        """Show that a node begins."""
-        self.say(f"node {node}: {self.title(node)}")
+    def _node_began(self, node: str) -> None:
+        # All that began before it are over.
+        self._done = len(self._begun & set(self._graph))
+        self._begun.add(node)
+        self._steps = None
+        if not self._screen.is_live:
+            self._screen.say(f"node {node}: {self._title(node)}")
+        self._show()
 
-    def stepped(self, progress: Progress) -> None:
-        """Show a step; too many for lines."""
+    def _show(self) -> None:
+        nodes = Bar("nodes", self._done, len(self._graph))
+        self._screen.show(nodes, *([self._steps] if self._steps else []))
 
-    def say(self, text: str) -> None:
-        """Write one line."""
-        print(text, file=self._stream, flush=True)
-
-    def title(self, node: str) -> str:
+    def _title(self, node: str) -> str:
         """The title of a node, also of one that a node expanded to."""
         return title(self._graph, node) if node in self._graph else "(expanded)"
-
-
-class BarProgress(PlainProgress):
-    """A bar for the nodes and one for the steps of the node that runs."""
-
-    def __init__(self, stream: TextIO, previews: Path | None = None) -> None:
-        super().__init__(stream, previews)
-        # 50 ms to import; scripts without a terminal never need it.
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Bars
-
-        columns = (TextColumn("{task.description:<32.32}"), BarColumn(), MofNCompleteColumn())
-        self._bars = Bars(
-            *columns, TimeElapsedColumn(), console=Console(file=stream), transient=True
-        )
-        self._nodes = self._bars.add_task("nodes", total=None, visible=False)
-        self._steps = self._bars.add_task("", total=None, visible=False)
-        self._begun: set[str] = set()
-
-    def __enter__(self) -> BarProgress:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
-        super().__exit__(kind, error, trace)
-
-    def prepared(self, graph: Graph) -> None:
-        """Take the graph that is about to be sent."""
-        self._graph = graph
-        self._bars.update(self._nodes, total=len(graph), visible=True)
-
-    def event(self, event: Event) -> None:
-        """Show an event of the job."""
-        if isinstance(event, ExecutionCached):
-            self._begun.update(event.nodes)
-        super().event(event)
-
-    def node_began(self, node: str) -> None:
-        """Show that a node begins."""
-        self._bars.update(self._nodes, completed=len(self._begun & set(self._graph)))
-        self._begun.add(node)
-        self._bars.reset(self._steps, description=self.title(node), total=None, visible=False)
-
-    def stepped(self, progress: Progress) -> None:
-        """Show a step."""
-        self._bars.update(self._steps, completed=progress.value, total=progress.max, visible=True)
-
-    def say(self, text: str) -> None:
-        """Write one line above the bars."""
-        self._bars.console.print(text, markup=False, highlight=False)
 
 
 class PreviewFile:
@@ -169,7 +128,6 @@ class PreviewFile:
             path.unlink(missing_ok=True)
 
 
-def progress_on(stream: TextIO | None = None, previews: Path | None = None) -> PlainProgress:
-    """Choose bars for a terminal and lines for everything else."""
-    chosen = stream or sys.stderr
-    return (BarProgress if chosen.isatty() else PlainProgress)(chosen, previews)
+def progress_on(stream: TextIO | None = None, previews: Path | None = None) -> RunProgress:
+    """What shows a run on a stream, else on standard error."""
+    return RunProgress(screen_on(stream or sys.stderr), previews)

@@ -60,7 +60,7 @@ def start(manifest: Path, out: Path, servers: list[FakeServer]) -> subprocess.Po
     for server in servers:
         arguments += ["--server", server.url]
     return subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli", "batch", *arguments],
+        [sys.executable, "-m", "orchestrator", "batch", *arguments],
         env={**os.environ, **python_environment()},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

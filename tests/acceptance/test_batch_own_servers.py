@@ -93,7 +93,7 @@ def test_each_gpu_has_a_server_that_sees_no_other(
     arguments = ["batch", "run", str(manifest(tmp_path, 40)), "--out", str(out)]
     arguments += ["--comfyui", str(folder), "--gpus", "0,3"]
     done = subprocess.run(
-        [sys.executable, "-m", "orchestrator.cli", *arguments],
+        [sys.executable, "-m", "orchestrator", *arguments],
         env={**os.environ, **python_environment()},
         capture_output=True,
         encoding="utf-8",
@@ -144,7 +144,7 @@ def test_a_server_goes_with_a_run_that_is_killed(
     out = tmp_path / "out"
     arguments = ["batch", "run", str(manifest(tmp_path, 5000)), "--out", str(out)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli", *arguments, "--comfyui", str(comfyui())],
+        [sys.executable, "-m", "orchestrator", *arguments, "--comfyui", str(comfyui())],
         env={**os.environ, **python_environment()},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -201,7 +201,7 @@ def test_a_killed_run_goes_on(tmp_path: Path, url: str, fakes: list[FakeServer])
         for fake in fakes:
             arguments += ["--server", fake.url]
         return subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.cli", "batch", *arguments],
+            [sys.executable, "-m", "orchestrator", "batch", *arguments],
             env={**os.environ, **python_environment()},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

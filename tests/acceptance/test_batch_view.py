@@ -15,7 +15,7 @@ import pytest
 
 from orchestrator.batch.dispatcher import Dispatcher
 from orchestrator.batch.jobs import Job, State
-from orchestrator.batch.live import Events, Lines, View, view_on
+from orchestrator.batch.live import Events, view_on
 from orchestrator.batch.store.store import Store
 from orchestrator.local.process import python_environment
 from orchestrator.protocol import Executing, Progress
@@ -49,9 +49,17 @@ def store(tmp_path: Path) -> Store:
     return opened
 
 
-def test_a_terminal_gets_a_view_and_a_file_gets_lines(tmp_path: Path) -> None:
-    assert type(view_on(Terminal(), tmp_path)) is View
-    assert type(view_on(io.StringIO(), tmp_path)) is Lines
+def test_a_file_gets_a_line_now_and_then(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.batch.live._LINE_EVERY", 0.0)
+    stream = io.StringIO()
+    with view_on(stream, tmp_path) as view:
+        dispatcher = Dispatcher(store, view)
+        view.happened("tick", dispatcher=dispatcher)
+        dispatcher.say("gpu-b is set aside", warning=True)
+    lines = stream.getvalue().splitlines()
+    assert lines == ["0 of 4 pictures", "warning: gpu-b is set aside"]
 
 
 def test_the_view_shows_servers_progress_and_the_last_picture(
@@ -118,7 +126,7 @@ def test_the_command_draws_on_a_terminal(tmp_path: Path) -> None:
         fake.script(Script(), Script(), Script(gates={"2": hold}))
         arguments = ["run", str(manifest), "--out", str(tmp_path / "out"), "--server", fake.url]
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.cli", "batch", *arguments],
+            [sys.executable, "-m", "orchestrator", "batch", *arguments],
             env={**os.environ, **python_environment(), "TERM": "xterm", "COLUMNS": "120"},
             stdin=theirs,
             stdout=theirs,

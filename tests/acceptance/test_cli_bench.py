@@ -19,7 +19,7 @@ from orchestrator.testing import OBJECT_INFO, FakeServer, Script
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "orchestrator.cli", "bench", *map(str, arguments)]
+    return [sys.executable, "-m", "orchestrator", "bench", *map(str, arguments)]
 
 
 def environment() -> dict[str, str]:

@@ -49,7 +49,7 @@ def here(tmp_path: Path) -> Path:
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "orchestrator.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "orchestrator", *map(str, arguments)]
 
 
 def environment() -> dict[str, str]:

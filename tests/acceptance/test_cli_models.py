@@ -39,7 +39,7 @@ class Cli:
         self.env |= {"HF_HOME": str(home), "HF_ENDPOINT": endpoint}
 
     def command(self, *arguments: object) -> list[str]:
-        return [sys.executable, "-m", "orchestrator.cli", "models", *map(str, arguments)]
+        return [sys.executable, "-m", "orchestrator", "models", *map(str, arguments)]
 
     def __call__(self, *arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -48,7 +48,7 @@ def spriteworks(
         if name not in ("SPRITEWORKS_SERVER", "COMFYUI_PATH")
     }
     return subprocess.run(
-        [sys.executable, "-m", "orchestrator.cli", *map(str, arguments)],
+        [sys.executable, "-m", "orchestrator", *map(str, arguments)],
         env={**inherited, **python_environment(), **(environment or {})},
         capture_output=True,
         encoding="utf-8",
@@ -191,7 +191,7 @@ def test_a_bad_day_of_the_network_is_survived(
 
 def test_help_comes_without_the_heavy_imports() -> None:
     code = (
-        "import sys; from orchestrator.cli import main; code = main(['--help']); "
+        "import sys; from orchestrator.__main__ import run; code = run(['--help']); "
         "heavy = {'torch', 'diffusers', 'numpy', 'requests', 'PIL'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
@@ -203,7 +203,7 @@ def test_a_run_on_a_server_never_imports_torch(
     fake: FakeServer, workflow: Path, tmp_path: Path
 ) -> None:
     code = (
-        "import sys; from orchestrator.cli import main; code = main(sys.argv[1:]); "
+        "import sys; from orchestrator.__main__ import run; code = run(sys.argv[1:]); "
         "heavy = {'torch', 'diffusers', 'numpy'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )

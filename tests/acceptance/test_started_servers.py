@@ -82,7 +82,7 @@ def test_comfyui_is_started_watched_and_stopped_and_nothing_is_written_into_it(
     temporary.mkdir()
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "orchestrator.cli", "run", str(workflow)),
+            *(sys.executable, "-m", "orchestrator", "run", str(workflow)),
             *("--comfyui", str(comfyui_dir), "--out", str(tmp_path / "out"), "--json"),
         ],
         env=environment(temporary),
@@ -106,7 +106,7 @@ def test_the_engine_is_started_and_stopped(workflow: Path, tmp_path: Path) -> No
     temporary.mkdir()
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "orchestrator.cli", "run", str(workflow)),
+            *(sys.executable, "-m", "orchestrator", "run", str(workflow)),
             *("--out", str(tmp_path / "out"), "--json"),
         ],
         env=environment(temporary),
@@ -130,7 +130,7 @@ def test_ctrl_c_stops_the_engine_too(workflow: Path, tmp_path: Path) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli", "run", str(workflow)],
+        [sys.executable, "-m", "orchestrator", "run", str(workflow)],
         env=environment(temporary),
         cwd=tmp_path,
         stderr=subprocess.PIPE,
@@ -152,7 +152,7 @@ def test_an_engine_that_dies_is_told_at_once(workflow: Path, tmp_path: Path) -> 
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli", "run", str(workflow)],
+        [sys.executable, "-m", "orchestrator", "run", str(workflow)],
         env=environment(temporary),
         cwd=tmp_path,
         stderr=subprocess.PIPE,
@@ -191,7 +191,7 @@ def test_a_truncated_checkpoint_is_named(repository: Path, tmp_path: Path) -> No
     workflow.write_text(json.dumps(graph), encoding="utf-8")
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "orchestrator.cli", "run", str(workflow)),
+            *(sys.executable, "-m", "orchestrator", "run", str(workflow)),
             *("--models", str(tmp_path / "models"), "--out", str(tmp_path / "out")),
         ],
         env=environment(tmp_path),

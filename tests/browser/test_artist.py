@@ -168,7 +168,7 @@ def commanded(studio: Studio, repository: Path, tmp_path_factory: pytest.TempPat
     arguments = ["run", str(SPRITE), "--server", studio.url, "--out", str(out)]
     arguments += [f"--set={one}" for one in (f"prompt={PROMPT}", "seed=7", "steps=2")]
     subprocess.run(
-        [sys.executable, "-m", "orchestrator.cli", *arguments],
+        [sys.executable, "-m", "orchestrator", *arguments],
         env=python_environment(),
         cwd=repository,
         timeout=PATIENCE / 1000,

@@ -44,7 +44,7 @@ def picture(request: pytest.FixtureRequest, comfyui_url: str, tmp_path: Path) ->
 def run(workflow: Path, *settings: str, url: str, out: Path) -> Path:
     words = ("run", workflow, *settings, "--server", url, "--out", out)
     done = subprocess.run(
-        [sys.executable, "-m", "orchestrator.cli", *map(str, words)],
+        [sys.executable, "-m", "orchestrator", *map(str, words)],
         env={**os.environ, **python_environment()},
         capture_output=True,
         encoding="utf-8",

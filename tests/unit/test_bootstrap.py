@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -75,3 +76,28 @@ def test_a_torch_that_is_there_and_new_enough_is_kept(
     monkeypatch.setattr(bootstrap.Environment, "torch", lambda self: version)
     bootstrap.ensure_locked(environment, "run")
     assert ("torch" not in [asked[-1] for asked in installs]) is kept
+
+
+def test_an_environment_that_was_left_half_made_is_made_whole(tmp_path: Path) -> None:
+    environment = bootstrap.Environment(tmp_path / "environment")
+    command = [sys.executable, "-m", "venv", "--without-pip", str(environment.folder)]
+    subprocess.run(command, check=True)
+    (environment.folder / "rest").touch()
+    environment.make()
+    assert environment.answer("-m", "pip", "--version") is not None
+    assert not (environment.folder / "rest").exists()
+    # what is whole stays as it is
+    (environment.folder / "rest").touch()
+    environment.make()
+    assert (environment.folder / "rest").exists()
+
+
+def test_an_environment_that_was_ready_keeps_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[list[str]] = []
+    monkeypatch.setattr(bootstrap, "checked_call", called.append)
+    environment = bootstrap.Environment(tmp_path)
+    (tmp_path / "spriteworks-run.stamp").touch()
+    environment.make()
+    assert called == [[sys.executable, "-m", "venv", str(tmp_path)]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli import main
+from orchestrator.__main__ import run
 from orchestrator.testing import FakeServer
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -27,7 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def convert(*arguments: Any) -> int:
-    return main(["convert", *map(str, arguments), "--object-info", str(INFO)])
+    return run(["convert", *map(str, arguments), "--object-info", str(INFO)])
 
 
 def read(path: Path) -> Any:
@@ -99,13 +99,13 @@ def test_an_object_info_that_is_none(
     path = here / "info"
     if content is not None:
         path.write_text(content, encoding="utf-8")
-    assert main(["convert", "one.json", "--object-info", str(path)]) == 2
+    assert run(["convert", "one.json", "--object-info", str(path)]) == 2
     assert str(path) in capsys.readouterr().err
 
 
 def test_the_classes_of_a_server(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with FakeServer(object_info=read(INFO)) as server:
-        assert main(["convert", "one.json", "--server", server.url]) == 0
+        assert run(["convert", "one.json", "--server", server.url]) == 0
     assert json.loads(capsys.readouterr().out) == GRAPH
 
 
