@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import GraphError, NodeProblem, UnknownNodeClass
 from ..protocol import Graph
 from .catalogue import Catalogue, NodeClass
+from .core_nodes import JUDGED_BY_NODE
 from .editor import OWN_CHOICES, SENT_ALONG
 from .graph import ancestors, is_link
 from .inputs import MATCH_TYPE, Growth, Input
@@ -158,6 +159,8 @@ def _input_problem(
         # ComfyUI's way to write a list that is no link
         value = value["__value__"]
     found = value_problem(entry, value)
+    if found and found[0] == "value_not_in_list" and JUDGED_BY_NODE.get(owner.name) == entry.name:
+        return None
     return (found[0], f"{entry.name}: {found[1]}") if found else None
 
 

@@ -237,7 +237,7 @@ class Converter:
                 continue
             if value is ABSENT:
                 values = primitive.values if isinstance(primitive.values, tuple) else ()
-                value = values[0] if values else ABSENT
+                value = _turned_to(held[name].input, values[0]) if values else ABSENT
             if value is not ABSENT:
                 found[name] = spelled(value, held[name].input)
                 if primitive.properties.get(REPLACES):
@@ -340,6 +340,11 @@ class Converter:
                 f"node {place.prefix}{node.id} ({node.kind}): the editor makes {name} when it "
                 "sends the graph, from what it shows; only the saved value goes along"
             )
+
+
+def _turned_to(entry: Input | None, value: Any) -> Any:
+    """A value as the widget has it that a primitive puts it into."""
+    return value if entry is None else entry.turned_to(value)
 
 
 def spelled(value: Any, entry: Input | None) -> Any:

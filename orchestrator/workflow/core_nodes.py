@@ -45,3 +45,11 @@ TILED = {"VAEDecode": "VAEDecodeTiled"}
 ZEROED_CONDITIONING = "ConditioningZeroOut"
 # Sends its pictures over the WebSocket and keeps none.
 WEBSOCKET_OUTPUT = "SaveImageWebsocket"
+# Lists that a node's own check judges in place of the server, by class: they name what its machine
+# has, and a choice that it lacks is let through, for the node to do without.
+JUDGED_BY_NODE = {
+    "ModelAttentionBackend": "attention",
+    "SelectModelDevice": "device",
+    "SelectCLIPDevice": "device",
+    "SelectVAEDevice": "device",
+}

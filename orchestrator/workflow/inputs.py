@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum
 from types import MappingProxyType
 from typing import Any
@@ -93,6 +94,8 @@ FOREIGN = WidgetType(default=None)
 
 # Types whose values can be given as text, on a command line or in a manifest.
 _PLAIN_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", Growth.COMBO.value)
+# The largest value of a widget for numbers whose declaration names none.
+_MOST = 2048
 _UPLOADS = ("image", "video", "audio", "file")
 
 
@@ -237,6 +240,33 @@ class Input:
         """True where "control after generate" stands behind it."""
         return CONTROL in self.companions
 
+    def turned_to(self, value: Any) -> Any:
+        """A value as the widget shows it when it is turned to it: numbers go by its steps.
+
+        What a file holds for the widget itself stays as it is.
+        """
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return value
+        if not math.isfinite(value):
+            return value
+        kind = self.extra.get("widgetType") or self.type
+        if kind == "INT":
+            return _by_steps(value, self.extra.get("step") or 1, self.extra.get("min") or 0)
+        return self._rounded(value) if kind == "FLOAT" else value
+
+    def _rounded(self, value: float) -> float:
+        step = self.extra.get("step")
+        digits = _digits(0.5 if step is None else step)
+        unit = self.extra.get("round") or (10**-digits if digits else 0)
+        if not unit:
+            return value
+        # by way of the decimal digits, as JavaScript's toFixed does
+        near = Decimal(math.floor(value / unit + 0.5) * unit)
+        found = float(near.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+        low, high = self.extra.get("min"), self.extra.get("max")
+        least, most = (0 if low is None else low), (_MOST if high is None else high)
+        return float(max(least, min(found, most)))
+
     def branch(self, key: Any) -> tuple[Input, ...]:
         """The inputs that a dynamic combo brings with `key`, under their full names."""
         found = self.branches.get(key, ()) if isinstance(key, Hashable) else ()
@@ -250,6 +280,20 @@ class Input:
         for number, name in enumerate(self.autogrow.names):
             required = template.required and number < self.autogrow.least
             yield replace(template, name=f"{self.name}.{name}", required=required)
+
+
+def _digits(step: float) -> int:
+    """How many decimal places a widget with this step shows."""
+    return max(0, -math.floor(math.log10(step))) if step > 0 else 0
+
+
+def _by_steps(value: float, step: float, least: float) -> float:
+    """The next whole number of steps, counted from the smallest value."""
+    if step == 1:
+        return math.floor(value + 0.5) if isinstance(value, float) else value
+    start = math.fmod(least, step)
+    found = math.floor((value - start) / step + 0.5) * step + start
+    return int(found) if float(found).is_integer() else found
 
 
 def below(prefix: str, entry: Input) -> Input:

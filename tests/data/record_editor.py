@@ -368,6 +368,23 @@ def reroutes_and_primitives(info: Raw) -> Raw:
     return sheet.canvas()
 
 
+@case
+def primitives_by_steps(info: Raw) -> Raw:
+    """A number from a primitive goes by the steps of the widget that it is put into."""
+    sheet = Sheet(info)
+    width = sheet.add("PrimitiveNode", 509, "fixed")
+    seed = sheet.add("PrimitiveNode", 2**53 - 1, "fixed")
+    rate = sheet.add("PrimitiveNode", 0.4999999999999999, "fixed")
+    guidance = sheet.add("PrimitiveNode", 3.1449999, "fixed")
+    latent = sheet.add("EmptyLatentImage", 64, 64, 1, into={"width": (width, 0)})
+    # cfg has steps of 0.1 and is rounded to 0.01; the value within stays as it is
+    given = {"seed": (seed, 0), "denoise": (rate, 0), "cfg": (guidance, 0)}
+    into = {"latent_image": (latent, 0), **given}
+    sheet.add("KSampler", 0, "fixed", 20, 8.0, "euler", "simple", 1.0, into=into)
+    sheet.add("KSampler", 0, "fixed", 20, 8.0001, "euler", "simple", 0.4999999999999999)
+    return sheet.canvas()
+
+
 # --------------------------------------------------------------------------- subgraphs
 
 
