@@ -31,13 +31,15 @@ import utils.extra_config  # noqa: E402, F401, I001
 
 import comfy_api.latest  # noqa: E402, F401
 import execution  # noqa: E402, F401
-import nodes  # noqa: E402, F401
+import nodes  # noqa: E402
 import server  # noqa: E402, F401
 
 NAME = "spriteworks_pack"
 
 
 def main() -> None:
+    # They stand before custom nodes, and with older versions are the first to import pydantic.
+    asyncio.run(nodes.init_builtin_api_nodes())
     present = set(sys.modules)
     wall, cpu = time.perf_counter(), time.process_time()
     count = load()
