@@ -80,12 +80,13 @@ def start_comfyui(
     return Server(Choice(comfyui=Path(folder), models=_path(models), previews=previews))
 
 
-def connect(url: str) -> Server:
+def connect(url: str, *, timeout: float | None = None) -> Server:
     """Use a server that runs, for example "http://127.0.0.1:8188".
 
-    Raises ServerUnreachable where nobody answers, ProtocolError where it is no ComfyUI.
+    It has `timeout` s for its first answer. Raises ServerUnreachable where nobody answers,
+    ProtocolError where it is no ComfyUI.
     """
-    return Server(Choice(urls=(url,)))
+    return Server(Choice(urls=(url,)), timeout=timeout)
 
 
 class Server:
@@ -95,12 +96,21 @@ class Server:
     with its block, or with `close`.
     """
 
-    def __init__(self, choice: Choice, say: Callable[[str], None] = lambda text: None) -> None:
-        """Use `connect`, `start_engine` or `start_comfyui`; `say` is told which server it is."""
+    def __init__(
+        self,
+        choice: Choice,
+        say: Callable[[str], None] = lambda text: None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Use `connect`, `start_engine` or `start_comfyui`; `say` is told which server it is.
+
+        A server that runs has `timeout` s for its first answer.
+        """
         self._stack = ExitStack()
         self._jobs: list[Job] = []
         self._nodes: Catalogue | None = None
-        self._reached = self._stack.enter_context(reached(choice, say))
+        self._reached = self._stack.enter_context(reached(choice, say, timeout))
 
     def __enter__(self) -> Server:
         return self
@@ -171,20 +181,20 @@ class Server:
         same, or inputs by `NODE_ID.input` or `"Node title".input`; they are applied first.
 
         `out` is a folder that gets the pictures and run.json once all of it is here; without it the
-        pictures are saved from what is given. `timeout` is in s, from the submission until the last
-        picture is here. `progress` is called for every step and `observer` for every event, both in
-        this thread.
+        pictures are saved from what is given. `timeout` is in s, until the last picture is here.
+        `progress` is called for every step and `observer` for every event, both in this thread.
 
         Raises UsageError, GraphError, InputError and OutputError before anything is sent, and
         JobError and ServerError and their kin after it; the job is then taken from the server.
         """
         watching = _observers(progress, observer)
-        with self.client() as client:
+        with self.client() as client, client.at_most(timeout):
             prepared = self._prepared(client, workflow, settings, roles, watching)
             with Run(
                 client, prepared, self._reached.stats, watching, out=_path(out), metered=True
             ) as run:
-                return run.complete(timeout)
+                run.submit()
+                return run.wait()
 
     def submit(
         self,

@@ -143,6 +143,12 @@ class Downloader(threading.Thread):
             self._changed.notify_all()
         self.join()
 
+    def abandon(self) -> None:
+        """From any thread: wait no longer for the server."""
+        client = self._client
+        if client is not None:
+            client.abort()
+
     def run(self) -> None:
         """Work until `finish`; never raises."""
         try:

@@ -6,15 +6,18 @@ what an earlier run left on the servers, and makes the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from ..client.client import Client
 from ..errors import (
     GraphError,
+    ProtocolError,
     ServerError,
     ServerUnreachable,
     SpriteworksError,
@@ -33,6 +36,7 @@ from ..workflow.graph import Form
 from . import plan as planned
 from .collecting import prepare_folder
 from .dispatcher import Dispatcher, Observer, Settings
+from .downloader import fault
 from .fleet import Care, Processes, Server, fleet
 from .jobs import Attempt, Job, Outcome, State, counted
 from .judging import judge_again, sort_out_duplicates
@@ -49,6 +53,8 @@ from .worker import Worker
 
 # s between two looks of the main thread
 _TICK = 0.2
+# looks for which nothing is left to do before workers are no longer waited for
+_PATIENCE = 10
 
 __all__ = ["Plan", "Request", "Result", "cancel", "plan", "retry", "run", "status"]
 
@@ -132,14 +138,19 @@ def _run(request: Request, store: Store, servers: list[Server], observer: Observ
     known = planned.recall(store, request.manifest)
     # mistakes are told before a server is started
     loaded = None if known else _loaded(request.manifest)
-    info = first_answer(servers)
     if loaded is not None:
         file, document = loaded
-        planner = planner_for(file.workflow, info, file.sources, document)
+        info, planner = first_planner(
+            servers, lambda info: planner_for(file.workflow, info, file.sources, document)
+        )
         _tell_plan(store, planned.plan(file, planner, store), observer)
         known = Planned(manifest=file.manifest, workflow=file.workflow)
-    assert known is not None
-    planner, canvas = planner_for(known.workflow, info), canvas_of(known.workflow)
+        planner = planner_for(known.workflow, info)
+    else:
+        assert known is not None
+        workflow = known.workflow
+        info, planner = first_planner(servers, lambda info: planner_for(workflow, info))
+    canvas = canvas_of(known.workflow)
     recipes = Recipes(planner, info, known.workflow, store, canvas)
     _tell(verify(store, request.out).sentences(), store, observer)
     _tell(judge_again(store, request.out), store, observer)
@@ -185,22 +196,64 @@ def _make(
     return signal
 
 
-def first_answer(servers: Sequence[Server]) -> Catalogue:
-    """The node classes of the first server that answers; one of ours is started for it."""
-    errors = []
-    for server in servers:
+def first_planner(
+    servers: Sequence[Server], plan_on: Callable[[Catalogue], Planner]
+) -> tuple[Catalogue, Planner]:
+    """The node classes of the first server that has what the workflow needs, and its planner.
+
+    Those that run are asked all at once, so that none is waited for that says nothing; then one of
+    ours is started. Raises what the first that could not was at fault with.
+    """
+    found: SimpleQueue[Catalogue | SpriteworksError] = SimpleQueue()
+    clients: list[Client] = []
+
+    def ask(client: Client) -> None:
         try:
-            server.start()
-            with server.connected() as client:
-                client.system_stats()
-                return client.catalogue()
-        except ServerError as error:
-            errors.append(error)
-    if len(errors) == 1:
-        raise errors[0]
+            client.system_stats()
+            found.put(client.catalogue())
+        except Exception as error:  # noqa: BLE001  (whoever waits for the answer must get one)
+            found.put(error if isinstance(error, SpriteworksError) else fault(error, client.url))
+        finally:
+            client.close()
+
+    there = [server for server in servers if not server.is_ours]
+    for server in there:
+        clients.append(server.connected())
+        Thread(target=ask, args=(clients[-1],), name=server.name, daemon=True).start()
+    errors: list[SpriteworksError] = []
+    answers = chain((found.get() for _ in there), _started_answers(servers))
+    try:
+        for answer in answers:
+            if isinstance(answer, SpriteworksError):
+                errors.append(answer)
+                continue
+            try:
+                return answer, plan_on(answer)
+            except (ProtocolError, GraphError) as error:
+                errors.append(error)
+    finally:
+        for client in clients:
+            client.abort()
+    # What a workflow lacks is worth more to know than who does not answer.
+    wrong = [error for error in errors if isinstance(error, GraphError)]
+    if wrong or len(errors) == 1:
+        raise (wrong or errors)[0]
     raise ServerUnreachable(
         f"none of the {len(errors)} servers answers:\n  " + "\n  ".join(map(str, errors))
     ) from errors[0]
+
+
+def _started_answers(servers: Sequence[Server]) -> Iterator[Catalogue | SpriteworksError]:
+    """What servers of ours have, started one after the other as long as that is asked for."""
+    for server in servers:
+        if server.is_ours:
+            try:
+                server.start()
+                with server.connected() as client:
+                    client.system_stats()
+                    yield client.catalogue()
+            except ServerError as error:
+                yield error
 
 
 def _workers(
@@ -259,13 +312,18 @@ def _cancelled_there(server: Server, attempts: Iterable[Attempt]) -> bool:
 
 def _see_through(dispatcher: Dispatcher, workers: Sequence[Worker], observer: Observer) -> int:
     """Let the workers work until all is over; returns the signal that ended it, or 0."""
-    heeded = 0
+    heeded = idle = 0
     with Interrupts() as interrupts:
         for worker in workers:
             worker.start()
         while alive := [worker for worker in workers if worker.is_alive()]:
             alive[0].join(_TICK)
             observer.happened("tick", dispatcher=dispatcher)
+            idle = idle + 1 if dispatcher.is_over() else 0
+            if idle > _PATIENCE:
+                # They wait for servers that say nothing, and of which nothing is wanted any more.
+                for worker in alive:
+                    worker.abandon()
             if interrupts.urgency > heeded:
                 heeded = interrupts.urgency
                 dispatcher.stop(hurry=heeded > 1)
@@ -308,8 +366,9 @@ def plan(request: Request) -> Plan:
     with held(request.out), Store.open(request.out, url=request.store) as store:
         servers = fleet(request.choice, request.care, store)
         try:
-            info = first_answer(servers)
-            planner = planner_for(file.workflow, info, file.sources, document)
+            _, planner = first_planner(
+                servers, lambda info: planner_for(file.workflow, info, file.sources, document)
+            )
             diff = planned.plan(file, planner, store)
             counts = store.counts()
             example = [entry.job for entry in islice(store.entries(), 1)]
@@ -340,6 +399,9 @@ def planner_for(
 
     document = document or _read(workflow, files or Sources(workflow.parent))
     conversion = load(document.data, info, str(workflow))
+    # A class that the server lacks, or cannot tell of, is seen here and not with the jobs.
+    for node in conversion.graph.values():
+        info.node_class(str(node["class_type"]))
     return Planner(conversion.graph, info, digest, conversion.texts)
 
 

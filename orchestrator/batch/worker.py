@@ -103,6 +103,8 @@ class Worker(threading.Thread):
         self._unsorted = bool(adopted)
         self._downloader = Downloader(server, dispatcher, recipe, folder)
         self._pace = Pace(server.care.patience)
+        self._client: Client | None = None
+        self._abandon = False
         # attempts given to others while the server was away, that it may still have
         self._abandoned: list[str] = []
         # s, monotonic, since which it is set aside
@@ -115,6 +117,13 @@ class Worker(threading.Thread):
         # whether it had nothing to do since the last job that ended well
         self._paused = True
         self._queue: QueueState | None = None
+
+    def abandon(self) -> None:
+        """From any thread: wait no longer for a server that says nothing, as all is over."""
+        self._abandon = True
+        if self._client is not None:
+            self._client.abort()
+        self._downloader.abandon()
 
     def run(self) -> None:
         """Serve until nothing is left; never raises."""
@@ -135,11 +144,12 @@ class Worker(threading.Thread):
     def _work(self) -> None:
         delays = self.server.care.timeouts.delays()
         failed_starts = 0
-        while self._held or not self._is_over():
+        while (self._held or not self._is_over()) and not self._abandon:
             try:
                 self.server.start()
                 failed_starts = 0
                 with self.server.connected() as client:
+                    self._client = client
                     self._come_back(client)
                     delays = self.server.care.timeouts.delays()
                     self._serve(client)

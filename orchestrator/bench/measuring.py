@@ -13,7 +13,7 @@ from ..client.timings import Timings, ran_seconds
 from ..memory import MemoryUse, Meter, Phase, phases_of
 from ..protocol import Event, Graph, Progress, SystemStats
 from ..runs.fetching import Sent, fetch, wanted
-from ..runs.submission import Submission, at_most
+from ..runs.submission import Submission
 from ..workflow.catalogue import Catalogue
 
 
@@ -61,7 +61,7 @@ def measure(
     with (
         Meter(client.url, graph, info, stats) as meter,
         submission.cancelled_on_departure(client),
-        at_most(client, timeout),
+        client.at_most(timeout),
     ):
         submission.observers += [steps.observe, meter.observe]
         began = time.monotonic()

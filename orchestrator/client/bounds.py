@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _OVERHEAD = 1 << 20
 # Bytes handed to a socket at once, so that a slow reader is noticed in between.
 _PIECE = 1 << 16
+# s after which a wait looks whether it was given up meanwhile.
+_SLICE = 0.5
 
 
 class TooLarge(ProtocolError):
@@ -51,8 +53,17 @@ class Bounds:
         self._due = math.inf
         self._read = math.inf
         self._seconds = math.inf
+        # set by another thread
+        self._aborted = False
         self._what = ""
         self._limit = self._bytes = 0
+
+    def abort(self) -> None:
+        """From any thread: end what is under way, and all that begins from now on, by ServerLost.
+
+        It ends within a second.
+        """
+        self._aborted = True
 
     @contextmanager
     def until(
@@ -103,8 +114,7 @@ class Bounds:
     def left(self, most: float = math.inf) -> float:
         """Seconds until the whole must be over, `most` at most; raises where it is over."""
         now = time.monotonic()
-        if now >= self._end:
-            raise self._over()
+        self._check_whole(now)
         return min(most, self._end - now)
 
     def left_to_request(self, most: float = math.inf) -> float:
@@ -132,9 +142,14 @@ class Bounds:
             "look at what runs there"
         )
 
-    def _check(self, now: float) -> None:
+    def _check_whole(self, now: float) -> None:
+        if self._aborted:
+            raise ServerLost(f"nobody waits any longer for the server at {self.url}")
         if now >= self._end:
             raise self._over()
+
+    def _check(self, now: float) -> None:
+        self._check_whole(now)
         if now >= self._due:
             raise ServerLost(
                 f"the server at {self.url} did not bring its answer to {self._what} to an end "
@@ -216,14 +231,19 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        self._sock.settimeout(self._bounds.left_to_request())
-        try:
-            count: int = self._sock.recv_into(buffer)
-        except TimeoutError:
-            self._bounds.check()
-            raise
-        self._bounds.took(count)
-        return count
+        left = self._bounds.left_to_request()
+        while True:
+            self._sock.settimeout(min(left, _SLICE))
+            try:
+                count: int = self._sock.recv_into(buffer)
+            except TimeoutError:
+                self._bounds.check()
+                left -= _SLICE
+                if left <= 0:
+                    raise
+                continue
+            self._bounds.took(count)
+            return count
 
     def close(self) -> None:
         self._file.close()

@@ -95,6 +95,13 @@ class Client:
         self._listener.close()
         self._wire.close()
 
+    def abort(self) -> None:
+        """From any thread: end what is under way, within a second or so, by ServerLost.
+
+        Nothing can be asked any more; `close` is still for the client's own thread.
+        """
+        self._wire.bounds.abort()
+
     def until(self, deadline: float) -> AbstractContextManager[None]:
         """End all that happens inside, pauses and downloads too, by a time of time.monotonic().
 
@@ -102,6 +109,10 @@ class Client:
         several, one within the other, the earliest holds.
         """
         return self._wire.until(deadline)
+
+    def at_most(self, seconds: float | None) -> AbstractContextManager[None]:
+        """Do the same after so many s; None is for ever."""
+        return nullcontext() if seconds is None else self.until(time.monotonic() + seconds)
 
     # ------------------------------------------------------------------ the server
 

@@ -108,9 +108,12 @@ class Reached:
 
 
 @contextmanager
-def reached(choice: Choice, say: Callable[[str], None]) -> Iterator[Reached]:
+def reached(
+    choice: Choice, say: Callable[[str], None], timeout: float | None = None
+) -> Iterator[Reached]:
     """The one server of a choice, started where needed and then stopped; says which it is.
 
+    One that runs has `timeout` s for its first answer; None is the client's own patience.
     Raises ServerUnreachable, ServerStartFailed and their kin.
     """
     with ExitStack() as stack:
@@ -122,7 +125,7 @@ def reached(choice: Choice, say: Callable[[str], None]) -> Iterator[Reached]:
             say(_beginning(choice))
             process = stack.enter_context(launcher())
             url = process.url
-        with Client(url) as client:
+        with Client(url) as client, client.at_most(None if process else timeout):
             stats = client.system_stats()
         name = "the engine" if stats.is_engine else "ComfyUI"
         say(f"using {name} {stats.version} at {url} on {stats.device}")

@@ -23,7 +23,7 @@ from .fetching import Fetched, Sent, counted, fetch, wanted
 from .made import Made, ServerInfo
 from .outputs import Gathered, Outputs, outputs
 from .pictures import upload_pictures
-from .submission import Submission, at_most
+from .submission import Submission
 from .workflows import Workflow, load_workflow
 
 
@@ -137,13 +137,7 @@ class Run:
 
         Raises NodeFailed, JobTimedOut and their kin.
         """
-        with at_most(self._client, timeout):
-            return self._wait()
-
-    def complete(self, timeout: float | None = None) -> Made:
-        """Do both, in `timeout` s."""
-        with at_most(self._client, timeout):
-            self.submit()
+        with self._client.at_most(timeout):
             return self._wait()
 
     def _wait(self) -> Made:

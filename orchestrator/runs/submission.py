@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..client.client import Client
@@ -101,8 +100,3 @@ class Submission:
     def _ended(self) -> None:
         if self.watch is not None:
             self.watch.ended()
-
-
-def at_most(client: Client, seconds: float | None) -> AbstractContextManager[None]:
-    """End all that a client does inside after so many s, by JobTimedOut; None is for ever."""
-    return nullcontext() if seconds is None else client.until(time.monotonic() + seconds)

@@ -14,6 +14,7 @@ CARRIERS = {
     "client/client.py",
     "runs/converting.py",
     "cli.py",
+    "library.py",
     "testing",
     "engine/host",
     "engine/nodes",
