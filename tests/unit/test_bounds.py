@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,6 +208,54 @@ def test_who_does_not_take_what_is_sent_is_not_waited_for() -> None:
             seconds, error = took(action)
             assert isinstance(error, ServerLost)
             assert seconds < 1.0 + SLACK
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_is_waited_for_no_longer(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for handler in (silent, dripping(b"x", before=b"HTTP/1.1 200 OK\r\nX: ")):
+        with serving(handler) as proxy:
+            monkeypatch.setenv(f"{scheme}_proxy", proxy)
+            monkeypatch.setenv("no_proxy", "")
+            with closing(Wire(f"{scheme}://far.example:8188", QUICK)) as wire:
+                seconds, error = took(lambda wire=wire: wire.json("GET", "/queue"))
+            assert isinstance(error, ServerError)
+            assert seconds < QUICK.total + SLACK
+
+
+def test_tls_changes_nothing(repository: Path) -> None:
+    certificate = str(repository / "tests" / "data" / "loopback.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+
+    def behind_tls(handler: Handler) -> Handler:
+        def handle(connection: socket.socket) -> None:
+            with tls.wrap_socket(connection, server_side=True) as secret:
+                handler(secret)
+
+        return handle
+
+    def ask(handler: Handler) -> tuple[float, BaseException | None]:
+        with serving(handler) as url, closing(Wire(f"https{url[4:]}", QUICK)) as wire:
+            wire._session.verify = certificate
+            return took(lambda: wire.send("POST", "/x", json="x" * (20 << 20)))
+
+    def dripping_greeting(connection: socket.socket) -> None:
+        connection.sendall(b"\x16\x03\x03\x00\x40")
+        while True:
+            connection.sendall(b"x")
+            time.sleep(0.1)
+
+    slow = [
+        behind_tls(SLOW["silent"]),
+        behind_tls(SLOW["body"]),
+        behind_tls(never_reading),
+        SLOW["silent"],
+        dripping_greeting,
+    ]
+    with ThreadPoolExecutor(len(slow)) as pool:
+        for seconds, error in pool.map(ask, slow):
+            assert isinstance(error, ServerLost | ServerUnreachable)
+            assert seconds < QUICK.total + SLACK
 
 
 # ------------------------------------------------------------------------------ size
