@@ -42,6 +42,7 @@ from ..protocol import (
     read_refusal,
 )
 from ..workflow.catalogue import Catalogue
+from .bounds import TooLarge
 from .cancelling import Canceller
 from .foreign import Verdict, judge
 from .listener import Listener
@@ -182,7 +183,8 @@ class Client:
             try:
                 return self._post_prompt(request)
             except SpriteworksError as error:
-                verdict = judge(error)
+                # Whatever the answer is too large for, the job may be there.
+                verdict = Verdict.DOUBT if isinstance(error, TooLarge) else judge(error)
                 if verdict is Verdict.FATAL:
                     raise
                 self._check()

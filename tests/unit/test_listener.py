@@ -192,16 +192,16 @@ ended = threading.Event()
 def test_nobody_waits_longer_for_a_greeting_than_they_want_to(
     handler: Callable[[socket.socket], None],
 ) -> None:
-    slow = Timeouts(connect=2.0, delays=lambda: itertools.repeat(60.0))
+    slow = Timeouts(connect=4.0, delays=lambda: itertools.repeat(60.0))
     with bare(handler) as url, closing(Listener(url, slow)) as listener:
         began = time.monotonic()
         assert listener.hear(0.3) is None
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < LONG
         # The same opening goes on, and is given up in its own time.
         threads = threading.active_count()
         listener.open()
         assert not listener.connected
-        assert time.monotonic() - began < 2.0 + 3.0
+        assert time.monotonic() - began < 4.0 + LONG
         # Its thread ends, and there is no other try before the pause is over.
         until = time.monotonic() + LONG
         while threading.active_count() >= threads and time.monotonic() < until:
@@ -209,7 +209,7 @@ def test_nobody_waits_longer_for_a_greeting_than_they_want_to(
         assert threading.active_count() < threads
         began = time.monotonic()
         listener.open()
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < LONG
 
 
 def test_an_opening_ends_with_the_time_of_the_whole() -> None:
@@ -224,7 +224,7 @@ def test_an_opening_ends_with_the_time_of_the_whole() -> None:
         listener.open()
         with pytest.raises(JobTimedOut):
             listener.open()
-        assert time.monotonic() - late < 3.0
+        assert time.monotonic() - late < LONG
 
 
 def flooding(data: bytes) -> Callable[[ServerConnection], None]:
@@ -255,13 +255,13 @@ def test_a_flood_is_left_alone(data: bytes, gather: float, monkeypatch: pytest.M
     monkeypatch.setattr("orchestrator.client.listener._MOST_MESSAGES", 500)
     monkeypatch.setattr("orchestrator.client.listener._MOST_BYTES", 1 << 20)
     with serving(flooding(data)) as url, closing(Listener(url, FAST)) as listener:
-        until = time.monotonic() + LONG
+        until = time.monotonic() + 6 * LONG
         listener.open()
         assert listener.connected
         while listener.connected and time.monotonic() < until:
             began = time.monotonic()
             listener.hear(0.2, gather=gather)
-            assert time.monotonic() - began < 3.0
+            assert time.monotonic() - began < LONG
         assert not listener.connected
         # A pause of its own, whatever `delays` say.
         listener.open()
