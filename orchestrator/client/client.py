@@ -42,11 +42,24 @@ from ..protocol import (
     read_refusal,
 )
 from ..workflow.catalogue import Catalogue
+from .bounds import TooLarge
 from .cancelling import Canceller
 from .foreign import Verdict, judge
 from .listener import Listener
 from .watch import Watch, ignore, state_in
-from .wire import FILE_LIMIT, BadRequest, Fetched, NotFound, Timeouts, Wire, base_url
+from .wire import (
+    ANSWER_LIMIT,
+    FILE_LIMIT,
+    LARGE_ANSWER_LIMIT,
+    BadRequest,
+    NotFound,
+    Timeouts,
+    Wire,
+    base_url,
+)
+from .wire import (
+    Fetched as Fetched,
+)
 
 
 def _nothing_to_check() -> None:
@@ -127,7 +140,7 @@ class Client:
     def object_info(self, node_class: str | None = None) -> dict[str, Any]:
         """Return the server's node classes, or the one asked for ({} where it is unknown)."""
         path = "/object_info" if node_class is None else f"/object_info/{node_class}"
-        body = self._get(path)
+        body = self._get(path, limit=LARGE_ANSWER_LIMIT)
         if not isinstance(body, dict):
             raise ProtocolError(f"{self.url} answered GET {path} with no object")
         return body
@@ -181,7 +194,8 @@ class Client:
             try:
                 return self._post_prompt(request)
             except SpriteworksError as error:
-                verdict = judge(error)
+                # Whatever the answer is too large for, the job may be there.
+                verdict = Verdict.DOUBT if isinstance(error, TooLarge) else judge(error)
                 if verdict is Verdict.FATAL:
                     raise
                 self._check()
@@ -340,7 +354,8 @@ class Client:
         )
 
     def _look_in_queue(self) -> QueueState:
-        return QueueState.from_json(self._wire.json("GET", "/queue"))
+        body = self._wire.json("GET", "/queue", limit=LARGE_ANSWER_LIMIT)
+        return QueueState.from_json(body)
 
     def _at_most(self, prompt_id: str, timeout: float | None) -> AbstractContextManager[None]:
         if timeout is None:
@@ -360,8 +375,8 @@ class Client:
             raise ProtocolError(f"{self.url} answered GET {path} with no list")
         return [str(name) for name in body]
 
-    def _get(self, path: str) -> Any:
-        return self._wire.patiently(lambda: self._wire.json("GET", path))
+    def _get(self, path: str, *, limit: int = ANSWER_LIMIT) -> Any:
+        return self._wire.patiently(lambda: self._wire.json("GET", path, limit=limit))
 
     def _post(self, path: str, body: dict[str, Any]) -> None:
         self._wire.patiently(lambda: self._wire.send("POST", path, json=body))

@@ -140,6 +140,8 @@ class Listener:
         self._left = left
         self._socket: _Socket | None = None
         self._opening: _Opening | None = None
+        # one that was given up; a proxy that drips is the one thing that nothing shuts
+        self._stuck: _Opening | None = None
         # of the connection that is being opened
         self._next_id = ""
         self._delays = timeouts.delays()
@@ -189,6 +191,8 @@ class Listener:
         now = time.monotonic()
         if self._socket is not None or now < self._due:
             return
+        if self._stuck is not None and not self._stuck.wait(0.0):
+            return
         if self._opening is None:
             self._next_id = client_id = uuid.uuid4().hex
             self._opening = _Opening(
@@ -206,7 +210,7 @@ class Listener:
             self.client_id = self._next_id
         elif time.monotonic() >= opening.late:
             opening.give_up()
-            self._opening = None
+            self._opening, self._stuck = None, opening
             self._drop()
 
     def _read(self, until: float, gather: float) -> None:

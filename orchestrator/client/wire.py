@@ -44,9 +44,10 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _CHUNK = 1 << 18
 _MOST_REDIRECTS = 5
 
-# Bytes of an answer that is kept in memory: a history record, the node classes, a queue of
-# thousands of graphs.
-ANSWER_LIMIT = 256 << 20
+# Bytes of an answer that is kept in memory.
+ANSWER_LIMIT = 64 << 20
+# The same of node classes, and of a queue of thousands of graphs.
+LARGE_ANSWER_LIMIT = 256 << 20
 # Bytes of a file.
 FILE_LIMIT = 512 << 20
 # Bytes of an answer that only says why there is no other.

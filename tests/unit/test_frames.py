@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame
 from websockets.frames import Opcode as Theirs
 
-from orchestrator.client.frames import Frames, Opcode
+from orchestrator.client.frames import LARGEST, Frames, Opcode
 from orchestrator.errors import ProtocolError
 
 # (final, opcode, payload) of messages that are not cut, of all lengths that are written differently
@@ -72,8 +72,32 @@ def test_fragments_are_put_together_around_a_ping(step: int) -> None:
         b"HTTP/1.1 502 Bad Gateway",
         sent(True, Opcode.CONTINUATION, b"of nothing"),
         sent(False, Opcode.TEXT, b"a") + sent(True, Opcode.TEXT, b"b"),
+        # control frames are short and whole
+        b"\x89\x7e\x00\x80" + b"x" * 128,
+        b"\x09\x01x",
+        # a message of 2**62 bytes, of which none need come
+        b"\x82\x7f\x40" + bytes(7),
+        b"\x82\x7f" + (LARGEST + 1).to_bytes(8, "big"),
     ],
 )
 def test_what_is_no_websocket_is_refused(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         Frames().feed(data)
+
+
+def test_a_message_is_no_larger_for_coming_in_fragments() -> None:
+    frames = Frames()
+    piece = sent(False, Opcode.CONTINUATION, bytes(LARGEST // 4))
+    frames.feed(sent(False, Opcode.BINARY, b"x"))
+    for _ in range(3):
+        assert frames.feed(piece) == []
+    with pytest.raises(ProtocolError, match="67,108,864"):
+        frames.feed(piece)
+
+
+def test_fragments_without_a_byte_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.client.frames.LARGEST", 10_000)
+    frames = Frames()
+    frames.feed(sent(False, Opcode.BINARY, b""))
+    with pytest.raises(ProtocolError):
+        frames.feed(10_001 * sent(False, Opcode.CONTINUATION, b""))

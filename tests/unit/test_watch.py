@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from orchestrator.client.bounds import TooLarge
 from orchestrator.client.client import raise_for_state
 from orchestrator.client.listener import Listener
 from orchestrator.client.watch import Watch
 from orchestrator.client.wire import Timeouts
-from orchestrator.errors import JobLost, NodeFailed, ServerLost
+from orchestrator.errors import JobLost, JobTimedOut, NodeFailed, ProtocolError, ServerLost
 from orchestrator.protocol import (
     Event,
     Executing,
@@ -50,6 +52,7 @@ class World:
         self.looks: list[float] = []
         self.told: list[Event] = []
         self.turns = 0
+        self.left: Callable[[], float] = lambda: math.inf
         clock = SimpleNamespace(monotonic=lambda: self.now)
         monkeypatch.setattr("orchestrator.client.watch.time", clock)
 
@@ -87,6 +90,7 @@ class World:
             on_event=self.told.append,
             check=lambda: None,
             on_turn=self.turn,
+            left=self.left,
         )
 
 
@@ -154,7 +158,56 @@ def test_a_server_that_is_silent_for_longer_is_lost(world: World) -> None:
         world.watch().run()
 
 
+def test_a_record_that_stays_malformed_ends_the_waiting_as_one(world: World) -> None:
+    def malformed(now: float) -> HistoryRecord | None:
+        raise ProtocolError("it cannot be read")
+
+    world.record = malformed
+    with pytest.raises(ProtocolError, match=r"could not be read for 11 s.*it cannot be read"):
+        world.watch().run()
+    assert len(world.looks) == 12
+
+
+def test_what_answers_more_than_it_may_is_not_asked_again(world: World) -> None:
+    def flood(now: float) -> HistoryRecord | None:
+        raise TooLarge("too much")
+
+    world.record = flood
+    with pytest.raises(TooLarge):
+        world.watch().run()
+    assert len(world.looks) == 1
+
+
+def test_the_time_of_the_whole_ends_the_waiting(world: World) -> None:
+    def left() -> float:
+        if world.now >= 3.5:
+            raise JobTimedOut("over")
+        return 3.5 - world.now
+
+    world.left = left
+    with pytest.raises(JobTimedOut):
+        world.watch().run()
+    assert world.now == 3.5
+
+
 # --------------------------------------------------------------------------- when to look
+
+
+def test_a_flood_of_reasons_gives_no_flood_of_looks(world: World) -> None:
+    world.client_id = ""
+    world.words = [(0.001 * n, Status(queue_remaining=n)) for n in range(1, 3000)]
+    world.record = lambda now: DONE if now > 3 else None
+    assert world.watch().run() is DONE
+    assert len(world.looks) < 4 * 60
+
+
+def test_words_without_end_do_not_keep_a_record_from_us(world: World) -> None:
+    world.words = [
+        (0.01 * n, Progress(prompt_id=JOB, node="1", value=1, max=2)) for n in range(999)
+    ]
+    world.record = lambda now: DONE
+    assert world.watch().run() is DONE
+    assert world.now < 2
 
 
 def test_only_what_may_concern_the_job_is_a_reason_to_look(world: World) -> None:
