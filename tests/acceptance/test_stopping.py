@@ -33,8 +33,8 @@ if os.name != "posix":
     pytest.skip("Windows sends no signal to one process", allow_module_level=True)
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-# s that a stopped command gets: 5 by right, and as many because machines that test are busy
-LATEST = 10.0
+# s that a stopped command gets: 5 by right, the rest because machines that test are busy
+LATEST = 15.0
 BOTH = (signal.SIGINT, signal.SIGTERM)
 GRAPH: dict[str, Any] = {
     "1": {
