@@ -268,9 +268,9 @@ def engine(context: typer.Context) -> None:
 
     # Until it serves; then it stops in its own way.
     leave_at_once()
-    from .engine.__main__ import main as serve
+    from .engine.__main__ import run as serve
 
-    raise typer.Exit(serve(context.args))
+    serve(context.args)
 
 
 def _choose(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _RATE = 5.0
 # s over which the speed of a download is measured
 _SPEED_OVER = 10.0
+# letters of a text before a bar; a longer one gives way to the bar and its numbers
+_LONGEST = 44
 # terminals that can write lines and nothing else
 _LINES_ONLY = ("dumb", "unknown")
 
@@ -110,6 +112,8 @@ class _Terminal(Screen):
         self._console = Console(file=stream)
         self._clocks = _Clocks(time.monotonic)
         self._parts: tuple[Part, ...] = ()
+        # of the longest text before a bar so far: bars that moved at every other text would flicker
+        self._width = 0
         # It draws at its own pace, so that `show` costs nothing however often it is called.
         self._live = Live(
             console=self._console,
@@ -138,7 +142,9 @@ class _Terminal(Screen):
 
     def show(self, *parts: Part) -> None:
         """Replace the picture by these parts, one below the other."""
-        self._clocks.note([part for part in parts if isinstance(part, Bar)])
+        bars = [part for part in parts if isinstance(part, Bar)]
+        self._clocks.note(bars)
+        self._width = max([self._width, *(len(bar.text) for bar in bars)])
         self._parts = parts
 
     def _picture(self) -> Group:
@@ -151,7 +157,8 @@ class _Terminal(Screen):
         for kind, several in groupby(parts, type):
             if kind is Bar:
                 # in one table, so that bars that stand together are aligned
-                yield _bars([part for part in several if isinstance(part, Bar)], clocks)
+                bars = [part for part in several if isinstance(part, Bar)]
+                yield _bars(bars, clocks, min(self._width, _LONGEST))
                 continue
             for part in several:
                 if isinstance(part, Line):
@@ -235,13 +242,12 @@ def screen_on(stream: TextIO) -> Screen:
     return (_Terminal if draws else Screen)(stream)
 
 
-def _bars(bars: Sequence[Bar], clocks: Iterator[_Times]) -> Table:
+def _bars(bars: Sequence[Bar], clocks: Iterator[_Times], width: int) -> Table:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
     table = Table.grid(padding=(0, 1))
-    # A long name gives way to the bar and its numbers.
-    table.add_column(overflow="ellipsis", no_wrap=True, max_width=44)
+    table.add_column(overflow="ellipsis", no_wrap=True, min_width=width, max_width=_LONGEST)
     table.add_column()
     table.add_column(no_wrap=True, justify="right")
     table.add_column(no_wrap=True)

@@ -129,7 +129,7 @@ class View:
             for name, server in counts["servers"].items()
         ]
         parts: list[Part] = [
-            Bar("", counts["done"], counts["total"]),
+            Bar("pictures", counts["done"], counts["total"]),
             Line(summary(counts, self._rate)),
             Grid(servers),
         ]

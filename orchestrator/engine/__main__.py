@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 from ..errors import SpriteworksError
 
@@ -82,13 +83,21 @@ def _serve(arguments: argparse.Namespace, temp: Path) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def run(argv: list[str] | None = None) -> NoReturn:
+    """Do what `main` does and end the process with its exit code, past Python's own end.
+
+    Taking torch apart costs that a second, many while torch is still being loaded, and there is
+    nothing left to save.
+    """
     try:
-        status = main()
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 1
-    # Taking torch apart costs Python a second at its end, and there is nothing left to save.
+        status = main(argv)
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+if __name__ == "__main__":
+    run()

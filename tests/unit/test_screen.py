@@ -74,6 +74,22 @@ def test_a_terminal_gets_bars_lines_and_grids(terminal: Terminal) -> None:
     assert re.search(r"gpu-bcd +\[/\] pictures", shown)
 
 
+def test_bars_stay_where_they_are_when_their_text_changes(terminal: Terminal) -> None:
+    with screen_on(terminal) as screen:
+        screen.show(Bar("a long name of a file", 1, 2))
+        screen.show(Bar("short", 1, 2))
+    assert re.search(r"short {17}\S+ 1/2", terminal.text())
+
+
+def test_a_narrow_terminal_cuts_and_breaks_nothing(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    with screen_on(terminal) as screen:
+        screen.show(Bar("a name of a file " * 5, 1e9, 2e9, Unit.BYTES), Grid([("x" * 50, "y")]))
+    assert all(len(line) <= 40 for line in terminal.text().replace("\r", "\n").splitlines())
+
+
 def test_what_servers_say_moves_no_cursor(terminal: Terminal) -> None:
     with screen_on(terminal) as screen:
         screen.say("before\x1b[2Jafter\x07")
