@@ -22,7 +22,7 @@ from ..runs.looking import look
 from ..workflow.graph import parse_graph
 from ..workflow.signatures import Signatures
 from .dispatcher import Assignment
-from .gates import Picture, picture_of, pixels_sha256
+from .gates import Picture, pixels_sha256, takes_any_graph
 from .jobs import Artifact, Job, path_of
 
 PARTS = ".parts"
@@ -176,19 +176,21 @@ def look_at(part: Part, sent: Sent, *, thoroughly: bool) -> Seen:
         graph = found.graph
     except ResultWrong as error:
         raise ResultWrong(f"what came for {part.job.name}: {error}") from error
-    if graph is not None and not sent.makes(part.node, graph):
+    has_graph = graph is not None and sent.makes(part.node, graph)
+    if graph is not None and not has_graph and not takes_any_graph(part.job.gates):
         raise ResultWrong(
             f"what came for {part.job.name} carries another graph than the one that was sent, so "
-            "it is another job's picture"
+            "it is another job's picture (if a node pack of the server rewrites graphs, allow it "
+            "with the gate `graph: {min: 0}`)"
         )
     return Seen(
         content=part.content[: found.length],
         suffix=found.suffix,
         width=found.width,
         height=found.height,
-        has_graph=graph is not None,
+        has_graph=has_graph,
         cut=found.behind,
-        picture=picture_of(found) if thoroughly else None,
+        picture=Picture(rgba=found.rgba, has_graph=has_graph) if thoroughly else None,
     )
 
 

@@ -241,8 +241,8 @@ class Downloader(threading.Thread):
         name, odd = self._server.name, {}
         if not seen.has_graph:
             odd["graph"] = (
-                "sends pictures that carry no graph, so nobody can see that they are what was "
-                "asked for; they count, and the gate `graph` would refuse them"
+                "sends pictures that do not carry the graph that was sent, so nobody can see that "
+                "they are what was asked for; they count, and the gate `graph` would refuse them"
             )
         if seen.cut:
             odd["cut"] = (
