@@ -11,14 +11,12 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ..client.client import Client, writing
 from ..errors import GraphError, JobError, ResultMissing, ResultWrong
-from ..protocol import FileRef, Graph, HistoryRecord, files_of
-from ..runs.looking import look
+from ..protocol import FileRef, HistoryRecord, files_of
+from ..runs.looking import Look, carries, look
 from ..workflow.graph import parse_graph
 from ..workflow.signatures import Signatures
 from .dispatcher import Assignment
@@ -58,41 +56,6 @@ class Seen:
     cut: int = 0
     # None where nobody needs its pixels
     picture: Picture | None = None
-
-
-class Sent:
-    """The graph that was sent for an attempt, for comparison with those that pictures carry."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._plain = _plain(graph)
-
-    @classmethod
-    def as_told(cls, record: HistoryRecord) -> Sent:
-        """The graph that the server says was sent; raises ResultWrong where that is none."""
-        try:
-            return cls(parse_graph(record.graph))
-        except GraphError as error:
-            raise ResultWrong(f"the server's record of {record.prompt_id}: {error}") from error
-
-    def makes(self, node_id: str, carried: Graph) -> bool:
-        """Whether a picture of node `node_id` may carry that graph."""
-        if _plain(carried) == self._plain:
-            # Nearly always, and a tenth of the time.
-            return True
-        try:
-            return self._signatures.makes(node_id, carried)
-        except GraphError:
-            return False
-
-    @cached_property
-    def _signatures(self) -> Signatures:
-        return Signatures(self._graph)
-
-
-def _plain(graph: Graph) -> dict[str, Any]:
-    """What the nodes of a graph do, without what else is said of them, such as titles."""
-    return {key: (node["class_type"], node["inputs"]) for key, node in graph.items()}
 
 
 def prepare_folder(folder: Path) -> None:
@@ -165,7 +128,7 @@ def place(
     )
 
 
-def look_at(part: Part, sent: Sent, *, thoroughly: bool) -> Seen:
+def look_at(part: Part, sent: Signatures, *, thoroughly: bool) -> Seen:
     """See that a picture is whole and is what was asked for; takes its pixels where `thoroughly`.
 
     Raises ResultWrong where it is no whole picture, or carries a graph that makes another one than
@@ -173,16 +136,9 @@ def look_at(part: Part, sent: Sent, *, thoroughly: bool) -> Seen:
     """
     try:
         found = look(part.content)
-        graph = found.graph
+        has_graph = _has_graph(found, sent, part)
     except ResultWrong as error:
         raise ResultWrong(f"what came for {part.job.name}: {error}") from error
-    has_graph = graph is not None and sent.makes(part.node, graph)
-    if graph is not None and not has_graph and not takes_any_graph(part.job.gates):
-        raise ResultWrong(
-            f"what came for {part.job.name} carries another graph than the one that was sent, so "
-            "it is another job's picture (if a node pack of the server rewrites graphs, allow it "
-            "with the gate `graph: {min: 0}`)"
-        )
     return Seen(
         content=part.content[: found.length],
         suffix=found.suffix,
@@ -192,6 +148,26 @@ def look_at(part: Part, sent: Sent, *, thoroughly: bool) -> Seen:
         cut=found.behind,
         picture=Picture(rgba=found.rgba, has_graph=has_graph) if thoroughly else None,
     )
+
+
+def sent_as_told(record: HistoryRecord) -> Signatures:
+    """The graph that the server says was sent; raises ResultWrong where that is none."""
+    try:
+        return Signatures(parse_graph(record.graph))
+    except GraphError as error:
+        raise ResultWrong(f"the server's record of {record.prompt_id}: {error}") from error
+
+
+def _has_graph(found: Look, sent: Signatures, part: Part) -> bool:
+    try:
+        return carries(found, sent, part.node)
+    except ResultWrong as error:
+        if takes_any_graph(part.job.gates):
+            return False
+        raise ResultWrong(
+            f"{error} (if a node pack of the server rewrites graphs, allow it with the gate "
+            "`graph: {min: 0}`)"
+        ) from error
 
 
 def _write(path: str, content: bytes) -> None:

@@ -19,7 +19,8 @@ from ..client.client import Client, raise_for_state
 from ..client.timings import Stopwatch
 from ..errors import JobError, OutputError, ResultWrong, ServerError, SpriteworksError
 from ..protocol import Graph, HistoryRecord
-from .collecting import Part, Seen, Sent, fetch, look_at, place
+from ..workflow.signatures import Signatures
+from .collecting import Part, Seen, fetch, look_at, place, sent_as_told
 from .dispatcher import Assignment, Dispatcher, Finished, Rejection
 from .fleet import Server
 from .gates import CUT, GRAPH, Picture
@@ -212,7 +213,7 @@ class Downloader(threading.Thread):
                 return None
             raise_for_state(record)
             home = _Home(load=load, spans=self._spans.take(record, load.watch, paused=load.paused))
-            sent = Sent(load.graph) if load.graph else Sent.as_told(record)
+            sent = Signatures(load.graph) if load.graph else sent_as_told(record)
             for part in fetch(client, load.assignment, record):
                 self._look(part, sent, home)
         except JobError as error:
@@ -223,7 +224,7 @@ class Downloader(threading.Thread):
         home.spans.append(Timing(span="transfer", seconds=time.monotonic() - began))
         return home
 
-    def _look(self, part: Part, sent: Sent, home: _Home) -> None:
+    def _look(self, part: Part, sent: Signatures, home: _Home) -> None:
         seen = look_at(part, sent, thoroughly=self._judge.needs_pixels(part.job))
         judgement = (
             Judgement() if seen.picture is None else self._judge.judge(part.job, seen.picture)

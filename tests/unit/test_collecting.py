@@ -8,12 +8,13 @@ from typing import Any, cast
 import pytest
 
 from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.collecting import Part, Sent, fetch, look_at
+from orchestrator.batch.collecting import Part, fetch, look_at, sent_as_told
 from orchestrator.batch.jobs import Attempt, Job
 from orchestrator.batch.retry import Degradation
 from orchestrator.client.client import Client
 from orchestrator.errors import JobError, ResultMissing, ResultWrong
 from orchestrator.protocol import FileRef, Graph, HistoryRecord, JobState
+from orchestrator.workflow.signatures import Signatures
 from wrong_pictures import SCRIPT, WRONG, with_graph
 
 
@@ -89,35 +90,37 @@ def part(content: bytes) -> Part:
 
 
 def test_what_is_kept_of_a_picture() -> None:
-    seen = look_at(part(RIGHT + SCRIPT), Sent(GRAPH), thoroughly=False)
+    seen = look_at(part(RIGHT + SCRIPT), Signatures(GRAPH), thoroughly=False)
     assert (seen.content, seen.cut) == (RIGHT, len(SCRIPT))
     assert (seen.suffix, seen.width, seen.height, seen.has_graph) == (".png", 8, 4, True)
     assert seen.picture is None
-    assert not look_at(part(WRONG["no graph"](RIGHT)), Sent(GRAPH), thoroughly=False).has_graph
+    assert not look_at(
+        part(WRONG["no graph"](RIGHT)), Signatures(GRAPH), thoroughly=False
+    ).has_graph
 
 
 def test_an_answer_from_the_cache_of_an_earlier_job_is_the_picture() -> None:
     earlier = {f"9{key}": node for key, node in GRAPH.items()}
     earlier["92"] = {**GRAPH["2"], "inputs": {**GRAPH["2"]["inputs"], "images": ["91", 0]}}
     earlier["5"] = {"class_type": "PreviewImage", "inputs": {"images": ["91", 0]}}
-    seen = look_at(part(with_graph(earlier, (8, 4))), Sent(GRAPH), thoroughly=True)
+    seen = look_at(part(with_graph(earlier, (8, 4))), Signatures(GRAPH), thoroughly=True)
     assert seen.has_graph
     assert seen.picture is not None
 
 
 @pytest.mark.parametrize("kind", ["another job's", "another graph"])
 def test_another_jobs_picture_is_wrong(kind: str) -> None:
-    with pytest.raises(ResultWrong, match="what came for job0 carries another graph"):
-        look_at(part(WRONG[kind](RIGHT)), Sent(GRAPH), thoroughly=False)
+    with pytest.raises(ResultWrong, match="what came for job0: that picture carries another graph"):
+        look_at(part(WRONG[kind](RIGHT)), Signatures(GRAPH), thoroughly=False)
 
 
 def test_what_is_no_picture_is_wrong() -> None:
     with pytest.raises(ResultWrong, match="what came for job0: that is no whole PNG"):
-        look_at(part(RIGHT[:-1]), Sent(GRAPH), thoroughly=False)
+        look_at(part(RIGHT[:-1]), Signatures(GRAPH), thoroughly=False)
 
 
 @pytest.mark.parametrize("graph", [None, 7, {}, {"1": 7}, {"1": {"class_type": "A", "inputs": 7}}])
 def test_a_server_that_does_not_know_what_it_ran_is_not_believed(graph: Any) -> None:
     told = replace(record(n2="a"), graph=graph)
     with pytest.raises(ResultWrong, match="the server's record of p: "):
-        Sent.as_told(told)
+        sent_as_told(told)
