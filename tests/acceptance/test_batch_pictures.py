@@ -14,6 +14,7 @@ import pytest
 
 from orchestrator.batch import production as batch
 from orchestrator.batch.fleet import Choice
+from orchestrator.batch.report.page import write as write_report
 from orchestrator.batch.store.store import Store
 from orchestrator.runs.looking import SUFFIXES, look
 from orchestrator.testing import FakeServer, Script
@@ -181,6 +182,8 @@ def test_an_odd_picture_counts(tmp_path: Path, fake: FakeServer, kind: str) -> N
     assert SCRIPT not in (made.out / f"a{suffix}").read_bytes()
     assert (found.graph is None) == (kind == "no graph")
     assert batch.status(made.out)["without_graph"] == (kind == "no graph")
+    page = write_report(made.out).read_text(encoding="utf-8")
+    assert ("without their graph" in page) == (kind == "no graph")
     assert ("1 picture does not carry the graph that was sent" in made.log()) == (
         kind == "no graph"
     )
