@@ -123,6 +123,14 @@ def run(
         bool,
         typer.Option("--previews", help="Keep the newest intermediate picture in OUT/preview.jpg."),
     ] = False,
+    any_graph: Annotated[
+        bool,
+        typer.Option(
+            "--any-graph",
+            help="Take pictures that carry another graph than the one that was sent: for servers "
+            "with node packs that rewrite graphs.",
+        ),
+    ] = False,
     as_json: _Json = False,
     debug: _Debug = False,
 ) -> None:
@@ -142,7 +150,14 @@ def run(
         # What starting a server takes is nobody's, and asking one that runs is the run's.
         spent = time.monotonic() - begin if choice.urls else 0.0
         left = None if timeout is None else max(timeout - spent, 0.0)
-        made = chosen.run(document, out=out, timeout=left, observer=bar, settings=given)
+        made = chosen.run(
+            document,
+            out=out,
+            timeout=left,
+            observer=bar,
+            any_graph=any_graph,
+            settings=given,
+        )
     if as_json:
         _print_json(made.to_json())
         return

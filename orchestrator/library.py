@@ -169,6 +169,7 @@ class Server:
         timeout: float | None = None,
         progress: Callable[[Progress], None] | None = None,
         observer: Observer | None = None,
+        any_graph: bool = False,
         settings: Mapping[str, Value] | None = None,
         **roles: Value,
     ) -> Made:
@@ -182,7 +183,9 @@ class Server:
 
         `out` is a folder that gets the pictures and run.json once all of it is here; without it the
         pictures are saved from what is given. `timeout` is in s, until the last picture is here.
-        `progress` is called for every step and `observer` for every event, both in this thread.
+        `progress` is called for every step and `observer` for every event, both in this thread. A
+        picture that carries another graph than the one that was sent is another job's, and refused;
+        `any_graph` takes it, for servers with node packs that rewrite graphs.
 
         Raises UsageError, GraphError, InputError and OutputError before anything is sent, and
         JobError and ServerError and their kin after it; the job is then taken from the server.
@@ -191,7 +194,13 @@ class Server:
         with self.client() as client, client.at_most(timeout):
             prepared = self._prepared(client, workflow, settings, roles, watching)
             with Run(
-                client, prepared, self._reached.stats, watching, out=_path(out), metered=True
+                client,
+                prepared,
+                self._reached.stats,
+                watching,
+                out=_path(out),
+                metered=True,
+                any_graph=any_graph,
             ) as run:
                 run.submit()
                 return run.wait()
@@ -203,6 +212,7 @@ class Server:
         out: Folder | None = None,
         progress: Callable[[Progress], None] | None = None,
         observer: Observer | None = None,
+        any_graph: bool = False,
         settings: Mapping[str, Value] | None = None,
         **roles: Value,
     ) -> Job:
@@ -214,7 +224,14 @@ class Server:
             client = stack.enter_context(self.client())
             prepared = self._prepared(client, workflow, settings, roles, watching)
             run = stack.enter_context(
-                Run(client, prepared, self._reached.stats, watching, out=_path(out))
+                Run(
+                    client,
+                    prepared,
+                    self._reached.stats,
+                    watching,
+                    out=_path(out),
+                    any_graph=any_graph,
+                )
             )
             run.submit()
             job = Job(self, run, stack.pop_all())

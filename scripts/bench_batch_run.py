@@ -39,9 +39,13 @@ from orchestrator.testing import FakeServer
 _LOOK = 0.005
 
 
+# px, the edge of the pictures; set once, before anything is measured
+_edge = 64
+
+
 def graph_of(number: int) -> Graph:
     """The trivial graph: one picture of one colour, saved."""
-    size = {"width": 8, "height": 8, "batch_size": 1}
+    size = {"width": _edge, "height": _edge, "batch_size": 1}
     return {
         "1": {"class_type": "EmptyImage", "inputs": {**size, "color": number}},
         "2": {
@@ -240,12 +244,15 @@ def _idle_in_history(url: str) -> float:
 
 
 def main() -> None:
+    global _edge
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=0.05, help="of a job on the fake server")
     parser.add_argument("--engine", action="store_true", help="measure the engine instead")
     parser.add_argument("--comfyui", type=Path, help="measure the ComfyUI of this folder instead")
+    parser.add_argument("--edge", type=int, default=_edge, help="of the pictures, in pixels")
     options = parser.parse_args()
+    _edge = options.edge
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     with ExitStack() as stack:
         if options.engine or options.comfyui:
@@ -255,6 +262,7 @@ def main() -> None:
             found = on_fakes(options.jobs, options.seconds)
     about = {
         "jobs": options.jobs,
+        "edge": options.edge,
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         "load_before": load,

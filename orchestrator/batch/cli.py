@@ -250,7 +250,7 @@ def _print_status(found: dict[str, Any]) -> None:
     for server, figures in found["timings"]["servers"].items():
         print(f"  {server}: {_server_words(figures)}")
     if found["without_graph"]:
-        print(f"{found['without_graph']} pictures carry no graph")
+        print(f"{found['without_graph']} pictures do not carry their graph")
     for reason in found["failures"]:
         print(f"  {reason['name']}: {reason['reason']}")
     if not found["active"] and found["pending"] + found["running"]:

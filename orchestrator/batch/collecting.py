@@ -15,9 +15,11 @@ from pathlib import Path
 from ..client.client import Client, writing
 from ..errors import JobError, ResultMissing, ResultWrong
 from ..protocol import HistoryRecord
-from ..runs.fetching import Fetched, Sent, Wanted, store, wanted
+from ..runs.fetching import Fetched, Wanted, store, wanted
 from ..runs.fetching import fetch as fetch_file
+from ..workflow.signatures import Signatures
 from .assignments import Assignment
+from .gates import takes_any_graph
 from .jobs import Artifact, Job, path_of
 
 PARTS = ".parts"
@@ -46,7 +48,7 @@ def prepare_folder(folder: Path) -> None:
 
 
 def fetch(
-    client: Client, assignment: Assignment, record: HistoryRecord, sent: Sent
+    client: Client, assignment: Assignment, record: HistoryRecord, sent: Signatures
 ) -> Iterator[Part]:
     """Download the pictures of an attempt, one after the other.
 
@@ -56,7 +58,7 @@ def fetch(
     """
     for job, number, one in _shared_out(assignment, record):
         try:
-            fetched = fetch_file(client, one, sent)
+            fetched = fetch_file(client, one, sent, any_graph=takes_any_graph(job.gates))
         except ResultWrong as error:
             raise ResultWrong(f"what came for {job.name}: {error}") from error
         if fetched.look is None:

@@ -19,11 +19,12 @@ from ..client.client import Client, raise_for_state
 from ..client.timings import Stopwatch
 from ..errors import JobError, OutputError, ResultWrong, ServerError, SpriteworksError
 from ..protocol import Graph, HistoryRecord
-from ..runs.fetching import Fetched, Sent
+from ..runs.fetching import Fetched, sent_as_told
+from ..workflow.signatures import Signatures
 from .collecting import Part, fetch, place
 from .dispatcher import Assignment, Dispatcher, Finished, Rejection
 from .fleet import Server
-from .gates import CUT, GRAPH, Picture, picture_of, pixels_sha256
+from .gates import CUT, GRAPH, Picture, pixels_sha256
 from .jobs import Job, Timing
 from .retry import Rung, classify
 from .spans import SpanTaker
@@ -219,7 +220,7 @@ class Downloader(threading.Thread):
                 return None
             raise_for_state(record)
             home = _Home(load=load, spans=self._spans.take(record, load.watch, paused=load.paused))
-            sent = Sent(load.graph) if load.graph else Sent.as_told(record)
+            sent = Signatures(load.graph) if load.graph else sent_as_told(record)
             for part in fetch(client, load.assignment, record, sent):
                 self._look(part, home)
         except JobError as error:
@@ -231,9 +232,9 @@ class Downloader(threading.Thread):
         return home
 
     def _look(self, part: Part, home: _Home) -> None:
-        judgement, pixels = Judgement(), ""
-        if part.fetched.look is not None and self._judge.needs_pixels(part.job):
-            picture = picture_of(part.fetched.look)
+        judgement, pixels, look = Judgement(), "", part.fetched.look
+        if look is not None and self._judge.needs_pixels(part.job):
+            picture = Picture(rgba=look.rgba, has_graph=part.fetched.has_graph)
             judgement, pixels = self._judge.judge(part.job, picture), pixels_sha256(picture)
         if judgement.is_servers_fault:
             raise ResultWrong(f"what came for {part.job.name}: {judgement.reason}")

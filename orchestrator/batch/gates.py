@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import InputError, ResultWrong
-from ..runs.looking import Look, look
+from ..runs.looking import look
 from .jobs import Gate
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Picture:
     rgba: np.ndarray
     # pictures that stay, earlier in the manifest, with exactly these pixels
     twins: int = 0
-    # whether the file carries the graph that made it
+    # whether the file carries the graph that was sent
     has_graph: bool = False
 
 
@@ -113,15 +113,17 @@ def judge(picture: Picture, gates: Iterable[Gate]) -> list[Verdict]:
     return verdicts
 
 
-def picture_of(found: Look) -> Picture:
-    """A picture that was looked at, as gates see it; raises ResultWrong for an impossible graph."""
-    return Picture(rgba=found.rgba, has_graph=found.graph is not None)
+def takes_any_graph(gates: Iterable[Gate]) -> bool:
+    """Whether pictures may carry another graph than the one that was sent: the gate asks for 0."""
+    return any(one.name == GRAPH and one.minimum == 0 for one in gates)
 
 
 def read_picture(path: Path) -> Picture:
     """Read a picture file; raises InputError where it is none or is cut off."""
     try:
-        return picture_of(look(path))
+        found = look(path)
+        # Whether it is the one that was sent was seen when it came.
+        return Picture(rgba=found.rgba, has_graph=found.graph is not None)
     except (OSError, ResultWrong) as error:
         raise InputError(f"{path} is not a picture that can be read ({error})") from error
 
@@ -134,7 +136,7 @@ def pixels_sha256(picture: Picture) -> str:
     return digest.hexdigest()
 
 
-@measure(GRAPH, "1 where the picture carries the graph that made it, 0 where none", minimum=1)
+@measure(GRAPH, "1 where the picture carries the graph that was sent, 0 where not", minimum=1)
 def _graph(picture: Picture) -> float:
     return picture.has_graph
 

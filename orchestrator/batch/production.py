@@ -441,8 +441,8 @@ def _objection(server: Server, planner: Planner, example: Sequence[Job]) -> str:
 
 def _without_graph(store: Store) -> list[str]:
     count = store.without_graph()
-    words = "picture carries" if count == 1 else "pictures carry"
-    return [f"{count} {words} no graph, so nobody can see what they were made by"] if count else []
+    words = "picture does" if count == 1 else "pictures do"
+    return [f"{count} {words} not carry the graph that was sent"] if count else []
 
 
 def _tell_plan(store: Store, diff: PlanDiff, observer: Observer) -> None:

@@ -12,9 +12,10 @@ from ..client.client import Client
 from ..client.timings import Timings, ran_seconds
 from ..memory import MemoryUse, Meter, Phase, phases_of
 from ..protocol import Event, Graph, Progress, SystemStats
-from ..runs.fetching import Sent, fetch, wanted
+from ..runs.fetching import fetch, wanted
 from ..runs.submission import Submission
 from ..workflow.catalogue import Catalogue
+from ..workflow.signatures import Signatures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ def measure(
         record = submission.wait(client)
         ended = time.monotonic()
         meter.stop()
-        pictures, sent = [], Sent(graph)
+        pictures, sent = [], Signatures(graph)
         for one in wanted(record):
             with watch.transfer():
                 pictures.append(fetch(client, one, sent).content)

@@ -10,16 +10,14 @@ import hashlib
 import io
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Any
 
 from ..client.client import Client, writing
 from ..errors import GraphError, ResultWrong
-from ..protocol import FileRef, Graph, HistoryRecord, files_of
+from ..protocol import FileRef, HistoryRecord, files_of
 from ..workflow.graph import parse_graph
 from ..workflow.signatures import Signatures
-from .looking import SUFFIXES, Look, format_of, look
+from .looking import SUFFIXES, Look, carries, format_of, look
 
 # Names of files that say that they are pictures of a kind that counts.
 _PICTURES = frozenset({*SUFFIXES.values(), ".jpeg", ".tiff", ""})
@@ -53,39 +51,12 @@ class Fetched:
     cut: int = 0
 
 
-class Sent:
-    """The graph that was sent, for comparison with those that pictures carry."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._plain = _plain(graph)
-
-    @classmethod
-    def as_told(cls, record: HistoryRecord) -> Sent:
-        """The graph that the server says was sent; raises ResultWrong where that is none."""
-        try:
-            return cls(parse_graph(record.graph))
-        except GraphError as error:
-            raise ResultWrong(f"the server's record of {record.prompt_id}: {error}") from error
-
-    def makes(self, node_id: str, carried: Graph) -> bool:
-        """Whether a picture of node `node_id` may carry that graph."""
-        if _plain(carried) == self._plain:
-            # Nearly always, and a tenth of the time.
-            return True
-        try:
-            return self._signatures.makes(node_id, carried)
-        except GraphError:
-            return False
-
-    @cached_property
-    def _signatures(self) -> Signatures:
-        return Signatures(self._graph)
-
-
-def _plain(graph: Graph) -> dict[str, Any]:
-    """What the nodes of a graph do, without what else is said of them, such as titles."""
-    return {key: (node["class_type"], node["inputs"]) for key, node in graph.items()}
+def sent_as_told(record: HistoryRecord) -> Signatures:
+    """The graph that the server says was sent; raises ResultWrong where that is none."""
+    try:
+        return Signatures(parse_graph(record.graph))
+    except GraphError as error:
+        raise ResultWrong(f"the server's record of {record.prompt_id}: {error}") from error
 
 
 def wanted(record: HistoryRecord) -> list[Wanted]:
@@ -101,19 +72,32 @@ def wanted(record: HistoryRecord) -> list[Wanted]:
     return found
 
 
-def fetch(client: Client, one: Wanted, sent: Sent) -> Fetched:
-    """Download a file and see that it counts.
+def fetch(client: Client, one: Wanted, sent: Signatures, *, any_graph: bool = False) -> Fetched:
+    """Download a file and see that it counts; with `any_graph` whatever graph it carries.
 
     Raises ResultMissing where the server has it no longer, ResultWrong where it does not count, and
     what the client raises: the download has a deadline and a limit of size.
     """
     sink = io.BytesIO()
     came = client.fetch(one.file, sink)
-    return counted(sink.getvalue(), one.file.filename, one.node, sent, sha256=came.sha256)
+    return counted(
+        sink.getvalue(),
+        one.file.filename,
+        one.node,
+        sent,
+        any_graph=any_graph,
+        sha256=came.sha256,
+    )
 
 
 def counted(
-    content: bytes, name: str, node: str, sent: Sent, *, sha256: str | None = None
+    content: bytes,
+    name: str,
+    node: str,
+    sent: Signatures,
+    *,
+    any_graph: bool = False,
+    sha256: str | None = None,
 ) -> Fetched:
     """A file of a job, where it counts; `name` is the server's, `node` the one that made it.
 
@@ -126,11 +110,12 @@ def counted(
         # A film, a sound, a model, a text: nothing here reads it.
         return Fetched(content=content, sha256=_sha256(content, sha256), suffix=suffix, look=None)
     found = look(content)
-    graph = found.graph
-    if graph is not None and not sent.makes(node, graph):
-        raise ResultWrong(
-            "that picture carries another graph than the one that was sent, so it is another job's"
-        )
+    try:
+        has_graph = carries(found, sent, node)
+    except ResultWrong:
+        if not any_graph:
+            raise
+        has_graph = False
     if found.behind:
         content, sha256 = content[: found.length], None
     return Fetched(
@@ -138,7 +123,7 @@ def counted(
         sha256=_sha256(content, sha256),
         suffix=found.suffix,
         look=found,
-        has_graph=graph is not None,
+        has_graph=has_graph,
         cut=found.behind,
     )
 

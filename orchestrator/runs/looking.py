@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import GraphError, ResultWrong
 from ..protocol import Graph
 from ..workflow.graph import parse_graph
+from ..workflow.signatures import Signatures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,6 +150,22 @@ def look(source: bytes | Path, *, most_pixels: int = MOST_PIXELS) -> Look:
         raise
     except Exception as error:  # decoders raise whatever a damaged file leads them to
         raise ResultWrong(f"that is no whole {name} picture ({error})") from error
+
+
+def carries(found: Look, sent: Signatures, node_id: str) -> bool:
+    """Whether a picture of node `node_id` carries the graph that was sent; False for none at all.
+
+    Raises ResultWrong where it carries another one, and so is another job's picture.
+    """
+    if found.graph is None:
+        return False
+    if not sent.makes(node_id, found.graph):
+        raise ResultWrong(
+            "that picture carries another graph than the one that was sent, so it is another job's "
+            "(where a node pack of the server rewrites graphs, allow it: `run --any-graph`, or the "
+            "gate `graph: {min: 0}` of a batch)"
+        )
+    return True
 
 
 # --------------------------------------------------------------------------- pixels

@@ -19,7 +19,8 @@ from ..workflow.document import Document
 from ..workflow.embeddings import missing_embeddings, named_embeddings
 from ..workflow.layout import with_values
 from ..workflow.roles import Settings, parameters, seed_of_image
-from .fetching import Fetched, Sent, counted, fetch, wanted
+from ..workflow.signatures import Signatures
+from .fetching import Fetched, counted, fetch, wanted
 from .made import Made, ServerInfo
 from .outputs import Gathered, Outputs, outputs
 from .pictures import upload_pictures
@@ -78,12 +79,15 @@ class Run:
         *,
         out: Path | None = None,
         metered: bool = False,
+        any_graph: bool = False,
     ) -> None:
+        """`metered` measures the memory; `any_graph` takes pictures whatever graph they carry."""
         self._client = client
         self._workflow = workflow
         self._stats = stats
         self._observer = observer
         self._metered = metered
+        self._any_graph = any_graph
         self._stack = ExitStack()
         self._place = self._stack.enter_context(outputs(out))
         self._submission = Submission(graph=workflow.graph)
@@ -157,10 +161,10 @@ class Run:
         watch, graph = self._submission.watch, self._submission.graph
         assert watch is not None
         assert graph is not None
-        sent, gathered = Sent(graph), []
+        sent, gathered = Signatures(graph), []
         for one in wanted(record):
             with watch.transfer():
-                fetched = fetch(self._client, one, sent)
+                fetched = fetch(self._client, one, sent, any_graph=self._any_graph)
             name = one.file.filename
             self._notes += _oddities(fetched, name)
             seed = seed_of_image(graph, one.node, one.index) if one.node in graph else None
@@ -198,7 +202,7 @@ def _oddities(fetched: Fetched, name: str) -> Iterator[str]:
     if fetched.look is None:
         yield f"{name} is no picture, and nobody has looked into it"
     elif not fetched.has_graph:
-        yield f"{name} carries no graph, so nobody can see that it is what was asked for"
+        yield f"{name} does not carry the graph that was sent: nobody can see that it is its picture"
     if fetched.cut:
         yield f"{name} came with {fetched.cut} bytes behind its end, which were cut off"
 
@@ -220,6 +224,6 @@ class _Frames:
             return
         index = sum(file.node == node for file in self.files)
         name = f"websocket_{len(self.files) + 1:05}_.{event.format}"
-        fetched = counted(event.image, name, node, Sent(self._graph))
+        fetched = counted(event.image, name, node, Signatures(self._graph))
         seed = seed_of_image(self._graph, node, index)
         self.files.append(self._place.gather(fetched, name, node, seed))

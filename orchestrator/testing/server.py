@@ -92,6 +92,8 @@ class FakeServer:
         self._pending: list[Job] = []
         self._running: Job | None = None
         self.cache: dict[str, Any] = {}
+        # whether the cache is to be emptied once nothing runs
+        self._forgets = False
         self._opened = 0
         self._numbers = 0
         self._counter = 0
@@ -314,8 +316,17 @@ class FakeServer:
     def _post_free(self, request: Request, rest: str) -> Answer:
         self.freed.append(request.json())
         if request.json().get("free_memory"):
-            self.cache.clear()
+            with self._changed:
+                # As real servers do it: when what runs has ended.
+                self._forgets = True
+                if self._running is None:
+                    self._forget()
         return Answer()
+
+    def _forget(self) -> None:
+        if self._forgets:
+            self._forgets = False
+            self.cache.clear()
 
     def _get_view(self, request: Request, rest: str) -> Answer:
         query = request.query
@@ -400,6 +411,7 @@ class FakeServer:
                 self._running = None
                 if job.script.remembered and not dropped:
                     self.history[job.prompt_id] = record_of(job, state, self.cache)
+                self._forget()
             self._announce_queue()
             self.tell(job, Executing(prompt_id=job.prompt_id, node=None))
 

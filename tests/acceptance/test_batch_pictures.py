@@ -14,6 +14,7 @@ import pytest
 
 from orchestrator.batch import production as batch
 from orchestrator.batch.fleet import Choice
+from orchestrator.batch.report.page import write as write_report
 from orchestrator.batch.store.store import Store
 from orchestrator.runs.looking import SUFFIXES, look
 from orchestrator.testing import FakeServer, Script
@@ -181,8 +182,25 @@ def test_an_odd_picture_counts(tmp_path: Path, fake: FakeServer, kind: str) -> N
     assert SCRIPT not in (made.out / f"a{suffix}").read_bytes()
     assert (found.graph is None) == (kind == "no graph")
     assert batch.status(made.out)["without_graph"] == (kind == "no graph")
-    assert ("carry no graph, so nobody" in made.log()) == (kind == "no graph")
+    page = write_report(made.out).read_text(encoding="utf-8")
+    assert ("without their graph" in page) == (kind == "no graph")
+    assert ("1 picture does not carry the graph that was sent" in made.log()) == (
+        kind == "no graph"
+    )
     assert ("bytes behind the end" in made.log()) == (kind == "script behind the end")
+
+
+def test_where_graphs_are_rewritten_on_the_way_a_gate_allows_it(
+    tmp_path: Path, fake: FakeServer
+) -> None:
+    fake.script(*[Script(alters=WRONG["another graph"])] * 99)
+    made = Batch(tmp_path, fake)
+    assert made.run(["a"], gates={"graph": {"min": 0}}).is_complete
+    assert batch.status(made.out)["without_graph"] == 1
+    # It is remembered, though the picture has some graph.
+    assert made.run(["a"], gates={"graph": {"min": 0}, "width": 8}).is_complete
+    assert batch.status(made.out)["without_graph"] == 1
+    assert made.sent() == {0: 1}
 
 
 def test_a_gate_demands_the_size(tmp_path: Path, fake: FakeServer) -> None:

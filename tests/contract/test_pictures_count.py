@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.collecting import Sent
 from orchestrator.batch.fleet import Choice
 from orchestrator.batch.store.store import Store
 from orchestrator.client.client import Client
 from orchestrator.protocol import Graph, files_of
 from orchestrator.runs.looking import Look, look
+from orchestrator.workflow.signatures import Signatures
 
 SERVERS = ["engine_url", pytest.param("comfyui_url", marks=pytest.mark.comfyui)]
 
@@ -84,9 +84,9 @@ def test_what_the_cache_answers_with_counts(comfyui_url: str) -> None:
     assert earlier.graph is not None
     assert earlier.graph == cached.graph
     assert earlier.graph.keys() == first.keys()
-    assert Sent(second).makes(node, cached.graph)
+    assert Signatures(second).makes(node, cached.graph)
     assert other.graph is not None
-    assert not Sent(second).makes(node, other.graph)
+    assert not Signatures(second).makes(node, other.graph)
 
 
 @pytest.mark.comfyui
@@ -109,5 +109,5 @@ def test_moving_pictures_carry_their_graph(
     with Client(comfyui_url) as client:
         ((node, found),) = saved_by(client, graph)
     assert found.graph is not None
-    assert Sent(graph).makes(node, found.graph)
+    assert Signatures(graph).makes(node, found.graph)
     assert (found.suffix, found.behind) == (suffix, 0)

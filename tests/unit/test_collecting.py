@@ -16,7 +16,8 @@ from orchestrator.client.client import Client, Fetched
 from orchestrator.errors import JobError, ResultMissing, ResultWrong
 from orchestrator.protocol import FileRef, Graph, HistoryRecord, JobState
 from orchestrator.runs.fetching import Fetched as Counted
-from orchestrator.runs.fetching import Sent
+from orchestrator.runs.fetching import sent_as_told
+from orchestrator.workflow.signatures import Signatures
 from wrong_pictures import SCRIPT, WRONG, with_graph
 
 GRAPH: Graph = {
@@ -66,7 +67,7 @@ def record(**nodes: str) -> HistoryRecord:
 
 def shared_out(count: int, told: HistoryRecord) -> list[tuple[str, int, str]]:
     serving = Serving(RIGHT)
-    parts = fetch(cast(Client, serving), assignment(count), told, Sent(GRAPH))
+    parts = fetch(cast(Client, serving), assignment(count), told, Signatures(GRAPH))
     found = [(part.job.name, part.number) for part in parts]
     return [(*one, name) for one, name in zip(found, serving.asked, strict=True)]
 
@@ -97,7 +98,7 @@ def test_previews_are_pictures_only_where_nothing_is_saved() -> None:
 def kept(content: bytes, name: str = "x.png") -> Counted:
     """What is kept of a file that came."""
     serving = cast(Client, Serving(content))
-    (part,) = fetch(serving, assignment(1), record(n2=name), Sent(GRAPH))
+    (part,) = fetch(serving, assignment(1), record(n2=name), Signatures(GRAPH))
     return part.fetched
 
 
@@ -134,4 +135,4 @@ def test_what_is_no_picture_is_wrong() -> None:
 def test_a_server_that_does_not_know_what_it_ran_is_not_believed(graph: Any) -> None:
     told = replace(record(n2="a"), graph=graph)
     with pytest.raises(ResultWrong, match="the server's record of p: "):
-        Sent.as_told(told)
+        sent_as_told(told)

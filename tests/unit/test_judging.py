@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from orchestrator.batch.gates import pixels_sha256, read_picture
+from orchestrator.batch.gates import gate, pixels_sha256, read_picture
 from orchestrator.batch.jobs import Artifact, Attempt, Gate, Job, Outcome, Shot, State
 from orchestrator.batch.judging import judge_again, sort_out_duplicates
 from orchestrator.batch.store.store import Store
@@ -162,3 +162,27 @@ def test_changed_gates_reject_what_they_would_have_rejected(store: Store, tmp_pa
     assert (names(store, State.DONE), names(store, State.FAILED)) == ("a", "b")
     assert store.artifacts(job("a").key)[0].measured == {"opaque": 1.0}
     assert judge_again(store, tmp_path) == []
+
+
+def test_a_picture_without_its_graph_is_made_again_with_the_same_seed(
+    store: Store, tmp_path: Path
+) -> None:
+    store.plan([job("a", rerolls=3), job("b", rerolls=3)])
+    made(store, tmp_path, {"a": RED, "b": BLUE})
+    store.plan(job(name, gate("graph"), rerolls=3) for name in "ab")
+    said = judge_again(store, tmp_path)
+    reason = "graph is 0, and must be at least 1"
+    assert said[1:] == [f"{name} is made again: {reason}" for name in "ab"]
+    assert [(one.name, one.roll) for one in store.pending(9)] == [("a", 0), ("b", 0)]
+
+
+def test_what_is_odd_about_a_picture_is_not_forgotten(store: Store, tmp_path: Path) -> None:
+    store.plan([job("a")])
+    made(store, tmp_path, {"a": RED})
+    (artifact,) = store.artifacts()
+    store.record_artifact(replace(artifact, measured={"graph": 0.0, "cut": 7, "blank": 0.5}))
+    assert store.without_graph() == 1
+    store.plan([job("a", Gate(name="opaque", minimum=0.5))])
+    judge_again(store, tmp_path)
+    assert store.artifacts()[0].measured == {"graph": 0.0, "cut": 7, "opaque": 1.0}
+    assert store.without_graph() == 1

@@ -14,9 +14,10 @@ from PIL import Image
 
 from orchestrator.client.timings import Timings
 from orchestrator.errors import OutputError
-from orchestrator.runs.fetching import Sent, counted
+from orchestrator.runs.fetching import counted
 from orchestrator.runs.made import Made, ServerInfo
 from orchestrator.runs.outputs import Gathered, Outputs, names, outputs, plain_name
+from orchestrator.workflow.signatures import Signatures
 
 
 def gather(place: Outputs, number: int, name: str, color: tuple[int, int, int]) -> Gathered:
@@ -93,7 +94,7 @@ def test_two_files_of_one_name_get_two_names(tmp_path: Path) -> None:
 
 def test_what_is_no_picture_has_no_size(tmp_path: Path) -> None:
     with outputs(tmp_path / "out") as place:
-        sound = counted(b"sound", "a.flac", "1", Sent({}))
+        sound = counted(b"sound", "a.flac", "1", Signatures({}))
         (picture,) = place.place([place.gather(sound, "../a.flac", "1", None)])
     assert (picture.name, picture.width, picture.height) == ("a.flac", None, None)
 
@@ -102,7 +103,7 @@ def test_a_picture_has_the_suffix_of_what_it_is(tmp_path: Path) -> None:
     stream = BytesIO()
     Image.new("RGB", (4, 3)).save(stream, "JPEG")
     with outputs(tmp_path / "out") as place:
-        found = counted(stream.getvalue(), "a_00001_.png", "1", Sent({}))
+        found = counted(stream.getvalue(), "a_00001_.png", "1", Signatures({}))
         (picture,) = place.place([place.gather(found, "a_00001_.png", "1", None)])
     assert (picture.name, picture.width) == ("a_00001_.jpg", 4)
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.errors import GraphError
 from orchestrator.protocol import Graph
 from orchestrator.workflow.signatures import Signatures
 
@@ -76,15 +75,13 @@ def test_graphs_as_long_as_they_like() -> None:
     assert not makes(other, "9999", graph)
 
 
-def test_a_circle_and_bottomless_values_are_refused() -> None:
+def test_a_circle_and_bottomless_values_make_nothing() -> None:
     circle: Graph = {"1": {"class_type": "A", "inputs": {"a": ["1", 0]}}}
-    with pytest.raises(GraphError, match="circle"):
-        makes(circle)
+    assert not makes(circle)
     deep: Any = []
     for _ in range(100_000):
         deep = [deep]
-    with pytest.raises(GraphError, match="nested"):
-        makes({"1": {"class_type": "A", "inputs": {"a": deep}}})
+    assert not makes({"1": {"class_type": "A", "inputs": {"a": deep}}})
 
 
 VALUES = st.recursive(

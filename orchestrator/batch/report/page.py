@@ -42,7 +42,7 @@ class Content:
     pictures: Sequence[Picture]
     attempts: Sequence[Tried]
     spans: Sequence[Span]
-    # how many of the pictures carry no graph
+    # how many of the pictures do not carry the graph that was sent
     without_graph: int
     statistics: Statistics
     timeline: Timeline

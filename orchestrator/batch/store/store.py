@@ -482,7 +482,7 @@ class Store:
         return [(row.key, row.pixels_sha256) for row in self._read(query)]
 
     def without_graph(self) -> int:
-        """How many pictures of jobs that are done carry no graph, as was noted when they came."""
+        """How many pictures of jobs that are done do not carry the graph that was sent for them."""
         noted = tables.artifacts.c.measured.like(f'%"{GRAPH}":0.0%')
         return len(self._artifacts(noted))
 
