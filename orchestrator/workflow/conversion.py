@@ -296,7 +296,7 @@ class Converter:
             source = self._tracer.source(place, node, slot)
             if isinstance(source, Output):
                 found[slot.name] = [source.node_id, source.slot]
-            elif isinstance(source, Value):
+            elif isinstance(source, Value) and source.value is not ABSENT:
                 entry = held[slot.name].input if slot.name in held else None
                 found[slot.name] = spelled(source.value, entry)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -9,7 +10,9 @@ from ..errors import CanvasError
 from .canvas import BORDER_IN, CanvasNode, Mode, Sheet, Slot
 from .catalogue import Catalogue
 from .editor import GETTERS, NOTES, PRIMITIVE, REROUTES, SETTERS
+from .inputs import Growth, Input
 from .promotion import Host
+from .widgets import Held
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class Uses(Protocol):
 
     def inside(self, place: Place, node: CanvasNode) -> Place | None:
         """The use of a subgraph that a node is, or None."""
+
+    def held(self, sheet: Sheet, node: CanvasNode) -> Mapping[str, Held]:
+        """What a node's widgets hold, by name."""
 
 
 class Tracer:
@@ -124,7 +130,9 @@ class Tracer:
             return None
         if node.mode is Mode.BYPASSED:
             slot = self._bypass(ask)
-            return None if slot is None else _Into(place, node, slot, None)
+            if slot is None:
+                return None
+            return self._overridden(place, node.id, slot.name) or _Into(place, node, slot, None)
         inside = self._uses.inside(place, node)
         if inside is not None:
             return self._from_inside(inside, ask)
@@ -173,7 +181,7 @@ class Tracer:
         That of the same number where its type fits, else the first of the very type, else the first
         that fits.
         """
-        inputs = ask.node.inputs
+        inputs = self._slots(ask.place, ask.node)
         wanted = ask.kind if isinstance(ask.kind, str) else self._kind(*ask.kind)
         given = ask.node.outputs[ask.slot] if ask.slot < len(ask.node.outputs) else "*"
         kinds = [self._kind(ask.node, slot) for slot in inputs]
@@ -191,6 +199,19 @@ class Tracer:
             return inputs[kinds.index(wanted)]
         return next((inputs[number] for number in range(len(inputs)) if fits(number)), None)
 
+    def _slots(self, place: Place, node: CanvasNode) -> Sequence[Slot]:
+        """All inputs that a node has in the editor: a file leaves out widgets without a link."""
+        inside = self._uses.inside(place, node)
+        if inside is not None and inside.host is not None:
+            return [Slot(entry.name, entry.type, entry.link) for entry in inside.host.inputs]
+        node_class = self._catalogue.find(node.kind)
+        if node_class is None:
+            return node.inputs
+        held = self._uses.held(place.sheet, node) if node_class.is_dynamic else {}
+        found = [slot for entry in node_class.slots for slot in _slots_of(entry, node.inputs, held)]
+        known = {slot.name for slot in found}
+        return [*found, *(slot for slot in node.inputs if slot.name not in known)]
+
     def _kind(self, node: CanvasNode, slot: Slot) -> str:
         """The type of an input: as its class declares it, where that is known."""
         if node.kind in self._catalogue:
@@ -198,6 +219,19 @@ class Tracer:
             if entry is not None:
                 return ",".join(entry.types)
         return slot.type
+
+
+def _slots_of(entry: Input, listed: Sequence[Slot], held: Mapping[str, Held]) -> Iterator[Slot]:
+    """The inputs of a node that one of its class stands for."""
+    if entry.growth in (Growth.AUTOGROW, Growth.SLOT):
+        # as many as the file has
+        yield from (slot for slot in listed if f"{slot.name}.".startswith(f"{entry.name}."))
+        return
+    missing = Slot(entry.name, ",".join(entry.types), None)
+    yield next((slot for slot in listed if slot.name == entry.name), missing)
+    if entry.growth is Growth.COMBO and entry.name in held:
+        for below in entry.branch(held[entry.name].value):
+            yield from _slots_of(below, listed, held)
 
 
 def given_name(node: CanvasNode) -> str:
