@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Protocol
 
 from ..errors import CanvasError
 from .canvas import BORDER_IN, CanvasNode, Mode, Sheet, Slot
-from .catalogue import Catalogue
+from .catalogue import Catalogue, NodeClass
 from .editor import GETTERS, NOTES, PRIMITIVE, REROUTES, SETTERS
-from .inputs import Growth, Input
+from .inputs import MATCH_TYPE, Growth, Input
 from .promotion import Host
 from .widgets import Held
 
@@ -210,13 +210,17 @@ class Tracer:
         held = self._uses.held(place.sheet, node) if node_class.is_dynamic else {}
         found = [slot for entry in node_class.slots for slot in _slots_of(entry, node.inputs, held)]
         known = {slot.name for slot in found}
-        return [*found, *(slot for slot in node.inputs if slot.name not in known)]
+        rest = (slot for slot in node.inputs if slot.name not in known)
+        return [*found, *(slot for slot in rest if has_slot(node_class, slot, held))]
 
     def _kind(self, node: CanvasNode, slot: Slot) -> str:
-        """The type of an input: as its class declares it, where that is known."""
+        """The type of an input: as its class declares it, where that is known.
+
+        One that matches what it is linked to has the type that the file says.
+        """
         if node.kind in self._catalogue:
             entry = self._catalogue.node_class(node.kind).by_name.get(slot.name)
-            if entry is not None:
+            if entry is not None and (entry.type != MATCH_TYPE or slot.type == MATCH_TYPE):
                 return ",".join(entry.types)
         return slot.type
 
@@ -232,6 +236,26 @@ def _slots_of(entry: Input, listed: Sequence[Slot], held: Mapping[str, Held]) ->
     if entry.growth is Growth.COMBO and entry.name in held:
         for below in entry.branch(held[entry.name].value):
             yield from _slots_of(below, listed, held)
+
+
+def has_slot(node_class: NodeClass, slot: Slot, held: Mapping[str, Held]) -> bool:
+    """Whether a node of the server's class still has an input that the file links.
+
+    Gone are those that the file calls a widget and the class does not have, and those of a dynamic
+    combo that belong to another key.
+    """
+    name = slot.name
+    if name in held or name in node_class.by_name:
+        return True
+    at = name.find(".")
+    while at > 0:
+        combo = held.get(name[:at])
+        if combo is not None and combo.input is not None and combo.input.growth is Growth.COMBO:
+            below = combo.input.branch(combo.value)
+            if not any(f"{name}.".startswith(f"{entry.name}.") for entry in below):
+                return False
+        at = name.find(".", at + 1)
+    return slot.widget is None or "." in name
 
 
 def given_name(node: CanvasNode) -> str:

@@ -373,6 +373,20 @@ def bypassed_with_widgets(info: Raw) -> Raw:
 
 
 @case
+def bypassed_into_a_matched_type(info: Raw) -> Raw:
+    """An input that matches what the others of its node are linked to takes nothing else."""
+    sheet = Sheet(info)
+    size = sheet.add("PrimitiveInt", 32, "fixed")
+    picture = sheet.add("EmptyImage", 64, 64, 1, 0, mode=4, into={"width": (size, 0)})
+    into = {"on_false": (picture, 0), "on_true": (_picture(sheet), 0)}
+    switch = sheet.add("ComfySwitchNode", True, into=into)
+    for slot in sheet.node(switch)["inputs"]:
+        slot["type"] = "IMAGE" if slot["link"] else slot["type"]
+    _shown(sheet, switch)
+    return sheet.canvas()
+
+
+@case
 def reroutes_and_primitives(info: Raw) -> Raw:
     """Reroutes hand on; primitives put their value into widgets, but not through a reroute."""
     sheet = Sheet(info)
