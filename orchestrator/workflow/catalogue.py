@@ -49,6 +49,12 @@ class NodeClass:
         return tuple(entry for entry in (*self.inputs, *self.added) if entry.is_widget)
 
     @cached_property
+    def slots(self) -> tuple[Input, ...]:
+        """Inputs that a link can go to, as the editor lists them: those of widgets come last."""
+        plain = (entry for entry in self.inputs if not entry.is_widget)
+        return (*plain, *(entry for entry in self.widgets if not entry.is_socketless))
+
+    @cached_property
     def has_forced(self) -> bool:
         """True where an input takes links only although its type has a widget."""
         return any(entry.extra.get("forceInput") for entry in self.inputs)

@@ -26,11 +26,11 @@ from .editor import (
 )
 from .graph import Form, form_of, order, parse_graph
 from .group_nodes import has_groups, without_group_nodes
-from .inputs import Growth, Input
+from .inputs import Input
 from .promotion import Host, read_host
 from .roles import seed_of
 from .texts import Named, Texts, Where
-from .tracing import Output, Place, Tracer, Value, given_name
+from .tracing import Output, Place, Tracer, Value, given_name, has_slot
 from .widgets import ABSENT, Held, held_values
 
 # Subgraphs may stand in subgraphs; deeper than any file that was met.
@@ -291,12 +291,12 @@ class Converter:
         for slot in node.inputs:
             if slot.link is None or slot.name in found:
                 continue
-            if not _has_slot(node_class, slot.name, slot.widget, held):
+            if not has_slot(node_class, slot, held):
                 continue
             source = self._tracer.source(place, node, slot)
             if isinstance(source, Output):
                 found[slot.name] = [source.node_id, source.slot]
-            elif isinstance(source, Value):
+            elif isinstance(source, Value) and source.value is not ABSENT:
                 entry = held[slot.name].input if slot.name in held else None
                 found[slot.name] = spelled(source.value, entry)
         return found
@@ -365,27 +365,6 @@ def _place(
         if node.kind in SETTERS and node.mode is Mode.ACTIVE
     }
     return Place(prefix=prefix, sheet=sheet, host=host, outer=outer, setters=setters)
-
-
-def _has_slot(
-    node_class: NodeClass, name: str, widget: str | None, held: Mapping[str, Held]
-) -> bool:
-    """Whether a node of the server's class still has an input that the file links.
-
-    Gone are those that the file calls a widget and the class does not have, and those of a dynamic
-    combo that belong to another key.
-    """
-    if name in held or name in node_class.by_name:
-        return True
-    at = name.find(".")
-    while at > 0:
-        combo = held.get(name[:at])
-        if combo is not None and combo.input is not None and combo.input.growth is Growth.COMBO:
-            below = combo.input.branch(combo.value)
-            if not any(f"{name}.".startswith(f"{entry.name}.") for entry in below):
-                return False
-        at = name.find(".", at + 1)
-    return widget is None or "." in name
 
 
 def _drop_dead_links(inputs: dict[str, Any], graph: Graph) -> None:

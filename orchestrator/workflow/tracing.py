@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import CanvasError
 from .canvas import BORDER_IN, CanvasNode, Mode, Sheet, Slot
-from .catalogue import Catalogue
+from .catalogue import Catalogue, NodeClass
 from .editor import GETTERS, NOTES, PRIMITIVE, REROUTES, SETTERS
+from .inputs import MATCH_TYPE, Growth, Input
 from .promotion import Host
+from .widgets import Held
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class Uses(Protocol):
 
     def inside(self, place: Place, node: CanvasNode) -> Place | None:
         """The use of a subgraph that a node is, or None."""
+
+    def held(self, sheet: Sheet, node: CanvasNode) -> Mapping[str, Held]:
+        """What a node's widgets hold, by name."""
 
 
 class Tracer:
@@ -124,7 +130,9 @@ class Tracer:
             return None
         if node.mode is Mode.BYPASSED:
             slot = self._bypass(ask)
-            return None if slot is None else _Into(place, node, slot, None)
+            if slot is None:
+                return None
+            return self._overridden(place, node.id, slot.name) or _Into(place, node, slot, None)
         inside = self._uses.inside(place, node)
         if inside is not None:
             return self._from_inside(inside, ask)
@@ -173,7 +181,7 @@ class Tracer:
         That of the same number where its type fits, else the first of the very type, else the first
         that fits.
         """
-        inputs = ask.node.inputs
+        inputs = self._slots(ask.place, ask.node)
         wanted = ask.kind if isinstance(ask.kind, str) else self._kind(*ask.kind)
         given = ask.node.outputs[ask.slot] if ask.slot < len(ask.node.outputs) else "*"
         kinds = [self._kind(ask.node, slot) for slot in inputs]
@@ -191,13 +199,63 @@ class Tracer:
             return inputs[kinds.index(wanted)]
         return next((inputs[number] for number in range(len(inputs)) if fits(number)), None)
 
+    def _slots(self, place: Place, node: CanvasNode) -> Sequence[Slot]:
+        """All inputs that a node has in the editor: a file leaves out widgets without a link."""
+        inside = self._uses.inside(place, node)
+        if inside is not None and inside.host is not None:
+            return [Slot(entry.name, entry.type, entry.link) for entry in inside.host.inputs]
+        node_class = self._catalogue.find(node.kind)
+        if node_class is None:
+            return node.inputs
+        held = self._uses.held(place.sheet, node) if node_class.is_dynamic else {}
+        found = [slot for entry in node_class.slots for slot in _slots_of(entry, node.inputs, held)]
+        known = {slot.name for slot in found}
+        rest = (slot for slot in node.inputs if slot.name not in known)
+        return [*found, *(slot for slot in rest if has_slot(node_class, slot, held))]
+
     def _kind(self, node: CanvasNode, slot: Slot) -> str:
-        """The type of an input: as its class declares it, where that is known."""
+        """The type of an input: as its class declares it, where that is known.
+
+        One that matches what it is linked to has the type that the file says.
+        """
         if node.kind in self._catalogue:
             entry = self._catalogue.node_class(node.kind).by_name.get(slot.name)
-            if entry is not None:
+            if entry is not None and (entry.type != MATCH_TYPE or slot.type == MATCH_TYPE):
                 return ",".join(entry.types)
         return slot.type
+
+
+def _slots_of(entry: Input, listed: Sequence[Slot], held: Mapping[str, Held]) -> Iterator[Slot]:
+    """The inputs of a node that one of its class stands for."""
+    if entry.growth in (Growth.AUTOGROW, Growth.SLOT):
+        # as many as the file has
+        yield from (slot for slot in listed if f"{slot.name}.".startswith(f"{entry.name}."))
+        return
+    missing = Slot(entry.name, ",".join(entry.types), None)
+    yield next((slot for slot in listed if slot.name == entry.name), missing)
+    if entry.growth is Growth.COMBO and entry.name in held:
+        for below in entry.branch(held[entry.name].value):
+            yield from _slots_of(below, listed, held)
+
+
+def has_slot(node_class: NodeClass, slot: Slot, held: Mapping[str, Held]) -> bool:
+    """Whether a node of the server's class still has an input that the file links.
+
+    Gone are those that the file calls a widget and the class does not have, and those of a dynamic
+    combo that belong to another key.
+    """
+    name = slot.name
+    if name in held or name in node_class.by_name:
+        return True
+    at = name.find(".")
+    while at > 0:
+        combo = held.get(name[:at])
+        if combo is not None and combo.input is not None and combo.input.growth is Growth.COMBO:
+            below = combo.input.branch(combo.value)
+            if not any(f"{name}.".startswith(f"{entry.name}.") for entry in below):
+                return False
+        at = name.find(".", at + 1)
+    return slot.widget is None or "." in name
 
 
 def given_name(node: CanvasNode) -> str:

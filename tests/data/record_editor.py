@@ -354,6 +354,39 @@ def muted(info: Raw) -> Raw:
 
 
 @case
+def bypassed_with_widgets(info: Raw) -> Raw:
+    """Inputs of widgets count when a node is bypassed, also those that a file leaves out."""
+    inner = Sheet(info)
+    number = inner.add("PrimitiveInt", 5, "fixed", number=8, mode=4)
+    inner.node(number)["inputs"] = []
+    inner.add("EmptyLatentImage", 64, 64, 1, number=9, into={"width": (8, 0)})
+    inner.give(9, 0, 0)
+    wide = inner.definition("wide", [], ["LATENT:LATENT"])
+    sheet = Sheet(info)
+    text = sheet.add("PrimitiveString", "given")
+    joined = sheet.add("StringConcatenate", "a", "b", "", mode=4)
+    sheet.node(joined)["inputs"] = []
+    sheet.join(text, 0, joined, "string_b")
+    sheet.add("StringConcatenate", "c", "d", "", into={"string_b": (joined, 0)})
+    sheet.use(wide, 320, properties={"proxyWidgets": [["8", "value"]]})
+    return sheet.canvas(wide)
+
+
+@case
+def bypassed_into_a_matched_type(info: Raw) -> Raw:
+    """An input that matches what the others of its node are linked to takes nothing else."""
+    sheet = Sheet(info)
+    size = sheet.add("PrimitiveInt", 32, "fixed")
+    picture = sheet.add("EmptyImage", 64, 64, 1, 0, mode=4, into={"width": (size, 0)})
+    into = {"on_false": (picture, 0), "on_true": (_picture(sheet), 0)}
+    switch = sheet.add("ComfySwitchNode", True, into=into)
+    for slot in sheet.node(switch)["inputs"]:
+        slot["type"] = "IMAGE" if slot["link"] else slot["type"]
+    _shown(sheet, switch)
+    return sheet.canvas()
+
+
+@case
 def reroutes_and_primitives(info: Raw) -> Raw:
     """Reroutes hand on; primitives put their value into widgets, but not through a reroute."""
     sheet = Sheet(info)
