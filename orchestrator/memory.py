@@ -91,7 +91,7 @@ class Meter:
         self._phases = phases_of(graph, catalogue)
         self._has_device = stats.device_type not in _SHARED
         self._process = process_of(url)
-        self._wire = Wire(url, Timeouts(connect=1.0, read=5.0, tries=1))
+        self._wire = Wire(url, Timeouts(connect=1.0, read=5.0, total=5.0, tries=1))
         # A process that is ours to see needs no answers of the server, which cost it time.
         asks = self._has_device or self._process is None
         self._interval = SERVER_INTERVAL if asks else PROCESS_INTERVAL
@@ -121,6 +121,8 @@ class Meter:
         """Look no more; may be called again."""
         self._done = True
         self._wake.set()
+        # A server that says nothing keeps nobody waiting.
+        self._wire.bounds.abort()
         self._thread.join()
         self._wire.close()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,8 @@ from .spans import SpanTaker
 _TOGETHER, _LINGER = 16, 0.25
 # Graphs whose pictures may wait to be brought home; then the server waits, too.
 _BACKLOG = 2 * _TOGETHER
+# Times that what an attempt made may fail to come from a server that answers otherwise.
+_FETCHES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,7 @@ class Downloader(threading.Thread):
 
     def __init__(self, server: Server, dispatcher: Dispatcher, judge: Judge, folder: Path) -> None:
         super().__init__(name=f"{server.name} downloader", daemon=True)
-        self.returned: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
+        self.returned: queue.SimpleQueue[Load] = queue.SimpleQueue()
         self._server = server
         self._dispatcher = dispatcher
         self._judge = judge
@@ -113,6 +115,8 @@ class Downloader(threading.Thread):
         self._client: Client | None = None
         # whether that leads to a server that has gone
         self._stale = False
+        # times that what an attempt made could not be fetched, by prompt_id
+        self._misses: Counter[str] = Counter()
         # oddities of its pictures that were told of
         self._told: set[str] = set()
 
@@ -192,16 +196,29 @@ class Downloader(threading.Thread):
                 home = self._fetched(self._client, left[0])
                 left.popleft()
                 homes += [home] if home else []
-        except ServerError:
+        except ServerError as error:
             # A process of ours that is started anew has another address.
             self._drop_connection()
+            if self._is_hopeless(left[0], error):
+                left.popleft()
             for load in left:
-                self.returned.put(load.assignment)
+                self.returned.put(load)
             self._dispatcher.nudge()
         placed = (self._placed(home) for home in homes)
         finished = [one for one in placed if one is not None]
         if finished:
             self._dispatcher.done(*finished)
+
+    def _is_hopeless(self, load: Load, error: ServerError) -> bool:
+        """Fail a load that a server has and does not bring, though it answers; True where so."""
+        prompt_id = load.assignment.attempt.prompt_id
+        self._misses[prompt_id] += 1
+        if self._misses[prompt_id] < _FETCHES:
+            return False
+        del self._misses[prompt_id]
+        words = f"what it made could not be fetched in {_FETCHES} tries: {error}"
+        self._failed(load, ResultWrong(words))
+        return True
 
     def _drop_connection(self) -> None:
         if self._client is not None:
@@ -215,7 +232,7 @@ class Downloader(threading.Thread):
             record = load.record or client.history(load.assignment.attempt.prompt_id)
             if record is None:
                 # What the server said and what it knows differ; the feeding thread finds out.
-                self.returned.put(load.assignment)
+                self.returned.put(load)
                 self._dispatcher.nudge()
                 return None
             raise_for_state(record)

@@ -26,7 +26,7 @@ _MIB = 1 << 20
 class Care:
     """How servers are looked after. Times are in s."""
 
-    timeouts: Timeouts = field(default_factory=lambda: Timeouts(read=30.0))
+    timeouts: Timeouts = field(default_factory=lambda: Timeouts(read=30.0, transfer=120.0))
     patience: Patience = field(default_factory=Patience)
     # for which a server that went away may come back to its jobs before others get them
     grace: float = 30.0

@@ -195,7 +195,8 @@ class Worker(threading.Thread):
     def _take_returned(self) -> None:
         """Wait again for jobs whose pictures could not be fetched: the server may be gone."""
         while not self._downloader.returned.empty():
-            sent = self._adopted(self._downloader.returned.get())
+            load = self._downloader.returned.get()
+            sent = self._adopted(load.assignment, load.graph)
             sent.ran = True
             self._held.append(sent)
 
@@ -287,9 +288,10 @@ class Worker(threading.Thread):
         self._pace.ended(time.monotonic() - begin)
         return record
 
-    def _adopted(self, assignment: Assignment) -> _Sent:
-        """An attempt that the server has, and that was not sent from here."""
+    def _adopted(self, assignment: Assignment, graph: Graph | None = None) -> _Sent:
+        """An attempt that the server has; one of an earlier run is known without its graph."""
         submission = Submission(assignment.attempt.prompt_id)
+        submission.graph = graph
         return self._heard(_Sent(assignment=assignment, submission=submission))
 
     def _heard(self, sent: _Sent) -> _Sent:

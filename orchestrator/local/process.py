@@ -96,7 +96,7 @@ class ServerProcess:
     def wait_until_ready(self) -> None:
         """Wait until it answers; raises ServerStartFailed, with the end of its log."""
         late = time.monotonic() + self._command.patience
-        wire = Wire(self.url, Timeouts(connect=1.0, read=5.0))
+        wire = Wire(self.url, Timeouts(connect=1.0, read=5.0, total=5.0))
         while not _answers(wire):
             code = self._process.poll()
             if code is not None:

@@ -202,7 +202,7 @@ def _oddities(fetched: Fetched, name: str) -> Iterator[str]:
     if fetched.look is None:
         yield f"{name} is no picture, and nobody has looked into it"
     elif not fetched.has_graph:
-        yield f"{name} does not carry the graph that was sent: nobody can see that it is its picture"
+        yield f"{name} does not carry the graph that was sent, so nobody can see that it is right"
     if fetched.cut:
         yield f"{name} came with {fetched.cut} bytes behind its end, which were cut off"
 
