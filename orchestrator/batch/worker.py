@@ -39,6 +39,8 @@ from .retry import Kind, classify
 # Looks for an attempt of an earlier run, and s between them: it may be on its way in, or on its way
 # from the queue to the history.
 _LOOKS, _BETWEEN = 3, 0.2
+# Times that a server may be well, have a job of ours, and not tell what became of it.
+_VISITS = 3
 _STOPPED = "the run was stopped"
 
 
@@ -112,6 +114,8 @@ class Worker(threading.Thread):
         # the job that did not move on, and that has to go before the server is well again
         self._stuck = ""
         self._graphs = 0
+        # times it was found well since one of its jobs came to an end
+        self._visits = 0
         # whether it was found to have what the workflow needs
         self._fit = False
         # whether it had nothing to do since the last job that ended well
@@ -243,7 +247,9 @@ class Worker(threading.Thread):
         sent = self._held[0]
         try:
             record = self._wait(client, sent)
+            self._visits = 0
         except JobError as error:
+            self._visits = 0
             self._held.remove(sent)
             self._paused = True
             self._failed(sent.assignment, self._kind(error, sent), str(error))
@@ -352,6 +358,7 @@ class Worker(threading.Thread):
         if self._stuck and self._stuck in client.queue().running:
             raise ServerFrozen(f"{self.server.name} still has not moved on")
         self._stuck = ""
+        self._visits += 1
         # The last first: a server that loses what it runs begins the next one at once.
         for prompt_id in reversed(self._abandoned):
             client.cancel(prompt_id)
@@ -400,6 +407,11 @@ class Worker(threading.Thread):
             self._dispatcher.set_open(self.server.name, False, words)
         if isinstance(error, ServerFrozen):
             self._interrupt(error)
+        elif self._held and self._visits >= _VISITS:
+            label = self._held[0].assignment.label
+            words = f"{self.server.name} answers, and does not tell what became of {label}: {error}"
+            self._release(Kind.RESULT_WRONG, words)
+            self._visits = 0
         if self.server.is_ours and isinstance(error, ServerLost | ServerFrozen):
             # Its jobs go with it, and starting it anew is the surest cure.
             self._release(Kind.SERVER_LOST, str(error))
