@@ -2,6 +2,7 @@
 
     python scripts/bench_batch_run.py                    # the fake server, 1,000 jobs of 50 ms
     python scripts/bench_batch_run.py --engine --jobs 200
+    python scripts/bench_batch_run.py --jobs 300 --beside drip:history flood:ws
     python scripts/bench_batch_run.py --comfyui ~/comfy/ComfyUI --jobs 200
 
 Prints one JSON object. Servers run in processes of their own. How long the fake server sat idle
@@ -34,6 +35,7 @@ from orchestrator.local import launch
 from orchestrator.local.serving import Choice
 from orchestrator.protocol import Graph, new_prompt_id
 from orchestrator.testing import FakeServer
+from orchestrator.testing.hostile import Attack, hostile
 
 # The pause of the bare loop between two looks into the history, in s.
 _LOOK = 0.005
@@ -89,9 +91,16 @@ def _serve(pipe: Connection, seconds: float) -> None:
                 "jobs": len(began),
                 "idle_s": sum(waited[1 : len(began)]),
                 "span_s": began[-1] - began[0] if began else 0.0,
+                "jobs_per_s": _rate(began),
             }
         )
         server.began, server.waited = [], []
+
+
+def _rate(began: list[float]) -> float:
+    """Jobs a second over the first four fifths: the end is for what others have left."""
+    many = len(began) * 4 // 5
+    return round(many / (began[many] - began[0]), 3) if many else 0.0
 
 
 @dataclass
@@ -210,6 +219,29 @@ def on_fakes(jobs: int, seconds: float) -> dict[str, Any]:
     }
 
 
+def beside(jobs: int, seconds: float, attacks: list[str]) -> dict[str, Any]:
+    """A good server's rate alone, and beside one under each attack; alone again in between."""
+    found: dict[str, Any] = {}
+    with fakes(2, seconds) as (good, bad):
+        first = 1
+        for attack in attacks:
+            kind, _, route = attack.partition(":")
+            batch_run([good.url], jobs, first)
+            alone = good.measured()["jobs_per_s"]
+            with hostile(bad.url, Attack(kind=kind, route=rf"/{route}\b")) as proxy:  # type: ignore[arg-type]
+                batch_run([proxy.url, good.url], jobs, first + jobs)
+            measured = good.measured()
+            found[attack] = {
+                "alone_jobs_per_s": alone,
+                "beside_jobs_per_s": measured["jobs_per_s"],
+                "ratio": round(measured["jobs_per_s"] / alone, 3),
+                "good_ones_jobs": measured["jobs"],
+            }
+            bad.measured()
+            first += 2 * jobs
+    return found
+
+
 def _idle(measured: list[dict[str, float]]) -> float:
     """The largest share of time that a server sat idle, in percent."""
     return round(max(100 * one["idle_s"] / one["span_s"] for one in measured), 2)
@@ -251,6 +283,13 @@ def main() -> None:
     parser.add_argument("--engine", action="store_true", help="measure the engine instead")
     parser.add_argument("--comfyui", type=Path, help="measure the ComfyUI of this folder instead")
     parser.add_argument("--edge", type=int, default=_edge, help="of the pictures, in pixels")
+    parser.add_argument(
+        "--beside",
+        nargs="+",
+        default=[],
+        metavar="KIND:ROUTE",
+        help="measure a good server beside one under attack: drip:history flood:ws stall:view ...",
+    )
     options = parser.parse_args()
     _edge = options.edge
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
@@ -258,6 +297,8 @@ def main() -> None:
         if options.engine or options.comfyui:
             server = launch.comfyui(options.comfyui) if options.comfyui else launch.engine()
             found = on_server(stack.enter_context(server).url, options.jobs)
+        elif options.beside:
+            found = beside(options.jobs, options.seconds, options.beside)
         else:
             found = on_fakes(options.jobs, options.seconds)
     about = {
