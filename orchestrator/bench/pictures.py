@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ProtocolError
+from ..runs.looking import look
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +45,7 @@ def difference(ours: Sequence[bytes], theirs: Sequence[bytes]) -> Difference | N
 
 def _pixels(content: bytes) -> Any:
     import numpy as np
-    from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            mode = "RGBA" if picture.mode in ("RGBA", "LA", "PA") else "RGB"
-            return np.asarray(picture.convert(mode), dtype=np.float64)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ProtocolError("the server sent a picture that cannot be read") from error
+    picture = look(content).image
+    mode = "RGBA" if picture.mode in ("RGBA", "LA", "PA") else "RGB"
+    return np.asarray(picture.convert(mode), dtype=np.float64)

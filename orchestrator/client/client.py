@@ -6,7 +6,6 @@ client serves one thread.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -313,21 +312,6 @@ class Client:
         sink = BytesIO()
         self.fetch(file, sink)
         return sink.getvalue()
-
-    def download(self, file: FileRef, target: Path) -> None:
-        """Fetch a file of the server into `target`, which appears whole or not at all.
-
-        Raises ResultMissing where the server has it no longer, OutputError where it cannot be
-        written.
-        """
-        part = target.with_name(target.name + ".part")
-        try:
-            with writing(target):
-                with part.open("wb") as stream:
-                    self.fetch(file, stream)
-                os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
 
     # -------------------------------------------------------------------- privates
 

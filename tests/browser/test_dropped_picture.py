@@ -87,7 +87,7 @@ def drawn(graph: Graph, url: str, folder: Path) -> Path:
         accepted = client.submit(graph, prompt_id=new_prompt_id())
         record = client.wait(accepted.prompt_id, timeout=120)
         (file,) = (one for _, one in files_of(record.outputs) if one.type == "output")
-        client.download(file, folder / "again.png")
+        (folder / "again.png").write_bytes(client.content(file))
     return folder / "again.png"
 
 

@@ -201,7 +201,7 @@ class Studio:
                 assert not accepted.problems, accepted.problems
                 record = client.wait(accepted.prompt_id, timeout=1200)
                 (found,) = files_of(record.outputs)
-                client.download(found[1], out / "engine.png")
+                (out / "engine.png").write_bytes(client.content(found[1]))
                 pictures[name, case] = pixels(out / "engine.png")
         return pictures
 

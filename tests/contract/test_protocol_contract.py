@@ -130,7 +130,7 @@ def test_a_run_and_its_picture(client: Client, tmp_path: Path) -> None:
     assert record.graph == graph
     files = files_of(record.outputs)
     assert [(node, file.subfolder, file.type) for node, file in files] == [("2", "c", "output")] * 2
-    client.download(files[0][1], tmp_path / "picture.png")
+    (tmp_path / "picture.png").write_bytes(client.content(files[0][1]))
     with Image.open(tmp_path / "picture.png") as image:
         assert (image.format, image.size) == ("PNG", (8, 6))
         assert json.loads(image.info["prompt"]) == graph
@@ -399,9 +399,9 @@ def test_an_uploaded_picture_can_be_used(client: Client, tmp_path: Path) -> None
     assert record.state is JobState.SUCCEEDED
 
 
-def test_a_file_that_is_not_there(client: Client, url: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_there(client: Client, url: str) -> None:
     with pytest.raises(ResultMissing):
-        client.download(FileRef(filename="nothing.png"), tmp_path / "nothing.png")
+        client.content(FileRef(filename="nothing.png"))
     for name in ("../secret.png", "/etc/passwd"):
         query = {"filename": name, "type": "output"}
         answer = requests.get(f"{url}/view", params=query, timeout=30)

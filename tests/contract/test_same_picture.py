@@ -376,7 +376,7 @@ def draw(client: Client, folder: Path, abilities: Abilities) -> Drawn:
     files = sorted(files_of(record.outputs), key=lambda found: (int(found[0]), found[1].filename))
     for node_id, file in files:
         name = str(scene.graph[node_id]["inputs"]["filename_prefix"]).removeprefix("same ")
-        client.download(file, folder / file.filename)
+        (folder / file.filename).write_bytes(client.content(file))
         drawn.setdefault(name, []).append(np.asarray(Image.open(folder / file.filename), int))
     return drawn
 
