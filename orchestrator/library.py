@@ -28,6 +28,7 @@ from .workflow.catalogue import Catalogue
 from .workflow.document import Document
 from .workflow.graph import owner, title
 from .workflow.roles import Settings, parameters
+from .workflow.values import Held
 
 if TYPE_CHECKING:
     from .batch.dispatcher import Dispatcher
@@ -244,7 +245,7 @@ class Server:
         *,
         settings: Mapping[str, Value] | None = None,
         **roles: Value,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Held]:
         """What each role of a workflow has, settings applied; None where it follows the model."""
         found = self.check(workflow, settings=settings, **roles)
         return parameters(found.graph, found.catalogue)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..client.client import writing
 from ..client.timings import Timings
 from ..memory import MemoryUse
+from ..workflow.values import Held
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -97,13 +98,13 @@ class Made:
     notes: tuple[str, ...]
     # what each role had, for example {"prompt": "a potion", "seed": 7}; where nodes differ, a
     # value by "NODE.input"; None where the value follows the model and the server did not tell it
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Held]
     pictures: tuple[Picture, ...]
     timings: Timings
     # None where it was not measured
     memory: MemoryUse | None = None
-    # what SpriteworksMemoryReport nodes told
-    reports: tuple[Mapping[str, Any], ...] = ()
+    # what SpriteworksMemoryReport nodes told: their labels, and figures in bytes
+    reports: tuple[Mapping[str, str | int | None], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Shape of run.json."""

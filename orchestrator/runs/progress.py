@@ -19,7 +19,7 @@ from ..protocol import (
     Progress,
 )
 from ..screen import Bar, Screen, screen_on
-from ..workflow.graph import title
+from ..workflow.graph import owner, title
 
 
 class RunProgress:
@@ -73,7 +73,7 @@ class RunProgress:
                 self._begun.update(nodes)
                 self._screen.say(f"{len(nodes)} of {len(self._graph)} nodes are cached")
             case Executing(node=str(node)):
-                self._node_began(node)
+                self._node_began(node, event.display_node)
             case Progress(node=node, value=value, max=total):
                 self._steps = Bar(self._title(node), value, total)
                 self._show()
@@ -81,22 +81,25 @@ class RunProgress:
                 if self._previews:
                     self._previews.show(event)
 
-    def _node_began(self, node: str) -> None:
+    def _node_began(self, node: str, display_node: str | None) -> None:
         # All that began before it are over.
         self._done = len(self._begun & set(self._graph))
         self._begun.add(node)
         self._steps = None
         if not self._screen.is_live:
-            self._screen.say(f"node {node}: {self._title(node)}")
+            self._screen.say(f"node {node}: {self._title(node, display_node)}")
         self._show()
 
     def _show(self) -> None:
         nodes = Bar("nodes", self._done, len(self._graph))
         self._screen.show(nodes, *([self._steps] if self._steps else []))
 
-    def _title(self, node: str) -> str:
+    def _title(self, node: str, display_node: str | None = None) -> str:
         """The title of a node, also of one that a node expanded to."""
-        return title(self._graph, node) if node in self._graph else "(expanded)"
+        ours = owner(self._graph, node, display_node)
+        if ours is None:
+            return "(expanded)"
+        return title(self._graph, ours) + ("" if ours == node else " (expanded)")
 
 
 class PreviewFile:

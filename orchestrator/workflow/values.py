@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from ..errors import BadValue
@@ -14,6 +14,8 @@ from .inputs import Input
 
 # What a parameter is given as: a text means what it means after --set.
 Value: TypeAlias = str | int | float | bool
+# What a role of a graph has: None where it follows the model, and where nodes differ, by NODE.input.
+Held: TypeAlias = Value | None | Mapping[str, Value | None]
 
 # What a seed is given as where any will do.
 RANDOM = "random"
