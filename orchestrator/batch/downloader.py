@@ -21,8 +21,9 @@ from ..errors import JobError, OutputError, ResultWrong, ServerError, Spritework
 from ..protocol import Graph, HistoryRecord
 from ..runs.fetching import Fetched, sent_as_told
 from ..workflow.signatures import Signatures
+from .assignments import Assignment, Rejection
 from .collecting import Part, fetch, place
-from .dispatcher import Assignment, Dispatcher, Finished, Rejection
+from .dispatcher import Dispatcher, Finished
 from .fleet import Server
 from .gates import CUT, GRAPH, Picture, pixels_sha256
 from .jobs import Job, Timing

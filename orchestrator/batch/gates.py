@@ -143,12 +143,12 @@ def _graph(picture: Picture) -> float:
 
 @measure("width", "width in pixels")
 def _width(picture: Picture) -> float:
-    return picture.rgba.shape[1]
+    return float(picture.rgba.shape[1])
 
 
 @measure("height", "height in pixels")
 def _height(picture: Picture) -> float:
-    return picture.rgba.shape[0]
+    return float(picture.rgba.shape[0])
 
 
 @measure("opaque", "share of pixels that are there (alpha 128 or more), 0 to 1", minimum=0.01)

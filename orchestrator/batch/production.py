@@ -35,13 +35,14 @@ from ..workflow.document import Document
 from ..workflow.graph import Form
 from . import plan as planned
 from .collecting import prepare_folder
-from .dispatcher import Dispatcher, Observer, Settings
+from .dispatcher import Dispatcher, Settings
 from .downloader import fault
 from .fleet import Care, Processes, Server, fleet
 from .jobs import Attempt, Job, Outcome, State, counted
 from .judging import judge_again, sort_out_duplicates
 from .manifest import reading as manifest_file
 from .manifest.sources import Sources, text_of
+from .messages import Observer
 from .plan import Estimate, Planned
 from .planning import Planner
 from .recipes import Recipes

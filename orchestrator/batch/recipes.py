@@ -15,7 +15,7 @@ from ..workflow.catalogue import Catalogue
 from ..workflow.checking import check
 from ..workflow.layout import Layout
 from ..workflow.roles import image_inputs
-from .dispatcher import Assignment
+from .assignments import Assignment
 from .downloader import Judgement
 from .easing import eased, rungs
 from .gates import Picture

@@ -30,7 +30,8 @@ from ..errors import (
 )
 from ..protocol import Event, ExecutionStart, Graph, HistoryRecord, JobState, QueueState
 from ..runs.submission import Submission
-from .dispatcher import Assignment, Dispatcher
+from .assignments import Assignment
+from .dispatcher import Dispatcher
 from .downloader import Downloader, Judge, Load, fault
 from .fleet import Server
 from .pace import Pace

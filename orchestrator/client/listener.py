@@ -56,7 +56,7 @@ class _Flood(ConnectionAbortedError):
     """The server says more than anybody could have to say."""
 
 
-class _Socket(websocket.WebSocket):
+class _Socket(websocket.WebSocket):  # type: ignore[misc]  # it has no types
     """A WebSocket that can be shut by another thread while it is being opened."""
 
     def __init__(self) -> None:

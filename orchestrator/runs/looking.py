@@ -252,7 +252,7 @@ def _end_of_png(content: bytes) -> int | None:
             return None
         at = end + 4
         if kind == b"IEND":
-            return at
+            return int(at)
 
 
 def _end_of_jpeg(content: bytes) -> int | None:

@@ -14,8 +14,8 @@ from .inputs import Input
 
 # What a parameter is given as: a text means what it means after --set.
 Value: TypeAlias = str | int | float | bool
-# What a role of a graph has: None where it follows the model, and where nodes differ, by NODE.input.
-Held: TypeAlias = Value | None | Mapping[str, Value | None]
+# What a role of a graph has: None where it follows the model; by NODE.input where nodes differ.
+Held: TypeAlias = Value | Mapping[str, Value | None] | None
 
 # What a seed is given as where any will do.
 RANDOM = "random"
