@@ -141,8 +141,16 @@ class Worker(threading.Thread):
             self._dispatcher.stop(fault(error, self.server.name))
         finally:
             self._downloader.finish()
+            self._pass_on_the_rest()
             self._dispatcher.leave(self.server.name)
             self.server.stop()
+
+    def _pass_on_the_rest(self) -> None:
+        """Let others make what could not be fetched at the very end; a stopped run leaves it."""
+        self._take_returned()
+        if not self._dispatcher.stopping:
+            words = f"{self.server.name} did not bring what it made, and is given up"
+            self._release(Kind.JOB_LOST, words)
 
     # ------------------------------------------------------------ the server's day
 
