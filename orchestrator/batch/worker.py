@@ -419,7 +419,11 @@ class Worker(threading.Thread):
         elif self._held and self._visits >= _VISITS:
             label = self._held[0].assignment.label
             words = f"{self.server.name} answers, and does not tell what became of {label}: {error}"
-            self._release(Kind.RESULT_WRONG, words)
+            # All of them, or the next in line would come back to be waited for as long.
+            for sent in self._held:
+                self._abandoned.append(sent.assignment.attempt.prompt_id)
+                self._failed(sent.assignment, Kind.RESULT_WRONG, words)
+            self._held = []
             self._visits = 0
         if self.server.is_ours and isinstance(error, ServerLost | ServerFrozen):
             # Its jobs go with it, and starting it anew is the surest cure.
