@@ -17,7 +17,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from .client.client import Client
-from .errors import JobInterrupted, JobLost, JobTimedOut, NodeProblem, ServerError, UsageError
+from .errors import (
+    JobError,
+    JobInterrupted,
+    JobLost,
+    JobTimedOut,
+    NodeProblem,
+    ResultMissing,
+    ResultWrong,
+    ServerError,
+    UsageError,
+)
 from .local.serving import Choice, reached
 from .protocol import Event, Executing, ExecutionCached, Graph, JobState, Preview
 from .protocol import Progress as Stepped
@@ -314,6 +324,8 @@ class Job:
         self._run = run
         self._stack = stack
         self._made: Made | None = None
+        # what it ended with, where that is for good
+        self._failure: JobError | None = None
         self._cancelled = False
         self._closed = False
         # held by the one thread that waits; what it does is not for two at once
@@ -352,11 +364,24 @@ class Job:
             self._turn.release()
 
     def _waited(self, timeout: float | None) -> Made:
+        if self._failure is not None:
+            raise self._failure
         if self._closed:
             raise UsageError(
                 f"job {self.id} was closed, so nobody can wait for it any more; wait "
                 "before its server is closed"
             )
+        try:
+            return self._outcome(timeout)
+        except (JobTimedOut, ResultMissing, ResultWrong):
+            # It may go otherwise the next time.
+            raise
+        except JobError as error:
+            self._failure = error
+            self.close()
+            raise
+
+    def _outcome(self, timeout: float | None) -> Made:
         # A job that is cancelled before it began leaves nothing behind on its server.
         gone = JobInterrupted(f"job {self.id} was cancelled before it began")
         if self._cancelled and self.state is JobState.UNKNOWN:

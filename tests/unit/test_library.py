@@ -8,6 +8,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -60,6 +61,27 @@ def test_what_was_waited_for_stays_after_closing(fake: FakeServer, graph: Path) 
         job = server.submit(graph)
         made = job.wait(10)
     assert job.wait(10) is made
+
+
+@pytest.mark.parametrize("script", [Script(fail_in="2"), Script(interrupted_in="2")])
+def test_a_job_that_failed_keeps_no_connection(
+    fake: FakeServer, graph: Path, script: Script
+) -> None:
+    def threads() -> int:
+        # Of a connection the fake knows when it ends: it serves each in a thread of its own.
+        return threading.active_count()
+
+    before = threads()
+    with spriteworks.connect(fake.url) as server:
+        fake.script(script)
+        job = server.submit(graph)
+        for _ in range(2):
+            with pytest.raises((spriteworks.NodeFailed, spriteworks.JobInterrupted)):
+                job.wait(10)
+        until = time.monotonic() + 5
+        while threads() > before and time.monotonic() < until:
+            time.sleep(0.02)
+        assert threads() <= before
 
 
 def test_several_threads_may_wait_for_one_job(fake: FakeServer, graph: Path) -> None:
