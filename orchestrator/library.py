@@ -7,16 +7,27 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from .client.client import Client
-from .errors import JobInterrupted, JobLost, NodeProblem, ServerError
+from .errors import (
+    JobError,
+    JobInterrupted,
+    JobLost,
+    JobTimedOut,
+    NodeProblem,
+    ResultMissing,
+    ResultWrong,
+    ServerError,
+    UsageError,
+)
 from .local.serving import Choice, reached
 from .protocol import Event, Executing, ExecutionCached, Graph, JobState, Preview
 from .protocol import Progress as Stepped
@@ -78,7 +89,7 @@ def start_comfyui(
     `previews` has it send intermediate pictures. Raises UsageError where the folder holds no
     ComfyUI, ServerStartFailed where it does not start.
     """
-    return Server(Choice(comfyui=Path(folder), models=_path(models), previews=previews))
+    return Server(Choice(comfyui=_path(folder), models=_path(models), previews=previews))
 
 
 def connect(url: str, *, timeout: float | None = None) -> Server:
@@ -267,7 +278,7 @@ class Server:
     def convert(self, path: Folder) -> Converted:
         """A canvas file as the graph that ComfyUI's editor would send to this server."""
         with self.client() as client:
-            return convert_file(Path(path), self._catalogue(client))
+            return convert_file(_path(path), self._catalogue(client))
 
     def client(self) -> Client:
         """A connection of its own, for one thread, to be closed: all that the protocol knows."""
@@ -291,7 +302,7 @@ class Server:
         roles: Mapping[str, Value],
         observer: Observer | None = None,
     ) -> Workflow:
-        document = workflow if isinstance(workflow, Document) else read_workflow(Path(workflow))
+        document = workflow if isinstance(workflow, Document) else read_workflow(_path(workflow))
         found = prepare(
             client,
             self._catalogue(client),
@@ -314,7 +325,12 @@ class Job:
         self._run = run
         self._stack = stack
         self._made: Made | None = None
+        # what it ended with, where that is for good
+        self._failure: JobError | None = None
         self._cancelled = False
+        self._closed = False
+        # held by the one thread that waits; what it does is not for two at once
+        self._turn = threading.Lock()
 
     @property
     def id(self) -> str:
@@ -332,19 +348,51 @@ class Job:
 
         `timeout` is in s; None waits for ever. Raises JobTimedOut, after which the job goes on:
         wait again, or cancel it. Raises NodeFailed where one of its nodes failed, JobInterrupted
-        where it was cancelled, and JobLost, ResultMissing, ServerLost and their kin.
+        where it was cancelled, JobLost, ResultMissing, ServerLost and their kin, and UsageError
+        where it, or its server, was closed before.
         """
-        if self._made is None:
-            # A job that is cancelled before it began leaves nothing behind on its server.
-            gone = JobInterrupted(f"job {self.id} was cancelled before it began")
-            if self._cancelled and self.state is JobState.UNKNOWN:
-                raise gone
-            try:
-                self._made = self._run.wait(timeout)
-            except JobLost as error:
-                raise gone if self._cancelled else error from error
+        began = time.monotonic()
+        patience = threading.TIMEOUT_MAX if timeout is None else max(timeout, 0.0)
+        if not self._turn.acquire(timeout=min(patience, threading.TIMEOUT_MAX)):
+            raise JobTimedOut(f"job {self.id} is still waited for by another thread")
+        try:
+            if self._made is None:
+                left = None if timeout is None else timeout - (time.monotonic() - began)
+                self._made = self._waited(left)
+                self.close()
+            return self._made
+        finally:
+            self._turn.release()
+
+    def _waited(self, timeout: float | None) -> Made:
+        if self._failure is not None:
+            raise self._failure
+        if self._closed:
+            raise UsageError(
+                f"job {self.id} was closed, so nobody can wait for it any more; wait "
+                "before its server is closed"
+            )
+        try:
+            return self._outcome(timeout)
+        except (JobTimedOut, ResultMissing, ResultWrong):
+            # It may go otherwise the next time.
+            raise
+        except JobError as error:
+            self._failure = error
             self.close()
-        return self._made
+            raise
+
+    def _outcome(self, timeout: float | None) -> Made:
+        # A job that is cancelled before it began leaves nothing behind on its server.
+        gone = JobInterrupted(f"job {self.id} was cancelled before it began")
+        if self._cancelled and self.state is JobState.UNKNOWN:
+            raise gone
+        try:
+            return self._run.wait(timeout)
+        except JobLost as error:
+            if self._cancelled:
+                raise gone from error
+            raise
 
     def cancel(self) -> None:
         """Take it from the server's queue, or stop it where it runs; others are left alone."""
@@ -353,7 +401,8 @@ class Job:
             client.cancel(self.id)
 
     def close(self) -> None:
-        """Give up the connection; the job itself goes on."""
+        """Give up the connection; the job itself goes on, and cannot be waited for any more."""
+        self._closed = True
         self._stack.close()
         self._server._forget(self)
 
@@ -364,7 +413,7 @@ def convert(path: Folder, object_info: Folder) -> Converted:
     `object_info` is a saved answer of GET /object_info; `Server.convert` asks a server instead.
     What is wrong with the canvas is in the answer; raises UsageError where `object_info` is none.
     """
-    return convert_file(Path(path), catalogue_in(Path(object_info)))
+    return convert_file(_path(path), catalogue_in(_path(object_info)))
 
 
 # ---------------------------------------------------------------------------- batches
@@ -433,11 +482,14 @@ def run_batch(
         models=_path(models),
     )
     request = production.Request(
-        manifest=Path(manifest), out=Path(out), choice=choice, batch_size=batch_size
+        manifest=_path(manifest), out=_path(out), choice=choice, batch_size=batch_size
     )
     result = production.run(request, _BatchProgress(progress))
     if result.signal == signal.SIGINT:
         raise KeyboardInterrupt
+    if result.signal:
+        # It was meant for the program, whose own answer to it counts from here on.
+        signal.raise_signal(result.signal)
     return batch_status(out)
 
 
@@ -445,7 +497,7 @@ def batch_status(out: Folder) -> BatchStatus:
     """Where the batch in a folder stands, also while it runs; raises StoreError and UsageError."""
     from .batch import production
 
-    found = production.status(Path(out))
+    found = production.status(_path(out))
     failures = {one["name"]: one["reason"] for one in found["failures"]}
     return replace(
         _status(found),
@@ -562,5 +614,12 @@ def _settings(settings: Mapping[str, Value], roles: Mapping[str, Value]) -> Sett
     return [(n, str(v) if isinstance(v, Path) else v) for n, v in given.items()]
 
 
-def _path(folder: Folder | None) -> Path | None:
-    return None if folder is None else Path(folder)
+@overload
+def _path(path: Folder) -> Path: ...
+@overload
+def _path(path: None) -> None: ...
+@overload
+def _path(path: Folder | None) -> Path | None: ...
+def _path(path: Folder | None) -> Path | None:
+    """A path as a person writes it, who is used to a shell that knows `~`."""
+    return None if path is None else Path(os.path.expanduser(path))

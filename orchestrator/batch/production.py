@@ -320,9 +320,10 @@ def _see_through(dispatcher: Dispatcher, workers: Sequence[Worker], observer: Ob
         while alive := [worker for worker in workers if worker.is_alive()]:
             alive[0].join(_TICK)
             observer.happened("tick", dispatcher=dispatcher)
-            idle = idle + 1 if heeded > 1 or dispatcher.is_over() else 0
-            if idle > _PATIENCE:
-                # They wait for servers that say nothing, and of which nothing is wanted any more.
+            idle = idle + 1 if dispatcher.is_over() else 0
+            if idle > _PATIENCE or interrupts.is_late:
+                # They wait for servers that say nothing, and of which nothing is wanted any more,
+                # or nobody has the time.
                 for worker in alive:
                     worker.abandon()
             if interrupts.urgency > heeded:

@@ -180,7 +180,8 @@ class Worker(threading.Thread):
                     self._give_up_server(error)
                     return
                 self._set_aside(error)
-                self._rest(next(delays))
+                if not self._rest(next(delays)):
+                    return
 
     def _serve(self, client: Client) -> None:
         while True:
@@ -441,18 +442,21 @@ class Worker(threading.Thread):
             client.cancel(self._stuck)
         self._release(Kind.FROZEN, str(error))
 
-    def _rest(self, seconds: float) -> None:
-        """Leave a server alone; when that takes too long, others get its jobs."""
+    def _rest(self, seconds: float) -> bool:
+        """Leave a server alone; when that takes too long, others get its jobs.
+
+        False where the run ends: what the server has, the next run will look for.
+        """
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if self._dispatcher.stopping:
-                # What it has, the next run will look for.
-                raise _Leave
+                return False
             self._dispatcher.pause(left)
         self._take_returned()
         away = time.monotonic() - (self._away_since or until)
         if away > self.server.care.grace and self._dispatcher.others_open(self.server.name):
             self._release(Kind.SERVER_LOST, f"{self.server.name} has been away for {away:.0f} s")
+        return True
 
     def _release(self, kind: Kind, error: str) -> None:
         """Let others have the jobs; only the first in line may be to blame.

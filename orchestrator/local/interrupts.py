@@ -30,6 +30,8 @@ SIGNALLED = 128
 _LATEST = 4.7
 # s for which a gentle end waits: whoever waits for a job notices up to 1 s later
 _GENTLE = 2.5
+# s after which nothing is waited for that another thread can cut off, which takes a second
+_PATIENT = 3.4
 # s after which a signal comes again that came in a moment that does not suit
 _AGAIN = 0.02
 _LATE = (
@@ -98,6 +100,11 @@ class Interrupts:
         if not self.number:
             return 0
         return 2 if self._hurried or time.monotonic() - self._since > _GENTLE else 1
+
+    @property
+    def is_late(self) -> bool:
+        """Whether what does not end by itself is to be cut off, for an end in good order."""
+        return self.number > 0 and time.monotonic() - self._since > _PATIENT
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -44,6 +45,9 @@ class Choice:
         """Read the addresses, and refuse what cannot be meant."""
         urls = tuple(base_url(url) for url in self.urls)
         object.__setattr__(self, "urls", urls)
+        # Shells leave the `~` of --comfyui=~/ComfyUI as it is, and of COMFYUI_PATH in a file.
+        object.__setattr__(self, "comfyui", _at_home(self.comfyui))
+        object.__setattr__(self, "models", _at_home(self.models))
         twice = {url for url in urls if urls.count(url) > 1}
         if twice:
             raise UsageError(f"--server {twice.pop()} is given twice; give each server once")
@@ -143,6 +147,10 @@ def _beginning(choice: Choice) -> str:
     if choice.comfyui is not None:
         return f"starting ComfyUI in {choice.comfyui} ..."
     return "starting the embedded engine ..."
+
+
+def _at_home(folder: Path | None) -> Path | None:
+    return None if folder is None else Path(os.path.expanduser(folder))
 
 
 def _name(kind: str, gpu: str | None) -> str:

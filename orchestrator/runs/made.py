@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,17 @@ from ..workflow.values import Held
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+class TemporaryFolder:
+    """A folder that is removed with the last that refers to it, at the latest as Python ends."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="spriteworks-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def __deepcopy__(self, memo: Any) -> TemporaryFolder:
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +62,27 @@ class Picture:
     seed: int | None
     # keeps the folder of `path` for as long as this is kept
     held: Any = field(default=None, repr=False, compare=False)
+
+    def __copy__(self) -> Picture:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Picture:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: one in a temporary folder takes its file along, into another process."""
+        content = None if self.held is None else self.content
+        return {**vars(self), "held": content}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Put the file that came along into a temporary folder of its own."""
+        content = state["held"]
+        if content is not None:
+            held = TemporaryFolder()
+            path = held.path / state["name"]
+            path.write_bytes(content)
+            state = {**state, "held": held, "path": path}
+        vars(self).update(state)
 
     @property
     def content(self) -> bytes:

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import tempfile
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..client.client import writing
 from .fetching import Fetched, store
-from .made import Made, Picture
+from .made import Made, Picture, TemporaryFolder
 
 RUN_FILE = "run.json"
 
@@ -113,14 +112,6 @@ class Outputs:
         )
 
 
-class _TemporaryFolder:
-    """A folder that is removed with the last that refers to it, at the latest as Python ends."""
-
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="spriteworks-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
-
-
 @contextmanager
 def outputs(folder: Path | None) -> Iterator[Outputs]:
     """Open an output folder for a run; raises OutputError at once where it cannot be written.
@@ -129,7 +120,7 @@ def outputs(folder: Path | None) -> Iterator[Outputs]:
     """
     held = None
     if folder is None:
-        held = _TemporaryFolder()
+        held = TemporaryFolder()
         folder = held.path
     folder = folder.absolute()
     existing = next(path for path in (folder.parent, *folder.parents) if path.exists())

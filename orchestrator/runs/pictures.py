@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -65,7 +66,8 @@ def verify(path: Path) -> None:
 
 
 def _candidates(value: str, workflow: Path) -> Iterable[Path]:
-    yield Path(value)
+    # --set image=~/a.png, of which shells leave the `~` as it is
+    yield Path(os.path.expanduser(value))
     for place in _BESIDE:
         yield workflow.parent / place / value
 

@@ -20,13 +20,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import psutil
 import pytest
 
 from orchestrator.local.process import python_environment
 from orchestrator.testing import FakeServer, Script
+from orchestrator.testing.hostile import Attack, hostile
 from orchestrator.testing.nodes import OBJECT_INFO
 
 if os.name != "posix":
@@ -227,10 +228,26 @@ def batch(here: Path, *numbers: int) -> Ended:
         return ended
 
 
+def attacked_batch(here: Path, kind: Literal["stall", "reset"], route: str, *numbers: int) -> Ended:
+    """From one request on the only server says nothing, or is not there any more."""
+    attack = Attack(kind=kind, route=rf"/{route}\b", nth=2 if route == "object_info" else 1)
+    with FakeServer() as fake, hostile(fake.url, attack) as proxy:
+        running = spriteworks(
+            here, "batch", "run", manifest(here), "--out", here / "out", "--server", proxy.url
+        )
+        until = time.monotonic() + 60
+        while not proxy.struck and time.monotonic() < until:
+            time.sleep(0.05)
+        ended = running.stop(*numbers)
+        ended.notes["goes on"] = "run the same command again" in ended.said
+        return ended
+
+
 # A server in a process of its own, so that it can be held.
 SERVER = """
 import json, sys, threading
 from orchestrator.testing import FakeServer, Script
+from orchestrator.testing.hostile import Attack, hostile
 with FakeServer() as fake:
     fake.script(Script(gates={"2": threading.Event()}))
     print(fake.url, flush=True)
@@ -255,7 +272,9 @@ def stalled(here: Path, kind: str, *numbers: int) -> Ended:
         running = spriteworks(here, *what, "--server", url, "--out", here / "out")
         assert server.stdout.readline() == "reached\n", running.said()
         server.send_signal(signal.SIGSTOP)
-        return running.stop(*numbers)
+        ended = running.stop(*numbers)
+        ended.notes["goes on"] = kind == "run" or "run the same command again" in ended.said
+        return ended
     finally:
         server.kill()
         server.communicate()
@@ -488,6 +507,11 @@ CASES: dict[str, tuple[Callable[..., Ended], tuple[Any, ...]]] = {
     "a job on a server that stalls, SIGINT": (stalled, ("run", INT)),
     "a batch on a server that stalls, SIGINT": (stalled, ("batch", INT)),
     "a batch on a server that stalls, SIGTERM": (stalled, ("batch", TERM)),
+    **{
+        f"a batch under attack by {kind} at {route}, SIGINT": (attacked_batch, (kind, route, INT))
+        for kind in ("stall", "reset")
+        for route in ("object_info", "prompt", "view")
+    },
     "a batch, SIGINT": (batch, (INT,)),
     "a batch, SIGTERM": (batch, (TERM,)),
     "a batch, SIGINT twice": (batch, (INT, INT)),
