@@ -152,8 +152,8 @@ def test_job_that_someone_else_stops(here: Path, fake: FakeServer) -> None:
 
 def test_job_that_takes_too_long_is_stopped(here: Path, fake: FakeServer) -> None:
     fake.script(Script(gates={"2": threading.Event()}))
-    arguments = ("run", "workflow.json", "--server", fake.url, "--timeout", "0.5")
-    expect_error(here, *arguments, code=4, says="give it more time with --timeout")
+    arguments = ("run", "workflow.json", "--server", fake.url, "--timeout", "3")
+    expect_error(here, *arguments, code=4, says="give it more with --timeout")
     assert set(fake.cancelled) == {fake.submissions[0].prompt_id}
 
 

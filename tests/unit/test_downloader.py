@@ -183,7 +183,7 @@ def test_what_a_server_no_longer_answers_for_is_returned(tmp_path: Path, fake: F
     fake.break_next("GET", "/history/" + work.assignments[2].attempt.prompt_id, Fault.ERROR_500)
     work.carry()
     assert work.dispatcher.groups == [2]
-    returned = [work.downloader.returned.get_nowait() for _ in range(3)]
+    returned = [work.downloader.returned.get_nowait().assignment for _ in range(3)]
     assert returned == work.assignments[2:]
 
 
@@ -194,7 +194,7 @@ def test_a_success_that_the_history_does_not_know_is_returned(
     del fake.history[work.assignments[0].attempt.prompt_id]
     work.carry()
     assert work.dispatcher.groups == [1]
-    assert work.downloader.returned.get_nowait() == work.assignments[0]
+    assert work.downloader.returned.get_nowait().assignment == work.assignments[0]
 
 
 def test_a_picture_that_is_cut_off_is_no_picture(tmp_path: Path, fake: FakeServer) -> None:
