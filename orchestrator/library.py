@@ -450,7 +450,7 @@ class BatchStatus:
 
 def run_batch(
     manifest: Folder,
-    servers: Iterable[str | Server] = (),
+    servers: str | Server | Iterable[str | Server] = (),
     out: Folder = "out",
     *,
     engines: int = 0,
@@ -474,6 +474,9 @@ def run_batch(
     """
     from .batch import production
 
+    if isinstance(servers, str | Server):
+        # A text is a row of texts, too: its letters.
+        servers = (servers,)
     choice = Choice(
         urls=tuple(one.url if isinstance(one, Server) else one for one in servers),
         engines=engines,

@@ -6,6 +6,7 @@ what an earlier run left on the servers, and makes the rest.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -54,6 +55,8 @@ from .worker import Worker
 
 # s between two looks of the main thread
 _TICK = 0.2
+# s that servers have to let go of what runs, where the run ends by an error of whoever watches
+_PARTING = 2.0
 # looks for which nothing is left to do before workers are no longer waited for
 _PATIENCE = 10
 
@@ -313,10 +316,25 @@ def _cancelled_there(server: Server, attempts: Iterable[Attempt]) -> bool:
 
 def _see_through(dispatcher: Dispatcher, workers: Sequence[Worker], observer: Observer) -> int:
     """Let the workers work until all is over; returns the signal that ended it, or 0."""
+    for worker in workers:
+        worker.start()
+    try:
+        return _attend(dispatcher, workers, observer)
+    except BaseException:
+        # Whoever watches may raise. The record is closed behind us, and the folder is free then.
+        dispatcher.stop(hurry=True)
+        late = time.monotonic() + _PARTING
+        while alive := [worker for worker in workers if worker.is_alive()]:
+            alive[0].join(_TICK)
+            if time.monotonic() > late:
+                for worker in alive:
+                    worker.abandon()
+        raise
+
+
+def _attend(dispatcher: Dispatcher, workers: Sequence[Worker], observer: Observer) -> int:
     heeded = idle = 0
     with Interrupts() as interrupts:
-        for worker in workers:
-            worker.start()
         while alive := [worker for worker in workers if worker.is_alive()]:
             alive[0].join(_TICK)
             observer.happened("tick", dispatcher=dispatcher)

@@ -244,8 +244,11 @@ def _again(past: Past, kind: Kind, limits: Limits) -> Decision:
         return replace(_retry(past, Step.HERE, "after its cache is emptied"), degradation=fresh)
     if kind is Kind.RESULT_WRONG:
         return _retry(past, Step.ELSEWHERE, "another server may send what was asked for")
-    if kind in _INNOCENT:
+    if kind is Kind.INTERRUPTED:
         return _retry(past, Step.HERE, "that was no fault of the job")
+    if kind in _INNOCENT:
+        # One that loses what it is given would lose it again, while others have nothing to do.
+        return _retry(past, Step.ELSEWHERE, "that was no fault of the job")
     if kind is Kind.TIMED_OUT:
         return _retry(past, Step.ELSEWHERE, "another server may be faster")
     if _count(past, Kind.NODE_FAILED) >= limits.node_failures:

@@ -105,12 +105,41 @@ def test_several_threads_may_wait_for_one_job(fake: FakeServer, graph: Path) -> 
 # ------------------------------------------------------------------------ batches
 
 
+@pytest.fixture
+def manifest(graph: Path) -> Path:
+    path = graph.with_name("batch.yaml")
+    path.write_text("name: b\nworkflow: graph.json\nitems: [{id: n}]\n", encoding="utf-8")
+    return path
+
+
+def test_one_server_of_a_batch_may_be_given_alone(
+    fake: FakeServer, manifest: Path, tmp_path: Path
+) -> None:
+    assert spriteworks.run_batch(manifest, fake.url, tmp_path / "a").is_complete
+    with spriteworks.connect(fake.url) as server:
+        assert spriteworks.run_batch(manifest, server, tmp_path / "b").is_complete
+
+
+def test_a_batch_whose_watcher_raises_leaves_nobody_at_work(
+    fake: FakeServer, manifest: Path, tmp_path: Path
+) -> None:
+    fake.script(Script(gates={"2": threading.Event()}))
+
+    def watch(now: spriteworks.BatchStatus) -> None:
+        fake.reached("2")
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        spriteworks.run_batch(manifest, fake.url, tmp_path / "out", progress=watch)
+    assert not [one for one in threading.enumerate() if one.name.startswith(fake.url)]
+    assert len(set(fake.cancelled)) == 1
+    assert spriteworks.run_batch(manifest, fake.url, tmp_path / "out").is_complete
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Windows sends no signal to one process")
 def test_a_signal_that_stops_a_batch_reaches_the_program(
-    fake: FakeServer, graph: Path, tmp_path: Path
+    fake: FakeServer, manifest: Path, tmp_path: Path
 ) -> None:
-    manifest = tmp_path / "batch.yaml"
-    manifest.write_text("name: b\nworkflow: graph.json\nitems: [{id: n}]\n", encoding="utf-8")
     hold, came = threading.Event(), []
     fake.script(Script(gates={"2": hold}))
 

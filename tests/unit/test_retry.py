@@ -82,8 +82,8 @@ def test_every_kind_has_a_first_answer_with_a_reason(kind: Kind) -> None:
         Kind.NOT_SENT: Step.ELSEWHERE,
         Kind.SERVER_LOST: Step.ELSEWHERE,
         Kind.FROZEN: Step.ELSEWHERE,
-        Kind.JOB_LOST: Step.HERE,
-        Kind.SERVER_STUMBLED: Step.HERE,
+        Kind.JOB_LOST: Step.ELSEWHERE,
+        Kind.SERVER_STUMBLED: Step.ELSEWHERE,
         Kind.RESULT_MISSING: Step.HERE,
         Kind.RESULT_WRONG: Step.ELSEWHERE,
         Kind.INTERRUPTED: Step.HERE,
@@ -114,7 +114,7 @@ def test_a_death_long_ago_counts() -> None:
 
 def test_two_deaths_do_not_count_against_another_kind_of_failure() -> None:
     kinds = Kind.SERVER_LOST, Kind.JOB_LOST
-    assert after(*kinds).step is Step.HERE
+    assert after(*kinds).step is Step.ELSEWHERE
 
 
 def test_a_node_that_raises_twice_is_given_up() -> None:
@@ -128,7 +128,7 @@ def test_a_job_that_is_too_slow_everywhere_is_given_up_after_four_tries() -> Non
 
 
 def test_a_job_that_is_never_at_fault_is_given_up_after_eight_failures() -> None:
-    assert after(*[Kind.JOB_LOST] * 7).step is Step.HERE
+    assert after(*[Kind.JOB_LOST] * 7).step is Step.ELSEWHERE
     assert after(*[Kind.JOB_LOST] * 8).step is Step.GIVE_UP
     assert "8 times in all" in after(*[Kind.JOB_LOST] * 8).reason
 
