@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -47,3 +48,12 @@ def unpack(packed: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The inverse of `pack`."""
     parts = [packed >> 16, (packed >> 8) & 255, packed & 255]
     return np.stack(parts, axis=-1).astype(np.uint8)
+
+
+def hex_color(text: str) -> tuple[int, int, int] | None:
+    """Red, green and blue of "1a2b3c", with or without "#" before it; None for anything else."""
+    digits = text.removeprefix("#")
+    if not re.fullmatch(r"[0-9a-fA-F]{6}", digits):
+        return None
+    red, green, blue = bytes.fromhex(digits)
+    return red, green, blue

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput
-from .color import Floats, oklab, pack, unpack
+from .color import Floats, hex_color, oklab, pack, unpack
 from .pictures import Bytes
 
 LARGEST = 256
@@ -48,16 +48,18 @@ def parse_palette(text: str) -> Bytes | None:
     return palette
 
 
-def _parse_color(part: str) -> list[int]:
+def _parse_color(part: str) -> tuple[int, int, int]:
     digits = part.removeprefix("#")
     if re.fullmatch(r"[0-9a-fA-F]{3}", digits):
         digits = "".join(2 * digit for digit in digits)
-    if not re.fullmatch(r"[0-9a-fA-F]{6}", digits):
+    # A second "#" was never part of a colour.
+    color = None if digits.startswith("#") else hex_color(digits)
+    if color is None:
         raise BadInput(
             f"{part!r} in the palette is no colour: write hex colours like #1a2b3c, one after "
             "another."
         )
-    return [int(digits[i : i + 2], 16) for i in (0, 2, 4)]
+    return color
 
 
 def find_palette(picture: Bytes, count: int) -> Bytes:
