@@ -261,5 +261,8 @@ def test_well_known_palettes_have_the_colours_they_are_known_for() -> None:
 
 
 def test_reading_palettes_imports_no_torch() -> None:
-    check = "import sys, comfy_nodes.formats.well_known; sys.exit('torch' in sys.modules)"
+    check = (
+        "import sys, comfy_nodes.formats.well_known, comfy_nodes.ops.palette;"
+        "sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
