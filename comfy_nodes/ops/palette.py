@@ -36,7 +36,7 @@ _WAITING = 4_000_000  # colours of single pictures that are kept before they are
 
 _GREY = 0.03  # OKLab chroma, below which a colour is grey to the eye and its hue means nothing
 
-_HUE_GAP = 25.0  # degrees between neighbours in hue, from which on they are of two ramps
+_HUE_GAP = 40.0  # degrees between neighbours in hue, from which on they are of two ramps
 
 _HUE_SPAN = 70.0  # degrees that a ramp can span; shading turns the hue, but not from red to green
 
@@ -364,7 +364,7 @@ def ramps(palette: Bytes) -> list[Bytes]:
     """The palette's colours as ramps: of one hue each, from dark to light, none twice.
 
     First the greys, then the ramps in the order of their hues in OKLab (red about 30 degrees, green
-    140, blue 260). A ramp ends where the next hue is more than 25 degrees away, and is parted at
+    140, blue 260). A ramp ends where the next hue is more than 40 degrees away, and is parted at
     its widest gap where it would span more than 70.
     """
     palette = _distinct(palette)

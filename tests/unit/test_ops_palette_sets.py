@@ -214,9 +214,9 @@ def test_ramps_are_of_one_hue_and_go_from_dark_to_light() -> None:
 
 def test_ramps_begin_with_greys_and_follow_the_hues() -> None:
     red, green = [[60, 0, 0], [120, 10, 10], [220, 60, 50]], [[0, 60, 10], [40, 200, 60]]
-    grey, pink = [[0, 0, 0], [128, 128, 128], [255, 255, 255]], [[90, 20, 60], [230, 90, 170]]
-    mixed = np.array(red[::-1] + grey + green + pink + grey, dtype=np.uint8)
-    assert [ramp.tolist() for ramp in ramps(mixed)] == [grey, red, green, pink]
+    grey, violet = [[0, 0, 0], [128, 128, 128], [255, 255, 255]], [[80, 20, 120], [190, 100, 240]]
+    mixed = np.array(red[::-1] + grey + green + violet + grey, dtype=np.uint8)
+    assert [ramp.tolist() for ramp in ramps(mixed)] == [grey, red, green, violet]
     assert [ramp.tolist() for ramp in ramps(np.array(grey, dtype=np.uint8))] == [grey]
 
 
