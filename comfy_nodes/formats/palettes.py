@@ -125,9 +125,9 @@ def detect(data: bytes) -> Format:
     if start.startswith(b"JASC-PAL"):
         return Format.PAL
     for found, what in (
-        (data[:4] == b"RIFF", "a palette of Microsoft's RIFF kind"),
+        (data[:4] == b"RIFF" and data[8:11] == b"PAL", "a palette of Microsoft's RIFF kind"),
         (data[4:6] == b"\xe0\xa5", "a picture of Aseprite, no Adobe swatches"),
-        (data[:4] in (b"GIF8", b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xe1"), "a GIF or JPEG picture"),
+        (data.startswith((b"GIF8", b"\xff\xd8\xff")), "a GIF or JPEG picture"),
         (not start, "empty"),
     ):
         if found:
@@ -153,7 +153,8 @@ def _check_count(count: int) -> None:
 def _one_line(text: str) -> str:
     """Text that is one line in every format: no control characters, single spaces, not long."""
     # What is no character by itself, half a pair of UTF-16 among it, cannot be written as UTF-8.
-    clean = "".join(" " if unicodedata.category(one)[0] in "CZ" else one for one in text)
+    start = text.strip()[: 4 * LONGEST_NAME]
+    clean = "".join(" " if unicodedata.category(one)[0] in "CZ" else one for one in start)
     return " ".join(clean.split())[:LONGEST_NAME].rstrip()
 
 

@@ -440,7 +440,12 @@ def recolor(picture: Bytes, source: Bytes, target: Bytes) -> Bytes:
                 f"The colour #{old:06x} cannot become #{mapping[old]:06x} and #{new:06x} at once."
             )
     packed, inverse = np.unique(pack(picture), return_inverse=True)
-    replaced = np.array([mapping.get(one, one) for one in packed.tolist()], dtype=np.int64)
+    old_ones = np.array(list(mapping), dtype=np.int64)
+    new_ones = np.array(list(mapping.values()), dtype=np.int64)
+    place = np.searchsorted(packed, old_ones)
+    there = np.append(packed, -1)[place] == old_ones
+    replaced = packed.copy()
+    replaced[place[there]] = new_ones[there]
     result = picture.copy()
     result[..., :3] = unpack(replaced)[inverse.reshape(picture.shape[:2])]
     return result

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import GimpPaletteFile, Image
 
 from comfy_nodes.errors import BadInput
 from comfy_nodes.formats.palettes import (
@@ -124,6 +124,14 @@ def test_text_formats_are_written_to_the_letter() -> None:
     )
 
 
+def test_pillow_reads_the_gimp_palettes_that_are_written() -> None:
+    data, mode = GimpPaletteFile.GimpPaletteFile(
+        io.BytesIO(write(by_name("sweetie-16"), Format.GPL))
+    ).getpalette()
+    assert mode == "RGB"
+    assert data[:48] == by_name("sweetie-16").array().tobytes()
+
+
 def swatch(kind: bytes, *values: float, name: str = "x") -> bytes:
     coded = (name + "\0").encode("utf-16-be")
     body = struct.pack(">H", len(coded) // 2) + coded + kind
@@ -162,6 +170,8 @@ def test_ase_with_groups_grey_and_unknown_blocks() -> None:
         (b" \r\n", "empty"),
         (b"\0\1\2", "none that is known"),
         (b"RIFF\x10\0\0\0PAL data", "RIFF"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "none that is known"),
+        (b"\xff\xd8\xff\xdb", "JPEG"),
         (b"\x80\0\0\0\xe0\xa5\1\0", "Aseprite"),
         (b"GIF89a", "GIF"),
         (b"1a1c2c\nnothing", "Line 2"),
