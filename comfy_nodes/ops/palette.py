@@ -222,6 +222,7 @@ def repaint(picture: Bytes, palette: Bytes, *, dither: Dither | bool = Dither.NO
     """
     if isinstance(dither, bool):
         dither = Dither.BAYER_4 if dither else Dither.NONE
+    dither = Dither(dither)  # a value as a node gets it is as good as the member
     palette = _distinct(palette)
     packed, inverse = np.unique(pack(picture), return_inverse=True)
     points, colors = oklab(unpack(packed)), oklab(palette)

@@ -140,6 +140,14 @@ def test_dithering_shows_the_lightness_that_the_palette_lacks(dither: Dither) ->
         assert abs(share - lightness[grey]) <= 0.5 / steps + 0.01
 
 
+def test_a_dithering_can_be_named_by_its_value() -> None:
+    for dither in Dither:
+        named = repaint(picture(), BLACK_WHITE, dither=dither.value)  # type: ignore[arg-type]
+        assert np.array_equal(named, repaint(picture(), BLACK_WHITE, dither=dither))
+    with pytest.raises(ValueError, match="no such"):
+        repaint(picture(), BLACK_WHITE, dither="no such")  # type: ignore[arg-type]
+
+
 def test_bayers_patterns_repeat_with_their_side() -> None:
     flat = np.full((24, 17, 3), 120, dtype=np.uint8)
     for dither, side in ((Dither.BAYER_2, 2), (Dither.BAYER_4, 4), (Dither.BAYER_8, 8)):
