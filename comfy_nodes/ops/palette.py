@@ -1,34 +1,62 @@
-"""Palettes: reading them, finding one, and repainting a picture with it.
+"""Palettes: reading them, finding one, repainting a picture with it, and changing its ramps.
 
-Pictures are uint8 [H, W, C], palettes uint8 [N, 3]. All repainting is idempotent: a colour of the
-palette stays as it is.
+Pictures are uint8 [H, W, C] with C 3 or 4, palettes uint8 [N, 3]. Distances are Euclidean in OKLab
+(B. Ottosson, 2020). All repainting is idempotent: a colour of the palette stays as it is. Every
+result is the same to the byte on any number of threads.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from ..errors import BadInput
-from .color import Floats, oklab, pack, unpack
-from .pictures import Bytes
+from .color import Floats, hex_color, oklab, pack, unpack
+
+Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
 
 LARGEST = 256
-"""Most colours a palette can have."""
+"""Most colours a palette can have that is found or typed in."""
 
 _ROUNDS = 12  # of k-means; more change no colour that is seen
 
 _MANY = 32768  # colours, from which on shades of them are taken together
 
-_CHUNK = 16384  # points at a time: with 256 colours their distances take 32 MiB
+_CHUNK = 4096  # points at a time, so that what is worked on stays in the processor's cache
 
-# Threshold matrix of ordered dithering, B. E. Bayer, 1973; made open at both ends so that a
-# colour of the palette is never moved.
-_BAYER = (
-    np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], dtype=np.float64) + 0.5
-) / 16.0
+_TREE = 64  # colours, from which on a tree is faster than all distances
+
+_WAITING = 4_000_000  # colours of single pictures that are kept before they are added up
+
+_GREY = 0.03  # OKLab chroma, below which a colour is grey to the eye and its hue means nothing
+
+_HUE_GAP = 40.0  # degrees between neighbours in hue, from which on they are of two ramps
+
+_HUE_SPAN = 70.0  # degrees that a ramp can span; shading turns the hue, but not from red to green
+
+
+class Dither(str, Enum):
+    """How colours that the palette lacks are shown as a mixture of those that it has.
+
+    none: each pixel gets the nearest colour. bayer2, bayer4, bayer8: a regular pattern of the two
+    colours on both sides, 2, 4 or 8 pixels wide (B. E. Bayer, 1973). floyd-steinberg: what a pixel
+    is off is handed on to its neighbours (R. W. Floyd, L. Steinberg, 1976).
+    """
+
+    NONE = "none"
+    BAYER_2 = "bayer2"
+    BAYER_4 = "bayer4"
+    BAYER_8 = "bayer8"
+    FLOYD_STEINBERG = "floyd-steinberg"
+
+
+_BAYER = {Dither.BAYER_2: 2, Dither.BAYER_4: 4, Dither.BAYER_8: 8}
 
 
 def parse_palette(text: str) -> Bytes | None:
@@ -41,23 +69,30 @@ def parse_palette(text: str) -> Bytes | None:
     if parts == [""]:
         return None
     colors = np.array([_parse_color(part) for part in parts if part], dtype=np.uint8)
-    _, first = np.unique(pack(colors), return_index=True)
-    palette: Bytes = colors[np.sort(first)]
+    palette = _distinct(colors)
     if len(palette) > LARGEST:
         raise BadInput(f"The palette has {len(palette)} colours; at most {LARGEST} can be used.")
     return palette
 
 
-def _parse_color(part: str) -> list[int]:
+def _distinct(colors: Bytes) -> Bytes:
+    """The colours in their order, each where it is first."""
+    _, first = np.unique(pack(colors), return_index=True)
+    return colors[np.sort(first)]
+
+
+def _parse_color(part: str) -> tuple[int, int, int]:
     digits = part.removeprefix("#")
     if re.fullmatch(r"[0-9a-fA-F]{3}", digits):
         digits = "".join(2 * digit for digit in digits)
-    if not re.fullmatch(r"[0-9a-fA-F]{6}", digits):
+    # A second "#" was never part of a colour.
+    color = None if digits.startswith("#") else hex_color(digits)
+    if color is None:
         raise BadInput(
             f"{part!r} in the palette is no colour: write hex colours like #1a2b3c, one after "
             "another."
         )
-    return [int(digits[i : i + 2], 16) for i in (0, 2, 4)]
+    return color
 
 
 def find_palette(picture: Bytes, count: int) -> Bytes:
@@ -65,28 +100,91 @@ def find_palette(picture: Bytes, count: int) -> Bytes:
 
     K-means in OKLab weighted by how often a colour occurs, started from the colours that are
     farthest apart; each centre gives its nearest colour that the picture really has. A picture
-    with no more than `count` colours gives exactly those.
+    with no more than `count` colours gives exactly those. Transparent pixels count as well.
     """
     packed, occurrences = np.unique(pack(picture[..., :3]), return_counts=True)
+    return _clusters(packed, occurrences, count)
+
+
+def shared_palette(pictures: Iterable[Bytes], count: int) -> Bytes:
+    """At most `count` colours, 1 to 256, that stand for all the pictures, of any sizes, together.
+
+    As `find_palette` for one: a colour weighs as many pixels as it has in all of them, so that
+    their order changes nothing, and pictures that have no more than `count` colours in all give
+    exactly those. Wholly transparent pixels do not count. The pictures are taken one after
+    another and not kept. Raises BadInput for another count, and where no pixel can be seen.
+    """
+    if not 1 <= count <= LARGEST:
+        raise BadInput(f"A palette of {count} colours cannot be made; 1 to {LARGEST} can.")
+    packed, occurrences = _tally(pictures)
+    if not len(packed):
+        raise BadInput("There is no palette to be found: no picture has a pixel that can be seen.")
+    return _clusters(packed, occurrences, count)
+
+
+def _tally(pictures: Iterable[Bytes]) -> tuple[Ints, Ints]:
+    """The visible colours of all the pictures, sorted, and how many pixels each of them has."""
+    totals: tuple[Ints, Ints] = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    waiting, size = [totals], 0
+    for picture in pictures:
+        packed, counts = np.unique(pack(picture)[_visible(picture)], return_counts=True)
+        waiting.append((packed, counts.astype(np.int64)))
+        size += len(packed)
+        if size > _WAITING:
+            waiting, size = [_added(waiting)], 0
+    return _added(waiting)
+
+
+def _added(tallies: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    packed, place = np.unique(np.concatenate([one for one, _ in tallies]), return_inverse=True)
+    counts = np.concatenate([one for _, one in tallies])
+    # Floats add up whole numbers exactly, as long as there are fewer than 2**53 pixels.
+    total = np.bincount(place, weights=counts, minlength=len(packed))
+    return packed, total.astype(np.int64)
+
+
+def _visible(picture: Bytes) -> NDArray[np.bool_]:
+    """Where a picture is not wholly transparent: [H, W]."""
+    if picture.shape[-1] == 3:
+        return np.ones(picture.shape[:2], dtype=np.bool_)
+    visible: NDArray[np.bool_] = picture[..., 3] > 0
+    return visible
+
+
+def _clusters(packed: Ints, occurrences: Ints, count: int) -> Bytes:
+    """At most `count` of the colours, found by k-means weighted by their occurrences."""
     if len(packed) <= count:
         return unpack(packed)
     packed, occurrences = _shades(packed, occurrences)
     points, weights = oklab(unpack(packed)), occurrences.astype(np.float64)
     centers = _spread(points, weights, count)
     for _ in range(_ROUNDS):
-        owner = _nearest(points, centers)
+        owner = _owners(points, centers)
         mass = np.bincount(owner, weights=weights, minlength=count)
         moved = np.stack(
             [np.bincount(owner, weights=weights * points[:, i], minlength=count) for i in range(3)],
             axis=1,
         )
         centers = np.where(mass[:, None] > 0, moved / np.maximum(mass, 1e-12)[:, None], centers)
-    return unpack(np.unique(packed[_nearest(centers, points)]))
+    return unpack(np.unique(packed[_owners(centers, points)]))
 
 
-def _shades(
-    packed: NDArray[np.int64], occurrences: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _owners(points: Floats, centers: Floats) -> Ints:
+    """Index of the nearest centre of each point; in chunks, as all distances can be gigabytes.
+
+    Distances are taken without each point's own square, which no ranking needs. `_nearest` rounds
+    in another way: where two are equally near it may take the other, and would change palettes
+    that are found today.
+    """
+    squares = (centers**2).sum(axis=1)
+    chunks = [
+        (squares - 2.0 * (points[i : i + _CHUNK] @ centers.T)).argmin(axis=1)
+        for i in range(0, len(points), _CHUNK)
+    ]
+    return np.concatenate(chunks)
+
+
+def _shades(packed: Ints, occurrences: Ints) -> tuple[Ints, Ints]:
     """Of very many colours the commonest of each shade, with how often the shade occurs.
 
     A shade is a cube of 8 steps a channel. A generated picture of 1024x1024 can have hundreds of
@@ -115,55 +213,240 @@ def _spread(points: Floats, weights: Floats, count: int) -> Floats:
     return points[chosen]
 
 
-def repaint(picture: Bytes, palette: Bytes, *, dither: bool = False) -> Bytes:
-    """The picture in the colours of the palette; a fourth channel is kept.
+def repaint(picture: Bytes, palette: Bytes, *, dither: Dither | bool = Dither.NONE) -> Bytes:
+    """The picture in the colours of the palette, at least one; a fourth channel is kept.
 
-    Without dithering each pixel gets the nearest colour in OKLab. With it, pixels between two
-    colours are set in a 4x4 pattern of both.
+    Without dithering each pixel gets the nearest colour in OKLab, of equally near ones always the
+    same. `True` is Bayer's pattern of 4x4. With Floyd-Steinberg what is wholly transparent hands
+    nothing on, so that hidden colours do not show in what can be seen.
     """
-    packed, inverse = np.unique(pack(picture[..., :3]), return_inverse=True)
+    if isinstance(dither, bool):
+        dither = Dither.BAYER_4 if dither else Dither.NONE
+    dither = Dither(dither)  # a value as a node gets it is as good as the member
+    palette = _distinct(palette)
+    packed, inverse = np.unique(pack(picture), return_inverse=True)
     points, colors = oklab(unpack(packed)), oklab(palette)
-    first = _nearest(points, colors)
-    choice = first[inverse].reshape(picture.shape[:2])
-    if dither and len(palette) > 1:
-        second, towards = _second(points, colors, first)
-        tiles = (picture.shape[0] // 4 + 1, picture.shape[1] // 4 + 1)
-        threshold = np.tile(_BAYER, tiles)[: picture.shape[0], : picture.shape[1]]
-        over = towards[inverse].reshape(picture.shape[:2]) > threshold
-        choice = np.where(over, second[inverse].reshape(picture.shape[:2]), choice)
+    place = inverse.reshape(picture.shape[:2])
+    if dither is Dither.FLOYD_STEINBERG and len(palette) > 1:
+        choice = _diffuse(points[place], _visible(picture), colors)
+    else:
+        first = _nearest(points, colors)
+        choice = first[place]
+        if dither in _BAYER and len(palette) > 1:
+            second, towards = _second(points, colors, first)
+            over = towards[place] > _thresholds(_BAYER[dither], picture.shape[0], picture.shape[1])
+            choice = np.where(over, second[place], choice)
     result = picture.copy()
     result[..., :3] = palette[choice]
     return result
 
 
-def _nearest(points: Floats, colors: Floats) -> NDArray[np.int64]:
-    """Index of the nearest colour of each point; in chunks, as all distances can be gigabytes."""
-    chunks = [
-        _ranks(points[i : i + _CHUNK], colors).argmin(axis=1) for i in range(0, len(points), _CHUNK)
-    ]
-    return np.concatenate(chunks)
+def _thresholds(side: int, height: int, width: int) -> Floats:
+    """Bayer's matrix of that side, a power of two, repeated over [height, width].
+
+    Each next matrix is the last one four times, spread and shifted. It is made open at both ends, 0
+    and 1, so that a colour of the palette is never moved.
+    """
+    matrix = np.zeros((1, 1), dtype=np.int64)
+    while len(matrix) < side:
+        matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
+    tiles = (height // side + 1, width // side + 1)
+    thresholds: Floats = np.tile((matrix + 0.5) / side**2, tiles)[:height, :width]
+    return thresholds
 
 
-def _ranks(points: Floats, colors: Floats) -> Floats:
-    """Squared distances [points, colors] less each point's own square, which no ranking needs."""
-    ranks: Floats = (colors**2).sum(axis=1) - 2.0 * (points @ colors.T)
-    return ranks
+def _nearest(points: Floats, colors: Floats, but: Ints | None = None) -> Ints:
+    """Index of the nearest colour of each point, of equally near ones always the same.
+
+    `but`: for each point the index of a colour that does not count. Sums are written out: a matrix
+    product may round in another way at the edge of an array, and give one colour two answers.
+    """
+    if len(points) > len(colors) > _TREE:
+        found = cKDTree(colors).query(points, k=1 if but is None else 2)[1]
+        if but is None:
+            return np.asarray(found, dtype=np.int64)
+        return np.where(found[:, 0] == but, found[:, 1], found[:, 0]).astype(np.int64)
+    owner = np.zeros(len(points), dtype=np.int64)
+    if len(points) <= len(colors):
+        planes = np.ascontiguousarray(colors.T)
+        for i, point in enumerate(points):
+            distance = _squares(planes, point)
+            if but is not None:
+                distance[but[i]] = np.inf
+            owner[i] = distance.argmin()
+        return owner
+    for start in range(0, len(points), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        planes = np.ascontiguousarray(points[part].T)
+        least = np.full(planes.shape[1], np.inf)
+        for index, color in enumerate(colors):
+            distance = _squares(planes, color)
+            if but is not None:
+                distance[but[part] == index] = np.inf
+            owner[part][distance < least] = index
+            np.minimum(least, distance, out=least)
+    return owner
 
 
-def _second(
-    points: Floats, colors: Floats, first: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], Floats]:
+def _squares(planes: Floats, color: Floats) -> Floats:
+    """Squared distances [N] of the points in `planes` [3, N] from one colour."""
+    total: Floats = np.square(planes[0] - color[0])
+    for plane, value in zip(planes[1:], color[1:], strict=True):
+        difference = plane - value
+        difference *= difference
+        total += difference
+    return total
+
+
+def _second(points: Floats, colors: Floats, first: Ints) -> tuple[Ints, Floats]:
     """The colour on the other side of each point, and how far towards it the point lies (0..0.5).
 
     The other side is the second nearest colour; the part is the projection on the line between
     the two, 0 for a point that is a colour of the palette.
     """
-    second = np.empty_like(first)
-    for i in range(0, len(points), _CHUNK):
-        ranks = _ranks(points[i : i + _CHUNK], colors)
-        ranks[np.arange(len(ranks)), first[i : i + _CHUNK]] = np.inf
-        second[i : i + _CHUNK] = ranks.argmin(axis=1)
+    second = _nearest(points, colors, but=first)
     line = colors[second] - colors[first]
     length = np.maximum((line**2).sum(axis=1), 1e-12)
     towards: Floats = ((points - colors[first]) * line).sum(axis=1) / length
     return second, towards
+
+
+def _diffuse(points: Floats, visible: NDArray[np.bool_], colors: Floats) -> Ints:
+    """Indices [H, W] of colours for points [H, W, 3], by Floyd and Steinberg's error diffusion.
+
+    A pixel waits for its left neighbour and for three above it. So all with the same x + 2 y can
+    be done at once, one such step after another: the result is that of going row by row.
+    """
+    height, width = visible.shape
+    planes = np.ascontiguousarray(points.reshape(-1, 3).T)
+    hands_on = visible.ravel().astype(np.float64)
+    targets = np.ascontiguousarray(colors.T)
+    # Errors that no colour of the palette can make good add up without end, and smear over what
+    # comes after. So no point leaves the box around the palette.
+    low, high = targets.min(axis=1)[:, None], targets.max(axis=1)[:, None]
+    find = _Finder(targets)
+    choice = np.zeros(height * width, dtype=np.int64)
+    # What each row is owed at this step and at the three after it, which the pixels reach.
+    owed = np.zeros((4, 3, height + 1))
+    for step in range(width + 2 * (height - 1)):
+        top, bottom = max(0, (step - width + 2) // 2), min(height, step // 2 + 1)
+        if top < bottom:
+            at = step + (width - 2) * np.arange(top, bottom)
+            wanted = np.clip(planes[:, at] + owed[step % 4, :, top:bottom], low, high)
+            found = find(wanted)
+            choice[at] = found
+            error = (wanted - targets[:, found]) * (hands_on[at] / 16.0)
+            owed[(step + 1) % 4, :, top:bottom] += 7.0 * error
+            owed[(step + 1) % 4, :, top + 1 : bottom + 1] += 3.0 * error
+            owed[(step + 2) % 4, :, top + 1 : bottom + 1] += 5.0 * error
+            owed[(step + 3) % 4, :, top + 1 : bottom + 1] += error
+        # Also what was meant for pixels beyond the edges.
+        owed[step % 4] = 0.0
+    return choice.reshape(height, width)
+
+
+class _Finder:
+    """Nearest colours of few points [3, N], asked for again and again."""
+
+    def __init__(self, targets: Floats) -> None:
+        self._targets = targets[:, :, None]
+        self._tree = cKDTree(targets.T) if targets.shape[1] > _TREE else None
+
+    def __call__(self, wanted: Floats) -> Ints:
+        if self._tree is not None:
+            return np.asarray(self._tree.query(wanted.T)[1], dtype=np.int64)
+        distance = np.square(wanted[0] - self._targets[0])
+        distance += np.square(wanted[1] - self._targets[1])
+        distance += np.square(wanted[2] - self._targets[2])
+        return np.asarray(distance.argmin(axis=0), dtype=np.int64)
+
+
+def ramps(palette: Bytes) -> list[Bytes]:
+    """The palette's colours as ramps: of one hue each, from dark to light, none twice.
+
+    First the greys, then the ramps in the order of their hues in OKLab (red about 30 degrees, green
+    140, blue 260). A ramp ends where the next hue is more than 40 degrees away, and is parted at
+    its widest gap where it would span more than 70.
+    """
+    palette = _distinct(palette)
+    lab = oklab(palette)
+    grey = np.hypot(lab[:, 1], lab[:, 2]) < _GREY
+    hue = np.degrees(np.arctan2(lab[:, 2], lab[:, 1])) % 360.0
+    groups = [np.flatnonzero(grey), *_hue_groups(np.flatnonzero(~grey), hue)]
+    return [_by_lightness(palette[group]) for group in groups if len(group)]
+
+
+def _hue_groups(members: Ints, hue: Floats) -> list[Ints]:
+    """The members, indices into `hue` in degrees, parted where neighbours are far apart."""
+    if not len(members):
+        return []
+    members = members[np.argsort(hue[members], kind="stable")]
+    # The circle of hues is opened at its widest gap, where no ramp goes over it.
+    gaps = (np.roll(hue[members], -1) - hue[members]) % 360.0
+    members = np.roll(members, -1 - int(gaps.argmax()))
+    done, waiting = [], [members]
+    while waiting:
+        group = waiting.pop()
+        steps = np.diff(hue[group]) % 360.0
+        if len(steps) and (steps.max() > _HUE_GAP or steps.sum() > _HUE_SPAN):
+            cut = int(steps.argmax()) + 1
+            waiting += [group[:cut], group[cut:]]
+        else:
+            done.append(group)
+    return sorted(done, key=lambda group: float(hue[group[0]]))
+
+
+def _by_lightness(colors: Bytes) -> Bytes:
+    """The colours from dark to light; equally light ones in the order of their numbers."""
+    return colors[np.lexsort((pack(colors), oklab(colors)[:, 0]))]
+
+
+def ramp_onto(source: Bytes, target: Bytes) -> Bytes:
+    """For each colour of the source ramp, in its order, the colour of the target ramp: [N, 3].
+
+    By rank of lightness: the darkest becomes the darkest, the lightest the lightest, and between
+    them ranks are scaled where the ramps differ in length. A ramp of one colour gives the target's
+    middle one. For `recolor`. Raises BadInput for a ramp without colours.
+    """
+    if not len(source) or not len(target):
+        raise BadInput("A ramp without colours can neither be changed nor take another's place.")
+    ordered = _by_lightness(_distinct(source))
+    goal = _by_lightness(_distinct(target))
+    last = len(ordered) - 1
+    # Halves are rounded down, in whole numbers.
+    ranks = (
+        (2 * np.arange(last + 1) * (len(goal) - 1) + last - 1) // (2 * last)
+        if last
+        else np.array([(len(goal) - 1) // 2])
+    )
+    order = np.argsort(pack(ordered))
+    rank = ranks[order[np.searchsorted(pack(ordered)[order], pack(source))]]
+    return goal[rank]
+
+
+def recolor(picture: Bytes, source: Bytes, target: Bytes) -> Bytes:
+    """The picture with each colour of `source` [N, 3] replaced by that of `target` [N, 3].
+
+    All at once, so that two colours can change places. Other colours and a fourth channel are kept.
+    Raises BadInput where the two are not equally long, or one colour is to become two others.
+    """
+    if len(source) != len(target):
+        raise BadInput(
+            f"{len(source)} colours cannot be replaced by {len(target)}: each needs one other."
+        )
+    mapping: dict[int, int] = {}
+    for old, new in zip(pack(source).tolist(), pack(target).tolist(), strict=True):
+        if mapping.setdefault(old, new) != new:
+            raise BadInput(
+                f"The colour #{old:06x} cannot become #{mapping[old]:06x} and #{new:06x} at once."
+            )
+    packed, inverse = np.unique(pack(picture), return_inverse=True)
+    old_ones = np.array(list(mapping), dtype=np.int64)
+    new_ones = np.array(list(mapping.values()), dtype=np.int64)
+    place = np.searchsorted(packed, old_ones)
+    there = np.append(packed, -1)[place] == old_ones
+    replaced = packed.copy()
+    replaced[place[there]] = new_ones[there]
+    result = picture.copy()
+    result[..., :3] = unpack(replaced)[inverse.reshape(picture.shape[:2])]
+    return result
