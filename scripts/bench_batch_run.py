@@ -31,6 +31,8 @@ from typing import Any
 import requests
 
 from orchestrator.batch import production as batch
+from orchestrator.batch.fleet import Care
+from orchestrator.client.wire import Timeouts
 from orchestrator.local import launch
 from orchestrator.local.serving import Choice
 from orchestrator.protocol import Graph, new_prompt_id
@@ -40,6 +42,11 @@ from orchestrator.testing.hostile import Attack, hostile
 # The pause of the bare loop between two looks into the history, in s.
 _LOOK = 0.005
 
+
+# So that a batch beside a bad server ends soon; until then the good one works as with any.
+_HASTY = Care(
+    timeouts=Timeouts(connect=1.0, read=2.0, total=4.0, transfer=4.0, lost_after=2.0), grace=2.0
+)
 
 # px, the edge of the pictures; set once, before anything is measured
 _edge = 64
@@ -144,7 +151,7 @@ class _Silent:
         """Take note of nothing."""
 
 
-def batch_run(urls: list[str], jobs: int, first: int) -> dict[str, float]:
+def batch_run(urls: list[str], jobs: int, first: int, care: Care | None = None) -> dict[str, float]:
     """Run `jobs` jobs as a batch; wall and CPU time are those from the first to the last one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -154,7 +161,10 @@ def batch_run(urls: list[str], jobs: int, first: int) -> dict[str, float]:
         manifest = folder / "bench.yaml"
         manifest.write_text(json.dumps(text), encoding="utf-8")
         request = batch.Request(
-            manifest=manifest, out=folder / "out", choice=Choice(urls=tuple(urls))
+            manifest=manifest,
+            out=folder / "out",
+            choice=Choice(urls=tuple(urls)),
+            care=care or Care(),
         )
         # Planning is measured elsewhere.
         batch.plan(request)
@@ -229,7 +239,7 @@ def beside(jobs: int, seconds: float, attacks: list[str]) -> dict[str, Any]:
             batch_run([good.url], jobs, first)
             alone = good.measured()["jobs_per_s"]
             with hostile(bad.url, Attack(kind=kind, route=rf"/{route}\b")) as proxy:  # type: ignore[arg-type]
-                batch_run([proxy.url, good.url], jobs, first + jobs)
+                batch_run([proxy.url, good.url], jobs, first + jobs, _HASTY)
             measured = good.measured()
             found[attack] = {
                 "alone_jobs_per_s": alone,
