@@ -73,6 +73,8 @@ _SQUASHED = 1e-8
 _USUAL, _USUAL_GAIN = (8, 16, 24, 32, 48, 64, 96, 128), 1.5
 # Steps of the pitch: of the first look, and of the second around what it found.
 _COARSE, _FINE, _AROUND, _FOUND = 0.02, 0.004, 0.08, 3
+# A minimum that is so many nats above the lowest gets no second look.
+_HOPELESS = 40.0
 
 
 def _forecast() -> tuple[Floats, Floats]:
@@ -437,7 +439,12 @@ def _tried(axes: list[list[Edges]], size: tuple[int | None, int | None]) -> list
 
 def _minima(costs: Floats) -> list[int]:
     """The lowest few of the local minima."""
-    local = [at for at in range(len(costs)) if costs[at] == costs[max(0, at - 2) : at + 3].min()]
+    high = costs.min() + _HOPELESS
+    local = [
+        at
+        for at in range(len(costs))
+        if costs[at] == costs[max(0, at - 2) : at + 3].min() and costs[at] <= high
+    ]
     return sorted(local, key=lambda at: (costs[at], at))[:_FOUND]
 
 
