@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import BadInput
 from .cells import Colour, colours
-from .lattice import Axis, Bytes, Edges, Lattice, differences, edges, even, planes, search
+from .lattice import Axis, Bytes, Edges, Lattice, differences, edges, planes, search
 
 __all__ = ["Colour", "Snapped", "snap", "snap_sequence"]
 
@@ -43,6 +43,12 @@ _SMALL = 64
 # stand out from both neighbours, and sharp steps beside each other in different lines (stairs).
 # Fake pixels, which are more than two px wide, have next to none of either.
 _SPIKES, _STAIRS, _FEWEST_STAIRS = 0.1, 0.004, 4
+# From so many times that on no grid is searched for: the noise of a JPEG has single pixels, too.
+_CLEARLY = 2.0
+# px; sprites are drawn in blocks of 2 or 3 pixels, too, but not of more.
+_BLOCKS = 3.5
+# px; the larger a picture is, the less likely is it a sprite at its true size.
+_LARGE = 320
 # A step that is this many times larger than those beside it is sharp.
 _SHARP = 5
 # Lines that are looked at for that.
@@ -107,17 +113,23 @@ def snap_sequence(
         if step.lattices is None:
             found.end(step.confidence)
             break
-        current = [
-            colours(frame, lattice, colour)
-            if step.block is None
-            else frame[:: step.block[1], :: step.block[0]]
-            for frame, lattice in zip(current, step.lattices, strict=True)
-        ]
+        current = _cells(current, step, step.lattices, colour)
         found.add(step)
         if size is not None or pitch is not None:
             break
     enlarged = scale if found.grid or found.confidence > 0 else 1
     return [_result(frame, found, enlarged) for frame in current]
+
+
+def _cells(
+    frames: list[Bytes], step: _Step, lattices: list[Lattice], colour: Colour
+) -> list[Bytes]:
+    if step.block is not None:
+        across, down = step.block
+        return [frame[::down, ::across] for frame in frames]
+    return [
+        colours(frame, lattice, colour) for frame, lattice in zip(frames, lattices, strict=True)
+    ]
 
 
 class _Found:
@@ -146,8 +158,9 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Step:
-    """One lattice for each frame, or None; `block` (x, y) where it only takes away copies."""
+    """A lattice for each frame, none for `block` (x, y): copies are taken away, no more."""
 
+    # None where there is nothing to do
     lattices: list[Lattice] | None
     confidence: float
     pitch: tuple[float, float] = (1.0, 1.0)
@@ -164,6 +177,7 @@ def _step(
     if size is not None and size[0] == width and size[1] in (None, height):
         return _Step(None, 1.0)
     borders = _exact_borders(frames)
+    true = 0.0
     if size is None and pitch is None:
         if max(width, height) <= _SPRITE:
             return _Step(None, 1.0)
@@ -173,8 +187,10 @@ def _step(
         step = _blocks(borders, (width, height)) or _cut_blocks(borders, (width, height), frames)
         if step is not None:
             return step
-        true = _true_size(frames)
-        if true is not None:
+        strength = _true_size(frames)
+        if strength >= 1:
+            true = min(1.0, strength / _CLEARLY) * min(1.0, _LARGE / max(width, height))
+        if strength >= _CLEARLY:
             return _Step(None, true)
     elif size is not None:
         step = _sized_blocks(borders, (width, height), size)
@@ -184,11 +200,14 @@ def _step(
     both = (pitch, pitch) if isinstance(pitch, (int, float)) else pitch
     lattices = search(seen, size or (None, None), both)
     if lattices is None:
-        return _Step(None, 0.0)
+        return _Step(None, true)
     known = size is not None or pitch is not None
     step = _aligned(lattices, (width, height))
-    if not known and step.confidence < SURE and max(width, height) <= _SMALL:
-        return _Step(None, 0.0)
+    if known:
+        return step
+    small = max(width, height) <= _SMALL
+    if (step.confidence < SURE and (true or small)) or (true and min(step.pitch) < _BLOCKS):
+        return _Step(None, true)
     return step
 
 
@@ -223,7 +242,7 @@ def _blocks(
     That is what an enlarged result is, so that it must be found again however simple it is.
     """
     block = int(np.gcd.reduce(np.concatenate([*borders, np.array(lengths)])))
-    return None if block < 2 else _in_blocks(borders, lengths, (block, block))
+    return None if block < 2 else _in_blocks(borders, (block, block))
 
 
 def _sized_blocks(
@@ -238,24 +257,15 @@ def _sized_blocks(
         return None
     if lengths[0] // across != size[0] or (borders[0] % across).any() or (borders[1] % down).any():
         return None
-    return _in_blocks(borders, lengths, (across, down))
+    return _in_blocks(borders, (across, down))
 
 
 def _in_blocks(
-    borders: tuple[NDArray[np.int64], NDArray[np.int64]],
-    lengths: tuple[int, int],
-    block: tuple[int, int],
+    borders: tuple[NDArray[np.int64], NDArray[np.int64]], block: tuple[int, int]
 ) -> _Step:
-    lattice = Lattice(
-        even(lengths[0], lengths[0] // block[0]),
-        even(lengths[1], lengths[1] // block[1]),
-        0,
-        False,
-        1,
-    )
     doubt = sum(len(own) * math.log(side) for own, side in zip(borders, block, strict=True))
     confidence = min(1.0, doubt / _BY_CHANCE)
-    return _Step([lattice], confidence, (float(block[0]), float(block[1])), (0.0, 0.0), block)
+    return _Step([], confidence, (float(block[0]), float(block[1])), (0.0, 0.0), block)
 
 
 def _cut_blocks(
@@ -284,8 +294,8 @@ def _cut_blocks(
     )
 
 
-def _true_size(frames: list[Bytes]) -> float | None:
-    """How sure it is that pictures are at their true size; None where nothing says so."""
+def _true_size(frames: list[Bytes]) -> float:
+    """How strongly single pixels say that pictures are at their true size; from 1 on they do."""
     alone = every = stairs = clear = 0
     for frame in frames:
         channels = planes(frame)
@@ -299,10 +309,7 @@ def _true_size(frames: list[Bytes]) -> float | None:
             stairs, clear = stairs + beside, clear + counted
     spiky = alone / every if every else 0.0
     stairy = stairs / clear if stairs >= _FEWEST_STAIRS else 0.0
-    strength = max(spiky / _SPIKES, stairy / _STAIRS)
-    if strength < 1:
-        return None
-    return min(1.0, strength / 2) * min(1.0, 320 / max(frames[0].shape[:2]))
+    return max(spiky / _SPIKES, stairy / _STAIRS)
 
 
 def _spikes(lines: Bytes) -> tuple[int, int]:
