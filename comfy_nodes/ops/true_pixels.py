@@ -358,12 +358,22 @@ def _one_phase(axes: list[Axis], length: int) -> tuple[list[Axis], float, float]
         return axes, pitch, 0.0
     if len(axes) == 1:
         return axes, pitch, offset
-    turns = np.exp(2j * np.pi * np.array([axis.offset for axis in axes]) / pitch)
-    offset = float(np.angle(turns.sum()) / (2 * np.pi) * pitch % pitch)
-    if min(offset, pitch - offset) < 0.05 * pitch:
-        offset = 0.0
-    start = offset - pitch if offset else 0.0
-    cells = max(1, math.ceil((length - start) / pitch - 0.05))
+    whole = [
+        axis.cells
+        for axis in axes
+        if axis.offset < 0.25 and abs(float(axis.borders[-1]) - length) < 0.25
+    ]
+    if 2 * len(whole) >= len(axes):
+        # Frames that drift differ by a cell in their margins, where nothing is to be seen.
+        cells = int(np.median(whole))
+        pitch, offset, start = length / cells, 0.0, 0.0
+    else:
+        turns = np.exp(2j * np.pi * np.array([axis.offset for axis in axes]) / pitch)
+        offset = float(np.angle(turns.sum()) / (2 * np.pi) * pitch % pitch)
+        if min(offset, pitch - offset) < 0.05 * pitch:
+            offset = 0.0
+        start = offset - pitch if offset else 0.0
+        cells = max(1, math.ceil((length - start) / pitch - 0.05))
     common = start + pitch * np.arange(cells + 1)
     moved = []
     for axis in axes:

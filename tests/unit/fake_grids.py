@@ -68,14 +68,14 @@ def fakes(
 # ------------------------------------------------------------------------------ true pixels
 
 
-def blob(random: Random) -> Pixels:
-    """A disc of 16 to 64 cells, mirrored, of three to twelve colours, on white."""
-    size = int(random.choice([16, 24, 32, 48, 64]))
+def blob(random: Random, cells: int = 0) -> Pixels:
+    """A disc of 16 to 64 cells, or as many as asked for, mirrored, of few colours, on white."""
+    size = cells or int(random.choice([16, 24, 32, 48, 64]))
     colours = random.integers(0, 230, (int(random.integers(3, 13)), 3))
     grain = int(random.integers(1, 4))
-    half = random.integers(0, len(colours), (-(-size // grain), -(-size // (2 * grain))))
-    half = np.kron(half, np.ones((grain, grain), int))[:size, : size // 2]
-    index = np.concatenate([half, half[:, ::-1]], axis=1)
+    half = random.integers(0, len(colours), (-(-size // grain), -(-size // (2 * grain)) + size % 2))
+    half = np.kron(half, np.ones((grain, grain), int))[:size, : -(-size // 2)]
+    index = np.concatenate([half, half[:, ::-1][:, size % 2 :]], axis=1)
     picture = colours[index].astype(np.uint8)
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     for _ in range(3):  # else blocks of 2x2 or 3x3 would be its true pixels
