@@ -9,7 +9,7 @@ from .inpaint import InpaintCrop, InpaintStitch
 from .loaders import CheckpointLoader, DiffusersLoader, ModelDefaults
 from .memory_report import MemoryReport
 from .optimize import OptimizeModel, OptimizeVAE
-from .sprite import Cutout, Palette, Pixelize, SaveSprite
+from .sprite import Cutout, Palette, Pixelize, SaveSprite, Snap
 from .stable_diffusion import StableDiffusionLoader
 
 NODES: list[type[io.ComfyNode]] = [
@@ -20,6 +20,7 @@ NODES: list[type[io.ComfyNode]] = [
     OptimizeModel,
     OptimizeVAE,
     SeedBatch,
+    Snap,
     Pixelize,
     Palette,
     Cutout,

@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from .runs.run import Observer as Observer
     from .runs.workflows import Workflow as Workflow
     from .runs.workflows import read_workflow as read_workflow
+    from .sprites.snapping import SnappedFile as SnappedFile
+    from .sprites.snapping import snap as snap
     from .workflow.document import Document as Document
 
 # Where each name is defined; the lines above say the same to type checkers, and a test compares.
@@ -94,6 +96,7 @@ _HOMES = {
     "runs.made": "Made Picture ServerInfo",
     "runs.run": "Observer",
     "runs.workflows": "Workflow read_workflow",
+    "sprites.snapping": "SnappedFile snap",
     "workflow.document": "Document",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

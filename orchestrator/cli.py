@@ -19,6 +19,8 @@ from .bench.cli import EPILOG as BENCH_EPILOG
 from .bench.cli import bench as bench_command
 from .errors import UsageError
 from .models.cli import app as models_app
+from .sprites.cli import SNAP_EPILOG
+from .sprites.cli import snap as snap_command
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ app = typer.Typer(
 app.add_typer(batch_app)
 app.add_typer(models_app)
 app.command("bench", epilog=BENCH_EPILOG)(bench_command)
+app.command("snap", epilog=SNAP_EPILOG)(snap_command)
 
 
 class State:

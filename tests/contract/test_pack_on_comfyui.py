@@ -27,6 +27,7 @@ NODES = {
     "SpriteworksOptimizeModel",
     "SpriteworksOptimizeVAE",
     "SpriteworksSeedBatch",
+    "SpriteworksSnap",
     "SpriteworksPixelize",
     "SpriteworksPalette",
     "SpriteworksCutout",

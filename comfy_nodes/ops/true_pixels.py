@@ -1,0 +1,473 @@
+"""Snapping: from a picture of fake pixels to its true ones, and what was found on the way.
+
+Pictures are uint8 [H, W, C] with C 3 (RGB) or 4 (RGBA), of any size. What is snapped already, or
+is pixel art at its true size, comes back as it was: snapping twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BadInput
+from .cells import Colour, colours
+from .lattice import Axis, Bytes, Edges, Lattice, differences, edges, planes, search
+
+__all__ = ["Colour", "Snapped", "snap", "snap_sequence"]
+
+LARGEST_SCALE = 64
+"""By how much the true pixels may be enlarged, at most."""
+
+SURE = 0.75
+"""From this confidence on a result is called sure."""
+
+_MOST_PIXELS = 2 * 89_478_485
+"""Pixels of an enlarged picture, at most; Pillow refuses to read more."""
+
+# Log odds that a size is right: of log(1 + margin in nats), log(pitch in px), and a constant. A
+# logistic regression on 540 fakes of tests/unit/fake_grids.py; a margin over so many nats says no
+# more than that the model is not the world.
+_LIKELY, _DECIDED = (2.0, 1.0, -2.9), 30.0
+# A picture with fewer borders than this, on both axes together, shows no grid, and no block.
+_FEW = 6
+# How sure a common divisor of borders must be to be the pitch: the log of the odds that they all
+# lie on it by chance.
+_BY_CHANCE = 8.0
+# Up to here a picture may well be at its true size, and is left alone unless a grid is sure.
+_SMALL = 64
+# What only pictures at their true size have, as a part of their clear steps: single pixels that
+# stand out from both neighbours, and sharp steps beside each other in different lines (stairs).
+# Fake pixels, which are more than two px wide, have next to none of either.
+_SPIKES, _STAIRS, _FEWEST_STAIRS = 0.1, 0.004, 4
+# From so many times that on no grid is searched for: the noise of a JPEG has single pixels, too.
+_CLEARLY = 2.0
+# px; sprites are drawn in blocks of 2 or 3 pixels, too, but not of more.
+_BLOCKS = 3.5
+# px; the larger a picture is, the less likely is it a sprite at its true size.
+_LARGE = 320
+# A step that is this many times larger than those beside it is sharp.
+_SHARP = 5
+# Lines that are looked at for that.
+_LINES = 256
+# Pictures no larger than this are sprites at their true size, even those drawn in blocks of 2x2.
+_SPRITE = 24
+
+
+@dataclass(frozen=True)
+class Snapped:
+    """True pixels, and what was found.
+
+    `pitch` and `offset` are (x, y) in px of the picture that was given: a cell's width and height,
+    and the first borders inside. `width` and `height` are the true size in cells, without `scale`.
+    `confidence` is 0 to 1; a result that is not `sure` should be looked at, or be given its size.
+    `colours` counts those that are seen; `alpha_binary` says that no pixel is half-transparent.
+    """
+
+    picture: Bytes
+    pitch: tuple[float, float]
+    offset: tuple[float, float]
+    width: int
+    height: int
+    confidence: float
+    sure: bool
+    colours: int
+    alpha_binary: bool
+
+
+def snap(
+    picture: Bytes,
+    *,
+    size: tuple[int, int | None] | None = None,
+    pitch: float | tuple[float, float] | None = None,
+    colour: Colour = Colour.MEDIAN,
+    scale: int = 1,
+) -> Snapped:
+    """The true pixels of one picture; see `snap_sequence`."""
+    return snap_sequence([picture], size=size, pitch=pitch, colour=colour, scale=scale)[0]
+
+
+def snap_sequence(
+    frames: Sequence[Bytes],
+    *,
+    size: tuple[int, int | None] | None = None,
+    pitch: float | tuple[float, float] | None = None,
+    colour: Colour = Colour.MEDIAN,
+    scale: int = 1,
+) -> list[Snapped]:
+    """The true pixels of the frames of one animation: one pitch, phase and size for all of them.
+
+    `size` is the true width and height in cells where they are known, the height None where it
+    follows from the width; `pitch` is the side of a cell in px, or (x, y). `scale` enlarges each
+    true pixel by a whole number. A picture in which nothing speaks of a grid comes back unchanged,
+    with confidence 0. Raises BadInput where the frames differ in size, or what is given cannot be.
+    """
+    _check(frames, size, pitch, scale)
+    current = list(frames)
+    found = _Found()
+    while True:
+        step = _step(current, size, pitch)
+        if step.lattices is None:
+            found.end(step.confidence)
+            break
+        current = _cells(current, step, step.lattices, colour)
+        found.add(step)
+        if size is not None or pitch is not None:
+            break
+    enlarged = scale if found.grid or found.confidence > 0 else 1
+    return [_result(frame, found, enlarged) for frame in current]
+
+
+def _cells(
+    frames: list[Bytes], step: _Step, lattices: list[Lattice], colour: Colour
+) -> list[Bytes]:
+    if step.block is not None:
+        across, down = step.block
+        return [frame[::down, ::across] for frame in frames]
+    return [
+        colours(frame, lattice, colour) for frame, lattice in zip(frames, lattices, strict=True)
+    ]
+
+
+class _Found:
+    """What the steps of a snap amount to."""
+
+    def __init__(self) -> None:
+        self.pitch, self.offset = (1.0, 1.0), (0.0, 0.0)
+        self.confidence = 1.0
+        self.grid = False
+
+    def add(self, step: _Step) -> None:
+        """One more step: its px are the cells of the ones before."""
+        self.offset = (
+            self.offset[0] + self.pitch[0] * step.offset[0],
+            self.offset[1] + self.pitch[1] * step.offset[1],
+        )
+        self.pitch = (self.pitch[0] * step.pitch[0], self.pitch[1] * step.pitch[1])
+        self.confidence = min(self.confidence, step.confidence)
+        self.grid = True
+
+    def end(self, confidence: float) -> None:
+        """No more steps; a picture without any is as sure as that it is at its true size."""
+        if not self.grid:
+            self.confidence = confidence
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A lattice for each frame, none for `block` (x, y): copies are taken away, no more."""
+
+    # None where there is nothing to do
+    lattices: list[Lattice] | None
+    confidence: float
+    pitch: tuple[float, float] = (1.0, 1.0)
+    offset: tuple[float, float] = (0.0, 0.0)
+    block: tuple[int, int] | None = None
+
+
+def _step(
+    frames: list[Bytes],
+    size: tuple[int, int | None] | None,
+    pitch: float | tuple[float, float] | None,
+) -> _Step:
+    height, width = frames[0].shape[:2]
+    if size is not None and size[0] == width and size[1] in (None, height):
+        return _Step(None, 1.0)
+    borders = _exact_borders(frames)
+    true = 0.0
+    if size is None and pitch is None:
+        if max(width, height) <= _SPRITE:
+            return _Step(None, 1.0)
+        count = sum(map(len, borders))
+        if count < _FEW:
+            return _Step(None, 0.0)
+        step = _blocks(borders, (width, height)) or _cut_blocks(borders, (width, height), frames)
+        if step is not None:
+            return step
+        strength = _true_size(frames)
+        if strength >= 1:
+            true = min(1.0, strength / _CLEARLY) * min(1.0, _LARGE / max(width, height))
+        if strength >= _CLEARLY:
+            return _Step(None, true)
+    elif size is not None:
+        step = _sized_blocks(borders, (width, height), size)
+        if step is not None:
+            return step
+    seen = [_edges(frame) for frame in frames]
+    both = (pitch, pitch) if isinstance(pitch, (int, float)) else pitch
+    lattices = search(seen, size or (None, None), both)
+    if lattices is None:
+        return _Step(None, true)
+    known = size is not None or pitch is not None
+    step = _aligned(lattices, (width, height))
+    if known:
+        return step
+    small = max(width, height) <= _SMALL
+    if (step.confidence < SURE and (true or small)) or (true and min(step.pitch) < _BLOCKS):
+        return _Step(None, true)
+    return step
+
+
+def _edges(frame: Bytes) -> tuple[Edges, Edges]:
+    channels = planes(frame)
+    return edges(channels), edges(np.ascontiguousarray(channels.transpose(0, 2, 1)))
+
+
+# -------------------------------------------------------------------------- exact pictures
+
+
+def _exact_borders(frames: list[Bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where any line of any frame changes at all, on x and y, in px."""
+    columns: NDArray[np.bool_] | None = None
+    rows: NDArray[np.bool_] | None = None
+    for frame in frames:
+        channels = np.ascontiguousarray(frame.transpose(2, 0, 1))
+        across = (channels[:, :, 1:] != channels[:, :, :-1]).any(axis=(0, 1))
+        down = (channels[:, 1:] != channels[:, :-1]).any(axis=(0, 2))
+        columns = across if columns is None else columns | across
+        rows = down if rows is None else rows | down
+    assert columns is not None
+    assert rows is not None
+    return np.flatnonzero(columns) + 1, np.flatnonzero(rows) + 1
+
+
+def _blocks(
+    borders: tuple[NDArray[np.int64], NDArray[np.int64]], lengths: tuple[int, int]
+) -> _Step | None:
+    """The picture in square blocks of one colour each, from its corner to its end: nothing is lost.
+
+    That is what an enlarged result is, so that it must be found again however simple it is.
+    """
+    block = int(np.gcd.reduce(np.concatenate([*borders, np.array(lengths)])))
+    return None if block < 2 else _in_blocks(borders, (block, block))
+
+
+def _sized_blocks(
+    borders: tuple[NDArray[np.int64], NDArray[np.int64]],
+    lengths: tuple[int, int],
+    size: tuple[int, int | None],
+) -> _Step | None:
+    """The same for a known size."""
+    across = lengths[0] // size[0]
+    down = across if size[1] is None else lengths[1] // size[1]
+    if across < 1 or down < 1 or lengths[0] % across or lengths[1] % down:
+        return None
+    if lengths[0] // across != size[0] or (borders[0] % across).any() or (borders[1] % down).any():
+        return None
+    return _in_blocks(borders, (across, down))
+
+
+def _in_blocks(
+    borders: tuple[NDArray[np.int64], NDArray[np.int64]], block: tuple[int, int]
+) -> _Step:
+    doubt = sum(len(own) * math.log(side) for own, side in zip(borders, block, strict=True))
+    confidence = min(1.0, doubt / _BY_CHANCE)
+    return _Step([], confidence, (float(block[0]), float(block[1])), (0.0, 0.0), block)
+
+
+def _cut_blocks(
+    borders: tuple[NDArray[np.int64], NDArray[np.int64]],
+    lengths: tuple[int, int],
+    frames: list[Bytes],
+) -> _Step | None:
+    """Such blocks where the picture's edges cut the first and the last."""
+    apart = np.concatenate([np.diff(own) for own in borders])
+    if not len(apart):
+        return None
+    block = int(np.gcd.reduce(apart))
+    if block < 2 or len(apart) * math.log(block) < _BY_CHANCE:
+        return None
+    axes = []
+    for own, length in zip(borders, lengths, strict=True):
+        first = int(own[0]) % block if len(own) else 0
+        start = first - block if first else 0
+        axes.append(Axis(float(block), np.arange(start, length + block, block, dtype=float)))
+    lattice = Lattice(axes[0], axes[1], 0.0, False, 1.0)
+    return _Step(
+        [lattice] * len(frames),
+        1.0,
+        (float(block), float(block)),
+        (lattice.x.offset, lattice.y.offset),
+    )
+
+
+def _true_size(frames: list[Bytes]) -> float:
+    """How strongly single pixels say that pictures are at their true size; from 1 on they do."""
+    alone = every = stairs = clear = 0
+    for frame in frames:
+        channels = planes(frame)
+        for turned in (channels, channels.transpose(0, 2, 1)):
+            lines = turned[:, :: max(1, turned.shape[1] // _LINES)]
+            if lines.shape[2] < 3:
+                continue
+            spiked, stepped = _spikes(lines)
+            alone, every = alone + spiked, every + stepped
+            beside, counted = _stairs(lines)
+            stairs, clear = stairs + beside, clear + counted
+    spiky = alone / every if every else 0.0
+    stairy = stairs / clear if stairs >= _FEWEST_STAIRS else 0.0
+    return max(spiky / _SPIKES, stairy / _STAIRS)
+
+
+def _spikes(lines: Bytes) -> tuple[int, int]:
+    """Of uint8 [C, L, N]: the steps up and down again at single pixels, and all clear steps."""
+    steps = np.diff(lines.sum(axis=0, dtype=np.int16), axis=1)
+    sizes = np.abs(steps)
+    clear = np.maximum(sizes - (min(int(np.median(sizes[::2, ::2])), 24) + 6), 0)
+    opposed = (steps[:, 1:] ^ steps[:, :-1]) < 0
+    alone = (np.minimum(clear[:, 1:], clear[:, :-1]) * opposed).sum(dtype=np.int64)
+    return int(alone), int(clear.sum(dtype=np.int64))
+
+
+def _stairs(lines: Bytes) -> tuple[int, int]:
+    """Of uint8 [C, L, N]: sharp steps at neighbouring places, and how many steps are clear."""
+    apart = differences(lines).astype(np.int32)
+    clear = apart > 3 * int(np.median(apart[::2, ::2])) + 24
+    padded = np.pad(apart, ((0, 0), (1, 1))) * _SHARP
+    sharp = clear & (padded[:, :-2] < apart) & (padded[:, 2:] < apart)
+    counts = sharp.sum(axis=0)
+    return int(np.minimum(counts[1:], counts[:-1]).sum()), int(clear.sum())
+
+
+# ------------------------------------------------------------------------------ sequences
+
+
+def _aligned(lattices: list[Lattice], lengths: tuple[int, int]) -> _Step:
+    """The lattices of the frames with one pitch, phase and size."""
+    x, pitch_x, offset_x = _one_phase([one.x for one in lattices], lengths[0])
+    y, pitch_y, offset_y = _one_phase([one.y for one in lattices], lengths[1])
+    whole = [
+        Lattice(own_x, own_y, one.margin, one.drifts, one.seen)
+        for own_x, own_y, one in zip(x, y, lattices, strict=True)
+    ]
+    return _Step(whole, _confidence(lattices), (pitch_x, pitch_y), (offset_x, offset_y))
+
+
+def _one_phase(axes: list[Axis], length: int) -> tuple[list[Axis], float, float]:
+    """The axes over the same cells, their pitch, and the first border inside.
+
+    A frame keeps its own borders, in which its colours are pure, and its cells are numbered on the
+    common lattice: that moves a sprite by half a cell at most, and none to and fro.
+    """
+    pitch = float(np.median([axis.pitch for axis in axes]))
+    offset = float(np.median([axis.offset for axis in axes]))
+    if len({axis.cells for axis in axes}) == 1 and max(axis.offset for axis in axes) < 0.25:
+        return axes, pitch, 0.0
+    if len(axes) == 1:
+        return axes, pitch, offset
+    whole = [
+        axis.cells
+        for axis in axes
+        if axis.offset < 0.25 and abs(float(axis.borders[-1]) - length) < 0.25
+    ]
+    if 2 * len(whole) >= len(axes):
+        # Frames that drift differ by a cell in their margins, where nothing is to be seen.
+        cells = int(np.median(whole))
+        pitch, offset, start = length / cells, 0.0, 0.0
+    else:
+        turns = np.exp(2j * np.pi * np.array([axis.offset for axis in axes]) / pitch)
+        offset = float(np.angle(turns.sum()) / (2 * np.pi) * pitch % pitch)
+        if min(offset, pitch - offset) < 0.05 * pitch:
+            offset = 0.0
+        start = offset - pitch if offset else 0.0
+        cells = max(1, math.ceil((length - start) / pitch - 0.05))
+    common = start + pitch * np.arange(cells + 1)
+    moved = []
+    for axis in axes:
+        own = np.arange(len(axis.borders))
+        shift = int(np.rint(np.median((axis.borders - start) / pitch - own)))
+        index = np.arange(cells + 1) - shift
+        borders = np.interp(index, own, axis.borders)
+        borders += pitch * (np.minimum(index, 0) + np.maximum(index - own[-1], 0))
+        moved.append(Axis(pitch, np.where(np.isfinite(borders), borders, common)))
+    return moved, pitch, offset
+
+
+def _confidence(lattices: list[Lattice]) -> float:
+    """How likely it is that the size is right."""
+    margin = min(one.margin for one in lattices)
+    pitch = min(min(one.x.pitch, one.y.pitch) for one in lattices)
+    grows, wide, none = _LIKELY
+    log_odds = grows * math.log1p(min(margin, _DECIDED)) + wide * math.log(max(pitch, 1.0)) + none
+    # Even cells, where the lines show none of a size that was asked for, are a guess.
+    guessed = all(one.seen == 0 for one in lattices)
+    return 0.0 if guessed else 1 / (1 + math.exp(-log_odds))
+
+
+# -------------------------------------------------------------------------------- the rest
+
+
+def _check(
+    frames: Sequence[Bytes],
+    size: tuple[int, int | None] | None,
+    pitch: float | tuple[float, float] | None,
+    scale: int,
+) -> None:
+    if not frames:
+        raise BadInput("There is no picture to snap.")
+    for frame in frames:
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (3, 4):
+            raise BadInput("Expected pictures as bytes of shape [H, W, 3 or 4].")
+        if 0 in frame.shape:
+            raise BadInput("A picture without pixels cannot be snapped.")
+        if frame.shape[:2] != frames[0].shape[:2]:
+            (own, first) = (f"{one.shape[1]}x{one.shape[0]}" for one in (frame, frames[0]))
+            raise BadInput(
+                f"The frames of a sequence must have one size: one is {own}, the first {first}."
+            )
+    height, width = frames[0].shape[:2]
+    if size is not None and pitch is not None:
+        raise BadInput("Give the size or the pitch: each follows from the other.")
+    if size is not None:
+        for wanted, there, name in ((size[0], width, "wide"), (size[1], height, "high")):
+            if wanted is not None and not 1 <= wanted <= there:
+                raise BadInput(
+                    f"A picture {there} pixels {name} has 1 to {there} true pixels there, "
+                    f"not {wanted}."
+                )
+    if pitch is not None:
+        for side in (pitch,) if isinstance(pitch, (int, float)) else pitch:
+            if not 1 <= side <= max(width, height):
+                raise BadInput(
+                    f"The pitch is 1 to {max(width, height)} pixels in a picture of "
+                    f"{width}x{height}, not {side:g}."
+                )
+    if not 1 <= scale <= LARGEST_SCALE:
+        raise BadInput(f"The scale is a whole number of 1 to {LARGEST_SCALE}, not {scale}.")
+
+
+def _result(picture: Bytes, found: _Found, scale: int) -> Snapped:
+    height, width = picture.shape[:2]
+    if width * height * scale * scale > _MOST_PIXELS:
+        raise BadInput(
+            f"Enlarged by {scale}, the {width}x{height} true pixels are more than "
+            f"{_MOST_PIXELS:,} pixels."
+        )
+    count, binary = _counted(picture)
+    enlarged = np.ascontiguousarray(picture.repeat(scale, axis=0).repeat(scale, axis=1))
+    return Snapped(
+        picture=enlarged,
+        pitch=found.pitch,
+        offset=found.offset,
+        width=width,
+        height=height,
+        confidence=found.confidence,
+        sure=found.confidence >= SURE,
+        colours=count,
+        alpha_binary=binary,
+    )
+
+
+def _counted(picture: Bytes) -> tuple[int, bool]:
+    """How many colours are seen, and whether each pixel is there or is not."""
+    packed = np.zeros(picture.shape[:2], dtype=np.uint32)
+    for channel in range(picture.shape[2]):
+        packed = packed << np.uint32(8) | picture[..., channel]
+    if picture.shape[2] == 3:
+        return len(np.unique(packed)), True
+    alpha = picture[..., 3]
+    seen = np.unique(packed[alpha > 0] >> np.uint32(8))
+    return len(seen), bool(((alpha == 0) | (alpha == 255)).all())

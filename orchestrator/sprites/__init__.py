@@ -1,0 +1,1 @@
+"""What is done to pictures that are there already: files in, files out, no server."""

@@ -1,0 +1,107 @@
+"""`spriteworks snap`: arguments and wiring only."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from .snapping import SnappedFile
+
+SNAP_EPILOG = "Example: spriteworks snap generated --out sprites"
+
+
+def snap(
+    pictures: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE|DIR...", help="Pictures, and folders of pictures."),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the true pixels go, as NAME.png.")
+    ],
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="W[xH]", help="The true size, where it is known; the height follows else."
+        ),
+    ] = None,
+    pitch: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="Side of a fake pixel in px, where it is known."),
+    ] = None,
+    scale: Annotated[
+        int, typer.Option(metavar="N", help="Enlarge each true pixel to NxN; for looking.")
+    ] = 1,
+    colour: Annotated[
+        str,
+        typer.Option(
+            metavar="median|mode|k-centroid", help="How a cell gets its colour from its core."
+        ),
+    ] = "median",
+    sequence: Annotated[
+        bool,
+        typer.Option(
+            "--sequence", help="All are frames of one animation: one pitch, phase and size."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print a list of {file, pitch, offset, width, height, confidence, sure, colours, "
+            "alpha_binary}, or {file, error}.",
+        ),
+    ] = False,
+) -> None:
+    """Find the grid of pictures of fake pixels, and write their true pixels."""
+    from ..screen import Bar, screen_on
+    from . import snapping
+
+    wanted = None if size is None else _size(size)
+    with screen_on(sys.stderr) as screen:
+
+        def told(result: SnappedFile, done: int, total: int) -> None:
+            screen.say(_line(result))
+            screen.show(Bar("snapping", done, total))
+
+        results = snapping.snap(
+            pictures,
+            out,
+            size=wanted,
+            pitch=pitch,
+            scale=scale,
+            colour=colour,
+            sequence=sequence,
+            report=told,
+        )
+    if as_json:
+        print(json.dumps([result.to_json() for result in results], indent=2))
+    else:
+        for result in results:
+            if result.ok:
+                print(result.saved)
+    if not all(result.ok for result in results):
+        raise typer.Exit(1)
+
+
+def _size(text: str) -> tuple[int, int | None]:
+    found = re.fullmatch(r"(\d{1,6})(?:[xX](\d{1,6}))?", text.strip())
+    if found is None:
+        raise UsageError(f"--size {text} is no size; give 32, or 32x48")
+    return int(found[1]), None if found[2] is None else int(found[2])
+
+
+def _line(result: SnappedFile) -> str:
+    if not result.ok:
+        return f"error: {result.error}"
+    across, down = (f"{side:.2f}".rstrip("0").rstrip(".") for side in result.pitch)
+    pitch = across if across == down else f"{across} x {down}"
+    doubt = "" if result.sure else "; unsure: look at it, or give --size"
+    return f"{result.file}: {result.width}x{result.height}, pitch {pitch}{doubt}"
