@@ -22,16 +22,18 @@ __all__ = ["Colour", "Snapped", "snap", "snap_sequence"]
 LARGEST_SCALE = 64
 """By how much the true pixels may be enlarged, at most."""
 
-SURE = 0.75
+SURE = 0.8
 """From this confidence on a result is called sure."""
 
 _MOST_PIXELS = 2 * 89_478_485
 """Pixels of an enlarged picture, at most; Pillow refuses to read more."""
 
-# Log odds that a size is right: of log(1 + margin in nats), log(pitch in px), and a constant. A
-# logistic regression on 540 fakes of tests/unit/fake_grids.py; a margin over so many nats says no
-# more than that the model is not the world.
-_LIKELY, _DECIDED = (2.0, 1.0, -2.9), 30.0
+# Log odds that a size is right: of log(1 + margin in nats), of a grid that drifts, of how far its
+# pitches then are from square (a log), and a constant. A logistic regression on 560 fakes of
+# tests/unit/fake_grids.py; a margin over so many nats says no more than that the model is not the
+# world.
+_OF_MARGIN, _OF_DRIFT, _OF_SHAPE, _OF_ALL = 2.15, 0.8, -14.0, -1.6
+_DECIDED, _SHAPELESS = 30.0, 0.2
 # A picture with fewer borders than this, on both axes together, shows no grid, and no block.
 _FEW = 6
 # How sure a common divisor of borders must be to be the pitch: the log of the odds that they all
@@ -388,10 +390,11 @@ def _one_phase(axes: list[Axis], length: int) -> tuple[list[Axis], float, float]
 
 def _confidence(lattices: list[Lattice]) -> float:
     """How likely it is that the size is right."""
-    margin = min(one.margin for one in lattices)
-    pitch = min(min(one.x.pitch, one.y.pitch) for one in lattices)
-    grows, wide, none = _LIKELY
-    log_odds = grows * math.log1p(min(margin, _DECIDED)) + wide * math.log(max(pitch, 1.0)) + none
+    margin = min(min(one.margin for one in lattices), _DECIDED)
+    log_odds = _OF_MARGIN * math.log1p(max(margin, 0.0)) + _OF_ALL
+    if any(one.drifts for one in lattices):
+        shape = max(abs(math.log(one.x.pitch / one.y.pitch)) for one in lattices)
+        log_odds += _OF_DRIFT + _OF_SHAPE * min(shape, _SHAPELESS)
     # Even cells, where the lines show none of a size that was asked for, are a guess.
     guessed = all(one.seen == 0 for one in lattices)
     return 0.0 if guessed else 1 / (1 + math.exp(-log_odds))
