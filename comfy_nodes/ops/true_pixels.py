@@ -34,6 +34,8 @@ _MOST_PIXELS = 2 * 89_478_485
 # world.
 _OF_MARGIN, _OF_DRIFT, _OF_SHAPE, _OF_ALL = 2.15, 0.8, -14.0, -1.6
 _DECIDED, _SHAPELESS = 30.0, 0.2
+# Colours from which on a table of all of them is faster.
+_MANY = 1 << 18
 # A picture with fewer borders than this, on both axes together, shows no grid, and no block.
 _FEW = 6
 # How sure a common divisor of borders must be to be the pitch: the log of the odds that they all
@@ -467,10 +469,18 @@ def _result(picture: Bytes, found: _Found, scale: int) -> Snapped:
 def _counted(picture: Bytes) -> tuple[int, bool]:
     """How many colours are seen, and whether each pixel is there or is not."""
     packed = np.zeros(picture.shape[:2], dtype=np.uint32)
-    for channel in range(picture.shape[2]):
+    for channel in range(3):
         packed = packed << np.uint32(8) | picture[..., channel]
     if picture.shape[2] == 3:
-        return len(np.unique(packed)), True
+        return _distinct(packed.ravel()), True
     alpha = picture[..., 3]
-    seen = np.unique(packed[alpha > 0] >> np.uint32(8))
-    return len(seen), bool(((alpha == 0) | (alpha == 255)).all())
+    return _distinct(packed[alpha > 0]), bool(((alpha == 0) | (alpha == 255)).all())
+
+
+def _distinct(colours: NDArray[np.uint32]) -> int:
+    """How many numbers below 2^24 there are; of many, a table is faster than sorting them."""
+    if colours.size < _MANY:
+        return len(np.unique(colours))
+    there = np.zeros(1 << 24, dtype=bool)
+    there[colours] = True
+    return int(np.count_nonzero(there))
