@@ -54,11 +54,11 @@ _JPEG, _JPEG_MOST = 8, 0.15
 
 # ------------------------------------------------------------------------------ costs, nats
 _UNEXPLAINED = 4.5  # a full peak that is no border: one in a hundred positions
-_EMPTY, _EMPTY_MORE = 0.9, 0.05  # a border that no line shows; one of the fourth on in a row
+_EMPTY, _EMPTY_MORE = 1.0, 0.05  # a border that no line shows; one of the fourth on in a row
 _MARGIN_CELL = 0.02  # a cell between the picture's edge and the first peak: plain background
-_CUT = 3.0  # a first or last cell that the picture's edge cuts
+_CUT = 4.5  # a first or last cell that the picture's edge cuts
 _UNLIKE = 2.0  # one axis rigid, the other drifting
-_PLACE = 0.3  # px by which a peak misses its border: nearest neighbour misses by up to 0.5
+_PLACE = 0.4  # px by which a peak misses its border: nearest neighbour misses by up to 0.5
 _SPARE = 0.92  # log(sqrt(2 pi)) of the normal density
 # Standard deviation of a cell's width as a part of the pitch, and correlation with the cell before.
 _REGIMES = ((0.012, 0.0), (0.11, 0.55))

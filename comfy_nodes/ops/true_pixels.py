@@ -22,16 +22,20 @@ __all__ = ["Colour", "Snapped", "snap", "snap_sequence"]
 LARGEST_SCALE = 64
 """By how much the true pixels may be enlarged, at most."""
 
-SURE = 0.75
+SURE = 0.8
 """From this confidence on a result is called sure."""
 
 _MOST_PIXELS = 2 * 89_478_485
 """Pixels of an enlarged picture, at most; Pillow refuses to read more."""
 
-# Log odds that a size is right: of log(1 + margin in nats), log(pitch in px), and a constant. A
-# logistic regression on 540 fakes of tests/unit/fake_grids.py; a margin over so many nats says no
-# more than that the model is not the world.
-_LIKELY, _DECIDED = (2.0, 1.0, -2.9), 30.0
+# Log odds that a size is right: of log(1 + margin in nats), of a grid that drifts, of how far its
+# pitches then are from square (a log), and a constant. A logistic regression on 560 fakes of
+# tests/unit/fake_grids.py; a margin over so many nats says no more than that the model is not the
+# world.
+_OF_MARGIN, _OF_DRIFT, _OF_SHAPE, _OF_ALL = 2.15, 0.8, -14.0, -1.6
+_DECIDED, _SHAPELESS = 30.0, 0.2
+# Colours from which on a table of all of them is faster.
+_MANY = 1 << 18
 # A picture with fewer borders than this, on both axes together, shows no grid, and no block.
 _FEW = 6
 # How sure a common divisor of borders must be to be the pitch: the log of the odds that they all
@@ -388,10 +392,11 @@ def _one_phase(axes: list[Axis], length: int) -> tuple[list[Axis], float, float]
 
 def _confidence(lattices: list[Lattice]) -> float:
     """How likely it is that the size is right."""
-    margin = min(one.margin for one in lattices)
-    pitch = min(min(one.x.pitch, one.y.pitch) for one in lattices)
-    grows, wide, none = _LIKELY
-    log_odds = grows * math.log1p(min(margin, _DECIDED)) + wide * math.log(max(pitch, 1.0)) + none
+    margin = min(min(one.margin for one in lattices), _DECIDED)
+    log_odds = _OF_MARGIN * math.log1p(max(margin, 0.0)) + _OF_ALL
+    if any(one.drifts for one in lattices):
+        shape = max(abs(math.log(one.x.pitch / one.y.pitch)) for one in lattices)
+        log_odds += _OF_DRIFT + _OF_SHAPE * min(shape, _SHAPELESS)
     # Even cells, where the lines show none of a size that was asked for, are a guess.
     guessed = all(one.seen == 0 for one in lattices)
     return 0.0 if guessed else 1 / (1 + math.exp(-log_odds))
@@ -464,10 +469,18 @@ def _result(picture: Bytes, found: _Found, scale: int) -> Snapped:
 def _counted(picture: Bytes) -> tuple[int, bool]:
     """How many colours are seen, and whether each pixel is there or is not."""
     packed = np.zeros(picture.shape[:2], dtype=np.uint32)
-    for channel in range(picture.shape[2]):
+    for channel in range(3):
         packed = packed << np.uint32(8) | picture[..., channel]
     if picture.shape[2] == 3:
-        return len(np.unique(packed)), True
+        return _distinct(packed.ravel()), True
     alpha = picture[..., 3]
-    seen = np.unique(packed[alpha > 0] >> np.uint32(8))
-    return len(seen), bool(((alpha == 0) | (alpha == 255)).all())
+    return _distinct(packed[alpha > 0]), bool(((alpha == 0) | (alpha == 255)).all())
+
+
+def _distinct(colours: NDArray[np.uint32]) -> int:
+    """How many numbers below 2^24 there are; of many, a table is faster than sorting them."""
+    if colours.size < _MANY:
+        return len(np.unique(colours))
+    there = np.zeros(1 << 24, dtype=bool)
+    there[colours] = True
+    return int(np.count_nonzero(there))
