@@ -425,7 +425,9 @@ def launcher(here: Path, *, environment: bool, stamp: str = "") -> Path:
         for name in ("ruff", "mypy", "lint-imports"):
             (folder / name).write_text("#!/bin/sh\n", encoding="utf-8")
             (folder / name).chmod(0o755)
-        (folder / "python").write_text(PYTHON.format(python=shlex.quote(sys.executable)), encoding="utf-8")
+        (folder / "python").write_text(
+            PYTHON.format(python=shlex.quote(sys.executable)), encoding="utf-8"
+        )
         (folder / "python").chmod(0o755)
     if stamp:
         source = (
