@@ -202,7 +202,7 @@ class Server:
         Raises UsageError, GraphError, InputError and OutputError before anything is sent, and
         JobError and ServerError and their kin after it; the job is then taken from the server.
         """
-        watching = _observers(progress, observer)
+        watching = _Watching(progress, observer)
         with self.client() as client, client.at_most(timeout):
             prepared = self._prepared(client, workflow, settings, roles, watching)
             with Run(
@@ -231,7 +231,7 @@ class Server:
         """Send a workflow and return at once; all is as in `run`, but for the memory, which is not
         measured. Every job has a connection of its own: for thousands use `run_batch`.
         """
-        watching = _observers(progress, observer)
+        watching = _Watching(progress, observer)
         with ExitStack() as stack:
             client = stack.enter_context(self.client())
             prepared = self._prepared(client, workflow, settings, roles, watching)
@@ -569,7 +569,8 @@ class _Watching:
             self._observer.dropped(problem)
 
     def event(self, event: Event) -> None:
-        now, graph = self._now, self._graph
+        graph = self._graph
+        now = replace(self._now, node=len(self._begun), preview=None)
         match event:
             case ExecutionCached():
                 self._begun.update(node for node in event.nodes if node in graph)
@@ -579,26 +580,9 @@ class _Watching:
                 name = title(graph, node) if node else ""
                 self._tell(Progress(node=len(self._begun), nodes=len(graph), title=name))
             case Stepped():
-                self._tell(
-                    Progress(
-                        node=len(self._begun),
-                        nodes=len(graph),
-                        title=now.title,
-                        step=event.value,
-                        steps=event.max,
-                    )
-                )
+                self._tell(replace(now, step=event.value, steps=event.max))
             case Preview():
-                self._tell(
-                    Progress(
-                        node=len(self._begun),
-                        nodes=len(graph),
-                        title=now.title,
-                        step=now.step,
-                        steps=now.steps,
-                        preview=event.image,
-                    )
-                )
+                self._tell(replace(now, preview=event.image))
         if self._observer is not None:
             self._observer.event(event)
 
@@ -606,10 +590,6 @@ class _Watching:
         self._now = progress
         if self._progress is not None:
             self._progress(progress)
-
-
-def _observers(progress: Callable[[Progress], None] | None, observer: Observer | None) -> _Watching:
-    return _Watching(progress, observer)
 
 
 def _settings(settings: Mapping[str, Value], roles: Mapping[str, Value]) -> Settings:

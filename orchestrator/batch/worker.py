@@ -421,10 +421,7 @@ class Worker(threading.Thread):
             label = self._held[0].assignment.label
             words = f"{self.server.name} answers, and does not tell what became of {label}: {error}"
             # All of them, or the next in line would come back to be waited for as long.
-            for sent in self._held:
-                self._abandoned.append(sent.assignment.attempt.prompt_id)
-                self._failed(sent.assignment, Kind.RESULT_WRONG, words)
-            self._held = []
+            self._release(Kind.RESULT_WRONG, words, all_guilty=True)
             self._visits = 0
         if self.server.is_ours and isinstance(error, ServerLost | ServerFrozen):
             # Its jobs go with it, and starting it anew is the surest cure.
@@ -458,14 +455,14 @@ class Worker(threading.Thread):
             self._release(Kind.SERVER_LOST, f"{self.server.name} has been away for {away:.0f} s")
         return True
 
-    def _release(self, kind: Kind, error: str) -> None:
-        """Let others have the jobs; only the first in line may be to blame.
+    def _release(self, kind: Kind, error: str, *, all_guilty: bool = False) -> None:
+        """Let others have the jobs; only the first in line may be to blame, or all of them.
 
         Whether it ran cannot be asked: a server that dies at once takes the word of it along.
         """
         for sent in self._held:
             self._abandoned.append(sent.assignment.attempt.prompt_id)
-            guilty = sent is self._held[0] and not sent.ran
+            guilty = all_guilty or (sent is self._held[0] and not sent.ran)
             self._failed(sent.assignment, kind if guilty else Kind.JOB_LOST, error)
         self._held = []
 

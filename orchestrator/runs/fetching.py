@@ -17,10 +17,7 @@ from ..errors import GraphError, ResultWrong
 from ..protocol import FileRef, HistoryRecord, files_of
 from ..workflow.graph import parse_graph
 from ..workflow.signatures import Signatures
-from .looking import SUFFIXES, Look, carries, format_of, look
-
-# Names of files that say that they are pictures of a kind that counts.
-_PICTURES = frozenset({*SUFFIXES.values(), ".jpeg", ".tiff", ""})
+from .looking import NAMED, Look, carries, format_of, look
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +103,7 @@ def counted(
     is known.
     """
     suffix = PurePath(name).suffix
-    if format_of(content) is None and suffix.casefold() not in _PICTURES:
+    if format_of(content) is None and suffix and suffix.casefold() not in NAMED:
         # A film, a sound, a model, a text: nothing here reads it.
         return Fetched(content=content, sha256=_sha256(content, sha256), suffix=suffix, look=None)
     found = look(content)

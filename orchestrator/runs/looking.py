@@ -41,6 +41,8 @@ SUFFIXES: Mapping[str, str] = {
     "BMP": ".bmp",
     "TIFF": ".tif",
 }
+# Endings of names that say that a file is a picture of these formats.
+NAMED = frozenset({*SUFFIXES.values(), ".jpeg", ".tiff"})
 # the same, for people
 FORMATS = "PNG, JPEG, WebP, GIF, BMP or TIFF"
 

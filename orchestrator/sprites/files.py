@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 from ..client.client import writing
 from ..errors import InputError, ResultWrong, UsageError
 from ..runs.fetching import store
-from ..runs.looking import FORMATS, SUFFIXES, look
+from ..runs.looking import FORMATS, NAMED, look
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_PICTURES = frozenset({*SUFFIXES.values(), ".jpeg", ".tiff"})
 
 
 def pictures_in(inputs: Sequence[Path]) -> list[Path]:
@@ -45,7 +43,7 @@ def pictures_in(inputs: Sequence[Path]) -> list[Path]:
 
 def _is_picture(file: Path) -> bool:
     hidden = file.name.startswith(".")
-    return not hidden and file.suffix.casefold() in _PICTURES and file.is_file()
+    return not hidden and file.suffix.casefold() in NAMED and file.is_file()
 
 
 def _natural(file: Path) -> tuple[list[tuple[int, str]], str]:
