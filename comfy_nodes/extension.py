@@ -5,11 +5,14 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .batch import SeedBatch
+from .cutout import Cutout
 from .inpaint import InpaintCrop, InpaintStitch
 from .loaders import CheckpointLoader, DiffusersLoader, ModelDefaults
 from .memory_report import MemoryReport
 from .optimize import OptimizeModel, OptimizeVAE
-from .sprite import Cutout, Palette, Pixelize, SaveSprite, Snap
+from .palette import Palette
+from .snap import Pixelize, Snap
+from .sprite import SaveSprite
 from .stable_diffusion import StableDiffusionLoader
 
 NODES: list[type[io.ComfyNode]] = [

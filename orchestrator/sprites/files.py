@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from comfy_nodes.errors import BadInput
 
 from ..client.client import writing
 from ..errors import InputError, ResultWrong, UsageError
@@ -17,6 +20,68 @@ from ..runs.looking import FORMATS, NAMED, look
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+Names = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureResult:
+    """What became of one picture."""
+
+    file: Path
+    # where its result is; None where there is an error
+    saved: Path | None = None
+    # why not, in one sentence
+    error: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """True where there is a result."""
+        return self.saved is not None
+
+
+Result = TypeVar("Result", bound=PictureResult)
+Report = Callable[[Result, int, int], None]
+
+
+def each_picture(
+    pictures: Names,
+    out: str | os.PathLike[str],
+    work: Callable[[NDArray[np.uint8], Path, Path], Result],
+    kind: type[Result],
+    report: Report[Result] | None = None,
+) -> list[Result]:
+    """Do `work` on each picture of the files and folders, with its pixels, its file and its target.
+
+    `report` is called with each result, how many there are by now, and of how many. A picture that
+    cannot be worked on is told in its result, a `kind` with the error, and the others go on. Raises
+    UsageError before anything is written, and OutputError where a result cannot be.
+    """
+    files = pictures_in(named(pictures))
+    targets = targets_in(files, Path(out))
+    results: list[Result] = []
+    for file, target in zip(files, targets, strict=True):
+        try:
+            result = work(read_picture(file), file, target)
+        except (InputError, BadInput) as error:
+            result = failed(kind, file, error)
+        results.append(result)
+        if report is not None:
+            report(result, len(results), len(files))
+    return results
+
+
+def failed(kind: type[Result], file: Path, error: Exception) -> Result:
+    """The result of a picture that could not be worked on."""
+    text = str(error)
+    return kind(file=file, error=text if str(file) in text else f"{file}: {text}")
+
+
+def named(pictures: Names) -> list[Path]:
+    """The paths that a caller gave, one or several."""
+    several = [pictures] if isinstance(pictures, (str, os.PathLike)) else pictures
+    return [Path(one) for one in several]
 
 
 def pictures_in(inputs: Sequence[Path]) -> list[Path]:
@@ -37,7 +102,7 @@ def pictures_in(inputs: Sequence[Path]) -> list[Path]:
         else:
             raise UsageError(f"{path} is not there")
     if not found:
-        raise UsageError("there is no picture to snap: name files or folders")
+        raise UsageError("there is no picture to work on: name files or folders")
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,18 @@ from comfy_nodes.errors import BadInput
 from comfy_nodes.ops.true_pixels import Colour, Snapped, snap_sequence
 
 from ..errors import InputError, UsageError
-from .files import pictures_in, read_picture, targets_in, write_picture
+from .files import (
+    Names,
+    PictureResult,
+    Report,
+    each_picture,
+    failed,
+    named,
+    pictures_in,
+    read_picture,
+    targets_in,
+    write_picture,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,14 +33,9 @@ Size = tuple[int, int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnappedFile:
-    """What became of one picture."""
+class SnappedFile(PictureResult):
+    """What became of one picture; `saved` are its true pixels."""
 
-    file: Path
-    # where its true pixels are; None where there is an error
-    saved: Path | None = None
-    # why not, in one sentence
-    error: str = ""
     # of a cell, on x and y, in px of the picture
     pitch: tuple[float, float] = (1.0, 1.0)
     # of the first border inside, on x and y, in px
@@ -45,11 +51,6 @@ class SnappedFile:
     colours: int = 0
     # whether each pixel is there or is not, none half
     alpha_binary: bool = True
-
-    @property
-    def ok(self) -> bool:
-        """True where there are true pixels."""
-        return self.saved is not None
 
     def to_json(self) -> dict[str, Any]:
         """Shape for programs."""
@@ -69,7 +70,7 @@ class SnappedFile:
 
 
 def snap(
-    pictures: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    pictures: Names,
     out: str | os.PathLike[str],
     *,
     size: int | Size | None = None,
@@ -77,7 +78,7 @@ def snap(
     scale: int = 1,
     colour: str = "median",
     sequence: bool = False,
-    report: Callable[[SnappedFile, int, int], None] | None = None,
+    report: Report[SnappedFile] | None = None,
 ) -> list[SnappedFile]:
     """Find the grid of each picture, and write its true pixels as NAME.png in the folder `out`.
 
@@ -90,27 +91,14 @@ def snap(
     A picture that cannot be snapped is told in its result, and the others go on. Raises UsageError
     before anything is written, and OutputError where a result cannot be.
     """
-    named = [pictures] if isinstance(pictures, (str, os.PathLike)) else list(pictures)
-    files = pictures_in([Path(one) for one in named])
-    targets = targets_in(files, Path(out))
     options = _Options.of(size, pitch, scale, colour)
-    results: list[SnappedFile] = []
-
-    def done(result: SnappedFile) -> None:
-        results.append(result)
-        if report is not None:
-            report(result, len(results), len(files))
-
     if sequence:
-        for result in _as_sequence(files, targets, options):
-            done(result)
-        return results
-    for file, target in zip(files, targets, strict=True):
-        try:
-            done(_kept(file, target, options.applied([read_picture(file)])[0]))
-        except (InputError, BadInput) as error:
-            done(_failed(file, error))
-    return results
+        return _as_sequence(pictures, Path(out), options, report)
+
+    def work(picture: NDArray[np.uint8], file: Path, target: Path) -> SnappedFile:
+        return _kept(file, target, options.applied([picture])[0])
+
+    return each_picture(pictures, out, work, SnappedFile, report)
 
 
 @dataclass(frozen=True)
@@ -142,24 +130,30 @@ class _Options:
 
 
 def _as_sequence(
-    files: Sequence[Path], targets: Sequence[Path], options: _Options
-) -> Iterable[SnappedFile]:
+    pictures: Names, out: Path, options: _Options, report: Report[SnappedFile] | None
+) -> list[SnappedFile]:
     """All files as frames of one animation; one that cannot be read is left out of it."""
+    files = pictures_in(named(pictures))
+    targets = targets_in(files, out)
     frames: dict[Path, NDArray[np.uint8]] = {}
-    failed: dict[Path, SnappedFile] = {}
+    wrong: dict[Path, SnappedFile] = {}
     for file in files:
         try:
             frames[file] = read_picture(file)
         except InputError as error:
-            failed[file] = _failed(file, error)
+            wrong[file] = failed(SnappedFile, file, error)
     found: dict[Path, Snapped] = {}
     if frames:
         try:
             found = dict(zip(frames, options.applied(list(frames.values())), strict=True))
         except BadInput as error:
-            failed |= {file: _failed(file, error) for file in frames}
+            wrong |= {file: failed(SnappedFile, file, error) for file in frames}
+    results: list[SnappedFile] = []
     for file, target in zip(files, targets, strict=True):
-        yield failed[file] if file in failed else _kept(file, target, found[file])
+        results.append(wrong[file] if file in wrong else _kept(file, target, found[file]))
+        if report is not None:
+            report(results[-1], len(results), len(files))
+    return results
 
 
 def _kept(file: Path, target: Path, found: Snapped) -> SnappedFile:
@@ -176,8 +170,3 @@ def _kept(file: Path, target: Path, found: Snapped) -> SnappedFile:
         colours=found.colours,
         alpha_binary=found.alpha_binary,
     )
-
-
-def _failed(file: Path, error: Exception) -> SnappedFile:
-    text = str(error)
-    return SnappedFile(file=file, error=text if str(file) in text else f"{file}: {text}")

@@ -27,9 +27,9 @@ GIVEN: dict[str, Any] = {
 def nodes() -> Any:
     """The module of the pack, on the engine's host."""
     host.install()
-    from comfy_nodes import sprite
+    from comfy_nodes import snap
 
-    return sprite
+    return snap
 
 
 @pytest.fixture(scope="module")
