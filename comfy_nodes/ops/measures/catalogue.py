@@ -164,7 +164,7 @@ _ALL = (
         "how opposite edges of a tile differ, as a multiple of how lines inside do",
         "tiles",
         Mend.DRAW,
-        maximum=1.5,
+        maximum=2,
         needs=Needs.TILE,
     ),
     Measure(
@@ -220,7 +220,7 @@ _ALL = (
         "share of the pixels that stay whose colour changes a little, frame to frame, 0 to 1",
         "frames",
         Mend.SHARED_PALETTE,
-        maximum=0.02,
+        maximum=0.01,
         of=Of.FRAMES,
     ),
     Measure(

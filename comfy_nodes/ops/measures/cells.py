@@ -18,6 +18,8 @@ from .subject import Bytes, Subject
 _SAME = 0.08
 # px; in a smaller part of a picture a grid cannot be told from none.
 _SMALLEST_PART = 65
+# px; so much of a part shows its grid.
+_ENOUGH = 256
 # A border in a profile is no smaller than this part of the largest ones.
 _CLEAR = 0.2
 
@@ -100,7 +102,7 @@ def _parts(picture: Bytes) -> list[Bytes]:
         return []
     rows, columns = (np.linspace(0, side, 4).astype(int) for side in (height, width))
     return [
-        picture[top:bottom, left:right]
+        picture[top : min(bottom, top + _ENOUGH), left : min(right, left + _ENOUGH)]
         for top, bottom in pairwise(rows)
         for left, right in pairwise(columns)
     ]
