@@ -1,6 +1,6 @@
 """Every measure: its name, its good bounds, and what mends a picture outside of them.
 
-The bounds are what at least 97 of 100 real sprites keep within; docs/sprites.md has the figures.
+The bounds are what at least 97 of 100 real sprites keep within; docs/measures.md has the figures.
 """
 
 from __future__ import annotations

@@ -76,6 +76,16 @@ NOTHING_ASKED = Asked()
 """A picture of which nothing more is known."""
 
 
+def within(value: float | None, minimum: float | None, maximum: float | None) -> bool:
+    """Whether a value is within bounds, both inclusive, or does not apply.
+
+    One that is not a number is within none.
+    """
+    if value is None:
+        return True
+    return (minimum is None or value >= minimum) and (maximum is None or value <= maximum)
+
+
 @dataclass(frozen=True)
 class Measure:
     """A number that can be taken of a picture, of frames, or of sets of frames.
@@ -104,8 +114,5 @@ class Measure:
         return found
 
     def allows(self, value: float | None) -> bool:
-        """Whether a value is within the bounds; one that is no number is in none."""
-        if value is None:
-            return True
-        low, high = self.minimum, self.maximum
-        return (low is None or value >= low) and (high is None or value <= high)
+        """Whether a value is within the bounds, or does not apply."""
+        return within(value, self.minimum, self.maximum)
