@@ -153,6 +153,22 @@ class Finish:
         )
 
 
+def default_cutout() -> Cutout:
+    """The cut-out as it is without any wishes."""
+    from comfy_nodes.ops.cutout import Options
+
+    return Options()
+
+
+def dithering(name: str) -> Dither:
+    """The dithering of that name. Raises UsageError for another, and says those there are."""
+    try:
+        return Dither(name)
+    except ValueError:
+        known = ", ".join(one.value for one in Dither)
+        raise UsageError(f"there is no dithering {name!r}; there are {known}") from None
+
+
 def as_palette(colours: Bytes, name: str = "") -> Palette:
     """Colours of `ops.palette`, uint8 [N, 3], as a palette."""
     return Palette(name, tuple((red, green, blue) for red, green, blue in colours.tolist()))
