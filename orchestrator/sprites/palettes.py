@@ -284,8 +284,8 @@ class _Ramps:
             if found is not None:
                 return found
             there = ", ".join(known)
-            of = "pictures" if self._palette is None else "palette"
-            raise UsageError(f"the {of} has no ramp {text!r}; there are {there}, or hex colours")
+            of = "pictures have" if self._palette is None else "palette has"
+            raise UsageError(f"the {of} no ramp {text!r}; there are {there}, or give hex colours")
         return _typed(text).array()
 
     def _named(self) -> dict[str, NDArray[np.uint8]]:
