@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from comfy_nodes.errors import BadInput
 from comfy_nodes.formats.palettes import Palette
+from comfy_nodes.ops.cutout import Options as Cutout
+from comfy_nodes.ops.cutout import cut_out
 from comfy_nodes.ops.palette import LARGEST, Dither, repaint, shared_palette
 from comfy_nodes.ops.true_pixels import LARGEST_SCALE, Colour, Snapped, counted, snap_sequence
 
 from ..errors import UsageError
-
-if TYPE_CHECKING:
-    from comfy_nodes.ops.cutout import Options as Cutout
 
 Bytes = NDArray[np.uint8]
 Size = tuple[int, int | None]
@@ -153,13 +151,6 @@ class Finish:
         )
 
 
-def default_cutout() -> Cutout:
-    """The cut-out as it is without any wishes."""
-    from comfy_nodes.ops.cutout import Options
-
-    return Options()
-
-
 def dithering(name: str) -> Dither:
     """The dithering of that name. Raises UsageError for another, and says those there are."""
     try:
@@ -191,8 +182,6 @@ def _as_it_is(picture: Bytes) -> Snapped:
 
 
 def _cut(found: Snapped, options: Cutout) -> Snapped:
-    from comfy_nodes.ops.cutout import cut_out
-
     picture = cut_out(found.picture, options)
     count, binary = counted(picture)
     return replace(found, picture=picture, colours=count, alpha_binary=binary)

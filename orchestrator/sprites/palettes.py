@@ -14,7 +14,8 @@ import numpy as np
 from comfy_nodes.errors import BadInput
 from comfy_nodes.formats import palettes as formats
 from comfy_nodes.formats import typed, well_known
-from comfy_nodes.formats.palettes import Format, Palette
+from comfy_nodes.formats.palettes import Format
+from comfy_nodes.formats.palettes import Palette as Palette
 from comfy_nodes.ops.palette import (
     LARGEST,
     named_ramps,

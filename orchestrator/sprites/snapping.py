@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comfy_nodes.ops.cutout import Options as Cutout
+
 from ..errors import UsageError
 from .files import Names, PictureResult, Report
-from .finishing import Finish, Finished, Grid, Size, default_cutout, dithering
+from .finishing import Finish, Finished, Grid, Size, dithering
 from .palettes import Source, check_own, hex_list, palette_or_count
 from .together import Looked, finish_files
 
@@ -93,7 +95,7 @@ def snap(
     """
     finish = Finish(
         grid=Grid.of(size, pitch, colour),
-        cutout=default_cutout() if cutout else None,
+        cutout=Cutout() if cutout else None,
         palette=None if palette is None else palette_or_count(palette),
         dither=dithering(dither),
         scale=scale,

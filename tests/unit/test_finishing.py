@@ -11,6 +11,8 @@ import fake_grids
 from comfy_nodes.formats.palettes import Palette
 from comfy_nodes.formats.well_known import by_name
 from comfy_nodes.ops.color import pack
+from comfy_nodes.ops.cutout import Options as Cutout
+from comfy_nodes.ops.cutout import Outline
 from comfy_nodes.ops.palette import Dither
 from orchestrator.errors import UsageError
 from orchestrator.sprites.finishing import Finish, Grid
@@ -48,12 +50,25 @@ PALETTES = st.one_of(
 )
 
 
-@given(sprites(), PALETTES, st.sampled_from(Dither), st.integers(1, 3), st.booleans())
+@given(
+    sprites(),
+    PALETTES,
+    st.sampled_from(Dither),
+    st.integers(1, 3),
+    st.booleans(),
+    st.sampled_from([None, Cutout(), Cutout(soft=True), Cutout(outline=Outline.INSIDE)]),
+)
 def test_all_that_is_seen_is_of_the_palette_and_again_changes_nothing(
-    picture: Pixels, palette: Palette | int, dither: Dither, scale: int, snaps: bool
+    picture: Pixels,
+    palette: Palette | int,
+    dither: Dither,
+    scale: int,
+    snaps: bool,
+    cutout: Cutout | None,
 ) -> None:
     finish = Finish(
         grid=Grid() if snaps else None,
+        cutout=cutout,
         palette=palette,
         dither=dither,
         scale=scale if snaps else 1,
