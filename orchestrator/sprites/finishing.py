@@ -72,7 +72,8 @@ class Finish:
     """What is done to pictures, in this order; None leaves a step out.
 
     After a palette all that can be seen is of it, and what is wholly transparent is (0, 0, 0, 0).
-    Doing it again changes nothing. Raises UsageError for what cannot be done.
+    Doing it again changes nothing, unless an outline is painted and then dithered. Raises UsageError
+    for what cannot be done.
     """
 
     grid: Grid | None = Grid()
