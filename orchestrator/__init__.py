@@ -72,6 +72,14 @@ if TYPE_CHECKING:
     from .runs.run import Observer as Observer
     from .runs.workflows import Workflow as Workflow
     from .runs.workflows import read_workflow as read_workflow
+    from .sprites.palettes import PaintedFile as PaintedFile
+    from .sprites.palettes import Palette as Palette
+    from .sprites.palettes import RecolouredFile as RecolouredFile
+    from .sprites.palettes import find_palette as find_palette
+    from .sprites.palettes import read_palette as read_palette
+    from .sprites.palettes import repaint as repaint
+    from .sprites.palettes import swap_ramps as swap_ramps
+    from .sprites.palettes import write_palette as write_palette
     from .sprites.snapping import SnappedFile as SnappedFile
     from .sprites.snapping import snap as snap
     from .workflow.document import Document as Document
@@ -96,6 +104,10 @@ _HOMES = {
     "runs.made": "Made Picture ServerInfo",
     "runs.run": "Observer",
     "runs.workflows": "Workflow read_workflow",
+    "sprites.palettes": (
+        "PaintedFile Palette RecolouredFile find_palette read_palette repaint swap_ramps "
+        "write_palette"
+    ),
     "sprites.snapping": "SnappedFile snap",
     "workflow.document": "Document",
 }

@@ -40,19 +40,35 @@ _HUE_GAP = 40.0  # degrees between neighbours in hue, from which on they are of 
 
 _HUE_SPAN = 70.0  # degrees that a ramp can span; shading turns the hue, but not from red to green
 
+# What hues in OKLab are called, each up to that many degrees; half-way between the colours of those
+# names in CSS Color 4.
+_HUE_NAMES = (
+    (15.0, "pink"),
+    (45.0, "red"),
+    (90.0, "orange"),
+    (118.0, "yellow"),
+    (175.0, "green"),
+    (225.0, "cyan"),
+    (285.0, "blue"),
+    (335.0, "purple"),
+    (360.0, "pink"),
+)
+
+_BROWN = 0.6  # mean lightness, below which an orange is a brown
+
 
 class Dither(str, Enum):
     """How colours that the palette lacks are shown as a mixture of those that it has.
 
-    none: each pixel gets the nearest colour. bayer2, bayer4, bayer8: a regular pattern of the two
-    colours on both sides, 2, 4 or 8 pixels wide (B. E. Bayer, 1973). floyd-steinberg: what a pixel
-    is off is handed on to its neighbours (R. W. Floyd, L. Steinberg, 1976).
+    none: each pixel gets the nearest colour. bayer-2, bayer-4, bayer-8: a regular pattern of the
+    two colours on both sides, 2, 4 or 8 pixels wide (B. E. Bayer, 1973). floyd-steinberg: what a
+    pixel is off is handed on to its neighbours (R. W. Floyd, L. Steinberg, 1976).
     """
 
     NONE = "none"
-    BAYER_2 = "bayer2"
-    BAYER_4 = "bayer4"
-    BAYER_8 = "bayer8"
+    BAYER_2 = "bayer-2"
+    BAYER_4 = "bayer-4"
+    BAYER_8 = "bayer-8"
     FLOYD_STEINBERG = "floyd-steinberg"
 
 
@@ -120,6 +136,14 @@ def shared_palette(pictures: Iterable[Bytes], count: int) -> Bytes:
     if not len(packed):
         raise BadInput("There is no palette to be found: no picture has a pixel that can be seen.")
     return _clusters(packed, occurrences, count)
+
+
+def visible_colors(pictures: Iterable[Bytes]) -> Bytes:
+    """All colours of the pictures, each once, in the order of their numbers: uint8 [N, 3].
+
+    Those of wholly transparent pixels do not count. The pictures are taken one after another.
+    """
+    return unpack(_tally(pictures)[0])
 
 
 def _tally(pictures: Iterable[Bytes]) -> tuple[Ints, Ints]:
@@ -374,6 +398,29 @@ def ramps(palette: Bytes) -> list[Bytes]:
     hue = np.degrees(np.arctan2(lab[:, 2], lab[:, 1])) % 360.0
     groups = [np.flatnonzero(grey), *_hue_groups(np.flatnonzero(~grey), hue)]
     return [_by_lightness(palette[group]) for group in groups if len(group)]
+
+
+def named_ramps(palette: Bytes) -> dict[str, Bytes]:
+    """The palette's `ramps` by names that people can write: "grey", "red", "blue", "blue-2", ...
+
+    A name is that of the ramp's mean hue, of which strong colours count more; the second ramp of a
+    name is numbered.
+    """
+    named: dict[str, Bytes] = {}
+    for ramp in ramps(palette):
+        name = _hue_name(oklab(ramp))
+        count = sum(key.partition("-")[0] == name for key in named)
+        named[f"{name}-{count + 1}" if count else name] = ramp
+    return named
+
+
+def _hue_name(lab: Floats) -> str:
+    if (np.hypot(lab[:, 1], lab[:, 2]) < _GREY).all():
+        return "grey"
+    _, a, b = lab.sum(axis=0)
+    hue = float(np.degrees(np.arctan2(b, a)) % 360.0)
+    name = next(name for end, name in _HUE_NAMES if hue < end)
+    return "brown" if name == "orange" and lab[:, 0].mean() < _BROWN else name
 
 
 def _hue_groups(members: Ints, hue: Floats) -> list[Ints]:

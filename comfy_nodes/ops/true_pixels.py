@@ -451,7 +451,7 @@ def _result(picture: Bytes, found: _Found, scale: int) -> Snapped:
             f"Enlarged by {scale}, the {width}x{height} true pixels are more than "
             f"{_MOST_PIXELS:,} pixels."
         )
-    count, binary = _counted(picture)
+    count, binary = counted(picture)
     enlarged = np.ascontiguousarray(picture.repeat(scale, axis=0).repeat(scale, axis=1))
     return Snapped(
         picture=enlarged,
@@ -466,8 +466,8 @@ def _result(picture: Bytes, found: _Found, scale: int) -> Snapped:
     )
 
 
-def _counted(picture: Bytes) -> tuple[int, bool]:
-    """How many colours are seen, and whether each pixel is there or is not."""
+def counted(picture: Bytes) -> tuple[int, bool]:
+    """How many colours are seen, and whether each pixel is there or is not, none half."""
     packed = np.zeros(picture.shape[:2], dtype=np.uint32)
     for channel in range(3):
         packed = packed << np.uint32(8) | picture[..., channel]
