@@ -11,6 +11,7 @@ from .loaders import CheckpointLoader, DiffusersLoader, ModelDefaults
 from .memory_report import MemoryReport
 from .optimize import OptimizeModel, OptimizeVAE
 from .palette import Palette
+from .quality import Quality
 from .snap import Pixelize, Snap
 from .sprite import SaveSprite
 from .stable_diffusion import StableDiffusionLoader
@@ -27,6 +28,7 @@ NODES: list[type[io.ComfyNode]] = [
     Pixelize,
     Palette,
     Cutout,
+    Quality,
     SaveSprite,
     InpaintCrop,
     InpaintStitch,

@@ -31,6 +31,7 @@ NODES = {
     "SpriteworksPixelize",
     "SpriteworksPalette",
     "SpriteworksCutout",
+    "SpriteworksQuality",
     "SpriteworksSaveSprite",
     "SpriteworksInpaintCrop",
     "SpriteworksInpaintStitch",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from .subject import AROUND, Subject
+from .subject import AROUND, Flags, Subject
 
 # OKLab; how near to the background's colour a pixel of the sprite's edge has some of it.
 _FRINGE = 0.08
@@ -37,7 +37,13 @@ def background(subject: Subject) -> float | None:
 
 
 def fringe(subject: Subject) -> float | None:
-    """How many pixels of the sprite's edge are near the background's colour.
+    """How many pixels of the sprite's edge are near the background's colour."""
+    found = fringe_pixels(subject)
+    return None if found is None else float(found.sum())
+
+
+def fringe_pixels(subject: Subject) -> Flags | None:
+    """Which pixels those are, [H, W]; None where the background's colour is not known.
 
     Only areas of it that are an edge and no more count, and not what reaches into the sprite: a
     grey sword on a grey background is a grey sword.
@@ -47,13 +53,20 @@ def fringe(subject: Subject) -> float | None:
     labels, count = ndimage.label(subject.near(subject.key, _FRINGE), AROUND)
     inner = np.unique(labels[~subject.border])
     rims = np.setdiff1d(np.arange(1, count + 1), inner)
-    return float(np.isin(labels, rims).sum())
+    found: Flags = np.isin(labels, rims)
+    return found
 
 
 def enclosed_background(subject: Subject) -> float | None:
-    """How many areas of the background's colour are left inside the sprite.
+    """How many areas of the background's colour are left inside the sprite."""
+    found = enclosed_pixels(subject)
+    return None if found is None else float(ndimage.label(found)[1])
 
-    Small ones are highlights, and what reaches the sprite's edge would have been cut out.
+
+def enclosed_pixels(subject: Subject) -> Flags | None:
+    """Which pixels are in such areas, [H, W]; None where the background's colour is not known.
+
+    Small areas are highlights, and what reaches the sprite's edge would have been cut out.
     """
     if not subject.is_cut_out or subject.key is None:
         return None
@@ -61,4 +74,6 @@ def enclosed_background(subject: Subject) -> float | None:
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[np.unique(labels[subject.border])] = 0
     sizes[0] = 0
-    return float(np.count_nonzero(sizes >= max(_ENCLOSED, _PART * subject.visible.sum())))
+    large = sizes >= max(_ENCLOSED, _PART * subject.visible.sum())
+    found: Flags = large[labels]
+    return found

@@ -37,13 +37,15 @@ class Needs(str, Enum):
 class Mend(str, Enum):
     """What brings a value back within its bounds."""
 
-    SNAP = "snap"
-    CUT_OUT = "cut-out"
-    PALETTE = "palette"
-    SHARED_PALETTE = "shared palette"
-    ALIGN = "align"
-    DRAW = "draw"
-    NEW_SEED = "new seed"
+    SNAP = "snap"  # the true pixels of its grid
+    CUT_OUT = "cut-out"  # a plain background taken away, alpha 0 or 255
+    CLEAN = "clean"  # stray pixels taken away, pinholes filled
+    OUTLINE = "outline"  # gaps in the outline closed
+    PALETTE = "palette"  # the colours of a palette
+    SHARED_PALETTE = "shared palette"  # one palette for all frames
+    ALIGN = "align"  # the sprite moved or scaled within its frames
+    DRAW = "draw"  # by hand
+    NEW_SEED = "new seed"  # another picture
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..color import Floats, oklab
@@ -39,47 +40,80 @@ def outline(subject: Subject) -> float | None:
 
 def orphans(subject: Subject) -> float | None:
     """How many light pixels of another colour than all around them are stuck on an outline."""
+    found = orphan_pixels(subject)
+    return None if found is None else float(found.sum())
+
+
+def orphan_pixels(subject: Subject) -> Flags | None:
+    """Which pixels those are, [H, W]; None where there is no outline."""
     lighter = _lighter_than_outline(subject, _ORPHANS_OUTLINED)
     if lighter is None:
         return None
     alone = _distance_to_neighbours(subject, subject.visible) > _STANDS_OUT
-    neighbours = ndimage.convolve(
+    around = ndimage.convolve(
         subject.visible.astype(np.int8), AROUND.astype(np.int8), mode="constant"
     )
-    return float((lighter & alone & (neighbours - 1 <= _STUCK_ON)).sum())
+    stuck_on = (around > 1) & (around - 1 <= _STUCK_ON)
+    found: Flags = lighter & alone & stuck_on
+    return found
 
 
 def specks(subject: Subject) -> float | None:
     """How many single pixels lie beside a sprite of one piece."""
-    sizes = _pieces(subject)
-    if sizes is None or sizes.sum() < _PIXELS or sizes.max() < _WHOLE * sizes.sum():
+    found = speck_pixels(subject)
+    return None if found is None else float(found.sum())
+
+
+def speck_pixels(subject: Subject) -> Flags | None:
+    """Which pixels those are, [H, W]; None where the sprite is small, or of many pieces."""
+    pieces = _pieces(subject)
+    if pieces is None:
         return None
-    return float(np.count_nonzero(sizes == 1))
+    labels, sizes = pieces
+    if sizes.sum() < _PIXELS or sizes.max() < _WHOLE * sizes.sum():
+        return None
+    found: Flags = (sizes == 1)[labels]
+    return found
 
 
 def largest_piece(subject: Subject) -> float | None:
     """Share of the visible pixels that are of the largest piece, 0 to 1."""
-    sizes = _pieces(subject)
-    return None if sizes is None else float(sizes.max() / sizes.sum())
+    pieces = _pieces(subject)
+    return None if pieces is None else float(pieces[1].max() / pieces[1].sum())
 
 
 def pinholes(subject: Subject) -> float | None:
     """Share of a sprite that is holes of one or two pixels, 0 to 1."""
+    found = pinhole_pixels(subject)
+    if found is None:
+        return None
+    holes = found.sum()
+    return float(holes / (holes + subject.visible.sum()))
+
+
+def pinhole_pixels(subject: Subject) -> Flags | None:
+    """Which pixels are such holes, [H, W]; None where nothing is cut out."""
     if not subject.is_cut_out:
         return None
     labels, count = ndimage.label(np.pad(~subject.visible, 1, constant_values=True))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    sizes[[0, labels[0, 0]]] = 0
-    holes = sizes[(sizes > 0) & (sizes <= _PINHOLE)].sum()
-    return float(holes / (holes + subject.visible.sum()))
+    small = sizes <= _PINHOLE
+    small[[0, labels[0, 0]]] = False
+    found: Flags = small[labels[1:-1, 1:-1]]
+    return found
 
 
-def _pieces(subject: Subject) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:
-    """Pixels of each piece of the sprite, whose pixels touch at an edge or a corner."""
+def _pieces(subject: Subject) -> tuple[NDArray[np.int32], NDArray[np.int64]] | None:
+    """Numbers of the sprite's pieces, [H, W], 0 where nothing is, and how many pixels each has.
+
+    The pixels of a piece touch at an edge or a corner. None where nothing is cut out.
+    """
     if not subject.is_cut_out:
         return None
     labels, _ = ndimage.label(subject.visible, AROUND)
-    return np.bincount(labels.ravel())[1:]
+    sizes = np.bincount(labels.ravel()).astype(np.int64)
+    sizes[0] = 0
+    return labels, sizes
 
 
 def _lighter_than_outline(subject: Subject, share: float) -> Flags | None:

@@ -105,19 +105,25 @@ class Subject:
         return snap(self.picture)
 
     @cached_property
-    def key(self) -> Floats | None:
-        """The background's colour in OKLab [3], where it is given or can be told.
+    def key_color(self) -> tuple[int, int, int] | None:
+        """The background's colour, where it is given or can be told.
 
         It is that of the hidden pixels, where a mask lies over a picture that has its background
         still: most of them have one colour, which is not the black that says nothing. Where nothing
         is left out it is that of the picture's edge, if that is plain.
         """
         if self.asked.key is not None:
-            return oklab(np.array(self.asked.key, dtype=np.uint8))
+            return self.asked.key
         if not self.visible.all():
             hidden = self.rgb[self.alpha == 0]
             return None if not hidden.any() else _plain(hidden, 0.5)
         return _plain(self.edge, 0.8)
+
+    @cached_property
+    def key(self) -> Floats | None:
+        """The same in OKLab, [3]."""
+        color = self.key_color
+        return None if color is None else oklab(np.array(color, dtype=np.uint8))
 
     @cached_property
     def edge(self) -> Bytes:
@@ -133,10 +139,13 @@ class Subject:
         return flags
 
 
-def _plain(colors: Bytes, share: float) -> Floats | None:
-    """The colour in OKLab that at least a share of the colours [N, 3] have, or None."""
+def _plain(colors: Bytes, share: float) -> tuple[int, int, int] | None:
+    """The colour that at least a share of the colours [N, 3] have, or nearly have, or None."""
     packed, counts = np.unique(pack(colors), return_counts=True)
     lab = oklab(unpack(packed))
-    commonest = lab[counts.argmax()]
-    alike = ((lab - commonest) ** 2).sum(axis=1) <= _PLAIN**2
-    return commonest if counts[alike].sum() >= share * counts.sum() else None
+    first = int(counts.argmax())
+    alike = ((lab - lab[first]) ** 2).sum(axis=1) <= _PLAIN**2
+    if counts[alike].sum() < share * counts.sum():
+        return None
+    red, green, blue = unpack(packed[first]).tolist()
+    return red, green, blue

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from .catalogue import MEASURES
-from .measure import NOTHING_ASKED, Asked, Measure, Of
+from .measure import NOTHING_ASKED, Asked, Measure, Mend, Of
 from .subject import Bytes, Subject
 
 
@@ -21,6 +22,31 @@ class Reading:
     def passed(self) -> bool:
         """Whether the value is within the measure's bounds, or there is none."""
         return self.measure.allows(self.value)
+
+    def with_colours(self, most: int | None) -> Reading:
+        """The same, with as many colours as there may be; other measures stay as they are."""
+        if most is None or self.measure.name != "colours":
+            return self
+        many = self.value is not None and self.value > most
+        mend = Mend.PALETTE if many else self.measure.mend
+        return replace(self, measure=replace(self.measure, maximum=most, mend=mend))
+
+    @property
+    def bound(self) -> str:
+        """The measure's bounds, for people: "at most 1"."""
+        low, high = self.measure.minimum, self.measure.maximum
+        parts = [] if low is None else [f"at least {low:g}"]
+        return " and ".join(parts if high is None else [*parts, f"at most {high:g}"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Shape for programs; bounds that there are, and null for a value that does not apply."""
+        bounds = {"min": self.measure.minimum, "max": self.measure.maximum}
+        return {
+            "name": self.measure.name,
+            "value": None if self.value is None else round(self.value, 4),
+            "passed": self.passed,
+            **{name: bound for name, bound in bounds.items() if bound is not None},
+        }
 
 
 def of_picture(picture: Bytes, asked: Asked = NOTHING_ASKED) -> list[Reading]:
