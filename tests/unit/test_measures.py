@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from comfy_nodes.errors import BadInput
+from comfy_nodes.ops.cleaning import cleaned
 from comfy_nodes.ops.measures import cells
 from comfy_nodes.ops.measures.catalogue import MEASURES
 from comfy_nodes.ops.measures.measure import Asked, Needs, Of
@@ -367,3 +369,43 @@ def test_every_measure_says_what_it_is_and_can_be_taken() -> None:
         assert measure.function.__doc__
         assert name in ANY_VALUE or (measure.minimum, measure.maximum) != (None, None)
     assert {one.of for one in MEASURES.values()} == set(Of)
+
+
+@pytest.mark.parametrize("name", ["fringe", "enclosed_background", "specks", "orphans", "pinholes"])
+def test_cleaning_takes_away_what_was_found_and_nothing_else(name: str) -> None:
+    clean, faulty, asked = CASES[name]
+    made = cleaned(faulty, asked)
+    assert value(name, faulty, asked) != 0
+    assert value(name, made, asked) in (0, None)
+    assert np.array_equal(cleaned(made, asked), made), "once is enough"
+    assert np.array_equal(cleaned(clean, asked), clean)
+    changed = (made != faulty).any(axis=-1)
+    assert np.array_equal(changed, (clean != faulty).any(axis=-1))
+
+
+@settings(max_examples=60)
+@given(PICTURES)
+def test_cleaning_takes_any_picture_and_makes_up_no_colour(picture: Pixels) -> None:
+    made = cleaned(picture, Asked(key=KEY))
+    assert made.shape == picture.shape
+    if picture.shape[2] == 3:
+        assert np.array_equal(made, picture)
+        return
+    seen = {tuple(one) for one in picture.reshape(-1, 4)[:, :3].tolist()}
+    assert {tuple(one) for one in made.reshape(-1, 4)[:, :3].tolist()} <= seen
+    assert (picture[..., 3] >= 128).any() == (made[..., 3] >= 128).any()
+
+
+def test_the_page_has_every_measure_with_its_bounds(repository: Path) -> None:
+    page = (repository / "docs" / "measures.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("| `")]
+    found = {}
+    for line in lines:
+        name, about, good, *_ = [cell.strip() for cell in line.strip("|").split(" | ")]
+        found[name.strip("`")] = (about, good)
+    said = {}
+    for name, one in MEASURES.items():
+        bounds = {"min": one.minimum, "max": one.maximum}
+        good = ", ".join(f"{kind} {bound:g}" for kind, bound in bounds.items() if bound is not None)
+        said[name] = (one.about, good or "-")
+    assert found == said
