@@ -10,7 +10,7 @@ from .inpaint import InpaintCrop, InpaintStitch
 from .loaders import CheckpointLoader, DiffusersLoader, ModelDefaults
 from .memory_report import MemoryReport
 from .optimize import OptimizeModel, OptimizeVAE
-from .palette import Palette
+from .palette import Palette, SwapRamp
 from .snap import Pixelize, Snap
 from .sprite import SaveSprite
 from .stable_diffusion import StableDiffusionLoader
@@ -26,6 +26,7 @@ NODES: list[type[io.ComfyNode]] = [
     Snap,
     Pixelize,
     Palette,
+    SwapRamp,
     Cutout,
     SaveSprite,
     InpaintCrop,
