@@ -10,7 +10,7 @@ from .inpaint import InpaintCrop, InpaintStitch
 from .loaders import CheckpointLoader, DiffusersLoader, ModelDefaults
 from .memory_report import MemoryReport
 from .optimize import OptimizeModel, OptimizeVAE
-from .palette import Palette
+from .palette import Palette, SwapRamp
 from .quality import Quality
 from .snap import Pixelize, Snap
 from .sprite import SaveSprite
@@ -27,6 +27,7 @@ NODES: list[type[io.ComfyNode]] = [
     Snap,
     Pixelize,
     Palette,
+    SwapRamp,
     Cutout,
     Quality,
     SaveSprite,
