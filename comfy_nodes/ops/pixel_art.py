@@ -144,7 +144,8 @@ def outline(true: Bytes, sprite: Flags) -> Flags:
     is around. Lines are at most two cells wide: a larger area of the same colour is a part that
     is filled.
     """
-    inside = ndimage.binary_erosion(sprite, _ALL_AROUND, border_value=0)
+    # Edge to edge: what touches the background only at a corner is inside of a closed outline.
+    inside = ndimage.binary_erosion(sprite, border_value=0)
     edge = sprite & ~inside
     if not inside.any():
         return edge
