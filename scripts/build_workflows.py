@@ -291,6 +291,8 @@ def inpaint() -> Recipe:
         mask=[crop, 1],
     )
     sampled = sampler(recipe, ids, [loader, 0], [masked, 0])
+    # So that what is painted follows the shape that is there, which the outline keeps.
+    recipe.graph[sampled]["inputs"]["denoise"] = 0.5
     decoded = decode(recipe, ids, sampled)
     stitched = recipe.add(
         "SpriteworksInpaintStitch",
@@ -312,9 +314,10 @@ def inpaint() -> Recipe:
         ("Mask and crop", COLUMNS[1] - 20, 430, 760, 740, "#a1309b"),
     ]
     recipe.note = note(
-        "## Inpaint\nDrop a picture on **Picture** and a mask (red = repaint) on **Mask**; the "
-        "example's lie in `workflows/inputs`. Outside the mask nothing changes, not by one bit.\n\n"
-        "Lower **denoise** in the sampler to keep more of what was there.",
+        "## Inpaint\nDrop a picture on **Picture** and a mask (red = repaint) on **Mask**, or choose "
+        "another **Mask rule**. Outside the mask nothing changes, not by one bit; pixel art keeps "
+        "its grid, its colours and its outline.\n\nFor another shape switch **keep_outline** in the "
+        "stitch off and raise **denoise** in the sampler to 1.",
         x=COLUMNS[3],
         y=480,
     )
