@@ -8,6 +8,7 @@ from .batch import SeedBatch
 from .cutout import Cutout
 from .inpaint import InpaintCrop, InpaintStitch
 from .loaders import CheckpointLoader, DiffusersLoader, ModelDefaults
+from .mask import SpriteMask
 from .memory_report import MemoryReport
 from .optimize import OptimizeModel, OptimizeVAE
 from .palette import Palette, SwapRamp
@@ -33,6 +34,7 @@ NODES: list[type[io.ComfyNode]] = [
     SaveSprite,
     InpaintCrop,
     InpaintStitch,
+    SpriteMask,
     MemoryReport,
 ]
 
