@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import BadInput
-from .alpha import Flags, cut_out
 from .color import oklab, pack, unpack
+from .cutout import Flags, Options, cut_out
 from .lattice import Bytes, Ints
 from .palette import LARGEST, find_palette, repaint
 from .true_pixels import snap
@@ -25,8 +25,8 @@ OPAQUE = 128
 # Most colours of a picture that is pixel art although no grid shows, and cells to each of them: it
 # is at its true size then. A photograph of 32x32 has nearly as many colours as pixels.
 _FEW, _EACH = 64, 4
-# OKLab distance up to which a colour is that of the plain background; fakes are never quite flat.
-_ALIKE = 0.05
+# The sprite with every pixel of its outline, as nothing of it is to be cut out.
+_WHOLE = Options(despill=False, smallest_part=0.0)
 # Part of the picture's edge that a plain background covers, at least.
 _PLAIN = 0.5
 # OKLab lightness by which an outline is darker than the middle of what it is around.
@@ -130,7 +130,7 @@ def silhouette(true: Bytes) -> Flags | None:
     if true.shape[2] == 4 and not seen(true).all():
         return seen(true)
     try:
-        sprite = cut_out(true[..., :3], _ALIKE, 0.0)
+        sprite = seen(cut_out(true[..., :3], _WHOLE))
     except BadInput:
         return None
     edge = np.concatenate([sprite[0], sprite[-1], sprite[:, 0], sprite[:, -1]])

@@ -10,8 +10,8 @@ from enum import Enum
 import numpy as np
 from scipy import ndimage
 
-from .alpha import Flags
 from .color import Floats
+from .cutout import Flags
 
 # px around the mask from which the mean difference is taken.
 _RING = 4
