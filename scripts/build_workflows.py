@@ -314,10 +314,10 @@ def inpaint() -> Recipe:
         ("Mask and crop", COLUMNS[1] - 20, 430, 760, 740, "#a1309b"),
     ]
     recipe.note = note(
-        "## Inpaint\nDrop a picture on **Picture** and a mask (red = repaint) on **Mask**, or choose "
-        "another **Mask rule**. Outside the mask nothing changes, not by one bit; pixel art keeps "
-        "its grid, its colours and its outline.\n\nFor another shape switch **keep_outline** in the "
-        "stitch off and raise **denoise** in the sampler to 1.",
+        "## Inpaint\nDrop a picture on **Picture** and a mask (red = repaint) on **Mask**, or "
+        "choose another **Mask rule**. Outside the mask nothing changes, not by one bit; pixel art "
+        "keeps its grid, its colours and its outline.\n\nFor another shape switch "
+        "**keep_outline** in the stitch off and raise **denoise** in the sampler to 1.",
         x=COLUMNS[3],
         y=480,
     )

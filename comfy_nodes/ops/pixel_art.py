@@ -31,6 +31,8 @@ _ALIKE = 0.05
 _PLAIN = 0.5
 # OKLab lightness by which an outline is darker than the middle of what it is around.
 _DARKER = 0.08
+# px that a cell needs so that both its borders can be moved by one.
+_ROOM = 3
 _ALL_AROUND = np.ones((3, 3), dtype=bool)
 
 
@@ -98,8 +100,26 @@ def _read(picture: Bytes) -> tuple[PixelArt, bool]:
     few = found.colours <= min(_FEW, int(there.sum()) // _EACH)
     on_grid = found.pitch != (1.0, 1.0)
     palette = _palette(picture, found.picture[there][:, :3])
-    art = PixelArt(found.picture, found.columns, found.rows, palette)
+    columns, rows = (
+        _at_changes(borders, picture if axis else picture.transpose(1, 0, 2))
+        for axis, borders in enumerate((found.columns, found.rows))
+    )
+    art = PixelArt(found.picture, columns, rows, palette)
     return art, found.sure if on_grid else few
+
+
+def _at_changes(borders: Ints, lines: Bytes) -> Ints:
+    """The borders, each moved by a pixel where the lines [N, L, C] change more there.
+
+    Cells enlarged by a fraction begin at whole pixels, rounded in a way that no lattice tells.
+    """
+    if len(borders) < 3 or np.diff(borders).min() < _ROOM:
+        return borders
+    changes = np.abs(np.diff(lines.astype(np.int16), axis=0)).sum(axis=(1, 2))
+    # The border itself first: it stays where another is only as strong.
+    near = borders[1:-1, None] + np.array([0, -1, 1])
+    best = near[np.arange(len(near)), changes[near - 1].argmax(axis=1)]
+    return np.concatenate([borders[:1], best, borders[-1:]])
 
 
 def seen(picture: Bytes) -> Flags:
