@@ -34,6 +34,7 @@ NODES = {
     "SpriteworksSaveSprite",
     "SpriteworksInpaintCrop",
     "SpriteworksInpaintStitch",
+    "SpriteworksMask",
     "SpriteworksMemoryReport",
 }
 

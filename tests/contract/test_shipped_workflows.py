@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from orchestrator.library import Value, connect
 
@@ -88,6 +89,33 @@ def test_inpainting_changes_nothing_outside_the_mask(
     after = np.asarray(picture)
     assert np.array_equal(after[mask == 0], before[mask == 0])
     assert not np.array_equal(after[mask == 255], before[mask == 255])
+
+
+@pytest.mark.parametrize("settings", [{}, {"denoise": 1.0}, {"prompt": "a green potion"}])
+def test_the_inpainted_example_keeps_its_grid_its_colours_and_its_outline(
+    settings: dict[str, Value], engine_url: str, repository: Path
+) -> None:
+    before = np.asarray(Image.open(repository / "workflows/inputs/spriteworks_potion.png"))
+    with connect(engine_url) as server:
+        made = server.run(
+            repository / "workflows" / "inpaint.json",
+            timeout=200,
+            settings={**SETTINGS, **settings},
+        )
+    after = np.asarray(made.pictures[0].image())
+    assert not np.array_equal(after, before)
+    # No half-mixed pixel: every true pixel of 2x2 has one colour.
+    true = after[::2, ::2]
+    assert np.array_equal(true.repeat(2, axis=0).repeat(2, axis=1), after)
+    # No new colour.
+    colours = {tuple(one) for one in before.reshape(-1, 3).tolist()}
+    assert {tuple(one) for one in after.reshape(-1, 3).tolist()} <= colours
+    # The outline is closed: its lines enclose what they enclosed before.
+    lines = [(one[::2, ::2] == (43, 29, 58)).all(axis=-1) for one in (before, after)]
+    assert (lines[1] | ~lines[0]).all()
+    was, now = (ndimage.binary_fill_holes(one) for one in lines)
+    assert was.sum() > 3 * lines[0].sum() / 2
+    assert np.array_equal(was, now)
 
 
 def test_pictures_carry_the_graph(engine_url: str, runner: Runner) -> None:
