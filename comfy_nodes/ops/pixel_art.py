@@ -17,7 +17,7 @@ from .alpha import Flags, cut_out
 from .color import oklab, pack, unpack
 from .lattice import Bytes, Ints
 from .palette import LARGEST, find_palette, repaint
-from .true_pixels import snap
+from .true_pixels import Snapped, snap
 
 OPAQUE = 128
 """From this alpha on a cell is there."""
@@ -82,7 +82,7 @@ class PixelArt:
 
 def read(picture: Bytes) -> PixelArt:
     """The picture as pixel art, whatever it is: on the grid that is found, or px by px."""
-    return _read(picture)[0]
+    return _art(picture, snap(picture))
 
 
 def find(picture: Bytes) -> PixelArt | None:
@@ -90,22 +90,20 @@ def find(picture: Bytes) -> PixelArt | None:
 
     Few are at most 64, and one for each four px that are seen. None for anything else.
     """
-    art, sure = _read(picture)
-    return art if sure else None
-
-
-def _read(picture: Bytes) -> tuple[PixelArt, bool]:
     found = snap(picture)
-    there = seen(found.picture)
-    few = found.colours <= min(_FEW, int(there.sum()) // _EACH)
-    on_grid = found.pitch != (1.0, 1.0)
-    palette = _palette(picture, found.picture[there][:, :3])
+    if found.pitch != (1.0, 1.0):
+        return _art(picture, found) if found.sure else None
+    few = found.colours <= min(_FEW, int(seen(found.picture).sum()) // _EACH)
+    return _art(picture, found) if few else None
+
+
+def _art(picture: Bytes, found: Snapped) -> PixelArt:
+    palette = _palette(picture, found.picture[seen(found.picture)][:, :3])
     columns, rows = (
         _at_changes(borders, picture if axis else picture.transpose(1, 0, 2))
         for axis, borders in enumerate((found.columns, found.rows))
     )
-    art = PixelArt(found.picture, columns, rows, palette)
-    return art, found.sure if on_grid else few
+    return PixelArt(found.picture, columns, rows, palette)
 
 
 def _at_changes(borders: Ints, lines: Bytes) -> Ints:

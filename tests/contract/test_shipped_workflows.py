@@ -118,6 +118,32 @@ def test_the_inpainted_example_keeps_its_grid_its_colours_and_its_outline(
     assert np.array_equal(was, now)
 
 
+@pytest.mark.comfyui
+def test_a_transparent_picture_is_inpainted_alike_on_comfyui(
+    engine_url: str, comfyui_url: str, repository: Path
+) -> None:
+    path = repository / "workflows" / "inputs" / "potions" / "red.png"
+    before = np.asarray(Image.open(path).convert("RGBA"))
+    settings: dict[str, Value] = {
+        **SETTINGS,
+        "sampler": "euler",
+        "image": str(path),
+        '"Mask rule".rule': "opaque",
+        "Stitch.new_colours": 2,
+    }
+    pictures = []
+    for url in (engine_url, comfyui_url):
+        with connect(url) as server:
+            made = server.run(
+                repository / "workflows" / "inpaint.json", timeout=200, settings=settings
+            )
+        pictures.append([picture.image() for picture in made.pictures])
+    after = np.asarray(pictures[0][0])
+    assert np.array_equal(after[..., 3], before[..., 3])
+    assert not np.array_equal(after, before)
+    assert distance(*pictures) <= 1
+
+
 def test_pictures_carry_the_graph(engine_url: str, runner: Runner) -> None:
     _, (picture,) = runner(engine_url, "sprite.json")
     carried = json.loads(picture.info["prompt"])
