@@ -36,6 +36,7 @@ NODES = {
     "SpriteworksSaveSprite",
     "SpriteworksInpaintCrop",
     "SpriteworksInpaintStitch",
+    "SpriteworksMask",
     "SpriteworksMemoryReport",
 }
 
