@@ -273,6 +273,7 @@ def test_a_measure_says_where_it_does_not_apply() -> None:
     unlined = painted(sprite(), slice(8, 28), slice(6, 26), RED)
     assert value("outline", unlined) is None
     assert value("fringe", sprite()) is None, "nobody knows what was behind it"
+    assert value("fringe", painted(sprite(), 0, 0, (190, 190, 200, 0)), None) is None
     assert value("fringe", sprite(), Asked(key=KEY)) == 0
     for name in ("grid_energy", "spacing_deviation", "block_consistency"):
         assert value(name, sprite()) is None, name
@@ -391,7 +392,7 @@ def test_cleaning_takes_any_picture_and_makes_up_no_colour(picture: Pixels) -> N
     if picture.shape[2] == 3:
         assert np.array_equal(made, picture)
         return
-    seen = {tuple(one) for one in picture.reshape(-1, 4)[:, :3].tolist()}
+    seen = {(0, 0, 0), *(tuple(one) for one in picture.reshape(-1, 4)[:, :3].tolist())}
     assert {tuple(one) for one in made.reshape(-1, 4)[:, :3].tolist()} <= seen
     assert (picture[..., 3] >= 128).any() == (made[..., 3] >= 128).any()
 
