@@ -1,9 +1,15 @@
-"""Palettes as people type or paste them: a name, hex colours, or the text of a palette file."""
+"""Palettes as people type or paste them: a name, hex colours, or the text of a palette file.
+
+And ramps: hex colours, or the name of a hue.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from ..errors import BadInput
-from ..ops.palette import parse_palette
+from ..ops.palette import Bytes, named_ramps, parse_palette
 from . import palettes, well_known
 from .palettes import Palette
 
@@ -36,3 +42,25 @@ def palette_in(text: str) -> Palette | None:
     if colours is None:  # a text of nothing but commas
         return None
     return Palette("", tuple((red, green, blue) for red, green, blue in colours.tolist()))
+
+
+def ramp_in(text: str, colours: Callable[[], Bytes]) -> Bytes:
+    """The ramp that a text means: hex colours, or a name of `ops.palette.named_ramps`.
+
+    `colours` gives uint8 [N, 3], whose ramps are meant, where there is a name. Raises BadInput for
+    what is neither, and names the ramps that there are.
+    """
+    wanted = text.strip().lower()
+    # "fade" and "bad" are hex colours as well, and no hues
+    if not re.fullmatch(r"[a-z]+(-[0-9]+)?", wanted) or re.fullmatch(r"[0-9a-f]+", wanted):
+        found = parse_palette(text)
+        if found is None:
+            raise BadInput("A ramp is missing: write hex colours, or a name such as red.")
+        return found
+    known = named_ramps(colours())
+    if wanted not in known:
+        raise BadInput(
+            f"There is no ramp {wanted!r}. Those there are: {', '.join(known)}. Hex colours are a "
+            "ramp, too."
+        )
+    return known[wanted]

@@ -151,7 +151,7 @@ def _tally(pictures: Iterable[Bytes]) -> tuple[Ints, Ints]:
     totals: tuple[Ints, Ints] = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     waiting, size = [totals], 0
     for picture in pictures:
-        packed, counts = np.unique(pack(picture)[_visible(picture)], return_counts=True)
+        packed, counts = np.unique(pack(picture)[visible(picture)], return_counts=True)
         waiting.append((packed, counts.astype(np.int64)))
         size += len(packed)
         if size > _WAITING:
@@ -167,12 +167,12 @@ def _added(tallies: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
     return packed, total.astype(np.int64)
 
 
-def _visible(picture: Bytes) -> NDArray[np.bool_]:
+def visible(picture: Bytes) -> NDArray[np.bool_]:
     """Where a picture is not wholly transparent: [H, W]."""
     if picture.shape[-1] == 3:
         return np.ones(picture.shape[:2], dtype=np.bool_)
-    visible: NDArray[np.bool_] = picture[..., 3] > 0
-    return visible
+    seen: NDArray[np.bool_] = picture[..., 3] > 0
+    return seen
 
 
 def _clusters(packed: Ints, occurrences: Ints, count: int) -> Bytes:
@@ -252,7 +252,7 @@ def repaint(picture: Bytes, palette: Bytes, *, dither: Dither | bool = Dither.NO
     points, colors = oklab(unpack(packed)), oklab(palette)
     place = inverse.reshape(picture.shape[:2])
     if dither is Dither.FLOYD_STEINBERG and len(palette) > 1:
-        choice = _diffuse(points[place], _visible(picture), colors)
+        choice = _diffuse(points[place], visible(picture), colors)
     else:
         first = _nearest(points, colors)
         choice = first[place]
@@ -262,6 +262,18 @@ def repaint(picture: Bytes, palette: Bytes, *, dither: Dither | bool = Dither.NO
             choice = np.where(over, second[place], choice)
     result = picture.copy()
     result[..., :3] = palette[choice]
+    return result
+
+
+def paint(picture: Bytes, palette: Bytes, *, dither: Dither | bool = Dither.NONE) -> Bytes:
+    """`repaint`, with colour (0, 0, 0) where a pixel is wholly transparent.
+
+    Whoever counts the colours of the result then finds none that nobody sees, of the palette or
+    not.
+    """
+    result = repaint(picture, palette, dither=dither)
+    if picture.shape[-1] == 4:
+        result[..., :3][result[..., 3] == 0] = 0
     return result
 
 
@@ -335,15 +347,15 @@ def _second(points: Floats, colors: Floats, first: Ints) -> tuple[Ints, Floats]:
     return second, towards
 
 
-def _diffuse(points: Floats, visible: NDArray[np.bool_], colors: Floats) -> Ints:
+def _diffuse(points: Floats, seen: NDArray[np.bool_], colors: Floats) -> Ints:
     """Indices [H, W] of colours for points [H, W, 3], by Floyd and Steinberg's error diffusion.
 
     A pixel waits for its left neighbour and for three above it. So all with the same x + 2 y can
     be done at once, one such step after another: the result is that of going row by row.
     """
-    height, width = visible.shape
+    height, width = seen.shape
     planes = np.ascontiguousarray(points.reshape(-1, 3).T)
-    hands_on = visible.ravel().astype(np.float64)
+    hands_on = seen.ravel().astype(np.float64)
     targets = np.ascontiguousarray(colors.T)
     # Errors that no colour of the palette can make good add up without end, and smear over what
     # comes after. So no point leaves the box around the palette.
@@ -474,8 +486,27 @@ def ramp_onto(source: Bytes, target: Bytes) -> Bytes:
 def recolor(picture: Bytes, source: Bytes, target: Bytes) -> Bytes:
     """The picture with each colour of `source` [N, 3] replaced by that of `target` [N, 3].
 
-    All at once, so that two colours can change places. Other colours and a fourth channel are kept.
+    All at once, so that two colours can change places. Other colours and a fourth channel are kept,
+    and so is what is wholly transparent, whose colour nobody sees.
     Raises BadInput where the two are not equally long, or one colour is to become two others.
+    """
+    mapping = check_recolor(source, target)
+    packed, inverse = np.unique(pack(picture), return_inverse=True)
+    old_ones = np.array(list(mapping), dtype=np.int64)
+    new_ones = np.array(list(mapping.values()), dtype=np.int64)
+    place = np.searchsorted(packed, old_ones)
+    there = np.append(packed, -1)[place] == old_ones
+    replaced = packed.copy()
+    replaced[place[there]] = new_ones[there]
+    result, seen = picture.copy(), visible(picture)
+    result[seen, :3] = unpack(replaced)[inverse.reshape(seen.shape)[seen]]
+    return result
+
+
+def check_recolor(source: Bytes, target: Bytes) -> dict[int, int]:
+    """What each colour becomes, by their numbers 0xRRGGBB; for `recolor`, before any picture.
+
+    Raises BadInput as `recolor` does.
     """
     if len(source) != len(target):
         raise BadInput(
@@ -487,13 +518,4 @@ def recolor(picture: Bytes, source: Bytes, target: Bytes) -> Bytes:
             raise BadInput(
                 f"The colour #{old:06x} cannot become #{mapping[old]:06x} and #{new:06x} at once."
             )
-    packed, inverse = np.unique(pack(picture), return_inverse=True)
-    old_ones = np.array(list(mapping), dtype=np.int64)
-    new_ones = np.array(list(mapping.values()), dtype=np.int64)
-    place = np.searchsorted(packed, old_ones)
-    there = np.append(packed, -1)[place] == old_ones
-    replaced = packed.copy()
-    replaced[place[there]] = new_ones[there]
-    result = picture.copy()
-    result[..., :3] = unpack(replaced)[inverse.reshape(picture.shape[:2])]
-    return result
+    return mapping

@@ -16,7 +16,7 @@ from comfy_nodes.errors import BadInput
 from comfy_nodes.formats.palettes import Palette
 from comfy_nodes.ops.cutout import Options as Cutout
 from comfy_nodes.ops.cutout import cut_out
-from comfy_nodes.ops.palette import LARGEST, Dither, repaint, shared_palette
+from comfy_nodes.ops.palette import LARGEST, Dither, paint, shared_palette
 from comfy_nodes.ops.true_pixels import LARGEST_SCALE, Colour, Snapped, counted, snap_sequence
 
 from ..errors import UsageError
@@ -72,8 +72,8 @@ class Finish:
     """What is done to pictures, in this order; None leaves a step out.
 
     After a palette all that can be seen is of it, and what is wholly transparent is (0, 0, 0, 0).
-    Doing it again changes nothing, unless an outline is painted and then dithered. Raises UsageError
-    for what cannot be done.
+    Doing it again changes nothing, unless an outline is painted and then dithered. Raises
+    UsageError for what cannot be done.
     """
 
     grid: Grid | None = Grid()
@@ -135,9 +135,7 @@ class Finish:
         """The second half: a picture of the first one in the colours of the palette, enlarged."""
         picture = cut.picture
         if palette is not None:
-            picture = repaint(picture, palette.array(), dither=self.dither)
-            # Whoever counts colours would find those that are hidden, too.
-            picture = without_hidden(picture)
+            picture = paint(picture, palette.array(), dither=self.dither)
         count, binary = counted(picture)
         if cut.confidence > 0 or cut.pitch != (1.0, 1.0):
             picture = picture.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
@@ -166,20 +164,25 @@ def as_palette(colours: Bytes, name: str = "") -> Palette:
     return Palette(name, tuple((red, green, blue) for red, green, blue in colours.tolist()))
 
 
-def without_hidden(picture: Bytes) -> Bytes:
-    """The picture with (0, 0, 0, 0) for each pixel that is wholly transparent."""
-    if picture.shape[-1] == 3 or not (picture[..., :3][picture[..., 3] == 0]).any():
-        return picture
-    return np.where(picture[..., 3:] > 0, picture, np.uint8(0))
-
-
 def _as_it_is(picture: Bytes) -> Snapped:
     """A picture that is at its true size, because somebody says so."""
     height, width = picture.shape[:2]
     if not height or not width:
         raise BadInput("A picture without pixels cannot be painted.")
     count, binary = counted(picture)
-    return Snapped(picture, (1.0, 1.0), (0.0, 0.0), width, height, 1.0, True, count, binary)
+    return Snapped(
+        picture=picture,
+        pitch=(1.0, 1.0),
+        offset=(0.0, 0.0),
+        width=width,
+        height=height,
+        confidence=1.0,
+        sure=True,
+        colours=count,
+        alpha_binary=binary,
+        columns=np.arange(width + 1),
+        rows=np.arange(height + 1),
+    )
 
 
 def _cut(found: Snapped, options: Cutout) -> Snapped:

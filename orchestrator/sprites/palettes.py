@@ -18,7 +18,7 @@ from comfy_nodes.formats.palettes import Format
 from comfy_nodes.formats.palettes import Palette as Palette
 from comfy_nodes.ops.palette import (
     LARGEST,
-    named_ramps,
+    check_recolor,
     ramp_onto,
     recolor,
     shared_palette,
@@ -243,21 +243,21 @@ def swap_ramps(
 ) -> list[RecolouredFile]:
     """Write each picture with ramps of colours replaced, as NAME.png in the folder `out`.
 
-    `ramps` are pairs (old, new), all replaced at once, each a list of hex colours or a name of
-    `ops.palette.named_ramps`, such as "red", in the palette, or in all colours of the pictures
-    where none is given. The darkest colour of the old ramp becomes the darkest of the new one, and
-    so on. Other colours stay, and what is transparent. Raises UsageError for a ramp that is not
-    there, and names those that are.
+    `ramps` are pairs (old, new), all replaced at once. Each is hex colours, or a name as
+    `spriteworks palette show --ramps` tells them, such as "red": a ramp of the palette, or of all
+    colours of the pictures where none is given. The darkest colour of the old ramp becomes the
+    darkest of the new one, and so on. Other colours stay, and what is transparent. Raises
+    UsageError for a ramp that is not there, and names those that are.
     """
     files = pictures_in(named(pictures))
     if not ramps:
         raise UsageError("there is no ramp to swap: give an old and a new one")
-    known = _Ramps(files, None if palette is None else read_palette(palette))
-    pairs = [(known(old), known(new)) for old, new in ramps]
+    known = _Colours(files, None if palette is None else read_palette(palette))
     try:
+        pairs = [(typed.ramp_in(old, known), typed.ramp_in(new, known)) for old, new in ramps]
         source = np.concatenate([old for old, _ in pairs])
         target = np.concatenate([ramp_onto(old, new) for old, new in pairs])
-        recolor(np.zeros((1, 1, 3), dtype=np.uint8), source, target)
+        check_recolor(source, target)
     except BadInput as error:
         raise UsageError(str(error)) from error
 
@@ -270,42 +270,27 @@ def swap_ramps(
     return each_picture(files, out, work, RecolouredFile, report)
 
 
-class _Ramps:
-    """Ramps by what somebody calls them; the pictures are looked at where a name needs it."""
+class _Colours:
+    """Whose ramps are meant: a palette's, or all pictures', which are looked at once asked for."""
 
     def __init__(self, files: list[Path], palette: Palette | None) -> None:
-        self._files, self._palette = files, palette
-        self._by_name: dict[str, NDArray[np.uint8]] | None = None
+        self._files = files
+        self._found = None if palette is None else palette.array()
 
-    def __call__(self, text: str) -> NDArray[np.uint8]:
-        """Raises UsageError for what is neither hex colours nor a ramp's name."""
-        if re.fullmatch(r"\s*[a-z]+(-\d+)?\s*", text, re.IGNORECASE) and "#" not in text:
-            known = self._named()
-            found = known.get(text.strip().lower())
-            if found is not None:
-                return found
-            there = ", ".join(known)
-            of = "pictures have" if self._palette is None else "palette has"
-            raise UsageError(f"the {of} no ramp {text!r}; there are {there}, or give hex colours")
-        return _typed(text).array()
+    def __call__(self) -> NDArray[np.uint8]:
+        """uint8 [N, 3]. Raises UsageError for so many that nobody could name their ramps."""
+        if self._found is None:
+            self._found = visible_colors(self._pictures())
+        if len(self._found) > LARGEST:
+            raise UsageError(
+                f"{len(self._found)} colours are too many for ramps with names: paint the pictures "
+                "with a palette first, give --palette, or write ramps as hex colours"
+            )
+        return self._found
 
-    def _named(self) -> dict[str, NDArray[np.uint8]]:
-        if self._by_name is None:
-            colours = self._own() if self._palette is None else self._palette.array()
-            self._by_name = named_ramps(colours)
-        return self._by_name
-
-    def _own(self) -> NDArray[np.uint8]:
-        pictures: list[NDArray[np.uint8]] = []
+    def _pictures(self) -> Iterator[NDArray[np.uint8]]:
         for file in self._files:
             try:
-                pictures.append(visible_colors([read_picture(file)]))
+                yield read_picture(file)
             except InputError:
                 continue  # told in its result
-        colours = visible_colors(colours[None] for colours in pictures)
-        if len(colours) > LARGEST:
-            raise UsageError(
-                f"the pictures have {len(colours)} colours, too many for ramps with names: paint "
-                "them with a palette first, give --palette, or write ramps as hex colours"
-            )
-        return colours

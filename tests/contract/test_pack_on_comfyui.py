@@ -30,6 +30,7 @@ NODES = {
     "SpriteworksSnap",
     "SpriteworksPixelize",
     "SpriteworksPalette",
+    "SpriteworksSwapRamp",
     "SpriteworksCutout",
     "SpriteworksQuality",
     "SpriteworksSaveSprite",

@@ -296,6 +296,9 @@ def test_ramps_change_places_dark_to_dark(knight: Path, capsys: pytest.CaptureFi
 def test_a_ramp_can_be_of_a_palette_or_of_colours(knight: Path) -> None:
     of_palette = swapped(knight, "--ramp", "red=green", "--palette", "sweetie-16")
     assert of_palette[0, :2, :3].tolist() == [[0x38, 0xB7, 0x64], [0xA7, 0xF0, 0x70]]
+    of_black = swapped(knight, "--ramp", "#000=#fff")
+    assert of_black[2].min() == 255
+    assert not of_black[3, 3].any()  # it is hidden
     of_colours = swapped(knight, "--ramp", "b13e53,ef7d57=#000,#888,#fff")
     assert of_colours[0, :2, :3].tolist() == [[0, 0, 0], [255, 255, 255]]
 
@@ -303,8 +306,11 @@ def test_a_ramp_can_be_of_a_palette_or_of_colours(knight: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--ramp", "gold=red"], "the pictures have no ramp 'gold'; there are"),
-        (["--ramp", "gold=red", "--palette", "cga"], "the palette has no ramp 'gold'; there are"),
+        (["--ramp", "gold=red"], "There is no ramp 'gold'. Those there are: grey, red, cyan."),
+        (
+            ["--ramp", "gold=red", "--palette", "cga"],
+            "There is no ramp 'gold'. Those there are: grey, ",
+        ),
         (["--ramp", "red"], "give OLD=NEW, such as red=blue"),
         (["--ramp", "red=grey", "--ramp", "red=cyan"], "at once"),
         (["--ramp", "#12=#fff"], "is no colour"),
