@@ -272,6 +272,14 @@ def test_a_light_spot_inside_and_a_tip_of_the_sprite_are_no_faults() -> None:
         assert all(one.passed for one in of_picture(picture))
 
 
+def test_a_sprite_of_the_background_s_colour_has_no_fringe() -> None:
+    """A blade in nearly the background's colour, which reaches into the sprite."""
+    blade = painted(on_key(sprite()), slice(8, 28), slice(20, 26), (94, 158, 226, 255))
+    assert value("fringe", blade) == 0
+    rim = painted(on_key(sprite()), slice(8, 28), 25, (94, 158, 226, 255))
+    assert value("fringe", rim) == 20
+
+
 def test_a_light_part_of_the_background_s_colour_is_no_background() -> None:
     """It is what the cut-out keeps as one: a spot with a shade of its own."""
     shade = [(*(part + step for part in KEY), 255) for step in (-8, -5, -8, -6)]
