@@ -39,7 +39,7 @@ class Cutout(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     tooltip="How far a colour may be from the border's and still be background, if "
-                    "small steps lead there; a sharp step may be a third of it. 0: exactly the "
+                    "small steps lead there; a sharp step may be a fifth of it. 0: exactly the "
                     "same; 1: as far as black from white.",
                 ),
                 io.Float.Input(

@@ -72,6 +72,11 @@ if TYPE_CHECKING:
     from .runs.run import Observer as Observer
     from .runs.workflows import Workflow as Workflow
     from .runs.workflows import read_workflow as read_workflow
+    from .sprites.inspecting import Inspected as Inspected
+    from .sprites.inspecting import Inspection as Inspection
+    from .sprites.inspecting import inspect as inspect
+    from .sprites.mending import MendedFile as MendedFile
+    from .sprites.mending import mend as mend
     from .sprites.palettes import PaintedFile as PaintedFile
     from .sprites.palettes import Palette as Palette
     from .sprites.palettes import RecolouredFile as RecolouredFile
@@ -104,6 +109,8 @@ _HOMES = {
     "runs.made": "Made Picture ServerInfo",
     "runs.run": "Observer",
     "runs.workflows": "Workflow read_workflow",
+    "sprites.inspecting": "Inspected Inspection inspect",
+    "sprites.mending": "MendedFile mend",
     "sprites.palettes": (
         "PaintedFile Palette RecolouredFile find_palette read_palette repaint swap_ramps "
         "write_palette"

@@ -258,17 +258,27 @@ def inpaint() -> Recipe:
         image="spriteworks_potion_mask.png",
         channel="red",
     )
+    rule = recipe.add(
+        "SpriteworksMask",
+        "Mask rule",
+        (COLUMNS[1], 510, 380, 270),
+        image=[picture, 0],
+        rule="mask",
+        mask=[mask, 0],
+        alpha=[picture, 1],
+    )
     crop = recipe.add(
         "SpriteworksInpaintCrop",
         "Crop around the mask",
-        (COLUMNS[1], 510, 380, 190),
+        (COLUMNS[1], 850, 380, 290),
         image=[picture, 0],
-        mask=[mask, 0],
+        mask=[rule, 0],
         width=[loader, 3],
         height=[loader, 4],
-        context=1.5,
-        grow=4,
-        feather=2,
+        context=1.1,
+        grow=0,
+        feather=0,
+        alpha=[picture, 1],
     )
     encoded = recipe.add(
         "VAEEncode", "Encode", (COLUMNS[2], 510, 280, 60), pixels=[crop, 0], vae=[loader, 2]
@@ -281,30 +291,33 @@ def inpaint() -> Recipe:
         mask=[crop, 1],
     )
     sampled = sampler(recipe, ids, [loader, 0], [masked, 0])
+    # So that what is painted follows the shape that is there, which the outline keeps.
+    recipe.graph[sampled]["inputs"]["denoise"] = 0.5
     decoded = decode(recipe, ids, sampled)
     stitched = recipe.add(
         "SpriteworksInpaintStitch",
         "Stitch",
-        (COLUMNS[4], 0, 300, 60),
+        (COLUMNS[4], 0, 300, 150),
         stitch=[crop, 2],
         image=[decoded, 0],
     )
     recipe.add(
         "SaveImage",
         "Save picture",
-        (COLUMNS[4], 130, 300, 330),
+        (COLUMNS[4], 220, 300, 290),
         images=[stitched, 0],
         filename_prefix="inpaint",
     )
     sampling_groups(recipe, "Result", 1)
     recipe.groups += [
         ("Picture and mask", -20, BELOW_MODEL, 380, 820, "#a1309b"),
-        ("Crop", COLUMNS[1] - 20, 430, 760, 290, "#a1309b"),
+        ("Mask and crop", COLUMNS[1] - 20, 430, 760, 740, "#a1309b"),
     ]
     recipe.note = note(
-        "## Inpaint\nDrop a picture on **Picture** and a mask (red = repaint) on **Mask**; the "
-        "example's lie in `workflows/inputs`. Outside the mask nothing changes, not by one bit.\n\n"
-        "Lower **denoise** in the sampler to keep more of what was there.",
+        "## Inpaint\nDrop a picture on **Picture** and a mask (red = repaint) on **Mask**, or "
+        "choose another **Mask rule**. Outside the mask nothing changes, not by one bit; pixel art "
+        "keeps its grid, its colours and its outline.\n\nFor another shape switch **keep_outline** "
+        "in the stitch off and raise **denoise** in the sampler to 1.",
         x=COLUMNS[3],
         y=480,
     )

@@ -24,20 +24,26 @@ Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 Labels = NDArray[np.int32]
 Rgb = tuple[int, int, int]
+# Rows and columns of some pixels.
+Place = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 # From this alpha on a pixel is there.
 _THERE = 128
 # The part of the tolerance by which a pixel may differ from the background in one sharp step.
-_SHARP = 0.3
+_SHARP = 0.2
+# And how much of the noise on the picture's border is allowed for besides.
+_NOISES = 3.0
 # OKLab; from one pixel to the next, a shadow or a gradient changes by no more.
 _STEP = 0.02
-# OKLab; an enclosed area this much off the background, in the median, has a colour of its own.
-_OWN = 0.012
+# OKLab; an enclosed area has a shade of its own where so much of it is so far off the background's.
+_OWN, _SHADED = 0.012, 0.75
+# Chroma in OKLab from which on a background is a key, as a green or a magenta one is.
+_KEY = 0.1
 # Two rims are one outline when their mean colours are this close in OKLab.
 _RIM = 0.2
 # Share of an area's frame behind which the outside lies at once, from which on it is only a line
 # around a part of the sprite; and how thick such a line is at most, in px.
-_SHELL, _LINE = 0.5, 2
+_SHELL, _LINE = 0.5, 1
 # OKLab; what a mixed pixel is mixed with is so far from the background at least.
 _FAR = 0.2
 # Of a mixed pixel: most of the sprite's colour in it, and how far it may be off the straight line
@@ -80,12 +86,14 @@ class Options:
 
     `tolerance` is how far a colour may be from the background's and still be background, in OKLab
     (0: the same, 1: as black from white): reached in small steps, as in a gradient or a shadow; of
-    a sharp step it is a third. Noise on the picture's border is allowed for besides.
+    a sharp step it is a fifth. Noise on the picture's border is allowed for besides.
 
     Enclosed areas of the background's colour are cut out where they cover at least `smallest_hole`
     of the picture (0 to 1; 1: never) and, with `keep_light`, do not look like a light part of the
     sprite: shaded, framed by other colours than the sprite is, or with only a line between them and
-    the outside. What only a gap of one pixel connects with the outside is then judged likewise.
+    the outside. What only a gap of one pixel connects with the outside is then judged likewise. A
+    saturated background is taken for a key, which sprites have nothing of: areas of it stay only
+    where they are shaded, whatever their size.
 
     `despill` removes pixels that are mixed of background and sprite, or gives them the sprite's
     colour. Parts smaller than `smallest_part` of the largest are dropped. `soft` keeps what is
@@ -94,7 +102,7 @@ class Options:
     """
 
     tolerance: float = 0.15
-    smallest_hole: float = 0.01
+    smallest_hole: float = 0.004
     keep_light: bool = True
     despill: bool = True
     smallest_part: float = 0.01
@@ -111,23 +119,29 @@ def cut_out(picture: Bytes, options: Options = Options()) -> Bytes:
     out twice changes nothing. Raises BadInput where nothing would be left, or an option cannot be.
     """
     _check(picture, options)
-    if picture.shape[2] == 4 and (picture[..., 3] < 255).any():
+    # What would be opaque all over is taken for not cut out, so that it stays one or the other.
+    if picture.shape[2] == 4 and (picture[..., 3] < (255 if options.soft else _THERE)).any():
         alpha = picture[..., 3]
         if not options.soft:
             alpha = np.where(alpha >= _THERE, 255, 0).astype(np.uint8)
         colours = picture[..., :3].copy()
     else:
         colours, alpha = _from_background(np.ascontiguousarray(picture[..., :3]), options)
-    alpha = np.where(_large_parts(alpha > 0, options.smallest_part), alpha, 0).astype(np.uint8)
+    alpha = _large_parts(alpha, options.smallest_part)
     if not alpha.any():
         raise BadInput(
             "Nothing would be left: the whole picture is transparent, or within the tolerance of "
             "its border's colour. Lower the tolerance, or use a picture with something on a plain "
             "background."
         )
-    colours[alpha == 0] = 0
-    if options.outline is not Outline.NONE:
+    while options.outline is not Outline.NONE:
         colours, alpha = _outlined(colours, alpha, options)
+        # A part without an outline of its own may have become a small one beside the others.
+        large = _large_parts(alpha, options.smallest_part)
+        if np.array_equal(large, alpha):
+            break
+        alpha = large
+    colours[alpha == 0] = 0
     return np.concatenate([colours, alpha[..., None]], axis=2)
 
 
@@ -159,37 +173,54 @@ class _Ground:
     noise: float
     # float64 [H, W, 3], OKLab of the picture
     lab: Floats
+    # int64 [H, W], the distance first, then the colour, so that no direction is preferred in ties
+    rank: NDArray[np.int64]
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the background has a saturated colour, which sprites have none of."""
+        middle = oklab(np.rint(self.colours.mean(axis=(0, 1))).astype(np.uint8))
+        return float(np.hypot(middle[1], middle[2])) >= _KEY
 
 
 def _from_background(picture: Bytes, options: Options) -> tuple[Bytes, Bytes]:
     """Colours and alpha of an opaque picture: uint8 [H, W, 3] and [H, W]."""
-    ground = _ground(picture)
+    ground = _ground(picture, sloped=options.tolerance > 0)
     background, kept = _areas(ground, options)
     alpha = np.where(background, 0, 255).astype(np.uint8)
     if background.all() or not (options.despill or options.soft):
         return picture.copy(), alpha
-    if not (options.soft or _may_be_mixed(picture, ground, background)):
-        return picture.copy(), alpha
+    if not ground.distance[background].any():
+        # A picture drawn by hand on one flat colour has no mixed pixels, except beside an outline.
+        rim = _rim(~background)
+        alike = _like_outline(picture, rim)
+        if alike.sum() < _OUTLINED * rim.sum() and not options.soft:
+            return picture.copy(), alpha
+        kept = kept | alike
     return _unmixed(picture, ground, background, kept, options.soft)
 
 
-def _ground(picture: Bytes) -> _Ground:
+def _ground(picture: Bytes, sloped: bool) -> _Ground:
     """What the border says of the background: one colour, or colours that change evenly."""
     lab = oklab(picture)
     edge = _border(picture)
     _, inverse, counts = np.unique(pack(edge >> 3), return_inverse=True, return_counts=True)
     # A shade is a cube of 8 steps a channel, as a decoded background is never quite flat.
-    shade = np.median(edge[inverse.ravel() == counts.argmax()], axis=0)
-    flat = np.rint(shade)[None, None]
-    sloped = _slope(picture, flat)
+    shade = edge[inverse.ravel() == counts.argmax()].astype(float)
+    off = np.abs(shade - np.median(shade, axis=0)).sum(axis=1)
+    # One that is there, so that a tolerance of 0 has something to find.
+    flat = shade[np.lexsort((pack(shade), off))[0]][None, None]
+    slope = _slope(picture, flat) if sloped else None
     edge_lab = _border(lab)
     colours, best = flat, _apart(edge_lab, oklab(flat.astype(np.uint8))[0])
-    if sloped is not None:
-        own = _apart(edge_lab, oklab(_border(sloped).astype(np.uint8)))
+    if slope is not None:
+        own = _apart(edge_lab, oklab(_border(slope).astype(np.uint8)))
         if (own <= _BORDER / 3).sum() > _SLOPE * (best <= _BORDER / 3).sum():
-            colours, best = sloped, own
+            colours, best = slope, own
     noise = float(np.quantile(best[best <= _BORDER], 0.95)) if (best <= _BORDER).any() else 0.0
-    return _Ground(colours, _apart(lab, oklab(colours.astype(np.uint8))), noise, lab)
+    distance = _apart(lab, oklab(colours.astype(np.uint8)))
+    rank = (np.rint(distance * 1e6).astype(np.int64) << 24) | pack(picture)
+    return _Ground(colours, distance, noise, lab, rank)
 
 
 def _slope(picture: Bytes, flat: Floats) -> Floats | None:
@@ -215,18 +246,22 @@ def _slope(picture: Bytes, flat: Floats) -> Floats | None:
 
 def _areas(ground: _Ground, options: Options) -> tuple[Flags, Flags]:
     """Which pixels are background, and which of its colour belong to the sprite: bool [H, W]."""
-    sharp = min(options.tolerance, max(_SHARP * options.tolerance, 2 * ground.noise))
+    sharp = min(options.tolerance, _SHARP * options.tolerance + _NOISES * ground.noise)
     near = ground.distance <= sharp
     near |= (ground.distance <= options.tolerance) & _smooth(ground)
     outside = _outside(near, options.keep_light)
     areas, count = ndimage.label(near & ~outside, _FOUR)
     sizes = np.bincount(areas.ravel(), minlength=count + 1)
-    large = sizes >= max(1.0, options.smallest_hole * near.size)
-    if options.smallest_hole >= 1:
-        large[:] = False
+    large = sizes >= options.smallest_hole * near.size
+    if ground.keyed and options.smallest_hole < 1:
+        large[:] = True
     beside = np.zeros(count + 1, dtype=bool)
     beside[areas[ndimage.binary_dilation(outside, _FOUR)]] = True
-    goes = large if not options.keep_light else large & ~_light(ground, areas, outside, near)
+    goes = (
+        large
+        if not options.keep_light
+        else large & ~_light(ground, areas, outside, options.tolerance)
+    )
     # What is connected and small is a corner of the background.
     goes |= beside & ~large
     goes[0] = False
@@ -252,10 +287,11 @@ def _outside(near: Flags, keep_light: bool) -> Flags:
 
     With `keep_light` it must be by a way two pixels wide, or lead nowhere that is wider than one.
     """
-    padded = np.pad(near, 1, constant_values=True)
+    # So wide that it leads around a sprite that touches the border.
+    padded = np.pad(near, 2, constant_values=True)
     if not keep_light:
         areas, _ = ndimage.label(padded, _FOUR)
-        return (areas == areas[0, 0])[1:-1, 1:-1]
+        return (areas == areas[0, 0])[2:-2, 2:-2]
     corner = padded[:-1, :-1] & padded[1:, :-1] & padded[:-1, 1:] & padded[1:, 1:]
     wide = np.zeros_like(padded)
     for part in (wide[:-1, :-1], wide[1:, :-1], wide[:-1, 1:], wide[1:, 1:]):
@@ -267,36 +303,38 @@ def _outside(near: Flags, keep_light: bool) -> Flags:
     joined[rest[ndimage.binary_dilation(outside, _FOUR)]] = True
     joined[rest[wide & ~outside]] = False
     joined[0] = False
-    return (outside | joined[rest])[1:-1, 1:-1]
+    return (outside | joined[rest])[2:-2, 2:-2]
 
 
-def _light(ground: _Ground, areas: Labels, outside: Flags, near: Flags) -> Flags:
+def _light(ground: _Ground, areas: Labels, outside: Flags, tolerance: float) -> Flags:
     """Which of the numbered areas are light parts of the sprite: bool [count + 1]."""
     count = int(areas.max())
-    light = np.zeros(count + 1, dtype=bool)
-    if not count:
+    total = np.maximum(np.bincount(areas.ravel(), minlength=count + 1), 1)
+    off = ground.distance > max(_OWN, ground.noise)
+    light = np.bincount(areas[off], minlength=count + 1) > _SHADED * total
+    light[0] = False
+    if ground.keyed:
         return light
-    medians = ndimage.median(ground.distance, areas, np.arange(1, count + 1))
-    light[1:] = medians > max(_OWN, ground.noise)
-    frame, number = _frames(areas, near)
-    sums = np.stack(
-        [np.bincount(number, ground.lab[..., i][frame], count + 1) for i in range(3)], axis=1
-    )
+    # A shadow or a rest of the background is no frame.
+    pale = ground.distance <= tolerance
+    frame, number = _frames(areas, pale)
+    inner = ground.lab[frame]
+    sums = np.stack([np.bincount(number, inner[:, i], count + 1) for i in range(3)], axis=1)
     total = np.maximum(np.bincount(number, minlength=count + 1), 1)
-    rim, _ = _frames(outside.astype(np.int32), near)
-    outer = ground.lab[rim].mean(axis=0) if len(rim[0]) else np.zeros(3)
-    light |= _apart(sums / total[:, None], outer) > _RIM
+    rim, _ = _frames(outside.astype(np.int32), pale)
+    if len(rim[0]):
+        light |= _apart(sums / total[:, None], ground.lab[rim].mean(axis=0)) > _RIM
     behind = ndimage.binary_dilation(outside, _EIGHT, iterations=_LINE)
     shell = np.bincount(number, behind[frame], count + 1) / total
     return light | (shell >= _SHELL)
 
 
-def _frames(areas: Labels, near: Flags) -> tuple[tuple[NDArray[Any], NDArray[Any]], Labels]:
+def _frames(areas: Labels, pale: Flags) -> tuple[Place, Labels]:
     """The pixels of the sprite that touch a numbered area, and the number of the area, for each."""
     rows, columns, numbers = [], [], []
     for down, right in _SIDES:
         moved = _moved(areas, down, right)
-        y, x = np.nonzero((moved > 0) & ~near)
+        y, x = np.nonzero((moved > 0) & ~pale)
         rows.append(y)
         columns.append(x)
         numbers.append(moved[y, x])
@@ -306,18 +344,18 @@ def _frames(areas: Labels, near: Flags) -> tuple[tuple[NDArray[Any], NDArray[Any
 # ------------------------------------------------------------------------------ mixed edges
 
 
-def _may_be_mixed(picture: Bytes, ground: _Ground, background: Flags) -> bool:
-    """Whether the edges can be mixed: a picture drawn by hand on one flat colour has none.
+def _like_outline(picture: Bytes, rim: Flags) -> Flags:
+    """Which pixels of the rim have the outline's colour."""
+    if not rim.any():
+        return rim
+    return _near_colour(picture, rim, _outline_colour(picture, rim))
 
-    Except where it was drawn so: then most of the rim is outline, and what is not stands out.
-    """
-    there = background & (ground.distance > 0)
-    if there.any():
-        return True
-    rim = _rim(~background)
-    colour = _outline_colour(picture, rim)
-    alike = _apart(oklab(picture[rim]), oklab(colour)) <= _LIKE_OUTLINE
-    return bool(alike.mean() >= _OUTLINED)
+
+def _near_colour(picture: Bytes, rim: Flags, colour: Bytes) -> Flags:
+    """Which pixels of the rim are as near to a colour as those of one outline are."""
+    alike = rim.copy()
+    alike[rim] = _apart(oklab(picture[rim]), oklab(colour)) <= _LIKE_OUTLINE
+    return alike
 
 
 def _unmixed(
@@ -327,8 +365,9 @@ def _unmixed(
     colours, background = picture.copy(), background.copy()
     alpha = np.where(background, 0, 255).astype(np.uint8)
     for _ in range(_RINGS):
-        inner = _behind(picture, ground, background)
-        place = np.nonzero((inner >= 0) & ~kept)
+        inner = _behind(ground, background)
+        rows, columns = np.nonzero((inner >= 0) & ~kept)
+        place = rows, columns
         share = _shares(picture, ground, place, unpack(inner[place]))
         mixed = share < _MIXED
         place, share = (place[0][mixed], place[1][mixed]), share[mixed]
@@ -341,15 +380,13 @@ def _unmixed(
     return colours, alpha
 
 
-def _behind(picture: Bytes, ground: _Ground, background: Flags) -> NDArray[np.int64]:
+def _behind(ground: _Ground, background: Flags) -> NDArray[np.int64]:
     """For each pixel at the background the colour behind it, as 0xRRGGBB; -1 where there is none.
 
     Seen from the background, through the pixel: of the next two that which is farthest from the
     background's colour.
     """
-    # The distance goes first, the colour breaks ties: no direction is preferred.
-    rank = (np.rint(ground.distance * 1e6).astype(np.int64) << 24) | pack(picture)
-    rank[background] = -1
+    rank = np.where(background, -1, ground.rank)
     best = np.full(background.shape, -1, dtype=np.int64)
     for down, right in _SIDES:
         at_edge = _moved(background, down, right) & ~background
@@ -359,9 +396,7 @@ def _behind(picture: Bytes, ground: _Ground, background: Flags) -> NDArray[np.in
     return np.where(best >= 0, best & 0xFFFFFF, -1)
 
 
-def _shares(
-    picture: Bytes, ground: _Ground, place: tuple[NDArray[Any], ...], inner: Bytes
-) -> Floats:
+def _shares(picture: Bytes, ground: _Ground, place: Place, inner: Bytes) -> Floats:
     """How much of the colour behind it is in each pixel: 0 to 1, and 1 where it is not mixed."""
     below = ground.colours[place] if ground.colours.shape[0] > 1 else ground.colours[0]
     line = inner.astype(float) - below
@@ -377,17 +412,16 @@ def _shares(
 # ---------------------------------------------------------------------- parts and outlines
 
 
-def _large_parts(there: Flags, smallest: float) -> Flags:
-    """`there` without parts smaller than that share of the largest."""
-    parts, count = ndimage.label(there, _EIGHT)
+def _large_parts(alpha: Bytes, smallest: float) -> Bytes:
+    """The alpha without parts smaller than that share of the largest."""
+    parts, count = ndimage.label(alpha, _EIGHT)
     if count < 2:
-        return there
+        return alpha
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     keeps = sizes >= smallest * sizes.max()
-    keeps[0] = False
-    kept: Flags = keeps[parts]
-    return kept
+    large: Bytes = np.where(keeps[parts], alpha, 0).astype(np.uint8)
+    return large
 
 
 def _rim(there: Flags) -> Flags:
@@ -431,8 +465,7 @@ def _outlined(colours: Bytes, alpha: Bytes, options: Options) -> tuple[Bytes, By
 
 def _gaps(colours: Bytes, rim: Flags, colour: Bytes) -> Flags:
     """Short runs of the rim that have another colour than the outline."""
-    other = rim.copy()
-    other[rim] = _apart(oklab(colours[rim]), oklab(colour)) > _LIKE_OUTLINE
+    other = rim & ~_near_colour(colours, rim, colour)
     runs, _ = ndimage.label(other, _EIGHT)
     sizes = np.bincount(runs.ravel())
     short = sizes <= _GAP
@@ -454,7 +487,8 @@ def _around(colours: Bytes, there: Flags, colour: Bytes) -> Flags:
 
 def _apart(one: Floats, other: Floats) -> Floats:
     """OKLab distances of [..., 3]."""
-    distance: Floats = np.sqrt(((one - other) ** 2).sum(axis=-1))
+    step = one - other
+    distance: Floats = np.sqrt(np.einsum("...i,...i->...", step, step))
     return distance
 
 

@@ -170,7 +170,19 @@ def _as_it_is(picture: Bytes) -> Snapped:
     if not height or not width:
         raise BadInput("A picture without pixels cannot be painted.")
     count, binary = counted(picture)
-    return Snapped(picture, (1.0, 1.0), (0.0, 0.0), width, height, 1.0, True, count, binary)
+    return Snapped(
+        picture=picture,
+        pitch=(1.0, 1.0),
+        offset=(0.0, 0.0),
+        width=width,
+        height=height,
+        confidence=1.0,
+        sure=True,
+        colours=count,
+        alpha_binary=binary,
+        columns=np.arange(width + 1),
+        rows=np.arange(height + 1),
+    )
 
 
 def _cut(found: Snapped, options: Cutout) -> Snapped:

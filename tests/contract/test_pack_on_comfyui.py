@@ -32,6 +32,7 @@ NODES = {
     "SpriteworksPalette",
     "SpriteworksSwapRamp",
     "SpriteworksCutout",
+    "SpriteworksQuality",
     "SpriteworksSaveSprite",
     "SpriteworksInpaintCrop",
     "SpriteworksInpaintStitch",

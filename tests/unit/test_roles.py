@@ -126,7 +126,7 @@ def test_a_plain_graph(info: Any) -> None:
 
 def test_the_shipped_inpaint_graph(info: Any) -> None:
     found = targets(shipped("inpaint"), info)
-    assert found["width"] == ["7.width"]
+    assert found["width"] == ["8.width"]
     assert found["prompt"] == ["2.text"]
     assert found["image"] == ["5.image"]
     assert found["mask"] == ["6.image"]
