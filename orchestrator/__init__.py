@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from .runs.run import Observer as Observer
     from .runs.workflows import Workflow as Workflow
     from .runs.workflows import read_workflow as read_workflow
+    from .sprites.cutting import CutFile as CutFile
+    from .sprites.cutting import cut_out as cut_out
     from .sprites.snapping import SnappedFile as SnappedFile
     from .sprites.snapping import snap as snap
     from .workflow.document import Document as Document
@@ -96,6 +98,7 @@ _HOMES = {
     "runs.made": "Made Picture ServerInfo",
     "runs.run": "Observer",
     "runs.workflows": "Workflow read_workflow",
+    "sprites.cutting": "CutFile cut_out",
     "sprites.snapping": "SnappedFile snap",
     "workflow.document": "Document",
 }
