@@ -216,8 +216,8 @@ def test_a_bay_behind_a_narrow_mouth_is_background() -> None:
 
 def test_a_small_corner_behind_a_narrow_mouth_is_background() -> None:
     picture, truth = drawn(SHIELD)
-    picture[1, 4] = picture[2, 4] = picture[3:5, 4] = picture[3:5, 5] = WHITE
-    truth[1:5, 4] = truth[3:5, 5] = False
+    picture[1, 4] = picture[2:4, 3:5] = WHITE
+    truth[1, 4] = truth[2:4, 3:5] = False
     picture = np.pad(picture, ((14, 14), (14, 14), (0, 0)), constant_values=255)
     truth = np.pad(truth, 14)
     assert np.array_equal(there(picture), truth)
