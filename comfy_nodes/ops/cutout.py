@@ -46,8 +46,8 @@ _RIM = 0.2
 _SHELL, _LINE = 0.5, 1
 # OKLab; what a mixed pixel is mixed with is so far from the background at least.
 _FAR = 0.2
-# Of a mixed pixel: most of the sprite's colour in it, for hard and for soft edges, and how far it may
-# be off the straight line between both colours, as a part of that line, plus some steps of 255.
+# Of a mixed pixel: most of the sprite's colour in it, for hard and for soft edges, and how far it
+# may be off the straight line between both colours, as a part of that line, plus steps of 255.
 _MIXED, _MIXED_SOFT, _OFF, _ROUNDED = 0.75, 0.95, 0.15, 6.0
 # A straight line of mixed pixels with so much of the sprite in each is a bevel, lit from one side,
 # where it is so long: in px, and as a part of the picture's longer side.
