@@ -335,6 +335,22 @@ def test_two_mixed_pixels_behind_each_other_go_both() -> None:
     assert np.array_equal(there(noisy(picture, 1)), truth)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_bevel_that_is_lit_from_one_side_stays(turned: bool) -> None:
+    picture = noisy(np.full((24, 24, 3), 255, dtype=np.uint8), 1)
+    picture[4:20, 4:20] = (60, 60, 70)
+    picture[5:19, 5:19] = INK
+    picture[4, 4:20] = (170, 170, 175)
+    truth = np.zeros((24, 24), dtype=bool)
+    truth[4:20, 4:20] = True
+    picture[10, 3] = (170, 170, 175)  # alone it is mixed
+    if turned:
+        picture = picture.transpose(1, 0, 2)
+    sprite = cut_out(picture)
+    assert np.array_equal(sprite[..., 3] > 0, truth)
+    assert np.array_equal(sprite[truth][:, :3], picture[truth])
+
+
 def test_shades_of_a_light_sprite_are_not_taken_for_mixed_ones() -> None:
     picture = noisy(np.full((20, 20, 3), 255, dtype=np.uint8), 1)
     picture[4:16, 4:16] = (238, 232, 220)
