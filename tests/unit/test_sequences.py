@@ -76,11 +76,12 @@ def test_sixteen_frames_are_one_pitch_phase_size_and_palette(
     assert {(one["width"], one["height"]) for one in told} == {(CELLS, CELLS)}
     found = [np.asarray(Image.open(tmp_path / "out" / f"{n}.png")) for n in range(FRAMES)]
     assert len(np.unique(np.concatenate([pack(frame).ravel() for frame in found]))) == 8
-    if kind != "drift":
-        palette = unpack(np.array([int(one[1:], 16) for one in told[0]["palette"]]))
-        for frame, truth in zip(found, true_frames(1), strict=True):
-            right = (frame == paint(truth, palette)).all(axis=-1).mean()
-            assert right == 1.0 if kind != "degraded" else right > 0.98
+    palette = unpack(np.array([int(one[1:], 16) for one in told[0]["palette"]]))
+    for frame, truth in zip(found, true_frames(1), strict=True):
+        if kind in ("int", "frac"):
+            assert np.array_equal(frame, paint(truth, palette))
+        elif kind == "degraded":  # noise decides between neighbours in the palette
+            assert (np.abs(frame.astype(int) - truth).max(axis=-1) <= 40).mean() > 0.98
     # again changes nothing
     assert run(["snap", str(tmp_path / "out"), "--out", str(tmp_path / "again"), *command]) == 0
     for number, frame in enumerate(found):
