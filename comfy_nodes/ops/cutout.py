@@ -110,6 +110,15 @@ class Options:
     outline: Outline = Outline.NONE
     outline_colour: Rgb | None = None
 
+    def check(self) -> None:
+        """Raises BadInput for what no picture could be cut out with."""
+        for name in ("tolerance", "smallest_hole", "smallest_part"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise BadInput(f"{name} is 0 to 1, not {value:g}.")
+        if self.soft and self.outline is not Outline.NONE:
+            raise BadInput("An outline needs edges that are not soft: choose one of both.")
+
 
 def cut_out(picture: Bytes, options: Options = Options()) -> Bytes:
     """The sprite of a uint8 [H, W, 3 or 4] picture: uint8 [H, W, 4], alpha 0 or 255 unless `soft`.
@@ -118,7 +127,8 @@ def cut_out(picture: Bytes, options: Options = Options()) -> Bytes:
     them as its background, and is only made binary, freed of small parts and outlined; so cutting
     out twice changes nothing. Raises BadInput where nothing would be left, or an option cannot be.
     """
-    _check(picture, options)
+    options.check()
+    _check(picture)
     # What would be opaque all over is taken for not cut out, so that it stays one or the other.
     if picture.shape[2] == 4 and (picture[..., 3] < (255 if options.soft else _THERE)).any():
         alpha = picture[..., 3]
@@ -145,17 +155,11 @@ def cut_out(picture: Bytes, options: Options = Options()) -> Bytes:
     return np.concatenate([colours, alpha[..., None]], axis=2)
 
 
-def _check(picture: Bytes, options: Options) -> None:
+def _check(picture: Bytes) -> None:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] not in (3, 4):
         raise BadInput("Expected a picture as bytes of shape [H, W, 3 or 4].")
     if 0 in picture.shape:
         raise BadInput("A picture without pixels has nothing to cut out.")
-    for name in ("tolerance", "smallest_hole", "smallest_part"):
-        value = getattr(options, name)
-        if not 0 <= value <= 1:
-            raise BadInput(f"{name} is 0 to 1, not {value:g}.")
-    if options.soft and options.outline is not Outline.NONE:
-        raise BadInput("An outline needs edges that are not soft: choose one of both.")
 
 
 # -------------------------------------------------------------------------- the background
