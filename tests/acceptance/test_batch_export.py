@@ -75,7 +75,9 @@ class Batch:
         self.heard = Heard()
 
     def run(self, export: Any, colors: list[int], prefix: str = "") -> batch.Result:
-        (self.folder / "graph.json").write_text(json.dumps(GRAPH), encoding="utf-8")
+        graph = self.folder / "graph.json"
+        if not graph.exists():  # another time of it would mean another plan
+            graph.write_text(json.dumps(GRAPH), encoding="utf-8")
         items = [
             {"id": f"i{color}", "output": f"{prefix}s{color}", "set": {"1.color": color}}
             for color in colors
