@@ -14,6 +14,7 @@ Pictures that are in WORK are not made again.
 from __future__ import annotations
 
 import json
+import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "unit")]
+sys.path.insert(0, str(REPOSITORY))
 
-import fake_grids  # noqa: E402
 import orchestrator as spriteworks  # noqa: E402
 from comfy_nodes.ops.true_pixels import snap  # noqa: E402
 
@@ -124,11 +124,12 @@ def finished(sprites: Sequence[Pixels]) -> Image.Image:
 def spoilt(sprites: Sequence[Pixels]) -> list[Image.Image]:
     """The middles of sprites as fakes of several kinds, and what snap makes of them."""
     random = np.random.default_rng(6)
+    enlarge = runpy.run_path(str(REPOSITORY / "tests" / "unit" / "fake_grids.py"))["enlarge"]
     first, cells = (TRUE - MIDDLE) // 2, MIDDLE
     shown = []
     for sprite, kind in zip(sprites, FAKES, strict=True):
         paper = np.where(sprite[..., 3:] > 0, sprite[..., :3], np.uint8(255))
-        fake, (across, down) = fake_grids.enlarge(paper, kind, random)
+        fake, (across, down) = enlarge(paper, kind, random)
         box = (first * across, first * down, (first + cells) * across, (first + cells) * down)
         side = (SIDE, SIDE)
         shown.append(Image.fromarray(fake).resize(side, Image.Resampling.NEAREST, box))
