@@ -224,7 +224,7 @@ def test_only_what_an_output_depends_on_is_checked(sprite: Any, info: Any) -> No
 
 
 def test_a_graph_without_result_is_an_error(sprite: Any, info: Any) -> None:
-    del sprite["9"]
+    del sprite["11"]
     with pytest.raises(GraphError, match="gives no result: add a node that saves"):
         validate(sprite, info)
 
