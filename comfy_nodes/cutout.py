@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from comfy_api.latest import io
 
+from .errors import BadInput
 from .loaders import CATEGORY
-from .ops import alpha, pictures
+from .ops import pictures
+from .ops.color import hex_color
+from .ops.cutout import Options, Outline, cut_out
+from .saving import rgba
 from .sets import PER_PICTURE
 
 
@@ -20,8 +25,9 @@ class Cutout(io.ComfyNode):
             node_id="SpriteworksCutout",
             display_name="Cutout (Spriteworks)",
             category=CATEGORY,
-            description="Takes away the plain background. A pixel is there or it is not: no "
-            "half-transparent edges. White highlights inside the sprite stay.",
+            description="Takes away the plain background of sprites at their true size. Pixels "
+            "mixed with it go too, light parts of the sprite stay. A pixel is there or it is not, "
+            "unless soft edges are asked for.",
             inputs=[
                 io.Image.Input(
                     "image", tooltip="Sprites on a plain background.", extra_dict=PER_PICTURE
@@ -32,8 +38,9 @@ class Cutout(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="How far a colour may be from the border's and still be background. "
-                    "0: exactly the same; 1: as far as black from white.",
+                    tooltip="How far a colour may be from the border's and still be background, if "
+                    "small steps lead there; a sharp step may be a fifth of it. 0: exactly the "
+                    "same; 1: as far as black from white.",
                 ),
                 io.Float.Input(
                     "smallest_hole",
@@ -44,19 +51,111 @@ class Cutout(io.ComfyNode):
                     tooltip="Background enclosed by the sprite (the hole of a ring) is cut out if "
                     "it covers at least this part of the picture. 1: never.",
                 ),
+                *_refinements(),
             ],
             outputs=[
-                io.Image.Output(display_name="IMAGE", tooltip="The pictures as they were."),
+                io.Image.Output(
+                    display_name="IMAGE",
+                    tooltip="The pictures, with the sprite's colour where its edge was mixed with "
+                    "the background's, and with the outline that was asked for.",
+                ),
                 io.Mask.Output(display_name="MASK", tooltip="1 where it is transparent."),
             ],
         )
 
     @classmethod
-    def execute(cls, image: torch.Tensor, tolerance: float, smallest_hole: float) -> io.NodeOutput:
+    def execute(
+        cls,
+        image: torch.Tensor,
+        tolerance: float,
+        smallest_hole: float,
+        keep_light: bool = True,
+        despill: bool = True,
+        smallest_part: float = 0.01,
+        soft_edges: bool = False,
+        outline: str = Outline.NONE.value,
+        outline_colour: str = "",
+        mask: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
         """The pictures, and 1 where they are transparent. Raises BadInput."""
-        image = pictures.checked(image)
-        sprites = [
-            alpha.cut_out(picture, tolerance, smallest_hole) for picture in pictures.to_bytes(image)
-        ]
-        mask = torch.stack([torch.from_numpy(~sprite).float() for sprite in sprites])
-        return io.NodeOutput(image[..., :3], mask)
+        given = rgba(pictures.checked(image), mask)
+        options = Options(
+            tolerance=tolerance,
+            smallest_hole=smallest_hole,
+            keep_light=keep_light,
+            despill=despill,
+            smallest_part=smallest_part,
+            soft=soft_edges,
+            outline=Outline(outline),
+            outline_colour=_colour(outline_colour),
+        )
+        sprites = np.stack([cut_out(picture, options) for picture in given])
+        alpha = sprites[..., 3:]
+        # Where nothing is seen the picture stays as it was, for those who look at it alone.
+        seen = np.where(alpha > 0, sprites[..., :3], given[..., :3])
+        return io.NodeOutput(pictures.from_bytes(seen), 1.0 - pictures.from_bytes(alpha)[..., 0])
+
+
+def _refinements() -> list[io.Input]:
+    return [
+        io.Boolean.Input(
+            "keep_light",
+            default=True,
+            optional=True,
+            tooltip="Enclosed areas stay that look like a light part of the sprite: shaded, framed "
+            "by other colours than the sprite is, or behind a mere outline, even with a gap of a "
+            "pixel in it. Off: size alone decides.",
+        ),
+        io.Boolean.Input(
+            "despill",
+            default=True,
+            optional=True,
+            tooltip="Edge pixels mixed with the background go, or get the sprite's colour.",
+        ),
+        io.Float.Input(
+            "smallest_part",
+            default=0.01,
+            min=0.0,
+            max=1.0,
+            step=0.005,
+            optional=True,
+            tooltip="Parts that are smaller than this share of the largest are removed as specks.",
+        ),
+        io.Boolean.Input(
+            "soft_edges",
+            default=False,
+            optional=True,
+            tooltip="Mixed edge pixels become half-transparent, with the sprite's colour. Not for "
+            "pixel art.",
+        ),
+        io.Combo.Input(
+            "outline",
+            options=[one.value for one in Outline],
+            default=Outline.NONE.value,
+            optional=True,
+            tooltip="close: short gaps in the outline are filled. inside: the outermost pixels "
+            "become the outline. outside: a pixel around the sprite does.",
+        ),
+        io.String.Input(
+            "outline_colour",
+            default="",
+            optional=True,
+            placeholder="#1a1c2c",
+            tooltip="As hex. Empty: the sprite's own dark edge colour.",
+        ),
+        io.Mask.Input(
+            "mask",
+            optional=True,
+            tooltip="1 where a picture is transparent already. Such a picture keeps its own "
+            "background.",
+        ),
+    ]
+
+
+def _colour(text: str) -> tuple[int, int, int] | None:
+    if not text.strip():
+        return None
+    colour = hex_color(text.strip())
+    if colour is None:
+        raise BadInput(f"The outline's colour {text.strip()!r} is no hex colour such as #1a1c2c.")
+    return colour

@@ -8,9 +8,11 @@ from .batch import SeedBatch
 from .cutout import Cutout
 from .inpaint import InpaintCrop, InpaintStitch
 from .loaders import CheckpointLoader, DiffusersLoader, ModelDefaults
+from .mask import SpriteMask
 from .memory_report import MemoryReport
 from .optimize import OptimizeModel, OptimizeVAE
-from .palette import Palette
+from .palette import Palette, SwapRamp
+from .quality import Quality
 from .snap import Pixelize, Snap
 from .sprite import SaveSprite
 from .stable_diffusion import StableDiffusionLoader
@@ -26,10 +28,13 @@ NODES: list[type[io.ComfyNode]] = [
     Snap,
     Pixelize,
     Palette,
+    SwapRamp,
     Cutout,
+    Quality,
     SaveSprite,
     InpaintCrop,
     InpaintStitch,
+    SpriteMask,
     MemoryReport,
 ]
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
+from .errors import BadInput
 from .loaders import CATEGORY
-from .ops import inpaint
+from .ops import inpaint, pictures
+from .ops.color import hex_color
+from .ops.inpaint import PixelArt
+from .ops.palette import LARGEST
+from .ops.seam import Match
+
+WHITE = "#ffffff"
 
 StitchType = io.Custom("SPRITEWORKS_STITCH")
 
@@ -63,7 +70,28 @@ class InpaintCrop(io.ComfyNode):
                     default=2,
                     min=0,
                     max=256,
-                    tooltip="Pixels inside the mask's edge over which old and new are mixed.",
+                    tooltip="Pixels inside the mask's edge over which old and new are mixed. None "
+                    "in pixel art.",
+                ),
+                io.Combo.Input(
+                    "pixel_art",
+                    options=[one.value for one in PixelArt],
+                    default=PixelArt.AUTO.value,
+                    optional=True,
+                    tooltip="In pixel art true pixels are repainted as a whole, those wholly "
+                    "within the mask, in the picture's own colours. auto: where the picture shows "
+                    "a sure grid, or has few colours.",
+                ),
+                io.String.Input(
+                    "background",
+                    default=WHITE,
+                    optional=True,
+                    tooltip="Colour in which the model sees what is transparent.",
+                ),
+                io.Mask.Input(
+                    "alpha",
+                    optional=True,
+                    tooltip="1 where the picture is transparent: the MASK of Load Image.",
                 ),
             ],
             outputs=[
@@ -83,10 +111,26 @@ class InpaintCrop(io.ComfyNode):
         context: float,
         grow: int,
         feather: int,
+        pixel_art: str = PixelArt.AUTO.value,
+        background: str = WHITE,
+        alpha: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         """The crop, its mask and the way back. Raises BadInput."""
+        behind = hex_color(background.strip())
+        if behind is None:
+            raise BadInput(f"The background {background!r} is no colour: write one like {WHITE}.")
         return io.NodeOutput(
-            *inpaint.crop(image, mask, width, height, context=context, grow=grow, feather=feather)
+            *inpaint.crop(
+                pictures.with_alpha(image, alpha),
+                mask,
+                width,
+                height,
+                context=context,
+                grow=grow,
+                feather=feather,
+                pixel_art=PixelArt(pixel_art),
+                background=behind,
+            )
         )
 
 
@@ -105,11 +149,51 @@ class InpaintStitch(io.ComfyNode):
             inputs=[
                 StitchType.Input("stitch", tooltip="From Inpaint Crop."),
                 io.Image.Input("image", tooltip="The repainted crop."),
+                io.Boolean.Input(
+                    "keep_outline",
+                    default=True,
+                    optional=True,
+                    tooltip="In pixel art: repaint only what is inside of the sprite's outline. "
+                    "Off: all of the mask, for another shape.",
+                ),
+                io.Int.Input(
+                    "new_colours",
+                    default=0,
+                    min=0,
+                    max=LARGEST,
+                    optional=True,
+                    tooltip="In pixel art: so many colours that the picture has not, at most.",
+                ),
+                io.Combo.Input(
+                    "match_colours",
+                    options=[one.value for one in Match],
+                    default=Match.OFF.value,
+                    optional=True,
+                    tooltip="For other pictures: shift the painted colours to those around the "
+                    "mask. mean: all by the same. seam: so that no step is left along the mask.",
+                ),
             ],
-            outputs=[io.Image.Output(display_name="IMAGE", tooltip="The whole picture.")],
+            outputs=[
+                io.Image.Output(display_name="IMAGE", tooltip="The whole picture."),
+                io.Mask.Output(display_name="MASK", tooltip="1 where it is transparent."),
+            ],
         )
 
     @classmethod
-    def execute(cls, stitch: inpaint.Stitch, image: torch.Tensor) -> io.NodeOutput:
-        """The whole picture. Raises BadInput."""
-        return io.NodeOutput(inpaint.stitch(stitch, image))
+    def execute(
+        cls,
+        stitch: inpaint.Stitch,
+        image: torch.Tensor,
+        keep_outline: bool = True,
+        new_colours: int = 0,
+        match_colours: str = Match.OFF.value,
+    ) -> io.NodeOutput:
+        """The whole picture, and where it is transparent. Raises BadInput."""
+        whole = inpaint.stitch(
+            stitch,
+            image,
+            keep_outline=keep_outline,
+            new_colours=new_colours,
+            match=Match(match_colours),
+        )
+        return io.NodeOutput(whole, pictures.transparency(whole))

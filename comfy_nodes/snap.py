@@ -133,14 +133,9 @@ class Snap(io.ComfyNode):
         snapped = [pictures.from_bytes(np.stack([one.picture for one in each])) for each in found]
         return io.NodeOutput(
             [each[..., : image.shape[-1]] for each in snapped],
-            [_transparent(each) for each in snapped],
+            [pictures.transparency(each) for each in snapped],
             [json.dumps([_told(one) for one in each]) for each in found],
         )
-
-
-def _transparent(image: torch.Tensor) -> torch.Tensor:
-    """MASK of an IMAGE: 1 where it is transparent."""
-    return 1.0 - image[..., 3] if image.shape[-1] == 4 else torch.zeros(image.shape[:3])
 
 
 def _told(found: Snapped) -> dict[str, object]:

@@ -72,6 +72,19 @@ if TYPE_CHECKING:
     from .runs.run import Observer as Observer
     from .runs.workflows import Workflow as Workflow
     from .runs.workflows import read_workflow as read_workflow
+    from .sprites.inspecting import Inspected as Inspected
+    from .sprites.inspecting import Inspection as Inspection
+    from .sprites.inspecting import inspect as inspect
+    from .sprites.mending import MendedFile as MendedFile
+    from .sprites.mending import mend as mend
+    from .sprites.palettes import PaintedFile as PaintedFile
+    from .sprites.palettes import Palette as Palette
+    from .sprites.palettes import RecolouredFile as RecolouredFile
+    from .sprites.palettes import find_palette as find_palette
+    from .sprites.palettes import read_palette as read_palette
+    from .sprites.palettes import repaint as repaint
+    from .sprites.palettes import swap_ramps as swap_ramps
+    from .sprites.palettes import write_palette as write_palette
     from .sprites.snapping import SnappedFile as SnappedFile
     from .sprites.snapping import snap as snap
     from .workflow.document import Document as Document
@@ -96,6 +109,12 @@ _HOMES = {
     "runs.made": "Made Picture ServerInfo",
     "runs.run": "Observer",
     "runs.workflows": "Workflow read_workflow",
+    "sprites.inspecting": "Inspected Inspection inspect",
+    "sprites.mending": "MendedFile mend",
+    "sprites.palettes": (
+        "PaintedFile Palette RecolouredFile find_palette read_palette repaint swap_ramps "
+        "write_palette"
+    ),
     "sprites.snapping": "SnappedFile snap",
     "workflow.document": "Document",
 }

@@ -21,6 +21,10 @@ from .errors import UsageError
 from .models.cli import app as models_app
 from .sprites.cli import SNAP_EPILOG
 from .sprites.cli import snap as snap_command
+from .sprites.inspect_cli import INSPECT_EPILOG, MEND_EPILOG
+from .sprites.inspect_cli import inspect as inspect_command
+from .sprites.inspect_cli import mend as mend_command
+from .sprites.palette_cli import app as palette_app
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -38,8 +42,11 @@ app = typer.Typer(
 
 app.add_typer(batch_app)
 app.add_typer(models_app)
+app.add_typer(palette_app)
 app.command("bench", epilog=BENCH_EPILOG)(bench_command)
 app.command("snap", epilog=SNAP_EPILOG)(snap_command)
+app.command("inspect", epilog=INSPECT_EPILOG)(inspect_command)
+app.command("mend", epilog=MEND_EPILOG)(mend_command)
 
 
 class State:

@@ -32,7 +32,7 @@ def thumbnail(pictures: Sequence[Image.Image]) -> Image.Image:
     for number, picture in enumerate(pictures):
         row, column = divmod(number, columns)
         missing = columns - min(columns, len(pictures) - row * columns)
-        enlarged = enlarge(picture.convert("RGBA"), cell)
+        enlarged = enlarge(drawn(picture.convert("RGBA")), cell)
         left = MARGIN + column * (cell + MARGIN) + missing * (cell + MARGIN) // 2
         place = (
             left + (cell - enlarged.width) // 2,
@@ -40,6 +40,11 @@ def thumbnail(pictures: Sequence[Image.Image]) -> Image.Image:
         )
         result.paste(enlarged, place, enlarged)
     return result
+
+
+def drawn(picture: Image.Image) -> Image.Image:
+    """What there is of a picture, without the transparent margins."""
+    return picture.crop(picture.getchannel("A").getbbox())
 
 
 def enlarge(picture: Image.Image, side: int) -> Image.Image:

@@ -30,6 +30,7 @@ OBJECT_INFO = REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"
 MODEL = "spriteworks-starter"
 POSITIVE = "a red potion, pixel art, game sprite, centered, plain white background"
 NEGATIVE = "blurry, photo, text, watermark, frame, cropped, several objects"
+PALETTE = "dawnbringer-16"
 SETTINGS = {"precision": "auto", "attention": "auto", "vae_tiling": "auto", "offload": "auto"}
 
 Link = list[Any]
@@ -125,24 +126,43 @@ def sampler(recipe: Recipe, ids: dict[str, str], model: Link, latent: Link) -> s
     )
 
 
-def cut_and_save(recipe: Recipe, image: Link, prefix: str, x: int, y: int = 0) -> None:
-    """Take the background away and save with alpha."""
+def finish_and_save(recipe: Recipe, image: Link, palette: str = "", shared: bool = False) -> None:
+    """From a picture of fake pixels to a sprite: true pixels, cut out, few colours, saved.
+
+    The palette comes last, so that no colour of the background has a place in it and none comes in
+    after it.
+    """
+    x, beside = COLUMNS[4], COLUMNS[5]
+    snapped = recipe.add("SpriteworksSnap", "Snap", (x, 0, 320, 230), image=image)
     cut = recipe.add(
         "SpriteworksCutout",
         "Cutout",
-        (x, y, 300, 110),
-        image=image,
+        (x, 310, 320, 270),
+        image=[snapped, 0],
         tolerance=0.15,
-        smallest_hole=0.01,
+        smallest_hole=0.004,
+        mask=[snapped, 1],
+    )
+    colours = recipe.add(
+        "SpriteworksPalette",
+        "Palette",
+        (beside, 0, 320, 250),
+        image=[cut, 0],
+        colors=16,
+        palette=palette,
+        dither=False,
+        shared=shared,
+        mask=[cut, 1],
     )
     recipe.add(
         "SpriteworksSaveSprite",
         "Save sprite",
-        (x, y + 180, 300, 320),
-        image=[cut, 0],
-        filename_prefix=prefix,
+        (beside, 330, 320, 320),
+        image=[colours, 0],
+        filename_prefix=recipe.name,
         mask=[cut, 1],
     )
+    sampling_groups(recipe, "From picture to sprite", 2)
 
 
 def sprite() -> Recipe:
@@ -159,11 +179,11 @@ def sprite() -> Recipe:
     )
     sampled = sampler(recipe, ids, [loader, 0], [latent, 0])
     decoded = decode(recipe, ids, sampled)
-    cut_and_save(recipe, [decoded, 0], "sprite", COLUMNS[4])
-    sampling_groups(recipe, "Sprite", 1)
+    finish_and_save(recipe, [decoded, 0])
     recipe.note = note(
-        "## Sprite\nWrite what you want into **Positive** and press Run. Size, steps and CFG "
-        "follow the model; to fix one, cut its link and type a number.",
+        "## Sprite\nWrite what you want into **Positive** and press Run. What is saved has the "
+        "sprite's true size, no background and at most 16 colours. Size, steps and CFG follow the "
+        "model; to fix one, cut its link and type a number.",
     )
     return recipe
 
@@ -186,18 +206,17 @@ def batch() -> Recipe:
     # its seed is not used, and a new one would only make the sampler run again
     recipe.fixed.add(sampled)
     decoded = decode(recipe, ids, sampled)
-    cut_and_save(recipe, [decoded, 0], "batch", COLUMNS[4])
-    sampling_groups(recipe, "Sprites", 1)
+    finish_and_save(recipe, [decoded, 0], shared=True)
     recipe.note = note(
         "## Batch\nEach picture has its own seed: the one in **Seeds**, then one more each. Put "
-        "such a seed into the sprite workflow and you get that very picture again. The sampler's "
-        "own seed is not used.",
+        "such a seed into the sprite workflow and you get that very sprite again, in colours of "
+        "its own: here all share one **Palette**. The sampler's own seed is not used.",
     )
     return recipe
 
 
 def pixel_art() -> Recipe:
-    """Text to a sprite on a true pixel grid with few colours."""
+    """Text to a sprite in the colours of a known palette."""
     recipe, ids = start("pixel_art", POSITIVE, 25, 9.0)
     loader = ids["loader"]
     latent = recipe.add(
@@ -210,28 +229,11 @@ def pixel_art() -> Recipe:
     )
     sampled = sampler(recipe, ids, [loader, 0], [latent, 0])
     decoded = decode(recipe, ids, sampled)
-    pixels = recipe.add(
-        "SpriteworksPixelize",
-        "Pixel grid",
-        (COLUMNS[4], 0, 320, 110),
-        image=[decoded, 0],
-        pixel_size=0,
-        method="mode",
-    )
-    colours = recipe.add(
-        "SpriteworksPalette",
-        "Palette",
-        (COLUMNS[4], 180, 320, 200),
-        image=[pixels, 0],
-        colors=16,
-        palette="",
-        dither=False,
-    )
-    cut_and_save(recipe, [colours, 0], "pixel_art", COLUMNS[5])
-    sampling_groups(recipe, "Pixels and sprite", 2)
+    finish_and_save(recipe, [decoded, 0], palette=PALETTE)
     recipe.note = note(
-        "## Pixel art\n**Pixel grid** finds the size of the drawn pixels (0) and makes every one a "
-        "single colour; **Palette** keeps 16 colours, or the ones you list as hex.",
+        "## Pixel art\nLike **Sprite**, in the colours of a known palette, so that all that you "
+        "make fits together. **Palette** takes other names (pico-8, dawnbringer-32, game-boy), hex "
+        "colours, or the text of a palette file; empty, it finds 16 colours.",
     )
     return recipe
 
@@ -258,17 +260,27 @@ def inpaint() -> Recipe:
         image="spriteworks_potion_mask.png",
         channel="red",
     )
+    rule = recipe.add(
+        "SpriteworksMask",
+        "Mask rule",
+        (COLUMNS[1], 510, 380, 270),
+        image=[picture, 0],
+        rule="mask",
+        mask=[mask, 0],
+        alpha=[picture, 1],
+    )
     crop = recipe.add(
         "SpriteworksInpaintCrop",
         "Crop around the mask",
-        (COLUMNS[1], 510, 380, 190),
+        (COLUMNS[1], 850, 380, 290),
         image=[picture, 0],
-        mask=[mask, 0],
+        mask=[rule, 0],
         width=[loader, 3],
         height=[loader, 4],
-        context=1.5,
-        grow=4,
-        feather=2,
+        context=1.1,
+        grow=0,
+        feather=0,
+        alpha=[picture, 1],
     )
     encoded = recipe.add(
         "VAEEncode", "Encode", (COLUMNS[2], 510, 280, 60), pixels=[crop, 0], vae=[loader, 2]
@@ -281,30 +293,33 @@ def inpaint() -> Recipe:
         mask=[crop, 1],
     )
     sampled = sampler(recipe, ids, [loader, 0], [masked, 0])
+    # So that what is painted follows the shape that is there, which the outline keeps.
+    recipe.graph[sampled]["inputs"]["denoise"] = 0.5
     decoded = decode(recipe, ids, sampled)
     stitched = recipe.add(
         "SpriteworksInpaintStitch",
         "Stitch",
-        (COLUMNS[4], 0, 300, 60),
+        (COLUMNS[4], 0, 300, 150),
         stitch=[crop, 2],
         image=[decoded, 0],
     )
     recipe.add(
         "SaveImage",
         "Save picture",
-        (COLUMNS[4], 130, 300, 330),
+        (COLUMNS[4], 220, 300, 290),
         images=[stitched, 0],
         filename_prefix="inpaint",
     )
     sampling_groups(recipe, "Result", 1)
     recipe.groups += [
         ("Picture and mask", -20, BELOW_MODEL, 380, 820, "#a1309b"),
-        ("Crop", COLUMNS[1] - 20, 430, 760, 290, "#a1309b"),
+        ("Mask and crop", COLUMNS[1] - 20, 430, 760, 740, "#a1309b"),
     ]
     recipe.note = note(
-        "## Inpaint\nDrop a picture on **Picture** and a mask (red = repaint) on **Mask**; the "
-        "example's lie in `workflows/inputs`. Outside the mask nothing changes, not by one bit.\n\n"
-        "Lower **denoise** in the sampler to keep more of what was there.",
+        "## Inpaint\nDrop a picture on **Picture** and a mask (red = repaint) on **Mask**, or "
+        "choose another **Mask rule**. Outside the mask nothing changes, not by one bit; pixel art "
+        "keeps its grid, its colours and its outline.\n\nFor another shape switch **keep_outline** "
+        "in the stitch off and raise **denoise** in the sampler to 1.",
         x=COLUMNS[3],
         y=480,
     )

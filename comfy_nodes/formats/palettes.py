@@ -76,7 +76,7 @@ class Palette:
                 raise BadInput(
                     f"{colour!r} is no colour: red, green and blue are whole numbers from 0 to 255."
                 )
-        if self.name != _one_line(self.name):
+        if self.name != one_line(self.name):
             raise BadInput(
                 f"{self.name[:LONGEST_NAME]!r} cannot be the name of a palette: it is one line of "
                 f"at most {LONGEST_NAME} characters, with single spaces."
@@ -101,7 +101,7 @@ def read(data: bytes, name: str = "") -> Palette:
         )
     inside, colours = _READERS[detect(data)](data)
     _check_count(len(colours))
-    return Palette(_one_line(inside) or _one_line(name), tuple(colours))
+    return Palette(one_line(inside) or one_line(name), tuple(colours))
 
 
 def write(palette: Palette, format: Format) -> bytes:
@@ -150,7 +150,7 @@ def _check_count(count: int) -> None:
         raise BadInput(f"The palette has {has}; it must have 1 to {MOST_COLOURS}.")
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Text that is one line in every format: no control characters, single spaces, not long."""
     # What is no character by itself, half a pair of UTF-16 among it, cannot be written as UTF-8.
     start = text.strip()[: 4 * LONGEST_NAME]
@@ -304,12 +304,12 @@ def _swatch(body: bytes, name: str) -> Colour:
     else:
         # What ink or Lab looks like on a screen depends on a profile that the file does not have.
         raise BadInput(
-            f"The Adobe swatch {_shown(_one_line(name))} is of the kind "
+            f"The Adobe swatch {_shown(one_line(name))} is of the kind "
             f"{kind.decode('latin-1').strip()!r}: save the swatches as RGB."
         )
     if not all(math.isfinite(value) and 0.0 <= value <= 1.0 for value in values):
         raise BadInput(
-            f"The Adobe swatch {_shown(_one_line(name))} has a channel that is not in 0 to 1."
+            f"The Adobe swatch {_shown(one_line(name))} has a channel that is not in 0 to 1."
         )
     red, green, blue = (int(value * 255.0 + 0.5) for value in values)
     return red, green, blue

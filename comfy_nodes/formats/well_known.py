@@ -6,6 +6,7 @@ television signal and no RGB, and every emulator decodes it in its own way.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ..errors import BadInput
@@ -23,14 +24,24 @@ class WellKnown:
 
 
 def by_name(name: str) -> Palette:
-    """The palette of that name; capitals, spaces and underscores do not matter.
+    """The palette of that name; capitals do not matter, nor do spaces, hyphens and underscores.
 
     Raises BadInput for an unknown name, and says those there are.
     """
-    found = WELL_KNOWN.get("-".join(name.lower().replace("_", " ").replace("-", " ").split()))
-    if found is None:
-        raise BadInput(f"No palette is called {name!r}. Those there are: {', '.join(WELL_KNOWN)}.")
-    return found.palette
+    wanted = _letters(name)
+    for key, known in WELL_KNOWN.items():
+        if _letters(key) == wanted:
+            return known.palette
+    raise BadInput(f"No palette is called {name!r}. Those there are: {', '.join(WELL_KNOWN)}.")
+
+
+def is_known(name: str) -> bool:
+    """Whether `by_name` knows that name."""
+    return _letters(name) in {_letters(key) for key in WELL_KNOWN}
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name.lower())
 
 
 def _colours(text: str) -> tuple[Colour, ...]:

@@ -40,19 +40,35 @@ _HUE_GAP = 40.0  # degrees between neighbours in hue, from which on they are of 
 
 _HUE_SPAN = 70.0  # degrees that a ramp can span; shading turns the hue, but not from red to green
 
+# What hues in OKLab are called, each up to that many degrees; half-way between the colours of those
+# names in CSS Color 4.
+_HUE_NAMES = (
+    (15.0, "pink"),
+    (45.0, "red"),
+    (90.0, "orange"),
+    (118.0, "yellow"),
+    (175.0, "green"),
+    (225.0, "cyan"),
+    (285.0, "blue"),
+    (335.0, "purple"),
+    (360.0, "pink"),
+)
+
+_BROWN = 0.6  # mean lightness, below which an orange is a brown
+
 
 class Dither(str, Enum):
     """How colours that the palette lacks are shown as a mixture of those that it has.
 
-    none: each pixel gets the nearest colour. bayer2, bayer4, bayer8: a regular pattern of the two
-    colours on both sides, 2, 4 or 8 pixels wide (B. E. Bayer, 1973). floyd-steinberg: what a pixel
-    is off is handed on to its neighbours (R. W. Floyd, L. Steinberg, 1976).
+    none: each pixel gets the nearest colour. bayer-2, bayer-4, bayer-8: a regular pattern of the
+    two colours on both sides, 2, 4 or 8 pixels wide (B. E. Bayer, 1973). floyd-steinberg: what a
+    pixel is off is handed on to its neighbours (R. W. Floyd, L. Steinberg, 1976).
     """
 
     NONE = "none"
-    BAYER_2 = "bayer2"
-    BAYER_4 = "bayer4"
-    BAYER_8 = "bayer8"
+    BAYER_2 = "bayer-2"
+    BAYER_4 = "bayer-4"
+    BAYER_8 = "bayer-8"
     FLOYD_STEINBERG = "floyd-steinberg"
 
 
@@ -122,12 +138,20 @@ def shared_palette(pictures: Iterable[Bytes], count: int) -> Bytes:
     return _clusters(packed, occurrences, count)
 
 
+def visible_colors(pictures: Iterable[Bytes]) -> Bytes:
+    """All colours of the pictures, each once, in the order of their numbers: uint8 [N, 3].
+
+    Those of wholly transparent pixels do not count. The pictures are taken one after another.
+    """
+    return unpack(_tally(pictures)[0])
+
+
 def _tally(pictures: Iterable[Bytes]) -> tuple[Ints, Ints]:
     """The visible colours of all the pictures, sorted, and how many pixels each of them has."""
     totals: tuple[Ints, Ints] = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     waiting, size = [totals], 0
     for picture in pictures:
-        packed, counts = np.unique(pack(picture)[_visible(picture)], return_counts=True)
+        packed, counts = np.unique(pack(picture)[visible(picture)], return_counts=True)
         waiting.append((packed, counts.astype(np.int64)))
         size += len(packed)
         if size > _WAITING:
@@ -143,12 +167,12 @@ def _added(tallies: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
     return packed, total.astype(np.int64)
 
 
-def _visible(picture: Bytes) -> NDArray[np.bool_]:
+def visible(picture: Bytes) -> NDArray[np.bool_]:
     """Where a picture is not wholly transparent: [H, W]."""
     if picture.shape[-1] == 3:
         return np.ones(picture.shape[:2], dtype=np.bool_)
-    visible: NDArray[np.bool_] = picture[..., 3] > 0
-    return visible
+    seen: NDArray[np.bool_] = picture[..., 3] > 0
+    return seen
 
 
 def _clusters(packed: Ints, occurrences: Ints, count: int) -> Bytes:
@@ -228,7 +252,7 @@ def repaint(picture: Bytes, palette: Bytes, *, dither: Dither | bool = Dither.NO
     points, colors = oklab(unpack(packed)), oklab(palette)
     place = inverse.reshape(picture.shape[:2])
     if dither is Dither.FLOYD_STEINBERG and len(palette) > 1:
-        choice = _diffuse(points[place], _visible(picture), colors)
+        choice = _diffuse(points[place], visible(picture), colors)
     else:
         first = _nearest(points, colors)
         choice = first[place]
@@ -238,6 +262,18 @@ def repaint(picture: Bytes, palette: Bytes, *, dither: Dither | bool = Dither.NO
             choice = np.where(over, second[place], choice)
     result = picture.copy()
     result[..., :3] = palette[choice]
+    return result
+
+
+def paint(picture: Bytes, palette: Bytes, *, dither: Dither | bool = Dither.NONE) -> Bytes:
+    """`repaint`, with colour (0, 0, 0) where a pixel is wholly transparent.
+
+    Whoever counts the colours of the result then finds none that nobody sees, of the palette or
+    not.
+    """
+    result = repaint(picture, palette, dither=dither)
+    if picture.shape[-1] == 4:
+        result[..., :3][result[..., 3] == 0] = 0
     return result
 
 
@@ -311,15 +347,15 @@ def _second(points: Floats, colors: Floats, first: Ints) -> tuple[Ints, Floats]:
     return second, towards
 
 
-def _diffuse(points: Floats, visible: NDArray[np.bool_], colors: Floats) -> Ints:
+def _diffuse(points: Floats, seen: NDArray[np.bool_], colors: Floats) -> Ints:
     """Indices [H, W] of colours for points [H, W, 3], by Floyd and Steinberg's error diffusion.
 
     A pixel waits for its left neighbour and for three above it. So all with the same x + 2 y can
     be done at once, one such step after another: the result is that of going row by row.
     """
-    height, width = visible.shape
+    height, width = seen.shape
     planes = np.ascontiguousarray(points.reshape(-1, 3).T)
-    hands_on = visible.ravel().astype(np.float64)
+    hands_on = seen.ravel().astype(np.float64)
     targets = np.ascontiguousarray(colors.T)
     # Errors that no colour of the palette can make good add up without end, and smear over what
     # comes after. So no point leaves the box around the palette.
@@ -376,6 +412,29 @@ def ramps(palette: Bytes) -> list[Bytes]:
     return [_by_lightness(palette[group]) for group in groups if len(group)]
 
 
+def named_ramps(palette: Bytes) -> dict[str, Bytes]:
+    """The palette's `ramps` by names that people can write: "grey", "red", "blue", "blue-2", ...
+
+    A name is that of the ramp's mean hue, of which strong colours count more; the second ramp of a
+    name is numbered.
+    """
+    named: dict[str, Bytes] = {}
+    for ramp in ramps(palette):
+        name = _hue_name(oklab(ramp))
+        count = sum(key.partition("-")[0] == name for key in named)
+        named[f"{name}-{count + 1}" if count else name] = ramp
+    return named
+
+
+def _hue_name(lab: Floats) -> str:
+    if (np.hypot(lab[:, 1], lab[:, 2]) < _GREY).all():
+        return "grey"
+    _, a, b = lab.sum(axis=0)
+    hue = float(np.degrees(np.arctan2(b, a)) % 360.0)
+    name = next(name for end, name in _HUE_NAMES if hue < end)
+    return "brown" if name == "orange" and lab[:, 0].mean() < _BROWN else name
+
+
 def _hue_groups(members: Ints, hue: Floats) -> list[Ints]:
     """The members, indices into `hue` in degrees, parted where neighbours are far apart."""
     if not len(members):
@@ -427,8 +486,27 @@ def ramp_onto(source: Bytes, target: Bytes) -> Bytes:
 def recolor(picture: Bytes, source: Bytes, target: Bytes) -> Bytes:
     """The picture with each colour of `source` [N, 3] replaced by that of `target` [N, 3].
 
-    All at once, so that two colours can change places. Other colours and a fourth channel are kept.
+    All at once, so that two colours can change places. Other colours and a fourth channel are kept,
+    and so is what is wholly transparent, whose colour nobody sees.
     Raises BadInput where the two are not equally long, or one colour is to become two others.
+    """
+    mapping = check_recolor(source, target)
+    packed, inverse = np.unique(pack(picture), return_inverse=True)
+    old_ones = np.array(list(mapping), dtype=np.int64)
+    new_ones = np.array(list(mapping.values()), dtype=np.int64)
+    place = np.searchsorted(packed, old_ones)
+    there = np.append(packed, -1)[place] == old_ones
+    replaced = packed.copy()
+    replaced[place[there]] = new_ones[there]
+    result, seen = picture.copy(), visible(picture)
+    result[seen, :3] = unpack(replaced)[inverse.reshape(seen.shape)[seen]]
+    return result
+
+
+def check_recolor(source: Bytes, target: Bytes) -> dict[int, int]:
+    """What each colour becomes, by their numbers 0xRRGGBB; for `recolor`, before any picture.
+
+    Raises BadInput as `recolor` does.
     """
     if len(source) != len(target):
         raise BadInput(
@@ -440,13 +518,4 @@ def recolor(picture: Bytes, source: Bytes, target: Bytes) -> Bytes:
             raise BadInput(
                 f"The colour #{old:06x} cannot become #{mapping[old]:06x} and #{new:06x} at once."
             )
-    packed, inverse = np.unique(pack(picture), return_inverse=True)
-    old_ones = np.array(list(mapping), dtype=np.int64)
-    new_ones = np.array(list(mapping.values()), dtype=np.int64)
-    place = np.searchsorted(packed, old_ones)
-    there = np.append(packed, -1)[place] == old_ones
-    replaced = packed.copy()
-    replaced[place[there]] = new_ones[there]
-    result = picture.copy()
-    result[..., :3] = unpack(replaced)[inverse.reshape(picture.shape[:2])]
-    return result
+    return mapping

@@ -52,3 +52,32 @@ def checked(image: torch.Tensor) -> torch.Tensor:
 def each(image: torch.Tensor, work: Callable[[Bytes], Bytes]) -> torch.Tensor:
     """Applies `work` (uint8 [H, W, C] -> the same shape) to every picture of an IMAGE."""
     return from_bytes(np.stack([work(picture) for picture in to_bytes(checked(image))]))
+
+
+def transparency(image: torch.Tensor) -> torch.Tensor:
+    """MASK of an IMAGE: 1 where it is transparent."""
+    return 1.0 - image[..., 3] if image.shape[-1] == 4 else torch.zeros(image.shape[:3])
+
+
+def with_alpha(image: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """The IMAGE with alpha, of a mask that is 1 where it is transparent; without one as it is.
+
+    Its own alpha, if it has one, is cut further. A mask of another size that marks nothing is what
+    Load Image gives for a picture without transparency, and none, too.
+    Raises BadInput for any other mask that does not fit.
+    """
+    image = checked(image)
+    if mask is None or (mask.shape[-2:] != image.shape[1:3] and not bool(mask.any())):
+        return image
+    mask = mask[None] if mask.ndim == 2 else mask
+    if mask.shape[-2:] != image.shape[1:3] or mask.shape[0] not in (1, image.shape[0]):
+        raise BadInput(
+            f"The alpha has the shape {list(mask.shape)} and the pictures "
+            f"{list(image.shape[:3])}: they must be of one size, with one for all or one for each."
+        )
+    if not bool(mask.any()):
+        return image
+    alpha = (1.0 - mask.to(image).clamp(0.0, 1.0)).expand(image.shape[0], -1, -1)[..., None]
+    if image.shape[-1] == 4:
+        alpha = torch.minimum(alpha, image[..., 3:])
+    return torch.cat([image[..., :3], alpha], dim=-1)

@@ -7,7 +7,7 @@ is pixel art at its true size, comes back as it was: snapping twice changes noth
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import BadInput
 from .cells import Colour, colours, split
 from .certainty import DECIDED, LEAST_ODDS, SURE, Evidence, confidence
+from .costs import Ints
 from .lattice import Axis, Bytes, Edges, Lattice, differences, edges, planes, search
 from .sizes import likely
 
@@ -62,6 +63,8 @@ class Snapped:
     and the first borders inside. `width` and `height` are the true size in cells, without `scale`.
     `confidence` is 0 to 1; a result that is not `sure` should be looked at, or be given its size.
     `colours` counts those that are seen; `alpha_binary` says that no pixel is half-transparent.
+    `columns` (width + 1) and `rows` (height + 1) are the whole px of the picture that was given
+    at which its cells begin, and where the last of them ends.
     """
 
     picture: Bytes
@@ -73,6 +76,8 @@ class Snapped:
     sure: bool
     colours: int
     alpha_binary: bool
+    columns: Ints
+    rows: Ints
 
 
 def snap(
@@ -104,7 +109,7 @@ def snap_sequence(
     """
     _check(frames, size, pitch, scale)
     current = list(frames)
-    found = _Found()
+    found = _Found(current)
     while True:
         step = _step(current, size, pitch)
         if step.lattices is None:
@@ -115,7 +120,7 @@ def snap_sequence(
         if size is not None or pitch is not None:
             break
     enlarged = scale if found.grid or found.confidence > 0 else 1
-    return [_result(frame, found, enlarged) for frame in current]
+    return [_result(frame, found, borders, enlarged) for frame, borders in found.of(current)]
 
 
 def _cells(
@@ -132,8 +137,12 @@ def _cells(
 class _Found:
     """What the steps of a snap amount to."""
 
-    def __init__(self) -> None:
+    def __init__(self, frames: list[Bytes]) -> None:
         self.pitch, self.offset = (1.0, 1.0), (0.0, 0.0)
+        # Of each frame on x and y: where the cells so far begin and end, in px.
+        self._borders: list[tuple[NDArray[np.float64], ...]] = [
+            tuple(np.arange(length + 1.0) for length in frame.shape[1::-1]) for frame in frames
+        ]
         self.confidence = 1.0
         self.grid = False
 
@@ -146,6 +155,16 @@ class _Found:
         self.pitch = (self.pitch[0] * step.pitch[0], self.pitch[1] * step.pitch[1])
         self.confidence = min(self.confidence, step.confidence)
         self.grid = True
+        for index, own in enumerate(self._borders):
+            self._borders[index] = tuple(
+                np.interp(step.borders(index, axis, len(one) - 1), np.arange(len(one)), one)
+                for axis, one in enumerate(own)
+            )
+
+    def of(self, frames: list[Bytes]) -> Iterator[tuple[Bytes, list[Ints]]]:
+        """Each frame with the whole px of the first picture where its cells begin, on x and y."""
+        for frame, own in zip(frames, self._borders, strict=True):
+            yield frame, [np.rint(one).astype(np.int64) for one in own]
 
     def end(self, confidence: float) -> None:
         """No more steps; a picture without any is as sure as that it is at its true size."""
@@ -163,6 +182,16 @@ class _Step:
     pitch: tuple[float, float] = (1.0, 1.0)
     offset: tuple[float, float] = (0.0, 0.0)
     block: tuple[int, int] | None = None
+
+    def borders(self, frame: int, axis: int, length: int) -> NDArray[np.float64]:
+        """The borders of a frame's cells on one axis (0 is x) of that length, in px."""
+        if self.block is not None:
+            return np.arange(0.0, length + 1.0, self.block[axis])
+        assert self.lattices is not None
+        lattice = self.lattices[frame]
+        borders = np.clip((lattice.x, lattice.y)[axis].borders, 0.0, length)
+        borders[[0, -1]] = 0.0, length
+        return borders
 
 
 def _step(
@@ -454,14 +483,14 @@ def _check(
         raise BadInput(f"The scale is a whole number of 1 to {LARGEST_SCALE}, not {scale}.")
 
 
-def _result(picture: Bytes, found: _Found, scale: int) -> Snapped:
+def _result(picture: Bytes, found: _Found, borders: list[Ints], scale: int) -> Snapped:
     height, width = picture.shape[:2]
     if width * height * scale * scale > _MOST_PIXELS:
         raise BadInput(
             f"Enlarged by {scale}, the {width}x{height} true pixels are more than "
             f"{_MOST_PIXELS:,} pixels."
         )
-    count, binary = _counted(picture)
+    count, binary = counted(picture)
     enlarged = np.ascontiguousarray(picture.repeat(scale, axis=0).repeat(scale, axis=1))
     return Snapped(
         picture=enlarged,
@@ -473,11 +502,13 @@ def _result(picture: Bytes, found: _Found, scale: int) -> Snapped:
         sure=found.confidence >= SURE,
         colours=count,
         alpha_binary=binary,
+        columns=borders[0],
+        rows=borders[1],
     )
 
 
-def _counted(picture: Bytes) -> tuple[int, bool]:
-    """How many colours are seen, and whether each pixel is there or is not."""
+def counted(picture: Bytes) -> tuple[int, bool]:
+    """How many colours are seen, and whether each pixel is there or is not, none half."""
     packed = np.zeros(picture.shape[:2], dtype=np.uint32)
     for channel in range(3):
         packed = packed << np.uint32(8) | picture[..., channel]

@@ -1,7 +1,8 @@
 """Gates: what a picture must measure up to before it counts as done.
 
-A *measure* is a named function of a picture that gives a number; a gate bounds it. A new one is a
-function with `@measure(...)` over it.
+A *measure* is a named function of a picture that gives a number, or None where it does not apply; a
+gate bounds it. What can be measured in the pixels alone is in `comfy_nodes.ops.measures`, here is
+what else a batch knows of a picture.
 """
 
 from __future__ import annotations
@@ -9,8 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+
+from comfy_nodes.ops.measures.catalogue import MEASURES as OF_PIXELS
+from comfy_nodes.ops.measures.measure import Asked, Needs, Of, within
+from comfy_nodes.ops.measures.measure import Measure as OfPixels
 
 from ..errors import InputError, ResultWrong
 from ..runs.looking import look
@@ -19,16 +25,14 @@ from .jobs import Gate
 if TYPE_CHECKING:
     import numpy as np
 
-# alpha from which a pixel counts as there
-_VISIBLE = 128
+    from comfy_nodes.ops.measures.subject import Subject
+
 # The gate that compares a picture with the others of its batch.
 DUPLICATE = "duplicate"
 # The gate that demands a picture's graph; what is measured is also kept where a picture has none.
 GRAPH = "graph"
 # Beside what is measured: bytes that came behind the end of a picture, and were cut off.
 CUT = "cut"
-# of 255, by which two pixels may differ and still look the same
-_ALIKE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +46,16 @@ class Picture:
     # whether the file carries the graph that was sent
     has_graph: bool = False
 
+    @cached_property
+    def subject(self) -> Subject:
+        """Its pixels as the measures see them; what several gates need is worked out once."""
+        from comfy_nodes.ops.measures.subject import Subject
 
-Function: TypeAlias = Callable[[Picture], float]
+        # Who names a gate for tiles makes tiles.
+        return Subject(self.rgba, Asked(tile=True))
+
+
+Function: TypeAlias = Callable[[Picture], float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +75,13 @@ class Verdict:
     """What a gate said."""
 
     gate: Gate
-    value: float
+    # None where the measure does not apply, which passes
+    value: float | None
     passed: bool
 
     def __str__(self) -> str:
+        if self.value is None:
+            return f"{self.gate.name} does not apply"
         if self.passed:
             return f"{self.gate.name} is {self.value:g}"
         low, value = self.gate.minimum, self.value
@@ -103,14 +118,16 @@ def gate(name: str, minimum: float | None = None, maximum: float | None = None) 
 
 def judge(picture: Picture, gates: Iterable[Gate]) -> list[Verdict]:
     """What each gate says of a picture. A value that is no number passes no gate."""
-    verdicts = []
-    for one in gates:
-        value = float(MEASURES[one.name].function(picture))
-        passed = (one.minimum is None or value >= one.minimum) and (
-            one.maximum is None or value <= one.maximum
-        )
-        verdicts.append(Verdict(gate=one, value=value, passed=passed))
-    return verdicts
+    return [_verdict(picture, one) for one in gates]
+
+
+def _verdict(picture: Picture, gate: Gate) -> Verdict:
+    value = MEASURES[gate.name].function(picture)
+    return Verdict(
+        gate=gate,
+        value=None if value is None else float(value),
+        passed=within(value, gate.minimum, gate.maximum),
+    )
 
 
 def takes_any_graph(gates: Iterable[Gate]) -> bool:
@@ -141,44 +158,17 @@ def _graph(picture: Picture) -> float:
     return picture.has_graph
 
 
-@measure("width", "width in pixels")
-def _width(picture: Picture) -> float:
-    return float(picture.rgba.shape[1])
-
-
-@measure("height", "height in pixels")
-def _height(picture: Picture) -> float:
-    return float(picture.rgba.shape[0])
-
-
-@measure("opaque", "share of pixels that are there (alpha 128 or more), 0 to 1", minimum=0.01)
-def _opaque(picture: Picture) -> float:
-    return float((picture.rgba[..., 3] >= _VISIBLE).mean())
-
-
-@measure("colours", "number of different colours among the pixels that are there", minimum=2)
-def _colours(picture: Picture) -> float:
-    import numpy as np
-
-    seen = picture.rgba[picture.rgba[..., 3] >= _VISIBLE][:, :3].astype(np.uint32)
-    return len(np.unique(seen[:, 0] << 16 | seen[:, 1] << 8 | seen[:, 2]))
-
-
-@measure(
-    "blank",
-    "share of pixels that look like the median pixel (within 8 of 255), 0 to 1",
-    maximum=0.995,
-)
-def _blank(picture: Picture) -> float:
-    import numpy as np
-
-    # Pixels that are not there look the same, whatever colour they hide.
-    colour = picture.rgba.astype(np.int16)
-    colour[colour[..., 3] < _VISIBLE] = 0
-    middle = np.median(colour.reshape(-1, 4), axis=0)
-    return float((np.abs(colour - middle) <= _ALIKE).all(axis=-1).mean())
-
-
 @measure(DUPLICATE, "pictures earlier in the manifest with exactly the same pixels", maximum=0)
 def _duplicate(picture: Picture) -> float:
     return picture.twins
+
+
+def _enter(one: OfPixels) -> None:
+    """A measure of pixels as a gate, where a name says all that it needs."""
+    if one.of is Of.PICTURE and one.needs in (Needs.NOTHING, Needs.TILE):
+        enter = measure(one.name, one.about, minimum=one.minimum, maximum=one.maximum)
+        enter(lambda picture: one.function(picture.subject))
+
+
+for _one in OF_PIXELS.values():
+    _enter(_one)

@@ -27,7 +27,7 @@ def judgement_of(job: Job, picture: Picture) -> Judgement:
     failed = [one for one in verdicts if not one.passed]
     return Judgement(
         reason="; ".join(map(str, failed)),
-        measured={one.gate.name: one.value for one in verdicts},
+        measured={one.gate.name: one.value for one in verdicts if one.value is not None},
         is_servers_fault=any(one.gate.name == GRAPH for one in failed),
     )
 

@@ -15,7 +15,11 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from .snapping import SnappedFile
 
-SNAP_EPILOG = "Example: spriteworks snap generated --out sprites"
+SNAP_EPILOG = (
+    "Example: spriteworks snap generated --out sprites --cutout --palette 16. The background goes, "
+    "and all sprites get the same 16 colours; without these options neither happens."
+)
+DITHERINGS = "none|bayer-2|bayer-4|bayer-8|floyd-steinberg"
 
 
 def snap(
@@ -51,12 +55,31 @@ def snap(
             "--sequence", help="All are frames of one animation: one pitch, phase and size."
         ),
     ] = False,
+    cutout: Annotated[
+        bool, typer.Option("--cutout", help="Take away the plain background of the true pixels.")
+    ] = False,
+    palette: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P",
+            help="Paint the true pixels: a name as pico-8, a palette file, hex colours, or how "
+            "many colours to find, the same for all pictures.",
+        ),
+    ] = None,
+    dither: Annotated[
+        str,
+        typer.Option(metavar=DITHERINGS, help="How colours are mixed that the palette lacks."),
+    ] = "none",
+    own_palette: Annotated[
+        bool,
+        typer.Option("--own-palette", help="Find colours for each picture by itself."),
+    ] = False,
     as_json: Annotated[
         bool,
         typer.Option(
             "--json",
             help="Print a list of {file, pitch, offset, width, height, confidence, sure, colours, "
-            "alpha_binary}, or {file, error}.",
+            "alpha_binary}, with a palette {palette}, too, or {file, error}.",
         ),
     ] = False,
 ) -> None:
@@ -79,7 +102,12 @@ def snap(
             scale=scale,
             colour=colour,
             sequence=sequence,
+            cutout=cutout,
+            palette=palette,
+            dither=dither,
+            own_palettes=own_palette,
             report=told,
+            looked=lambda done, total: screen.show(Bar("looking for colours", done, total)),
         )
     if as_json:
         print(json.dumps([result.to_json() for result in results], indent=2))

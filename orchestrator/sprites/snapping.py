@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comfy_nodes.errors import BadInput
-from comfy_nodes.ops.true_pixels import Colour, Snapped, snap_sequence
+from comfy_nodes.ops.cutout import Options as Cutout
 
-from ..errors import InputError, UsageError
-from .files import (
-    Names,
-    PictureResult,
-    Report,
-    each_picture,
-    failed,
-    named,
-    pictures_in,
-    read_picture,
-    targets_in,
-    write_picture,
-)
+from ..errors import UsageError
+from .files import Names, PictureResult, Report
+from .finishing import Finish, Finished, Grid, Size, dithering
+from .palettes import Source, check_own, hex_list, palette_or_count
+from .together import Looked, finish_files
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-Size = tuple[int, int | None]
+    import os
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +37,14 @@ class SnappedFile(PictureResult):
     colours: int = 0
     # whether each pixel is there or is not, none half
     alpha_binary: bool = True
+    # what it was painted with, as "#1a2b3c"; None where with nothing
+    palette: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Shape for programs."""
         if self.saved is None:
             return {"file": str(self.file), "error": self.error}
+        used = {} if self.palette is None else {"palette": list(self.palette)}
         return {
             "file": str(self.file),
             "pitch": [round(side, 4) for side in self.pitch],
@@ -66,6 +55,7 @@ class SnappedFile(PictureResult):
             "sure": self.sure,
             "colours": self.colours,
             "alpha_binary": self.alpha_binary,
+            **used,
         }
 
 
@@ -78,86 +68,56 @@ def snap(
     scale: int = 1,
     colour: str = "median",
     sequence: bool = False,
+    cutout: bool = False,
+    palette: Source | int | None = None,
+    dither: str = "none",
+    own_palettes: bool = False,
     report: Report[SnappedFile] | None = None,
+    looked: Looked | None = None,
 ) -> list[SnappedFile]:
     """Find the grid of each picture, and write its true pixels as NAME.png in the folder `out`.
 
     `pictures` are files and folders. `size` is the true width in pixels, or width and height,
     `pitch` the side of a fake pixel in px, where they are known. `scale` enlarges each true pixel.
     `colour` is how a cell gets its own: "median", "mode" or "k-centroid". With `sequence` all
-    pictures are frames of one animation, of one size, and get one pitch, phase and size. `report`
-    is called with each result, how many there are by now, and of how many.
+    pictures are frames of one animation, of one size, and get one pitch, phase and size.
+
+    `cutout` takes away the background of the true pixels. `palette` paints them: one as
+    `read_palette` takes it, or how many colours to find, which are the same for all pictures unless
+    they are to have `own_palettes`. `dither` is "none", "bayer-2", "bayer-4", "bayer-8" or
+    "floyd-steinberg".
+
+    `report` is called with each result, how many there are by now, and of how many; `looked` before
+    that, with how many pictures were looked at for a palette in common, and of how many.
 
     A picture that cannot be snapped is told in its result, and the others go on. Raises UsageError
     before anything is written, and OutputError where a result cannot be.
     """
-    options = _Options.of(size, pitch, scale, colour)
-    if sequence:
-        return _as_sequence(pictures, Path(out), options, report)
-
-    def work(picture: NDArray[np.uint8], file: Path, target: Path) -> SnappedFile:
-        return _kept(file, target, options.applied([picture])[0])
-
-    return each_picture(pictures, out, work, SnappedFile, report)
-
-
-@dataclass(frozen=True)
-class _Options:
-    """What is known, and wanted."""
-
-    size: Size | None
-    pitch: float | None
-    scale: int
-    colour: Colour
-
-    @classmethod
-    def of(cls, size: int | Size | None, pitch: float | None, scale: int, colour: str) -> _Options:
-        """Raises UsageError for what no picture could be snapped with."""
-        try:
-            chosen = Colour(colour)
-        except ValueError:
-            known = ", ".join(one.value for one in Colour)
-            raise UsageError(f"there is no colour {colour!r}; there are {known}") from None
-        if size is not None and pitch is not None:
-            raise UsageError("give the size or the pitch: each follows from the other")
-        return cls((size, None) if isinstance(size, int) else size, pitch, scale, chosen)
-
-    def applied(self, frames: Sequence[NDArray[np.uint8]]) -> list[Snapped]:
-        """Raises BadInput."""
-        return snap_sequence(
-            frames, size=self.size, pitch=self.pitch, colour=self.colour, scale=self.scale
-        )
+    finish = Finish(
+        grid=Grid.of(size, pitch, colour),
+        cutout=Cutout() if cutout else None,
+        palette=None if palette is None else palette_or_count(palette),
+        dither=dithering(dither),
+        scale=scale,
+    )
+    check_own(finish, own_palettes)
+    if own_palettes and sequence:
+        raise UsageError("the frames of a sequence have one palette, or its colours would flicker")
+    return finish_files(
+        pictures,
+        out,
+        finish,
+        _kept,
+        SnappedFile,
+        sequence=sequence,
+        own_palettes=own_palettes,
+        report=report,
+        looked=looked,
+    )
 
 
-def _as_sequence(
-    pictures: Names, out: Path, options: _Options, report: Report[SnappedFile] | None
-) -> list[SnappedFile]:
-    """All files as frames of one animation; one that cannot be read is left out of it."""
-    files = pictures_in(named(pictures))
-    targets = targets_in(files, out)
-    frames: dict[Path, NDArray[np.uint8]] = {}
-    wrong: dict[Path, SnappedFile] = {}
-    for file in files:
-        try:
-            frames[file] = read_picture(file)
-        except InputError as error:
-            wrong[file] = failed(SnappedFile, file, error)
-    found: dict[Path, Snapped] = {}
-    if frames:
-        try:
-            found = dict(zip(frames, options.applied(list(frames.values())), strict=True))
-        except BadInput as error:
-            wrong |= {file: failed(SnappedFile, file, error) for file in frames}
-    results: list[SnappedFile] = []
-    for file, target in zip(files, targets, strict=True):
-        results.append(wrong[file] if file in wrong else _kept(file, target, found[file]))
-        if report is not None:
-            report(results[-1], len(results), len(files))
-    return results
-
-
-def _kept(file: Path, target: Path, found: Snapped) -> SnappedFile:
-    write_picture(found.picture, target)
+def _kept(file: Path, target: Path, one: Finished) -> SnappedFile:
+    found = one.found
     return SnappedFile(
         file=file,
         saved=target,
@@ -169,4 +129,5 @@ def _kept(file: Path, target: Path, found: Snapped) -> SnappedFile:
         sure=found.sure,
         colours=found.colours,
         alpha_binary=found.alpha_binary,
+        palette=None if one.palette is None else hex_list(one.palette),
     )

@@ -72,10 +72,21 @@ def test_gives_the_same_pictures_on_comfyui(
     assert found <= 1
 
 
-def test_a_picture_of_the_batch_is_the_sprite_of_its_seed(engine_url: str, runner: Runner) -> None:
-    _, (first, *_) = runner(engine_url, "batch.json")
+def test_a_picture_of_the_batch_is_the_sprite_of_its_seed(
+    engine_url: str, runner: Runner, repository: Path
+) -> None:
+    """In colours of its own, as the sprite has; the batch's own are shared."""
+    with connect(engine_url) as server:
+        own: dict[str, Value] = {**SETTINGS, "batch_size": 4, "Palette.shared": False}
+        made = server.run(repository / "workflows" / "batch.json", timeout=200, settings=own)
     _, (single,) = runner(engine_url, "sprite.json")
-    assert distance([first], [single]) <= 1
+    assert distance([made.pictures[0].image()], [single]) <= 1
+
+
+def test_a_batch_shares_one_palette(engine_url: str, runner: Runner) -> None:
+    _, pictures = runner(engine_url, "batch.json")
+    pixels = np.concatenate([np.asarray(one).reshape(-1, 4) for one in pictures])
+    assert len(np.unique(pixels[pixels[:, 3] > 0], axis=0)) <= 16
 
 
 def test_inpainting_changes_nothing_outside_the_mask(

@@ -60,7 +60,7 @@ CASES = {
         node(4).mode = 2;
         """,
     ),
-    "bypassed_crop": ("inpaint", 0.4, "node(7).mode = 4;"),
+    "bypassed_crop": ("inpaint", 0.4, "node(8).mode = 4;"),
     "comments": (
         "sprite",
         0.4,

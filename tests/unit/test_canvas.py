@@ -78,9 +78,9 @@ def test_a_node_without_a_title_has_its_class_name_for_people(sprite: Any, info:
 
 
 def test_a_list_as_a_value_is_no_link(sprite: Any, info: Any) -> None:
-    node(sprite, 9)["widgets_values"] = [["a", "b"]]
+    node(sprite, 11)["widgets_values"] = [["a", "b"]]
     graph = canvas_to_graph(sprite, info)
-    assert graph["9"]["inputs"]["filename_prefix"] == {"__value__": ["a", "b"]}
+    assert graph["11"]["inputs"]["filename_prefix"] == {"__value__": ["a", "b"]}
 
 
 def test_choices_in_braces_are_made_by_the_seed(sprite: Any, info: Any) -> None:

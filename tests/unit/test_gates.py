@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from comfy_nodes.ops.measures.catalogue import MEASURES as OF_PIXELS
+from comfy_nodes.ops.measures.measure import Needs, Of
+from comfy_nodes.ops.measures.subject import Subject
 from orchestrator.batch.gates import (
     MEASURES,
     Picture,
@@ -175,3 +180,51 @@ def test_equal_pixels_have_equal_hashes_whatever_else_the_file_says(tmp_path: Pa
 
 def test_every_measure_says_what_it_is() -> None:
     assert all(entry.about and entry.name == name for name, entry in MEASURES.items())
+
+
+def sprite() -> np.ndarray:
+    """A red box with a dark outline on nothing, 24x24."""
+    rgba = np.zeros((24, 24, 4), np.uint8)
+    rgba[2:22, 2:22] = (30, 10, 20, 255)
+    rgba[3:21, 3:21] = (200, 40, 40, 255)
+    return rgba
+
+
+def test_measures_of_pixels_are_gates() -> None:
+    """All that a name alone asks for; what needs a palette, cells or guides is none."""
+    alone = {
+        name
+        for name, one in OF_PIXELS.items()
+        if one.of is Of.PICTURE and one.needs in (Needs.NOTHING, Needs.TILE)
+    }
+    assert set(MEASURES) == {"graph", "duplicate", *alone}
+    assert {"specks", "orphans", "alpha_binary", "fringe", "outline", "seam"} <= set(MEASURES)
+    assert not {"bleed", "in_palette", "flicker"} & set(MEASURES)
+
+
+@pytest.mark.parametrize("name", ["specks", "alpha_binary", "outline"])
+def test_a_gate_is_its_measure(name: str) -> None:
+    spoiled = sprite()
+    spoiled[0, 0] = (200, 40, 40, 100) if name == "alpha_binary" else (200, 40, 40, 255)
+    spoiled[2, 3:21] = (200, 40, 40, 255)
+    (fine,), (bad,) = (
+        judge(Picture(rgba=sprite()), [gate(name)]),
+        judge(Picture(rgba=spoiled), [gate(name)]),
+    )
+    assert fine.passed
+    assert not bad.passed
+    assert bad.value == OF_PIXELS[name].function(Subject(spoiled))
+
+
+def test_a_gate_that_does_not_apply_lets_pass_and_says_so() -> None:
+    (verdict,) = judge(noise(), [gate("outline")])
+    assert (verdict.value, verdict.passed) == (None, True)
+    assert str(verdict) == "outline does not apply"
+
+
+def test_gates_are_known_without_numpy() -> None:
+    code = (
+        "import sys; from orchestrator.batch.gates import MEASURES; assert 'specks' in MEASURES;"
+        "sys.exit(bool({'numpy', 'scipy', 'torch'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -156,8 +156,10 @@ def test_what_is_painted_on_a_transparent_picture_can_be_seen() -> None:
     image = torch.zeros(1, 60, 80, 4)
     mask = square(20, 30, 10)
     cut, _, way_back = crop(image, mask, 64, 64)
-    result = stitch(way_back, torch.ones_like(cut)[..., :3])
+    result = stitch(way_back, torch.full_like(cut, 0.5))
     assert torch.equal(result[..., 3], mask)
+    # What is left in the background's colour is not painted.
+    assert torch.equal(stitch(way_back, torch.ones_like(cut)), image)
 
 
 def test_bad_masks_are_refused_in_a_sentence() -> None:

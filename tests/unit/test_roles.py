@@ -126,7 +126,7 @@ def test_a_plain_graph(info: Any) -> None:
 
 def test_the_shipped_inpaint_graph(info: Any) -> None:
     found = targets(shipped("inpaint"), info)
-    assert found["width"] == ["7.width"]
+    assert found["width"] == ["8.width"]
     assert found["prompt"] == ["2.text"]
     assert found["image"] == ["5.image"]
     assert found["mask"] == ["6.image"]
@@ -367,11 +367,11 @@ def test_a_literal_takes_the_place_of_a_link(sprite: Any, info: Any) -> None:
 
 
 def test_names_by_id_and_by_title(sprite: Any, info: Any) -> None:
-    settings = ['"Model defaults".steps=7', "Positive.text=a=b", "9.filename_prefix=out/x"]
+    settings = ['"Model defaults".steps=7', "Positive.text=a=b", "11.filename_prefix=out/x"]
     changed = set_parameters(sprite, split_settings(settings), info)
     assert changed["4"]["inputs"]["steps"] == 7
     assert changed["2"]["inputs"]["text"] == "a=b"
-    assert changed["9"]["inputs"]["filename_prefix"] == "out/x"
+    assert changed["11"]["inputs"]["filename_prefix"] == "out/x"
 
 
 def test_titles_with_dots_and_equals_signs(sprite: Any, info: Any) -> None:
@@ -451,7 +451,7 @@ def test_values_that_are_neither_true_nor_false(info: Any) -> None:
         set_parameters(graph, split_settings(["Palette.dither=maybe"]), info)
     for text, value in (("True", True), ("off", False), ("1", True), ("No", False)):
         changed = set_parameters(graph, split_settings([f"Palette.dither={text}"]), info)
-        assert changed["9"]["inputs"]["dither"] is value
+        assert changed["10"]["inputs"]["dither"] is value
 
 
 def test_a_title_that_two_nodes_have_needs_the_id(sprite: Any, info: Any) -> None:

@@ -1,0 +1,1 @@
+"""Measures: how good a sprite is, in numbers, and what mends it."""

@@ -1,0 +1,79 @@
+"""Measures of a cut-out: its alpha, what is left of the background, its outline, stray pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from .subject import AROUND, Flags, Subject
+
+# OKLab; how near to the background's colour a pixel of the sprite's edge has some of it.
+_FRINGE = 0.08
+# OKLab; what has the background's colour.
+_BACKGROUND = 0.04
+# px, and a share of the sprite; less of the background's colour is a highlight.
+_ENCLOSED, _PART = 4, 0.02
+
+
+def opaque(subject: Subject) -> float:
+    """Share of pixels that are there."""
+    return float(subject.visible.mean())
+
+
+def alpha_binary(subject: Subject) -> float:
+    """Share of pixels with alpha 0 or 255."""
+    return float(((subject.alpha == 0) | (subject.alpha == 255)).mean())
+
+
+def background(subject: Subject) -> float | None:
+    """Share of a picture that is one plain colour joined to the picture's edge."""
+    if not subject.visible.all():
+        return None
+    if subject.key is None:
+        return 0.0
+    labels, _ = ndimage.label(subject.near(subject.key, _BACKGROUND))
+    outer = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    return float(np.isin(labels, outer[outer > 0]).mean())
+
+
+def fringe(subject: Subject) -> float | None:
+    """How many pixels of the sprite's edge are near the background's colour."""
+    found = fringe_pixels(subject)
+    return None if found is None else float(found.sum())
+
+
+def fringe_pixels(subject: Subject) -> Flags | None:
+    """Which pixels those are, [H, W]; None where the background's colour is not known.
+
+    Only areas of it that are an edge and no more count, and not what reaches into the sprite: a
+    grey sword on a grey background is a grey sword.
+    """
+    if not subject.is_cut_out or subject.key is None:
+        return None
+    labels, count = ndimage.label(subject.near(subject.key, _FRINGE), AROUND)
+    inner = np.unique(labels[~subject.border])
+    rims = np.setdiff1d(np.arange(1, count + 1), inner)
+    found: Flags = np.isin(labels, rims)
+    return found
+
+
+def enclosed_background(subject: Subject) -> float | None:
+    """How many areas of the background's colour are left inside the sprite."""
+    found = enclosed_pixels(subject)
+    return None if found is None else float(ndimage.label(found)[1])
+
+
+def enclosed_pixels(subject: Subject) -> Flags | None:
+    """Which pixels are in such areas, [H, W]; None where the background's colour is not known.
+
+    Small areas are highlights, and what reaches the sprite's edge would have been cut out.
+    """
+    if not subject.is_cut_out or subject.key is None:
+        return None
+    labels, count = ndimage.label(subject.near(subject.key, _BACKGROUND))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[np.unique(labels[subject.border])] = 0
+    sizes[0] = 0
+    large = sizes >= max(_ENCLOSED, _PART * subject.visible.sum())
+    found: Flags = large[labels]
+    return found

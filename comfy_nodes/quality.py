@@ -1,0 +1,138 @@
+"""The node that measures sprites."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from comfy_api.latest import io
+
+from .errors import BadInput
+from .loaders import CATEGORY
+from .ops import pictures
+from .ops.measures.measure import Asked, Mend
+from .ops.measures.taking import Reading, of_picture
+from .ops.palette import parse_palette
+from .saving import rgba
+from .sets import PER_PICTURE
+
+# The nodes that mend; what has none is said in words.
+_NODES = {
+    Mend.SNAP: "the node Snap",
+    Mend.CUT_OUT: "the node Cutout",
+    Mend.CLEAN: "the node Cutout, on the picture with its background",
+    Mend.OUTLINE: "the node Cutout, with its outline closed",
+    Mend.PALETTE: "the node Palette",
+    Mend.SHARED_PALETTE: "the node Palette, on all frames as one",
+    Mend.ALIGN: "align the frames",
+    Mend.DRAW: "draw it anew there",
+    Mend.NEW_SEED: "another seed",
+}
+
+
+class Quality(io.ComfyNode):
+    """Measures sprites, and says what mends their faults."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="SpriteworksQuality",
+            display_name="Quality (Spriteworks)",
+            category=CATEGORY,
+            description="Measures sprites: grid, colours, cut-out, outline, stray pixels. Gives "
+            "them on as they are, with a report and whether each passes, or stops where one fails.",
+            inputs=[
+                io.Image.Input("image", tooltip="The pictures.", extra_dict=PER_PICTURE),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="1 where a picture is transparent.",
+                    extra_dict=PER_PICTURE,
+                ),
+                io.Boolean.Input(
+                    "stop",
+                    default=False,
+                    optional=True,
+                    tooltip="End the run with an error where a picture fails, naming its faults.",
+                ),
+                io.Int.Input(
+                    "colours",
+                    default=0,
+                    min=0,
+                    max=65536,
+                    optional=True,
+                    tooltip="Most colours that a picture may have. 0: any number.",
+                ),
+                io.String.Input(
+                    "palette",
+                    default="",
+                    optional=True,
+                    tooltip="Hex colours like #1a2b3c, which are all that a picture may have.",
+                ),
+                io.Boolean.Input(
+                    "tile",
+                    default=False,
+                    optional=True,
+                    tooltip="The pictures are tiles: their opposite edges must fit.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="IMAGE", tooltip="The pictures as they came."),
+                io.String.Output(
+                    display_name="report",
+                    tooltip="For each picture all measures, with their bounds, as JSON.",
+                    is_output_list=True,
+                ),
+                io.Boolean.Output(
+                    display_name="passes",
+                    tooltip="For each picture, whether all measures are within their bounds.",
+                    is_output_list=True,
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        stop: bool = False,
+        colours: int = 0,
+        palette: str = "",
+        tile: bool = False,
+    ) -> io.NodeOutput:
+        """The IMAGE, and lists of JSON and BOOLEAN, one a picture. Raises BadInput."""
+        checked = pictures.checked(image)
+        given = pictures.to_bytes(checked) if mask is None else rgba(checked, mask)
+        asked = Asked(tile=tile, palette=parse_palette(palette))
+        found = [
+            [reading.with_colours(colours or None) for reading in of_picture(one, asked)]
+            for one in given
+        ]
+        passes = [all(reading.passed for reading in each) for each in found]
+        if stop and not all(passes):
+            raise BadInput(_faults(found))
+        return io.NodeOutput(image, [_report(each) for each in found], passes)
+
+
+def _report(readings: list[Reading]) -> str:
+    rows = [
+        one.to_json() if one.passed else {**one.to_json(), "mend": _NODES[one.measure.mend]}
+        for one in readings
+    ]
+    return json.dumps({"passed": all(one.passed for one in readings), "measures": rows})
+
+
+def _faults(found: list[list[Reading]]) -> str:
+    """What is wrong with each picture that fails, in one sentence."""
+    told = []
+    for number, readings in enumerate(found, 1):
+        faults = [
+            f"{one.measure.name} is {one.value:.4g} ({one.bound}; {_NODES[one.measure.mend]})"
+            for one in readings
+            if not one.passed
+        ]
+        if faults:
+            told.append(f"picture {number} of {len(found)}: {', '.join(faults)}")
+    return f"The sprites do not pass: {'; '.join(told)}."
