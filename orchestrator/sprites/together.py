@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 
@@ -28,9 +29,11 @@ from .files import (
     pictures_in,
     read_picture,
     targets_in,
+    worker_ended,
     write_picture,
 )
 from .finishing import Finish, Finished
+from .processes import in_order
 
 if TYPE_CHECKING:
     import os
@@ -61,6 +64,7 @@ def finish_files(
     own_palettes: bool = False,
     report: Report[Result] | None = None,
     looked: Looked | None = None,
+    jobs: int = 1,
 ) -> list[Result]:
     """Write what the chain makes of each picture as NAME.png in `out`; see `files.each_picture`.
 
@@ -69,14 +73,10 @@ def finish_files(
     first of two passes.
     """
     if not sequence and (own_palettes or not finish.finds_palette):
-
-        def work(picture: NDArray[np.uint8], file: Path, target: Path) -> Result:
-            return _written(finish.applied([picture])[0], file, target, kept)
-
-        return each_picture(pictures, out, work, kind, report)
+        return each_picture(pictures, out, _Work(finish, kept), kind, report, jobs)
     files = pictures_in(named(pictures))
     targets = targets_in(files, Path(out))
-    cuts = _frames(files, finish) if sequence else _each(files, finish)
+    cuts = _frames(files, finish) if sequence else _each(files, finish, jobs)
     results: list[Result] = []
     for file, target, one in zip(
         files, targets, _painted(cuts, finish, len(files), looked), strict=True
@@ -95,13 +95,27 @@ def _written(one: Finished, file: Path, target: Path, kept: Kept[Result]) -> Res
     return kept(file, target, one)
 
 
-def _each(files: list[Path], finish: Finish) -> Iterator[_Outcome]:
+@dataclass(frozen=True)
+class _Work(Generic[Result]):
+    """The whole chain on one picture, for another process, too."""
+
+    finish: Finish
+    kept: Kept[Result]
+
+    def __call__(self, picture: NDArray[np.uint8], file: Path, target: Path) -> Result:
+        return _written(self.finish.applied([picture])[0], file, target, self.kept)
+
+
+def _each(files: list[Path], finish: Finish, jobs: int) -> Iterator[_Outcome]:
     """The first half of the chain, each picture by itself."""
-    for file in files:
-        try:
-            yield finish.cut([read_picture(file)])[0]
-        except (InputError, BadInput) as error:
-            yield error
+    return in_order(partial(_half, finish), files, jobs, worker_ended)
+
+
+def _half(finish: Finish, file: Path) -> _Outcome:
+    try:
+        return finish.cut([read_picture(file)])[0]
+    except (InputError, BadInput) as error:
+        return error
 
 
 def _frames(files: list[Path], finish: Finish) -> Iterator[_Outcome]:
