@@ -225,3 +225,43 @@ def test_a_folder_that_calls_itself_a_picture_is_a_folder(
     (tmp_path / "a.png").mkdir()
     assert run(["snap", str(tmp_path / "a.png"), "--out", str(tmp_path / "out")]) == 2
     assert "has no pictures in it" in " ".join(capsys.readouterr().err.split())
+
+
+COMMANDS: Mapping[str, list[str]] = {
+    "snap": ["snap", "--out", "OUT", "--json", "--cutout", "--palette", "8", "--own-palette"],
+    "snap with one palette": ["snap", "--out", "OUT", "--json", "--palette", "8"],
+    "inspect": ["inspect", "--json"],
+    "mend": ["mend", "--out", "OUT", "--json"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_tells_what_it_cannot_read_and_goes_on(
+    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = folder.parent / "out"
+    given = [one.replace("OUT", str(out)) for one in COMMANDS[name]]
+    assert run([given[0], str(folder), *given[1:]]) == 1
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.out + printed.err
+    told = json.loads(printed.out)
+    results = named(told["pictures"] if isinstance(told, dict) else told)
+    assert set(results) == {*GOOD, *BAD}
+    for bad, (_, words) in BAD.items():
+        assert words in results[bad].get("error", "no error"), bad
+    # what is wholly transparent, or all background, may be refused, in a sentence
+    empty = {"transparent.png", "one colour.png", "one pixel.png", "8192x1.png", "1x8192.png"}
+    for good in GOOD:
+        error = results[good].get("error", "")
+        assert not error or (good in empty and "\n" not in error), (good, error)
+
+
+def test_a_palette_of_all_pictures_is_not_found_in_some(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = folder.parent / "all.hex"
+    assert run(["palette", "find", str(folder), "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    assert any(name in told for name in BAD)
+    assert not out.exists()
