@@ -34,7 +34,7 @@ class Cutout(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "tolerance",
-                    default=0.15,
+                    default=Options.tolerance,
                     min=0.0,
                     max=1.0,
                     step=0.01,
@@ -44,12 +44,13 @@ class Cutout(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "smallest_hole",
-                    default=0.01,
+                    default=Options.smallest_hole,
                     min=0.0,
                     max=1.0,
-                    step=0.005,
+                    step=0.001,
                     tooltip="Background enclosed by the sprite (the hole of a ring) is cut out if "
-                    "it covers at least this part of the picture. 1: never.",
+                    "it covers at least this part of the picture. 1: never. On a saturated colour, "
+                    "a key such as green, it goes whatever it covers.",
                 ),
                 *_refinements(),
             ],
@@ -69,11 +70,11 @@ class Cutout(io.ComfyNode):
         image: torch.Tensor,
         tolerance: float,
         smallest_hole: float,
-        keep_light: bool = True,
-        despill: bool = True,
-        smallest_part: float = 0.01,
-        soft_edges: bool = False,
-        outline: str = Outline.NONE.value,
+        keep_light: bool = Options.keep_light,
+        despill: bool = Options.despill,
+        smallest_part: float = Options.smallest_part,
+        soft_edges: bool = Options.soft,
+        outline: str = Options.outline.value,
         outline_colour: str = "",
         mask: torch.Tensor | None = None,
     ) -> io.NodeOutput:
@@ -100,7 +101,7 @@ def _refinements() -> list[io.Input]:
     return [
         io.Boolean.Input(
             "keep_light",
-            default=True,
+            default=Options.keep_light,
             optional=True,
             tooltip="Enclosed areas stay that look like a light part of the sprite: shaded, framed "
             "by other colours than the sprite is, or behind a mere outline, even with a gap of a "
@@ -108,13 +109,13 @@ def _refinements() -> list[io.Input]:
         ),
         io.Boolean.Input(
             "despill",
-            default=True,
+            default=Options.despill,
             optional=True,
             tooltip="Edge pixels mixed with the background go, or get the sprite's colour.",
         ),
         io.Float.Input(
             "smallest_part",
-            default=0.01,
+            default=Options.smallest_part,
             min=0.0,
             max=1.0,
             step=0.005,
@@ -123,7 +124,7 @@ def _refinements() -> list[io.Input]:
         ),
         io.Boolean.Input(
             "soft_edges",
-            default=False,
+            default=Options.soft,
             optional=True,
             tooltip="Mixed edge pixels become half-transparent, with the sprite's colour. Not for "
             "pixel art.",
@@ -131,7 +132,7 @@ def _refinements() -> list[io.Input]:
         io.Combo.Input(
             "outline",
             options=[one.value for one in Outline],
-            default=Outline.NONE.value,
+            default=Options.outline.value,
             optional=True,
             tooltip="close: short gaps in the outline are filled. inside: the outermost pixels "
             "become the outline. outside: a pixel around the sprite does.",

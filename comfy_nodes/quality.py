@@ -7,6 +7,7 @@ import json
 import torch
 from comfy_api.latest import io
 
+from . import sets
 from .errors import BadInput
 from .loaders import CATEGORY
 from .ops import pictures
@@ -50,11 +51,11 @@ class Quality(io.ComfyNode):
                     tooltip="1 where a picture is transparent.",
                     extra_dict=PER_PICTURE,
                 ),
-                io.Boolean.Input(
+                # One that fails ends the run of all that share it.
+                sets.whole_set(
                     "stop",
-                    default=False,
+                    "End the run with an error where a picture fails, naming its faults.",
                     optional=True,
-                    tooltip="End the run with an error where a picture fails, naming its faults.",
                 ),
                 io.Int.Input(
                     "colours",

@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from .runs.run import Observer as Observer
     from .runs.workflows import Workflow as Workflow
     from .runs.workflows import read_workflow as read_workflow
+    from .sprites.cutting import CutFile as CutFile
+    from .sprites.cutting import cut_out as cut_out
     from .sprites.inspecting import Inspected as Inspected
     from .sprites.inspecting import Inspection as Inspection
     from .sprites.inspecting import inspect as inspect
@@ -115,6 +117,7 @@ _HOMES = {
         "PaintedFile Palette RecolouredFile find_palette read_palette repaint swap_ramps "
         "write_palette"
     ),
+    "sprites.cutting": "CutFile cut_out",
     "sprites.snapping": "SnappedFile snap",
     "workflow.document": "Document",
 }

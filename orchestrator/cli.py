@@ -19,7 +19,8 @@ from .bench.cli import EPILOG as BENCH_EPILOG
 from .bench.cli import bench as bench_command
 from .errors import UsageError
 from .models.cli import app as models_app
-from .sprites.cli import SNAP_EPILOG
+from .sprites.cli import CUTOUT_EPILOG, SNAP_EPILOG
+from .sprites.cli import cutout as cutout_command
 from .sprites.cli import snap as snap_command
 from .sprites.inspect_cli import INSPECT_EPILOG, MEND_EPILOG
 from .sprites.inspect_cli import inspect as inspect_command
@@ -44,6 +45,7 @@ app.add_typer(batch_app)
 app.add_typer(models_app)
 app.add_typer(palette_app)
 app.command("bench", epilog=BENCH_EPILOG)(bench_command)
+app.command("cutout", epilog=CUTOUT_EPILOG)(cutout_command)
 app.command("snap", epilog=SNAP_EPILOG)(snap_command)
 app.command("inspect", epilog=INSPECT_EPILOG)(inspect_command)
 app.command("mend", epilog=MEND_EPILOG)(mend_command)

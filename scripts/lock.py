@@ -68,8 +68,9 @@ def main(arguments: list[str]) -> int:
         print(f"uv could not lock (exit status {error.returncode}); see above.", file=sys.stderr)
         return 1
     everywhere = torch.replace(f" and {WITHOUT_CUDA}", "").replace(f" ; {WITHOUT_CUDA}", "")
-    already = {name_of(line) for line in locked.splitlines()}
-    alone = [line for line in everywhere.splitlines(True) if name_of(line) not in already]
+    # By the line: an extra may ask for on some Pythons only what torch asks for on all.
+    already = set(locked.splitlines())
+    alone = [line for line in everywhere.splitlines(True) if line.rstrip("\n") not in already]
     TORCH_CONSTRAINTS.write_text(HEADER + "".join(alone), encoding="utf-8", newline="\n")
     return 0
 
@@ -102,10 +103,6 @@ def compiled(
         command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--quiet"]
         subprocess.run([*command, "--output-file", str(output)], cwd=work, check=True)
         return output.read_text(encoding="utf-8")
-
-
-def name_of(line: str) -> str:
-    return line.partition("==")[0]
 
 
 if __name__ == "__main__":

@@ -24,11 +24,15 @@ def cleaned(picture: NDArray[np.uint8], asked: Asked = NOTHING_ASKED) -> NDArray
     if picture.shape[2] == 3:
         return picture
     cleaned = picture.copy()
+    shows_nothing = not picture[picture[..., 3] == 0].any()
     for _ in range(_ROUNDS):
         stray = _stray(Subject(cleaned, asked))
         if not stray.any() or (stray | (cleaned[..., 3] == 0)).all():
             break
         cleaned[stray, 3] = 0
+        if shows_nothing:
+            # Behind a mask there can be the background, and what was hidden stays; else it is 0.
+            cleaned[stray] = 0
     holes = pinhole_pixels(Subject(cleaned, asked))
     if holes is not None and holes.any():
         nearest = ndimage.distance_transform_edt(

@@ -46,9 +46,12 @@ _RIM = 0.2
 _SHELL, _LINE = 0.5, 1
 # OKLab; what a mixed pixel is mixed with is so far from the background at least.
 _FAR = 0.2
-# Of a mixed pixel: most of the sprite's colour in it, and how far it may be off the straight line
-# between both colours, as a part of that line, plus some steps of 255 for rounding.
-_MIXED, _OFF, _ROUNDED = 0.85, 0.15, 6.0
+# Of a mixed pixel: most of the sprite's colour in it, for hard and for soft edges, and how far it
+# may be off the straight line between both colours, as a part of that line, plus steps of 255.
+_MIXED, _MIXED_SOFT, _OFF, _ROUNDED = 0.75, 0.95, 0.15, 6.0
+# A straight line of mixed pixels with so much of the sprite in each is a bevel, lit from one side,
+# where it is so long: in px, and as a part of the picture's longer side.
+_LIT, _LINES, _LONG = 0.2, 8, 0.25
 # Rings of mixed pixels around a sprite, at most.
 _RINGS = 2
 # Share of the rim that has the outline's colour, from which on a sprite is called outlined; and
@@ -110,6 +113,15 @@ class Options:
     outline: Outline = Outline.NONE
     outline_colour: Rgb | None = None
 
+    def check(self) -> None:
+        """Raises BadInput for what no picture could be cut out with."""
+        for name in ("tolerance", "smallest_hole", "smallest_part"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise BadInput(f"{name} is 0 to 1, not {value:g}.")
+        if self.soft and self.outline is not Outline.NONE:
+            raise BadInput("An outline needs edges that are not soft: choose one of both.")
+
 
 def cut_out(picture: Bytes, options: Options = Options()) -> Bytes:
     """The sprite of a uint8 [H, W, 3 or 4] picture: uint8 [H, W, 4], alpha 0 or 255 unless `soft`.
@@ -118,7 +130,8 @@ def cut_out(picture: Bytes, options: Options = Options()) -> Bytes:
     them as its background, and is only made binary, freed of small parts and outlined; so cutting
     out twice changes nothing. Raises BadInput where nothing would be left, or an option cannot be.
     """
-    _check(picture, options)
+    options.check()
+    _check(picture)
     # What would be opaque all over is taken for not cut out, so that it stays one or the other.
     if picture.shape[2] == 4 and (picture[..., 3] < (255 if options.soft else _THERE)).any():
         alpha = picture[..., 3]
@@ -145,17 +158,11 @@ def cut_out(picture: Bytes, options: Options = Options()) -> Bytes:
     return np.concatenate([colours, alpha[..., None]], axis=2)
 
 
-def _check(picture: Bytes, options: Options) -> None:
+def _check(picture: Bytes) -> None:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] not in (3, 4):
         raise BadInput("Expected a picture as bytes of shape [H, W, 3 or 4].")
     if 0 in picture.shape:
         raise BadInput("A picture without pixels has nothing to cut out.")
-    for name in ("tolerance", "smallest_hole", "smallest_part"):
-        value = getattr(options, name)
-        if not 0 <= value <= 1:
-            raise BadInput(f"{name} is 0 to 1, not {value:g}.")
-    if options.soft and options.outline is not Outline.NONE:
-        raise BadInput("An outline needs edges that are not soft: choose one of both.")
 
 
 # -------------------------------------------------------------------------- the background
@@ -369,7 +376,9 @@ def _unmixed(
         rows, columns = np.nonzero((inner >= 0) & ~kept)
         place = rows, columns
         share = _shares(picture, ground, place, unpack(inner[place]))
-        mixed = share < _MIXED
+        mixed = (share < (_MIXED_SOFT if soft else _MIXED)) & ~_bevels(
+            place, share, background.shape
+        )
         place, share = (place[0][mixed], place[1][mixed]), share[mixed]
         colours[place] = unpack(inner[place])
         alpha[place] = np.rint(255 * share) if soft else np.where(share < 0.5, 0, 255)
@@ -380,19 +389,37 @@ def _unmixed(
     return colours, alpha
 
 
+def _bevels(place: Place, share: Floats, shape: tuple[int, ...]) -> Flags:
+    """Which of the pixels, in the order they are given, are in long lines across or down."""
+    lit = np.flatnonzero((share >= _LIT) & (share < 0.5))
+    rows, columns = place[0][lit], place[1][lit]
+    least = max(_LINES, _LONG * max(shape))
+    found = np.zeros(len(share), dtype=bool)
+    found[lit] = (_run_lengths(rows, columns) >= least) | (_run_lengths(columns, rows) >= least)
+    return found
+
+
+def _run_lengths(lines: NDArray[np.intp], along: NDArray[np.intp]) -> NDArray[np.intp]:
+    """For each pixel how many stand in its run of neighbours in its line."""
+    order = np.lexsort((along, lines))
+    begins = (np.diff(lines[order], prepend=-1) != 0) | (np.diff(along[order], prepend=-9) != 1)
+    runs = np.cumsum(begins) - 1
+    lengths = np.empty(len(lines), dtype=np.intp)
+    lengths[order] = np.bincount(runs)[runs]
+    return lengths
+
+
 def _behind(ground: _Ground, background: Flags) -> NDArray[np.int64]:
     """For each pixel at the background the colour behind it, as 0xRRGGBB; -1 where there is none.
 
-    Seen from the background, through the pixel: of the next two that which is farthest from the
-    background's colour.
+    Seen from the background, through the pixel; where several sides are background, that which is
+    farthest from the background's colour.
     """
     rank = np.where(background, -1, ground.rank)
     best = np.full(background.shape, -1, dtype=np.int64)
     for down, right in _SIDES:
         at_edge = _moved(background, down, right) & ~background
-        first = _moved(rank, -down, -right, -1)
-        second = np.where(first >= 0, _moved(rank, -2 * down, -2 * right, -1), -1)
-        best = np.where(at_edge, np.maximum(best, np.maximum(first, second)), best)
+        best = np.where(at_edge, np.maximum(best, _moved(rank, -down, -right, -1)), best)
     return np.where(best >= 0, best & 0xFFFFFF, -1)
 
 

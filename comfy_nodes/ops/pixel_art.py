@@ -17,7 +17,7 @@ from .color import oklab, pack, unpack
 from .cutout import Flags, Options, cut_out
 from .lattice import Bytes, Ints
 from .palette import LARGEST, find_palette, repaint
-from .true_pixels import snap
+from .true_pixels import Snapped, snap
 
 OPAQUE = 128
 """From this alpha on a cell is there."""
@@ -31,6 +31,8 @@ _WHOLE = Options(despill=False, smallest_part=0.0)
 _PLAIN = 0.5
 # OKLab lightness by which an outline is darker than the middle of what it is around.
 _DARKER = 0.08
+# px that a cell needs so that both its borders can be moved by one.
+_ROOM = 3
 _ALL_AROUND = np.ones((3, 3), dtype=bool)
 
 
@@ -80,7 +82,7 @@ class PixelArt:
 
 def read(picture: Bytes) -> PixelArt:
     """The picture as pixel art, whatever it is: on the grid that is found, or px by px."""
-    return _read(picture)[0]
+    return _art(picture, snap(picture))
 
 
 def find(picture: Bytes) -> PixelArt | None:
@@ -88,18 +90,34 @@ def find(picture: Bytes) -> PixelArt | None:
 
     Few are at most 64, and one for each four px that are seen. None for anything else.
     """
-    art, sure = _read(picture)
-    return art if sure else None
-
-
-def _read(picture: Bytes) -> tuple[PixelArt, bool]:
     found = snap(picture)
-    there = seen(found.picture)
-    few = found.colours <= min(_FEW, int(there.sum()) // _EACH)
-    on_grid = found.pitch != (1.0, 1.0)
-    palette = _palette(picture, found.picture[there][:, :3])
-    art = PixelArt(found.picture, found.columns, found.rows, palette)
-    return art, found.sure if on_grid else few
+    if found.pitch != (1.0, 1.0):
+        return _art(picture, found) if found.sure else None
+    few = found.colours <= min(_FEW, int(seen(found.picture).sum()) // _EACH)
+    return _art(picture, found) if few else None
+
+
+def _art(picture: Bytes, found: Snapped) -> PixelArt:
+    palette = _palette(picture, found.picture[seen(found.picture)][:, :3])
+    columns, rows = (
+        _at_changes(borders, picture if axis else picture.transpose(1, 0, 2))
+        for axis, borders in enumerate((found.columns, found.rows))
+    )
+    return PixelArt(found.picture, columns, rows, palette)
+
+
+def _at_changes(borders: Ints, lines: Bytes) -> Ints:
+    """The borders, each moved by a pixel where the lines [N, L, C] change more there.
+
+    Cells enlarged by a fraction begin at whole pixels, rounded in a way that no lattice tells.
+    """
+    if len(borders) < 3 or np.diff(borders).min() < _ROOM:
+        return borders
+    changes = np.abs(np.diff(lines.astype(np.int16), axis=0)).sum(axis=(1, 2))
+    # The border itself first: it stays where another is only as strong.
+    near = borders[1:-1, None] + np.array([0, -1, 1])
+    best = near[np.arange(len(near)), changes[near - 1].argmax(axis=1)]
+    return np.concatenate([borders[:1], best, borders[-1:]])
 
 
 def seen(picture: Bytes) -> Flags:

@@ -7,6 +7,7 @@ is pixel art at its true size, comes back as it was: snapping twice changes noth
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -49,6 +50,9 @@ _BLOCKS = 3.5
 _LARGE = 320
 # A step that is this many times larger than those beside it is sharp.
 _SHARP = 5
+# Of frames: up to which part of a cell the first border counts as the picture's edge, and by how
+# much (a log) two pitches differ that are one.
+_WHOLE, _SAME_PITCH = 0.05, 0.05
 # Lines that are looked at for that.
 _LINES = 256
 # Pictures no larger than this are sprites at their true size, even those drawn in blocks of 2x2.
@@ -108,19 +112,31 @@ def snap_sequence(
     with confidence 0. Raises BadInput where the frames differ in size, or what is given cannot be.
     """
     _check(frames, size, pitch, scale)
+    current, found = _snapped(frames, colour, size, pitch)
+    if len(frames) > 1 and size is None and pitch is None and found.grid and found.confidence < 1:
+        current, found = _voted(frames, colour, current, found)
+    enlarged = scale if found.grid or found.confidence > 0 else 1
+    return [_result(frame, found, borders, enlarged) for frame, borders in found.of(current)]
+
+
+def _snapped(
+    frames: Sequence[Bytes],
+    colour: Colour,
+    size: tuple[int, int | None] | None = None,
+    pitch: float | tuple[float, float] | None = None,
+) -> tuple[list[Bytes], _Found]:
+    """The true pixels of frames with one lattice, step by step until there is nothing to do."""
     current = list(frames)
     found = _Found(current)
     while True:
         step = _step(current, size, pitch)
         if step.lattices is None:
             found.end(step.confidence)
-            break
+            return current, found
         current = _cells(current, step, step.lattices, colour)
         found.add(step)
         if size is not None or pitch is not None:
-            break
-    enlarged = scale if found.grid or found.confidence > 0 else 1
-    return [_result(frame, found, borders, enlarged) for frame, borders in found.of(current)]
+            return current, found
 
 
 def _cells(
@@ -160,6 +176,10 @@ class _Found:
                 np.interp(step.borders(index, axis, len(one) - 1), np.arange(len(one)), one)
                 for axis, one in enumerate(own)
             )
+
+    def join(self, other: _Found) -> None:
+        """Take the frames of another in, which has the same pitch and phase."""
+        self._borders += other._borders
 
     def of(self, frames: list[Bytes]) -> Iterator[tuple[Bytes, list[Ints]]]:
         """Each frame with the whole px of the first picture where its cells begin, on x and y."""
@@ -388,6 +408,43 @@ def _stairs(lines: Bytes) -> tuple[int, int]:
 
 
 # ------------------------------------------------------------------------------ sequences
+
+
+def _of_size(
+    frames: Sequence[Bytes], colour: Colour, size: tuple[int, int]
+) -> tuple[list[Bytes], _Found]:
+    """Frames snapped to one size; each with its own borders, where no edge cuts a cell."""
+    own = [_snapped([frame], colour, size) for frame in frames]
+    if any(max(alone.offset) >= _WHOLE * min(alone.pitch) for _, alone in own):
+        return _snapped(frames, colour, size)
+    found = own[0][1]
+    found.offset = (0.0, 0.0)
+    for _, alone in own[1:]:
+        found.join(alone)
+    return [one[0] for one, _ in own], found
+
+
+def _voted(
+    frames: Sequence[Bytes], colour: Colour, current: list[Bytes], found: _Found
+) -> tuple[list[Bytes], _Found]:
+    """What was found in all frames together, unless most of them show another size by themselves.
+
+    Together they add up what they show, and also what misleads: noise behind a small sprite, and
+    the widths of cells that drift, of which a common pitch makes one too many or too few.
+    """
+    own = [_snapped([frame], colour) for frame in frames]
+    sizes = Counter(
+        one[0].shape[1::-1] for one, alone in own if max(alone.offset) < _WHOLE * min(alone.pitch)
+    )
+    best, votes = sizes.most_common(1)[0] if sizes else (None, 0)
+    if best is not None and 2 * votes > len(frames):
+        if best != current[0].shape[1::-1]:
+            current, found = _of_size(frames, colour, best)
+            found.confidence = votes / len(frames)
+        return current, found
+    apart = np.abs(np.log([alone.pitch for _, alone in own]) - np.log(found.pitch)).max(axis=1)
+    found.confidence = min(found.confidence, float((apart < _SAME_PITCH).mean()))
+    return current, found
 
 
 def _aligned(lattices: list[Lattice], evidence: Evidence, lengths: tuple[int, int]) -> _Step:

@@ -125,7 +125,7 @@ def run(
     from .report.page import write as write_report
 
     write_report(out)
-    if not result.is_complete:
+    if not result.is_complete or result.unexported:
         raise typer.Exit(_INCOMPLETE)
 
 
@@ -161,6 +161,24 @@ def report(
             print(sheet)
     if show:
         typer.launch(path.resolve().as_uri())
+
+
+@app.command(epilog="Example: spriteworks batch export out")
+def export(folder: _Folder, as_json: _Json = False) -> None:
+    """Do what the manifest's `export` says with the pictures that are there, anew where needed."""
+    from ..screen import Bar, screen_on
+    from .production import export as export_batch
+
+    with screen_on(sys.stderr) as screen:
+        found = export_batch(folder, lambda *told: screen.show(Bar(*told)))
+    for text, warning in found.sentences():
+        print(f"warning: {text}" if warning else text, file=sys.stderr)
+    if as_json:
+        print(json.dumps({"folder": str(found.folder), **found.to_json()}, indent=2))
+    else:
+        print(found.folder)
+    if found.errors:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: spriteworks batch retry out potion-red-100")

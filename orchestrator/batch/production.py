@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -38,6 +38,7 @@ from . import plan as planned
 from .collecting import prepare_folder
 from .dispatcher import Dispatcher, Settings
 from .downloader import fault
+from .export import export, export_pictures
 from .fleet import Care, Processes, Server, fleet
 from .jobs import Attempt, Job, Outcome, State, counted
 from .judging import judge_again, sort_out_duplicates
@@ -60,7 +61,7 @@ _PARTING = 2.0
 # looks for which nothing is left to do before workers are no longer waited for
 _PATIENCE = 10
 
-__all__ = ["Plan", "Request", "Result", "cancel", "plan", "retry", "run", "status"]
+__all__ = ["Plan", "Request", "Result", "cancel", "export", "plan", "retry", "run", "status"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,8 @@ class Result:
     counts: dict[State, int]
     # the signal by which a person ended it; 0 where nobody did
     signal: int = 0
+    # pictures that the manifest's `export` could make nothing of
+    unexported: int = 0
 
     @property
     def stopped(self) -> bool:
@@ -132,10 +135,11 @@ def run(request: Request, observer: Observer) -> Result:
             store.log(f"ended {left} server processes that a run before this one left behind")
         servers = fleet(request.choice, request.care, store)
         try:
-            return _run(request, store, servers, observer)
+            result = _run(request, store, servers, observer)
         finally:
             for server in servers:
                 server.stop()
+        return result if result.stopped else _exported(result, store, request.out, observer)
 
 
 def _run(request: Request, store: Store, servers: list[Server], observer: Observer) -> Result:
@@ -174,6 +178,19 @@ def _run(request: Request, store: Store, servers: list[Server], observer: Observ
         "end", complete=result.is_complete, stopped=result.stopped, **counted(result.counts)
     )
     return result
+
+
+def _exported(result: Result, store: Store, out: Path, observer: Observer) -> Result:
+    """Make of the pictures that are there what the manifest wants of them together."""
+    known = planned.recall(store)
+    if known is None or known.manifest.export is None:
+        return result
+    _tell(["exporting the pictures"], store, observer, warning=False)
+    found = export_pictures(store, out, known.manifest.export)
+    for text, warning in found.sentences():
+        _tell([text], store, observer, warning=warning)
+    observer.happened("export", folder=str(found.folder), **found.to_json())
+    return replace(result, unexported=len(found.errors))
 
 
 def _loaded(manifest: Path) -> tuple[manifest_file.ManifestFile, Document]:
@@ -475,7 +492,9 @@ def _tell_plan(store: Store, diff: PlanDiff, observer: Observer) -> None:
     observer.happened("plan", text=text, **vars(diff))
 
 
-def _tell(sentences: Iterable[str], store: Store, observer: Observer) -> None:
+def _tell(
+    sentences: Iterable[str], store: Store, observer: Observer, *, warning: bool = True
+) -> None:
     for text in sentences:
-        store.log(text, warning=True)
-        observer.happened("note", text=text, warning=True, server="")
+        store.log(text, warning=warning)
+        observer.happened("note", text=text, warning=warning, server="")

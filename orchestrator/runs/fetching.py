@@ -138,7 +138,7 @@ def store(content: bytes, part: str, target: str) -> None:
                 while left:
                     left = left[stream.write(left) :]
                 os.fsync(stream.fileno())
-            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
             os.replace(part, target)
         except OSError:
             Path(part).unlink(missing_ok=True)

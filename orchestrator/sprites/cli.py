@@ -1,4 +1,4 @@
-"""`spriteworks snap`: arguments and wiring only."""
+"""`spriteworks snap` and `cutout`: arguments and wiring only."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    from .cutting import CutFile
     from .snapping import SnappedFile
 
 SNAP_EPILOG = (
@@ -20,6 +21,7 @@ SNAP_EPILOG = (
     "and all sprites get the same 16 colours; without these options neither happens."
 )
 DITHERINGS = "none|bayer-2|bayer-4|bayer-8|floyd-steinberg"
+CUTOUT_EPILOG = "Example: spriteworks cutout sprites --out cut --outline close"
 
 
 def snap(
@@ -141,3 +143,115 @@ def _line(result: SnappedFile) -> str:
     pitch = across if across == down else f"{across} x {down}"
     doubt = "" if result.sure else "; unsure: look at it, or give --size"
     return f"{result.file}: {result.width}x{result.height}, pitch {pitch}{doubt}"
+
+
+def cutout(
+    pictures: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE|DIR...", help="Pictures, and folders of pictures."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the sprites go, as NAME.png.")],
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            metavar="T",
+            help="How far a colour may be from the border's and still be background, in OKLab, "
+            "where small steps lead there; a sharp step may be a fifth of it.",
+        ),
+    ] = 0.15,
+    smallest_hole: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Enclosed background goes from this share of the picture on; 1: never.",
+        ),
+    ] = 0.004,
+    holes_by_size: Annotated[
+        bool,
+        typer.Option(
+            "--holes-by-size",
+            help="Enclosed areas go by size alone, also those that look like a light part of the "
+            "sprite.",
+        ),
+    ] = False,
+    no_despill: Annotated[
+        bool,
+        typer.Option(
+            "--no-despill",
+            help="Leave edge pixels that are mixed with the background; else they go, or get the "
+            "sprite's colour.",
+        ),
+    ] = False,
+    smallest_part: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Smaller parts, as a share of the largest, are specks."),
+    ] = 0.01,
+    soft: Annotated[
+        bool, typer.Option("--soft", help="Half-transparent edges; not for pixel art.")
+    ] = False,
+    outline: Annotated[
+        str,
+        typer.Option(
+            metavar="none|close|inside|outside",
+            help="Close short gaps in the outline, or draw one of a pixel inside or outside.",
+        ),
+    ] = "none",
+    outline_colour: Annotated[
+        str | None, typer.Option(metavar="HEX", help="Its colour; else the sprite's own.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Let a model of rembg find the background; an extra: pip install "
+            "'spriteworks[rembg]'. Its models come from GitHub and are never downloaded here.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print a list of {file, width, height, box, there, alpha_binary}, or "
+            "{file, error}.",
+        ),
+    ] = False,
+) -> None:
+    """Cut sprites at their true size out of their plain background."""
+    from ..screen import Bar, screen_on
+    from . import cutting
+
+    with screen_on(sys.stderr) as screen:
+
+        def told(result: CutFile, done: int, total: int) -> None:
+            screen.say(_cut_line(result))
+            screen.show(Bar("cutting out", done, total))
+
+        results = cutting.cut_out(
+            pictures,
+            out,
+            tolerance=tolerance,
+            smallest_hole=smallest_hole,
+            keep_light=not holes_by_size,
+            despill=not no_despill,
+            smallest_part=smallest_part,
+            soft=soft,
+            outline=outline,
+            outline_colour=outline_colour,
+            model=model,
+            report=told,
+        )
+    if as_json:
+        print(json.dumps([result.to_json() for result in results], indent=2))
+    else:
+        for result in results:
+            if result.ok:
+                print(result.saved)
+    if not all(result.ok for result in results):
+        raise typer.Exit(1)
+
+
+def _cut_line(result: CutFile) -> str:
+    if not result.ok:
+        return f"error: {result.error}"
+    left, top, right, bottom = result.box
+    return f"{result.file}: {right - left}x{bottom - top} of {result.width}x{result.height}"

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,7 +16,6 @@ from ..client.client import writing
 from ..errors import InputError, ResultWrong, UsageError
 from ..runs.fetching import store
 from ..runs.looking import FORMATS, NAMED, look
-from .processes import in_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,41 +51,25 @@ def each_picture(
     work: Callable[[NDArray[np.uint8], Path, Path], Result],
     kind: type[Result],
     report: Report[Result] | None = None,
-    jobs: int = 1,
 ) -> list[Result]:
     """Do `work` on each picture of the files and folders, with its pixels, its file and its target.
 
-    In several `jobs` `work` is pickled, and runs in other processes. `report` is called with each
-    result, how many there are by now, and of how many. A picture that cannot be worked on is told
-    in its result, a `kind` with the error, and the others go on. Raises UsageError before anything
-    is written, and OutputError where a result cannot be.
+    `report` is called with each result, how many there are by now, and of how many. A picture that
+    cannot be worked on is told in its result, a `kind` with the error, and the others go on. Raises
+    UsageError before anything is written, and OutputError where a result cannot be.
     """
     files = pictures_in(named(pictures))
     targets = targets_in(files, Path(out))
     results: list[Result] = []
-    places = list(zip(files, targets, strict=True))
-    step = partial(_worked_on, work, kind)
-    for result in in_order(step, places, jobs, partial(_ended, kind)):
+    for file, target in zip(files, targets, strict=True):
+        try:
+            result = work(read_picture(file), file, target)
+        except (InputError, BadInput) as error:
+            result = failed(kind, file, error)
         results.append(result)
         if report is not None:
             report(result, len(results), len(files))
     return results
-
-
-def _worked_on(
-    work: Callable[[NDArray[np.uint8], Path, Path], Result],
-    kind: type[Result],
-    place: tuple[Path, Path],
-) -> Result:
-    file, target = place
-    try:
-        return work(read_picture(file), file, target)
-    except (InputError, BadInput) as error:
-        return failed(kind, file, error)
-
-
-def _ended(kind: type[Result], place: tuple[Path, Path]) -> Result:
-    return failed(kind, place[0], worker_ended(place[0]))
 
 
 def worker_ended(file: Path) -> InputError:

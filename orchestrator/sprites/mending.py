@@ -124,29 +124,33 @@ def _mended(file: Path, target: Path, wanted: Wanted) -> MendedFile:
 def mended(
     picture: NDArray[np.uint8], wanted: Wanted, readings: tuple[Reading, ...]
 ) -> tuple[NDArray[np.uint8], list[Mend], tuple[Reading, ...]]:
-    """A picture after all steps that its measures name, each once; the steps, the measures then.
+    """A picture after all steps that its measures name; the steps, and the measures then.
 
-    What is named is asked again after each step: true pixels can show what a blur has hidden.
+    What is named is asked again after each step: true pixels can show what a blur has hidden, and
+    fewer colours what stands out. A step is done twice at most.
     """
     if wanted.asked.key is None:
         # A step may take the hidden background away, which tells what a fringe is.
         key = Subject(picture, wanted.asked).key_color
         wanted = replace(wanted, asked=replace(wanted.asked, key=key))
     done: list[Mend] = []
-    left = list(_STEPS)
+    # what each step gave last: it is asked again only for what came after it
+    gave: dict[Mend, NDArray[np.uint8]] = {}
     while True:
         needed = {one.measure.mend for one in readings if not one.passed}
-        step = next((one for one in left if one in needed), None)
+        steps = (one for one in _STEPS if one in needed and gave.get(one) is not picture)
+        step = next((one for one in steps if done.count(one) < _TIMES), None)
         if step is None:
             return picture, done, readings
-        left.remove(step)
         try:
-            picture = _STEPS[step](picture, wanted)
+            made = _STEPS[step](picture, wanted)
         except BadInput:
             # As a cut-out of which nothing would be left: the fault stays, and is told as such.
-            continue
-        readings = wanted.readings(picture)
-        done.append(step)
+            made = picture
+        gave[step] = made
+        if made is not picture:
+            picture, readings = made, wanted.readings(made)
+            done.append(step)
 
 
 def _finished(picture: NDArray[np.uint8], finish: Finish) -> NDArray[np.uint8]:
@@ -159,7 +163,9 @@ def _close_outline(picture: NDArray[np.uint8], wanted: Wanted) -> NDArray[np.uin
     return _finished(picture, Finish(grid=None, cutout=options))
 
 
-# In this order: a cut-out works on true pixels, and the palette has the last word.
+_TIMES = 2
+
+# In this order: a cut-out works on true pixels, and no step after the palette makes up a colour.
 _STEPS: Mapping[Mend, Step] = {
     Mend.SNAP: lambda picture, _: _finished(picture, Finish()),
     Mend.CUT_OUT: lambda picture, _: _finished(picture, Finish(grid=None, cutout=Options())),

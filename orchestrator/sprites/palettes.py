@@ -56,13 +56,9 @@ def read_palette(source: Source) -> Palette:
     """
     if isinstance(source, Palette):
         return source
-    text = os.fspath(source)
-    if isinstance(source, str):
-        if well_known.is_known(text):
-            return well_known.by_name(text)
-        if not os.path.exists(text) and not _looks_like_a_file(text):
-            return _typed(text)
-    return _in_file(Path(text))
+    if isinstance(source, str) and not means_file(source):
+        return _typed(source)
+    return _in_file(Path(source))
 
 
 def palette_or_count(source: Source | int) -> Palette | int:
@@ -74,7 +70,12 @@ def palette_or_count(source: Source | int) -> Palette | int:
     return read_palette(source)
 
 
-def _looks_like_a_file(text: str) -> bool:
+def means_file(text: str, folder: str | os.PathLike[str] = "") -> bool:
+    """Whether a text is the name of a palette file, seen from a folder, there or not."""
+    if well_known.is_known(text):
+        return False
+    if os.path.isfile(os.path.join(folder, text)) or os.path.isdir(os.path.join(folder, text)):
+        return bool(text)
     suffix = os.path.splitext(text)[1].lower().removeprefix(".")
     return suffix in {one.value for one in Format} or "/" in text or os.sep in text
 

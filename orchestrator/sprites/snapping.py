@@ -111,7 +111,7 @@ def snap(
         pictures,
         out,
         finish,
-        _kept,
+        snapped_file,
         SnappedFile,
         sequence=sequence,
         own_palettes=own_palettes,
@@ -121,7 +121,8 @@ def snap(
     )
 
 
-def _kept(file: Path, target: Path, one: Finished) -> SnappedFile:
+def snapped_file(file: Path, target: Path, one: Finished) -> SnappedFile:
+    """What is told of a picture that went through the chain, and whose result is at `target`."""
     found = one.found
     return SnappedFile(
         file=file,

@@ -6,12 +6,12 @@ Frames of an animation have one grid, and pictures may share one palette that is
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from .files import (
     Names,
     Report,
     Result,
-    each_picture,
     failed,
     named,
     pictures_in,
@@ -70,19 +69,43 @@ def finish_files(
 
     With `sequence` all are frames of one animation. A palette that is to be found is one for all
     pictures, unless each is to have its own; then memory stays flat, and `looked` tells of the
-    first of two passes.
+    first of two passes. The true pixels are found and cut out in `jobs` processes.
     """
-    if not sequence and (own_palettes or not finish.finds_palette):
-        return each_picture(pictures, out, _Work(finish, kept), kind, report, jobs)
     files = pictures_in(named(pictures))
     targets = targets_in(files, Path(out))
     cuts = _frames(files, finish) if sequence else _each(files, finish, jobs)
+    done = _painted(cuts, finish, len(files), own_palettes, looked)
+    return _all_written(files, targets, done, kept, kind, report)
+
+
+def finish_each(
+    files: Sequence[Path],
+    targets: Sequence[Path],
+    finish: Finish,
+    kept: Kept[Result],
+    kind: type[Result],
+    *,
+    report: Report[Result] | None = None,
+    looked: Looked | None = None,
+) -> list[Result]:
+    """The same for files whose results have names of their own."""
+    done = _painted(_each(files, finish), finish, len(files), False, looked)
+    return _all_written(files, targets, done, kept, kind, report)
+
+
+def _all_written(
+    files: Sequence[Path],
+    targets: Sequence[Path],
+    outcomes: Iterator[Finished | InputError | BadInput],
+    kept: Kept[Result],
+    kind: type[Result],
+    report: Report[Result] | None,
+) -> list[Result]:
     results: list[Result] = []
-    for file, target, one in zip(
-        files, targets, _painted(cuts, finish, len(files), looked), strict=True
-    ):
+    for file, target, one in zip(files, targets, outcomes, strict=True):
         if isinstance(one, Finished):
-            results.append(_written(one, file, target, kept))
+            write_picture(one.picture, target)
+            results.append(kept(file, target, one))
         else:
             results.append(failed(kind, file, one))
         if report is not None:
@@ -90,23 +113,7 @@ def finish_files(
     return results
 
 
-def _written(one: Finished, file: Path, target: Path, kept: Kept[Result]) -> Result:
-    write_picture(one.picture, target)
-    return kept(file, target, one)
-
-
-@dataclass(frozen=True)
-class _Work(Generic[Result]):
-    """The whole chain on one picture, for another process, too."""
-
-    finish: Finish
-    kept: Kept[Result]
-
-    def __call__(self, picture: NDArray[np.uint8], file: Path, target: Path) -> Result:
-        return _written(self.finish.applied([picture])[0], file, target, self.kept)
-
-
-def _each(files: list[Path], finish: Finish, jobs: int) -> Iterator[_Outcome]:
+def _each(files: Sequence[Path], finish: Finish, jobs: int = 1) -> Iterator[_Outcome]:
     """The first half of the chain, each picture by itself."""
     return in_order(partial(_half, finish), files, jobs, worker_ended)
 
@@ -118,7 +125,7 @@ def _half(finish: Finish, file: Path) -> _Outcome:
         return error
 
 
-def _frames(files: list[Path], finish: Finish) -> Iterator[_Outcome]:
+def _frames(files: Sequence[Path], finish: Finish) -> Iterator[_Outcome]:
     """The same for frames of one animation; one that cannot be read is left out of it."""
     frames: dict[Path, NDArray[np.uint8]] = {}
     outcomes: dict[Path, _Outcome] = {}
@@ -136,9 +143,25 @@ def _frames(files: list[Path], finish: Finish) -> Iterator[_Outcome]:
 
 
 def _painted(
+    cuts: Iterator[_Outcome], finish: Finish, total: int, own: bool, looked: Looked | None
+) -> Iterator[Finished | InputError | BadInput]:
+    """The second half of the chain, with one palette for all where it is found in them all."""
+    if finish.finds_palette and not own:
+        yield from _painted_alike(cuts, finish, total, looked)
+        return
+    for cut in cuts:
+        if not isinstance(cut, Snapped):
+            yield cut
+            continue
+        try:
+            yield finish.painted(cut, finish.palette_of([cut.picture]))
+        except BadInput as error:
+            yield error
+
+
+def _painted_alike(
     cuts: Iterator[_Outcome], finish: Finish, total: int, looked: Looked | None
 ) -> Iterator[Finished | InputError | BadInput]:
-    """The second half of the chain, with one palette for all."""
     waiting: list[_Outcome] = []
     with _Spool() as spool:
 
@@ -153,14 +176,11 @@ def _painted(
                 if looked is not None:
                     looked(len(waiting), total)
 
-        pictures = seen()
         try:
-            palette = finish.palette_of(pictures)
+            palette = finish.palette_of(seen())
         except BadInput as error:
             yield from (error if isinstance(one, Snapped) else one for one in waiting)
             return
-        for _ in pictures:  # where the palette was known and none has been looked at
-            pass
         again = iter(spool)
         for one in waiting:
             if isinstance(one, Snapped):

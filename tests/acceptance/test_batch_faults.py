@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import itertools
 import json
 import os
@@ -12,19 +13,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from orchestrator.batch import production as batch
 from orchestrator.batch.fleet import Care
+from orchestrator.batch.jobs import State
 from orchestrator.batch.pace import Patience
 from orchestrator.batch.store.folder_lock import held
 from orchestrator.batch.store.store import Store
 from orchestrator.client.wire import Timeouts
 from orchestrator.errors import BatchBusy, OutputError, ServerUnreachable
 from orchestrator.local.serving import Choice
+from orchestrator.sprites.inspecting import inspect
 from orchestrator.testing import FakeServer, Fault, Script, SocketMode
 
 GRAPH = {
@@ -366,6 +372,56 @@ def test_rejected_pictures_are_rolled_again_with_seeds_that_follow_from_the_job(
     assert rolls[0] == rolls[1]
     assert rolls[0][0] == 5
     assert len(set(rolls[0])) == 3
+
+
+def test_a_sprite_with_specks_is_rolled_again_until_one_is_clean(
+    tmp_path: Path, repository: Path
+) -> None:
+    """The measures of `spriteworks inspect` are gates: the first two pictures do not pass them."""
+    info = json.loads((repository / "tests/data/comfyui/object_info.json").read_text("utf-8"))
+    info["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"][0] = ["m.safetensors"]
+    speck, soft, clean = (Script(alters=partial(_drawn, pixel=one)) for one in _PIXELS)
+    with FakeServer(object_info=info) as server:
+        server.script(speck, soft, clean)
+        bench = Bench(tmp_path, [server])
+        (tmp_path / "graph.json").write_text(json.dumps(SAMPLED), encoding="utf-8")
+        text = {
+            "name": "dots",
+            "workflow": "graph.json",
+            "items": [{"id": "dot", "prompt": "a dot", "seeds": [5], "output": "{id}"}],
+            "gates": ["alpha_binary", "orphans", "outline", "specks"],
+            "rerolls": 5,
+        }
+        bench.manifest.write_text(json.dumps(text), encoding="utf-8")
+        assert bench.run().is_complete
+        seeds = [one.graph["4"]["inputs"]["seed"] for one in server.submissions]
+    assert len(set(seeds)) == 3
+    log = bench.log()
+    assert "is rolled again (1 of 5): specks is 1, and must be at most 0" in log
+    assert "is rolled again (2 of 5): alpha_binary is 0.998264, and must be" in log
+    assert not inspect(bench.out / "dot.png").pictures[0].failed
+    with Store.open(bench.out) as store:
+        ((kept,),) = [store.artifacts(entry.job.key) for entry in store.entries(State.DONE)]
+    assert kept.measured == {"alpha_binary": 1, "orphans": 0, "outline": 1, "specks": 0}
+
+
+# What spoils a sprite at its upper left corner, or does not.
+_PIXELS = ((200, 40, 40, 255), (200, 40, 40, 90), (0, 0, 0, 0))
+
+
+def _drawn(right: bytes, pixel: tuple[int, ...]) -> bytes:
+    """A sprite of 24x24 in the place of the fake's picture, with the graph of that."""
+    given = Image.open(io.BytesIO(right))
+    texts = PngInfo()
+    for name, value in given.info.items():
+        texts.add_text(name, value)
+    sprite = Image.new("RGBA", (24, 24))
+    sprite.paste((30, 10, 20, 255), (2, 2, 22, 22))
+    sprite.paste((200, 40, 40, 255), (3, 3, 21, 21))
+    sprite.putpixel((0, 0), pixel)
+    stream = io.BytesIO()
+    sprite.save(stream, "PNG", pnginfo=texts)
+    return stream.getvalue()
 
 
 def test_of_equal_pictures_the_first_of_the_manifest_stays(bench: Bench) -> None:

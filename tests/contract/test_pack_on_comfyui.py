@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 from PIL import Image
 
+from comfy_nodes.ops.cutout import Options, Outline, cut_out
 from orchestrator.client.client import Client
 from orchestrator.local.process import ServerProcess
 from orchestrator.protocol import files_of
@@ -36,6 +38,7 @@ NODES = {
     "SpriteworksSaveSprite",
     "SpriteworksInpaintCrop",
     "SpriteworksInpaintStitch",
+    "SpriteworksMask",
     "SpriteworksMemoryReport",
 }
 
@@ -243,6 +246,54 @@ def test_a_batch_of_sprites_runs_from_prompt_to_file(server: Server) -> None:
         assert json.loads(picture.info["prompt"]) == sent
         assert json.loads(picture.info["workflow"]) == {"note": "canvas"}
     assert not list(server.output.rglob("*.part"))
+
+
+def test_a_picture_is_cut_out_as_the_command_does_it(server: Server, tmp_path: Path) -> None:
+    picture = np.full((32, 40, 3), 254, dtype=np.uint8)
+    picture[8:24, 10:30] = (20, 10, 30)
+    picture[9:23, 11:29] = (200, 30, 30)
+    picture[16, 9] = (190, 187, 193)  # mixed
+    picture[2, 2] = 0  # a speck
+    Image.fromarray(picture).save(tmp_path / "cutout.png")
+    loaded = server.client.upload(tmp_path / "cutout.png").filename
+    graph = {
+        "load": {"class_type": "LoadImage", "inputs": {"image": loaded}},
+        "cut": {
+            "class_type": "SpriteworksCutout",
+            "inputs": {
+                "image": ["load", 0],
+                "tolerance": 0.15,
+                "smallest_hole": 0.01,
+                "keep_light": True,
+                "smallest_part": 0.02,
+                "outline": "outside",
+                "outline_colour": "#0000ff",
+            },
+        },
+        # what is cut out already is left as it is
+        "again": {
+            "class_type": "SpriteworksCutout",
+            "inputs": {
+                "image": ["cut", 0],
+                "mask": ["cut", 1],
+                "tolerance": 0.15,
+                "smallest_hole": 0.01,
+            },
+        },
+    }
+    for name in ("cut", "again"):
+        saved = {"image": [name, 0], "mask": [name, 1], "filename_prefix": f"pack/{name}"}
+        graph[f"save {name}"] = {"class_type": "SpriteworksSaveSprite", "inputs": saved}
+    job = server.client.submit(graph)
+    server.client.wait(job.prompt_id, timeout=120)
+    options = Options(0.15, 0.01, smallest_part=0.02, outline=Outline.OUTSIDE)
+    expected = cut_out(picture, replace(options, outline_colour=(0, 0, 255)))
+    assert (expected == (0, 0, 255, 255)).all(axis=2).sum() == 2 * (16 + 20)
+    for name in ("cut", "again"):
+        sprite = np.asarray(Image.open(server.output / "pack" / f"{name}_00001_.png"))
+        there = expected[..., 3] > 0
+        assert np.array_equal(sprite[..., 3], expected[..., 3])
+        assert np.array_equal(sprite[there], expected[there])
 
 
 def batch_graph() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from orchestrator.library import Value, connect
 
@@ -99,6 +100,59 @@ def test_inpainting_changes_nothing_outside_the_mask(
     after = np.asarray(picture)
     assert np.array_equal(after[mask == 0], before[mask == 0])
     assert not np.array_equal(after[mask == 255], before[mask == 255])
+
+
+@pytest.mark.parametrize("settings", [{}, {"denoise": 1.0}, {"prompt": "a green potion"}])
+def test_the_inpainted_example_keeps_its_grid_its_colours_and_its_outline(
+    settings: dict[str, Value], engine_url: str, repository: Path
+) -> None:
+    before = np.asarray(Image.open(repository / "workflows/inputs/spriteworks_potion.png"))
+    with connect(engine_url) as server:
+        made = server.run(
+            repository / "workflows" / "inpaint.json",
+            timeout=200,
+            settings={**SETTINGS, **settings},
+        )
+    after = np.asarray(made.pictures[0].image())
+    assert not np.array_equal(after, before)
+    # No half-mixed pixel: every true pixel of 2x2 has one colour.
+    true = after[::2, ::2]
+    assert np.array_equal(true.repeat(2, axis=0).repeat(2, axis=1), after)
+    # No new colour.
+    colours = {tuple(one) for one in before.reshape(-1, 3).tolist()}
+    assert {tuple(one) for one in after.reshape(-1, 3).tolist()} <= colours
+    # The outline is closed: its lines enclose what they enclosed before.
+    lines = [(one[::2, ::2] == (43, 29, 58)).all(axis=-1) for one in (before, after)]
+    assert (lines[1] | ~lines[0]).all()
+    was, now = (ndimage.binary_fill_holes(one) for one in lines)
+    assert was.sum() > 3 * lines[0].sum() / 2
+    assert np.array_equal(was, now)
+
+
+@pytest.mark.comfyui
+def test_a_transparent_picture_is_inpainted_alike_on_comfyui(
+    engine_url: str, comfyui_url: str, repository: Path
+) -> None:
+    path = repository / "workflows" / "inputs" / "potions" / "red.png"
+    before = np.asarray(Image.open(path).convert("RGBA"))
+    settings: dict[str, Value] = {
+        **SETTINGS,
+        "sampler": "euler",
+        "image": str(path),
+        '"Mask rule".rule': "opaque",
+        "Stitch.new_colours": 2,
+    }
+    pictures = []
+    for url in (engine_url, comfyui_url):
+        with connect(url) as server:
+            made = server.run(
+                repository / "workflows" / "inpaint.json", timeout=200, settings=settings
+            )
+        pictures.append([picture.image() for picture in made.pictures])
+    after = np.asarray(pictures[0][0])
+    assert np.array_equal(after[..., 3], before[..., 3])
+    assert not np.array_equal(after, before)
+    assert distance(*pictures) <= 1
 
 
 def test_pictures_carry_the_graph(engine_url: str, runner: Runner) -> None:

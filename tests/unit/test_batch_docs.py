@@ -98,6 +98,7 @@ def jobs(path: Path, info: Any) -> list[Any]:
         ("one", 1, "potion-1"),
         ("hundred", 100, "potion/red-1000"),
         ("ten-thousand", 10_000, "imp/imp-red-standing-1"),
+        ("inpaint-folder", 6, "blue/amber"),
     ],
 )
 def test_the_examples_make_what_their_names_say(

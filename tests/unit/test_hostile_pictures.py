@@ -230,6 +230,7 @@ def test_a_folder_that_calls_itself_a_picture_is_a_folder(
 COMMANDS: Mapping[str, list[str]] = {
     "snap": ["snap", "--out", "OUT", "--json", "--cutout", "--palette", "8", "--own-palette"],
     "snap with one palette": ["snap", "--out", "OUT", "--json", "--palette", "8"],
+    "cutout": ["cutout", "--out", "OUT", "--json"],
     "inspect": ["inspect", "--json"],
     "mend": ["mend", "--out", "OUT", "--json"],
 }

@@ -11,7 +11,7 @@ from PIL import Image
 
 import orchestrator
 from orchestrator.__main__ import run
-from orchestrator.errors import InputError, UsageError
+from orchestrator.errors import UsageError
 from test_measures import (
     KEY,
     PALETTE,
@@ -169,7 +169,7 @@ def test_what_cannot_be_is_refused(options: list[str], folder: Path) -> None:
 def test_nothing_to_inspect_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not there"):
         orchestrator.inspect(tmp_path / "none")
-    with pytest.raises(InputError):
+    with pytest.raises(UsageError, match=r"none\.gpl is not there"):
         orchestrator.inspect(tmp_path, palette=tmp_path / "none.gpl")
 
 

@@ -42,6 +42,12 @@ def on_key(picture: Pixels) -> Pixels:
     return np.where(picture[..., 3:] == 0, np.array([*KEY, 0], np.uint8), picture)
 
 
+def with_hole(color: tuple[int, ...]) -> Pixels:
+    """The same with an area in a dark frame, as between an arm and a body."""
+    framed = painted(on_key(sprite()), slice(14, 21), slice(11, 17), DARK)
+    return painted(framed, slice(15, 20), slice(12, 16), color)
+
+
 def tile() -> Pixels:
     """16x16 that goes on over its edges."""
     y, x = np.mgrid[:16, :16] * (2 * np.pi / 16)
@@ -134,7 +140,7 @@ CASES: dict[str, tuple[Pixels, Pixels, Asked]] = {
     ),
     "enclosed_background": (
         on_key(sprite()),
-        painted(on_key(sprite()), slice(15, 20), slice(12, 16), (*KEY, 255)),
+        with_hole((*KEY, 255)),
         Asked(),
     ),
     "specks": (sprite(), painted(sprite(), 3, 3, RED), Asked()),
@@ -266,6 +272,22 @@ def test_a_light_spot_inside_and_a_tip_of_the_sprite_are_no_faults() -> None:
         assert all(one.passed for one in of_picture(picture))
 
 
+def test_a_sprite_of_the_background_s_colour_has_no_fringe() -> None:
+    """A blade in nearly the background's colour, which reaches into the sprite."""
+    blade = painted(on_key(sprite()), slice(8, 28), slice(20, 26), (94, 158, 226, 255))
+    assert value("fringe", blade) == 0
+    rim = painted(on_key(sprite()), slice(8, 28), 25, (94, 158, 226, 255))
+    assert value("fringe", rim) == 20
+
+
+def test_a_light_part_of_the_background_s_colour_is_no_background() -> None:
+    """It is what the cut-out keeps as one: a spot with a shade of its own."""
+    shade = [(*(part + step for part in KEY), 255) for step in (-8, -5, -8, -6)]
+    spot = painted(on_key(sprite()), slice(15, 20), slice(12, 16), np.array(shade))
+    assert Subject(spot).near(Subject(spot).key, 0.04)[15, 12]
+    assert value("enclosed_background", spot) == 0
+
+
 def test_a_measure_says_where_it_does_not_apply() -> None:
     plain = np.full((32, 32, 3), 90, np.uint8)
     for name in ("outline", "orphans", "specks", "fringe", "pinholes", "largest_piece"):
@@ -273,6 +295,7 @@ def test_a_measure_says_where_it_does_not_apply() -> None:
     unlined = painted(sprite(), slice(8, 28), slice(6, 26), RED)
     assert value("outline", unlined) is None
     assert value("fringe", sprite()) is None, "nobody knows what was behind it"
+    assert value("fringe", painted(sprite(), 0, 0, (190, 190, 200, 0)), None) is None
     assert value("fringe", sprite(), Asked(key=KEY)) == 0
     for name in ("grid_energy", "spacing_deviation", "block_consistency"):
         assert value(name, sprite()) is None, name
@@ -374,6 +397,8 @@ def test_every_measure_says_what_it_is_and_can_be_taken() -> None:
 @pytest.mark.parametrize("name", ["fringe", "enclosed_background", "specks", "orphans", "pinholes"])
 def test_cleaning_takes_away_what_was_found_and_nothing_else(name: str) -> None:
     clean, faulty, asked = CASES[name]
+    if name == "enclosed_background":
+        clean = with_hole((*KEY, 0))
     made = cleaned(faulty, asked)
     assert value(name, faulty, asked) != 0
     assert value(name, made, asked) in (0, None)
@@ -391,7 +416,7 @@ def test_cleaning_takes_any_picture_and_makes_up_no_colour(picture: Pixels) -> N
     if picture.shape[2] == 3:
         assert np.array_equal(made, picture)
         return
-    seen = {tuple(one) for one in picture.reshape(-1, 4)[:, :3].tolist()}
+    seen = {(0, 0, 0), *(tuple(one) for one in picture.reshape(-1, 4)[:, :3].tolist())}
     assert {tuple(one) for one in made.reshape(-1, 4)[:, :3].tolist()} <= seen
     assert (picture[..., 3] >= 128).any() == (made[..., 3] >= 128).any()
 

@@ -156,6 +156,14 @@ def test_noise_and_slopes_in_the_background_are_allowed_for(name: str) -> None:
     assert np.array_equal(there(noisy(picture, 5)), truth)
 
 
+def test_a_steep_slope_is_no_sprite() -> None:
+    picture, truth = drawn(SHIELD)
+    rows, columns = np.indices(truth.shape)
+    slope = np.stack([40 + 9 * rows, 60 + 9 * columns, 250 - 9 * rows], axis=2).astype(np.uint8)
+    picture[~truth] = slope[~truth]
+    assert np.array_equal(there(picture), truth)
+
+
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("ground", [WHITE, GREEN])
 def test_a_jpeg_of_it_comes_out_too(name: str, ground: tuple[int, int, int]) -> None:
@@ -203,6 +211,15 @@ def test_a_bay_behind_a_narrow_mouth_is_background() -> None:
     picture, truth = drawn(RING)
     picture[1:5, 8] = WHITE
     truth[1:5, 8] = False
+    assert np.array_equal(there(picture), truth)
+
+
+def test_a_small_corner_behind_a_narrow_mouth_is_background() -> None:
+    picture, truth = drawn(SHIELD)
+    picture[1, 4] = picture[2:4, 3:5] = WHITE
+    truth[1, 4] = truth[2:4, 3:5] = False
+    picture = np.pad(picture, ((14, 14), (14, 14), (0, 0)), constant_values=255)
+    truth = np.pad(truth, 14)
     assert np.array_equal(there(picture), truth)
 
 
@@ -309,6 +326,53 @@ def test_a_light_rim_that_was_drawn_stays() -> None:
     assert np.array_equal(sprite[truth][:, :3], picture[truth])
 
 
+def test_two_mixed_pixels_behind_each_other_go_both() -> None:
+    picture, truth = mixed()
+    for column, share in ((2, 0.1), (3, 0.4)):
+        picture[10, column] = np.rint(share * np.array(INK) + (1 - share) * np.array(WHITE))
+    picture[10, 4] = INK
+    truth[10, 2:4] = False
+    assert np.array_equal(there(noisy(picture, 1)), truth)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_bevel_that_is_lit_from_one_side_stays(turned: bool) -> None:
+    picture = noisy(np.full((24, 24, 3), 255, dtype=np.uint8), 1)
+    picture[4:20, 4:20] = (60, 60, 70)
+    picture[5:19, 5:19] = INK
+    picture[4, 4:20] = (170, 170, 175)
+    truth = np.zeros((24, 24), dtype=bool)
+    truth[4:20, 4:20] = True
+    picture[10, 3] = (170, 170, 175)  # alone it is mixed
+    if turned:
+        picture = picture.transpose(1, 0, 2)
+    sprite = cut_out(picture)
+    assert np.array_equal(sprite[..., 3] > 0, truth)
+    assert np.array_equal(sprite[truth][:, :3], picture[truth])
+
+
+def test_shades_of_a_light_sprite_are_not_taken_for_mixed_ones() -> None:
+    picture = noisy(np.full((20, 20, 3), 255, dtype=np.uint8), 1)
+    picture[4:16, 4:16] = (238, 232, 220)
+    picture[5:15, 5:15] = (214, 206, 190)
+    truth = np.zeros((20, 20), dtype=bool)
+    truth[4:16, 4:16] = True
+    sprite = cut_out(picture)
+    assert np.array_equal(sprite[..., 3] > 0, truth)
+    assert np.array_equal(sprite[truth][:, :3], picture[truth])
+
+
+def test_a_light_pixel_of_a_drawing_without_an_outline_stays() -> None:
+    picture = np.full((20, 20, 3), 255, dtype=np.uint8)
+    for column, colour in enumerate([INK, RED, BONE, STEEL, GREY, GREEN] * 2, 4):
+        picture[4:16, column] = colour
+    picture[4, 4:16:2] = (200, 200, 205)
+    truth = (picture != 255).any(axis=2)
+    sprite = cut_out(picture)
+    assert np.array_equal(sprite[..., 3] > 0, truth)
+    assert np.array_equal(sprite[truth][:, :3], picture[truth])
+
+
 # ------------------------------------------------------------------------------------ parts
 
 
@@ -373,6 +437,25 @@ def test_an_outline_outside_adds_a_pixel_where_there_is_none() -> None:
     for moved in (np.roll(truth, s, axis=a) for s in (1, -1) for a in (0, 1)):
         around |= moved & ~truth
     assert np.array_equal((blue == (0, 0, 255, 255)).all(axis=2), around)
+
+
+def test_what_the_pictures_edge_cuts_has_no_outline_there() -> None:
+    picture = np.full((9, 9, 3), 255, dtype=np.uint8)
+    picture[2:9, 2:7] = RED
+    sprite = cut_out(picture, Options(outline=Outline.INSIDE, outline_colour=(1, 2, 3)))
+    assert (sprite[8, 3:6] == (*RED, 255)).all()
+    assert (sprite[2:, 2] == (1, 2, 3, 255)).all()
+
+
+def test_a_part_that_an_outline_makes_small_goes_at_once() -> None:
+    picture = np.full((12, 20, 3), 255, dtype=np.uint8)
+    picture[3:7, 3:7] = RED
+    picture[3:6, 15] = INK
+    options = Options(outline=Outline.OUTSIDE, outline_colour=INK, smallest_part=0.1)
+    assert there(picture, replace(options, outline=Outline.NONE)).sum() == 19
+    sprite = cut_out(picture, options)
+    assert (sprite[..., 3] > 0).sum() == 32
+    assert np.array_equal(cut_out(sprite, options), sprite)
 
 
 def test_short_gaps_in_an_outline_are_closed_and_long_ones_are_meant() -> None:

@@ -228,6 +228,15 @@ def test_find_makes_one_palette_of_a_folder(
     assert capsys.readouterr().out.encode() == write(found, Format.HEX)
 
 
+def test_the_folder_of_now_is_a_place_for_results(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert run(["palette", "convert", "cga", "cga.hex"]) == 0
+    assert run(["palette", "apply", "in/0.png", "--palette", "cga.hex", "--out", "."]) == 0
+    assert colours(Path("0.png")) <= set(pack(by_name("cga").array()).tolist())
+
+
 def test_find_refuses_a_wrong_ending_and_a_picture_that_is_none(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,7 @@ _SAME = 0.08
 # px; in a smaller part of a picture a grid cannot be told from none.
 _SMALLEST_PART = 65
 # px; so much of a part shows its grid.
-_ENOUGH = 256
+_ENOUGH = 192
 # A border in a profile is no smaller than this part of the largest ones.
 _CLEAR = 0.2
 

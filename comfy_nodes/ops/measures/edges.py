@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from ...errors import BadInput
+from ..cutout import Options, cut_out
 from .subject import AROUND, Flags, Subject
 
 # OKLab; how near to the background's colour a pixel of the sprite's edge has some of it.
 _FRINGE = 0.08
 # OKLab; what has the background's colour.
 _BACKGROUND = 0.04
-# px, and a share of the sprite; less of the background's colour is a highlight.
-_ENCLOSED, _PART = 4, 0.02
+# px; less of the background's colour is a highlight.
+_ENCLOSED = 4
+_ENCLOSED_ONLY = Options(despill=False, smallest_part=0.0)
 
 
 def opaque(subject: Subject) -> float:
@@ -66,14 +69,25 @@ def enclosed_background(subject: Subject) -> float | None:
 def enclosed_pixels(subject: Subject) -> Flags | None:
     """Which pixels are in such areas, [H, W]; None where the background's colour is not known.
 
-    Small areas are highlights, and what reaches the sprite's edge would have been cut out.
+    They are what a cut-out would take away from the sprite on that background, and so not its light
+    parts, if they are connected and do not reach the sprite's edge.
     """
-    if not subject.is_cut_out or subject.key is None:
+    if not subject.is_cut_out or subject.key_color is None or subject.key is None:
         return None
-    labels, count = ndimage.label(subject.near(subject.key, _BACKGROUND))
+    none = np.zeros(subject.visible.shape, dtype=np.bool_)
+    near = subject.near(subject.key, _BACKGROUND)
+    if not near.any():
+        return none
+    ground = np.array(subject.key_color, dtype=np.uint8)
+    whole = np.where(subject.visible[..., None], subject.rgb, ground)
+    try:
+        alpha = cut_out(whole, _ENCLOSED_ONLY)[..., 3]
+    except BadInput:
+        # All of it is near the background, so none of it can be told from the sprite.
+        return none
+    labels, count = ndimage.label(near & (alpha == 0))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[np.unique(labels[subject.border])] = 0
     sizes[0] = 0
-    large = sizes >= max(_ENCLOSED, _PART * subject.visible.sum())
-    found: Flags = large[labels]
+    found: Flags = (sizes >= _ENCLOSED)[labels]
     return found

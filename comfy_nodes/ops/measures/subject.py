@@ -115,8 +115,8 @@ class Subject:
         if self.asked.key is not None:
             return self.asked.key
         if not self.visible.all():
-            hidden = self.rgb[self.alpha == 0]
-            return None if not hidden.any() else _plain(hidden, 0.5)
+            hidden = _plain(self.rgb[self.alpha == 0], 0.5)
+            return hidden if hidden != (0, 0, 0) else None
         return _plain(self.edge, 0.8)
 
     @cached_property
@@ -142,6 +142,8 @@ class Subject:
 def _plain(colors: Bytes, share: float) -> tuple[int, int, int] | None:
     """The colour that at least a share of the colours [N, 3] have, or nearly have, or None."""
     packed, counts = np.unique(pack(colors), return_counts=True)
+    if not len(packed):
+        return None
     lab = oklab(unpack(packed))
     first = int(counts.argmax())
     alike = ((lab - lab[first]) ** 2).sum(axis=1) <= _PLAIN**2

@@ -204,6 +204,52 @@ class ContactSheet(_Model):
     labels: bool = True
 
 
+def _palette(value: Any) -> Any:
+    """How many colours to find, or which: a name, a file, or hex colours."""
+    if isinstance(value, int) and not isinstance(value, bool) and not 1 <= value <= 256:
+        raise PydanticCustomError("palette", "a palette has 1 to 256 colours")
+    if value is None or (
+        isinstance(value, list) and value and all(isinstance(one, str) for one in value)
+    ):
+        return value
+    return _plain(value)
+
+
+def _dithering(name: str) -> str:
+    from comfy_nodes.ops.palette import Dither
+
+    known = [one.value for one in Dither]
+    if name not in known:
+        raise PydanticCustomError(
+            "dither",
+            "there is no dithering {name}{hint} (there is: {known})",
+            {"name": repr(name), "hint": did_you_mean(name, known), "known": listed(known)},
+        )
+    return name
+
+
+class Export(_Model):
+    """What is made of all pictures together, once they are there."""
+
+    # find the grid of each, and its true pixels
+    snap: bool = True
+    # take away the background
+    cutout: bool = False
+    # one palette for all: how many colours to find, or which
+    palette: Annotated[
+        Annotated[int, Field(strict=True)] | str | list[str] | None, BeforeValidator(_palette)
+    ] = None
+    dither: Annotated[str, AfterValidator(_dithering)] = "none"
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Export:
+        if not self.snap and not self.cutout and self.palette is None:
+            raise PydanticCustomError("export", "there is nothing to do")
+        if self.palette is None and self.dither != "none":
+            raise PydanticCustomError("export", "there is nothing to dither without a palette")
+        return self
+
+
 # pydantic copies a `{}` deeply for every item, which was a third of the time it took
 _NOTHING: Any = Field(default_factory=dict)
 
@@ -247,6 +293,7 @@ class Manifest(_Shared):
     # at most so many pictures in one graph, where they differ in nothing but the seed
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 1
     contact_sheet: ContactSheet = ContactSheet()
+    export: Export | None = None
     # checked one by one as `Item`: 100,000 of them at once would take 100 MB
     items: list[Any] = []
     # a CSV or JSONL file with more items, seen from the manifest's folder

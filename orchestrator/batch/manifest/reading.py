@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ...errors import ManifestError, ManifestProblem
+from ...errors import ManifestError, ManifestProblem, SpriteworksError
 from ...runs.workflows import shipped, shipped_names
 from ...workflow.wording import did_you_mean, listed
 from .expansion import Draft, Place, expand
 from .item_files import SUFFIXES, Row, rows
-from .manifest import Bounds, ContactSheet, Item, Manifest, SeedCount, SeedRange, Style
+from .manifest import Bounds, ContactSheet, Export, Item, Manifest, SeedCount, SeedRange, Style
 from .sources import Sources, text_of
 from .yaml_lines import Lines, YamlError, read_yaml
 
@@ -125,6 +125,7 @@ def load(path: Path) -> ManifestFile:
         raise AssertionError("a manifest that is refused has a mistake")
     if not manifest.items and manifest.items_from is None:
         problems.report(("items",), "there are no items; give `items`, or `items_from` a file")
+    manifest = _with_colours(manifest, path.parent, sources, problems)
     more = _more_items(manifest, path, sources, problems)
     workflow = _workflow(manifest.workflow, path.parent, problems)
     sources.add_file(workflow)
@@ -199,6 +200,33 @@ def _mended(data: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
     return {**kept, "seeds": [0]} if "seeds" in wrong else kept
 
 
+def _with_colours(
+    manifest: Manifest, folder: Path, sources: Sources, problems: Problems
+) -> Manifest:
+    """The manifest with the colours of the export's palette, so that its file is not needed later.
+
+    A file is seen from the manifest's folder, and a change of it makes a new plan.
+    """
+    export = manifest.export
+    if export is None or export.palette is None or isinstance(export.palette, int):
+        return manifest
+    from ...sprites.palettes import hex_list, means_file, read_palette
+
+    wanted = export.palette
+    source = " ".join(wanted) if isinstance(wanted, list) else wanted
+    try:
+        if means_file(source, folder):
+            sources.add_file(folder / source)
+            found = read_palette(folder / source)
+        else:
+            found = read_palette(source)
+    except SpriteworksError as error:
+        problems.report(("export", "palette"), str(error))
+        return manifest
+    colours = export.model_copy(update={"palette": list(hex_list(found))})
+    return manifest.model_copy(update={"export": colours})
+
+
 def _more_items(manifest: Manifest, path: Path, sources: Sources, problems: Problems) -> str:
     if manifest.items_from is None:
         return ""
@@ -232,7 +260,11 @@ def _workflow(name: str, folder: Path, problems: Problems) -> Path:
 
 # --------------------------------------------------------------------------- mistakes
 
-_PARTS: dict[str, type[BaseModel]] = {"style": Style, "contact_sheet": ContactSheet}
+_PARTS: dict[str, type[BaseModel]] = {
+    "style": Style,
+    "contact_sheet": ContactSheet,
+    "export": Export,
+}
 _SAID: dict[str, str] = {
     "missing": "is missing",
     "model_type": "must be a mapping of fields",

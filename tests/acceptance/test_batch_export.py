@@ -1,0 +1,268 @@
+"""A manifest's `export`: one palette over all pictures of a batch, and only what changed again."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+import fake_grids
+from comfy_nodes.formats.palettes import Format, write
+from comfy_nodes.formats.well_known import by_name
+from comfy_nodes.ops.color import pack
+from orchestrator.__main__ import run
+from orchestrator.batch import production as batch
+from orchestrator.batch.fleet import Choice
+from orchestrator.batch.store.folder_lock import held
+from orchestrator.errors import BatchBusy, ManifestError, UsageError
+from orchestrator.testing import FakeServer, Script
+
+GRAPH = {
+    "1": {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0},
+    },
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+}
+PITCH = 6
+
+
+def sprite(color: int) -> fake_grids.Pixels:
+    return fake_grids.figure(np.random.default_rng(color))
+
+
+def drawn(right: bytes) -> bytes:
+    """In place of each picture of the fake server a sprite of fake pixels, with the same graph."""
+    prompt = Image.open(io.BytesIO(right)).info["prompt"]
+    color = json.loads(prompt)["1"]["inputs"]["color"]
+    texts = PngInfo()
+    texts.add_text("prompt", prompt)
+    file = io.BytesIO()
+    pixels = (
+        np.full((30, 30, 3), 9, dtype=np.uint8)
+        if color == 99
+        else sprite(color).repeat(PITCH, axis=0).repeat(PITCH, axis=1)
+    )
+    Image.fromarray(pixels).save(file, "PNG", pnginfo=texts)
+    return file.getvalue()
+
+
+class Heard:
+    """Keeps what happened."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def happened(self, kind: str, **details: Any) -> None:
+        self.events.append((kind, details))
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [details for name, details in self.events if name == kind]
+
+
+class Batch:
+    """A manifest with an export, its folder, and a server that draws sprites."""
+
+    def __init__(self, folder: Path, server: FakeServer) -> None:
+        self.folder, self.out, self.server = folder, folder / "out", server
+        self.heard = Heard()
+
+    def run(self, export: Any, colors: list[int], prefix: str = "") -> batch.Result:
+        graph = self.folder / "graph.json"
+        if not graph.exists():  # another time of it would mean another plan
+            graph.write_text(json.dumps(GRAPH), encoding="utf-8")
+        items = [
+            {"id": f"i{color}", "output": f"{prefix}s{color}", "set": {"1.color": color}}
+            for color in colors
+        ]
+        manifest = self.folder / "batch.yaml"
+        more = {} if export is None else {"export": export}
+        text = {"name": "sprites", "workflow": "graph.json", "items": items, **more}
+        manifest.write_text(json.dumps(text), encoding="utf-8")
+        self.heard = Heard()
+        request = batch.Request(
+            manifest=manifest, out=self.out, choice=Choice(urls=(self.server.url,))
+        )
+        return batch.run(request, self.heard)
+
+    def stamps(self) -> dict[str, int]:
+        """When each result was written."""
+        found = (self.out / "export").rglob("*.png")
+        return {path.name: path.stat().st_mtime_ns for path in found}
+
+    def colours(self) -> set[int]:
+        """Of all results."""
+        found: set[int] = set()
+        for path in (self.out / "export").rglob("*.png"):
+            found |= set(pack(np.asarray(Image.open(path).convert("RGB"))).ravel().tolist())
+        return found
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Batch]:
+    with FakeServer() as server:
+        server.script(*[Script(alters=drawn)] * 99)
+        yield Batch(tmp_path, server)
+
+
+def test_all_pictures_get_one_palette_and_stay_as_they_came(made: Batch) -> None:
+    assert made.run({"palette": 9}, [1, 2, 3]).is_complete
+    assert len(made.colours()) == 9
+    for color in (1, 2, 3):
+        came = np.asarray(Image.open(made.out / f"s{color}.png"))
+        assert np.array_equal(came[::PITCH, ::PITCH], sprite(color))
+        result = Image.open(made.out / "export" / f"s{color}.png")
+        assert result.size == sprite(color).shape[1::-1]
+    (event,) = made.heard.of("export")
+    assert (event["made"], event["kept"], event["errors"]) == (3, 0, {})
+    assert len(event["palette"]) == 9
+    texts = [note["text"] for note in made.heard.of("note")]
+    assert any("3 pictures are exported to" in text and "in 9 colours" in text for text in texts)
+
+
+def test_it_is_done_again_where_something_changed_and_only_then(made: Batch) -> None:
+    made.run({"palette": 9}, [1, 2, 3])
+    first = made.stamps()
+    assert made.run({"palette": 9}, [1, 2, 3]).is_complete
+    assert made.stamps() == first
+    assert made.heard.of("export")[0]["kept"] == 3
+    # one picture more has a say in the palette
+    made.run({"palette": 9}, [1, 2, 3, 4])
+    second = made.stamps()
+    assert set(second) == {"s1.png", "s2.png", "s3.png", "s4.png"}
+    assert all(second[name] != first[name] for name in first)
+    assert len(made.colours()) == 9
+    # a picture that is no longer wanted has no result
+    made.run({"palette": 9}, [2])
+    assert set(made.stamps()) == {"s2.png"}
+    # other options
+    made.run({"palette": 5}, [2])
+    assert len(made.colours()) == 5
+    # a result that somebody changed
+    target = made.out / "export" / "s2.png"
+    right = target.read_bytes()
+    target.write_bytes(b"changed")
+    made.run({"palette": 5}, [2])
+    assert target.read_bytes() == right
+
+
+def test_with_a_given_palette_only_new_pictures_are_made(made: Batch) -> None:
+    made.run({"palette": "game-boy", "dither": "bayer-4"}, [1, 2])
+    first = made.stamps()
+    made.run({"palette": "game-boy", "dither": "bayer-4"}, [1, 2, 3])
+    second = made.stamps()
+    assert {name: second[name] for name in first} == first
+    assert made.heard.of("export")[0]["made"] == 1
+    assert made.colours() <= set(pack(by_name("game-boy").array()).tolist())
+
+
+def test_a_palette_file_is_seen_from_the_manifest_and_its_change_counts(made: Batch) -> None:
+    file = made.folder / "mine.gpl"
+    file.write_bytes(write(by_name("cga"), Format.GPL))
+    made.run({"palette": "mine.gpl", "snap": False}, [1, 2])
+    assert Image.open(made.out / "export" / "s1.png").width == PITCH * sprite(1).shape[1]
+    assert made.colours() <= set(pack(by_name("cga").array()).tolist())
+    file.write_bytes(write(by_name("pico-8"), Format.GPL))
+    made.run({"palette": "mine.gpl", "snap": False}, [1, 2])
+    assert made.colours() <= set(pack(by_name("pico-8").array()).tolist())
+    # the colours are in the record: the file is not needed to do it again
+    file.unlink()
+    (made.out / "export" / "s1.png").unlink()
+    assert batch.export(made.out).made == 1
+
+
+def test_a_picture_of_which_nothing_can_be_made_is_told(made: Batch) -> None:
+    result = made.run({"cutout": True, "palette": 8}, [1, 99])
+    assert result.is_complete
+    assert result.unexported == 1
+    (event,) = made.heard.of("export")
+    assert list(event["errors"]) == ["s99.png"]
+    assert "Nothing would be left" in event["errors"]["s99.png"]
+    assert set(made.stamps()) == {"s1.png"}
+    picture = np.asarray(Image.open(made.out / "export" / "s1.png"))
+    assert set(np.unique(picture[..., 3])) == {0, 255}
+    # it is not tried again, as nothing has changed
+    made.run({"cutout": True, "palette": 8}, [1, 99])
+    assert made.heard.of("export")[0]["kept"] == 1
+
+
+def test_the_command_does_it_again_and_says_what_is_wrong(
+    made: Batch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.run({"cutout": True}, [1, 2])
+    (made.out / "export" / "s1.png").unlink()
+    (made.out / "s2.png").unlink()
+    assert run(["batch", "export", str(made.out), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["made"] == 1
+    assert "s2.png" in told["errors"]
+    assert set(made.stamps()) == {"s1.png"}
+    made.run({"cutout": True}, [1, 2])
+    assert run(["batch", "export", str(made.out)]) == 0
+    assert capsys.readouterr().out == f"{made.out / 'export'}\n"
+    with held(made.out), pytest.raises(BatchBusy):
+        batch.export(made.out)
+
+
+def test_a_batch_without_an_export_has_none(made: Batch) -> None:
+    made.run(None, [1])
+    assert not (made.out / "export").exists()
+    with pytest.raises(UsageError, match="has no `export`"):
+        batch.export(made.out)
+
+
+def test_pictures_of_a_folder_called_export_keep_it(made: Batch) -> None:
+    made.run({"palette": 4}, [1], prefix="export/")
+    came = np.asarray(Image.open(made.out / "export" / "s1.png"))
+    assert np.array_equal(came[::PITCH, ::PITCH], sprite(1))
+    result = Image.open(made.out / "export=" / "export" / "s1.png")
+    assert len(result.getcolors() or []) == 4
+
+
+def test_a_damaged_record_is_no_obstacle(made: Batch) -> None:
+    made.run({"palette": 4}, [1])
+    record = made.out / "export" / "export.json"
+    assert list(json.loads(record.read_text(encoding="utf-8"))["pictures"]) == ["s1.png"]
+    options = json.loads(record.read_text(encoding="utf-8"))["options"]
+    mine = made.folder / "mine.png"
+    mine.write_bytes(b"mine")
+    outside = {"pictures": {"x": {"saved": "../../mine.png"}}}
+    odd = {"options": options, "pictures": {"s1.png": {"sha256": 3}, "s2.png": 4}}
+    for text in ("", "[1]", '{"pictures": 3}', json.dumps(outside), json.dumps(odd)):
+        record.write_text(text, encoding="utf-8")
+        made.run({"palette": 4}, [1])
+        assert made.heard.of("export")[0]["made"] == 1
+    assert mine.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("export", "field", "words"),
+    [
+        ({"palette": 0}, "export.palette", "1 to 256 colours"),
+        ({"palette": 300}, "export.palette", "1 to 256 colours"),
+        ({"palette": "nice"}, "export.palette", "is no palette"),
+        ({"palette": "no.gpl"}, "export.palette", "is not there"),
+        ({"palette": []}, "export.palette", "one value is wanted"),
+        ({"palette": ["#12"]}, "export.palette", "is no colour"),
+        ({"palette": 4, "dither": "bayer4"}, "export.dither", "did you mean 'bayer-4'"),
+        ({"dither": "bayer-4"}, "export", "nothing to dither"),
+        ({"snap": False}, "export", "there is nothing to do"),
+        ({"pallete": 4}, "export.pallete", "did you mean 'palette'"),
+        ({"cutout": "maybe"}, "export.cutout", "must be true or false"),
+    ],
+)
+def test_mistakes_are_told_with_their_field(
+    export: Any, field: str, words: str, made: Batch
+) -> None:
+    with pytest.raises(ManifestError) as error:
+        made.run(export, [1])
+    assert f" {field}: " in str(error.value)
+    assert words in str(error.value)
+    assert not made.server.submissions
