@@ -3,143 +3,154 @@
     python scripts/measure_snap.py --drawn 20 --seed 5
     python scripts/measure_snap.py --drawn 20 --seed 1 --tiles tiles.npz
     python scripts/measure_snap.py --folder ../shared/grid
+    python scripts/measure_snap.py --blobs
+    python scripts/measure_snap.py --beside --venvs DIR --tiles tiles.npz --folder ../shared/grid
 
-exact: the true size (for `offset` within one cell). solved: exact, and at least 99% of the pixels
-within 40 of 255. error: mean OKLab distance of the exact ones' pixels, times 100. details: pixels
-of the truth that stand out by more than 40 from all four neighbours, and are within 40 in the
-result, too.
-unsure: of the wrong and of the right sizes. CPU: seconds of this process a picture.
+What the columns say: scripts/snapping/judging.py. unsure: of the wrong and of the right sizes. CPU:
+seconds of the process around the call, the median of the pictures.
+
+With --beside the same pictures go through every other tool of scripts/snapping/contestants.py, too:
+60 blobs and eight of 1024x1024 (seed 5), 180 drawn (seed 4242), and those of --folder. The tools
+are installed from PyPI, each in an environment of its own below DIR, and run one after the other,
+each with one thread, in a process that takes all pictures. The table is markdown.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import runpy
+import platform
+import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from comfy_nodes.ops.color import oklab  # noqa: E402
 from comfy_nodes.ops.true_pixels import snap  # noqa: E402
+from scripts.snapping import cases  # noqa: E402
+from scripts.snapping.cases import Case  # noqa: E402
+from scripts.snapping.contestants import OURS, RIVALS, installed, outcomes  # noqa: E402
+from scripts.snapping.judging import Outcome, Tally, merged  # noqa: E402
 
-Pixels = NDArray[np.uint8]
-Case = tuple[str, Pixels, Pixels]  # kind, picture, truth
-ALIKE = 40
-
-
-@dataclass
-class Tally:
-    """What became of the pictures of one kind."""
-
-    count: int = 0
-    exact: int = 0
-    solved: int = 0
-    wrong_unsure: int = 0
-    right_unsure: int = 0
-    errors: list[float] = field(default_factory=list)
-    details: int = 0
-    kept: int = 0
-    seconds: float = 0.0
-
-    def add(self, kind: str, picture: Pixels, truth: Pixels) -> None:
-        """Snap one picture and compare."""
-        begin = time.process_time()
-        found = snap(picture)
-        self.seconds += time.process_time() - begin
-        self.count += 1
-        off = max(abs(found.width - truth.shape[1]), abs(found.height - truth.shape[0]))
-        if off > (kind == "offset"):
-            self.wrong_unsure += not found.sure
-            return
-        self.exact += 1
-        self.right_unsure += not found.sure
-        own, true = _laid_over(found.picture, truth)
-        near = np.abs(own.astype(int) - true).max(axis=2) <= ALIKE
-        self.solved += bool(near.mean() >= 0.99)
-        self.errors.append(float(np.sqrt(((oklab(own) - oklab(true)) ** 2).sum(axis=2)).mean()))
-        details = _details(true)
-        self.details += int(details.sum())
-        self.kept += int((details & near).sum())
-
-    def merged(self, other: Tally) -> Tally:
-        """Both together."""
-        return Tally(**{name: getattr(self, name) + getattr(other, name) for name in vars(self)})
-
-    def row(self, name: str) -> str:
-        """One line of the table."""
-        wrong = self.count - self.exact
-        unsure = f"{self.wrong_unsure} of {wrong}", f"{self.right_unsure} of {self.exact}"
-        error = 100 * float(np.mean(self.errors)) if self.errors else 0.0
-        return (
-            f"{name:10}{self.count:6}{self.exact:7}{self.solved:8}{error:8.2f}"
-            f"{self.kept:8}/{self.details:<7}{unsure[0]:>10}{unsure[1]:>11}"
-            f"{self.seconds / max(1, self.count):8.3f}"
-        )
+_BLOBS, _OWN, _LARGE, _FOLDER = "60 blobs", "180 drawn", "1024x1024", "folder"
+# of the 180
+_SEED, _EACH = 4242, 20
 
 
-def _laid_over(own: Pixels, truth: Pixels) -> tuple[Pixels, Pixels]:
-    """Both where they overlap best, at most one pixel moved."""
-    if own.shape == truth.shape:
-        return own, truth
-    best = (-1.0, own, truth)
-    for y in (-1, 0, 1):
-        for x in (-1, 0, 1):
-            one, other = own[max(0, -y) :, max(0, -x) :], truth[max(0, y) :, max(0, x) :]
-            height, width = np.minimum(one.shape[:2], other.shape[:2])
-            one, other = one[:height, :width], other[:height, :width]
-            alike = float((np.abs(one.astype(int) - other).max(axis=2) <= ALIKE).mean())
-            best = max(best, (alike, one, other), key=lambda each: each[0])
-    return best[1], best[2]
+def _snapped(case: Case) -> Outcome:
+    begin = time.process_time()
+    found = snap(case.picture)
+    return Outcome(found.picture, time.process_time() - begin, found.sure)
 
 
-def _details(truth: Pixels) -> NDArray[np.bool_]:
-    padded = np.pad(truth.astype(int), ((1, 1), (1, 1), (0, 0)), mode="edge")
-    middle = padded[1:-1, 1:-1]
-    around = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    alone = [np.abs(middle - one).max(axis=2) > ALIKE for one in around]
-    return np.logical_and.reduce(alone)
+def _alone(several: Iterable[Case]) -> None:
+    """Measure and print a table, a row a kind."""
+    tallies: dict[str, Tally] = defaultdict(Tally)
+    for case in several:
+        tallies[case.kind].add(case, _snapped(case))
+    print(
+        "kind       count  exact  solved   error   details        wrong unsure right unsure   CPU"
+    )
+    for kind, tally in (*tallies.items(), ("all", merged(tallies.values()))):
+        print(_line(kind, tally))
 
 
-def _in_folder(folder: Path) -> Iterator[Case]:
-    for name, told in json.loads((folder / "truth.json").read_text(encoding="utf-8")).items():
-        picture, truth = (
-            np.asarray(Image.open(folder / part / f"{name}.png").convert("RGB"))
-            for part in ("in", "truth")
-        )
-        yield told["kind"], picture, truth
+def _line(name: str, tally: Tally) -> str:
+    wrong = tally.count - tally.exact
+    unsure = f"{tally.wrong_unsure} of {wrong}", f"{tally.right_unsure} of {tally.exact}"
+    return (
+        f"{name:10}{tally.count:6}{tally.exact:7}{tally.solved:8}{tally.error:8.2f}"
+        f"{tally.kept:8}/{tally.details:<7}{unsure[0]:>10}{unsure[1]:>11}"
+        f"{tally.median_seconds:8.3f}"
+    )
 
 
-def _drawn(generator: dict[str, Any], seed: int, count: int, tiles: Path | None) -> Iterator[Case]:
-    sprites = np.load(tiles)["pixels"] if tiles else ()
-    for fake in generator["fakes"](seed, count, sprites):
-        yield fake.kind, fake.picture, fake.truth
+# ------------------------------------------------------------------------------ side by side
 
 
-def _blobs(generator: dict[str, Any], seed: int) -> Iterator[Case]:
-    """60 blobs: clean, fractional, degraded; and eight of 1024x1024 with 64 to 128 cells."""
-    for kind in ("int", "frac", "degraded"):
-        for number in range(20):
-            random = np.random.default_rng([seed, number, len(kind)])
-            truth = generator["blob"](random)
-            yield f"60 {kind}", generator["enlarge"](truth, kind, random)[0], truth
-    for number in range(8):
-        random = np.random.default_rng([seed, number, 1024])
-        cells = int(random.integers(64, 129))
-        truth = generator["blob"](random, cells)
-        picture = Image.fromarray(truth).resize((1024, 1024), Image.Resampling.NEAREST)
-        yield "1024", np.asarray(picture), truth
+def _beside(sets: Mapping[str, list[Case]], venvs: Path) -> None:
+    """Measure every tool on every set, and print both tables."""
+    pythons = {OURS: Path(sys.executable)}
+    pythons |= {rival.name: installed(rival, venvs) for rival in RIVALS}
+    every = [case for several in sets.values() for case in several]
+    found: dict[str, dict[str, dict[str, Tally]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for tool, python in pythons.items():
+            print(f"running {tool}", file=sys.stderr)
+            results = iter(outcomes(tool, python, every, Path(folder)))
+            found[tool] = {}
+            for name, several in sets.items():
+                tallies: dict[str, Tally] = defaultdict(Tally)
+                for case in several:
+                    tallies[case.kind].add(case, next(results))
+                found[tool][name] = tallies
+    print("\n".join([*_counts(found), "", *_kinds(found), "", *_failures(found), "", _where()]))
+
+
+def _named(tool: str) -> str:
+    return next((f"{one.name} {one.version}" for one in RIVALS if one.name == tool), "Spriteworks")
+
+
+def _counts(found: Mapping[str, Mapping[str, Mapping[str, Tally]]]) -> list[str]:
+    sets = [name for name in next(iter(found.values())) if name != _LARGE]
+    heads = [f"{name}: exact, solved" for name in sets]
+    heads += ["eight of 1024x1024", "CPU s, 180", "CPU s, 1024x1024"]
+    heads += ["error, exact ones", "error, all", "details kept"]
+    lines = [_row(["", *heads]), _row(["---"] * (len(heads) + 1))]
+    for tool, by_set in found.items():
+        whole = {name: merged(tallies.values()) for name, tallies in by_set.items()}
+        cells = [f"{whole[name].exact}, {whole[name].solved}" for name in sets]
+        cells.append(f"{whole[_LARGE].exact}, {whole[_LARGE].solved}")
+        cells += [f"{whole[name].median_seconds:.3f}" for name in (_OWN, _LARGE)]
+        drawn = whole[_OWN]
+        cells += [f"{drawn.error:.2f}", f"{drawn.error_of_all:.2f}"]
+        cells.append(f"{drawn.kept} of {drawn.details}")
+        lines.append(_row([_named(tool), *cells]))
+    return lines
+
+
+def _kinds(found: Mapping[str, Mapping[str, Mapping[str, Tally]]]) -> list[str]:
+    kinds = list(next(iter(found.values()))[_OWN])
+    lines = [_row(["180 drawn, exact of 20", *kinds]), _row(["---"] * (len(kinds) + 1))]
+    for tool, by_set in found.items():
+        counts = [str(by_set[_OWN][kind].exact) for kind in kinds]
+        lines.append(_row([_named(tool), *counts]))
+    return lines
+
+
+def _failures(found: Mapping[str, Mapping[str, Mapping[str, Tally]]]) -> list[str]:
+    lines = []
+    for tool, by_set in found.items():
+        whole = merged(tally for tallies in by_set.values() for tally in tallies.values())
+        for error, count in whole.failures.most_common(3):
+            lines.append(f"- {_named(tool)} failed on {count} of {whole.count}: `{error}`")
+    return lines
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _where() -> str:
+    """The machine, in words, and what was measured."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    versions = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return f"{versions}, {_processor()}, one thread a tool; commit {commit or 'unknown'}."
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or "an unknown processor"
+    named = (line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line)
+    return next(named, platform.machine())
 
 
 def main() -> None:
@@ -150,26 +161,26 @@ def main() -> None:
     parser.add_argument("--blobs", action="store_true", help="60 blobs and eight of 1024x1024")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--tiles", type=Path, help="an NPZ with sprites: pixels [n, h, w, 4]")
+    parser.add_argument("--beside", action="store_true", help="and every other tool")
+    parser.add_argument("--venvs", type=Path, help="where the other tools are installed")
     given = parser.parse_args()
-    generator = runpy.run_path(str(ROOT / "tests" / "unit" / "fake_grids.py"))
-    cases: Iterable[Case]
-    if given.folder:
-        cases = _in_folder(given.folder)
+    if given.beside:
+        if given.venvs is None:
+            parser.error("--beside needs --venvs DIR, for the environments of the other tools")
+        sets = {
+            _BLOBS: list(cases.blobs(given.seed)),
+            _OWN: list(cases.drawn(_SEED, given.drawn or _EACH, given.tiles)),
+            _LARGE: list(cases.large(given.seed)),
+        }
+        if given.folder:
+            sets[_FOLDER] = list(cases.in_folder(given.folder))
+        _beside(sets, given.venvs)
+    elif given.folder:
+        _alone(cases.in_folder(given.folder))
     elif given.blobs:
-        cases = _blobs(generator, given.seed)
+        _alone([*cases.blobs(given.seed), *cases.large(given.seed)])
     else:
-        cases = _drawn(generator, given.seed, given.drawn or 20, given.tiles)
-    tallies: dict[str, Tally] = defaultdict(Tally)
-    for kind, picture, truth in cases:
-        tallies[kind].add(kind.split()[-1], picture, truth)
-    print(
-        "kind       count  exact  solved   error   details        wrong unsure right unsure   CPU"
-    )
-    whole = Tally()
-    for kind, tally in tallies.items():
-        print(tally.row(kind))
-        whole = whole.merged(tally)
-    print(whole.row("all"))
+        _alone(cases.drawn(given.seed, given.drawn or 20, given.tiles))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from .lattice import Axis, Bytes, Lattice
 # From this alpha on a sample is of the sprite, below it of what is behind.
 _OPAQUE = 128
 _ROUNDS = 4
+# Where in a cell its parts are compared, and levels from which on they differ clearly.
+_QUARTERS, _CLEARLY = (0.35, 0.65), 40
 _ABOVE = 256  # sorts behind every value
 
 
@@ -44,13 +46,42 @@ def colours(picture: Bytes, lattice: Lattice, colour: Colour) -> Bytes:
     return _chosen(samples, None, colour).reshape(height, width, 3)
 
 
+def split(picture: Bytes, lattice: Lattice) -> float:
+    """How many of the cells that differ from a neighbour show two colours, as a part of them.
+
+    Such a cell has two halves inside that differ along all of its length, which is what cells of
+    twice the true size have. uint8 [H, W, C].
+    """
+    rows = _parts(lattice.y, picture.shape[0], _QUARTERS)
+    columns = _parts(lattice.x, picture.shape[1], _QUARTERS)
+    taken = picture[rows.ravel()][:, columns.ravel()].astype(np.int16)
+    quarters = taken.reshape(len(rows), 2, len(columns), 2, -1)
+    across = np.abs(quarters[:, :, :, 0] - quarters[:, :, :, 1]).max(axis=-1).min(axis=1)
+    down = np.abs(quarters[:, 0] - quarters[:, 1]).max(axis=-1).min(axis=-1)
+    apart = np.maximum(across, down) > _CLEARLY
+    means = quarters.mean(axis=(1, 3))
+    busy = np.zeros(apart.shape, dtype=bool)
+    for axis in (0, 1):
+        steps = np.abs(np.diff(means, axis=axis)).max(axis=-1) > _CLEARLY
+        ahead, behind = [(0, 0), (0, 0)], [(0, 0), (0, 0)]
+        ahead[axis], behind[axis] = (0, 1), (1, 0)
+        busy |= np.pad(steps, ahead) | np.pad(steps, behind)
+    return float((apart & busy).sum() / max(1, busy.sum()))
+
+
 def _places(axis: Axis, length: int, core: tuple[float, float]) -> NDArray[np.int64]:
     """[cells, samples]: the pixels where each cell is sampled, in its core, within the picture."""
+    count = 1 if axis.pitch < 4 else 3 if axis.pitch < 7 else 5
+    return _parts(axis, length, core[0] + core[1] * (np.arange(count) + 0.5) / count)
+
+
+def _parts(
+    axis: Axis, length: int, parts: NDArray[np.float64] | tuple[float, ...]
+) -> NDArray[np.int64]:
+    """[cells, parts]: the pixels at these parts of each cell, within the picture."""
     low = np.clip(axis.borders[:-1], 0, length - 1)
     high = np.clip(axis.borders[1:], low + 1, length)
-    count = 1 if axis.pitch < 4 else 3 if axis.pitch < 7 else 5
-    parts = core[0] + core[1] * (np.arange(count) + 0.5) / count
-    places = low[:, None] + (high - low)[:, None] * parts[None, :]
+    places = low[:, None] + (high - low)[:, None] * np.asarray(parts)[None, :]
     return np.clip(np.floor(places), 0, length - 1).astype(np.int64)
 
 

@@ -27,9 +27,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .costs import (
+    DRIFT,
+    GAIN,
+    LONGEST,
+    MARGIN_CELL,
+    REGIMES,
+    RIGID,
+    UNEXPLAINED,
+    UNLIKE,
+    Floats,
+    Ints,
+    cut_cell,
+    missed,
+    together,
+    unseen,
+)
+
 Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 SMALLEST = 2.2
 """Pitches from here on are searched, in px; exact blocks of 2 px are found without a search."""
@@ -52,46 +67,12 @@ _WEAKEST = 0.04
 # JPEG draws borders every 8 px. They are taken off, up to this part of a strong peak.
 _JPEG, _JPEG_MOST = 8, 0.15
 
-# ------------------------------------------------------------------------------ costs, nats
-_UNEXPLAINED = 4.5  # a full peak that is no border: one in a hundred positions
-_EMPTY, _EMPTY_MORE = 1.0, 0.05  # a border that no line shows; one of the fourth on in a row
-_MARGIN_CELL = 0.02  # a cell between the picture's edge and the first peak: plain background
-_CUT = 4.5  # a first or last cell that the picture's edge cuts
-_UNLIKE = 2.0  # one axis rigid, the other drifting
-_PLACE = 0.4  # px by which a peak misses its border: nearest neighbour misses by up to 0.5
-_SPARE = 0.92  # log(sqrt(2 pi)) of the normal density
-# Standard deviation of a cell's width as a part of the pitch, and correlation with the cell before.
-_REGIMES = ((0.012, 0.0), (0.11, 0.55))
-_RIGID, _DRIFT = range(2)
-_LONGEST = 64  # cells between two peaks; more count as so many
+# ------------------------------------------------------------------------------- search
 _NEAR = 24  # peaks that may lie, unexplained, between two borders that are seen
-# Pixels are square, by 0.4%, in four of five pictures, by 8% else.
-_SQUARE, _SQUARE_BY, _OBLONG_BY = 0.8, 0.004, 0.08
-# Nobody squashes pixel art to half its height, but one may.
-_SQUASHED = 1e-8
-# Sizes that are asked for more often than others, in cells.
-_USUAL, _USUAL_GAIN = (8, 16, 24, 32, 48, 64, 96, 128), 1.5
 # Steps of the pitch: of the first look, and of the second around what it found.
 _COARSE, _FINE, _AROUND, _FOUND = 0.02, 0.004, 0.08, 3
 # A minimum that is so many nats above the lowest gets no second look.
 _HOPELESS = 40.0
-
-
-def _forecast() -> tuple[Floats, Floats]:
-    """Of the sum of m cells' widths, by regime and m: its variance, and what it gains by the
-    deviation of the cell before (Box and Jenkins, Time Series Analysis, 5.1: forecasts of AR(1)).
-    """
-    variance = np.zeros((len(_REGIMES), _LONGEST + 1))
-    gain = np.zeros_like(variance)
-    for regime, (deviation, alike) in enumerate(_REGIMES):
-        steps = np.arange(1, _LONGEST + 1)
-        sums = (1 - alike**steps) / (1 - alike)
-        variance[regime, 1:] = deviation**2 * (1 - alike**2) * np.cumsum(sums**2)
-        gain[regime, 1:] = alike * sums
-    return variance, gain
-
-
-_VARIANCE, _GAIN = _forecast()
 
 
 @dataclass(frozen=True)
@@ -248,14 +229,12 @@ def _ways(found: Edges, pitches: Floats, regimes: Ints) -> _Ways:
         if deviation is not None:
             expected = expected - 0.5 * deviation / pitch
         cells = np.maximum(1, np.rint(expected)).astype(np.int64)
-        capped = np.minimum(cells, _LONGEST)
-        variance = _VARIANCE[regime, capped] * pitch**2 + 2 * _PLACE**2
-        missed = distance - cells * pitch
+        farther = distance - cells * pitch
         if deviation is not None:
-            missed = missed - deviation * _GAIN[regime, capped]
-        return cells, missed * missed / (2 * variance) + 0.5 * np.log(variance) + _SPARE
+            farther = farther - deviation * GAIN[regime, np.minimum(cells, LONGEST)]
+        return cells, missed(farther, cells, pitch, regime)
 
-    cut = np.log(pitch) + _CUT
+    cut = cut_cell(pitch)
 
     def end(distance: Floats, deviation: Floats | None) -> tuple[Ints, Floats, NDArray[np.bool_]]:
         """The same up to the picture's edge, which may cut a cell; and whether it does not."""
@@ -264,17 +243,17 @@ def _ways(found: Edges, pitches: Floats, regimes: Ints) -> _Ways:
         cells = np.where(
             whole, cells, np.maximum(1, np.ceil(distance / pitch - 0.05)).astype(np.int64)
         )
-        return cells, np.where(whole, cost, cut) + _MARGIN_CELL * cells, whole
+        return cells, np.where(whole, cost, cut) + MARGIN_CELL * cells, whole
 
     first, first_cost, first_whole = end(places[:, None], None)
-    costs = np.empty((count, wide))
+    least = np.empty((count, wide))
     back = np.full((count, wide), -1)
     steps = np.empty((count, wide), dtype=np.int64)
     cells = np.empty((count, wide), dtype=np.int64)
     deviation = np.zeros((count, wide))
     whole = np.zeros((count, wide), dtype=bool)
     for j in range(count):
-        costs[j] = first_cost[j] + _UNEXPLAINED * passed[j]
+        least[j] = first_cost[j] + UNEXPLAINED * passed[j]
         steps[j] = cells[j] = first[j]
         whole[j] = first_whole[j]
         if not j:
@@ -282,12 +261,12 @@ def _ways(found: Edges, pitches: Floats, regimes: Ints) -> _Ways:
         low = max(0, j - _NEAR)
         distance = (places[j] - places[low:j])[:, None]
         several, cost = gap(distance, deviation[low:j])
-        cost += costs[low:j] + _EMPTY * np.minimum(several - 1, 3) + _EMPTY_MORE * (several - 1)
-        cost += _UNEXPLAINED * (passed[j] - passed[low + 1 : j + 1])[:, None]
+        cost += least[low:j] + unseen(several)
+        cost += UNEXPLAINED * (passed[j] - passed[low + 1 : j + 1])[:, None]
         best = cost.argmin(axis=0)
-        cheaper = cost[best, columns] < costs[j]
+        cheaper = cost[best, columns] < least[j]
         before, taken = low + best, several[best, columns]
-        costs[j] = np.where(cheaper, cost[best, columns], costs[j])
+        least[j] = np.where(cheaper, cost[best, columns], least[j])
         back[j] = np.where(cheaper, before, -1)
         steps[j] = np.where(cheaper, taken, steps[j])
         cells[j] = np.where(cheaper, cells[before, columns] + taken, cells[j])
@@ -295,7 +274,7 @@ def _ways(found: Edges, pitches: Floats, regimes: Ints) -> _Ways:
         width = distance[best, 0] / taken - pitches
         deviation[j] = np.where(cheaper, np.clip(width, -0.3 * pitches, 0.3 * pitches), 0.0)
     last_cells, last_cost, last_whole = end((found.length - places)[:, None], deviation)
-    total = costs + last_cost + _UNEXPLAINED * (passed[count] - passed[1:])[:, None]
+    total = least + last_cost + UNEXPLAINED * (passed[count] - passed[1:])[:, None]
     last = total.argmin(axis=0)
     return _Ways(
         pitches=pitches,
@@ -324,7 +303,7 @@ def _borders(found: Edges, ways: _Ways, way: int) -> tuple[Axis, int]:
     if not len(found.places):
         return even(found.length, max(1, round(found.length / pitch))), 0
     anchors = found.places[chain]
-    if ways.regimes[way] == _RIGID and len(chain) > 2:
+    if ways.regimes[way] == RIGID and len(chain) > 2:
         slope, start = _line(indices, anchors, found.weights[chain])
         if abs(slope / pitch - 1) < 0.05:
             pitch = slope
@@ -383,7 +362,7 @@ def search(
     total = costs[0][:, None] + costs[1][None, :] + _together(axes, ways)
     best = int(total.argmin())
     i, j = divmod(best, total.shape[1])
-    nothing = _UNEXPLAINED * sum(float(edge.weights.sum()) for frame in frames for edge in frame)
+    nothing = UNEXPLAINED * sum(float(edge.weights.sum()) for frame in frames for edge in frame)
     known = pitch is not None or size != (None, None)
     if not known and total[i, j] > nothing:
         return None
@@ -394,7 +373,7 @@ def search(
     for number, frame in enumerate(frames):
         x, seen_x = _given_or(frame[0], ways[0][number], i, size[0])
         y, seen_y = _given_or(frame[1], ways[1][number], j, size[1])
-        drifts = bool(ways[0][0].regimes[i] == _DRIFT or ways[1][0].regimes[j] == _DRIFT)
+        drifts = bool(ways[0][0].regimes[i] == DRIFT or ways[1][0].regimes[j] == DRIFT)
         seen = (seen_x + seen_y) / max(1, x.cells + y.cells - 2)
         found.append(Lattice(x, y, min(margin, 1e3), drifts, seen))
     return found
@@ -422,7 +401,7 @@ def _tried(axes: list[list[Edges]], size: tuple[int | None, int | None]) -> list
                 continue
             high = min(LARGEST, lengths[axis] / 3)
             pitches = np.exp(np.arange(np.log(SMALLEST), np.log(max(high, 2.4)), _COARSE))
-            drifting = np.full(len(pitches), _DRIFT)
+            drifting = np.full(len(pitches), DRIFT)
             costs = np.sum([_ways(one, pitches, drifting).costs for one in axes[axis]], axis=0)
             looks.append((pitches, costs))
         shared = min(len(pitches) for pitches, _ in looks)
@@ -449,8 +428,8 @@ def _minima(costs: Floats) -> list[int]:
 
 
 def _all_ways(several: list[Edges], pitches: Floats) -> list[_Ways]:
-    regimes = np.repeat(np.arange(len(_REGIMES)), len(pitches))
-    tiled = np.tile(pitches, len(_REGIMES))
+    regimes = np.repeat(np.arange(len(REGIMES)), len(pitches))
+    tiled = np.tile(pitches, len(REGIMES))
     return [_ways(one, tiled, regimes) for one in several]
 
 
@@ -462,15 +441,6 @@ def _together(axes: list[list[Edges]], ways: list[list[_Ways]]) -> Floats:
         np.where(way.whole, length / way.cells, way.pitches)
         for way, length in zip((x, y), lengths, strict=True)
     ]
-    ratio = np.log(widths[0])[:, None] - np.log(widths[1])[None, :]
-    # A whole number of cells has a rounded length.
-    rounding = float(np.hypot(0.4 / lengths[0], 0.4 / lengths[1]))
-    exact = np.hypot(_SQUARE_BY, rounding)
-    square = np.where(x.whole[:, None] & y.whole[None, :], exact, 0.01)
-    likely = _SQUARE * np.exp(-0.5 * (ratio / square) ** 2) / square
-    likely += (1 - _SQUARE) * np.exp(-0.5 * (ratio / _OBLONG_BY) ** 2) / _OBLONG_BY
-    cost: Floats = -np.log(np.asarray(likely + _SQUASHED, dtype=np.float64))
-    usual = np.isin(x.cells, _USUAL)[:, None] & (x.cells[:, None] == y.cells[None, :])
-    cost -= _USUAL_GAIN * usual
-    cost += _UNLIKE * (x.regimes[:, None] != y.regimes[None, :])
+    cost = together((widths[0], widths[1]), (x.whole, y.whole), (x.cells, y.cells), lengths)
+    cost += UNLIKE * (x.regimes[:, None] != y.regimes[None, :])
     return cost

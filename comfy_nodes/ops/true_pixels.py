@@ -15,26 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput
-from .cells import Colour, colours
-from .lattice import Axis, Bytes, Edges, Ints, Lattice, differences, edges, planes, search
+from .cells import Colour, colours, split
+from .certainty import DECIDED, LEAST_ODDS, SURE, Evidence, confidence
+from .costs import Ints
+from .lattice import Axis, Bytes, Edges, Lattice, differences, edges, planes, search
+from .sizes import likely
 
 __all__ = ["Colour", "Snapped", "snap", "snap_sequence"]
 
 LARGEST_SCALE = 64
 """By how much the true pixels may be enlarged, at most."""
 
-SURE = 0.8
-"""From this confidence on a result is called sure."""
-
 _MOST_PIXELS = 2 * 89_478_485
 """Pixels of an enlarged picture, at most; Pillow refuses to read more."""
 
-# Log odds that a size is right: of log(1 + margin in nats), of a grid that drifts, of how far its
-# pitches then are from square (a log), and a constant. A logistic regression on 560 fakes of
-# tests/unit/fake_grids.py; a margin over so many nats says no more than that the model is not the
-# world.
-_OF_MARGIN, _OF_DRIFT, _OF_SHAPE, _OF_ALL = 2.15, 0.8, -14.0, -1.6
-_DECIDED, _SHAPELESS = 30.0, 0.2
 # Colours from which on a table of all of them is faster.
 _MANY = 1 << 18
 # A picture with fewer borders than this, on both axes together, shows no grid, and no block.
@@ -253,14 +247,43 @@ def _step(
     lattices = search(seen, size or (None, None), both)
     if lattices is None:
         return _Step(None, true)
-    known = size is not None or pitch is not None
-    step = _aligned(lattices, (width, height))
-    if known:
-        return step
+    if size is not None or pitch is not None:
+        return _aligned(lattices, Evidence(lattices[0].margin), (width, height))
+    step = _aligned(*_likeliest(frames, seen, lattices), (width, height))
     small = max(width, height) <= _SMALL
     if (step.confidence < SURE and (true or small)) or (true and min(step.pitch) < _BLOCKS):
         return _Step(None, true)
     return step
+
+
+def _likeliest(
+    frames: list[Bytes], seen: list[tuple[Edges, Edges]], lattices: list[Lattice]
+) -> tuple[list[Lattice], Evidence]:
+    """The lattices with the size that is likeliest over all ways, and what speaks for it.
+
+    Where cells drift, the cheapest way may have a cell too many or too few. Where they do not, the
+    search knows better.
+    """
+    first, margin, summed = lattices[0], lattices[0].margin, False
+    if margin >= DECIDED and not first.drifts:
+        return lattices, Evidence(margin, split=_split(frames, lattices))
+    across, down, logs = likely(seen, (first.x.pitch, first.y.pitch))
+    i, j = np.unravel_index(int(logs.argmax()), logs.shape)
+    own = (across == first.x.cells)[:, None] & (down == first.y.cells)[None, :]
+    if first.drifts and not own[i, j]:
+        found = search(seen, (int(across[i]), int(down[j])))
+        if found is not None:
+            lattices, margin, summed = found, 0.0, True
+            own[...] = False
+            own[i, j] = True
+    odds = LEAST_ODDS
+    if own.any():
+        odds = float(logs[own][0] - np.logaddexp.reduce(logs[~own], axis=None))
+    return lattices, Evidence(margin, odds, summed, _split(frames, lattices))
+
+
+def _split(frames: list[Bytes], lattices: list[Lattice]) -> float:
+    return max(split(frame, one) for frame, one in zip(frames, lattices, strict=True))
 
 
 def _edges(frame: Bytes) -> tuple[Edges, Edges]:
@@ -424,7 +447,7 @@ def _voted(
     return current, found
 
 
-def _aligned(lattices: list[Lattice], lengths: tuple[int, int]) -> _Step:
+def _aligned(lattices: list[Lattice], evidence: Evidence, lengths: tuple[int, int]) -> _Step:
     """The lattices of the frames with one pitch, phase and size."""
     x, pitch_x, offset_x = _one_phase([one.x for one in lattices], lengths[0])
     y, pitch_y, offset_y = _one_phase([one.y for one in lattices], lengths[1])
@@ -432,7 +455,7 @@ def _aligned(lattices: list[Lattice], lengths: tuple[int, int]) -> _Step:
         Lattice(own_x, own_y, one.margin, one.drifts, one.seen)
         for own_x, own_y, one in zip(x, y, lattices, strict=True)
     ]
-    return _Step(whole, _confidence(lattices), (pitch_x, pitch_y), (offset_x, offset_y))
+    return _Step(whole, confidence(lattices, evidence), (pitch_x, pitch_y), (offset_x, offset_y))
 
 
 def _one_phase(axes: list[Axis], length: int) -> tuple[list[Axis], float, float]:
@@ -473,18 +496,6 @@ def _one_phase(axes: list[Axis], length: int) -> tuple[list[Axis], float, float]
         borders += pitch * (np.minimum(index, 0) + np.maximum(index - own[-1], 0))
         moved.append(Axis(pitch, np.where(np.isfinite(borders), borders, common)))
     return moved, pitch, offset
-
-
-def _confidence(lattices: list[Lattice]) -> float:
-    """How likely it is that the size is right."""
-    margin = min(min(one.margin for one in lattices), _DECIDED)
-    log_odds = _OF_MARGIN * math.log1p(max(margin, 0.0)) + _OF_ALL
-    if any(one.drifts for one in lattices):
-        shape = max(abs(math.log(one.x.pitch / one.y.pitch)) for one in lattices)
-        log_odds += _OF_DRIFT + _OF_SHAPE * min(shape, _SHAPELESS)
-    # Even cells, where the lines show none of a size that was asked for, are a guess.
-    guessed = all(one.seen == 0 for one in lattices)
-    return 0.0 if guessed else 1 / (1 + math.exp(-log_odds))
 
 
 # -------------------------------------------------------------------------------- the rest

@@ -14,6 +14,7 @@ import io
 import json
 import re
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -62,6 +63,8 @@ _LONGEST_GRAPH = 16 * 1024 * 1024
 _COMFYUI_CHUNK = b"comf"
 # the EXIF entry of the part that holds further entries
 _EXIF_MORE = 0x8769
+# the EXIF entry that says how a viewer turns a picture
+_EXIF_ORIENTATION = 0x0112
 # the TIFF entry BitsPerSample
 _TIFF_BITS = 258
 # a marker of a JPEG among its pixels: neither a stuffed byte, nor a restart, nor a filler
@@ -120,6 +123,15 @@ class Look:
             opaque = np.full_like(gray, 255)
             return np.stack([gray, gray, gray, opaque], axis=-1)
         return np.asarray(image.convert("RGBA"))
+
+    @cached_property
+    def upright(self) -> np.ndarray:
+        """The same as a viewer shows it: turned and mirrored as its EXIF entry says.
+
+        uint8 [height, width, 4], or [width, height, 4] where it lies on its side.
+        """
+        turn = _TURNS.get(_orientation_of(self.image))
+        return self.rgba if turn is None else turn(self.rgba)
 
 
 def format_of(content: bytes) -> str | None:
@@ -352,6 +364,28 @@ def _exif_of(image: Any) -> list[Any]:
         return [*exif.values(), *exif.get_ifd(_EXIF_MORE).values()]
     except Exception:  # noqa: BLE001  (damaged EXIF is no fault of the picture, and says nothing)
         return []
+
+
+def _orientation_of(image: Any) -> object:
+    """1 to 8 (EXIF 2.32, 4.6.4, Orientation), or anything else; TIFFs are turned by Pillow."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return image.getexif().get(_EXIF_ORIENTATION, 1)
+        except Exception:  # noqa: BLE001  (damaged EXIF is no fault of the picture, and says nothing)
+            return 1
+
+
+# Orientation -> what a viewer does to pixels [height, width, channels].
+_TURNS: Mapping[object, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
+}
 
 
 def _graph_in(text: str) -> Graph | None:

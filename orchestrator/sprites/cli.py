@@ -76,6 +76,12 @@ def snap(
         bool,
         typer.Option("--own-palette", help="Find colours for each picture by itself."),
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Processes that work; one for each processor by default."
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -88,6 +94,7 @@ def snap(
     """Find the grid of pictures of fake pixels, and write their true pixels."""
     from ..screen import Bar, screen_on
     from . import snapping
+    from .processes import processors
 
     wanted = None if size is None else _size(size)
     with screen_on(sys.stderr) as screen:
@@ -110,6 +117,7 @@ def snap(
             own_palettes=own_palette,
             report=told,
             looked=lambda done, total: screen.show(Bar("looking for colours", done, total)),
+            jobs=jobs or processors(),
         )
     if as_json:
         print(json.dumps([result.to_json() for result in results], indent=2))

@@ -72,6 +72,11 @@ def each_picture(
     return results
 
 
+def worker_ended(file: Path) -> InputError:
+    """Why a picture whose process died has no result."""
+    return InputError(f"{file}: the process that worked on it was ended; is there enough memory?")
+
+
 def failed(kind: type[Result], file: Path, error: Exception) -> Result:
     """The result of a picture that could not be worked on."""
     text = str(error)
@@ -146,7 +151,8 @@ def targets_in(files: Sequence[Path], out: Path) -> list[Path]:
 def read_picture(file: Path) -> NDArray[np.uint8]:
     """The pixels of a picture: uint8 [H, W, 3], or [H, W, 4] where some are transparent.
 
-    Raises InputError where it is no whole picture of one frame, or is too large.
+    It is turned as a viewer turns it. Raises InputError where it is no whole picture of one frame,
+    or is too large.
     """
     try:
         if not file.is_file():
@@ -156,7 +162,7 @@ def read_picture(file: Path) -> NDArray[np.uint8]:
             raise InputError(
                 f"{file} has {found.frames} frames; give them as single pictures, with --sequence"
             )
-        pixels: NDArray[np.uint8] = found.rgba
+        pixels: NDArray[np.uint8] = found.upright
     except ResultWrong as error:
         raise InputError(f"{file}: {error}") from error
     except OSError as error:

@@ -74,6 +74,7 @@ def snap(
     own_palettes: bool = False,
     report: Report[SnappedFile] | None = None,
     looked: Looked | None = None,
+    jobs: int = 1,
 ) -> list[SnappedFile]:
     """Find the grid of each picture, and write its true pixels as NAME.png in the folder `out`.
 
@@ -89,6 +90,9 @@ def snap(
 
     `report` is called with each result, how many there are by now, and of how many; `looked` before
     that, with how many pictures were looked at for a palette in common, and of how many.
+
+    With several `jobs` as many processes work. They import the main script anew, so it must have
+    its `if __name__ == "__main__"`. The frames of a sequence are one job.
 
     A picture that cannot be snapped is told in its result, and the others go on. Raises UsageError
     before anything is written, and OutputError where a result cannot be.
@@ -113,6 +117,7 @@ def snap(
         own_palettes=own_palettes,
         report=report,
         looked=looked,
+        jobs=jobs,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -27,9 +28,11 @@ from .files import (
     pictures_in,
     read_picture,
     targets_in,
+    worker_ended,
     write_picture,
 )
 from .finishing import Finish, Finished
+from .processes import in_order
 
 if TYPE_CHECKING:
     import os
@@ -60,16 +63,17 @@ def finish_files(
     own_palettes: bool = False,
     report: Report[Result] | None = None,
     looked: Looked | None = None,
+    jobs: int = 1,
 ) -> list[Result]:
     """Write what the chain makes of each picture as NAME.png in `out`; see `files.each_picture`.
 
     With `sequence` all are frames of one animation. A palette that is to be found is one for all
     pictures, unless each is to have its own; then memory stays flat, and `looked` tells of the
-    first of two passes.
+    first of two passes. The true pixels are found and cut out in `jobs` processes.
     """
     files = pictures_in(named(pictures))
     targets = targets_in(files, Path(out))
-    cuts = _frames(files, finish) if sequence else _each(files, finish)
+    cuts = _frames(files, finish) if sequence else _each(files, finish, jobs)
     done = _painted(cuts, finish, len(files), own_palettes, looked)
     return _all_written(files, targets, done, kept, kind, report)
 
@@ -109,13 +113,16 @@ def _all_written(
     return results
 
 
-def _each(files: Sequence[Path], finish: Finish) -> Iterator[_Outcome]:
+def _each(files: Sequence[Path], finish: Finish, jobs: int = 1) -> Iterator[_Outcome]:
     """The first half of the chain, each picture by itself."""
-    for file in files:
-        try:
-            yield finish.cut([read_picture(file)])[0]
-        except (InputError, BadInput) as error:
-            yield error
+    return in_order(partial(_half, finish), files, jobs, worker_ended)
+
+
+def _half(finish: Finish, file: Path) -> _Outcome:
+    try:
+        return finish.cut([read_picture(file)])[0]
+    except (InputError, BadInput) as error:
+        return error
 
 
 def _frames(files: Sequence[Path], finish: Finish) -> Iterator[_Outcome]:
