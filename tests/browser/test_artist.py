@@ -157,7 +157,7 @@ def drawn(desk: Desk, studio: Studio) -> Work:
         desk.page.wait_for_timeout(1000)
     (record,) = studio.history().values()
     assert record["status"]["status_str"] == "success", record["status"]
-    (image,) = record["outputs"]["9"]["images"]
+    (image,) = record["outputs"]["11"]["images"]
     return Work(graph=record["prompt"][2], picture=studio.output / image["filename"])
 
 
