@@ -34,8 +34,9 @@ class Part:
     # place among the pictures of its job, from 0
     number: int
     fetched: Fetched
-    # the node that made it
+    # the node that made it, and what it is to be called where that is not the job's own name
     node: str = ""
+    name: str = ""
 
 
 class Collector(Protocol):

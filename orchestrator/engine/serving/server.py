@@ -25,7 +25,7 @@ from ..folders import MODEL_KINDS, Folders, OutsideFolder
 from . import files
 from .bodies import json_answer, json_object
 from .files import Upload
-from .guard import Guard
+from ...guard import Guard
 from .hub import Hub
 from .jobs import add_job_routes
 from .registry import Registry, engine_nodes, import_libraries
