@@ -13,7 +13,8 @@ SpriteworksError
 ├── InputError                an input picture that is missing or no picture
 ├── OutputError               the result cannot be written (full disk, read-only folder)
 ├── StoreError                the record of a batch cannot be read or written
-│   └── IllegalTransition     a job cannot go from the state it is in to that one
+│   ├── IllegalTransition     a job cannot go from the state it is in to that one
+│   └── LeaseLost             an attempt was taken over by another orchestrator
 ├── ServerError               something between us and the server
 │   ├── ServerUnreachable     nobody answers at that address
 │   ├── ServerLost            it answered before, and no longer does
@@ -128,6 +129,10 @@ class StoreError(SpriteworksError):
 
 class IllegalTransition(StoreError):
     """A job cannot go from the state it is in to that one."""
+
+
+class LeaseLost(StoreError):
+    """An attempt has ended, or was taken over by another orchestrator; nothing was written."""
 
 
 class ServerError(SpriteworksError):

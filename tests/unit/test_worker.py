@@ -369,7 +369,7 @@ def earlier(bench: Bench, number: int, *, sent: bool) -> Assignment:
         server=bench.server.name,
         shots=(Shot(key=job.key, seed=job.seed),),
     )
-    bench.store.record_attempt(attempt)
+    bench.store.claim(attempt)
     (found,) = [one for one in bench.store.open_attempts() if one.prompt_id == attempt.prompt_id]
     (assignment,) = bench.dispatcher.adopt([found])
     if sent:
