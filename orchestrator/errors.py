@@ -14,6 +14,13 @@ SpriteworksError
 ├── OutputError               the result cannot be written (full disk, read-only folder)
 ├── StoreError                the record of a batch cannot be read or written
 │   └── IllegalTransition     a job cannot go from the state it is in to that one
+├── RequestError              what somebody asks of the service cannot be done
+│   ├── AccessDenied          no key, a wrong one, or one that counts no longer
+│   ├── NotFound              nothing of that name is there for the key that asks
+│   ├── HashMismatch          the bytes that came are not those that their hash names
+│   ├── TooLarge              more bytes than the service takes
+│   ├── RangeUnsatisfiable    the part of a file that is asked for lies behind its end
+│   └── LimitReached          more than a key may ask for at once, or in a minute
 ├── ServerError               something between us and the server
 │   ├── ServerUnreachable     nobody answers at that address
 │   ├── ServerLost            it answered before, and no longer does
@@ -128,6 +135,42 @@ class StoreError(SpriteworksError):
 
 class IllegalTransition(StoreError):
     """A job cannot go from the state it is in to that one."""
+
+
+class RequestError(SpriteworksError):
+    """What somebody asks of the service cannot be done."""
+
+
+class AccessDenied(RequestError):
+    """No key, a wrong one, or one that counts no longer; the message does not say which."""
+
+
+class NotFound(RequestError):
+    """Nothing of that name is there for the key that asks; it may be there for others."""
+
+
+class HashMismatch(RequestError):
+    """The bytes that came are not those that their hash names."""
+
+
+class TooLarge(RequestError):
+    """More bytes than the service takes."""
+
+
+class RangeUnsatisfiable(RequestError):
+    """The part of a file that is asked for lies behind its end; `size` is the whole's, in bytes."""
+
+    def __init__(self, message: str, size: int) -> None:
+        self.size = size
+        super().__init__(message)
+
+
+class LimitReached(RequestError):
+    """More than a key may ask for at once, or in a minute; `retry_after` s later it may."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class ServerError(SpriteworksError):
