@@ -56,9 +56,7 @@ _KINDS: tuple[tuple[type[SpriteworksError], str, int], ...] = (
 )
 
 
-def json_answer(
-    body: Any, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
+def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer of JSON."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Response(text, status, headers=dict(headers or {}), media_type="application/json")
@@ -86,9 +84,7 @@ def answer_to(error: SpriteworksError) -> Response:
         if error.retry_after is not None:
             headers["Retry-After"] = _seconds(error.retry_after)
         status = _STATUS.get(error.code, 422)
-        return error_answer(
-            status, error.code, str(error), details=error.details, headers=headers
-        )
+        return error_answer(status, error.code, str(error), details=error.details, headers=headers)
     if isinstance(error, LimitReached):
         headers["Retry-After"] = _seconds(error.retry_after)
     if isinstance(error, AccessDenied):

@@ -82,6 +82,12 @@ def kind_of(content_type: str, name: str) -> str:
     return kind if kind in ("image", "video", "audio", "text") else "file"
 
 
+def type_of(content: bytes) -> str:
+    """The type of a file that was looked at already."""
+    picture = format_of(content)
+    return PICTURES[picture] if picture is not None else _other(content[:_START])
+
+
 def _other(start: bytes) -> str:
     for signature, found in _SIGNATURES:
         if signature.match(start):

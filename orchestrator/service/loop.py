@@ -42,10 +42,10 @@ class ServerView:
     name: str
     # whether it is one of ours, that ends with us
     is_ours: bool
-    # whether it gets requests now
-    is_open: bool = False
-    # why it was set aside, and the last that was said of it
-    words: str = "not reached yet"
+    # False while it is set aside
+    is_open: bool = True
+    # why that is, or the last that was said of it
+    words: str = ""
     done: int = 0
     failures: int = 0
 
@@ -114,8 +114,7 @@ class Loop:
         self._settings = settings or Settings(endless=True)
         self._observer = _Observer(self, watcher)
         self._views = {
-            server.name: ServerView(name=server.name, is_ours=server.is_ours)
-            for server in servers
+            server.name: ServerView(name=server.name, is_ours=server.is_ours) for server in servers
         }
         self._lock = threading.Lock()
         self._dispatcher: Dispatcher | None = None

@@ -242,9 +242,7 @@ def _texts(record: HistoryRecord) -> Iterator[tuple[str, str]]:
 
 def _as_file(text: str) -> Fetched:
     content = text.encode("utf-8", "replace")
-    return Fetched(
-        content=content, sha256=sha256(content).hexdigest(), suffix=".txt", look=None
-    )
+    return Fetched(content=content, sha256=sha256(content).hexdigest(), suffix=".txt", look=None)
 
 
 def _picture_suffix(content: bytes, name: str) -> str:

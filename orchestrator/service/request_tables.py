@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Float, Index, Integer, String, Table, Text
 
+from ..batch.store.database import Database
 from ..batch.store.tables import metadata
 
 # One row for each row of `jobs` that a request made; `id` is its key.
@@ -22,6 +23,8 @@ requests = Table(
     # what the face that took it tells again, and what people should know, as JSON
     Column("notes", Text, nullable=False),
     Column("warnings", Text, nullable=False),
+    # of the graph
+    Column("nodes", Integer, nullable=False),
     # s since the epoch by the wall clock
     Column("created_at", Float, nullable=False),
     Column("started_at", Float),
@@ -55,3 +58,9 @@ idempotency = Table(
 )
 
 TABLES = (requests, labels, idempotency)
+
+
+def create(database: Database) -> None:
+    """Make the tables that are missing."""
+    with database.transaction() as connection:
+        metadata.create_all(connection, tables=TABLES)

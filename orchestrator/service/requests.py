@@ -20,8 +20,8 @@ from ..batch.store import tables as batch
 from ..batch.store.store import Store
 from ..protocol import Graph
 from . import request_tables as tables
-from .tables import assets, contents
 from .content_types import kind_of
+from .tables import assets, contents
 from .views import ErrorView, OutputView, RequestView, Status, status_of
 
 # s for which an idempotency key is kept
@@ -62,6 +62,8 @@ class New:
     notes: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    # of the graph
+    nodes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +83,6 @@ class Requests:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        with store.transaction() as connection:
-            batch.metadata.create_all(connection, tables=list(tables.TABLES))
-            self._dialect = connection.dialect.name
 
     # ------------------------------------------------------------------- writing
 
@@ -107,10 +106,7 @@ class Requests:
         with self._store.transaction() as connection:
             if once is not None and not self._take_key(connection, new, once):
                 return None
-            self._store.add([job])
-            place = connection.execute(
-                sa.select(batch.jobs.c.place).where(batch.jobs.c.key == new.id)
-            ).scalar_one()
+            place = self._store.add([job])[0].order
             connection.execute(tables.requests.insert(), _row(new, place))
             if new.labels:
                 rows = [
@@ -129,6 +125,7 @@ class Requests:
                 warnings=tuple(new.warnings),
                 notes=dict(new.notes),
                 priority=new.priority,
+                nodes=new.nodes,
             )
             added(view)
         return view
@@ -138,7 +135,7 @@ class Requests:
         mine = (table.c.owner == new.owner) & (table.c.key == once.key)
         old = table.c.made_at <= new.created_at - IDEMPOTENCY
         connection.execute(table.delete().where(mine & old))
-        insert: Any = (sqlite if self._dialect == "sqlite" else postgresql).insert(table)
+        insert: Any = (sqlite if self._store.database.is_sqlite else postgresql).insert(table)
         row = {
             "owner": new.owner,
             "key": once.key,
@@ -375,6 +372,7 @@ def _row(new: New, place: int) -> dict[str, Any]:
         "extra": packed(new.extra),
         "notes": packed(new.notes),
         "warnings": packed(list(new.warnings)),
+        "nodes": new.nodes,
         "created_at": new.created_at,
         "started_at": None,
         "ended_at": None,
@@ -400,6 +398,7 @@ def _view(row: Any) -> RequestView:
         warnings=tuple(json.loads(row.warnings)),
         notes=json.loads(row.notes),
         priority=-row.rank,
+        nodes=row.nodes,
     )
 
 

@@ -6,6 +6,7 @@ database, but for `glimpse`, which only looks into memory.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -14,13 +15,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..batch.fleet import Care, Processes, Server, fleet
 from ..batch.jobs import Attempt, Job, State
 from ..batch.planning import model_of
 from ..batch.store.store import Store
 from ..errors import (
+    AccessDenied,
     BadValue,
     GraphError,
     InputError,
@@ -37,18 +39,18 @@ from ..workflow.catalogue import Catalogue
 from ..workflow.document import document_of
 from ..workflow.graph import Form, form_of
 from ..workflow.roles import parameters
-from .assets import Assets
+from .assets import Asset, Assets, Content
 from .catalogues import Catalogues, Known, Objection
-from .events import Hub
+from .events import OUTPUT, STATUS, Hub, Watcher
 from .keys import Keys
 from .limits import Limits, RateLimiter
 from .loop import Loop, ServerView
 from .places import Places
-from .prompting import Prompt, Prompted, Workflows, WorkflowView, refused
+from .prompting import Prompt, Prompted, Workflows, WorkflowView
 from .recipe import IntoStorage, RequestRecipe
 from .references import references, replaced
 from .requests import Filter, New, Once, Requests
-from .views import ErrorView, OutputView, ProgressView, RequestView, Status
+from .views import ErrorView, RequestView, Status
 from .watching import Runs
 
 logger = logging.getLogger(__name__)
@@ -63,6 +65,8 @@ _ASKING = 10.0
 _TIDYING = 60.0
 # s after which a client may come again whose request is refused because no server has answered yet
 _NOT_READY = 2.0
+# s after which it is looked again whether there are keys
+_KEYS_FRESH = 1.0
 _MOST_LABELS, _LONGEST_LABEL_NAME, _LONGEST_LABEL = 16, 64, 512
 _MOST_PRIORITY = 100
 
@@ -155,6 +159,7 @@ class Service:
         # why the latest attempt of a request failed: (kind, sentence)
         self._causes: dict[str, tuple[str, str]] = {}
         self._asked: dict[str, float] = {}
+        self._has_keys, self._keys_asked = True, -_KEYS_FRESH - 1
         self._stopping = threading.Event()
         self._servers = fleet(choice, care or Care(), store)
         self._loop = Loop(
@@ -226,6 +231,7 @@ class Service:
             notes=wanted.notes,
             warnings=wanted.warnings,
             labels=_checked_labels(wanted.labels),
+            nodes=len(graph),
         )
         if wanted.secrets:
             self._secrets[new.id] = dict(wanted.secrets)
@@ -317,12 +323,24 @@ class Service:
         before: int | None = None,
     ) -> tuple[list[RequestView], int | None]:
         """Requests of the caller, the newest first, and where the next page begins, if any does."""
-        wanted = Filter(
-            owner=caller.owner, statuses=statuses, labels=labels or {}, before=before
-        )
+        wanted = Filter(owner=caller.owner, statuses=statuses, labels=labels or {}, before=before)
         found = self._requests.page(wanted, limit + 1)
         more = found[limit - 1].order if len(found) > limit else None
         return [self._dressed(view) for view in found[:limit]], more
+
+    def watchable(self, caller: Caller, id: str) -> RequestView:
+        """A request that is about to be watched; raises NotFound. Call it before `watch`."""
+        view = self.get(caller, id)
+        if not self.hub.knows(id):
+            outputs = [(OUTPUT, output.to_json()) for output in view.outputs]
+            # Where it has come to its end meanwhile, the hub knows it, and seeds nothing.
+            final = view.status.is_final
+            self.hub.seed(id, [*outputs, (STATUS, self._status(view))], final=final)
+        return view
+
+    def watch(self, id: str, after: int | None = None) -> Watcher:
+        """What happens to a request, from now on, or behind event `after`."""
+        return self.hub.watch(id, after)
 
     def workflow(self, caller: Caller, id: str) -> Graph:
         """The graph of a request, as it was posted."""
@@ -352,22 +370,80 @@ class Service:
             self.cancel(caller, view.id)
         return len(chosen)
 
-    # ------------------------------------------------------------------- what there is
+    # ------------------------------------------------------------------- who asks, and waits
 
-    def admit(self, secret: str | None) -> Caller:
-        """Who asks with a key; raises AccessDenied. Without any key made, nobody needs one."""
-        if secret is None and not self.keys.any():
+    async def admit(self, secret: str | None) -> Caller:
+        """Who asks with a key; raises AccessDenied. As long as none was made nobody needs one."""
+        now = time.monotonic()
+        if now - self._keys_asked > _KEYS_FRESH:
+            self._has_keys, self._keys_asked = await asyncio.to_thread(self.keys.any), now
+        if not self._has_keys:
             return Caller()
-        key = self.keys.check(secret or "")
+        if secret is None:
+            raise AccessDenied("a key is needed: Authorization: Bearer KEY")
+        key = await self.keys.admit(secret)
         self.rates.take(key.id, key.limits)
         return Caller(owner=key.id, limits=key.limits)
+
+    async def wait(self, caller: Caller, id: str, seconds: float) -> RequestView:
+        """A request once it has come to its end, or as it is after `seconds`."""
+        late = time.monotonic() + seconds
+        view = await asyncio.to_thread(self.watchable, caller, id)
+        if not view.status.is_final:
+            with self.watch(id) as watcher:
+                while not watcher.ended and (left := late - time.monotonic()) > 0:
+                    await watcher.next(left)
+        return await asyncio.to_thread(self.get, caller, id)
+
+    # ------------------------------------------------------------------- files
+
+    def upload(
+        self,
+        caller: Caller,
+        file: BinaryIO | bytes,
+        *,
+        name: str,
+        content_type: str = "",
+        expected_hash: str | None = None,
+        tags: Sequence[str] = (),
+    ) -> Asset:
+        """Keep a file of the caller's; see `Assets.add`."""
+        return self.assets.add(caller.owner, file, name, content_type, expected_hash, tags)
+
+    def from_hash(self, caller: Caller, hash: str, name: str | None, tags: Sequence[str]) -> Asset:
+        """Make one more file of bytes that the caller has; see `Assets.from_hash`."""
+        return self.assets.from_hash(caller.owner, hash, name, tags)
+
+    def has_hash(self, caller: Caller, hash: str) -> bool:
+        """Whether the caller has a file of these bytes."""
+        return self.assets.has_hash(caller.owner, hash)
+
+    def asset(self, caller: Caller, id: str) -> Asset:
+        """A file of the caller's; raises NotFound."""
+        return self.assets.get(caller.owner, id)
+
+    def content(
+        self, caller: Caller, id: str, range_header: str | None, if_range: str | None
+    ) -> Content:
+        """The bytes of a file of the caller's; see `Assets.content`."""
+        return self.assets.content(caller.owner, id, range_header, if_range)
+
+    def delete_asset(self, caller: Caller, id: str) -> None:
+        """Remove a file of the caller's; raises NotFound."""
+        self.assets.delete(caller.owner, id)
+
+    # ------------------------------------------------------------------- what there is
 
     def servers(self) -> list[tuple[ServerView, Known | None, str]]:
         """Each server, what it told of itself, and the request that it runs."""
         known = self.catalogues.known
-        return [
-            (view, known.get(view.name), self._runs.on(view.name)) for view in self._loop.servers()
-        ]
+        found = []
+        for view in self._loop.servers():
+            if view.name not in known:
+                words = view.words or "it has not answered yet"
+                view = replace(view, is_open=False, words=words)
+            found.append((view, known.get(view.name), self._runs.on(view.name)))
+        return found
 
     def models(self) -> dict[str, list[str]]:
         """{model: the servers that have it}, of all that loaders list."""
@@ -397,8 +473,8 @@ class Service:
             self._requests.count("")
         except StoreError as error:
             checks["database"] = str(error)
-        servers = self._loop.servers()
-        well = any(one.is_open for one in servers) and bool(self.catalogues.known)
+        servers = [view for view, _, _ in self.servers()]
+        well = any(view.is_open for view in servers)
         checks["servers"] = "" if well else "; ".join(f"{one.name}: {one.words}" for one in servers)
         return Readiness(is_ready=not any(checks.values()), checks=checks)
 
@@ -489,7 +565,7 @@ class Service:
         if news.started:
             self.moved(news.key, "running", server, "")
         if news.progress is not None:
-            self.hub.publish(news.key, "progress", news.progress)
+            self.hub.publish(news.key, "progress", news.progress.to_json())
         if news.preview is not None:
             self.hub.publish(news.key, "preview", news.preview)
 
@@ -541,7 +617,7 @@ class Service:
             return
         self._keep_ended(ended)
         for output in ended.outputs:
-            self.hub.publish(view.id, "output", output)
+            self.hub.publish(view.id, OUTPUT, output.to_json())
         self._publish_status(ended)
 
     # ------------------------------------------------------------------- inside
@@ -558,8 +634,11 @@ class Service:
         )
 
     def _publish_status(self, view: RequestView) -> None:
-        told = {"status": view.status, "queue_position": self._places.of(view.id)}
-        self.hub.publish(view.id, "status", told)
+        told = self._status(view)
+        self.hub.publish(view.id, STATUS, told, final=view.status.is_final)
+
+    def _status(self, view: RequestView) -> dict[str, Any]:
+        return {"status": view.status.value, "queue_position": self._places.of(view.id)}
 
     def _forget(self, id: str) -> None:
         """A request has ended, or was not taken."""
@@ -620,7 +699,7 @@ class Service:
     def _catalogue(self) -> Catalogue:
         catalogue = self.catalogues.any()
         if catalogue is None:
-            words = "; ".join(f"{one.name}: {one.words}" for one in self._loop.servers())
+            words = "; ".join(f"{view.name}: {view.words}" for view, _, _ in self.servers())
             raise RequestRefused(
                 "deployment_not_ready",
                 f"no server has answered yet ({words}); try again",

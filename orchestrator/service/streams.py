@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import suppress
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Callable
+from typing import TypeAlias
 
 from starlette.responses import StreamingResponse
 
@@ -18,8 +17,8 @@ HEARTBEAT = 15.0
 # s between two looks at the place in the queue
 _PLACES = 1.0
 
-# What an event is in a face's form.
-Form: TypeAlias = Callable[[Event], Iterable[bytes]]
+# What an event is in a face's form; b"" where the face does not tell of it.
+Form: TypeAlias = Callable[[Event], bytes]
 # What a waiting request is told when its place has changed.
 Moved: TypeAlias = Callable[[Status, int], bytes]
 
@@ -38,7 +37,7 @@ def stream(
     moved: Moved,
     last: bytes = b"",
 ) -> StreamingResponse:
-    """An answer that goes on until the request has come to its end."""
+    """An answer that goes on until the request has come to its end; `last` is behind all."""
     return StreamingResponse(
         _frames(service, caller, id, after, form, moved, last),
         media_type="text/event-stream",
@@ -57,36 +56,22 @@ async def _frames(
 ) -> AsyncIterator[bytes]:
     # The headers go at once, also where nothing is to be told for long.
     yield b": watching\n\n"
-    events = service.watch(caller, id, after)
-    clock = asyncio.get_running_loop().time
-    quiet, place = clock(), None
-    coming: asyncio.Future[Any] = asyncio.ensure_future(anext(events, None))
-    try:
-        while True:
-            await asyncio.wait({coming}, timeout=_PLACES)
-            if coming.done():
-                event = coming.result()
-                if event is None:
-                    break
-                for text in form(event):
-                    quiet = clock()
-                    yield text
-                coming = asyncio.ensure_future(anext(events, None))
-                continue
-            view = service.glimpse(caller, id)
-            now = view.queue_position if view is not None else None
-            if view is not None and now is not None and now != place:
-                if place is not None:
-                    quiet = clock()
-                    yield moved(view.status, now)
+    clock, place = asyncio.get_running_loop().time, None
+    quiet = clock()
+    with service.watch(id, after) as watcher:
+        while not watcher.ended:
+            event = await watcher.next(_PLACES)
+            text = form(event) if event is not None else b""
+            if event is None and not watcher.ended:
+                view = service.glimpse(caller, id)
+                now = view.queue_position if view is not None else None
+                if view is not None and now is not None and place not in (None, now):
+                    text = moved(view.status, now)
+                elif clock() - quiet >= HEARTBEAT:
+                    text = b": still here\n\n"
                 place = now
-            elif clock() - quiet >= HEARTBEAT:
+            if text:
                 quiet = clock()
-                yield b": still here\n\n"
-        if last:
-            yield last
-    finally:
-        coming.cancel()
-        with suppress(asyncio.CancelledError, StopAsyncIteration):
-            await coming
-        await events.aclose()
+                yield text
+    if last:
+        yield last

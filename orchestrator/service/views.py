@@ -66,6 +66,19 @@ class ProgressView:
             return None
         return f"{self.node_class} {self.step}/{self.steps}" if self.steps else self.node_class
 
+    def to_json(self) -> dict[str, Any]:
+        """In the words of Comfy API v2."""
+        return {
+            "value": self.value,
+            "nodes_done": self.nodes_done,
+            "nodes_total": self.nodes_total,
+            "current_node": self.node,
+            "current_node_class": self.node_class,
+            "step": self.step,
+            "steps": self.steps,
+            "message": self.message,
+        }
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutputView:
@@ -83,6 +96,19 @@ class OutputView:
     # "blake3:<hex>"
     hash: str
     job_id: str
+
+    def to_json(self) -> dict[str, Any]:
+        """In the words of Comfy API v2, without links, which depend on who asks."""
+        return {
+            "node_id": self.node_id,
+            "name": self.name,
+            "type": self.type,
+            "content_type": self.content_type,
+            "size_bytes": self.size,
+            "id": self.id,
+            "hash": self.hash,
+            "job_id": self.job_id,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +149,8 @@ class RequestView:
     # what the face that took it wants to tell again: its seed, its workflow's name
     notes: Mapping[str, Any] = field(default_factory=dict)
     priority: int = 0
+    # of its graph
+    nodes: int = 0
 
     @property
     def updated_at(self) -> float:

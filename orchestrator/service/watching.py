@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ..protocol import Event, ExecutionError, Graph, Preview
@@ -13,15 +14,6 @@ from .views import ErrorView, ProgressView
 
 # s between two previews and two progress messages of a request that watchers get
 _PREVIEWS, _PROGRESS = 0.4, 0.1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PreviewView:
-    """An intermediate picture."""
-
-    node_id: str
-    content_type: str
-    content: bytes
 
 
 @dataclass(kw_only=True)
@@ -47,7 +39,8 @@ class News:
     # True where its server has just begun to run it
     started: bool = False
     progress: ProgressView | None = None
-    preview: PreviewView | None = None
+    # an intermediate picture, in the words of Comfy API v2
+    preview: Mapping[str, str] | None = None
 
 
 class Runs:
@@ -114,7 +107,11 @@ class Runs:
         run.shown = now
         node = event.node_id or (run.progress.node if run.progress else None) or ""
         kind = "image/png" if event.format == "png" else "image/jpeg"
-        shown = PreviewView(node_id=node, content_type=kind, content=event.image)
+        shown = {
+            "node_id": node,
+            "content_type": kind,
+            "data_base64": base64.b64encode(event.image).decode("ascii"),
+        }
         return News(key=run.key, preview=shown)
 
     def _drop(self, key: str) -> _Run | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from ..answers import frame, moment
 from ..assets import Asset
-from ..events import Event
-from ..views import OutputView, ProgressView, RequestView, Status
-from ..watching import PreviewView
+from ..events import OUTPUT, Event
+from ..views import ProgressView, RequestView, Status
 
 PREFIX = "/api/v2"
 # s for which a link to a file that does not expire is said to hold
@@ -30,7 +28,7 @@ def job(view: RequestView, origin: str) -> dict[str, Any]:
         "expires_at": moment(view.expires_at),
         "queue_position": view.queue_position,
         "progress": _final_progress(view),
-        "outputs": [output(one, origin, view.expires_at) for one in view.outputs],
+        "outputs": [output(one.to_json(), origin, view.expires_at) for one in view.outputs],
         "error": None if view.error is None else asdict(view.error),
         "metrics": {"queue_ms": view.queue_ms, "execution_ms": view.execution_ms},
         "metadata": dict(view.labels),
@@ -49,42 +47,20 @@ def item(view: RequestView) -> dict[str, Any]:
     }
 
 
-def progress(view: ProgressView) -> dict[str, Any]:
-    """A Progress."""
-    return {
-        "value": view.value,
-        "nodes_done": view.nodes_done,
-        "nodes_total": view.nodes_total,
-        "current_node": view.node,
-        "current_node_class": view.node_class,
-        "step": view.step,
-        "steps": view.steps,
-        "message": view.message,
-    }
-
-
 def _final_progress(view: RequestView) -> dict[str, Any] | None:
     if view.progress is not None:
-        return progress(view.progress)
+        return view.progress.to_json()
     if view.status is not Status.SUCCEEDED:
         return None
-    total = view.nodes
-    return progress(ProgressView(value=1.0, nodes_done=total, nodes_total=total))
+    return ProgressView(value=1.0, nodes_done=view.nodes, nodes_total=view.nodes).to_json()
 
 
-def output(view: OutputView, origin: str, expires_at: float) -> dict[str, Any]:
-    """An Output."""
+def output(told: Mapping[str, Any], origin: str, expires_at: float) -> dict[str, Any]:
+    """An Output, from `OutputView.to_json`."""
     return {
-        "node_id": view.node_id,
-        "name": view.name,
-        "type": view.type,
-        "content_type": view.content_type,
-        "size_bytes": view.size,
-        "id": view.id,
-        "hash": view.hash,
-        "url": f"{origin}{PREFIX}/assets/{view.id}/content",
+        **told,
+        "url": f"{origin}{PREFIX}/assets/{told['id']}/content",
         "url_expires_at": moment(expires_at),
-        "job_id": view.job_id,
     }
 
 
@@ -112,25 +88,11 @@ class Frames:
         self._origin = origin
         self._expires_at = expires_at
 
-    def of(self, event: Event) -> Iterator[bytes]:
-        """The frame of an event; none for what v2 does not know."""
-        match event.kind, event.data:
-            case "status", {"status": Status() as status, "queue_position": place}:
-                told = {"status": status.value, "queue_position": place}
-                yield frame("status", told, event.id)
-            case "progress", ProgressView() as view:
-                yield frame("progress", progress(view), event.id)
-            case "preview", PreviewView() as shown:
-                data = {
-                    "node_id": shown.node_id,
-                    "content_type": shown.content_type,
-                    "data_base64": base64.b64encode(shown.content).decode("ascii"),
-                }
-                yield frame("preview", data, event.id)
-            case "output", OutputView() as view:
-                yield frame("output", output(view, self._origin, self._expires_at), event.id)
-            case "log", dict() as line:
-                yield frame("log", line, event.id)
+    def of(self, event: Event) -> bytes:
+        """The frame of an event; the same for all who watch, but for links."""
+        if event.kind != OUTPUT:
+            return event.frame
+        return frame(OUTPUT, output(event.data, self._origin, self._expires_at), event.id)
 
     def moved(self, status: Status, place: int) -> bytes:
         """The frame for a job that waits at another place now."""

@@ -131,7 +131,7 @@ async def get_events(request: Request, job_id: str, caller: Who) -> Response:
     as they come, `output` for each file, `log`. With `Last-Event-ID` it goes on behind that event.
     """
     service = service_of(request)
-    view = await asyncio.to_thread(service.get, caller, job_id)
+    view = await asyncio.to_thread(service.watchable, caller, job_id)
     frames = form.Frames(origin_of(request), view.expires_at)
     after = last_event_id(request.headers.get("last-event-id"))
     return stream(service, caller, job_id, after, frames.of, frames.moved)
@@ -305,5 +305,3 @@ def _place(cursor: str) -> int:
     except ValueError:
         pass
     raise RequestRefused("invalid_cursor", "that cursor is none of ours; begin without one")
-
-
