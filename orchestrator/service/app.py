@@ -14,7 +14,9 @@ from ..errors import SpriteworksError
 from ..guard import Guard
 from ..version import __version__
 from .answers import answer_to, error_answer, http_answer, refusal
+from .health import router as health
 from .service import Service
+from .v1.routes import router as v1
 from .v2.routes import router as v2
 
 # bytes of a body; a file may be as large as assets may be, and the form around it
@@ -56,7 +58,8 @@ def create_app(service: Service, *, loopback_only: bool = True) -> FastAPI:
     app.add_exception_handler(SpriteworksError, _our_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _not_valid)
-    app.include_router(v2)
+    for face in (v1, v2, health):
+        app.include_router(face)
     return app
 
 

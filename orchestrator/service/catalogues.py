@@ -93,6 +93,16 @@ class Catalogues:
                 self._answers.pop((key, server), None)
 
 
+def models_of(catalogue: Catalogue) -> set[str]:
+    """The names of all models that loaders list."""
+    found: set[str] = set()
+    for kind in catalogue:
+        node_class = catalogue.find(kind)
+        for name in node_class.model_inputs if node_class else ():
+            found.update(map(str, catalogue.node_class(kind).by_name[name].options or ()))
+    return found
+
+
 def _objection(graph: Graph, catalogue: Catalogue) -> Objection | None:
     try:
         problems = validate(graph, catalogue)

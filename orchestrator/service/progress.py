@@ -60,7 +60,7 @@ class Tracker:
 
     def view(self) -> ProgressView:
         """Where it is now."""
-        done = sum(self._weights[node] for node in self._done)
+        done: float = sum(self._weights[node] for node in self._done)
         if self._node is not None and self._node not in self._done and self._steps:
             done += self._weights[self._node] * min(1.0, self._step / self._steps)
         # A node that is run again must not turn the bar back.

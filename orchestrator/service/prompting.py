@@ -12,11 +12,12 @@ from typing import Any
 
 from ..errors import GraphError, RequestRefused, UsageError
 from ..protocol import Graph
+from ..runs.outputs import plain_name
 from ..runs.workflows import load_workflow, read_workflow, shipped_names
 from ..workflow.catalogue import Catalogue
 from ..workflow.document import Document
 from ..workflow.layout import Layout
-from ..workflow.roles import parameters, seed_of
+from ..workflow.roles import image_inputs, parameters, seed_of
 from ..workflow.values import Value
 from ..workflow.wording import did_you_mean, listed
 from .references import reference
@@ -24,6 +25,8 @@ from .references import reference
 # Stands for an asset while values are put into a graph; no server has a file of such a name.
 _STAND_IN = "spriteworks-asset-{}.png"
 _NAME = re.compile("[A-Za-z0-9_-]{1,64}")
+# the workflow for a picture and a mask
+_INPAINT = "inpaint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,8 @@ class Prompted:
     parameters: Mapping[str, Any]
     seed: int | None
     warnings: tuple[str, ...]
+    # pictures of the workflow's own: {what stands for each in the graph: its file}
+    files: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +76,7 @@ class Workflows:
     ) -> None:
         """Raises UsageError where `default` names none; `model` is set where a prompt sets none."""
         self._folder = folder
-        self.default, self._model = default, model
+        self.default, self.model = default, model
         self._lock = threading.Lock()
         self._layouts: dict[str, tuple[Catalogue, Layout]] = {}
         self._document(default)
@@ -86,15 +91,19 @@ class Workflows:
 
         Raises UsageError, GraphError and their kin with all that is wrong.
         """
-        name = prompt.workflow or self.default
+        name = prompt.workflow or self._for(prompt)
         path, document = self._document(name)
         settings = [
-            *([("model", self._model)] if self._model and not _sets_model(prompt) else []),
+            *([("model", self.model)] if self.model and not _sets_model(prompt) else []),
             *prompt.settings,
             *((role, _STAND_IN.format(asset)) for role, asset in prompt.pictures.items()),
         ]
         filled = load_workflow(path, settings, catalogue, document)
         found = parameters(filled.graph, catalogue)
+        files = _own_files(filled.graph, filled.path, catalogue)
+        if prompt.pictures and files:
+            lacking = listed(sorted({one.role for one in files.values()}))
+            raise UsageError(f"the workflow {name} takes {lacking}, too: give all of its pictures")
         extra = {} if filled.canvas is None else {"canvas": name}
         return Prompted(
             graph=_with_references(filled.graph, prompt.pictures),
@@ -103,7 +112,12 @@ class Workflows:
             parameters=found,
             seed=seed_of(filled.graph),
             warnings=(*filled.notes, *size_warnings(found)),
+            files={value: one.path for value, one in files.items()},
         )
+
+    def _for(self, prompt: Prompt) -> str:
+        """The workflow for a prompt that names none."""
+        return _INPAINT if {"image", "mask"} <= set(prompt.pictures) else self.default
 
     def drawn(self, name: str, graph: Graph, catalogue: Catalogue) -> dict[str, Any] | None:
         """The canvas file of a workflow with a graph's values; None where it has no place for one.
@@ -138,6 +152,25 @@ class Workflows:
         return path, _read(path)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _OwnFile:
+    path: Path
+    role: str
+
+
+def _own_files(graph: Graph, workflow: Path, catalogue: Catalogue) -> dict[str, _OwnFile]:
+    """{value: file} of the pictures that lie beside a workflow, in its folder `inputs`.
+
+    Whatever a value says, no file outside of that folder is ever taken.
+    """
+    found = {}
+    for one in image_inputs(graph, catalogue):
+        path = workflow.parent / "inputs" / plain_name(one.value)
+        if path.name == one.value and path.is_file():
+            found[one.value] = _OwnFile(path=path, role=one.role)
+    return found
+
+
 @lru_cache(maxsize=64)
 def _read(path: Path) -> Document:
     return read_workflow(path)
@@ -148,7 +181,11 @@ def _sets_model(prompt: Prompt) -> bool:
 
 
 def _with_references(graph: Graph, pictures: Mapping[str, str]) -> Graph:
-    names = {_STAND_IN.format(asset): asset for asset in pictures.values()}
+    return with_assets(graph, {_STAND_IN.format(asset): asset for asset in pictures.values()})
+
+
+def with_assets(graph: Graph, names: Mapping[str, str]) -> Graph:
+    """Put references where names of pictures stand: {name: asset}. Changes the graph."""
     for node in graph.values():
         for name, value in node["inputs"].items():
             if isinstance(value, str) and value in names:

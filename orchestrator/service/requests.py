@@ -78,6 +78,21 @@ class Filter:
     before: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What metrics are made from."""
+
+    by_status: Mapping[Status, int]
+    # s for which the oldest waiting request has waited
+    oldest: float
+    # (server, outcome, count, s in all) of attempts that have ended
+    attempts: Sequence[tuple[Any, ...]]
+    # (class, count, s in all) of nodes that ran
+    nodes: Sequence[tuple[Any, ...]]
+    files: int
+    file_bytes: int
+
+
 class Requests:
     """The rows of all requests; may be used by several threads."""
 
@@ -222,8 +237,8 @@ class Requests:
             raise KeyError(id)
         return str(rows[0][0])
 
-    def page(self, wanted: Filter, limit: int) -> list[RequestView]:
-        """Requests, the newest first; those with outputs come without them."""
+    def page(self, wanted: Filter, limit: int, *, outputs: bool = False) -> list[RequestView]:
+        """Requests, the newest first, on demand with their outputs."""
         table = tables.requests
         conditions: list[sa.ColumnElement[bool]] = []
         if wanted.owner is not None:
@@ -236,7 +251,7 @@ class Requests:
             labels = tables.labels.alias()
             same = sa.select(labels.c.id).where(labels.c.name == name, labels.c.value == value)
             conditions.append(table.c.id.in_(same))
-        return self._views(sa.and_(sa.true(), *conditions), limit=limit, outputs=False)
+        return self._views(sa.and_(sa.true(), *conditions), limit=limit, outputs=outputs)
 
     def live(self) -> list[RequestView]:
         """All that have not come to their end, the oldest first."""
@@ -253,18 +268,25 @@ class Requests:
         )
         return int(self._store.rows(query)[0][0])
 
-    def figures(self, now: float) -> dict[str, Any]:
-        """What metrics are made from: counts, the age of what waits, seconds of what ran."""
+    def figures(self, now: float) -> Figures:
+        """Counts, the age of what waits, seconds of what ran."""
         jobs, table, attempts = batch.jobs, tables.requests, batch.attempts
-        mine = sa.select(jobs.c.state, sa.func.count()).join(table, table.c.id == jobs.c.key)
+        mine = sa.select(sa.func.count()).select_from(jobs).join(table, table.c.id == jobs.c.key)
         waiting = (
             sa.select(sa.func.min(table.c.created_at))
             .join(jobs, jobs.c.key == table.c.id)
             .where(jobs.c.state == State.PENDING.value)
         )
-        ran = sa.select(
-            attempts.c.server, attempts.c.outcome, sa.func.count(), sa.func.sum(attempts.c.seconds)
-        ).group_by(attempts.c.server, attempts.c.outcome)
+        ran = (
+            sa.select(
+                attempts.c.server,
+                attempts.c.outcome,
+                sa.func.count(),
+                sa.func.coalesce(sa.func.sum(attempts.c.seconds), 0.0),
+            )
+            .where(attempts.c.outcome.is_not(None))
+            .group_by(attempts.c.server, attempts.c.outcome)
+        )
         nodes = (
             sa.select(
                 batch.timings.c.node_class,
@@ -276,13 +298,16 @@ class Requests:
         )
         made = sa.select(sa.func.count(), sa.func.sum(batch.artifacts.c.bytes))
         oldest = self._store.rows(waiting)[0][0]
-        return {
-            "states": {row[0]: row[1] for row in self._store.rows(mine.group_by(jobs.c.state))},
-            "oldest": 0.0 if oldest is None else max(0.0, now - oldest),
-            "attempts": [tuple(row) for row in self._store.rows(ran)],
-            "nodes": [tuple(row) for row in self._store.rows(nodes)],
-            "files": tuple(self._store.rows(made)[0]),
-        }
+        files, size = self._store.rows(made)[0]
+        by_status = {status: self._store.rows(mine.where(_has(status)))[0][0] for status in Status}
+        return Figures(
+            by_status=by_status,
+            oldest=0.0 if oldest is None else max(0.0, now - oldest),
+            attempts=[tuple(row) for row in self._store.rows(ran)],
+            nodes=[tuple(row) for row in self._store.rows(nodes)],
+            files=files,
+            file_bytes=size or 0,
+        )
 
     def expired(self, now: float, limit: int = 1000) -> list[str]:
         """Requests that have ended and whose time is over."""

@@ -40,17 +40,17 @@ from ..workflow.document import document_of
 from ..workflow.graph import Form, form_of
 from ..workflow.roles import parameters
 from .assets import Asset, Assets, Content
-from .catalogues import Catalogues, Known, Objection
+from .catalogues import Catalogues, Known, Objection, models_of
 from .events import OUTPUT, STATUS, Hub, Watcher
 from .keys import Keys
 from .limits import Limits, RateLimiter
 from .loop import Loop, ServerView
 from .places import Places
-from .prompting import Prompt, Prompted, Workflows, WorkflowView
+from .prompting import Prompt, Prompted, Workflows, WorkflowView, native_size, with_assets
 from .recipe import IntoStorage, RequestRecipe
 from .references import references, replaced
-from .requests import Filter, New, Once, Requests
-from .views import ErrorView, RequestView, Status
+from .requests import Figures, Filter, New, Once, Requests
+from .views import ErrorView, OutputView, RequestView, Status
 from .watching import Runs
 
 logger = logging.getLogger(__name__)
@@ -112,6 +112,16 @@ class Submitted:
     view: RequestView
     # True where its idempotency key had been seen before
     replayed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelView:
+    """A model that servers have."""
+
+    name: str
+    servers: tuple[str, ...]
+    # (width, height) in px that it was made for; None where its name does not tell
+    size: tuple[int, int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,12 +293,17 @@ class Service:
         for asset in prompt.pictures.values():
             self._asset(caller.owner, asset)
         try:
-            return self.workflows.fill(prompt, self._catalogue())
+            made = self.workflows.fill(prompt, self._catalogue())
         except (UsageError, GraphError):
             # A model may have been added since the servers told what they have.
             if not self._ask_again():
                 raise
-        return self.workflows.fill(prompt, self._catalogue())
+            made = self.workflows.fill(prompt, self._catalogue())
+        kept = {
+            name: self._keep_input(caller, path.read_bytes(), path.name)
+            for name, path in made.files.items()
+        }
+        return replace(made, graph=with_assets(made.graph, kept))
 
     # ------------------------------------------------------------------- telling of them
 
@@ -313,7 +328,7 @@ class Service:
             self._keep_ended(view)
         return self._dressed(view)
 
-    def list(
+    def page(
         self,
         caller: Caller,
         *,
@@ -321,10 +336,11 @@ class Service:
         statuses: frozenset[Status] = frozenset(),
         labels: Mapping[str, str] | None = None,
         before: int | None = None,
+        outputs: bool = False,
     ) -> tuple[list[RequestView], int | None]:
         """Requests of the caller, the newest first, and where the next page begins, if any does."""
         wanted = Filter(owner=caller.owner, statuses=statuses, labels=labels or {}, before=before)
-        found = self._requests.page(wanted, limit + 1)
+        found = self._requests.page(wanted, limit + 1, outputs=outputs)
         more = found[limit - 1].order if len(found) > limit else None
         return [self._dressed(view) for view in found[:limit]], more
 
@@ -341,6 +357,11 @@ class Service:
     def watch(self, id: str, after: int | None = None) -> Watcher:
         """What happens to a request, from now on, or behind event `after`."""
         return self.hub.watch(id, after)
+
+    def owns(self, caller: Caller, id: str) -> bool:
+        """Whether a request that is alive is the caller's."""
+        view = self._live.get(id)
+        return view is not None and view.owner == caller.owner
 
     def workflow(self, caller: Caller, id: str) -> Graph:
         """The graph of a request, as it was posted."""
@@ -410,6 +431,19 @@ class Service:
         """Keep a file of the caller's; see `Assets.add`."""
         return self.assets.add(caller.owner, file, name, content_type, expected_hash, tags)
 
+    def picture(self, caller: Caller, text: str, decode: Callable[[], bytes]) -> str:
+        """The asset of a picture that is named by its asset's id, or comes with the request."""
+        return text if _is_id(text) else self._keep_input(caller, decode(), "upload.png")
+
+    def _keep_input(self, caller: Caller, content: bytes, name: str) -> str:
+        expires_at = self._clock() + self.settings.retention
+        kept = self.assets.add(caller.owner, content, name, "image/png", expires_at=expires_at)
+        return kept.id
+
+    def bytes_of(self, output: OutputView) -> bytes:
+        """The bytes of what a request made."""
+        return self.assets.storage.read(output.hash)
+
     def from_hash(self, caller: Caller, hash: str, name: str | None, tags: Sequence[str]) -> Asset:
         """Make one more file of bytes that the caller has; see `Assets.from_hash`."""
         return self.assets.from_hash(caller.owner, hash, name, tags)
@@ -445,21 +479,16 @@ class Service:
             found.append((view, known.get(view.name), self._runs.on(view.name)))
         return found
 
-    def models(self) -> dict[str, list[str]]:
-        """{model: the servers that have it}, of all that loaders list."""
+    def models(self) -> list[ModelView]:
+        """The models that loaders list, by name."""
         found: dict[str, list[str]] = {}
         for server, known in self.catalogues.known.items():
-            names = {
-                str(option)
-                for kind in known.catalogue
-                for node_class in [known.catalogue.find(kind)]
-                if node_class is not None
-                for name in node_class.model_inputs
-                for option in node_class.by_name[name].options or ()
-            }
-            for name in names:
+            for name in models_of(known.catalogue):
                 found.setdefault(name, []).append(server)
-        return dict(sorted(found.items()))
+        return [
+            ModelView(name=name, servers=tuple(servers), size=native_size(name))
+            for name, servers in sorted(found.items())
+        ]
 
     def workflow_views(self) -> list[WorkflowView]:
         """The workflows that can be named, and what they take."""
@@ -478,7 +507,7 @@ class Service:
         checks["servers"] = "" if well else "; ".join(f"{one.name}: {one.words}" for one in servers)
         return Readiness(is_ready=not any(checks.values()), checks=checks)
 
-    def figures(self) -> Mapping[str, Any]:
+    def figures(self) -> Figures:
         """What metrics are made from."""
         return self._requests.figures(self._clock())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
 from starlette.responses import StreamingResponse
@@ -18,7 +18,7 @@ HEARTBEAT = 15.0
 _PLACES = 1.0
 
 # What an event is in a face's form; b"" where the face does not tell of it.
-Form: TypeAlias = Callable[[Event], bytes]
+Form: TypeAlias = Callable[[Event], Awaitable[bytes]]
 # What a waiting request is told when its place has changed.
 Moved: TypeAlias = Callable[[Status, int], bytes]
 
@@ -61,7 +61,7 @@ async def _frames(
     with service.watch(id, after) as watcher:
         while not watcher.ended:
             event = await watcher.next(_PLACES)
-            text = form(event) if event is not None else b""
+            text = await form(event) if event is not None else b""
             if event is None and not watcher.ended:
                 view = service.glimpse(caller, id)
                 now = view.queue_position if view is not None else None

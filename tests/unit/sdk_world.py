@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from sdk_pictures import picture
+
 comfy_sdk = pytest.importorskip("comfy_sdk", reason="comfy-sdk is not installed")
+ApiError = pytest.importorskip("comfy_low.errors").ApiError
 
 
 @contextmanager
@@ -24,13 +27,6 @@ def pointed_at(url: str, key: str | None = None) -> Iterator[Any]:
         patch.delenv("COMFY_API_KEY", raising=False)
         with comfy_sdk.Comfy(api_key=key) as client:
             yield client
-
-
-def picture(color: tuple[int, int, int] = (200, 30, 40), size: int = 24) -> bytes:
-    """A small PNG."""
-    stream = io.BytesIO()
-    Image.new("RGB", (size, size), color).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def saving(asset: Any) -> dict[str, Any]:
@@ -152,7 +148,7 @@ def _see_errors(client: Any, graph: dict[str, Any]) -> None:
         client.submit(client.workflows.from_json(saving("x.png")), idempotency_key="one")
     with pytest.raises(comfy_sdk.NotFound):
         client.jobs.get("00000000-0000-4000-8000-000000000000")
-    with pytest.raises(comfy_sdk.ComfyError) as cursor:
+    with pytest.raises(ApiError) as cursor:
         client._low.list_jobs(cursor="x")
     assert cursor.value.code == "invalid_cursor"
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from orchestrator.testing import FakeServer
 from sdk_world import pointed_at, use_everything
 from service_world import graph, serving
-
-from orchestrator.testing import FakeServer
 
 
 def test_every_method_works(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from service_world import World, graph, serving, until
 
 from orchestrator.testing import FakeServer
+from service_world import World, graph, serving
 
 
 @pytest.fixture

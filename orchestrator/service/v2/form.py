@@ -88,7 +88,7 @@ class Frames:
         self._origin = origin
         self._expires_at = expires_at
 
-    def of(self, event: Event) -> bytes:
+    async def of(self, event: Event) -> bytes:
         """The frame of an event; the same for all who watch, but for links."""
         if event.kind != OUTPUT:
             return event.frame

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import re
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from ...errors import NotFound, RequestRefused
 from ..answers import json_answer, origin_of
 from ..assets import Content
 from ..bodies import StrictRoute, caller_of, once_of, service_of
+from ..cursors import cursor_of, place_of
 from ..service import Caller, Wanted
 from ..streams import last_event_id, stream
 from ..views import Status
@@ -82,16 +82,16 @@ async def list_jobs(
 ) -> Response:
     """List the caller's jobs, the newest first; `metadata[NAME]=VALUE` keeps those with a label."""
     found, more = await asyncio.to_thread(
-        service_of(request).list,
+        service_of(request).page,
         caller,
         limit=limit,
         statuses=frozenset(status or ()),
         labels=_labels_asked(request),
-        before=None if cursor is None else _place(cursor),
+        before=None if cursor is None else place_of(cursor),
     )
     page: dict[str, Any] = {"jobs": [form.item(view) for view in found]}
     if more is not None:
-        page["next_cursor"] = _cursor(more)
+        page["next_cursor"] = cursor_of(more)
     return json_answer(page)
 
 
@@ -290,18 +290,3 @@ def _labels_asked(request: Request) -> dict[str, str]:
             )
         labels[found.group(1)] = value
     return labels
-
-
-def _cursor(place: int) -> str:
-    return base64.urlsafe_b64encode(f"jobs:{place}".encode()).decode("ascii").rstrip("=")
-
-
-def _place(cursor: str) -> int:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        kind, _, place = base64.urlsafe_b64decode(padded).decode("ascii").partition(":")
-        if kind == "jobs" and place.isdigit() and _cursor(int(place)) == cursor:
-            return min(int(place), 2**31 - 1)
-    except ValueError:
-        pass
-    raise RequestRefused("invalid_cursor", "that cursor is none of ours; begin without one")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..views import Status
 
-_GRAPH = {
+_GRAPH: Any = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32}},
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "sprite"}},
 }
