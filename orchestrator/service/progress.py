@@ -12,10 +12,12 @@ from ..protocol import (
     Progress,
     ProgressState,
 )
+from ..workflow.roles import samplers
 from .views import ProgressView
 
-# A node's share of the whole is 1, a sampler's is its steps; more steps than this weigh no more.
-_MOST_STEPS = 1000
+# A node's share of the whole is 1, a sampler's is its steps: so many until it tells, and more than
+# the most weigh no more.
+_STEPS, _MOST_STEPS = 20, 1000
 
 
 class Tracker:
@@ -27,8 +29,9 @@ class Tracker:
 
     def __init__(self, graph: Graph) -> None:
         self._classes = {key: str(node["class_type"]) for key, node in graph.items()}
-        self._weights = {key: _weight(node["inputs"]) for key, node in graph.items()}
-        self._total = sum(self._weights.values()) or 1
+        self._weights = dict.fromkeys(graph, 1)
+        for node in samplers(graph):
+            self._weigh(node, graph[node]["inputs"].get("steps"))
         self._done: set[str] = set()
         self._node: str | None = None
         # of the node that runs
@@ -64,7 +67,8 @@ class Tracker:
         if self._node is not None and self._node not in self._done and self._steps:
             done += self._weights[self._node] * min(1.0, self._step / self._steps)
         # A node that is run again must not turn the bar back.
-        self._highest = max(self._highest, min(1.0, done / self._total))
+        total = sum(self._weights.values()) or 1
+        self._highest = max(self._highest, min(1.0, done / total))
         counts = self._node is not None and self._steps > 1
         return ProgressView(
             value=round(self._highest, 4),
@@ -85,7 +89,7 @@ class Tracker:
                 self._done.add(node)
             elif one.state == "running":
                 self._begin(node)
-                self._step, self._steps = one.value, one.max
+                self._set(node, one.value, one.max)
 
     def _begin(self, *ids: str) -> None:
         node = self._ours(*ids)
@@ -101,13 +105,20 @@ class Tracker:
     def _count(self, node: str, value: float, most: float) -> None:
         self._begin(node)
         if node == self._node:
-            self._step, self._steps = value, most
+            self._set(node, value, most)
+
+    def _set(self, node: str, value: float, most: float) -> None:
+        self._step, self._steps = value, most
+        if self._weights[node] > 1:
+            self._weigh(node, int(most))
+
+    def _weigh(self, node: str, steps: object) -> None:
+        """Give a sampler its weight; a link says nothing of how many steps it makes."""
+        if isinstance(steps, int) and steps > 1:
+            self._weights[node] = min(steps, _MOST_STEPS)
+        else:
+            self._weights[node] = _STEPS
 
     def _ours(self, *ids: str | None) -> str | None:
         """The node of the graph that one of several names means; None where none does."""
         return next((one for one in ids if one is not None and one in self._classes), None)
-
-
-def _weight(inputs: dict[str, object]) -> int:
-    steps = inputs.get("steps")
-    return max(1, min(steps, _MOST_STEPS)) if type(steps) is int else 1

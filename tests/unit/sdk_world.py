@@ -141,8 +141,8 @@ def _see_errors(client: Any, graph: dict[str, Any]) -> None:
     with pytest.raises(comfy_sdk.InvalidWorkflow) as refused:
         client.submit(client.workflows.from_json(broken))
     assert "9" in refused.value.details["node_errors"]
+    lost = {"__type": "core/ASSET", "info": {"id": "00000000-0000-4000-8000-000000000000"}}
     with pytest.raises(comfy_sdk.MissingAsset):
-        lost = {"__type": "core/ASSET", "info": {"id": "00000000-0000-4000-8000-000000000000"}}
         client.submit(client.workflows.from_json(saving(lost)))
     with pytest.raises(comfy_sdk.IdempotencyKeyReuse):
         client.submit(client.workflows.from_json(saving("x.png")), idempotency_key="one")
