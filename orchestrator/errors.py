@@ -13,7 +13,8 @@ SpriteworksError
 ├── InputError                an input picture that is missing or no picture
 ├── OutputError               the result cannot be written (full disk, read-only folder)
 ├── StoreError                the record of a batch cannot be read or written
-│   └── IllegalTransition     a job cannot go from the state it is in to that one
+│   ├── IllegalTransition     a job cannot go from the state it is in to that one
+│   └── LeaseLost             an attempt was taken over by another orchestrator
 ├── RequestError              what somebody asks of the service cannot be done
 │   ├── AccessDenied          no key, a wrong one, or one that counts no longer
 │   ├── NotFound              nothing of that name is there for the key that asks
@@ -135,6 +136,10 @@ class StoreError(SpriteworksError):
 
 class IllegalTransition(StoreError):
     """A job cannot go from the state it is in to that one."""
+
+
+class LeaseLost(StoreError):
+    """An attempt has ended, or was taken over by another orchestrator; nothing was written."""
 
 
 class RequestError(SpriteworksError):

@@ -387,7 +387,7 @@ class Dispatcher:
             ),
             degraded=packed(degradation),
         )
-        attempt = replace(attempt, id=self.store.record_attempt(attempt))
+        attempt = replace(attempt, id=self.store.claim(attempt))
         for job in jobs:
             del self._window[job.key]
             del self._jobs[job.key]

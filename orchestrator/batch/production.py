@@ -35,7 +35,7 @@ from ..workflow.conversion import load
 from ..workflow.document import Document
 from ..workflow.graph import Form
 from . import plan as planned
-from .collecting import prepare_folder
+from .collecting import IntoFolder, prepare_folder
 from .dispatcher import Dispatcher, Settings
 from .downloader import fault
 from .fleet import Care, Processes, Server, fleet
@@ -273,7 +273,7 @@ def _workers(
     for server in servers:
         dispatcher.join(server.name)
     on_event = _forward(observer)
-    workers = []
+    workers, collector = [], IntoFolder(request.out)
     for server in [*servers, *strangers]:
         attempts = by_server.get(server.name, [])
         if server in strangers or server.is_ours:
@@ -283,7 +283,7 @@ def _workers(
             continue
         adopted = dispatcher.adopt(attempts)
         workers.append(
-            Worker(server, dispatcher, recipes, request.out, adopted=adopted, on_event=on_event)
+            Worker(server, dispatcher, recipes, collector, adopted=adopted, on_event=on_event)
         )
     return workers
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from ..client.client import Client
@@ -31,6 +30,7 @@ from ..errors import (
 from ..protocol import Event, ExecutionStart, Graph, HistoryRecord, JobState, QueueState
 from ..runs.submission import Submission
 from .assignments import Assignment
+from .collecting import Collector
 from .dispatcher import Dispatcher
 from .downloader import Downloader, Judge, Load, fault
 from .fleet import Server
@@ -92,7 +92,7 @@ class Worker(threading.Thread):
         server: Server,
         dispatcher: Dispatcher,
         recipe: Recipe,
-        folder: Path,
+        collector: Collector,
         *,
         adopted: Sequence[Assignment] = (),
         on_event: Callable[[str, Event], None] | None = None,
@@ -104,7 +104,7 @@ class Worker(threading.Thread):
         self._held = [self._adopted(one) for one in adopted]
         self._on_event = on_event
         self._unsorted = bool(adopted)
-        self._downloader = Downloader(server, dispatcher, recipe, folder)
+        self._downloader = Downloader(server, dispatcher, recipe, collector)
         self._pace = Pace(server.care.patience)
         self._client: Client | None = None
         self._abandon = False

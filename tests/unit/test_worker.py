@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.collecting import prepare_folder
+from orchestrator.batch.collecting import IntoFolder, prepare_folder
 from orchestrator.batch.dispatcher import Dispatcher, Finished, Settings
 from orchestrator.batch.downloader import Judgement
 from orchestrator.batch.fleet import Care, Server
@@ -135,9 +135,8 @@ class Bench:
     @contextmanager
     def working(self, *adopted: Assignment) -> Iterator[Worker]:
         """Let the worker work meanwhile; whatever happens, it ends."""
-        worker = Worker(
-            self.server, self.dispatcher, self.recipe, self.folder, adopted=list(adopted)
-        )
+        collector = IntoFolder(self.folder)
+        worker = Worker(self.server, self.dispatcher, self.recipe, collector, adopted=list(adopted))
         worker.start()
         try:
             yield worker
@@ -370,7 +369,7 @@ def earlier(bench: Bench, number: int, *, sent: bool) -> Assignment:
         server=bench.server.name,
         shots=(Shot(key=job.key, seed=job.seed),),
     )
-    bench.store.record_attempt(attempt)
+    bench.store.claim(attempt)
     (found,) = [one for one in bench.store.open_attempts() if one.prompt_id == attempt.prompt_id]
     (assignment,) = bench.dispatcher.adopt([found])
     if sent:
