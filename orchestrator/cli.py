@@ -19,6 +19,7 @@ from .bench.cli import EPILOG as BENCH_EPILOG
 from .bench.cli import bench as bench_command
 from .errors import UsageError
 from .models.cli import app as models_app
+from .service.key_commands import app as keys_app
 from .sprites.cli import SNAP_EPILOG
 from .sprites.cli import snap as snap_command
 from .version import __version__
@@ -38,6 +39,7 @@ app = typer.Typer(
 
 app.add_typer(batch_app)
 app.add_typer(models_app)
+app.add_typer(keys_app)
 app.command("bench", epilog=BENCH_EPILOG)(bench_command)
 app.command("snap", epilog=SNAP_EPILOG)(snap_command)
 

@@ -175,6 +175,11 @@ class Store:
                     "batch a database of its own"
                 )
 
+    @property
+    def database(self) -> Database:
+        """The database, for those who keep more in it."""
+        return self._db
+
     def close(self) -> None:
         self._db.close()
 
