@@ -21,6 +21,7 @@ from .errors import UsageError
 from .models.cli import app as models_app
 from .service.cli import EPILOG as SERVE_EPILOG
 from .service.cli import serve as serve_command
+from .service.key_commands import app as keys_app
 from .sprites.cli import SNAP_EPILOG
 from .sprites.cli import snap as snap_command
 from .version import __version__
@@ -40,6 +41,7 @@ app = typer.Typer(
 
 app.add_typer(batch_app)
 app.add_typer(models_app)
+app.add_typer(keys_app)
 app.command("bench", epilog=BENCH_EPILOG)(bench_command)
 app.command("serve", epilog=SERVE_EPILOG)(serve_command)
 app.command("snap", epilog=SNAP_EPILOG)(snap_command)

@@ -215,6 +215,12 @@ class Keys:
         return {row.id: (_key_of(row), row.secret_sha256) for row in rows}
 
 
+def id_in(text: str) -> str:
+    """The id of a key, from the id itself or from the whole key."""
+    prefix, _, rest = text.strip().partition("_")
+    return rest.partition("_")[0] if prefix == PREFIX and rest else text.strip()
+
+
 def _key_of(row: Any) -> Key:
     return Key(
         id=row.id,

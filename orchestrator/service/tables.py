@@ -1,13 +1,13 @@
 """The tables that a service has beside those of `batch.store.tables`, in the same database.
 
-Moments are s since the epoch by the wall clock, and lists and limits are JSON texts.
+`batch.store.migrations` makes them, also in the record of a batch, where they stay empty. Moments
+are s since the epoch by the wall clock, and lists and limits are JSON texts.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, Text
 
-from ..batch.store.database import Database
 from ..batch.store.tables import metadata
 
 keys = Table(
@@ -88,11 +88,3 @@ signing = Table(
     Column("secret", Text, nullable=False),
     Column("created_at", Float, nullable=False),
 )
-
-TABLES = (keys, contents, assets, webhooks, signing)
-
-
-def create(database: Database) -> None:
-    """Make the tables that are missing."""
-    with database.transaction() as connection:
-        metadata.create_all(connection, tables=TABLES)

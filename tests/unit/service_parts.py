@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from orchestrator.batch.store.database import Database, sqlite_url
-from orchestrator.service import tables
+from orchestrator.batch.store.store import Store
 from orchestrator.service.storage import Storage
 
 
@@ -22,12 +24,22 @@ class Clock:
         return self.now
 
 
+@cache
+def empty_record() -> bytes:
+    """A new record, made once: its migrations take longer than most tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        Store.open(folder).close()
+        return (Path(folder) / "batch.sqlite").read_bytes()
+
+
 @contextmanager
 def opened(folder: Path) -> Iterator[Database]:
-    """A database with the service's tables, closed at the end."""
-    database = Database(sqlite_url(folder / "service.sqlite"))
+    """The database of a service in a folder, closed at the end."""
+    path = folder / "service.sqlite"
+    if not path.exists():
+        path.write_bytes(empty_record())
+    database = Database(sqlite_url(path))
     try:
-        tables.create(database)
         yield database
     finally:
         database.close()

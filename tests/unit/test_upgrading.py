@@ -23,6 +23,7 @@ from orchestrator.batch.store import migrations, tables, upgrading
 from orchestrator.batch.store.store import Store
 from orchestrator.batch.store.verification import verify
 from orchestrator.errors import StoreError
+from orchestrator.service import tables as service_tables
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BATCHES = ROOT / "tests" / "data" / "batches"
@@ -97,6 +98,8 @@ def test_a_record_that_was_upgraded_is_like_a_new_one(old: Path, tmp_path: Path)
         engine = sa.create_engine(f"sqlite:///{folder / 'batch.sqlite'}")
         with engine.connect() as connection:
             context = MigrationContext.configure(connection)
+            # which has the service's, too
+            assert service_tables.metadata is tables.metadata
             assert compare_metadata(context, tables.metadata) == []
             assert context.get_current_revision() == str(tables.VERSION)
         engine.dispose()
