@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -42,7 +42,11 @@ def create_app(service: Service, *, loopback_only: bool = True) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(service.start)
+        sending = asyncio.create_task(service.webhooks.run())
         yield
+        sending.cancel()
+        with suppress(asyncio.CancelledError):
+            await sending
         await asyncio.to_thread(service.stop)
 
     app = FastAPI(

@@ -10,7 +10,8 @@ import typer
 EPILOG = "Example: spriteworks serve --data service --server http://gpu-1:8188"
 
 _Data = Annotated[
-    Path, typer.Option(metavar="DIR", help="The service's folder: its record and its files.")
+    Path | None,
+    typer.Option(metavar="DIR", help="The service's folder; else SPRITEWORKS_DATA."),
 ]
 _Host = Annotated[
     str, typer.Option(metavar="HOST", help="Where to listen; elsewhere than here needs keys.")
@@ -50,11 +51,19 @@ _Storage = Annotated[
     str, typer.Option(metavar="URL", help="Keep the files there, for example s3://bucket/prefix.")
 ]
 _Retention = Annotated[float, typer.Option(min=0.01, metavar="DAYS", help="How long results stay.")]
+_Allow = Annotated[
+    list[str],
+    typer.Option(
+        "--allow-webhooks",
+        metavar="NET",
+        help="A network inside that webhooks may be sent to, as 10.0.0.0/8; may be repeated.",
+    ),
+]
 _LogLevel = Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
 
 
 def serve(
-    data: _Data = Path("service"),
+    data: _Data = None,
     host: _Host = "127.0.0.1",
     port: _Port = 8190,
     servers: _Servers = [],  # noqa: B006  (typer reads it and never changes it)
@@ -69,6 +78,7 @@ def serve(
     store: _Store = "",
     storage: _Storage = "",
     retention: _Retention = 7.0,
+    allow: _Allow = [],  # noqa: B006
     log_level: _LogLevel = "info",
 ) -> None:
     """Serve jobs over HTTP: /v1 takes prompts, /api/v2 any workflow (Comfy API v2).
@@ -79,6 +89,7 @@ def serve(
     import os
 
     from ..local.serving import Choice, choose
+    from .home import home_of
     from .opening import Setup
     from .service import Settings
     from .serving import run
@@ -93,13 +104,14 @@ def serve(
         previews=True,
     )
     setup = Setup(
-        folder=data,
+        folder=home_of(data),
         choice=choose(named, os.environ),
         store=store,
         storage=storage,
         workflow=workflow,
         model=model,
         workflows=workflows,
+        allow=tuple(allow),
         settings=Settings(retention=retention * 86_400),
     )
     run(setup, host, port, log_level)

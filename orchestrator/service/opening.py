@@ -9,15 +9,15 @@ from pathlib import Path
 
 from ..batch.fleet import Care
 from ..batch.store.folder_lock import held
-from ..batch.store.store import Store
 from ..local.serving import Choice
-from . import request_tables, tables
 from .assets import Assets
 from .events import Hub
+from .home import record_in
 from .keys import Keys
 from .prompting import Workflows
 from .service import Service, Settings
 from .storage import Storage
+from .webhooks import Webhooks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,8 @@ class Setup:
     workflow: str = "sprite"
     model: str = ""
     workflows: Path | None = None
+    # networks inside to which webhooks may be sent all the same, as 10.0.0.0/8
+    allow: tuple[str, ...] = ()
     care: Care = field(default_factory=Care)
     settings: Settings = field(default_factory=Settings)
 
@@ -45,9 +47,7 @@ def opened(setup: Setup) -> Iterator[Service]:
     """
     # Mistakes are told before anything is written.
     workflows = Workflows(default=setup.workflow, model=setup.model, folder=setup.workflows)
-    with held(setup.folder), Store.open(setup.folder, url=setup.store) as store:
-        tables.create(store.database)
-        request_tables.create(store.database)
+    with held(setup.folder), record_in(setup.folder, setup.store) as store:
         storage = Storage(setup.storage or setup.folder / "files")
         yield Service(
             store,
@@ -55,6 +55,7 @@ def opened(setup: Setup) -> Iterator[Service]:
             assets=Assets(store.database, storage),
             keys=Keys(store.database),
             hub=Hub(),
+            webhooks=Webhooks(store.database, allow=setup.allow),
             workflows=workflows,
             care=setup.care,
             settings=setup.settings,

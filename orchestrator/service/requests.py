@@ -19,9 +19,8 @@ from ..batch.jobs import Job, State
 from ..batch.store import tables as batch
 from ..batch.store.store import Store
 from ..protocol import Graph
-from . import request_tables as tables
+from . import tables
 from .content_types import kind_of
-from .tables import assets, contents
 from .views import ErrorView, OutputView, RequestView, Status, status_of
 
 # s for which an idempotency key is kept
@@ -64,6 +63,8 @@ class New:
     labels: Mapping[str, str] = field(default_factory=dict)
     # of the graph
     nodes: int = 0
+    # URL that is told of its end; "" where none is
+    webhook: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +142,7 @@ class Requests:
                 notes=dict(new.notes),
                 priority=new.priority,
                 nodes=new.nodes,
+                webhook=new.webhook,
             )
             added(view)
         return view
@@ -168,10 +170,10 @@ class Requests:
         """It is no longer on its server."""
         self._set(id, started_at=None)
 
-    def ended(self, id: str, at: float, error: ErrorView | None = None) -> None:
+    def ended(self, id: str, at: float, server: str, error: ErrorView | None = None) -> None:
         """It has come to its end."""
         told = "" if error is None else json.dumps(asdict(error))
-        self._set(id, ended_at=at, error=told)
+        self._set(id, ended_at=at, server=server, error=told)
 
     def _set(self, id: str, **values: Any) -> None:
         table = tables.requests
@@ -257,6 +259,16 @@ class Requests:
         """All that have not come to their end, the oldest first."""
         states = [state.value for state in _LIVE]
         return self._views(batch.jobs.c.state.in_(states), limit=None, newest=False)
+
+    def unnoticed(self) -> list[tuple[str, str, str]]:
+        """(id, state, reason) of those that ended without anybody to note it, as in a kill."""
+        states = [state.value for state in _LIVE]
+        query = (
+            sa.select(tables.requests.c.id, batch.jobs.c.state, batch.jobs.c.reason)
+            .join(batch.jobs, batch.jobs.c.key == tables.requests.c.id)
+            .where(tables.requests.c.ended_at.is_(None), batch.jobs.c.state.not_in(states))
+        )
+        return [tuple(row) for row in self._store.rows(query)]
 
     def count(self, owner: str) -> int:
         """How many of an owner have not come to their end."""
@@ -365,11 +377,11 @@ class Requests:
         for chunk in _chunks(ids):
             # An asset without an artifact is of an attempt that did not come to a good end.
             query = (
-                sa.select(assets, contents.c.size, contents.c.content_type)
-                .join(contents, contents.c.hash == assets.c.hash)
-                .join(artifacts, artifacts.c.path == assets.c.id)
-                .where(assets.c.job_id.in_(chunk))
-                .order_by(assets.c.job_id, assets.c.place)
+                sa.select(tables.assets, tables.contents.c.size, tables.contents.c.content_type)
+                .join(tables.contents, tables.contents.c.hash == tables.assets.c.hash)
+                .join(artifacts, artifacts.c.path == tables.assets.c.id)
+                .where(tables.assets.c.job_id.in_(chunk))
+                .order_by(tables.assets.c.job_id, tables.assets.c.place)
             )
             for row in self._store.rows(query):
                 found.setdefault(row.job_id, []).append(_output(row))
@@ -397,7 +409,9 @@ def _row(new: New, place: int) -> dict[str, Any]:
         "extra": packed(new.extra),
         "notes": packed(new.notes),
         "warnings": packed(list(new.warnings)),
+        "webhook": new.webhook,
         "nodes": new.nodes,
+        "server": "",
         "created_at": new.created_at,
         "started_at": None,
         "ended_at": None,
@@ -424,6 +438,8 @@ def _view(row: Any) -> RequestView:
         notes=json.loads(row.notes),
         priority=-row.rank,
         nodes=row.nodes,
+        server=row.server,
+        webhook=row.webhook,
     )
 
 

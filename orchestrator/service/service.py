@@ -13,9 +13,9 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO
+from typing import Any
 
 from ..batch.fleet import Care, Processes, Server, fleet
 from ..batch.jobs import Attempt, Job, State
@@ -50,8 +50,10 @@ from .prompting import Prompt, Prompted, Workflows, WorkflowView, native_size, w
 from .recipe import IntoStorage, RequestRecipe
 from .references import references, replaced
 from .requests import Figures, Filter, New, Once, Requests
-from .views import ErrorView, OutputView, RequestView, Status
+from .storage import Part
+from .views import ErrorView, OutputView, RequestView, Status, told_of
 from .watching import Runs
+from .webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +105,8 @@ class Wanted:
     extra: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    # URL that is told of its end; it was looked at by `Service.check_webhook`
+    webhook: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,12 +148,13 @@ class Service:
         assets: Assets,
         keys: Keys,
         hub: Hub,
+        webhooks: Webhooks,
         workflows: Workflows,
         care: Care | None = None,
         settings: Settings | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.assets, self.keys, self.hub = assets, keys, hub
+        self.assets, self.keys, self.hub, self.webhooks = assets, keys, hub, webhooks
         self.rates = RateLimiter()
         self.workflows = workflows
         self.settings = settings or Settings()
@@ -187,6 +192,8 @@ class Service:
     def start(self) -> None:
         """Take up what an earlier process left, and begin to work."""
         Processes(self._store).end_leftovers()
+        for id, state, reason in self._requests.unnoticed():
+            self.moved(id, state, "", reason)
         for view in self._requests.live():
             self._live[view.id] = view
             self._places.add(view.id, view.owner, view.priority, view.order)
@@ -242,6 +249,7 @@ class Service:
             warnings=wanted.warnings,
             labels=_checked_labels(wanted.labels),
             nodes=len(graph),
+            webhook=wanted.webhook,
         )
         if wanted.secrets:
             self._secrets[new.id] = dict(wanted.secrets)
@@ -406,6 +414,15 @@ class Service:
         self.rates.take(key.id, key.limits)
         return Caller(owner=key.id, limits=key.limits)
 
+    async def check_webhook(self, url: str | None) -> str:
+        """A URL that may be told of an end, "" for None; raises RequestRefused for any other."""
+        if url is None:
+            return ""
+        try:
+            return await self.webhooks.check(url)
+        except BadValue as error:
+            raise RequestRefused("invalid_webhook", str(error)) from error
+
     async def wait(self, caller: Caller, id: str, seconds: float) -> RequestView:
         """A request once it has come to its end, or as it is after `seconds`."""
         late = time.monotonic() + seconds
@@ -418,10 +435,14 @@ class Service:
 
     # ------------------------------------------------------------------- files
 
+    def receiving(self) -> AbstractContextManager[Part]:
+        """A part to write an upload on, for `upload`; what is not taken is dropped."""
+        return self.assets.receive()
+
     def upload(
         self,
         caller: Caller,
-        file: BinaryIO | bytes,
+        file: Part | bytes,
         *,
         name: str,
         content_type: str = "",
@@ -638,7 +659,9 @@ class Service:
                 code=_CODES.get(kind, kind or "job_failed"), message=reason or words
             )
         now = self._clock()
-        self._requests.ended(view.id, now, error)
+        with self._store.transaction():
+            self._requests.ended(view.id, now, view.server, error)
+            self._tell_webhook(view.id)
         self._forget(view.id)
         self.catalogues.forget(view.id)
         ended = self._requests.get(view.id)
@@ -648,6 +671,12 @@ class Service:
         for output in ended.outputs:
             self.hub.publish(view.id, OUTPUT, output.to_json())
         self._publish_status(ended)
+
+    def _tell_webhook(self, id: str) -> None:
+        view = self._requests.get(id)
+        if view is not None and view.webhook:
+            kind = f"job.{view.status.value}"
+            self.webhooks.enqueue(view.owner, id, view.webhook, kind, told_of(view))
 
     # ------------------------------------------------------------------- inside
 
@@ -801,6 +830,7 @@ class Service:
         self._requests.forget_keys(now)
         self.assets.expire(now)
         self.keys.note_use()
+        self.webhooks.forget_old()
         return len(expired)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -151,6 +151,8 @@ class RequestView:
     priority: int = 0
     # of its graph
     nodes: int = 0
+    # URL that is told of its end; "" where none is
+    webhook: str = ""
 
     @property
     def updated_at(self) -> float:
@@ -169,3 +171,16 @@ class RequestView:
         if self.started_at is None or self.ended_at is None:
             return None
         return max(0, round((self.ended_at - self.started_at) * 1000))
+
+
+def told_of(view: RequestView) -> dict[str, Any]:
+    """What a webhook says of a request that has come to its end."""
+    return {
+        "id": view.id,
+        "status": view.status.value,
+        "created_at": view.created_at,
+        "completed_at": view.ended_at,
+        "metadata": dict(view.labels),
+        "outputs": [one.to_json() for one in view.outputs],
+        "error": None if view.error is None else asdict(view.error),
+    }

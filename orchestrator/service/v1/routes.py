@@ -56,8 +56,9 @@ async def post_job(
     """
     service = service_of(request)
     once = once_of(request, body.model_dump(mode="json"))
+    webhook = await service.check_webhook(body.webhook_url)
     made = await asyncio.to_thread(
-        service.submit, caller, lambda: _wanted(service, caller, body), once
+        service.submit, caller, lambda: _wanted(service, caller, body, webhook), once
     )
     headers = {"Location": f"{form.PREFIX}/jobs/{made.view.id}"}
     if made.replayed:
@@ -248,7 +249,7 @@ class _Stream:
         return form.images(view, [self._service.bytes_of(one) for one in view.outputs])
 
 
-def _wanted(service: Service, caller: Caller, body: shapes.JobRequest) -> Wanted:
+def _wanted(service: Service, caller: Caller, body: shapes.JobRequest, webhook: str) -> Wanted:
     """What a request means, its pictures kept as assets."""
     given = {"image": body.image, "mask": body.mask}
     pictures = {
@@ -272,4 +273,5 @@ def _wanted(service: Service, caller: Caller, body: shapes.JobRequest) -> Wanted
             "parameters": dict(made.parameters),
         },
         warnings=made.warnings,
+        webhook=webhook,
     )

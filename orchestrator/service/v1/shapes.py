@@ -61,6 +61,9 @@ class JobRequest(BaseModel):
     mask: str | None = Field(default=None, max_length=_MOST_BASE64, description=_PICTURE)
     labels: dict[str, str] = Field(default_factory=dict, max_length=16)
     priority: int = Field(default=0, ge=-100, le=100, description="The higher the sooner.")
+    webhook_url: str | None = Field(
+        default=None, max_length=2048, description="Told when the job has ended; signed."
+    )
 
 
 class Image(BaseModel):

@@ -6,10 +6,10 @@ import asyncio
 import re
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from starlette.datastructures import UploadFile
 from starlette.responses import StreamingResponse
 
 from ...errors import NotFound, RequestRefused
@@ -19,14 +19,13 @@ from ..bodies import StrictRoute, caller_of, once_of, service_of
 from ..cursors import cursor_of, place_of
 from ..service import Caller, Wanted
 from ..streams import last_event_id, stream
+from ..uploads import check_length, receive
 from ..views import Status
 from . import form, shapes
 
 # What `extra_data` may have: logins for nodes that ask other services.
 _SECRETS = frozenset({"api_key_comfy_org", "auth_token_comfy_org"})
 _FILTER = re.compile(r"metadata\[(.{1,64})\]", re.DOTALL)
-# fields of a form beside its file
-_MOST_FIELDS = 64
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": shapes.ErrorEnvelope} for status in (400, 401, 404, 413, 422, 429)
 }
@@ -63,6 +62,7 @@ async def post_job(request: Request, body: shapes.JobRequest, caller: Who) -> Re
         labels=body.metadata or {},
         priority=body.priority,
         secrets=_secrets(body.extra_data),
+        webhook=await service.check_webhook(body.webhook_url),
     )
     once = once_of(request, body.model_dump(mode="json"))
     taken = await asyncio.to_thread(service.submit, caller, lambda: wanted, once)
@@ -175,22 +175,19 @@ _UPLOAD = {
 async def post_asset(request: Request, caller: Who) -> Response:
     """Keep a file, once however often its bytes are sent."""
     service = service_of(request)
-    if "multipart/form-data" not in request.headers.get("content-type", ""):
-        raise RequestRefused("invalid_request", "send the file as multipart/form-data")
-    async with request.form(max_files=1, max_fields=_MOST_FIELDS) as sent:
-        file = sent.get("file")
-        if not isinstance(file, UploadFile):
-            raise RequestRefused("invalid_request", "the form has no file called file")
-        texts = {name: value for name, value in sent.items() if isinstance(value, str)}
-        tags = [value for value in sent.getlist("tags") if isinstance(value, str)]
+    most = service.assets.most_bytes
+    check_length(request.headers.get("content-length"), most)
+    with ExitStack() as stack:
+        part = await asyncio.to_thread(stack.enter_context, service.receiving())
+        sent = await receive(request.stream(), request.headers.get("content-type", ""), part)
         found = await asyncio.to_thread(
             service.upload,
             caller,
-            file.file,
-            name=texts.get("file_path") or file.filename or "upload.bin",
-            content_type=texts.get("content_type") or file.content_type or "",
-            expected_hash=texts.get("expected_hash") or None,
-            tags=tags,
+            part,
+            name=sent.text("file_path") or sent.name or "upload.bin",
+            content_type=sent.text("content_type") or sent.content_type,
+            expected_hash=sent.text("expected_hash") or None,
+            tags=sent.texts.get("tags", []),
         )
     told = form.asset(found, origin_of(request), time.time())
     return json_answer(told, 201 if found.created_new else 200)

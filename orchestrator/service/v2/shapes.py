@@ -37,6 +37,11 @@ class JobRequest(BaseModel):
     priority: int = Field(
         default=0, ge=-100, le=100, description="The higher the sooner; an extension of ours."
     )
+    webhook_url: str | None = Field(
+        default=None,
+        max_length=2048,
+        description="Told when the job has ended, signed as Standard Webhooks has it.",
+    )
 
 
 class FromHash(BaseModel):
