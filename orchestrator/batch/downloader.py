@@ -22,7 +22,7 @@ from ..runs.fetching import Fetched, sent_as_told
 from ..workflow.signatures import Signatures
 from .assignments import Assignment, Rejection
 from .collecting import Collector, Part
-from .dispatcher import Dispatcher, Finished
+from .dispatcher import Dispatcher, Fate, Finished
 from .fleet import Server
 from .gates import CUT, GRAPH, Picture, pixels_sha256
 from .jobs import Job, Timing
@@ -282,13 +282,18 @@ class Downloader(threading.Thread):
                 self._dispatcher.say(f"{name} {words}", warning=True, server=name)
 
     def _placed(self, home: _Home) -> Finished | None:
-        """Put the pictures of a load into the folder; None where that failed.
+        """Put the pictures of a load into the folder; None where that failed, or is not wanted.
 
-        That is no fault of the job, and ends the run. The attempt stays open: its pictures are on
-        the server, where the next run looks for them.
+        A failure is no fault of the job, and ends the run. The attempt stays open: its pictures
+        are on the server, where the next run looks for them.
         """
         began = time.monotonic()
         assignment = home.load.assignment
+        if not self._dispatcher.holds(assignment):
+            return None
+        if self._dispatcher.fate(assignment) is Fate.CALLED_OFF:
+            self._dispatcher.give_back(assignment, "a person cancelled it")
+            return None
         try:
             artifacts = [
                 self._collector.place(

@@ -208,7 +208,6 @@ def test_a_job_that_a_person_cancels_from_another_process_holds_nobody_up(
     run.take()
     with Store.open(tmp_path, create=False) as other:
         other.move([planned(2).key], State.CANCELLED)
-    assert run.names() == []
     assert run.names() == ["n3"]
 
 
@@ -292,8 +291,7 @@ def test_seeds_that_follow_on_go_together_but_not_with_jobs_made_easier(
     run.dispatcher.failed(first, Kind.OUT_OF_MEMORY, "no memory", possible=LADDER)
     with Store.open(tmp_path, create=False) as other:
         other.move([planned(1).key, planned(2).key], State.CANCELLED)
-    # The first look finds that two of them are gone.
-    assert run.names() == []
+    # Two of them are gone.
     # Made easier, and so not with n5 and n6, for which there is room.
     assert run.names() == ["n3", "n4"]
     assert run.names() == ["n5", "n6"]

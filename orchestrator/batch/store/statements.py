@@ -87,6 +87,26 @@ CLAIM = (
         .scalar_subquery()
     )
 )
+# keys in one `CLAIM_FIRST`
+CANDIDATES = 32
+# the same for the first that is to be had of several, which it returns
+CLAIM_FIRST = (
+    jobs.update()
+    .values(state=State.CLAIMED.value, reason="")
+    .where(
+        jobs.c.key
+        == sa.select(jobs.c.key)
+        .where(
+            jobs.c.key.in_([sa.bindparam(f"key_{number}") for number in range(CANDIDATES)]),
+            _legal(State.CLAIMED),
+        )
+        .order_by(jobs.c.rank, jobs.c.place)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    .returning(jobs.c.key)
+)
 KEYS_OF_ATTEMPT = sa.select(shots.c.key).where(shots.c.attempt_id == _OF)
 _MINE = sa.and_(attempts.c.owner == _OWNER, attempts.c.outcome.is_(None))
 # an attempt that is open and its owner's, held against others until the transaction ends

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -275,6 +275,13 @@ class Store:
         chosen = (row for row in rows if row.key not in exclude)
         return [job_of(row) for row in islice(chosen, max(limit, len(owners)))]
 
+    def waiting(self, keys: Iterable[str]) -> set[str]:
+        """Those of the jobs that wait."""
+        table = tables.jobs
+        waits = table.c.state == State.PENDING.value
+        query = sa.select(table.c.key).where(table.c.key.in_(keys), waits)
+        return {row.key for row in self._read(query)}
+
     def _owners_waiting(self) -> list[str]:
         """The owners of jobs that wait; looks at one row for each."""
         table = tables.jobs
@@ -353,9 +360,14 @@ class Store:
 
     def reroll(self, key: str) -> None:
         """Put a job back with the next of its seeds, see `Job.seed_now`."""
+        with self._db.transaction():
+            self.move([key], State.PENDING)
+            self.roll(key)
+
+    def roll(self, key: str) -> None:
+        """Give a job the next of its seeds, wherever it stands."""
         table = tables.jobs
         with self._db.transaction() as connection:
-            self.move([key], State.PENDING)
             update = table.update().where(table.c.key == key).values(roll=table.c.roll + 1)
             connection.execute(update)
 
@@ -417,25 +429,57 @@ class Store:
         as any other may take it over at once. Raises IllegalTransition, and changes nothing, where
         a job does not wait any more.
         """
-        row = attempt_row(attempt, _now(now), owner, seconds)
         keys = [{"of": shot.key} for shot in attempt.shots]
         with self._db.transaction():
             if self._db.execute(statements.CLAIM, keys).rowcount != len(keys):
                 raise IllegalTransition(f"a job of attempt {attempt.prompt_id} waits no longer")
+            return self._write_attempt(attempt, owner, seconds, now)
+
+    def claim_first(
+        self,
+        keys: Sequence[str],
+        attempt_for: Callable[[str], Attempt],
+        *,
+        owner: str = "",
+        seconds: float | None = None,
+        now: float | None = None,
+    ) -> Attempt:
+        """Do what `claim` does for the first of several jobs that waits, by priority and place.
+
+        For jobs of which one is as good as the other, where several orchestrators claim: none of
+        them waits for the others, or gets nothing. `attempt_for` makes the attempt of the job that
+        it was. Raises IllegalTransition where none of them waits.
+        """
+        few = [*keys[: statements.CANDIDATES]]
+        few += few[-1:] * (statements.CANDIDATES - len(few))
+        values = {f"key_{number}": key for number, key in enumerate(few)}
+        with self._db.transaction():
+            found = self._db.execute(statements.CLAIM_FIRST, values).fetchone()
+            if found is None:
+                raise IllegalTransition(f"none of {len(keys)} jobs waits any longer")
+            attempt = attempt_for(found[0])
+            made = self._write_attempt(attempt, owner, seconds, now)
+            return replace(attempt, id=made, owner=owner)
+
+    def _write_attempt(
+        self, attempt: Attempt, owner: str, seconds: float | None, now: float | None
+    ) -> int:
+        row = attempt_row(attempt, _now(now), owner, seconds)
+        with self._db.transaction():
             made = int(self._db.execute(statements.NEW_ATTEMPT, row).fetchone()[0])
             self._db.execute(statements.NEW_SHOT, [shot_row(made, shot) for shot in attempt.shots])
             return made
 
-    def mark_submitted(self, attempt_id: int, *, owner: str = "") -> None:
-        """Note that the server has accepted an attempt; may be said again.
+    def mark_submitted(self, attempt_id: int, *, owner: str = "") -> bool:
+        """Note that the server has accepted an attempt; False where that was known.
 
         Raises LeaseLost where it is not `owner`'s, or has ended.
         """
         with self._db.transaction():
             mine = {"of": attempt_id, "owner": owner}
             if self._db.execute(statements.HOLD, mine).fetchone() is None:
-                raise LeaseLost(f"attempt {attempt_id} is no longer {_whose(owner)}")
-            self._db.execute(statements.SUBMITTED, {"of": attempt_id})
+                raise LeaseLost(f"attempt {attempt_id} has ended, or is no longer {_whose(owner)}")
+            return bool(self._db.execute(statements.SUBMITTED, {"of": attempt_id}).rowcount)
 
     def close_attempt(
         self,
