@@ -2,8 +2,12 @@
 
 A file is a row: whose it is, its name, until when it stays. Its bytes are a content, which equal
 files share, whoever has them; an owner learns nothing of that: only what it has itself is there for
-it. A content is removed with its last file. Whoever adds or removes a file holds the row of its
-content meanwhile, so that no upload takes up a content that somebody else is about to remove.
+it. A content is removed with its last file.
+
+No upload may take up a content that somebody else is about to remove. So whoever adds or removes a
+file holds the row of its content, and the bytes of a folder come and go meanwhile, by a rename. An
+upload to a bucket takes too long for that: it notes first that it takes a content up, and what was
+taken up within the last hour is not removed.
 """
 
 from __future__ import annotations
@@ -38,6 +42,8 @@ _LONGEST_NAME, _LONGEST_PART = 1024, 255
 _MOST_TAGS, _LONGEST_TAG = 32, 128
 # files that one step of `expire` removes
 _STEP = 200
+# s for which a bucket's content is left alone after it was taken up: more than an upload takes
+_LEFT_ALONE = 3600.0
 # Pictures that are decoded at one time, in all of the process: each may take 256 MiB.
 _DECODING = threading.BoundedSemaphore(2)
 # Ids of what jobs make follow from the job and the place, so that a second try makes no second row.
@@ -143,6 +149,7 @@ class Assets:
         self._most_pixels = most_pixels
         self._clock = clock
         self._upsert_content = database.upsert(contents)
+        self._touch_content = database.upsert(contents, fixed=("size", "content_type"))
         self._upsert_asset = database.upsert(table)
 
     # ----------------------------------------------------------------------- in
@@ -204,7 +211,7 @@ class Assets:
         """Keep a file that a job made, looked at already; `place` is that among the job's files.
 
         What an earlier try of the job left at the place is replaced. Inside a transaction of the
-        same database it is part of that; call `storage.prepare` before, where the storage is far.
+        same database it is part of that; the part should be prepared before.
         """
         name = checked_name(name)
         with self._received(file) as part:
@@ -213,6 +220,18 @@ class Assets:
             return self._kept(
                 part, replace(asset, id=id, job_id=job_id, node_id=node_id), place=place
             )
+
+    def prepare(self, part: Part) -> None:
+        """Do what takes long before the file of a part is added, as inside a transaction."""
+        part.finish()
+        if part.is_prepared or not self.storage.is_far:
+            return
+        row = {**_content(part, ""), "touched_at": self._clock()}
+        with self._db.transaction() as connection:
+            # The type of a content that is there already stays.
+            connection.execute(self._touch_content, row)
+        self.storage.keep(part)
+        part.is_prepared = True
 
     def from_hash(
         self,
@@ -226,10 +245,12 @@ class Assets:
         """One more file of bytes that the owner has; raises NotFound where it has none of them."""
         checked_hash(hash)
         wanted, tags = None if name is None else checked_name(name), checked_tags(tags)
+        is_there = self.storage.has(hash)
         with self._db.transaction() as connection:
             self._hold(connection, hash)
+            # The owner's own file keeps the content from being removed.
             known = self._first(connection, table.c.hash == hash, owner)
-            if known is None or not self.storage.has(hash):
+            if known is None or not is_there:
                 raise NotFound(f"this key has no file of the hash {hash}; upload it")
             asset = replace(
                 known,
@@ -298,7 +319,8 @@ class Assets:
     def delete(self, owner: str, id: str) -> None:
         """Remove a file, and its bytes where it was the last that had them; raises NotFound.
 
-        Not for inside a transaction, as is nothing that removes: bytes do not come back.
+        Those of a bucket go within an hour. Not for inside a transaction, as is nothing that
+        removes: bytes do not come back.
         """
         asset = self.get(owner, id)
         if not self._remove(asset.hash, [asset.id]):
@@ -312,8 +334,11 @@ class Assets:
         """Remove the files whose time is over; returns how many. Call it now and then."""
         moment = self._clock() if now is None else now
         count = self._remove_where(table.c.expires_at <= moment)
-        # contents that could not be removed with their last file, as somebody read them
-        left = sa.select(contents.c.hash).where(~sa.exists().where(table.c.hash == contents.c.hash))
+        # contents that could not be removed with their last file
+        left = sa.select(contents.c.hash).where(
+            ~sa.exists().where(table.c.hash == contents.c.hash),
+            contents.c.touched_at <= self._before(),
+        )
         with self._db.reading() as connection:
             unused = connection.execute(left.limit(_STEP)).scalars().all()
         for hash in unused:
@@ -352,19 +377,16 @@ class Assets:
         )
 
     def _kept(self, part: Part, asset: Asset, place: int | None = None) -> Asset:
-        self.storage.prepare(part)
+        self.prepare(part)
+        content = {**_content(part, asset.content_type), "touched_at": self._clock()}
         with self._db.transaction() as connection:
-            content = {
-                "hash": asset.hash,
-                "size": asset.size,
-                "content_type": asset.content_type,
-            }
             connection.execute(self._upsert_content, content)
             known = self._first(connection, table.c.hash == asset.hash, asset.owner)
             connection.execute(self._upsert_asset, _row(asset, place))
             # Last, as it is not taken back with the rows. What the row had before stays until
             # `expire` comes by: it is needed where the transaction around this one fails.
-            self.storage.keep(part)
+            if not part.is_prepared:
+                self.storage.keep(part)
         return replace(asset, created_new=known is None)
 
     def _first(
@@ -404,7 +426,10 @@ class Assets:
 
     def _drop_unused(self, connection: sa.Connection, hash: str) -> bool:
         # A statement of its own, after the row is held: PostgreSQL shows it what was committed.
-        used = sa.select(sa.func.count()).select_from(table).where(table.c.hash == hash)
+        used = sa.select(
+            sa.exists().where(table.c.hash == hash)
+            | sa.exists().where(contents.c.hash == hash, contents.c.touched_at > self._before())
+        )
         if connection.execute(used).scalar_one() or not self.storage.delete(hash):
             return False
         connection.execute(sa.delete(contents).where(contents.c.hash == hash))
@@ -413,11 +438,15 @@ class Assets:
     def _remove_lost(self, hash: str) -> bool:
         """Remove a content of the storage that no row knows; says whether it was one."""
         insert = (sqlite if self._db.is_sqlite else postgresql).insert(contents)
-        row = {"hash": hash, "size": 0, "content_type": ""}
+        row = {"hash": hash, "size": 0, "content_type": "", "touched_at": 0.0}
         with self._db.transaction() as connection:
             # The row that an upload of the same bytes would write: one waits for the other.
             made = connection.execute(insert.on_conflict_do_nothing(), row)
             return made.rowcount == 1 and self._drop_unused(connection, hash)
+
+    def _before(self) -> float:
+        """What was taken up until then may be removed."""
+        return self._clock() - (_LEFT_ALONE if self.storage.is_far else 0.0)
 
     def _hold(self, connection: sa.Connection, hash: str) -> None:
         """Wait until nobody else adds or removes files of a content, until this transaction ends.
@@ -470,6 +499,10 @@ def disposition(name: str, *, inline: bool) -> str:
 def _joined() -> sa.Select[Any]:
     columns = (contents.c.size, contents.c.content_type)
     return sa.select(table, *columns).join(contents, contents.c.hash == table.c.hash)
+
+
+def _content(part: Part, content_type: str) -> dict[str, Any]:
+    return {"hash": part.hash, "size": part.size, "content_type": content_type}
 
 
 def _row(asset: Asset, place: int | None) -> dict[str, Any]:

@@ -67,6 +67,8 @@ class Part:
     def __init__(self, stream: BinaryIO, path: Path, limit: int | None) -> None:
         self.path = path
         self.size = 0
+        # whether its content is kept already
+        self.is_prepared = False
         self._stream = stream
         self._limit = limit
         self._hasher: blake3 = _hasher()
@@ -137,7 +139,6 @@ class _Place(Protocol):
 
     # where parts are written
     parts: Path
-    # whether giving a part its name takes longer than a rename; then the part stays, too
     is_far: bool
 
     def size(self, name: str) -> int | None: ...
@@ -185,14 +186,13 @@ class Storage:
         finally:
             part.drop()
 
-    def prepare(self, part: Part) -> None:
-        """Do now what would take long in `keep`; a part that was prepared may still be dropped."""
-        part.finish()
-        if self._place.is_far:
-            self.keep(part)
+    @property
+    def is_far(self) -> bool:
+        """Whether keeping a part and asking for a content take a network's time, not a rename's."""
+        return self._place.is_far
 
     def keep(self, part: Part) -> Stored:
-        """Give a part its name; what is there already stays.
+        """Give a part its name, or drop it where the content is there already.
 
         Raises OutputError where that fails, and then nothing has changed.
         """

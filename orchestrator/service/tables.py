@@ -35,6 +35,8 @@ contents = Table(
     Column("size", BigInteger, nullable=False),
     # found by looking
     Column("content_type", Text, nullable=False),
+    # when it was last taken up; a bucket's is left alone for a while after, see `assets`
+    Column("touched_at", Float, nullable=False),
 )
 
 assets = Table(

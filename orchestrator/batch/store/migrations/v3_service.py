@@ -32,6 +32,7 @@ def _files() -> None:
         sa.Column("hash", sa.String(71), primary_key=True),
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("content_type", sa.Text, nullable=False),
+        sa.Column("touched_at", sa.Float, nullable=False),
     )
     op.create_table(
         "assets",
