@@ -34,7 +34,9 @@ class Objection:
 class Catalogues:
     """The servers' catalogues by name. May be used by several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+        """`changed` is called when a server has told what it has."""
+        self._changed = changed
         self._lock = threading.Lock()
         self._known: dict[str, Known] = {}
         self._answers: dict[tuple[str, str], bool] = {}
@@ -44,6 +46,7 @@ class Catalogues:
         with self._lock:
             self._known = {**self._known, server: known}
             self._answers.clear()
+        self._changed()
 
     @property
     def known(self) -> Mapping[str, Known]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -18,7 +18,8 @@ from ..batch.collecting import Collector
 from ..batch.dispatcher import Dispatcher, Settings
 from ..batch.downloader import fault
 from ..batch.fleet import Server
-from ..batch.jobs import Attempt, Job, Outcome, State
+from ..batch.jobs import Attempt, Job
+from ..batch.leases import LEASE, Renewal, new_owner
 from ..batch.store.store import Store
 from ..batch.worker import Recipe, Worker
 from ..client.client import Client
@@ -56,8 +57,8 @@ class Watcher(Protocol):
     def moved(self, key: str, state: str, server: str, reason: str) -> None:
         """A request is in another state: a `State` value, or "running" once its server runs it."""
 
-    def happened_on(self, server: str, event: Event) -> None:
-        """A server told something."""
+    def heard(self, key: str, server: str, event: Event) -> None:
+        """A server told something of a request."""
 
     def failed_once(self, names: Sequence[str], error: str, cause: str) -> None:
         """An attempt failed; what becomes of its requests is told by `moved`."""
@@ -83,6 +84,8 @@ class _Observer:
                     details.get("server") or "",
                     details.get("reason") or "",
                 )
+            case "progress":
+                self._watcher.heard(details["key"], details["server"], details["event"])
             case "server":
                 self._loop.note(details["server"], details["open"], details["words"])
             case "failed":
@@ -111,7 +114,7 @@ class Loop:
         self._collector = collector
         self._watcher = watcher
         self._fits = fits
-        self._settings = settings or Settings(endless=True)
+        self._settings = settings or Settings(owner=new_owner(), lease=LEASE, endless=True)
         self._observer = _Observer(self, watcher)
         self._views = {
             server.name: ServerView(name=server.name, is_ours=server.is_ours) for server in servers
@@ -157,6 +160,12 @@ class Loop:
         if dispatcher is not None:
             dispatcher.cancel(key)
 
+    def sort_anew(self) -> None:
+        """What servers can do has changed."""
+        dispatcher = self._dispatcher
+        if dispatcher is not None:
+            dispatcher.sort_anew()
+
     @property
     def is_running(self) -> bool:
         """Whether requests are handed out."""
@@ -201,45 +210,48 @@ class Loop:
         """Work until the service ends, or the dispatcher does by an error that concerns all."""
         dispatcher = Dispatcher(self._store, self._observer, self._settings, fits=self._fits)
         dispatcher.recall(lambda assignment: ())
-        self._dispatcher = dispatcher
         self._rests.clear()
-        adopted = self._open_attempts(dispatcher)
-        for server in self._servers.values():
-            self._hire(dispatcher, server, adopted.get(server.name, []))
-        try:
-            while not self._ending.is_set() and dispatcher.stop_error is None:
-                self._ending.wait(_TICK)
-                self._look_after(dispatcher)
-        finally:
-            dispatcher.stop()
-            self._see_off()
+        with Renewal(dispatcher):
+            adopted = self._take_over(dispatcher)
+            self._dispatcher = dispatcher
+            for server in self._servers.values():
+                self._hire(dispatcher, server, adopted.get(server.name, []))
+            try:
+                while not self._ending.is_set() and dispatcher.stop_error is None:
+                    self._ending.wait(_TICK)
+                    self._look_after(dispatcher)
+            finally:
+                dispatcher.stop()
+                self._see_off()
         if dispatcher.stop_error is not None:
             raise dispatcher.stop_error
 
-    def _open_attempts(self, dispatcher: Dispatcher) -> dict[str, list[Attempt]]:
+    def _take_over(self, dispatcher: Dispatcher) -> dict[str, list[Attempt]]:
         """What an earlier process left on servers that are still there; the rest is sent anew."""
         found: dict[str, list[Attempt]] = {}
-        for attempt in self._store.open_attempts():
+        owner, lease = self._settings.owner, self._settings.lease
+        # The folder is ours alone, so nobody else lives who could hold them.
+        for attempt in self._store.take_over(owner, lease, all=True):
             found.setdefault(attempt.server, []).append(attempt)
+        # and what this process left, where its dispatcher ended by an error
+        known = {attempt.id for attempts in found.values() for attempt in attempts}
+        for attempt in self._store.open_attempts():
+            if attempt.id not in known:
+                found.setdefault(attempt.server, []).append(attempt)
         for name in list(found):
             server = self._servers.get(name)
             if server is None or server.is_ours:
-                self._write_off(dispatcher, name, found.pop(name), cancel=server is None)
+                self._write_off(dispatcher, name, found.pop(name))
         return found
 
-    def _write_off(
-        self, dispatcher: Dispatcher, name: str, attempts: Iterable[Attempt], *, cancel: bool
-    ) -> None:
-        reason = "its server is no longer there"
-        for attempt in attempts:
-            if cancel and "://" in name:
-                with suppress(SpriteworksError), Client(name) as client:
-                    client.system_stats()
+    def _write_off(self, dispatcher: Dispatcher, name: str, attempts: Sequence[Attempt]) -> None:
+        """Close attempts whose server is no longer there, or no longer one of these."""
+        if name not in self._servers and "://" in name:
+            with suppress(SpriteworksError), Client(name) as client, client.at_most(PARTING):
+                client.system_stats()
+                for attempt in attempts:
                     client.cancel(attempt.prompt_id)
-            with self._store.transaction():
-                self._store.close_attempt(attempt.id, Outcome.CANCELLED, error=reason)
-                self._store.move([shot.key for shot in attempt.shots], State.PENDING)
-        dispatcher.arrived()
+        dispatcher.write_off(attempts, "its server is no longer there")
 
     def _hire(
         self, dispatcher: Dispatcher, server: Server, attempts: Sequence[Attempt] = ()
@@ -254,7 +266,6 @@ class Loop:
             self._recipe_for(server.name),
             self._collector,
             adopted=adopted,
-            on_event=self._watcher.happened_on,
         )
         self._workers[server.name] = worker
         worker.start()

@@ -68,7 +68,7 @@ class Order(Protocol):
     def extra(self, key: str, graph: Graph, catalogue: Catalogue) -> dict[str, Any]:
         """What goes along with its graph, as it is sent to a server with this catalogue."""
 
-    def sent(self, key: str, prompt_id: str, graph: Graph) -> None:
+    def sent(self, key: str, server: str, graph: Graph) -> None:
         """A graph is about to be sent for a request."""
 
 
@@ -103,7 +103,7 @@ class RequestRecipe:
             if isinstance(node["inputs"].get(_PREFIX), str):
                 node["inputs"][_PREFIX] = prefix_of(job.key)
         self._last = graph, self._orders.extra(job.key, graph, catalogue)
-        self._orders.sent(job.key, assignment.attempt.prompt_id, graph)
+        self._orders.sent(job.key, self._server, graph)
         return graph
 
     def extra_data(self, graph: Graph) -> dict[str, Any]:

@@ -283,7 +283,9 @@ class Requests:
     def figures(self, now: float) -> Figures:
         """Counts, the age of what waits, seconds of what ran."""
         jobs, table, attempts = batch.jobs, tables.requests, batch.attempts
-        mine = sa.select(sa.func.count()).select_from(jobs).join(table, table.c.id == jobs.c.key)
+        mine: sa.Select[Any] = (
+            sa.select(sa.func.count()).select_from(jobs).join(table, table.c.id == jobs.c.key)
+        )
         waiting = (
             sa.select(sa.func.min(table.c.created_at))
             .join(jobs, jobs.c.key == table.c.id)

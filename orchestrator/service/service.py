@@ -158,7 +158,7 @@ class Service:
         self.rates = RateLimiter()
         self.workflows = workflows
         self.settings = settings or Settings()
-        self.catalogues = Catalogues()
+        self.catalogues = Catalogues(lambda: self._loop.sort_anew())
         self._clock = clock
         self._store = store
         self._requests = Requests(store)
@@ -551,10 +551,9 @@ class Service:
             **self._secrets.get(key, {}),
         }
 
-    def sent(self, key: str, prompt_id: str, graph: Graph) -> None:
-        """A graph is about to be sent for a request."""
-        view = self._live.get(key)
-        self._runs.sent(key, prompt_id, graph, view.server if view else "")
+    def sent(self, key: str, server: str, graph: Graph) -> None:
+        """A graph is about to be sent to a server for a request."""
+        self._runs.sent(key, graph, server)
 
     def open_input(self, job_id: str, asset_id: str) -> tuple[str, str, bytes]:
         """The (hash, name, content) of an asset that a request may use; raises InputError."""
@@ -607,17 +606,15 @@ class Service:
         else:
             self._end(view, State(state), reason)
 
-    def happened_on(self, server: str, event: Event) -> None:
-        """A server told something."""
-        news = self._runs.heard(server, event)
+    def heard(self, key: str, server: str, event: Event) -> None:
+        """A server told something of a request."""
+        news = self._runs.heard(key, server, event)
         if news is None:
             return
-        if news.started:
-            self.moved(news.key, "running", server, "")
         if news.progress is not None:
-            self.hub.publish(news.key, "progress", news.progress.to_json())
+            self.hub.publish(key, "progress", news.progress.to_json())
         if news.preview is not None:
-            self.hub.publish(news.key, "preview", news.preview)
+            self.hub.publish(key, "preview", news.preview)
 
     def failed_once(self, names: Sequence[str], error: str, cause: str) -> None:
         """An attempt failed."""
@@ -628,7 +625,7 @@ class Service:
     def adopted(self, attempt: Attempt) -> None:
         """A server still has what an earlier process sent."""
         for shot in attempt.shots:
-            self._runs.sent(shot.key, attempt.prompt_id, self.graph(shot.key), attempt.server)
+            self._runs.sent(shot.key, self.graph(shot.key), attempt.server)
 
     def _begin(self, view: RequestView, server: str) -> None:
         if view.status.is_final or view.started_at is not None:

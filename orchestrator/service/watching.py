@@ -23,7 +23,6 @@ class _Run:
     key: str
     server: str
     tracker: Tracker
-    started: bool = False
     error: ErrorView | None = None
     progress: ProgressView | None = None
     # s, monotonic, of the last that was told
@@ -35,9 +34,6 @@ class _Run:
 class News:
     """What an event means for a request."""
 
-    key: str
-    # True where its server has just begun to run it
-    started: bool = False
     progress: ProgressView | None = None
     # an intermediate picture, in the words of Comfy API v2
     preview: Mapping[str, str] | None = None
@@ -49,39 +45,38 @@ class Runs:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._by_prompt: dict[str, _Run] = {}
-        self._by_key: dict[str, str] = {}
+        self._runs: dict[str, _Run] = {}
         # what each server runs
         self._now: dict[str, str] = {}
 
-    def sent(self, key: str, prompt_id: str, graph: Graph, server: str) -> None:
+    def sent(self, key: str, graph: Graph, server: str) -> None:
         """A graph is about to be sent, or is on a server since an earlier process sent it."""
         with self._lock:
-            self._drop(key)
-            self._by_prompt[prompt_id] = _Run(key=key, server=server, tracker=Tracker(graph))
-            self._by_key[key] = prompt_id
+            self._runs[key] = _Run(key=key, server=server, tracker=Tracker(graph))
 
     def ended(self, key: str) -> ErrorView | None:
         """A request is no longer on a server; returns the error that its server told of, if any."""
         with self._lock:
-            run = self._drop(key)
-            return run.error if run else None
+            run = self._runs.pop(key, None)
+            if run is None:
+                return None
+            if self._now.get(run.server) == key:
+                del self._now[run.server]
+            return run.error
 
     def progress(self, key: str) -> ProgressView | None:
         """How far a request is; None where it does not run."""
-        run = self._by_prompt.get(self._by_key.get(key, ""))
+        run = self._runs.get(key)
         return run.progress if run else None
 
     def on(self, server: str) -> str:
         """The request that a server runs; "" where it runs none."""
-        run = self._by_prompt.get(self._now.get(server, ""))
-        return run.key if run else ""
+        return self._now.get(server, "")
 
-    def heard(self, server: str, event: Event) -> News | None:
+    def heard(self, key: str, server: str, event: Event) -> News | None:
         """What a server's event means; None where nothing that watchers should know."""
         with self._lock:
-            prompt_id = getattr(event, "prompt_id", None) or self._now.get(server, "")
-            run = self._by_prompt.get(prompt_id)
+            run = self._runs.get(key)
             if run is None:
                 return None
             if isinstance(event, ExecutionError):
@@ -92,14 +87,12 @@ class Runs:
                 return self._preview(run, event, now)
             if not run.tracker.take(event):
                 return None
-            self._now[server] = prompt_id
-            started = run.tracker.started and not run.started
-            run.started = run.started or started
+            self._now[server] = key
             run.progress = run.tracker.view()
-            if not started and now - run.told < _PROGRESS and run.progress.value < 1:
+            if now - run.told < _PROGRESS and run.progress.value < 1:
                 return None
             run.told = now
-            return News(key=run.key, started=started, progress=run.progress)
+            return News(progress=run.progress)
 
     def _preview(self, run: _Run, event: Preview, now: float) -> News | None:
         if now - run.shown < _PREVIEWS:
@@ -112,16 +105,7 @@ class Runs:
             "content_type": kind,
             "data_base64": base64.b64encode(event.image).decode("ascii"),
         }
-        return News(key=run.key, preview=shown)
-
-    def _drop(self, key: str) -> _Run | None:
-        prompt_id = self._by_key.pop(key, None)
-        if prompt_id is None:
-            return None
-        run = self._by_prompt.pop(prompt_id)
-        if self._now.get(run.server) == prompt_id:
-            del self._now[run.server]
-        return run
+        return News(preview=shown)
 
 
 def _error_of(event: ExecutionError) -> ErrorView:
