@@ -171,9 +171,20 @@ class Requests:
         self._set(id, started_at=None)
 
     def ended(self, id: str, at: float, server: str, error: ErrorView | None = None) -> None:
-        """It has come to its end."""
+        """It has come to its end; where nobody heard it begin, that is when it was sent."""
+        table = tables.requests
         told = "" if error is None else json.dumps(asdict(error))
-        self._set(id, ended_at=at, server=server, error=told)
+        values = {"ended_at": at, "server": server, "error": told}
+        sent = (
+            sa.select(sa.func.max(batch.attempts.c.started_at))
+            .join(batch.shots, batch.shots.c.attempt_id == batch.attempts.c.id)
+            .where(batch.shots.c.key == id)
+            .scalar_subquery()
+        )
+        begun = sa.func.coalesce(table.c.started_at, sent)
+        update = table.update().where(table.c.id == id).values(**values, started_at=begun)
+        with self._store.transaction() as connection:
+            connection.execute(update)
 
     def _set(self, id: str, **values: Any) -> None:
         table = tables.requests
