@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -49,6 +50,21 @@ def create_app(service: Service, *, loopback_only: bool = True) -> FastAPI:
             await sending
         await asyncio.to_thread(service.stop)
 
+    app = _routed(lifespan)
+    app.state.service = service
+    app.add_middleware(Guard, max_body=MAX_BODY, loopback_only=loopback_only, refuse=refusal)
+    app.add_exception_handler(SpriteworksError, _our_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+    return app
+
+
+def description() -> dict[str, Any]:
+    """The OpenAPI of the service, as `GET /openapi.json` gives it."""
+    return _routed(None).openapi()
+
+
+def _routed(lifespan: Any) -> FastAPI:
     app = FastAPI(
         title="Spriteworks",
         version=__version__,
@@ -56,14 +72,21 @@ def create_app(service: Service, *, loopback_only: bool = True) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: f"{route.tags[0]}: {route.name}",
     )
-    app.state.service = service
-    app.add_middleware(Guard, max_body=MAX_BODY, loopback_only=loopback_only, refuse=refusal)
-    app.add_exception_handler(SpriteworksError, _our_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _not_valid)
     for face in (v1, v2, health):
         app.include_router(face)
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        told = made()
+        schemes = told["components"].setdefault("securitySchemes", {})
+        schemes["key"] = {"type": "http", "scheme": "bearer"}
+        # where no key was made, none is needed
+        told["security"] = [{"key": []}, {}]
+        return told
+
+    app.openapi = openapi  # type: ignore[method-assign]
     return app
 
 
