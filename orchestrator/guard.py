@@ -29,13 +29,17 @@ def is_foreign(host: str, origin: str) -> bool:
     where the host is a loopback address, we do so always. A port is compared only where both name
     one.
     """
-    here, there = urlsplit(f"//{host.lower()}"), urlsplit(origin.lower())
-    if not here.hostname or not there.hostname:
-        # "null" is the origin of a sandboxed page
-        return origin.lower() == "null"
-    if here.hostname != there.hostname:
+    try:
+        here, there = urlsplit(f"//{host.lower()}"), urlsplit(origin.lower())
+        if not here.hostname or not there.hostname:
+            # "null" is the origin of a sandboxed page
+            return origin.lower() == "null"
+        if here.hostname != there.hostname:
+            return True
+        return None not in (here.port, there.port) and here.port != there.port
+    except ValueError:
+        # no browser sends such a name or port
         return True
-    return None not in (here.port, there.port) and here.port != there.port
 
 
 def is_loopback(host: str) -> bool:
@@ -44,7 +48,10 @@ def is_loopback(host: str) -> bool:
     A page of a foreign site whose name an attacker's DNS points to 127.0.0.1 (DNS rebinding) is
     its own origin, so nothing but the name gives it away.
     """
-    name = urlsplit(f"//{host.lower()}" if not _is_address(host) else "").hostname or host
+    try:
+        name = host if _is_address(host) else urlsplit(f"//{host.lower()}").hostname or ""
+    except ValueError:
+        return False
     if name.rstrip(".") == "localhost" or name.endswith(".localhost"):
         return True
     try:

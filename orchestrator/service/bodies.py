@@ -18,6 +18,8 @@ from ..protocol.decoding import decode_json
 from .requests import Once
 from .service import Caller, Service
 
+# bytes of a body that is JSON: two pictures in base64, and what stands around them
+MOST_JSON = 64 * 1024 * 1024
 # Bodies above so many bytes are decoded beside the event loop.
 _LARGE = 64 * 1024
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
@@ -38,7 +40,19 @@ def decoded(body: bytes) -> Any:
 
 
 class StrictRequest(Request):
-    """A request whose JSON is read by `decoded`."""
+    """A request whose JSON is read by `decoded`, and whose body is not larger than JSON may be."""
+
+    async def body(self) -> bytes:
+        """The body; raises an HTTP 413 as soon as it is too large."""
+        if not hasattr(self, "_body"):
+            chunks, size = [], 0
+            async for chunk in self.stream():
+                size += len(chunk)
+                if size > MOST_JSON:
+                    raise HTTPException(413, f"a body of JSON has {MOST_JSON:,} bytes at most")
+                chunks.append(chunk)
+            self._body = b"".join(chunks)
+        return self._body
 
     async def json(self) -> Any:
         """The JSON of the body; raises an HTTP 400 with the reason where it is none."""

@@ -321,7 +321,7 @@ class Requests:
             .where(batch.timings.c.node_class != "")
             .group_by(batch.timings.c.node_class)
         )
-        made = sa.select(sa.func.count(), sa.func.sum(batch.artifacts.c.bytes))
+        made: Any = sa.select(sa.func.count(), sa.func.sum(batch.artifacts.c.bytes))
         oldest = self._store.rows(waiting)[0][0]
         files, size = self._store.rows(made)[0]
         by_status = {status: self._store.rows(mine.where(_has(status)))[0][0] for status in Status}

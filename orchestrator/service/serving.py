@@ -39,7 +39,6 @@ def run(setup: Setup, host: str, port: int, log_level: str) -> None:
         _refuse_strangers(service, host)
         with _listener(host, port) as listener:
             server = _Server(service, listener, host, log_level)
-            print(f"serving on {_address(listener, host)}", file=sys.stderr, flush=True)
             server.run(sockets=[listener])
             # Whoever stops by a signal is told by the exit code, as a shell expects it.
             if server.number:
@@ -75,6 +74,13 @@ class _Server(uvicorn.Server):
             )
         )
         self.number = 0
+        self._url = _address(listener, host)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and say where."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            print(f"serving on {self._url}", file=sys.stderr, flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end."""

@@ -12,7 +12,7 @@ from ..views import Status
 
 _PICTURE = "A picture: the id of an uploaded asset, or PNG, JPEG or WebP in base64."
 # base64 of the largest picture that is taken in JSON; larger ones are uploaded
-_MOST_BASE64 = 32 * 1024 * 1024
+_MOST_BASE64 = 30 * 1024 * 1024
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Value = str | int | float | bool
