@@ -74,7 +74,8 @@ def _routed(lifespan: Any) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=lambda route: f"{route.tags[0]}: {route.name}",
     )
-    for face in (v1, v2, health):
+    # routes are tried in order, and what is asked for most comes first
+    for face in (v2, v1, health):
         app.include_router(face)
     made = app.openapi
 

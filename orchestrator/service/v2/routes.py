@@ -36,13 +36,17 @@ router = APIRouter(
 Who = Annotated[Caller, Depends(caller_of)]
 
 
-@router.get("/health", responses={200: {"model": shapes.Health}})
-async def health() -> Response:
-    """Say that the service is there; needs no key."""
-    return json_answer({"status": "healthy"})
-
-
 # ------------------------------------------------------------------------------- jobs
+
+
+@router.get("/jobs/{job_id}", responses={200: {"model": shapes.Job}})
+async def get_job(request: Request, job_id: str, caller: Who) -> Response:
+    """Tell of one job."""
+    service = service_of(request)
+    view = service.glimpse(caller, job_id)
+    if view is None:
+        view = await asyncio.to_thread(service.get, caller, job_id)
+    return json_answer(form.job(view, origin_of(request)))
 
 
 @router.post(
@@ -95,16 +99,6 @@ async def list_jobs(
     return json_answer(page)
 
 
-@router.get("/jobs/{job_id}", responses={200: {"model": shapes.Job}})
-async def get_job(request: Request, job_id: str, caller: Who) -> Response:
-    """Tell of one job."""
-    service = service_of(request)
-    view = service.glimpse(caller, job_id)
-    if view is None:
-        view = await asyncio.to_thread(service.get, caller, job_id)
-    return json_answer(form.job(view, origin_of(request)))
-
-
 @router.post("/jobs/{job_id}/cancel", responses={200: {"model": shapes.Job}})
 async def cancel_job(request: Request, job_id: str, caller: Who) -> Response:
     """Take a job back; one that has ended stays as it is."""
@@ -135,6 +129,12 @@ async def get_events(request: Request, job_id: str, caller: Who) -> Response:
     frames = form.Frames(origin_of(request), view.expires_at)
     after = last_event_id(request.headers.get("last-event-id"))
     return stream(service, caller, job_id, after, frames.of, frames.moved)
+
+
+@router.get("/health", responses={200: {"model": shapes.Health}})
+async def health() -> Response:
+    """Say that the service is there; needs no key."""
+    return json_answer({"status": "healthy"})
 
 
 # ------------------------------------------------------------------------------- assets
