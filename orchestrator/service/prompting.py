@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import GraphError, RequestRefused, UsageError
 from ..protocol import Graph
 from ..runs.outputs import plain_name
-from ..runs.workflows import load_workflow, read_workflow, shipped_names
+from ..runs.workflows import find_workflow, load_workflow, read_workflow, shipped_names
 from ..workflow.catalogue import Catalogue
 from ..workflow.document import Document
 from ..workflow.layout import Layout
@@ -130,6 +130,11 @@ class Workflows:
                 _, document = self._document(name)
                 known = self._layouts[name] = catalogue, Layout(document.data, catalogue)
             return known[1].filled(graph)
+
+    def content(self, name: str) -> bytes:
+        """The file of a workflow; raises UsageError where there is none of that name."""
+        path, _ = self._document(name)
+        return find_workflow(path).read_bytes()
 
     def view(self, name: str, catalogue: Catalogue) -> WorkflowView:
         """What a workflow takes, with the values that it has by itself."""

@@ -103,49 +103,45 @@ class Requests:
     # ------------------------------------------------------------------- writing
 
     def add(
-        self, new: New, added: Callable[[RequestView], None], once: Once | None = None
-    ) -> RequestView | None:
-        """Write a request down, with its job; None, and nothing is, where its key is taken.
+        self,
+        news: Sequence[New],
+        added: Callable[[Sequence[RequestView]], None],
+        once: Once | None = None,
+    ) -> list[RequestView] | None:
+        """Write requests down, with their jobs; None, and nothing is, where their key is taken.
 
-        `added` is told of it before anybody else can see it.
+        The key stands for the first of them. `added` is told of all before anybody else can see
+        one.
         """
-        job = Job(
-            key=new.id,
-            name=new.id,
-            item_id="",
-            parameters={},
-            seed=None,
-            priority=new.priority,
-            model=new.model,
-            owner=new.owner,
-        )
-        with self._store.transaction() as connection:
-            if once is not None and not self._take_key(connection, new, once):
-                return None
-            place = self._store.add([job])[0].order
-            connection.execute(tables.requests.insert(), _row(new, place))
-            if new.labels:
-                rows = [
-                    {"id": new.id, "name": name, "value": value}
-                    for name, value in new.labels.items()
-                ]
-                connection.execute(tables.labels.insert(), rows)
-            view = RequestView(
-                id=new.id,
-                owner=new.owner,
-                status=Status.QUEUED,
-                created_at=new.created_at,
-                expires_at=new.expires_at,
-                order=place,
-                labels=dict(new.labels),
-                warnings=tuple(new.warnings),
-                notes=dict(new.notes),
+        jobs = [
+            Job(
+                key=new.id,
+                name=new.id,
+                item_id="",
+                parameters={},
+                seed=None,
                 priority=new.priority,
-                nodes=new.nodes,
-                webhook=new.webhook,
+                model=new.model,
+                owner=new.owner,
             )
-            added(view)
-        return view
+            for new in news
+        ]
+        labels = [
+            {"id": new.id, "name": name, "value": value}
+            for new in news
+            for name, value in new.labels.items()
+        ]
+        with self._store.transaction() as connection:
+            if once is not None and not self._take_key(connection, news[0], once):
+                return None
+            places = [job.order for job in self._store.add(jobs)]
+            rows = [_row(new, place) for new, place in zip(news, places, strict=True)]
+            connection.execute(tables.requests.insert(), rows)
+            if labels:
+                connection.execute(tables.labels.insert(), labels)
+            views = [_new_view(new, place) for new, place in zip(news, places, strict=True)]
+            added(views)
+        return views
 
     def _take_key(self, connection: sa.Connection, new: New, once: Once) -> bool:
         table = tables.idempotency
@@ -411,6 +407,23 @@ def _has(status: Status) -> sa.ColumnElement[bool]:
         return live & jobs.c.cancel.is_(True)
     started = requests.c.started_at.is_not(None)
     return live & jobs.c.cancel.is_(False) & (started if status is Status.RUNNING else ~started)
+
+
+def _new_view(new: New, place: int) -> RequestView:
+    return RequestView(
+        id=new.id,
+        owner=new.owner,
+        status=Status.QUEUED,
+        created_at=new.created_at,
+        expires_at=new.expires_at,
+        order=place,
+        labels=dict(new.labels),
+        warnings=tuple(new.warnings),
+        notes=dict(new.notes),
+        priority=new.priority,
+        nodes=new.nodes,
+        webhook=new.webhook,
+    )
 
 
 def _row(new: New, place: int) -> dict[str, Any]:

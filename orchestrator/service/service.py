@@ -45,8 +45,17 @@ from .events import OUTPUT, STATUS, Hub, Watcher
 from .keys import Keys
 from .limits import Limits, RateLimiter
 from .loop import Loop, ServerView
+from .manifests import MOST_JOBS, asset_names, batch_of
 from .places import Places
-from .prompting import Prompt, Prompted, Workflows, WorkflowView, native_size, with_assets
+from .prompting import (
+    Prompt,
+    Prompted,
+    Workflows,
+    WorkflowView,
+    native_size,
+    size_warnings,
+    with_assets,
+)
 from .recipe import IntoStorage, RequestRecipe
 from .references import references, replaced
 from .requests import Figures, Filter, New, Once, Requests
@@ -71,6 +80,8 @@ _NOT_READY = 2.0
 _KEYS_FRESH = 1.0
 _MOST_LABELS, _LONGEST_LABEL_NAME, _LONGEST_LABEL = 16, 64, 512
 _MOST_PRIORITY = 100
+# the label that the pictures of one manifest share
+BATCH = "batch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,11 +125,16 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """A request that was taken."""
+    """Requests that were taken, one or more."""
 
-    view: RequestView
-    # True where its idempotency key had been seen before
+    views: Sequence[RequestView]
+    # True where their idempotency key had been seen before
     replayed: bool = False
+
+    @property
+    def view(self) -> RequestView:
+        """The first of them."""
+        return self.views[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,21 +228,23 @@ class Service:
     # ------------------------------------------------------------------- asking for pictures
 
     def submit(
-        self, caller: Caller, prepare: Callable[[], Wanted], once: Once | None = None
+        self, caller: Caller, prepare: Callable[[], Sequence[Wanted]], once: Once | None = None
     ) -> Submitted:
-        """Take a request. `prepare` says what is wanted, and may refuse; it is asked once at most.
+        """Take requests, all or none. `prepare` says what is wanted, and may refuse.
 
-        With `once` the same request is taken once, however often it is posted. Raises
-        RequestRefused, LimitReached and their kin.
+        With `once` they are taken once, however often they are posted. Raises RequestRefused,
+        LimitReached and their kin.
         """
         if once is None:
-            return Submitted(view=self._take(caller, prepare()))
+            views = self._take(caller, prepare())
+            assert views is not None
+            return Submitted(views=views)
         if (known := self._replayed(caller, once)) is not None:
             return known
         with self._alone(caller, once):
-            made = self._take(caller, prepare(), once, optional=True)
-        if made is not None:
-            return Submitted(view=made)
+            views = self._take(caller, prepare(), once)
+        if views is not None:
+            return Submitted(views=views)
         # Another process was sooner.
         known = self._replayed(caller, once)
         if known is None:
@@ -234,11 +252,32 @@ class Service:
         return known
 
     def _take(
-        self, caller: Caller, wanted: Wanted, once: Once | None = None, *, optional: bool = False
-    ) -> Any:
-        graph = self._checked(caller, wanted)
-        self._check_limits(caller, graph)
+        self, caller: Caller, wanted: Sequence[Wanted], once: Once | None = None
+    ) -> list[RequestView] | None:
+        """Write requests down and let them wait; None where their key is taken."""
+        self._check_queue(caller, len(wanted))
         now = self._clock()
+        news = [self._new(caller, one, now) for one in wanted]
+        for new, one in zip(news, wanted, strict=True):
+            if one.secrets:
+                self._secrets[new.id] = dict(one.secrets)
+        views = None
+        try:
+            views = self._requests.add(news, self._begin_to_wait, once)
+        finally:
+            if views is None:
+                for new in news:
+                    self._forget(new.id)
+        if views is None:
+            return None
+        for view in views:
+            self._publish_status(view)
+        self._loop.arrived()
+        return [self._dressed(view) for view in views]
+
+    def _new(self, caller: Caller, wanted: Wanted, now: float) -> New:
+        graph = self._checked(caller, wanted)
+        self._check_size(caller, graph)
         new = New(
             id=str(uuid.uuid4()),
             owner=caller.owner,
@@ -254,25 +293,14 @@ class Service:
             nodes=len(graph),
             webhook=wanted.webhook,
         )
-        if wanted.secrets:
-            self._secrets[new.id] = dict(wanted.secrets)
         self._keep_graph(new.id, graph)
-        try:
-            view = self._requests.add(new, self._begin_to_wait, once)
-        except BaseException:
-            self._forget(new.id)
-            raise
-        if view is None:
-            self._forget(new.id)
-            return None
-        self._publish_status(view)
-        self._loop.arrived()
-        return self._dressed(view)
+        return new
 
-    def _begin_to_wait(self, view: RequestView) -> None:
-        # Before anybody else sees the row: the next moment a server may have it.
-        self._live[view.id] = view
-        self._places.add(view.id, view.owner, view.priority, view.order)
+    def _begin_to_wait(self, views: Sequence[RequestView]) -> None:
+        # Before anybody else sees the rows: the next moment a server may have them.
+        for view in views:
+            self._live[view.id] = view
+            self._places.add(view.id, view.owner, view.priority, view.order)
 
     def _replayed(self, caller: Caller, once: Once) -> Submitted | None:
         known = self._requests.known(caller.owner, once.key, self._clock())
@@ -284,7 +312,13 @@ class Service:
                 "idempotency_key_reuse",
                 "this Idempotency-Key came with another request before; take a new one for each",
             )
-        return Submitted(view=self.get(caller, id), replayed=True)
+        first = self.get(caller, id)
+        batch = first.labels.get(BATCH) if BATCH in first.notes else None
+        if batch is None:
+            return Submitted(views=[first], replayed=True)
+        mine = Filter(owner=caller.owner, labels={BATCH: batch})
+        found = self._requests.page(mine, MOST_JOBS)
+        return Submitted(views=[self._dressed(view) for view in reversed(found)], replayed=True)
 
     @contextmanager
     def _alone(self, caller: Caller, once: Once) -> Iterator[None]:
@@ -315,6 +349,34 @@ class Service:
             for name, path in made.files.items()
         }
         return replace(made, graph=with_assets(made.graph, kept))
+
+    def batch(self, caller: Caller, manifest: str | Mapping[str, Any]) -> list[Wanted]:
+        """The pictures of a manifest of `spriteworks batch`, for the servers that are there."""
+        catalogue = self._catalogue()
+        made = batch_of(manifest, self.workflows, catalogue)
+        id = str(uuid.uuid4())
+        wanted = []
+        for one in made.pictures:
+            ids = {name: name for name in asset_names(one.graph, catalogue) if _is_id(name)}
+            notes = {
+                "workflow": made.workflow,
+                "seed": one.seed,
+                "parameters": dict(one.parameters),
+                "name": one.name,
+                BATCH: made.name,
+            }
+            wanted.append(
+                Wanted(
+                    workflow=with_assets(one.graph, ids),
+                    labels={BATCH: id},
+                    priority=one.priority,
+                    notes=notes,
+                    warnings=size_warnings(one.parameters),
+                )
+            )
+        if not wanted:
+            raise RequestRefused("invalid_manifest", "the manifest asks for no picture")
+        return wanted
 
     # ------------------------------------------------------------------- telling of them
 
@@ -385,13 +447,14 @@ class Service:
         if view.status.is_final:
             return view
         self._loop.cancel(id)
-        live = self._live.get(id)
-        if live is not None and live.status is not Status.CANCELING:
-            told = replace(live, status=Status.CANCELING)
+        told = None
+        with self._lock:
             # Unless it has come to its end meanwhile.
-            if self._live.get(id) is live:
-                self._live[id] = told
-                self._publish_status(told)
+            live = self._live.get(id)
+            if live is not None and live.status is not Status.CANCELING:
+                told = self._live[id] = replace(live, status=Status.CANCELING)
+        if told is not None:
+            self._publish_status(told)
         return self.get(caller, id)
 
     def cancel_all(self, caller: Caller, *, waiting_only: bool = False) -> int:
@@ -701,9 +764,9 @@ class Service:
     def _forget(self, id: str) -> None:
         """A request has ended, or was not taken."""
         self._places.remove(id)
-        self._live.pop(id, None)
         self._secrets.pop(id, None)
         with self._lock:
+            self._live.pop(id, None)
             self._graphs.pop(id, None)
 
     def _keep_ended(self, view: RequestView) -> None:
@@ -791,13 +854,16 @@ class Service:
         plain = self._plain(graph)
         return model_of(plain, self.catalogues.taking(plain) or self._catalogue())
 
-    def _check_limits(self, caller: Caller, graph: Graph) -> None:
-        if len(self._live) >= self.settings.most_waiting:
+    def _check_queue(self, caller: Caller, count: int) -> None:
+        if len(self._live) + count > self.settings.most_waiting:
             raise RequestRefused("queue_full", "too many requests wait; try again", retry_after=5.0)
-        limits = caller.limits
-        if limits == Limits():
+        if caller.limits.queue is not None:
+            mine = sum(one.owner == caller.owner for one in list(self._live.values()))
+            caller.limits.check_queue(mine, count)
+
+    def _check_size(self, caller: Caller, graph: Graph) -> None:
+        if caller.limits == Limits():
             return
-        limits.check_queue(sum(one.owner == caller.owner for one in list(self._live.values())))
         plain = self._plain(graph)
         found = parameters(plain, self.catalogues.taking(plain) or self._catalogue())
         asked = {
@@ -806,7 +872,7 @@ class Service:
             if isinstance(found.get(name), int)
         }
         try:
-            limits.check_size(**asked)
+            caller.limits.check_size(**asked)
         except BadValue as error:
             raise RequestRefused("limit_exceeded", str(error)) from error
 

@@ -219,3 +219,70 @@ def test_jobs_are_listed_and_taken_back(world: World, fake: FakeServer) -> None:
     assert "next_cursor" not in rest
     assert world.call("DELETE", f"/v1/jobs/{ids[0]}").json()["status"] == "succeeded"
     assert world.call("DELETE", "/v1/jobs", params={"which": "all"}).json() == {"cancelled": 0}
+
+
+MANIFEST = """
+name: potions
+workflow: sprite
+vars: {colour: [red, blue]}
+seeds: [1, 2]
+output: "{colour}-{seed}"
+items:
+  - {id: potion, prompt: "a {colour} potion", priority: 3}
+"""
+
+
+def test_a_manifest_is_a_job_for_each_picture(world: World, fake: FakeServer) -> None:
+    header = {"Idempotency-Key": "batch"}
+    posted = world.call("POST", "/v1/jobs", json={"manifest": MANIFEST}, headers=header)
+    assert posted.status_code == 202, posted.text
+    batch = posted.json()
+    ids = [one["job_id"] for one in batch["jobs"]]
+    assert len(set(ids)) == 4
+    jobs = [world.call("GET", f"/v1/jobs/{id}", params={"wait": 30}).json() for id in ids]
+    assert [job["status"] for job in jobs] == ["succeeded"] * 4
+    assert [job["seed"] for job in jobs] == [1, 2, 1, 2]
+    texts = {job["parameters"]["prompt"] for job in jobs}
+    assert texts == {"a red potion", "a blue potion"}
+    assert len(fake.submissions) == 4
+    again = world.call("POST", "/v1/jobs", json={"manifest": MANIFEST}, headers=header)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert [one["job_id"] for one in again.json()["jobs"]] == ids
+    listed = world.call("GET", "/v1/jobs", params={"batch": batch["batch_id"]}).json()
+    assert {one["job_id"] for one in listed["jobs"]} == set(ids)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "word"),
+    [
+        ("name: [", "line"),
+        ("name: x", "workflow"),
+        ("name: x\nworkflow: sprite", "items"),
+        ({"name": "x", "workflow": "sprite", "items": [{"id": "a", "promt": "b"}]}, "promt"),
+        ({"name": "x", "workflow": "/etc/passwd", "items": [{"id": "a"}]}, "no workflow"),
+        ({"name": "x", "workflow": "../../../etc/passwd", "items": [{"id": "a"}]}, "no workflow"),
+        ({"name": "x", "workflow": "sprite", "items_from": "/etc/passwd"}, "items_from"),
+        (
+            {"name": "x", "workflow": "sprite", "items": [{"id": "a", "images": {"b": "/*"}}]},
+            "images",
+        ),
+        (
+            {
+                "name": "x",
+                "workflow": "sprite",
+                "seeds": {"base": 1, "count": 5000},
+                "items": [{"id": "a"}],
+            },
+            "1,000",
+        ),
+    ],
+)
+def test_a_manifest_reads_no_file_and_tells_its_mistakes(
+    world: World, manifest: Any, word: str
+) -> None:
+    refused = world.call("POST", "/v1/jobs", json={"manifest": manifest})
+    assert refused.status_code == 422, refused.text
+    assert word in refused.json()["error"]["message"]
+    assert "root:" not in refused.text
+    both = world.call("POST", "/v1/jobs", json={"manifest": "x", "prompt": "y"})
+    assert both.status_code == 400

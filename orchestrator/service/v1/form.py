@@ -12,6 +12,7 @@ from typing import Any
 from ...errors import InputError
 from ...workflow.values import Value
 from ..answers import moment
+from ..service import BATCH
 from ..views import RequestView
 from . import shapes
 
@@ -64,6 +65,11 @@ def taken(view: RequestView) -> dict[str, Any]:
         "url": here,
         "stream_url": f"{here}/stream",
     }
+
+
+def batch(views: Sequence[RequestView]) -> dict[str, Any]:
+    """A Batch."""
+    return {"batch_id": views[0].labels[BATCH], "jobs": [taken(view) for view in views]}
 
 
 def job(view: RequestView) -> dict[str, Any]:

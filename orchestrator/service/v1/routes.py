@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from ...errors import GraphError, UsageError
+from ...errors import GraphError, RequestRefused, UsageError
 from ..answers import frame, json_answer
 from ..bodies import StrictRoute, caller_of, once_of, service_of
 from ..cursors import cursor_of, place_of
 from ..events import STATUS, Event
 from ..prompting import Prompt, refused
-from ..service import Caller, Service, Wanted
+from ..service import BATCH, Caller, Service, Wanted
 from ..streams import last_event_id, stream
 from ..v2.shapes import ErrorEnvelope
 from ..views import RequestView, Status
@@ -42,7 +43,7 @@ Wait = Annotated[float | None, Query(ge=0, le=_LONGEST_WAIT, description="s to w
     status_code=202,
     responses={
         200: {"model": shapes.Job, "description": "It is done; with `wait` only."},
-        202: {"model": shapes.Taken},
+        202: {"model": shapes.Taken | shapes.Batch, "description": "A batch for a manifest."},
         409: {"model": ErrorEnvelope},
     },
 )
@@ -63,6 +64,8 @@ async def post_job(
     headers = {"Location": f"{form.PREFIX}/jobs/{made.view.id}"}
     if made.replayed:
         headers["Idempotency-Replayed"] = "true"
+    if body.manifest is not None:
+        return json_answer(form.batch(made.views), 202, headers)
     if wait:
         view = await service.wait(caller, made.view.id, wait)
         if view.status.is_final:
@@ -78,6 +81,7 @@ async def list_jobs(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=64)] = None,
     status: Annotated[list[Status] | None, Query()] = None,
+    batch: Annotated[str | None, Query(max_length=64, description="Of one manifest.")] = None,
 ) -> Response:
     """List the caller's jobs, the newest first."""
     found, more = await asyncio.to_thread(
@@ -85,6 +89,7 @@ async def list_jobs(
         caller,
         limit=limit,
         statuses=frozenset(status or ()),
+        labels={} if batch is None else {BATCH: batch},
         before=None if cursor is None else place_of(cursor),
         outputs=True,
     )
@@ -249,8 +254,19 @@ class _Stream:
         return form.images(view, [self._service.bytes_of(one) for one in view.outputs])
 
 
-def _wanted(service: Service, caller: Caller, body: shapes.JobRequest, webhook: str) -> Wanted:
+def _wanted(
+    service: Service, caller: Caller, body: shapes.JobRequest, webhook: str
+) -> list[Wanted]:
     """What a request means, its pictures kept as assets."""
+    if body.manifest is not None:
+        if body.model_fields_set - {"manifest", "webhook_url"}:
+            raise RequestRefused("invalid_request", "a manifest stands alone in a request")
+        made = service.batch(caller, body.manifest)
+        return [replace(one, webhook=webhook) for one in made]
+    return [_prompted(service, caller, body, webhook)]
+
+
+def _prompted(service: Service, caller: Caller, body: shapes.JobRequest, webhook: str) -> Wanted:
     given = {"image": body.image, "mask": body.mask}
     pictures = {
         role: service.picture(caller, text, partial(form.picture_bytes, text, role))

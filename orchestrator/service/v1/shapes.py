@@ -59,6 +59,11 @@ class JobRequest(BaseModel):
     )
     image: str | None = Field(default=None, max_length=_MOST_BASE64, description=_PICTURE)
     mask: str | None = Field(default=None, max_length=_MOST_BASE64, description=_PICTURE)
+    manifest: str | dict[str, Any] | None = Field(
+        default=None,
+        description="A manifest of `spriteworks batch`, YAML or JSON: a job for each of its "
+        "pictures, at most 1,000. It stands alone, and has nothing of files, gates and rerolls.",
+    )
     labels: dict[str, str] = Field(default_factory=dict, max_length=16)
     priority: int = Field(default=0, ge=-100, le=100, description="The higher the sooner.")
     webhook_url: str | None = Field(
@@ -101,6 +106,13 @@ class Taken(BaseModel):
     )
     url: str
     stream_url: str
+
+
+class Batch(BaseModel):
+    """The jobs of a manifest."""
+
+    batch_id: str = Field(description="`GET /v1/jobs?batch=` lists them.")
+    jobs: list[Taken]
 
 
 class Job(Taken):

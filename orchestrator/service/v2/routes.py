@@ -69,7 +69,7 @@ async def post_job(request: Request, body: shapes.JobRequest, caller: Who) -> Re
         webhook=await service.check_webhook(body.webhook_url),
     )
     once = once_of(request, body.model_dump(mode="json"))
-    taken = await asyncio.to_thread(service.submit, caller, lambda: wanted, once)
+    taken = await asyncio.to_thread(service.submit, caller, lambda: [wanted], once)
     headers = {"Location": f"{form.PREFIX}/jobs/{taken.view.id}"}
     if taken.replayed:
         headers["Idempotency-Replayed"] = "true"
@@ -210,7 +210,11 @@ async def asset_from_hash(request: Request, body: shapes.FromHash, caller: Who) 
     return json_answer(form.asset(found, origin_of(request), time.time()), 201)
 
 
-@router.head("/assets/by-hash/{hash}", responses={200: {"description": "They are there."}})
+@router.head(
+    "/assets/by-hash/{hash}",
+    response_class=Response,
+    responses={200: {"description": "They are there."}},
+)
 async def has_hash(request: Request, hash: str, caller: Who) -> Response:
     """Say whether the caller has uploaded these bytes before: 200 or 404."""
     there = await asyncio.to_thread(service_of(request).has_hash, caller, hash)
@@ -235,7 +239,7 @@ async def delete_asset(request: Request, asset_id: str, caller: Who) -> Response
     "/assets/{asset_id}/content",
     response_class=Response,
     responses={
-        200: {"content": {"application/octet-stream": {}}},
+        200: {"content": {"*/*": {}}},
         206: {"description": "The part that `Range` asks for."},
         416: {"model": shapes.ErrorEnvelope},
     },
