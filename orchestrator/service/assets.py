@@ -379,14 +379,17 @@ class Assets:
         self.prepare(part)
         content = {**_content(part, asset.content_type), "touched_at": self._clock()}
         with self._db.transaction() as connection:
-            connection.execute(self._upsert_content, content)
-            known = self._first(connection, table.c.hash == asset.hash, asset.owner)
-            connection.execute(self._upsert_asset, _row(asset, place))
+            self._db.execute(self._upsert_content, content)
+            # Of what a job made nobody asks whether it is new.
+            known = place is not None or self._first(
+                connection, table.c.hash == asset.hash, asset.owner
+            )
+            self._db.execute(self._upsert_asset, _row(asset, place))
             # Last, as it is not taken back with the rows. What the row had before stays until
             # `expire` comes by: it is needed where the transaction around this one fails.
             if not part.is_prepared:
                 self.storage.keep(part)
-        return replace(asset, created_new=known is None)
+        return replace(asset, created_new=not known)
 
     def _first(
         self, connection: sa.Connection, which: sa.ColumnElement[bool], owner: str

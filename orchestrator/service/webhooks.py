@@ -356,8 +356,9 @@ class Webhooks:
                 return await self._post(target, address, headers, body)
             except (OSError, asyncio.IncompleteReadError, ssl.CertificateError) as error:
                 answer = _Answer(error=f"the connection failed ({_reason(error)})")
-            except h11.ProtocolError as error:
-                return _Answer(error=f"what answers speaks no HTTP ({_reason(error)})")
+            except h11.ProtocolError:
+                # Its words would show what was answered.
+                return _Answer(error="what answers speaks no HTTP")
         return answer
 
     async def _post(
