@@ -348,9 +348,10 @@ class _Remote:
             raise UsageError(f"files cannot be kept at {scheme}:// ({error})") from error
         self._root = str(root).rstrip("/")
         self.parts = Path(tempfile.mkdtemp(prefix="spriteworks-parts-"))
-        # At the start, not at the first picture of the night.
+        # What may not be written is said at the start, not at the first picture of the night.
         with _written(Path(self._root)):
-            self._files.ls(self._root.partition("/")[0])
+            self._files.pipe_file(f"{self._root}/.probe", b"")
+            self._files.rm_file(f"{self._root}/.probe")
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name[:2]}/{name}"
