@@ -14,8 +14,7 @@ from ..errors import BadValue
 
 _LONGEST = 2048
 _URL = re.compile(r"[\x21-\x7e]+")
-# Letters of a host name, or an IPv6 address in brackets
-_HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?\.?|[0-9a-f:.]+", re.IGNORECASE)
+_HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?\.?", re.IGNORECASE)
 # What browsers take for an IPv4 address: a name whose last part is a number (WHATWG URL, 3.5)
 _NUMBER = re.compile(r"(.*\.)?(0x[0-9a-f]*|[0-9]+)\.?", re.IGNORECASE)
 # Ports below 1024 belong to mail, shells and the like, which a request would be typed into.
@@ -71,15 +70,17 @@ def target_of(url: str) -> Target:
     if parts.username is not None or parts.password is not None or "\\" in url:
         raise BadValue("a webhook's URL has no user, no password and no \\")
     host = (parts.hostname or "").lower()
-    if not _HOST.fullmatch(host):
+    # Python's own look at brackets changes with its version.
+    in_brackets = "[" in parts.netloc
+    if not (_is_version_6(host) if in_brackets else _HOST.fullmatch(host)):
         raise BadValue("a webhook's URL names no host")
     is_tls = parts.scheme == "https"
     number = port if port is not None else 443 if is_tls else 80
     if number < 1024 and number not in _LOW_PORTS:
         raise BadValue(f"no webhook is sent to port {number}; take 80, 443, or one from 1024 on")
-    if ":" not in host and _NUMBER.fullmatch(host):
+    if not in_brackets and _NUMBER.fullmatch(host):
         _written_as_usual(host)
-    shown = f"[{host}]" if ":" in host else host
+    shown = f"[{host}]" if in_brackets else host
     return Target(
         is_tls=is_tls,
         host=host,
@@ -129,6 +130,13 @@ def _is_inside(ip: IPv4Address | IPv6Address) -> bool:
     if ip in _TRANSLATED:
         return _is_inside(IPv4Address(int(ip) & 0xFFFF_FFFF))
     return ip not in _OUTSIDE_6 or any(ip in network for network in _INSIDE_6)
+
+
+def _is_version_6(host: str) -> bool:
+    try:
+        return IPv6Address(host).scope_id is None
+    except ValueError:
+        return False
 
 
 def _written_as_usual(host: str) -> None:

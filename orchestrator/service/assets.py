@@ -25,7 +25,6 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ..batch.store.database import Database
 from ..errors import BadValue, HashMismatch, NotFound
@@ -380,14 +379,17 @@ class Assets:
         self.prepare(part)
         content = {**_content(part, asset.content_type), "touched_at": self._clock()}
         with self._db.transaction() as connection:
-            connection.execute(self._upsert_content, content)
-            known = self._first(connection, table.c.hash == asset.hash, asset.owner)
-            connection.execute(self._upsert_asset, _row(asset, place))
+            self._db.execute(self._upsert_content, content)
+            # Of what a job made nobody asks whether it is new.
+            known = place is not None or self._first(
+                connection, table.c.hash == asset.hash, asset.owner
+            )
+            self._db.execute(self._upsert_asset, _row(asset, place))
             # Last, as it is not taken back with the rows. What the row had before stays until
             # `expire` comes by: it is needed where the transaction around this one fails.
             if not part.is_prepared:
                 self.storage.keep(part)
-        return replace(asset, created_new=known is None)
+        return replace(asset, created_new=not known)
 
     def _first(
         self, connection: sa.Connection, which: sa.ColumnElement[bool], owner: str
@@ -420,8 +422,9 @@ class Assets:
         with self._db.transaction() as connection:
             gone = connection.execute(sa.delete(table).where(table.c.id.in_(ids)))
         with self._db.transaction() as connection:
-            self._hold(connection, hash)
-            self._drop_unused(connection, hash)
+            # A row that is not there holds nobody back: an upload may be about to write it.
+            if self._hold(connection, hash):
+                self._drop_unused(connection, hash)
         return int(gone.rowcount)
 
     def _drop_unused(self, connection: sa.Connection, hash: str) -> bool:
@@ -437,24 +440,26 @@ class Assets:
 
     def _remove_lost(self, hash: str) -> bool:
         """Remove a content of the storage that no row knows; says whether it was one."""
-        insert = (sqlite if self._db.is_sqlite else postgresql).insert(contents)
         row = {"hash": hash, "size": 0, "content_type": "", "touched_at": 0.0}
         with self._db.transaction() as connection:
             # The row that an upload of the same bytes would write: one waits for the other.
-            made = connection.execute(insert.on_conflict_do_nothing(), row)
-            return made.rowcount == 1 and self._drop_unused(connection, hash)
+            connection.execute(self._db.insert_missing(contents), row)
+            ours = sa.select(contents.c.touched_at == 0.0).where(contents.c.hash == hash)
+            return bool(connection.execute(ours).scalar_one()) and self._drop_unused(
+                connection, hash
+            )
 
     def _before(self) -> float:
         """What was taken up until then may be removed."""
         return self._clock() - (_LEFT_ALONE if self.storage.is_far else 0.0)
 
-    def _hold(self, connection: sa.Connection, hash: str) -> None:
-        """Wait until nobody else adds or removes files of a content, until this transaction ends.
+    def _hold(self, connection: sa.Connection, hash: str) -> bool:
+        """Let nobody else add or remove files of a content until this transaction ends.
 
-        SQLite has one writer at a time anyway.
+        False where there is no such content. SQLite has one writer at a time anyway.
         """
         row = sa.select(contents.c.hash).where(contents.c.hash == hash)
-        connection.execute(row.with_for_update())
+        return connection.execute(row.with_for_update()).first() is not None
 
 
 def checked_name(name: str) -> str:

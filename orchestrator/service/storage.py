@@ -3,7 +3,8 @@
 What comes is written to a part file on a local disk, hashed and counted on the way, so that neither
 its length nor its hash need be believed and none of it is held in memory. Only when it is whole, it
 gets its name: in a folder by a rename on the same disk, in a bucket by an upload. What a killed
-process leaves behind is a part, never half a content.
+process leaves behind is a part, never half a content. A rename itself is not waited for, no more
+than the record waits for its disk: a power cut may take both back.
 """
 
 from __future__ import annotations
@@ -307,7 +308,6 @@ class _Folder:
                 # Windows replaces no file that somebody reads; then it is there already.
                 if self.size(name) != part.stat().st_size:
                     raise
-            _sync(target.parent)
 
     def open(self, name: str) -> BinaryIO:
         return open(self._path(name), "rb", buffering=0)
@@ -348,9 +348,10 @@ class _Remote:
             raise UsageError(f"files cannot be kept at {scheme}:// ({error})") from error
         self._root = str(root).rstrip("/")
         self.parts = Path(tempfile.mkdtemp(prefix="spriteworks-parts-"))
-        # At the start, not at the first picture of the night.
+        # What may not be written is said at the start, not at the first picture of the night.
         with _written(Path(self._root)):
-            self._files.ls(self._root.partition("/")[0])
+            self._files.pipe_file(f"{self._root}/.probe", b"")
+            self._files.rm_file(f"{self._root}/.probe")
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name[:2]}/{name}"
@@ -418,17 +419,6 @@ def _older(path: Path, moment: float) -> bool:
         return path.stat().st_mtime < moment
     except FileNotFoundError:
         return False
-
-
-def _sync(folder: Path) -> None:
-    """See that a rename is on the disk itself; Windows has no such call for folders."""
-    if os.name == "nt":
-        return
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 @contextmanager

@@ -191,15 +191,17 @@ class Webhooks:
     def secret(self, owner: str) -> str:
         """What the messages of an owner are signed with, made when it is first asked for."""
         query = sa.select(signing.c.secret).where(signing.c.owner == owner)
-        with self._db.transaction() as connection:
+        with self._db.reading() as connection:
             known = connection.execute(query).scalar_one_or_none()
-            if known is not None:
-                return str(known)
-            # 256 bits; Standard Webhooks wants 192 to 512
-            made = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode("ascii")
-            row = {"owner": owner, "secret": made, "created_at": self._clock()}
-            connection.execute(sa.insert(signing), row)
-            return made
+        if known is not None:
+            return str(known)
+        # 256 bits; Standard Webhooks wants 192 to 512
+        made = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode("ascii")
+        row = {"owner": owner, "secret": made, "created_at": self._clock()}
+        with self._db.transaction() as connection:
+            # Another process may make one now; the first counts.
+            connection.execute(self._db.insert_missing(signing), row)
+            return str(connection.execute(query).scalar_one())
 
     def drop_owner(self, owner: str) -> None:
         """Send nothing more of an owner, and forget its secret: its key was revoked."""
@@ -354,8 +356,9 @@ class Webhooks:
                 return await self._post(target, address, headers, body)
             except (OSError, asyncio.IncompleteReadError, ssl.CertificateError) as error:
                 answer = _Answer(error=f"the connection failed ({_reason(error)})")
-            except h11.ProtocolError as error:
-                return _Answer(error=f"what answers speaks no HTTP ({_reason(error)})")
+            except h11.ProtocolError:
+                # Its words would show what was answered.
+                return _Answer(error="what answers speaks no HTTP")
         return answer
 
     async def _post(

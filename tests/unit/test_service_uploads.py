@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import BadValue, SpriteworksError, TooLarge
 from orchestrator.service.storage import CHUNK, Storage
-from orchestrator.service.uploads import Upload, check_length, receive
+from orchestrator.service.uploads import Upload, _Form, check_length, receive
 from service_parts import files_of
 
 BOUNDARY = "0123456789abcdef"
@@ -167,6 +167,19 @@ def test_what_is_no_such_form_is_refused_and_not_kept(storage: Storage, body: by
         upload(storage, body)
     assert str(caught.value).isprintable()
     assert files_of(storage) == []
+
+
+@pytest.mark.parametrize("header", ["on_header_field", "on_header_value"])
+def test_heads_are_bounded_whatever_the_parser_lets_through(storage: Storage, header: str) -> None:
+    with storage.receive() as part:
+        callbacks = _Form(part, "file").callbacks()
+        callbacks["on_part_begin"]()
+        callbacks[header](b"x" * 8192, 0, 8192)
+        with pytest.raises(BadValue, match="8,192 bytes"):
+            callbacks[header](b"x", 0, 1)
+        # the next part has a head of its own
+        callbacks["on_part_begin"]()
+        callbacks[header](b"x" * 8192, 0, 8192)
 
 
 @pytest.mark.parametrize(

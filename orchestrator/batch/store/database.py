@@ -112,6 +112,14 @@ class Database:
         }
         return insert.on_conflict_do_update(index_elements=key, set_=changed)
 
+    def insert_missing(self, table: sa.Table) -> Any:
+        """An insert that, where the primary key is there already, changes nothing.
+
+        It waits for another process that is about to write the same row.
+        """
+        insert: Any = (sqlite if self.is_sqlite else postgresql).insert(table)
+        return insert.on_conflict_do_nothing()
+
     @contextmanager
     def _opened(self, *, writing: bool) -> Iterator[sa.Connection]:
         with self._lock, _translated(self.name):
