@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +84,13 @@ def test_equal_requests_without_a_key_are_two(world: World, fake: FakeServer) ->
     assert [job["status"] for job in jobs] == ["succeeded"] * 2
     assert all(len(job["outputs"]) == 1 for job in jobs)
     assert len(fake.submissions) == 2
+    # Both save, whatever the server has in its cache, and under names of their own ...
+    sent = [one.graph["2"]["inputs"]["filename_prefix"] for one in fake.submissions]
+    assert sent == [id.replace("-", "")[:20] for id in ids]
+    # ... which are nobody's business.
+    assert all(job["outputs"][0]["name"].startswith("sprite_0") for job in jobs)
+    kept = world.call("GET", f"/api/v2/jobs/{ids[0]}/workflow").json()["workflow"]
+    assert kept == graph()
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
@@ -274,6 +282,22 @@ def test_a_service_that_is_killed_goes_on(tmp_path: Path, fake: FakeServer) -> N
         assert "event: output" in text
 
 
+def test_an_end_that_nobody_noted_is_noted_at_the_start(tmp_path: Path, fake: FakeServer) -> None:
+    with serving(tmp_path, [fake.url]) as world:
+        id = world.post(graph()).json()["id"]
+        ended = world.ended(id)
+    # as where the process dies between the record's transaction and ours
+    with sqlite3.connect(tmp_path / "batch.sqlite") as record:
+        record.execute("UPDATE requests SET ended_at = NULL, started_at = NULL")
+    record.close()
+    with serving(tmp_path, [fake.url]) as world:
+        job = world.job(id)
+        assert job["status"] == "succeeded"
+        assert job["completed_at"]
+        assert job["started_at"]
+        assert job["outputs"][0]["id"] == ended["outputs"][0]["id"]
+
+
 def test_results_go_when_their_time_is_over(tmp_path: Path, fake: FakeServer) -> None:
     with serving(tmp_path, [fake.url], settings=Settings(retention=60.0)) as world:
         job = world.ended(world.post(graph(), key="k").json()["id"])
@@ -330,6 +354,25 @@ def test_many_watch_one_job_and_come_back(world: World, fake: FakeServer) -> Non
     told = list(_frames(again.splitlines()))
     assert [kind for _, kind, _ in told] == ["output", "status"]
     assert all(number > after for number, _, _ in told)
+
+
+def test_whoever_comes_back_is_told_nothing_twice(world: World, fake: FakeServer) -> None:
+    hold = threading.Event()
+    fake.script(Script(gates={"2": hold}))
+    id = world.post(graph()).json()["id"]
+    fake.reached("2")
+    until(lambda: world.job(id)["progress"], bool)
+    url = f"{world.url}/api/v2/jobs/{id}/events"
+    with world.session.get(url, stream=True, timeout=LONG) as answer:
+        frames = _frames(answer.iter_lines(decode_unicode=True))
+        first = [next(frames), next(frames)]
+    assert [kind for _, kind, _ in first] == ["status", "progress"]
+    seen = max(number for number, _, _ in first)
+    hold.set()
+    again = world.call("GET", f"/api/v2/jobs/{id}/events", headers={"Last-Event-ID": str(seen)})
+    told = list(_frames(again.text.splitlines()))
+    assert all(number > seen for number, _, _ in told)
+    assert [one["status"] for _, kind, one in told if kind == "status"] == ["succeeded"]
 
 
 def _frames(lines: Any) -> Iterator[tuple[int, str, Any]]:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.errors import ProtocolError
 from orchestrator.guard import is_loopback
+from orchestrator.service.bodies import decoded
 from orchestrator.testing import FakeServer
 from sdk_pictures import picture
 from service_world import World, graph, serving
@@ -98,6 +100,13 @@ def test_no_json_and_no_graph_is_told(world: World, body: bytes) -> None:
         answer = world.call("POST", path, data=body, headers=headers)
         assert answer.status_code in (400, 422), (path, answer.text)
         assert answer.json()["error"]["code"]
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1E999"])
+def test_what_is_no_number_is_no_json(number: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        decoded(b'{"a": [{"b": ' + number + b"}]}")
+    assert decoded(b'{"a": "NaN is a text, and 1e5 is a number", "b": 1e5}')["b"] == 1e5
 
 
 @pytest.mark.parametrize(
