@@ -21,7 +21,7 @@ from .jobs import Artifact, Attempt, Job, Outcome, Shot, State, Timing, counted
 from .messages import Observer, failure_event, failure_words
 from .retry import Decision, Degradation, Kind, Limits, Past, Rung, Step, decide
 from .scheduler import Rules, ServerState, Situation, Waiting, alternatives, choose, due
-from .store.statements import CANCELLED
+from .store.statements import CANCELLED, CANDIDATES
 from .store.store import Store
 
 # s after which a waiting thread looks again by itself
@@ -29,7 +29,7 @@ _PULSE = 1.0
 _AS_IS = Degradation()
 # Claims after one that came too late for which others are thought to be claiming, too, and jobs
 # that are as good as the one that was chosen.
-_RIVALRY, _ALTERNATIVES = 64, 31
+_RIVALRY, _ALTERNATIVES = 64, CANDIDATES - 1
 # what observers are told of a job whose server has begun with it
 RUNNING = "running"
 
@@ -252,7 +252,7 @@ class Dispatcher:
     def arrived(self) -> None:
         """There are new jobs in the store."""
         with self._changed:
-            self._look_again()
+            self._queue.arrived()
             self._changed.notify_all()
 
     def cancel(self, key: str) -> State:
@@ -453,7 +453,7 @@ class Dispatcher:
                 return False
             if self._stopping:
                 return True
-            if self.settings.endless:
+            if self.settings.endless or self._queue.window:
                 return False
             # A person may have asked for a job again, from another process.
             self._look_again()

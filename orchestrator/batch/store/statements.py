@@ -70,6 +70,17 @@ def _insert(table: sa.Table, *left_out: str, **values: Any) -> sa.Insert:
     return table.insert().values({name: sa.bindparam(name) for name in names} | values)
 
 
+def _owners_waiting() -> sa.Select[Any]:
+    """Each owner of a job that waits, found by stepping through the index from one to the next."""
+    first = sa.select(sa.func.min(jobs.c.owner).label("owner")).where(
+        jobs.c.state == State.PENDING.value
+    )
+    seen = first.cte("owners", recursive=True)
+    following = first.where(jobs.c.owner > seen.c.owner).scalar_subquery()
+    seen = seen.union_all(sa.select(following).where(seen.c.owner.is_not(None)))
+    return sa.select(seen.c.owner).where(seen.c.owner.is_not(None))
+
+
 # to move a job to a state, which changes nothing where that is not legal
 MOVES = {state: _move(state) for state in State}
 # the same for one job, with the state that came of it: `state`, or cancelled
@@ -88,7 +99,7 @@ CLAIM = (
     )
 )
 # keys in one `CLAIM_FIRST`
-CANDIDATES = 32
+CANDIDATES = 16
 # the same for the first that is to be had of several, which it returns
 CLAIM_FIRST = (
     jobs.update()
@@ -107,6 +118,14 @@ CLAIM_FIRST = (
     )
     .returning(jobs.c.key)
 )
+# the first jobs of an owner that wait
+FIRST_OF = (
+    sa.select(jobs)
+    .where(jobs.c.state == State.PENDING.value, jobs.c.owner == _OWNER)
+    .order_by(jobs.c.rank, jobs.c.place)
+    .limit(sa.bindparam("limit", type_=sa.Integer()))
+)
+OWNERS_WAITING = _owners_waiting()
 KEYS_OF_ATTEMPT = sa.select(shots.c.key).where(shots.c.attempt_id == _OF)
 _MINE = sa.and_(attempts.c.owner == _OWNER, attempts.c.outcome.is_(None))
 # an attempt that is open and its owner's, held against others until the transaction ends

@@ -15,12 +15,12 @@ ordered or measured by them, so a clock that is set back changes nothing but wha
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import islice
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,8 @@ _RETRIED_AFTER = "retried_after"
 _CHUNK = 2000
 # The latest attempts that an estimate looks at.
 _RECENT = 500
-# Owners whose jobs one statement looks for.
-_OWNERS = 50
+# A row of jobs as the driver gives it.
+_JobRow = namedtuple("_JobRow", tables.jobs.c.keys())  # type: ignore[misc]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,26 +254,37 @@ class Store:
         return {state: found.get(state, 0) for state in State}
 
     def pending(
-        self, limit: int, *, exclude: Collection[str] = (), per_owner: int | None = None
+        self,
+        limit: int,
+        *,
+        exclude: Collection[str] = (),
+        owner: str | None = None,
+        per_owner: int | None = None,
     ) -> list[Job]:
         """The next jobs to make: owners in turn, each one's by priority, then by place.
 
-        First come the first jobs of all owners, then their second ones. `exclude` are keys to pass
-        over, such as those that the caller holds already. With `per_owner` no more than so many of
-        an owner's first jobs are looked at where there are several owners, unless `limit` leaves
-        room for more. Every owner's first job is among them, also where that makes more than
-        `limit`.
+        First come the first jobs of all owners, then their second ones; or those of one `owner`.
+        `exclude` are keys to pass over, such as those that the caller holds already. No more than
+        `per_owner` of an owner's first jobs are looked at.
         """
-        owners = self._owners_waiting()
         depth = limit + len(exclude)
-        if len(owners) > 1 and per_owner is not None:
-            depth = max(per_owner, depth // len(owners))
-        if len(owners) < 2:
-            rows = [row for owner in owners for row in self._read(_first_of(owner, depth))]
-        else:
-            rows = self._in_turn(owners, depth)
-        chosen = (row for row in rows if row.key not in exclude)
-        return [job_of(row) for row in islice(chosen, max(limit, len(owners)))]
+        depth = depth if per_owner is None else min(per_owner, depth)
+        turns: list[tuple[int, int, Any]] = []
+        with self._db.reading():
+            for one in self.owners_waiting() if owner is None else [owner]:
+                rows = self._db.execute(statements.FIRST_OF, {"owner": one, "limit": depth})
+                found: Iterable[Any] = map(_JobRow._make, rows.fetchall())
+                # One owner's priorities say nothing to another.
+                turns += [(turn, row.place, row) for turn, row in enumerate(found)]
+        turns.sort(key=itemgetter(0, 1))
+        chosen = (row for *_, row in turns if row.key not in exclude)
+        return [job_of(row) for row in islice(chosen, limit)]
+
+    def owners_waiting(self) -> list[str]:
+        """The owners of jobs that wait; looks at one row for each."""
+        with self._db.reading():
+            rows = self._db.execute(statements.OWNERS_WAITING, {}).fetchall()
+        return [row[0] for row in rows]
 
     def waiting(self, keys: Iterable[str]) -> set[str]:
         """Those of the jobs that wait."""
@@ -281,32 +292,6 @@ class Store:
         waits = table.c.state == State.PENDING.value
         query = sa.select(table.c.key).where(table.c.key.in_(keys), waits)
         return {row.key for row in self._read(query)}
-
-    def _owners_waiting(self) -> list[str]:
-        """The owners of jobs that wait; looks at one row for each."""
-        table = tables.jobs
-        first = sa.select(sa.func.min(table.c.owner).label("owner")).where(
-            table.c.state == State.PENDING.value
-        )
-        seen = first.cte("owners", recursive=True)
-        following = first.where(table.c.owner > seen.c.owner).scalar_subquery()
-        seen = seen.union_all(sa.select(following).where(seen.c.owner.is_not(None)))
-        rows = self._read(sa.select(seen.c.owner).where(seen.c.owner.is_not(None)))
-        return [row.owner for row in rows]
-
-    def _in_turn(self, owners: Sequence[str], depth: int) -> list[Any]:
-        """The first `depth` jobs of each owner, in rounds."""
-        found: list[Any] = []
-        for start in range(0, len(owners), _OWNERS):
-            each = [_first_of(owner, depth).subquery() for owner in owners[start : start + _OWNERS]]
-            found += self._read(sa.union_all(*(sa.select(one) for one in each)))
-        had: Counter[str] = Counter()
-        turns = []
-        for row in sorted(found, key=attrgetter("rank", "place")):
-            turns.append((had[row.owner], row.place, row))
-            had[row.owner] += 1
-        # One owner's priorities say nothing to another.
-        return [row for *_, row in sorted(turns, key=itemgetter(0, 1))]
 
     def entries(self, *states: State, keys: Collection[str] | None = None) -> Iterator[Entry]:
         """Jobs with their states, in the order of the manifest; all states where none is given.
@@ -803,17 +788,6 @@ def _diff(connection: sa.Connection, number: int) -> PlanDiff:
         kept=total - added,
         changed=changed,
         unwanted=len(lost) - changed,
-    )
-
-
-def _first_of(owner: str, count: int) -> sa.Select[Any]:
-    """The first jobs of an owner that wait."""
-    table = tables.jobs
-    return (
-        sa.select(table)
-        .where(table.c.state == State.PENDING.value, table.c.owner == owner)
-        .order_by(table.c.rank, table.c.place)
-        .limit(count)
     )
 
 
