@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
-from served import Served, served
 
 from orchestrator.local import launch
 from orchestrator.local.process import python_environment
+from served import Served, served
 
 HAS_SDK = importlib.util.find_spec("comfy_sdk") is not None
 needs_sdk = pytest.mark.skipif(not HAS_SDK, reason="comfy-sdk is not installed")
@@ -148,6 +149,29 @@ def test_ctrl_c_ends_it_and_the_next_one_goes_on(tmp_path: Path) -> None:
         done = service.call("GET", f"/v1/jobs/{ids[2]}", params={"wait": 100}).json()
         assert done["status"] == "succeeded"
         assert service.end(signal.SIGTERM) == 143
+
+
+def test_a_kill_leaves_no_engine_for_long(tmp_path: Path) -> None:
+    with served(tmp_path, ["--device", "cpu"]) as service:
+        service.wait_until_ready()
+        id = service.call("POST", "/v1/jobs", json=LONG_JOB).json()["job_id"]
+        late = time.monotonic() + 60
+        while service.call("GET", f"/v1/jobs/{id}").json()["status"] != "running":
+            assert time.monotonic() < late
+            time.sleep(0.05)
+        engines = psutil.Process(service.process.pid).children(recursive=True)
+        assert engines
+        service.kill()
+    with served(tmp_path, ["--device", "cpu"]) as service:
+        service.wait_until_ready()
+        gone, alive = psutil.wait_procs(engines, timeout=5)
+        assert not alive, gone
+        # its job begins again
+        job = service.call("GET", f"/v1/jobs/{id}").json()
+        assert job["status"] in ("queued", "running")
+        service.call("DELETE", f"/v1/jobs/{id}")
+        done = service.call("GET", f"/v1/jobs/{id}", params={"wait": 30}).json()
+        assert done["status"] == "canceled"
 
 
 def _fails(data: Path, *options: str) -> tuple[int, str]:
