@@ -11,22 +11,18 @@ import logging
 import threading
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..batch.fleet import Care, Processes, Server, fleet
-from ..batch.jobs import Attempt, Job, State
-from ..batch.planning import model_of
+from ..batch.fleet import Care, Processes, fleet
+from ..batch.jobs import Job
 from ..batch.store.store import Store
 from ..errors import (
     AccessDenied,
     BadValue,
     GraphError,
-    InputError,
-    NodeProblem,
     NotFound,
     RequestRefused,
     SpriteworksError,
@@ -34,19 +30,16 @@ from ..errors import (
     UsageError,
 )
 from ..local.serving import Choice
-from ..protocol import Event, Graph
-from ..workflow.catalogue import Catalogue
-from ..workflow.document import document_of
-from ..workflow.graph import Form, form_of
-from ..workflow.roles import parameters
+from ..protocol import Graph
+from .admission import Admission, checked_labels, plain
 from .assets import Asset, Assets, Content
-from .catalogues import Catalogues, Known, Objection, models_of
+from .board import Board
+from .catalogues import Catalogues, Known, models_of
 from .events import OUTPUT, STATUS, Hub, Watcher
 from .keys import Keys
 from .limits import Limits, RateLimiter
 from .loop import Loop, ServerView
 from .manifests import MOST_JOBS, asset_names, batch_of
-from .places import Places
 from .prompting import (
     Prompt,
     Prompted,
@@ -57,28 +50,18 @@ from .prompting import (
     with_assets,
 )
 from .recipe import IntoStorage, RequestRecipe
-from .references import references, replaced
 from .requests import Figures, Filter, New, Once, Requests
 from .storage import Part
-from .views import ErrorView, OutputView, RequestView, Status, told_of
-from .watching import Runs
+from .supplies import Supplies
+from .views import OutputView, RequestView, Status
 from .webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 
-# Requests that have ended and that are kept in memory, and graphs.
-_ENDED, _GRAPHS = 2048, 512
-# s between two askings of a server for what it has, on behalf of requests that do not fit
-_ASK_AGAIN = 5.0
-# s that a server has for that
-_ASKING = 10.0
 # s between two rounds of tidying up
 _TIDYING = 60.0
-# s after which a client may come again whose request is refused because no server has answered yet
-_NOT_READY = 2.0
 # s after which it is looked again whether there are keys
 _KEYS_FRESH = 1.0
-_MOST_LABELS, _LONGEST_LABEL_NAME, _LONGEST_LABEL = 16, 64, 512
 _MOST_PRIORITY = 100
 # the label that the pictures of one manifest share
 BATCH = "batch"
@@ -181,27 +164,23 @@ class Service:
         self._clock = clock
         self._store = store
         self._requests = Requests(store)
-        self._runs, self._places = Runs(), Places()
-        # never held while the record is asked: its own lock comes first
         self._lock = threading.Lock()
-        # requests that have not ended, and the last of those that have
-        self._live: dict[str, RequestView] = {}
-        self._ended: OrderedDict[str, RequestView] = OrderedDict()
-        self._graphs: OrderedDict[str, Graph] = OrderedDict()
-        self._secrets: dict[str, Mapping[str, str]] = {}
+        # (owner, idempotency key) of what is being taken
         self._in_flight: set[tuple[str, str]] = set()
-        # why the latest attempt of a request failed: (kind, sentence)
-        self._causes: dict[str, tuple[str, str]] = {}
-        self._asked: dict[str, float] = {}
         self._has_keys, self._keys_asked = True, -_KEYS_FRESH - 1
         self._stopping = threading.Event()
-        self._servers = fleet(choice, care or Care(), store)
+        servers = fleet(choice, care or Care(), store)
+        self.admission = Admission(self.catalogues, servers, assets, self._trouble)
+        self.supplies = supplies = Supplies(self._requests, assets, workflows, self._about_to_send)
+        self._board = Board(
+            store, self._requests, hub, webhooks, supplies.graph, self._forgotten, clock
+        )
         self._loop = Loop(
             store,
-            self._servers,
-            lambda server: RequestRecipe(server, self.catalogues, self, self),
-            IntoStorage(self, self),
-            self,
+            servers,
+            lambda server: RequestRecipe(server, self.catalogues, supplies, supplies),
+            IntoStorage(supplies, supplies),
+            self._board,
             self._fits,
         )
         self._tidier = threading.Thread(target=self._tidy, name="tidier", daemon=True)
@@ -211,11 +190,7 @@ class Service:
     def start(self) -> None:
         """Take up what an earlier process left, and begin to work."""
         Processes(self._store).end_leftovers()
-        for id, state, reason in self._requests.unnoticed():
-            self.moved(id, state, "", reason)
-        for view in self._requests.live():
-            self._live[view.id] = view
-            self._places.add(view.id, view.owner, view.priority, view.order)
+        self._board.load()
         self._loop.start()
         self._tidier.start()
 
@@ -259,48 +234,40 @@ class Service:
         now = self._clock()
         news = [self._new(caller, one, now) for one in wanted]
         for new, one in zip(news, wanted, strict=True):
-            if one.secrets:
-                self._secrets[new.id] = dict(one.secrets)
+            self.supplies.keep(new.id, new.graph, one.secrets)
         views = None
         try:
-            views = self._requests.add(news, self._begin_to_wait, once)
+            # Before anybody else sees the rows: the next moment a server may have them.
+            views = self._requests.add(news, self._board.put, once)
         finally:
             if views is None:
                 for new in news:
-                    self._forget(new.id)
+                    self._board.forget(new.id)
         if views is None:
             return None
         for view in views:
-            self._publish_status(view)
+            self._board.publish_status(view)
         self._loop.arrived()
-        return [self._dressed(view) for view in views]
+        return [self._board.dressed(view) for view in views]
 
     def _new(self, caller: Caller, wanted: Wanted, now: float) -> New:
-        graph = self._checked(caller, wanted)
-        self._check_size(caller, graph)
-        new = New(
+        graph = self.admission.graph_of(caller.owner, wanted.workflow)
+        self.admission.check_size(caller.limits, graph)
+        return New(
             id=str(uuid.uuid4()),
             owner=caller.owner,
             graph=graph,
-            model=self._model(graph),
+            model=self.admission.model_of(graph),
             created_at=now,
             expires_at=now + self.settings.retention,
             priority=max(-_MOST_PRIORITY, min(wanted.priority, _MOST_PRIORITY)),
             extra=wanted.extra,
             notes=wanted.notes,
             warnings=wanted.warnings,
-            labels=_checked_labels(wanted.labels),
+            labels=checked_labels(wanted.labels),
             nodes=len(graph),
             webhook=wanted.webhook,
         )
-        self._keep_graph(new.id, graph)
-        return new
-
-    def _begin_to_wait(self, views: Sequence[RequestView]) -> None:
-        # Before anybody else sees the rows: the next moment a server may have them.
-        for view in views:
-            self._live[view.id] = view
-            self._places.add(view.id, view.owner, view.priority, view.order)
 
     def _replayed(self, caller: Caller, once: Once) -> Submitted | None:
         known = self._requests.known(caller.owner, once.key, self._clock())
@@ -318,7 +285,9 @@ class Service:
             return Submitted(views=[first], replayed=True)
         mine = Filter(owner=caller.owner, labels={BATCH: batch})
         found = self._requests.page(mine, MOST_JOBS)
-        return Submitted(views=[self._dressed(view) for view in reversed(found)], replayed=True)
+        return Submitted(
+            views=[self._board.dressed(view) for view in reversed(found)], replayed=True
+        )
 
     @contextmanager
     def _alone(self, caller: Caller, once: Once) -> Iterator[None]:
@@ -336,14 +305,14 @@ class Service:
     def prompted(self, caller: Caller, prompt: Prompt) -> Prompted:
         """The graph that a prompt makes of a named workflow, for the servers that are there."""
         for asset in prompt.pictures.values():
-            self._asset(caller.owner, asset)
+            self.admission.check_asset(caller.owner, asset)
         try:
-            made = self.workflows.fill(prompt, self._catalogue())
+            made = self.workflows.fill(prompt, self.admission.catalogue())
         except (UsageError, GraphError):
             # A model may have been added since the servers told what they have.
-            if not self._ask_again():
+            if not self.admission.ask_again():
                 raise
-            made = self.workflows.fill(prompt, self._catalogue())
+            made = self.workflows.fill(prompt, self.admission.catalogue())
         kept = {
             name: self._keep_input(caller, path.read_bytes(), path.name)
             for name, path in made.files.items()
@@ -352,7 +321,7 @@ class Service:
 
     def batch(self, caller: Caller, manifest: str | Mapping[str, Any]) -> list[Wanted]:
         """The pictures of a manifest of `spriteworks batch`, for the servers that are there."""
-        catalogue = self._catalogue()
+        catalogue = self.admission.catalogue()
         made = batch_of(manifest, self.workflows, catalogue)
         id = str(uuid.uuid4())
         wanted = []
@@ -382,12 +351,10 @@ class Service:
 
     def glimpse(self, caller: Caller, id: str) -> RequestView | None:
         """A request, as far as memory has it; never waits. Raises NotFound for another's."""
-        view = self._live.get(id) or self._ended.get(id)
-        if view is None:
-            return None
-        if view.owner != caller.owner:
+        view = self._board.find(id)
+        if view is not None and view.owner != caller.owner:
             raise _no_request()
-        return self._dressed(view)
+        return view
 
     def get(self, caller: Caller, id: str) -> RequestView:
         """A request; raises NotFound where there is none, or it is another's."""
@@ -398,8 +365,8 @@ class Service:
         if view is None or view.owner != caller.owner:
             raise _no_request()
         if view.status.is_final:
-            self._keep_ended(view)
-        return self._dressed(view)
+            self._board.keep_ended(view)
+        return self._board.dressed(view)
 
     def page(
         self,
@@ -415,7 +382,7 @@ class Service:
         wanted = Filter(owner=caller.owner, statuses=statuses, labels=labels or {}, before=before)
         found = self._requests.page(wanted, limit + 1, outputs=outputs)
         more = found[limit - 1].order if len(found) > limit else None
-        return [self._dressed(view) for view in found[:limit]], more
+        return [self._board.dressed(view) for view in found[:limit]], more
 
     def watchable(self, caller: Caller, id: str) -> RequestView:
         """A request that is about to be watched; raises NotFound. Call it before `watch`."""
@@ -424,7 +391,7 @@ class Service:
             outputs = [(OUTPUT, output.to_json()) for output in view.outputs]
             # Where it has come to its end meanwhile, the hub knows it, and seeds nothing.
             final = view.status.is_final
-            self.hub.seed(id, [*outputs, (STATUS, self._status(view))], final=final)
+            self.hub.seed(id, [*outputs, (STATUS, self._board.status(view))], final=final)
         return view
 
     def watch(self, id: str, after: int | None = None) -> Watcher:
@@ -432,14 +399,14 @@ class Service:
         return self.hub.watch(id, after)
 
     def owns(self, caller: Caller, id: str) -> bool:
-        """Whether a request that is alive is the caller's."""
-        view = self._live.get(id)
+        """Whether a request that memory has is the caller's."""
+        view = self._board.find(id)
         return view is not None and view.owner == caller.owner
 
     def workflow(self, caller: Caller, id: str) -> Graph:
         """The graph of a request, as it was posted."""
         self.get(caller, id)
-        return self.graph(id)
+        return self.supplies.graph(id)
 
     def cancel(self, caller: Caller, id: str) -> RequestView:
         """Take a request back; one that has ended stays as it is."""
@@ -447,19 +414,12 @@ class Service:
         if view.status.is_final:
             return view
         self._loop.cancel(id)
-        told = None
-        with self._lock:
-            # Unless it has come to its end meanwhile.
-            live = self._live.get(id)
-            if live is not None and live.status is not Status.CANCELING:
-                told = self._live[id] = replace(live, status=Status.CANCELING)
-        if told is not None:
-            self._publish_status(told)
+        self._board.mark_cancelling(id)
         return self.get(caller, id)
 
     def cancel_all(self, caller: Caller, *, waiting_only: bool = False) -> int:
         """Take back all that the caller has, or all that waits; returns how many."""
-        mine = [view for view in list(self._live.values()) if view.owner == caller.owner]
+        mine = [view for view in self._board.live() if view.owner == caller.owner]
         chosen = [one for one in mine if not waiting_only or one.status is Status.QUEUED]
         for view in chosen:
             self.cancel(caller, view.id)
@@ -563,7 +523,7 @@ class Service:
             if view.name not in known:
                 words = view.words or "it has not answered yet"
                 view = replace(view, is_open=False, words=words)
-            found.append((view, known.get(view.name), self._runs.on(view.name)))
+            found.append((view, known.get(view.name), self._board.runs.on(view.name)))
         return found
 
     def models(self) -> list[ModelView]:
@@ -579,7 +539,7 @@ class Service:
 
     def workflow_views(self) -> list[WorkflowView]:
         """The workflows that can be named, and what they take."""
-        catalogue = self._catalogue()
+        catalogue = self.admission.catalogue()
         return [self.workflows.view(name, catalogue) for name in self.workflows.names()]
 
     def ready(self) -> Readiness:
@@ -598,283 +558,27 @@ class Service:
         """What metrics are made from."""
         return self._requests.figures(self._clock())
 
-    # ------------------------------------------------------------------- for the recipes
-
-    def graph(self, key: str) -> Graph:
-        """The graph of a request, as it was posted; not to be changed."""
-        graph = self._graphs.get(key)
-        if graph is None:
-            graph = self._requests.graph(key)
-            self._keep_graph(key, graph)
-        return graph
-
-    def extra(self, key: str, graph: Graph, catalogue: Catalogue) -> dict[str, Any]:
-        """What goes along with its graph, as it is sent to a server with this catalogue."""
-        canvas = self._requests.extra(key).get("canvas")
-        drawn = self.workflows.drawn(canvas, graph, catalogue) if canvas else None
-        return {
-            **({} if drawn is None else {"extra_pnginfo": {"workflow": drawn}}),
-            **self._secrets.get(key, {}),
-        }
-
-    def sent(self, key: str, server: str, graph: Graph) -> None:
-        """A graph is about to be sent to a server for a request."""
-        self._runs.sent(key, graph, server)
-
-    def open_input(self, job_id: str, asset_id: str) -> tuple[str, str, bytes]:
-        """The (hash, name, content) of an asset that a request may use; raises InputError."""
-        try:
-            asset = self.assets.get(self._owner(job_id), asset_id)
-            return asset.hash, asset.name, self.assets.storage.read(asset.hash)
-        except NotFound as error:
-            raise InputError(f"the asset {asset_id} is no longer there") from error
-
-    def keep_output(
-        self,
-        job_id: str,
-        content: bytes,
-        *,
-        name: str,
-        content_type: str,
-        node_id: str,
-        place: int,
-    ) -> str:
-        """Keep a file that a request made; returns the id of its asset."""
-        view = self._live.get(job_id) or self._requests.get(job_id)
-        if view is None:
-            raise StoreError(f"there is no request {job_id}")
-        asset = self.assets.add_output(
-            view.owner,
-            content,
-            name,
-            content_type,
-            job_id=job_id,
-            node_id=node_id,
-            place=place,
-            expires_at=view.expires_at,
-        )
-        return asset.id
-
-    # ------------------------------------------------------------------- for the loop
-
-    def moved(self, key: str, state: str, server: str, reason: str) -> None:
-        """A request is in another state."""
-        # No lock here: the record's own is held by whoever calls, and comes before all others.
-        view = self._live.get(key) or self._requests.get(key)
-        if view is None:
-            return
-        if state == "running":
-            self._begin(view, server)
-        elif state in (State.CLAIMED.value, State.SUBMITTED.value):
-            self._live[key] = replace(view, server=server)
-        elif state == State.PENDING.value:
-            self._wait_again(view)
-        else:
-            self._end(view, State(state), reason)
-
-    def heard(self, key: str, server: str, event: Event) -> None:
-        """A server told something of a request."""
-        news = self._runs.heard(key, server, event)
-        if news is None:
-            return
-        if news.progress is not None:
-            self.hub.publish(key, "progress", news.progress.to_json())
-        if news.preview is not None:
-            self.hub.publish(key, "preview", news.preview)
-
-    def failed_once(self, names: Sequence[str], error: str, cause: str) -> None:
-        """An attempt failed."""
-        for name in names:
-            self._causes[name] = cause, error
-            self.hub.publish(name, "log", {"level": "warning", "message": error.splitlines()[0]})
-
-    def adopted(self, attempt: Attempt) -> None:
-        """A server still has what an earlier process sent."""
-        for shot in attempt.shots:
-            self._runs.sent(shot.key, self.graph(shot.key), attempt.server)
-
-    def _begin(self, view: RequestView, server: str) -> None:
-        if view.status.is_final or view.started_at is not None:
-            return
-        now = self._clock()
-        status = Status.CANCELING if view.status is Status.CANCELING else Status.RUNNING
-        view = replace(view, status=status, started_at=now, server=server or view.server)
-        self._live[view.id] = view
-        self._places.remove(view.id)
-        self._requests.began(view.id, now)
-        self._publish_status(view)
-
-    def _wait_again(self, view: RequestView) -> None:
-        self._runs.ended(view.id)
-        if view.started_at is not None:
-            self._requests.waits_again(view.id)
-        view = replace(view, status=Status.QUEUED, started_at=None, server="", progress=None)
-        self._live[view.id] = view
-        self._places.add(view.id, view.owner, view.priority, view.order)
-        self._publish_status(view)
-
-    def _end(self, view: RequestView, state: State, reason: str) -> None:
-        told = self._runs.ended(view.id)
-        kind, words = self._causes.pop(view.id, ("", ""))
-        error = None
-        if state in (State.FAILED, State.QUARANTINED):
-            error = told or ErrorView(
-                code=_CODES.get(kind, kind or "job_failed"), message=reason or words
-            )
-        now = self._clock()
-        with self._store.transaction():
-            self._requests.ended(view.id, now, view.server, error)
-            self._tell_webhook(view.id)
-        self._forget(view.id)
-        self.catalogues.forget(view.id)
-        ended = self._requests.get(view.id)
-        if ended is None:
-            return
-        self._keep_ended(ended)
-        for output in ended.outputs:
-            self.hub.publish(view.id, OUTPUT, output.to_json())
-        self._publish_status(ended)
-
-    def _tell_webhook(self, id: str) -> None:
-        view = self._requests.get(id)
-        if view is not None and view.webhook:
-            kind = f"job.{view.status.value}"
-            self.webhooks.enqueue(view.owner, id, view.webhook, kind, told_of(view))
-
     # ------------------------------------------------------------------- inside
 
-    def _dressed(self, view: RequestView) -> RequestView:
-        """A view with what changes from moment to moment."""
-        if view.status.is_final:
-            return view
-        live = self._live.get(view.id, view)
-        return replace(
-            live,
-            queue_position=self._places.of(view.id),
-            progress=self._runs.progress(view.id) if live.started_at is not None else None,
-        )
-
-    def _publish_status(self, view: RequestView) -> None:
-        told = self._status(view)
-        self.hub.publish(view.id, STATUS, told, final=view.status.is_final)
-
-    def _status(self, view: RequestView) -> dict[str, Any]:
-        return {"status": view.status.value, "queue_position": self._places.of(view.id)}
-
-    def _forget(self, id: str) -> None:
-        """A request has ended, or was not taken."""
-        self._places.remove(id)
-        self._secrets.pop(id, None)
-        with self._lock:
-            self._live.pop(id, None)
-            self._graphs.pop(id, None)
-
-    def _keep_ended(self, view: RequestView) -> None:
-        with self._lock:
-            self._ended[view.id] = view
-            while len(self._ended) > _ENDED:
-                self._ended.popitem(last=False)
-
-    def _keep_graph(self, key: str, graph: Graph) -> None:
-        with self._lock:
-            self._graphs[key] = graph
-            while len(self._graphs) > _GRAPHS:
-                self._graphs.popitem(last=False)
-
-    def _owner(self, id: str) -> str:
-        view = self._live.get(id) or self._requests.get(id)
-        return view.owner if view else ""
-
-    def _fits(self, job: Job, server: str) -> bool:
-        return self.catalogues.fits(job.key, lambda: self._plain(self.graph(job.key)), server)
-
-    def _plain(self, graph: Graph) -> Graph:
-        return replaced(graph, lambda asset: asset)
-
-    def _checked(self, caller: Caller, wanted: Wanted) -> Graph:
-        """The graph that is asked for, if a server takes it."""
-        graph = _parsed(wanted.workflow)
-        try:
-            assets = {asset for _, _, asset in references(graph)}
-        except BadValue as error:
-            raise RequestRefused("missing_asset", str(error)) from error
-        for asset in assets:
-            self._asset(caller.owner, asset)
-        self._catalogue()
-        plain = self._plain(graph)
-        objection = self.catalogues.objection(plain)
-        if objection is not None and self._ask_again():
-            objection = self.catalogues.objection(plain)
-        if objection is not None:
-            raise _not_valid(objection)
-        return graph
-
-    def _asset(self, owner: str, id: str) -> None:
-        try:
-            self.assets.get(owner, id)
-        except NotFound as error:
-            raise RequestRefused(
-                "missing_asset", f"there is no asset {id[:64]!r}; upload the file first"
-            ) from error
-
-    def _catalogue(self) -> Catalogue:
-        catalogue = self.catalogues.any()
-        if catalogue is None:
-            words = "; ".join(f"{view.name}: {view.words}" for view, _, _ in self.servers())
-            raise RequestRefused(
-                "deployment_not_ready",
-                f"no server has answered yet ({words}); try again",
-                retry_after=_NOT_READY,
-            )
-        return catalogue
-
-    def _ask_again(self) -> bool:
-        """Ask the servers what they have by now; False where that was done just now."""
-        asked = False
-        for server in self._servers:
-            now = time.monotonic()
-            with self._lock:
-                if now - self._asked.get(server.name, -_ASK_AGAIN) < _ASK_AGAIN:
-                    continue
-                self._asked[server.name] = now
-            asked = self._ask(server) or asked
-        return asked
-
-    def _ask(self, server: Server) -> bool:
-        try:
-            with server.connected() as client, client.at_most(_ASKING):
-                known = Known(catalogue=client.catalogue(), stats=client.system_stats())
-        except SpriteworksError as error:
-            logger.info("%s does not tell what it has: %s", server.name, error)
-            return False
-        self.catalogues.learn(server.name, known)
-        return True
-
-    def _model(self, graph: Graph) -> str:
-        plain = self._plain(graph)
-        return model_of(plain, self.catalogues.taking(plain) or self._catalogue())
-
     def _check_queue(self, caller: Caller, count: int) -> None:
-        if len(self._live) + count > self.settings.most_waiting:
+        if len(self._board) + count > self.settings.most_waiting:
             raise RequestRefused("queue_full", "too many requests wait; try again", retry_after=5.0)
         if caller.limits.queue is not None:
-            mine = sum(one.owner == caller.owner for one in list(self._live.values()))
+            mine = sum(one.owner == caller.owner for one in self._board.live())
             caller.limits.check_queue(mine, count)
 
-    def _check_size(self, caller: Caller, graph: Graph) -> None:
-        if caller.limits == Limits():
-            return
-        plain = self._plain(graph)
-        found = parameters(plain, self.catalogues.taking(plain) or self._catalogue())
-        asked = {
-            name: found[name]
-            for name in ("width", "height", "steps", "batch_size")
-            if isinstance(found.get(name), int)
-        }
-        try:
-            caller.limits.check_size(**asked)
-        except BadValue as error:
-            raise RequestRefused("limit_exceeded", str(error)) from error
+    def _fits(self, job: Job, server: str) -> bool:
+        return self.catalogues.fits(job.key, lambda: plain(self.supplies.graph(job.key)), server)
+
+    def _about_to_send(self, key: str, server: str, graph: Graph) -> None:
+        self._board.runs.sent(key, graph, server)
+
+    def _forgotten(self, id: str) -> None:
+        self.supplies.forget(id)
+        self.catalogues.forget(id)
+
+    def _trouble(self) -> str:
+        return "; ".join(f"{view.name}: {view.words}" for view, _, _ in self.servers())
 
     def _tidy(self) -> None:
         while not self._stopping.wait(_TIDYING):
@@ -890,9 +594,7 @@ class Service:
         for id in expired:
             self.assets.delete_of_job(id)
         self._requests.remove(expired)
-        with self._lock:
-            for id in expired:
-                self._ended.pop(id, None)
+        self._board.forget_ended(expired)
         self._requests.forget_keys(now)
         self.assets.expire(now)
         self.keys.note_use()
@@ -901,61 +603,6 @@ class Service:
 
 
 _IN_FLIGHT = "a request with this Idempotency-Key is being taken right now; try again"
-# What kinds of failures (`batch.retry.Kind`) are called in answers, where that is not their name.
-_CODES = {
-    "node_failed": "node_execution_error",
-    "refused": "invalid_workflow",
-    "server_lost": "server_lost",
-}
-
-
-def _parsed(workflow: Any) -> Graph:
-    try:
-        if form_of(workflow, "the workflow") is Form.CANVAS:
-            raise RequestRefused(
-                "workflow_format_ui",
-                "this is a canvas file, as the editor saves it; export it with 'Export (API)'",
-            )
-        return dict(document_of(workflow, "").data)
-    except GraphError as error:
-        raise RequestRefused("invalid_workflow", str(error)) from error
-
-
-def _not_valid(objection: Objection) -> RequestRefused:
-    errors: dict[str, Any] = {}
-    for problem in objection.problems:
-        entry = errors.setdefault(
-            problem.node_id,
-            {"class_type": problem.class_type, "dependent_outputs": [], "errors": []},
-        )
-        entry["errors"].append(_told(problem))
-    return RequestRefused("invalid_workflow", objection.message, details={"node_errors": errors})
-
-
-def _told(problem: NodeProblem) -> dict[str, Any]:
-    return {
-        "type": problem.type,
-        "message": problem.message,
-        "details": problem.details,
-        "extra_info": {},
-    }
-
-
-def _checked_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
-    if len(labels) > _MOST_LABELS:
-        raise RequestRefused(
-            "metadata_invalid", f"{len(labels)} labels are too many; {_MOST_LABELS} is the most"
-        )
-    for name, value in labels.items():
-        if not isinstance(value, str) or "\0" in name + value:
-            raise RequestRefused("metadata_invalid", f"the label {name[:64]!r} must be a text")
-        if not 0 < len(name) <= _LONGEST_LABEL_NAME or len(value) > _LONGEST_LABEL:
-            raise RequestRefused(
-                "metadata_invalid",
-                f"the label {name[:64]!r} is too long or empty; a name has 1 to "
-                f"{_LONGEST_LABEL_NAME} characters, a value at most {_LONGEST_LABEL}",
-            )
-    return labels
 
 
 def _is_id(text: str) -> bool:

@@ -190,7 +190,7 @@ def test_a_model_that_came_later_is_found(world: World, fake: FakeServer) -> Non
     new["1"]["class_type"] = "NewNode"
     assert world.post(new).status_code == 422
     fake.object_info["NewNode"] = {**fake.object_info["EmptyImage"], "name": "NewNode"}
-    world.service._asked.clear()
+    world.service.admission._asked.clear()
     assert world.post(new).status_code == 201
 
 
@@ -248,10 +248,12 @@ def test_a_keys_limits_hold(world: World, fake: FakeServer) -> None:
     _, secret = world.service.keys.create("small", limits)
     world.service._keys_asked = 0.0
     world.session.headers["Authorization"] = f"Bearer {secret}"
+    large = world.post(graph(width=65))
+    assert (large.status_code, large.json()["error"]["code"]) == (403, "limit_exceeded")
     hold = threading.Event()
     fake.script(Script(gates={"2": hold}))
     try:
-        taken = [world.post(graph(color=one)) for one in range(3)]
+        taken = [world.post(graph(width=64, color=one)) for one in range(3)]
         assert [one.status_code for one in taken] == [201, 201, 429]
         assert taken[2].json()["error"]["code"] == "queue_full"
         assert int(taken[2].headers["Retry-After"]) >= 1

@@ -138,7 +138,7 @@ def test_a_login_is_sent_and_not_kept(tmp_path: Path) -> None:
         id = world.post(graph(), extra_data={"api_key_comfy_org": secret}).json()["id"]
         world.ended(id)
         assert fake.submissions[-1].extra_data["api_key_comfy_org"] == secret
-        assert not world.service._secrets
+        assert not world.service.supplies._secrets
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in kept if secret.encode() in path.read_bytes()]
 
