@@ -92,7 +92,9 @@ class _Observer:
                 self._watcher.failed_once(details["jobs"], details["error"], details["cause"])
             case "note":
                 level = logging.WARNING if details["warning"] else logging.INFO
-                logger.log(level, "%s", details["text"], extra={"server": details["server"]})
+                # What servers say may have line ends, which would look like lines of ours.
+                text = " ".join(details["text"].split())
+                logger.log(level, "%s", text, extra={"server": details["server"]})
 
 
 class Loop:
