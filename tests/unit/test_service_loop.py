@@ -167,5 +167,28 @@ def test_places_are_told_right(tmp_path: Path) -> None:
             assert world.ended(id)["status"] == "succeeded"
 
 
+def test_a_key_with_many_jobs_does_not_hold_up_another(tmp_path: Path) -> None:
+    with FakeServer() as one, FakeServer() as two:
+        one.pace = two.pace = 0.05
+        with serving(tmp_path, [one.url, two.url]) as world:
+            _, many = world.service.keys.create("many")
+            _, few = world.service.keys.create("few")
+            world.service._keys_asked = 0.0
+            world.session.headers["Authorization"] = f"Bearer {many}"
+            for color in range(60):
+                assert world.post(graph(color=color)).status_code == 201
+            until(lambda: len(one.submissions) + len(two.submissions), lambda count: count > 6)
+            world.session.headers["Authorization"] = f"Bearer {few}"
+            posted = world.post(graph(color=1000)).json()
+            before = {fake.url: len(fake.submissions) for fake in (one, two)}
+            assert posted["queue_position"] <= 3
+            assert world.ended(posted["id"])["status"] == "succeeded"
+            for fake in (one, two):
+                colors = [job.graph["1"]["inputs"]["color"] for job in fake.submissions]
+                if 1000 in colors:
+                    # at most one that was on its way
+                    assert colors.index(1000) - before[fake.url] <= 1, (before, colors)
+
+
 def _posted(world: World, color: int) -> str:
     return str(world.post(graph(color=color)).json()["id"])
