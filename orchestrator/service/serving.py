@@ -40,6 +40,8 @@ def run(setup: Setup, host: str, port: int, log_level: str) -> None:
         with _listener(host, port) as listener:
             server = _Server(service, listener, host, log_level)
             server.run(sockets=[listener])
+            if not server.started:
+                raise ServerStartFailed("the service did not start; its log above says why")
             # Whoever stops by a signal is told by the exit code, as a shell expects it.
             if server.number:
                 raise SystemExit(128 + server.number)
