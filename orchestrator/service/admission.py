@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 _ASK_AGAIN = 5.0
 # s that a server has for that
 _ASKING = 10.0
+# s that it has to say how much memory it has left
+_GLANCE = 2.0
 # s after which a client may come again whose request is refused because no server has answered yet
 _NOT_READY = 2.0
 # inputs that limits are for
@@ -59,6 +61,8 @@ class Admission:
         self._lock = threading.Lock()
         # by server, when it was asked last; s, monotonic
         self._asked: dict[str, float] = {}
+        # the same for its memory
+        self._seen: dict[str, float] = {}
 
     def graph_of(self, owner: str, workflow: Any) -> Graph:
         """The graph that is asked for, if a server takes it."""
@@ -133,6 +137,23 @@ class Admission:
                 self._asked[server.name] = now
             asked = self._ask(server) or asked
         return asked
+
+    def ask_memory(self, names: Sequence[str]) -> None:
+        """Ask servers how much memory they have left; those that were asked just now are not."""
+        for server in self._servers:
+            now = time.monotonic()
+            with self._lock:
+                late = now - self._seen.get(server.name, -_ASK_AGAIN) >= _ASK_AGAIN
+                if server.name not in names or not late:
+                    continue
+                self._seen[server.name] = now
+            try:
+                with server.connected() as client, client.at_most(_GLANCE):
+                    stats = client.system_stats()
+            except SpriteworksError as error:
+                logger.info("%s does not tell how it does: %s", server.name, error)
+                continue
+            self._catalogues.note(server.name, stats)
 
     def _ask(self, server: Server) -> bool:
         try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
+from starlette.responses import StreamingResponse
 
 from ..errors import (
     AccessDenied,
@@ -27,6 +28,7 @@ from ..errors import (
     TooLarge,
     UsageError,
 )
+from .assets import Content
 
 # HTTP statuses of `RequestRefused.code`, where that is not 422.
 _STATUS = {
@@ -83,18 +85,26 @@ def answer_to(error: SpriteworksError) -> Response:
     if isinstance(error, RequestRefused):
         if error.retry_after is not None:
             headers["Retry-After"] = _seconds(error.retry_after)
-        status = _STATUS.get(error.code, 422)
-        return error_answer(status, error.code, str(error), details=error.details, headers=headers)
+        code, status = meaning(error)
+        return error_answer(status, code, str(error), details=error.details, headers=headers)
     if isinstance(error, LimitReached):
         headers["Retry-After"] = _seconds(error.retry_after)
     if isinstance(error, AccessDenied):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, RangeUnsatisfiable):
         headers["Content-Range"] = f"bytes */{error.size}"
+    code, status = meaning(error)
+    return error_answer(status, code, str(error), headers=headers)
+
+
+def meaning(error: SpriteworksError) -> tuple[str, int]:
+    """The (code, HTTP status) of an error."""
+    if isinstance(error, RequestRefused):
+        return error.code, _STATUS.get(error.code, 422)
     for kind, code, status in _KINDS:
         if isinstance(error, kind):
-            return error_answer(status, code, str(error), headers=headers)
-    return error_answer(500, "internal_error", str(error))
+            return code, status
+    return "internal_error", 500
 
 
 def http_answer(error: HTTPException) -> Response:
@@ -122,6 +132,16 @@ def moment(seconds: float | None) -> str | None:
         return None
     at = datetime.fromtimestamp(seconds, timezone.utc)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def content_answer(opened: Content) -> Response:
+    """The answer with the bytes of a file, or a part of them."""
+    return StreamingResponse(_chunks(opened), opened.status, headers=opened.headers())
+
+
+def _chunks(opened: Content) -> Iterator[bytes]:
+    with opened.chunks as chunks:
+        yield from chunks
 
 
 def origin_of(request: Request) -> str:

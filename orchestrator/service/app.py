@@ -1,4 +1,4 @@
-"""The ASGI application: both faces over one service."""
+"""The ASGI application: both faces and the page over one service."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..guard import Guard
 from ..version import __version__
 from .answers import answer_to, error_answer, http_answer, refusal
 from .health import router as health
+from .page.routes import router as pages
 from .service import Service
 from .v1.routes import router as v1
 from .v2.routes import router as v2
@@ -75,7 +76,7 @@ def _routed(lifespan: Any) -> FastAPI:
         generate_unique_id_function=lambda route: f"{route.tags[0]}: {route.name}",
     )
     # routes are tried in order, and what is asked for most comes first
-    for face in (v2, v1, health):
+    for face in (v2, v1, health, pages):
         app.include_router(face)
     made = app.openapi
 

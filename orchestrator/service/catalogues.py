@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import GraphError, NodeProblem
 from ..protocol import Graph, SystemStats
@@ -47,6 +47,12 @@ class Catalogues:
             self._known = {**self._known, server: known}
             self._answers.clear()
         self._changed()
+
+    def note(self, server: str, stats: SystemStats) -> None:
+        """A server has told how it does; what it has is as before."""
+        with self._lock:
+            if (known := self._known.get(server)) is not None:
+                self._known = {**self._known, server: replace(known, stats=stats)}
 
     @property
     def known(self) -> Mapping[str, Known]:

@@ -117,6 +117,11 @@ class Hub:
     def knows(self, job_id: str) -> bool:
         return job_id in self._channels
 
+    def latest(self, job_id: str, kind: str) -> Event | None:
+        """The latest event of a kind of LATEST; None where there is none."""
+        channel = self._channels.get(job_id)
+        return None if channel is None else channel.latest.get(kind)
+
     def watchers(self, job_id: str) -> int:
         """How many watch a job; a preview for nobody need not be made."""
         channel = self._channels.get(job_id)

@@ -155,6 +155,13 @@ class Keys:
         """The key of a secret; raises AccessDenied. It may read the database."""
         return self._opened(secret, self._fresh())
 
+    def of(self, id: str) -> Key:
+        """A key that was checked before, by its id; raises AccessDenied where it opens no more."""
+        key, _ = self._fresh().get(id, (None, ""))
+        if key is None or not key.counts(self._clock()):
+            raise AccessDenied("the key of this session was revoked or has expired")
+        return key
+
     async def admit(self, secret: str) -> Key:
         """`check` for the event loop, which never waits for the database."""
         if self._is_stale():

@@ -21,6 +21,8 @@ from ..batch.store.store import Store
 from ..protocol import Graph
 from . import tables
 from .content_types import kind_of
+from .times import Kind
+from .times import kind_of as kind_of_notes
 from .views import ErrorView, OutputView, RequestView, Status, status_of
 
 # s for which an idempotency key is kept
@@ -77,6 +79,25 @@ class Filter:
     labels: Mapping[str, str] = field(default_factory=dict)
     # only those with a lower `RequestView.order`
     before: int | None = None
+    # only those with a picture of that mark
+    mark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchView:
+    """The requests that came with one manifest."""
+
+    id: str
+    # of the manifest
+    name: str
+    created_at: float
+    # how many have each status
+    counts: Mapping[Status, int]
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.counts.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +225,7 @@ class Requests:
                     batch.artifacts.c.key,
                     batch.events.c.key,
                     tables.labels.c.id,
+                    tables.marks.c.job_id,
                     tables.idempotency.c.request,
                     tables.requests.c.id,
                     batch.jobs.c.key,
@@ -260,7 +282,70 @@ class Requests:
             labels = tables.labels.alias()
             same = sa.select(labels.c.id).where(labels.c.name == name, labels.c.value == value)
             conditions.append(table.c.id.in_(same))
+        if wanted.mark:
+            marked = tables.marks.c.verdict == wanted.mark
+            conditions.append(table.c.id.in_(sa.select(tables.marks.c.job_id).where(marked)))
         return self._views(sa.and_(sa.true(), *conditions), limit=limit, outputs=outputs)
+
+    def batches(self, owner: str, label: str, limit: int) -> list[BatchView]:
+        """The batches of an owner, which share a label's value, the newest first."""
+        table, labels, jobs = tables.requests, tables.labels, batch.jobs
+        began = sa.func.min(table.c.place)
+        query = (
+            sa.select(labels.c.value, began, sa.func.min(table.c.created_at))
+            .join(table, table.c.id == labels.c.id)
+            .where(table.c.owner == owner, labels.c.name == label)
+            .group_by(labels.c.value)
+            .order_by(began.desc())
+            .limit(limit)
+        )
+        found = [tuple(row) for row in self._store.rows(query)]
+        ids = [value for value, _, _ in found]
+        mine = (labels.c.name == label) & labels.c.value.in_(ids) & (table.c.owner == owner)
+        counting = (
+            sa.select(labels.c.value, jobs.c.state, table.c.started_at.is_not(None), jobs.c.cancel)
+            .add_columns(sa.func.count())
+            .join(table, table.c.id == labels.c.id)
+            .join(jobs, jobs.c.key == table.c.id)
+            .where(mine)
+            .group_by(labels.c.value, jobs.c.state, table.c.started_at.is_not(None), jobs.c.cancel)
+        )
+        counts: dict[str, dict[Status, int]] = {value: {} for value in ids}
+        for value, state, started, cancel, count in self._store.rows(counting):
+            status = status_of(State(state), started=bool(started), cancelling=bool(cancel))
+            counts[value][status] = counts[value].get(status, 0) + count
+        firsts = sa.select(table.c.place, table.c.notes).where(
+            table.c.owner == owner, table.c.place.in_([place for _, place, _ in found])
+        )
+        names = {row.place: json.loads(row.notes).get(label) for row in self._store.rows(firsts)}
+        return [
+            BatchView(id=value, name=names.get(place) or value, created_at=at, counts=counts[value])
+            for value, place, at in found
+        ]
+
+    def recent(self, limit: int = 200) -> list[tuple[Kind, float]]:
+        """The kind and the s of what was made last, the newest first."""
+        table = tables.requests
+        query = (
+            sa.select(table.c.notes, table.c.ended_at - table.c.started_at)
+            .join(batch.jobs, batch.jobs.c.key == table.c.id)
+            .where(table.c.ended_at.is_not(None), table.c.started_at.is_not(None))
+            .where(batch.jobs.c.state == State.DONE.value)
+            .order_by(table.c.ended_at.desc())
+            .limit(limit)
+        )
+        return [(kind_of_notes(json.loads(row[0])), row[1]) for row in self._store.rows(query)]
+
+    def latest_on(self, server: str, owner: str) -> tuple[dict[str, Any], str]:
+        """The notes of the latest request that a server ended, and why an owner's latest failed."""
+        table = tables.requests
+        mine = (table.c.server == server) & table.c.ended_at.is_not(None)
+        query = sa.select(table.c.notes).where(mine).order_by(table.c.ended_at.desc()).limit(1)
+        rows = self._store.rows(query)
+        own = (table.c.owner == owner) & (table.c.error != "")
+        failed = self._store.rows(query.with_only_columns(table.c.error).where(own))
+        notes = json.loads(rows[0][0]) if rows else {}
+        return notes, json.loads(failed[0][0])["message"] if failed else ""
 
     def live(self) -> list[RequestView]:
         """All that have not come to their end, the oldest first."""

@@ -31,6 +31,7 @@ from ..errors import (
 )
 from ..local.serving import Choice
 from ..protocol import Graph
+from ..workflow.roles import image_inputs, parameters, seed_of, set_parameters
 from .admission import Admission, checked_labels, plain
 from .assets import Asset, Assets, Content
 from .board import Board
@@ -40,19 +41,24 @@ from .keys import Keys
 from .limits import Limits, RateLimiter
 from .loop import Loop, ServerView
 from .manifests import MOST_JOBS, asset_names, batch_of
+from .marks import Marks, Verdict
 from .prompting import (
     Prompt,
     Prompted,
     Workflows,
     WorkflowView,
     native_size,
+    refused,
     size_warnings,
     with_assets,
 )
 from .recipe import IntoStorage, RequestRecipe
-from .requests import Figures, Filter, New, Once, Requests
+from .references import references
+from .requests import BatchView, Figures, Filter, New, Once, Requests
+from .sessions import Sessions
 from .storage import Part
 from .supplies import Supplies
+from .times import Times, seconds_left
 from .views import OutputView, RequestView, Status
 from .webhooks import Webhooks
 
@@ -164,6 +170,9 @@ class Service:
         self._clock = clock
         self._store = store
         self._requests = Requests(store)
+        self.sessions = Sessions(store.database, clock)
+        self.marks = Marks(store.database, clock)
+        self._times = Times(self._requests.recent)
         self._lock = threading.Lock()
         # (owner, idempotency key) of what is being taken
         self._in_flight: set[tuple[str, str]] = set()
@@ -319,6 +328,49 @@ class Service:
         }
         return replace(made, graph=with_assets(made.graph, kept))
 
+    def asked(self, caller: Caller, prompt: Prompt) -> Wanted:
+        """What a prompt means; raises RequestRefused where no workflow makes it."""
+        try:
+            made = self.prompted(caller, prompt)
+        except (UsageError, GraphError) as error:
+            raise refused(error) from error
+        notes = {
+            "workflow": made.workflow,
+            "seed": made.seed,
+            "parameters": dict(made.parameters),
+        }
+        return Wanted(workflow=made.graph, extra=made.extra, notes=notes, warnings=made.warnings)
+
+    def again(self, caller: Caller, id: str) -> Wanted:
+        """The same as a request of the caller's, with a seed that is drawn anew."""
+        view = self.get(caller, id)
+        graph, catalogue = self.supplies.graph(id), self.admission.catalogue()
+        try:
+            drawn = set_parameters(plain(graph), [("seed", "random")], catalogue)
+        except GraphError as error:
+            raise refused(error) from error
+        assets = {asset: asset for _, _, asset in references(graph)}
+        notes = {
+            **view.notes,
+            "seed": seed_of(drawn),
+            "parameters": parameters(drawn, catalogue),
+        }
+        return Wanted(
+            workflow=with_assets(drawn, assets),
+            labels={name: value for name, value in view.labels.items() if name != BATCH},
+            priority=view.priority,
+            extra=self._requests.extra(id),
+            notes={name: value for name, value in notes.items() if name != BATCH},
+            warnings=view.warnings,
+        )
+
+    def pictures_of(self, caller: Caller, id: str) -> dict[str, str]:
+        """The files that a request of the caller's used: {role: asset}."""
+        graph = self.workflow(caller, id)
+        assets = {asset for _, _, asset in references(graph)}
+        known = image_inputs(plain(graph), self.admission.catalogue())
+        return {one.role: one.value for one in known if one.value in assets}
+
     def batch(self, caller: Caller, manifest: str | Mapping[str, Any]) -> list[Wanted]:
         """The pictures of a manifest of `spriteworks batch`, for the servers that are there."""
         catalogue = self.admission.catalogue()
@@ -377,12 +429,45 @@ class Service:
         labels: Mapping[str, str] | None = None,
         before: int | None = None,
         outputs: bool = False,
+        mark: str = "",
     ) -> tuple[list[RequestView], int | None]:
         """Requests of the caller, the newest first, and where the next page begins, if any does."""
-        wanted = Filter(owner=caller.owner, statuses=statuses, labels=labels or {}, before=before)
+        wanted = Filter(
+            owner=caller.owner, statuses=statuses, labels=labels or {}, before=before, mark=mark
+        )
         found = self._requests.page(wanted, limit + 1, outputs=outputs)
         more = found[limit - 1].order if len(found) > limit else None
         return [self._board.dressed(view) for view in found[:limit]], more
+
+    def live(self, caller: Caller) -> list[RequestView]:
+        """What the caller has that has not ended, in the order in which it will; from memory."""
+        mine = [view for view in self._board.live() if view.owner == caller.owner]
+        mine.sort(key=lambda view: (view.started_at is None, -view.priority, view.order))
+        return mine
+
+    def seconds_left(self, view: RequestView) -> float | None:
+        """About how many s until a request is done; None where that cannot be said."""
+        usual = self._times.usual(view)
+        if usual is None:
+            return None
+        now, running = self._clock(), []
+        for other in self._board.live() if view.queue_position is not None else ():
+            if other.started_at is not None and (its := self._times.usual(other)) is not None:
+                running.append(max(0.0, its - (now - other.started_at)))
+        rooms = sum(one.is_open for one, _, _ in self.servers())
+        return seconds_left(view, usual, rooms, now, running)
+
+    def batches(self, caller: Caller, limit: int = 100) -> list[BatchView]:
+        """The manifests of the caller, the newest first."""
+        return self._requests.batches(caller.owner, BATCH, limit)
+
+    def mark(self, caller: Caller, asset: str, verdict: Verdict | None) -> Asset:
+        """Mark a picture that a request of the caller's made; raises NotFound for any other."""
+        found = self.asset(caller, asset)
+        if found.job_id is None:
+            raise NotFound("this file was not made by a job")
+        self.marks.set(caller.owner, asset, found.job_id, verdict)
+        return found
 
     def watchable(self, caller: Caller, id: str) -> RequestView:
         """A request that is about to be watched; raises NotFound. Call it before `watch`."""
@@ -438,6 +523,21 @@ class Service:
             raise AccessDenied("a key is needed: Authorization: Bearer KEY")
         key = await self.keys.admit(secret)
         self.rates.take(key.id, key.limits)
+        return Caller(owner=key.id, limits=key.limits)
+
+    async def admit_session(self, token: str, *, counted: bool = False) -> Caller:
+        """Who has signed in; raises AccessDenied. With `counted` it counts for the key's rate."""
+        return await asyncio.to_thread(self._of_session, token, counted)
+
+    def _of_session(self, token: str, counted: bool) -> Caller:
+        if not self.keys.any():
+            return _ANYBODY
+        id = self.sessions.key_of(token) if token else None
+        if id is None:
+            raise AccessDenied("sign in with a key")
+        key = self.keys.of(id)
+        if counted:
+            self.rates.take(key.id, key.limits)
         return Caller(owner=key.id, limits=key.limits)
 
     async def check_webhook(self, url: str | None) -> str:
@@ -525,6 +625,16 @@ class Service:
                 view = replace(view, is_open=False, words=words)
             found.append((view, known.get(view.name), self._board.runs.on(view.name)))
         return found
+
+    def latest_on(self, caller: Caller, server: str) -> tuple[str, str]:
+        """The model of the latest request that a server ended, and why the caller's last failed."""
+        notes, error = self._requests.latest_on(server, caller.owner)
+        model = notes.get("parameters", {}).get("model")
+        return model if isinstance(model, str) else "", error
+
+    def ask_memory(self) -> None:
+        """Ask the servers that are open how much memory they have left, if that is long ago."""
+        self.admission.ask_memory([view.name for view, _, _ in self.servers() if view.is_open])
 
     def models(self) -> list[ModelView]:
         """The models that loaders list, by name."""

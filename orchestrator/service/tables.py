@@ -146,3 +146,29 @@ idempotency = Table(
     Index("idempotency_by_age", "made_at"),
     Index("idempotency_by_request", "request"),
 )
+
+# who has signed in on the page
+sessions = Table(
+    "sessions",
+    metadata,
+    # of what the browser's cookie says
+    Column("token_sha256", String(64), primary_key=True),
+    Column("key_id", String(16), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Index("sessions_by_expiry", "expires_at"),
+)
+
+# what people think of pictures
+marks = Table(
+    "marks",
+    metadata,
+    Column("asset", String(36), primary_key=True),
+    Column("job_id", String(64), nullable=False),
+    Column("owner", String(64), nullable=False),
+    # "pick" or "reject"
+    Column("verdict", String(8), nullable=False),
+    Column("marked_at", Float, nullable=False),
+    Index("marks_by_job", "job_id", "verdict"),
+    Index("marks_by_owner", "owner", "verdict", "marked_at"),
+)

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 # The number of the latest migration. A record of an earlier version is upgraded when it is opened,
 # one of a later version is refused, not guessed at.
-VERSION = 4
+VERSION = 5
 
 metadata = MetaData()
 # SQLite numbers rows by itself only where the type is INTEGER.

@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from ...errors import GraphError, RequestRefused, UsageError
+from ...errors import RequestRefused
 from ..answers import frame, json_answer
 from ..bodies import StrictRoute, caller_of, once_of, service_of
 from ..cursors import cursor_of, place_of
 from ..events import STATUS, Event
-from ..prompting import Prompt, refused
+from ..prompting import Prompt
 from ..service import BATCH, Caller, Service, Wanted
 from ..streams import last_event_id, stream
 from ..v2.shapes import ErrorEnvelope
@@ -274,20 +274,5 @@ def _prompted(service: Service, caller: Caller, body: shapes.JobRequest, webhook
         if text is not None
     }
     prompt = Prompt(workflow=body.workflow or "", settings=form.settings(body), pictures=pictures)
-    try:
-        made = service.prompted(caller, prompt)
-    except (UsageError, GraphError) as error:
-        raise refused(error) from error
-    return Wanted(
-        workflow=made.graph,
-        labels=body.labels,
-        priority=body.priority,
-        extra=made.extra,
-        notes={
-            "workflow": made.workflow,
-            "seed": made.seed,
-            "parameters": dict(made.parameters),
-        },
-        warnings=made.warnings,
-        webhook=webhook,
-    )
+    made = service.asked(caller, prompt)
+    return replace(made, labels=body.labels, priority=body.priority, webhook=webhook)

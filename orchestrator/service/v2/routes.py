@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Annotated, Any
 
@@ -13,8 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from ...errors import NotFound, RequestRefused
-from ..answers import json_answer, origin_of
-from ..assets import Content
+from ..answers import content_answer, json_answer, origin_of
 from ..bodies import StrictRoute, caller_of, once_of, service_of
 from ..cursors import cursor_of, place_of
 from ..service import Caller, Wanted
@@ -253,12 +251,7 @@ async def get_content(request: Request, asset_id: str, caller: Who) -> Response:
         request.headers.get("range"),
         request.headers.get("if-range"),
     )
-    return StreamingResponse(_chunks(opened), opened.status, headers=opened.headers())
-
-
-def _chunks(opened: Content) -> Iterator[bytes]:
-    with opened.chunks as chunks:
-        yield from chunks
+    return content_answer(opened)
 
 
 # ------------------------------------------------------------------------------- inside
