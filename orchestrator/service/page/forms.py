@@ -75,7 +75,7 @@ def fields(
                 is_first=role in _FIRST,
             )
         )
-    return found
+    return sorted(found, key=lambda one: _FIRST.index(one.role) if one.is_first else len(_FIRST))
 
 
 def prompt_of(

@@ -77,10 +77,10 @@ def about(seconds: float) -> str:
         return "a moment"
     if seconds < 60:
         step = 1 if seconds < 10 else 5
-        return f"{round(seconds / step) * step} s"
+        return f"about {round(seconds / step) * step} s"
     if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3600:.1f} h"
 
 
 def size(count: float) -> str:

@@ -159,7 +159,8 @@ async def preview(request: Request, job_id: str, caller: Viewer) -> Response:
     await asyncio.to_thread(service.get, caller, job_id)
     found = service.hub.latest(job_id, "preview")
     if found is None:
-        raise HTTPException(404, "there is no preview")
+        # It has ended since the page was told of it, and the page will be told that next.
+        return Response(status_code=204)
     content = await asyncio.to_thread(_decoded, found.data["data_base64"])
     return Response(content, media_type=found.data["content_type"])
 

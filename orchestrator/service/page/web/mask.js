@@ -16,7 +16,8 @@ class Painter {
     this.undone = [];
     this.last = null;
     this.listen(source);
-    const known = source.querySelector('.shown img');
+    this.shown = source.querySelector('.shown');
+    const known = this.shown.querySelector('img');
     if (known.getAttribute('src')) this.open(known.src);
   }
 
@@ -69,6 +70,8 @@ class Painter {
     this.size.max = Math.max(8, Math.round(Math.max(width, height) / 4));
     this.size.value = Math.max(1, Math.round(Math.max(width, height) / 16));
     this.panel.hidden = false;
+    // It is there once, and larger.
+    this.shown.hidden = true;
     this.draw();
     this.tell();
   }
