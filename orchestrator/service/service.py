@@ -347,7 +347,7 @@ class Service:
         graph, catalogue = self.supplies.graph(id), self.admission.catalogue()
         try:
             drawn = set_parameters(plain(graph), [("seed", "random")], catalogue)
-        except GraphError as error:
+        except (UsageError, GraphError) as error:
             raise refused(error) from error
         assets = {asset: asset for _, _, asset in references(graph)}
         notes = {

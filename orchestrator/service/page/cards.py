@@ -125,7 +125,7 @@ def picture_cards(view: RequestView, marks: Mapping[str, Verdict]) -> list[Pictu
             workflow=str(view.notes.get("workflow") or ""),
             made_at=when(view.ended_at),
             batch=view.labels.get(BATCH, ""),
-            can_reuse=bool(view.notes.get("workflow")) and BATCH not in view.notes,
+            can_reuse=bool(view.notes.get("workflow")),
         )
         for one in view.outputs
         if one.type == "image"

@@ -1,7 +1,8 @@
 // Painting a mask over the chosen picture. The mask is a PNG of the picture's own size, white where
 // it shall be made anew, and goes into the form's file field like one that was chosen.
 
-const COLOUR = [255, 64, 96, 150];
+// no sprite's own colour, most of the time
+const COLOUR = [255, 0, 255, 190];
 const MOST_UNDO = 20;
 
 class Painter {

@@ -81,6 +81,19 @@ addEventListener('click', event => {
   if (event.target.closest('[data-close]')) document.querySelector('#notice').replaceChildren();
 });
 
+// What went well needs no answer; what went wrong stays until it is closed.
+const READING = 6000;
+let leaving;
+document.addEventListener('htmx:after:swap', () => {
+  const told = document.querySelector('#notice .notice');
+  if (!told || told.dataset.seen) return;
+  told.dataset.seen = 'yes';
+  clearTimeout(leaving);
+  if (told.matches('.done') && !told.querySelector('.warning')) {
+    leaving = setTimeout(() => told.remove(), READING);
+  }
+});
+
 // ------------------------------------------------------------------ times and sizes
 
 const moment = new Intl.DateTimeFormat(undefined, {dateStyle: 'medium', timeStyle: 'short'});
