@@ -187,7 +187,7 @@ class Painter {
 
   tell() {
     const painted = this.mask.reduce((sum, value) => sum + (value ? 1 : 0), 0);
-    const share = Math.ceil(100 * painted / this.mask.length);
+    const share = (100 * painted / this.mask.length).toFixed(1);
     this.told.textContent = painted ? `${share} % of the picture will be made anew.` : 'Nothing is painted yet.';
     return painted;
   }
