@@ -15,6 +15,8 @@ Kind: TypeAlias = tuple[Any, Any]
 
 # s for which what the record said is good enough
 _FRESH = 3.0
+# of a request, from which on its own pace counts
+_TELLING = 0.1
 # of each kind, how many of the latest count
 _COUNTED = 9
 
@@ -44,9 +46,9 @@ def seconds_left(
     waits in front of it is taken to be of its kind.
     """
     if view.status is Status.RUNNING and view.started_at is not None:
-        left = usual - (now - view.started_at)
-        if view.progress is not None and left <= 0:
-            left = usual * (1 - view.progress.value)
+        ran, share = now - view.started_at, view.progress.value if view.progress else 0.0
+        # Its own pace says more than that of others, as soon as it can be told.
+        left = ran * (1 - share) / share if share >= _TELLING else usual - ran
         return max(left, 0.0)
     if view.queue_position is None:
         return None

@@ -163,7 +163,7 @@ def test_hostile_texts_are_texts(browser: Browser, world: World) -> None:
             (each.get("src") or "") + (each.get("onerror") or "") for _, each in elements.found
         )
         assert all(
-            (each.get("src") or "").startswith("/") for tag, each in elements.found if tag == "img"
+            (each.get("src") or "/").startswith("/") for tag, each in elements.found if tag == "img"
         )
         assert "<script>alert" not in text
     assert seen >= 4
@@ -471,9 +471,10 @@ def test_the_time_left_grows_with_the_queue_and_falls_with_servers() -> None:
     assert seconds_left(_view(), 10.0, 1, 0.0) is None
     running = _view(status=Status.RUNNING, started_at=5.0)
     assert seconds_left(running, 10.0, 1, 8.0) == 7.0
-    half = ProgressView(value=0.5, nodes_done=1, nodes_total=2)
-    late = _view(status=Status.RUNNING, started_at=5.0, progress=half)
-    assert seconds_left(late, 10.0, 1, 60.0) == 5.0
+    for share, left in ((0.05, 0.0), (0.5, 55.0), (0.8, 13.75), (1.0, 0.0)):
+        progress = ProgressView(value=share, nodes_done=1, nodes_total=2)
+        late = _view(status=Status.RUNNING, started_at=5.0, progress=progress)
+        assert seconds_left(late, 10.0, 1, 60.0) == pytest.approx(left)
 
 
 def test_times_are_told_as_rough_as_they_are() -> None:

@@ -179,7 +179,7 @@ def test_a_wrong_query_is_told(world: World, query: str) -> None:
 
 
 def test_what_is_not_known_is_not_there(world: World) -> None:
-    for path in ("/", "/docs", "/redoc", "/api/v2/nothing", "/v1", "/openapi.json/x"):
+    for path in ("/docs", "/redoc", "/api/v2/nothing", "/v1", "/openapi.json/x"):
         answer = world.call("GET", path)
         assert answer.status_code == 404
         assert answer.json()["error"]["code"] == "not_found"

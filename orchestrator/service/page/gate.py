@@ -59,7 +59,11 @@ class PageRoute(APIRoute):
                 answer = _problem(request, str(error.detail), error.status_code)
             for name, value in _HEADERS.items():
                 answer.headers.setdefault(name, value)
-            if request.state.is_new and "etag" not in answer.headers and "set-cookie" not in answer.headers:
+            if (
+                request.state.is_new
+                and "etag" not in answer.headers
+                and "set-cookie" not in answer.headers
+            ):
                 set_cookie(request, answer, request.state.token)
             return answer
 
