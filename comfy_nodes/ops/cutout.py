@@ -413,13 +413,20 @@ def _behind(ground: _Ground, background: Flags) -> NDArray[np.int64]:
     """For each pixel at the background the colour behind it, as 0xRRGGBB; -1 where there is none.
 
     Seen from the background, through the pixel; where several sides are background, that which is
-    farthest from the background's colour.
+    farthest from the background's colour. Behind a tip at the picture's edge there is none that
+    way: it is seen from beyond the edge, too.
     """
     rank = np.where(background, -1, ground.rank)
     best = np.full(background.shape, -1, dtype=np.int64)
+    beyond, touches = best.copy(), np.zeros_like(background)
     for down, right in _SIDES:
+        behind = _moved(rank, -down, -right, -1)
         at_edge = _moved(background, down, right) & ~background
-        best = np.where(at_edge, np.maximum(best, _moved(rank, -down, -right, -1)), best)
+        best = np.where(at_edge, np.maximum(best, behind), best)
+        cut = _moved(np.zeros_like(background), down, right, True) & ~background
+        beyond = np.where(cut, np.maximum(beyond, behind), beyond)
+        touches |= at_edge
+    best = np.where((best < 0) & touches, beyond, best)
     return np.where(best >= 0, best & 0xFFFFFF, -1)
 
 

@@ -304,6 +304,18 @@ def test_mixed_pixels_go_or_take_the_sprites_colour() -> None:
     assert tuple(sprite[8, 3, :3]) == INK
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_a_mixed_tip_at_the_picture_s_edge_goes(turns: int) -> None:
+    picture = np.full((12, 16, 3), WHITE, np.uint8)
+    picture[1:9, 3:13], picture[2:8, 4:12] = INK, RED
+    picture[0, 8] = (160, 155, 165)  # of white and ink, with the picture's edge above
+    picture[0, 4] = INK
+    cut = np.rot90(cut_out(np.ascontiguousarray(np.rot90(picture, turns))), -turns)
+    assert cut[0, 8, 3] == 0
+    assert cut[0, 4].tolist() == [*INK, 255]
+    assert (cut[1:9, 3:13, 3] == 255).all()
+
+
 def test_soft_edges_give_back_what_was_mixed() -> None:
     picture, _ = mixed()
     sprite = cut_out(picture, Options(soft=True))
