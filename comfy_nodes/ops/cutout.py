@@ -69,6 +69,7 @@ _SLOPE = 1.1
 _FOUR = ndimage.generate_binary_structure(2, 1)
 _EIGHT = ndimage.generate_binary_structure(2, 2)
 _SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0))
+_CORNERS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
 class Outline(str, Enum):
@@ -413,8 +414,8 @@ def _behind(ground: _Ground, background: Flags) -> NDArray[np.int64]:
     """For each pixel at the background the colour behind it, as 0xRRGGBB; -1 where there is none.
 
     Seen from the background, through the pixel; where several sides are background, that which is
-    farthest from the background's colour. Behind a tip at the picture's edge there is none that
-    way: it is seen from beyond the edge, too.
+    farthest from the background's colour. Behind a tip at the picture's edge, and one that hangs on
+    the sprite by a corner, there is none that way: they are seen from beyond the edge, and across.
     """
     rank = np.where(background, -1, ground.rank)
     best = np.full(background.shape, -1, dtype=np.int64)
@@ -427,6 +428,10 @@ def _behind(ground: _Ground, background: Flags) -> NDArray[np.int64]:
         beyond = np.where(cut, np.maximum(beyond, behind), beyond)
         touches |= at_edge
     best = np.where((best < 0) & touches, beyond, best)
+    around = ndimage.convolve((~background).astype(np.int8), _EIGHT.astype(np.int8), mode="constant")
+    hangs = (best < 0) & ~background & (around == 2)
+    for down, right in _CORNERS:
+        best = np.where(hangs, np.maximum(best, _moved(rank, down, right, -1)), best)
     return np.where(best >= 0, best & 0xFFFFFF, -1)
 
 

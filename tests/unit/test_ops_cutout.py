@@ -316,6 +316,18 @@ def test_a_mixed_tip_at_the_picture_s_edge_goes(turns: int) -> None:
     assert (cut[1:9, 3:13, 3] == 255).all()
 
 
+def test_a_mixed_pixel_that_hangs_by_a_corner_goes_and_a_diagonal_line_stays() -> None:
+    picture = np.full((16, 16, 3), WHITE, np.uint8)
+    picture[3:12, 3:12], picture[4:11, 4:11] = INK, RED
+    picture[12, 12] = (205, 200, 207)  # of white and ink
+    for step, light in enumerate((20, 60, 100)):
+        picture[2 - step, 2 - step] = (light, light // 2, light // 3)
+    cut = cut_out(picture)
+    assert cut[12, 12, 3] == 0
+    line = [(2 - step, 2 - step) for step in range(3)]
+    assert [cut[place].tolist() for place in line] == [[*picture[place], 255] for place in line]
+
+
 def test_soft_edges_give_back_what_was_mixed() -> None:
     picture, _ = mixed()
     sprite = cut_out(picture, Options(soft=True))
