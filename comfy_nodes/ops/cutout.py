@@ -428,8 +428,9 @@ def _behind(ground: _Ground, background: Flags) -> NDArray[np.int64]:
         beyond = np.where(cut, np.maximum(beyond, behind), beyond)
         touches |= at_edge
     best = np.where((best < 0) & touches, beyond, best)
-    around = ndimage.convolve((~background).astype(np.int8), _EIGHT.astype(np.int8), mode="constant")
-    hangs = (best < 0) & ~background & (around == 2)
+    there = (~background).astype(np.int8)
+    around = ndimage.convolve(there, _EIGHT.astype(np.int8), mode="constant")
+    hangs = (best < 0) & (there > 0) & (around == 2)
     for down, right in _CORNERS:
         best = np.where(hangs, np.maximum(best, _moved(rank, down, right, -1)), best)
     return np.where(best >= 0, best & 0xFFFFFF, -1)

@@ -292,6 +292,14 @@ def test_a_light_spot_inside_and_a_tip_of_the_sprite_are_no_faults() -> None:
         assert all(one.passed for one in of_picture(picture))
 
 
+def test_a_shade_between_outline_and_inside_is_no_orphan() -> None:
+    grey, white = (150, 150, 155, 255), (235, 235, 235, 255)
+    corner = painted(sprite(), 27, 6, grey)
+    assert value("orphans", corner) == 1
+    assert value("orphans", painted(corner, 26, 7, white)) == 0
+    assert value("orphans", painted(painted(corner, 26, 7, grey), 27, 6, white)) == 1
+
+
 def test_a_sprite_of_the_background_s_colour_has_no_fringe() -> None:
     """A blade in nearly the background's colour, which reaches into the sprite."""
     blade = painted(on_key(sprite()), slice(8, 28), slice(20, 26), (94, 158, 226, 255))
