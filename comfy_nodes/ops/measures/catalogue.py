@@ -193,7 +193,7 @@ _ALL = (
     ),
     Measure(
         "baseline_jitter",
-        "how far, in px, the sprite's lowest row is from its median, at most",
+        "how far, in px, the ground under the sprite is from its median, at most",
         "frames",
         Mend.ALIGN,
         maximum=1,
@@ -201,7 +201,7 @@ _ALL = (
     ),
     Measure(
         "centroid_jitter",
-        "how far, in px, the sprite's middle column is from its median, at most",
+        "how far, in px, the middle of the sprite's core is from its median, at most",
         "frames",
         Mend.ALIGN,
         maximum=1.5,

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..alignment import ground_points
 from ..color import Floats, oklab, pack
 from .subject import Flags, Subject
 
@@ -26,27 +27,28 @@ def height_variation(frames: Sequence[Subject]) -> float | None:
 
 
 def baseline_jitter(frames: Sequence[Subject]) -> float | None:
-    """How far, in px, the lowest row of the sprite is from its median, at most.
+    """How far, in px, the ground under the sprite is from its median, at most.
 
-    It is seen from the picture's top, so the frames must have one size.
+    It is the ground point's (`ops.alignment.ground_points`), seen from the picture's top, so the
+    frames must have one size.
     """
-    boxes = [box for box in map(_box, frames) if box is not None]
-    if len(boxes) < 2 or not _one_size(frames):
-        return None
-    baselines = np.array([bottom for _, bottom, _, _ in boxes])
-    return float(np.abs(baselines - np.median(baselines)).max())
+    return _jitter(frames, 1)
 
 
 def centroid_jitter(frames: Sequence[Subject]) -> float | None:
-    """How far, in px, the sprite's middle column is from its median, at most.
+    """How far, in px, the middle of the sprite's core is from its median, at most.
 
-    The middle is the median column of its pixels, which a moved limb shifts less than the box.
+    It is the ground point's, too, which a moved limb does not shift.
     """
-    columns = [np.nonzero(frame.visible)[1] for frame in frames if frame.visible.any()]
-    if len(columns) < 2 or not _one_size(frames):
+    return _jitter(frames, 0)
+
+
+def _jitter(frames: Sequence[Subject], axis: int) -> float | None:
+    points = [point for point in ground_points([one.visible for one in frames]) if point]
+    if len(points) < 2 or not _one_size(frames):
         return None
-    middles = np.array([np.median(one) for one in columns])
-    return float(np.abs(middles - np.median(middles)).max())
+    places = np.array(points)[:, axis]
+    return float(np.abs(places - np.median(places)).max())
 
 
 def palette_overlap(frames: Sequence[Subject]) -> float | None:
