@@ -29,7 +29,8 @@ _COMMANDS = {
     Mend.OUTLINE: "spriteworks mend {file} --out DIR",
     Mend.PALETTE: "spriteworks snap {file} --out DIR --palette {palette}",
     Mend.SHARED_PALETTE: "spriteworks snap {file} --out DIR --palette {palette} --sequence",
-    Mend.ALIGN: "align the frames",
+    Mend.ALIGN: "spriteworks frames {file} --out DIR",
+    Mend.CLOSE: "spriteworks tile {file} --out DIR",
     Mend.DRAW: "draw it anew there",
     Mend.NEW_SEED: "make it again with another seed",
 }

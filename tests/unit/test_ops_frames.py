@@ -14,6 +14,7 @@ from comfy_nodes.ops.frames import (
     Direction,
     Frame,
     of_one_set,
+    played,
     trimmed,
     untrimmed,
     without_hidden,
@@ -121,3 +122,16 @@ def test_frames_of_a_set_have_names_of_their_own():
         of_one_set([])
     with pytest.raises(BadInput, match="no frames"):
         Animation("walk", ())
+
+
+def test_a_round_is_of_whole_frames_in_order():
+    picture = np.zeros((4, 4, 4), dtype=np.uint8)
+    picture[1, 2] = 255
+    frames = [trimmed(Frame.whole(name, picture)) for name in "abc"]
+
+    shown = played(Animation("walk", ("c", "a", "b"), Direction.PINGPONG), frames)
+
+    assert [frame.name for frame in shown] == ["c", "a", "b", "a"]
+    assert all(np.array_equal(frame.picture, picture) for frame in shown)
+    with pytest.raises(BadInput, match="no frame d"):
+        played(Animation("walk", ("a", "d")), frames)
