@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from comfy_nodes.ops.measures.measure import NOTHING_ASKED, Asked, Mend
 from comfy_nodes.ops.measures.taking import Reading, of_frames, of_picture, of_sets
 
 from ..errors import InputError, UsageError
-from .files import Names, named, pictures_in, read_picture
+from .files import Names, animations_in, named, read_picture
 from .palettes import Source, palette_or_count
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def inspect(
     """
     wanted = Wanted.of(tile=tile, cell=cell, guides=guides, palette=palette, key=key)
     name = str(palette) if isinstance(palette, (str, int)) else str(COLOURS)
-    groups = _groups(named(pictures))
+    groups = animations_in(named(pictures))
     total = sum(len(files) for _, files in groups)
     done: list[Inspected] = []
     together: list[Inspected] = []
@@ -213,13 +213,3 @@ def inspect(
     if len(sets) > 1:
         across = Inspected(file=groups[0][0], readings=tuple(of_sets(sets)), palette=name)
     return Inspection(pictures=tuple(done), frames=tuple(together), sets=across)
-
-
-def _groups(inputs: Sequence[Path]) -> list[tuple[Path, list[Path]]]:
-    """The files of each folder, and those that are named by themselves, in order."""
-    alone = [path for path in inputs if not path.is_dir()]
-    groups = [(path, pictures_in([path])) for path in inputs if path.is_dir()]
-    if alone or not groups:
-        files = pictures_in(alone)
-        groups.insert(0, (files[0], files))
-    return groups
