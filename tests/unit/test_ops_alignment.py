@@ -235,6 +235,20 @@ def test_frames_of_many_sizes_and_an_empty_one_are_taken() -> None:
     assert alone.canvas == (1, 1)
 
 
+def test_a_frame_too_faint_to_stand_anywhere_is_moved_as_most_are() -> None:
+    faint = np.zeros((64, 64, 4), np.uint8)
+    faint[30, 40] = (250, 250, 250, 90)
+    given = frames(character(x=-9), character(x=5), character(x=5), faint)
+
+    aligned = align([given])
+
+    assert aligned.moved["walk-3"] == (0, 0)
+    # where it was beside the second and third
+    (row,), (column,) = np.nonzero(aligned.animations[0][3].picture[..., 3])
+    head = top_of_head(aligned.animations[0][1])
+    assert (column - head[0], row - head[1]) == (40 - (24 + 5), 30 - 16)
+
+
 def test_what_cannot_be_aligned_is_refused() -> None:
     with pytest.raises(BadInput, match="no frames"):
         align([])
@@ -271,6 +285,23 @@ def test_an_enlarged_frame_gets_the_scale_of_the_others() -> None:
         trimmed(Frame.whole("", character(arm=9))).picture,
     )
     assert jitter(aligned) == (0, 0)
+
+
+def test_a_frame_that_its_canvas_cuts_keeps_the_pixels_at_the_edge() -> None:
+    bust = character()[16:30, 22:36]
+    pictures = frames(bust, enlarged(bust, 3, cut=2), bust)
+
+    aligned = align([pictures])
+
+    assert aligned.reduced == {"walk-1": 3}
+    assert np.array_equal(aligned.animations[0][1].picture, aligned.animations[0][0].picture)
+
+
+def test_a_plain_frame_of_another_height_is_not_taken_for_an_enlarged_one() -> None:
+    flash = np.zeros((64, 64, 4), np.uint8)
+    flash[10:50, 10:50] = STEEL
+
+    assert align([frames(character(), flash, character())]).reduced == {}
 
 
 def test_frames_that_are_all_enlarged_stay_so() -> None:

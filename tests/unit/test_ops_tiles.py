@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from comfy_nodes.errors import BadInput
+from comfy_nodes.ops import tiles
 from comfy_nodes.ops.color import pack
 from comfy_nodes.ops.tiles import close_seams, seam
 
@@ -100,6 +104,28 @@ def test_only_the_axis_with_a_seam_is_closed() -> None:
     assert closed.after < closed.before
 
 
+@given(
+    hnp.arrays(
+        np.float64, st.tuples(st.integers(1, 4), st.integers(1, 5)), elements=st.integers(0, 9)
+    )
+)
+def test_a_cut_is_the_cheapest_closed_path(costs) -> None:
+    positions, across = costs.shape
+    closed = [
+        path
+        for path in itertools.product(range(positions), repeat=across)
+        if all(abs(one - other) <= 1 for one, other in pairwise([*path, path[0]]))
+    ]
+    every = np.arange(across)
+    cheapest = min(costs[list(path), every].sum() for path in closed)
+
+    found = tiles._path(costs)
+
+    assert tuple(found.tolist()) in closed
+    assert costs[found, every].sum() == cheapest
+    assert tiles._least(costs[None]) == [cheapest]
+
+
 def test_too_small_a_tile_is_refused_or_left() -> None:
     with pytest.raises(BadInput, match="6x6"):
         close_seams(meadow(6, 6, slope=3)[:, :6], most=0.1)
@@ -110,10 +136,10 @@ def test_too_small_a_tile_is_refused_or_left() -> None:
 
 def test_tiles_of_a_real_game_that_were_cut_go_on_again() -> None:
     """Floors and walls, cut to 25x27 so that they do not meet any more."""
-    tiles = os.environ.get("SPRITEWORKS_TILES")
-    if not tiles:
+    file = os.environ.get("SPRITEWORKS_TILES")
+    if not file:
         pytest.skip("SPRITEWORKS_TILES names no tiles.npz of Dungeon Crawl Stone Soup")
-    with np.load(tiles) as loaded:
+    with np.load(file) as loaded:
         names, pixels = loaded["names"].tolist(), loaded["pixels"]
     whole = [
         picture
