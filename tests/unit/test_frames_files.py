@@ -200,7 +200,7 @@ def test_inputs_are_never_written_over_and_folders_have_names_of_their_own(
     # some systems do not tell Walk from walk
     saved(tmp_path / "other" / "Walk" / "0.png", walker())
     with pytest.raises(UsageError, match="both go to"):
-        orchestrator.align_frames([walk, tmp_path / "other" / "Walk"], tmp_path / "out")
+        orchestrator.align_frames([tmp_path / "other" / "Walk", walk], tmp_path / "out")
     assert run(["frames", str(walk), "--out", str(tmp_path / "out"), "--canvas", "big"]) == 2
     assert "64x48" in capsys.readouterr().err
 
