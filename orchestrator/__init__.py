@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .errors import JobLost as JobLost
     from .errors import JobRefused as JobRefused
     from .errors import JobTimedOut as JobTimedOut
+    from .errors import LeaseLost as LeaseLost
     from .errors import ManifestError as ManifestError
     from .errors import ManifestProblem as ManifestProblem
     from .errors import ModelError as ModelError
@@ -101,10 +102,10 @@ _HOMES = {
     "client.timings": "NodeTiming Timings",
     "errors": (
         "BadValue BatchBusy CanvasError GraphError IllegalTransition InputError JobError "
-        "JobInterrupted JobLost JobRefused JobTimedOut ManifestError ManifestProblem ModelError "
-        "NodeFailed NodeProblem OutputError ProtocolError ResultMissing ResultWrong ServerError "
-        "ServerFailed ServerFrozen ServerLost ServerStartFailed ServerUnreachable SpriteworksError "
-        "StoreError UnknownNodeClass UnknownParameter UsageError"
+        "JobInterrupted JobLost JobRefused JobTimedOut LeaseLost ManifestError ManifestProblem "
+        "ModelError NodeFailed NodeProblem OutputError ProtocolError ResultMissing ResultWrong "
+        "ServerError ServerFailed ServerFrozen ServerLost ServerStartFailed ServerUnreachable "
+        "SpriteworksError StoreError UnknownNodeClass UnknownParameter UsageError"
     ),
     "library": (
         "BatchStatus Job Progress Server batch_status connect convert run_batch start_comfyui "

@@ -19,6 +19,9 @@ from .bench.cli import EPILOG as BENCH_EPILOG
 from .bench.cli import bench as bench_command
 from .errors import UsageError
 from .models.cli import app as models_app
+from .service.cli import EPILOG as SERVE_EPILOG
+from .service.cli import serve as serve_command
+from .service.key_commands import app as keys_app
 from .sprites.cli import CUTOUT_EPILOG, SNAP_EPILOG
 from .sprites.cli import cutout as cutout_command
 from .sprites.cli import snap as snap_command
@@ -47,8 +50,10 @@ app = typer.Typer(
 app.add_typer(batch_app)
 app.add_typer(models_app)
 app.add_typer(palette_app)
+app.add_typer(keys_app)
 app.command("bench", epilog=BENCH_EPILOG)(bench_command)
 app.command("cutout", epilog=CUTOUT_EPILOG)(cutout_command)
+app.command("serve", epilog=SERVE_EPILOG)(serve_command)
 app.command("snap", epilog=SNAP_EPILOG)(snap_command)
 app.command("frames", epilog=FRAMES_EPILOG)(frames_command)
 app.command("tile", epilog=TILE_EPILOG)(tile_command)

@@ -13,7 +13,16 @@ SpriteworksError
 ├── InputError                an input picture that is missing or no picture
 ├── OutputError               the result cannot be written (full disk, read-only folder)
 ├── StoreError                the record of a batch cannot be read or written
-│   └── IllegalTransition     a job cannot go from the state it is in to that one
+│   ├── IllegalTransition     a job cannot go from the state it is in to that one
+│   └── LeaseLost             an attempt was taken over by another orchestrator
+├── RequestError              what somebody asks of the service cannot be done
+│   ├── AccessDenied          no key, a wrong one, or one that counts no longer
+│   ├── NotFound              nothing of that name is there for the key that asks
+│   ├── HashMismatch          the bytes that came are not those that their hash names
+│   ├── TooLarge              more bytes than the service takes
+│   ├── RangeUnsatisfiable    the part of a file that is asked for lies behind its end
+│   ├── LimitReached          more than a key may ask for at once, or in a minute
+│   └── RequestRefused        what is asked for is not taken, and a program may read why
 ├── ServerError               something between us and the server
 │   ├── ServerUnreachable     nobody answers at that address
 │   ├── ServerLost            it answered before, and no longer does
@@ -35,8 +44,9 @@ The message of an error is one sentence for a person: what happened, to what, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class SpriteworksError(Exception):
@@ -128,6 +138,66 @@ class StoreError(SpriteworksError):
 
 class IllegalTransition(StoreError):
     """A job cannot go from the state it is in to that one."""
+
+
+class LeaseLost(StoreError):
+    """An attempt has ended, or was taken over by another orchestrator; nothing was written."""
+
+
+class RequestError(SpriteworksError):
+    """What somebody asks of the service cannot be done."""
+
+
+class AccessDenied(RequestError):
+    """No key, a wrong one, or one that counts no longer; the message does not say which."""
+
+
+class NotFound(RequestError):
+    """Nothing of that name is there for the key that asks; it may be there for others."""
+
+
+class HashMismatch(RequestError):
+    """The bytes that came are not those that their hash names."""
+
+
+class TooLarge(RequestError):
+    """More bytes than the service takes."""
+
+
+class RangeUnsatisfiable(RequestError):
+    """The part of a file that is asked for lies behind its end; `size` is the whole's, in bytes."""
+
+    def __init__(self, message: str, size: int) -> None:
+        self.size = size
+        super().__init__(message)
+
+
+class LimitReached(RequestError):
+    """More than a key may ask for at once, or in a minute; `retry_after` s later it may."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class RequestRefused(RequestError):
+    """What is asked for is not taken; `code` is why in a word, for programs.
+
+    `details` are JSON values; `retry_after` s later the same may be taken.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        details: Mapping[str, Any] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        self.code = code
+        self.details = dict(details or {})
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class ServerError(SpriteworksError):

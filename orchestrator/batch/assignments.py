@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from .jobs import Attempt, Job
 from .retry import Degradation
 
 _AS_IS = Degradation()
+_NAMES = tuple(field.name for field in fields(Degradation))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +39,9 @@ class Rejection:
 
 def packed(degradation: Degradation) -> dict[str, Any]:
     """What an attempt keeps of how it was made easier."""
-    return {name: value for name, value in asdict(degradation).items() if value}
+    return {name: value for name in _NAMES if (value := getattr(degradation, name))}
 
 
 def unpacked(values: Mapping[str, Any]) -> Degradation:
     """The same back from what an attempt keeps."""
-    return Degradation(**{name: values[name] for name in asdict(Degradation()) if name in values})
+    return Degradation(**{name: values[name] for name in _NAMES if name in values})

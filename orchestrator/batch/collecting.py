@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ..client.client import Client, writing
 from ..errors import JobError, ResultMissing, ResultWrong
@@ -33,6 +34,45 @@ class Part:
     # place among the pictures of its job, from 0
     number: int
     fetched: Fetched
+    # the node that made it, and what it is to be called where that is not the job's own name
+    node: str = ""
+    name: str = ""
+
+
+class Collector(Protocol):
+    """Where the results of attempts go: a batch's folder, or a service's storage."""
+
+    def fetch(
+        self, client: Client, assignment: Assignment, record: HistoryRecord, sent: Signatures
+    ) -> Iterator[Part]:
+        """Download what an attempt made; raises JobError where that is not what was asked for."""
+
+    def place(
+        self, part: Part, measured: Mapping[str, float], pixels: str, assignment: Assignment
+    ) -> Artifact:
+        """Keep one file, whole or not at all; raises OutputError where that fails.
+
+        `pixels` is the hash of its pixels, where a gate compares them, else "".
+        """
+
+
+class IntoFolder:
+    """Puts pictures into a batch's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def fetch(
+        self, client: Client, assignment: Assignment, record: HistoryRecord, sent: Signatures
+    ) -> Iterator[Part]:
+        """See `fetch`."""
+        return fetch(client, assignment, record, sent)
+
+    def place(
+        self, part: Part, measured: Mapping[str, float], pixels: str, assignment: Assignment
+    ) -> Artifact:
+        """See `place`."""
+        return place(part, measured, pixels, assignment, self._folder)
 
 
 def prepare_folder(folder: Path) -> None:
@@ -63,7 +103,7 @@ def fetch(
             raise ResultWrong(f"what came for {job.name}: {error}") from error
         if fetched.look is None:
             raise ResultWrong(f"what came for {job.name}: {one.file.filename} is no picture")
-        yield Part(job=job, number=number, fetched=fetched)
+        yield Part(job=job, number=number, fetched=fetched, node=one.node)
 
 
 def place(

@@ -9,23 +9,39 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
-from ..errors import IllegalTransition, OutputError, SpriteworksError
-from ..protocol import new_prompt_id
+from ..errors import IllegalTransition, LeaseLost, OutputError, SpriteworksError, StoreError
+from ..protocol import Event, new_prompt_id
 from .assignments import Assignment, Rejection, packed, unpacked
+from .job_queue import JobQueue
 from .jobs import Artifact, Attempt, Job, Outcome, Shot, State, Timing, counted
 from .messages import Observer, failure_event, failure_words
 from .retry import Decision, Degradation, Kind, Limits, Past, Rung, Step, decide
-from .scheduler import Rules, ServerState, Situation, Waiting, choose, due
+from .scheduler import Rules, ServerState, Situation, Waiting, alternatives, choose, due
+from .store.statements import CANCELLED, CANDIDATES
 from .store.store import Store
 
-# Jobs looked at for one choice, and how few may be left before more are read from the store.
-_WINDOW, _LOW = 192, 64
 # s after which a waiting thread looks again by itself
 _PULSE = 1.0
 _AS_IS = Degradation()
+# Claims after one that came too late for which others are thought to be claiming, too, and jobs
+# that are as good as the one that was chosen.
+_RIVALRY, _ALTERNATIVES = 64, CANDIDATES - 1
+# what observers are told of a job whose server has begun with it
+RUNNING = "running"
+
+
+class Fate(Enum):
+    """What is to become of an attempt that has not ended."""
+
+    GO_ON = "go on"
+    # a person does not want it any more
+    CALLED_OFF = "called off"
+    # another orchestrator took it over, and decides
+    LOST = "lost"
 
 
 @dataclass(kw_only=True)
@@ -60,8 +76,13 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     # pictures in one graph, where jobs differ in nothing but the seed
     batch_size: int = 1
-    # the batch's name, for fairness between several
-    batch: str = ""
+    # the name under which attempts are claimed
+    owner: str = ""
+    # s for which an attempt is held, to be renewed (`leases.Renewal`); None where nobody else works
+    # on the record
+    lease: float | None = None
+    # whether more jobs may come at any time, so that it is over only when it is stopped
+    endless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +97,17 @@ class Finished:
     spans: Sequence[Timing]
 
 
+# a job's key, the state that it is in now, and why
+_Move = tuple[str, str, str]
+
+
 class Dispatcher:
-    """The jobs of one batch on their way through the servers."""
+    """The jobs of a batch or a service on their way through the servers.
+
+    Observers are told of every change: "state" (key, state, server, reason), where state is a
+    `State`'s value or "running", once the server has begun; "progress" (server, key, event) with
+    all that a server says of a job.
+    """
 
     def __init__(
         self,
@@ -86,8 +116,10 @@ class Dispatcher:
         settings: Settings | None = None,
         *,
         can_batch: Callable[[Job], bool] = lambda job: False,
+        fits: Callable[[Job, str], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`fits` says whether a server can run a job, without asking it; None: any can any."""
         self.store = store
         self.settings = settings or Settings()
         self.server_counts: dict[str, ServerCounts] = {}
@@ -97,39 +129,47 @@ class Dispatcher:
         self.last_error: SpriteworksError | None = None
         self._observer = observer
         self._can_batch = can_batch
+        self._fits = fits
         self._clock = clock
         self._changed = threading.Condition(threading.RLock())
-        self._window: dict[str, Waiting] = {}
-        self._jobs: dict[str, Job] = {}
+        self._queue = JobQueue(store, self._look_at)
+        # claims for which to be ready that another orchestrator is quicker
+        self._rivals = 0
+        self._looked = self._clock()
         self._notes: dict[str, _Note] = {}
         self._servers: dict[str, ServerState] = {}
-        self._served: Counter[str] = Counter()
-        # attempts whose outcome is not known yet
-        self._open: set[str] = set()
+        # attempts whose outcome is not known yet, by prompt_id
+        self._open: dict[str, Assignment] = {}
+        # keys of jobs of theirs that a person wants no longer
+        self._called_off: set[str] = set()
+        # when all of them were held for a lease, by the clocks of `_moments`
+        self._renewed = _moments()
         # those of them that their server is done with
         self._fetching: set[str] = set()
         # by server, wrong pictures since the last right one
         self._wrong: Counter[str] = Counter()
         # servers that get no more jobs for it, and the last of what came
         self._distrusted: dict[str, str] = {}
-        self._drained = False
         self._stopping = False
         self._hurried = False
 
     # ---------------------------------------------------------------- servers
 
     def join(self, server: str, *, is_open: bool = True) -> None:
-        """A server belongs to the fleet from now on."""
+        """A server belongs to the fleet from now on; also in the middle, and once more."""
         with self._changed:
             self._servers[server] = ServerState(url=server, open=is_open)
-            self.server_counts[server] = ServerCounts()
+            self.server_counts.setdefault(server, ServerCounts()).words = ""
+            self._distrusted.pop(server, None)
+            self._wrong.pop(server, None)
+            self._sort_anew()
 
     def leave(self, server: str, error: SpriteworksError | None = None) -> None:
         """A server will not come back in this run, and why."""
         with self._changed:
             self.last_error = error or self.last_error
             self._servers.pop(server, None)
-            self._changed.notify_all()
+            self._sort_anew()
 
     def set_open(self, server: str, is_open: bool, words: str) -> None:
         """Set a server aside, or take it back."""
@@ -155,6 +195,11 @@ class Dispatcher:
         with self._changed:
             return self._distrusted.get(server, "")
 
+    def sort_anew(self) -> None:
+        """What `fits` says has changed."""
+        with self._changed:
+            self._sort_anew()
+
     def has_servers(self) -> bool:
         """Say whether any server is left, open or set aside."""
         with self._changed:
@@ -166,7 +211,7 @@ class Dispatcher:
         """Take over attempts that an earlier run left open; their jobs are on their servers."""
         with self._changed:
             found = [self._adopted(attempt) for attempt in attempts]
-            self._open.update(one.attempt.prompt_id for one in found)
+            self._open.update((one.attempt.prompt_id, one) for one in found)
             return found
 
     def recall(self, rungs: Callable[[Assignment], Sequence[Rung]]) -> None:
@@ -191,20 +236,65 @@ class Dispatcher:
             gone = server not in self._servers or server in self._distrusted
             if self._stopping or gone:
                 return None
-            self._refill()
-            chosen = choose(server, self._situation())
-            try:
-                return self._assign(server, chosen) if chosen else None
-            except IllegalTransition:
-                # A person has cancelled some of them from another process; look again.
-                self._forget_waiting()
-                return None
+            if self.settings.endless and self._clock() - self._looked >= _PULSE:
+                self._look_again()
+            while chosen := self._choose(server):
+                try:
+                    return self._assign(server, chosen)
+                except IllegalTransition:
+                    # Another orchestrator has claimed some of them, or a person cancelled them.
+                    self._queue.lost(chosen)
+                    self._rivals = _RIVALRY
+            return None
+
+    def arrived(self) -> None:
+        """There are new jobs in the store."""
+        with self._changed:
+            self._queue.arrived()
+            self._changed.notify_all()
+
+    def cancel(self, key: str) -> State:
+        """Give a job up; returns its state then, which is a running one until its server let go.
+
+        Raises StoreError where there is no such job.
+        """
+        before = self.store.entry(key).state
+        found = self.store.cancel([key])[key]
+        with self._changed:
+            self._queue.remove([key])
+            if found.is_running:
+                self._heed([key])
+            elif before is State.PENDING and found is State.CANCELLED:
+                self._moved([(key, found.value, self.store.entry(key).reason)])
+        return found
+
+    def fate(self, assignment: Assignment) -> Fate:
+        """Say whether an attempt shall go on; costs nothing, so it may be asked often."""
+        with self._changed:
+            if assignment.attempt.prompt_id not in self._open:
+                return Fate.LOST
+            if all(job.key in self._called_off for job in assignment.jobs):
+                return Fate.CALLED_OFF
+            return Fate.GO_ON
+
+    def heard(self, assignment: Assignment, event: Event, *, begins: bool = False) -> None:
+        """A server said something of an attempt; `begins` where it is the first sign of its run."""
+        server, keys = assignment.attempt.server, [job.key for job in assignment.jobs]
+        if begins:
+            self._moved([(key, RUNNING, "") for key in keys], server)
+        self._observer.happened("progress", server=server, key=keys[0], event=event)
 
     def submitted(self, assignment: Assignment) -> None:
         """The server has had an attempt for a while; may be said again after a break."""
-        with self.store.transaction():
-            if self.store.entry(assignment.jobs[0].key).state is State.CLAIMED:
-                self.store.mark_submitted(assignment.attempt.id)
+        try:
+            is_new = self.store.mark_submitted(assignment.attempt.id, owner=self.settings.owner)
+        except LeaseLost as error:
+            self._lose([assignment], str(error))
+            return
+        if is_new:
+            keys = [job.key for job in assignment.jobs]
+            submitted = State.SUBMITTED.value
+            self._moved([(key, submitted, "") for key in keys], assignment.attempt.server)
 
     def ended(self, assignment: Assignment) -> None:
         """The server has run an attempt to its end; its pictures are still to be fetched."""
@@ -219,13 +309,22 @@ class Dispatcher:
     def done(self, *finished: Finished) -> None:
         """Attempts ended well; all that is written down of them is one transaction."""
         with self._changed:
+            written: list[_Written | None] = []
             with self.store.transaction():
-                words = [self._write_down(one) for one in finished]
-            for one, said in zip(finished, words, strict=True):
+                for one in finished:
+                    try:
+                        written.append(self._write_down(one))
+                    except LeaseLost:
+                        # Nothing is written of it yet, and the others are none the worse.
+                        written.append(None)
+            for one, what in zip(finished, written, strict=True):
+                if what is None:
+                    self._lose([one.assignment])
+                    continue
                 self._wrong.pop(one.assignment.attempt.server, None)
                 self._closed(one.assignment)
                 self._count(one)
-                self._tell_done(one, said)
+                self._tell_done(one, what)
 
     def failed(
         self,
@@ -234,43 +333,92 @@ class Dispatcher:
         error: str,
         *,
         possible: Sequence[Rung] = (Rung.FREE,),
-    ) -> Decision:
-        """An attempt failed; decides and writes down what happens to its jobs."""
+    ) -> Decision | None:
+        """An attempt failed; decides and writes down what happens to its jobs.
+
+        None where another orchestrator has taken it over, who decides.
+        """
         with self._changed:
-            decisions = []
-            with self.store.transaction():
-                attempt = assignment.attempt
-                outcome = Outcome.NEVER_SENT if kind is Kind.NOT_SENT else Outcome.FAILED
-                self.store.close_attempt(attempt.id, outcome, failure=kind.value, error=error)
-                for job in assignment.jobs:
-                    decision = decide(
-                        self._past(job.key, assignment), possible, self.settings.limits
-                    )
-                    self._apply(decision, kind, job, attempt, error)
-                    decisions.append(decision)
-                self.say(
-                    failure_words(assignment, error, decisions[0]),
-                    warning=True,
-                    server=attempt.server,
-                    key=assignment.jobs[0].key,
-                )
-                event = failure_event(assignment, kind, error, decisions[0])
-                self._observer.happened("failed", **event)
+            try:
+                decision, moves = self._write_failure(assignment, kind, error, possible)
+            except LeaseLost:
+                self._lose([assignment])
+                return None
+            server = assignment.attempt.server
             self._closed(assignment)
-            self.server_counts[attempt.server].failures += kind is not Kind.NOT_SENT
+            self._moved(moves, server)
+            self.server_counts[server].failures += kind is not Kind.NOT_SENT
             if kind is Kind.RESULT_WRONG:
-                self._came_wrong(attempt.server, error)
-            if decisions[0].step is Step.STOP:
+                self._came_wrong(server, error)
+            if decision.step is Step.STOP:
                 self.stop(OutputError(error))
-            return decisions[0]
+            return decision
 
     def give_back(self, assignment: Assignment, reason: str) -> None:
-        """An attempt was taken from its server before it ran, or stopped; its jobs wait again."""
+        """An attempt was taken from its server before it ran, or stopped; its jobs wait again.
+
+        Those that a person cancelled are cancelled.
+        """
         with self._changed:
-            with self.store.transaction():
-                self.store.close_attempt(assignment.attempt.id, Outcome.CANCELLED, error=reason)
-                self.store.move([job.key for job in assignment.jobs], State.PENDING)
+            try:
+                moves = self._write_back(assignment.attempt, reason)
+            except LeaseLost:
+                self._lose([assignment])
+                return
             self._closed(assignment)
+            self._moved(moves, assignment.attempt.server)
+
+    def write_off(self, attempts: Iterable[Attempt], reason: str) -> None:
+        """Close attempts of an earlier run whose server is not there any more; their jobs wait."""
+        with self._changed:
+            for attempt in attempts:
+                self._moved(self._write_back(attempt, reason), attempt.server)
+            self._look_again()
+            self._changed.notify_all()
+
+    # --------------------------------------------------------------- leases
+
+    def renew(self) -> None:
+        """Hold what is ours for another lease, and heed what was cancelled from elsewhere.
+
+        Raises StoreError where the store cannot be reached; then what is ours stays so for now.
+        """
+        owner, lease = self.settings.owner, self.settings.lease
+        if lease is None:
+            self.look_for_cancelled()
+            return
+        with self._changed:
+            held = {one.attempt.id: one for one in self._open.values()}
+        began = _moments()
+        # Not under our lock: workers and downloaders go on while the store takes its time.
+        renewed = self.store.renew(owner, lease, held)
+        with self._changed:
+            self._renewed = began
+            self._heed(renewed.cancelled)
+        self._lose([held[number] for number in renewed.lost])
+
+    def look_for_cancelled(self) -> None:
+        """Heed what was cancelled from elsewhere; raises StoreError."""
+        found = self.store.called_off(self.settings.owner)
+        if found:
+            with self._changed:
+                self._heed(found)
+
+    def holds(self, assignment: Assignment) -> bool:
+        """Say whether an attempt is still ours, before its pictures take their place.
+
+        The store is asked only where the last renewal is so long ago that others may have it.
+        """
+        lease = self.settings.lease
+        if lease is not None and any(
+            now - then >= lease for now, then in zip(_moments(), self._renewed, strict=True)
+        ):
+            try:
+                self.renew()
+            except StoreError:
+                # Whoever writes will find out.
+                return True
+        return self.fate(assignment) is not Fate.LOST
 
     def counts(self) -> dict[str, int]:
         """How many jobs are where; see `jobs.counted`."""
@@ -303,15 +451,17 @@ class Dispatcher:
                 return False
             if self._stopping:
                 return True
+            if self.settings.endless or self._queue.window:
+                return False
             # A person may have asked for a job again, from another process.
-            self._drained = False
-            self._refill()
-            return not self._window
+            self._look_again()
+            self._queue.refill()
+            return not self._queue.window
 
     def pause(self, seconds: float = _PULSE) -> None:
         """Wait until something changes, a job's pause ends, or `seconds` have passed."""
         with self._changed:
-            soonest = due(self._window.values())
+            soonest = due(self._queue.window.values())
             left = seconds if soonest is None else soonest - self._clock()
             # A job that may go out and that nobody took is another server's.
             self._changed.wait(min(seconds, left) if left > 0 else seconds)
@@ -324,62 +474,126 @@ class Dispatcher:
     def say(self, text: str, *, warning: bool = False, server: str = "", key: str = "") -> None:
         """Write a sentence into the batch's log and tell the observer."""
         self.store.log(text, warning=warning, server=server, key=key)
+        self.tell(text, warning=warning, server=server)
+
+    def tell(self, text: str, *, warning: bool = True, server: str = "") -> None:
+        """Tell the observer a sentence, and write nothing."""
         self._observer.happened("note", text=text, warning=warning, server=server)
 
     # --------------------------------------------------------------- privates
 
+    def _choose(self, server: str) -> tuple[Waiting, ...]:
+        """The jobs for a server; where it has nothing to do, they are looked for far and wide."""
+        self._queue.refill()
+        chosen = choose(server, self._situation())
+        while not chosen and self._is_idle(server) and self._queue.widen():
+            self._queue.refill()
+            chosen = choose(server, self._situation())
+        return chosen
+
+    def _is_idle(self, server: str) -> bool:
+        server_state = self._servers[server]
+        return server_state.open and not server_state.held
+
     def _situation(self) -> Situation:
         return Situation(
-            waiting=list(self._window.values()),
+            waiting=list(self._queue.window.values()),
             servers=self._servers,
-            served=self._served,
+            served=self._queue.served,
+            fresh=self._queue.fresh,
+            passed=self._queue.passed,
             now=self._clock(),
             rules=self.settings.rules,
         )
 
-    def _refill(self) -> None:
-        if len(self._window) >= _LOW or self._drained:
-            return
-        found = self.store.pending(_WINDOW - len(self._window), exclude=self._window.keys())
-        for job in found:
-            self._wait(job)
-        # Jobs come back only through this dispatcher, so a store that is empty once stays empty.
-        self._drained = not found
+    def _look_again(self) -> None:
+        self._looked = self._clock()
+        self._queue.look_again()
 
-    def _forget_waiting(self) -> None:
-        self._window.clear()
-        self._jobs.clear()
-        self._drained = False
+    def _sort_anew(self) -> None:
+        """Find out again which servers can run what waits."""
+        if self._fits is not None:
+            for waiting in list(self._queue.window.values()):
+                job = self._queue.job(waiting.key)
+                self._queue.change(replace(waiting, only=self._servers_for(job)))
+        self._changed.notify_all()
+
+    def _servers_for(self, job: Job) -> frozenset[str] | None:
+        fits = self._fits
+        return None if fits is None else frozenset(one for one in self._servers if fits(job, one))
 
     def _wait(self, job: Job, order: int | None = None) -> None:
+        waiting = self._look_at(job)
+        self._queue.put(job, waiting if order is None else replace(waiting, order=order))
+
+    def _look_at(self, job: Job) -> Waiting:
         note = self._notes.get(job.key) or _Note()
-        self._jobs[job.key] = job
         size = min(self.settings.batch_size, note.degradation.most or self.settings.batch_size)
         group = ""
         if size > 1 and not job.roll and job.seed is not None and self._can_batch(job):
             group = f"{job.group}{note.degradation}"
-        self._window[job.key] = Waiting(
+        return Waiting(
             key=job.key,
-            batch=self.settings.batch,
+            batch=job.owner,
             priority=job.priority,
-            order=len(self._served) + self._served.total() + len(self._window)
-            if order is None
-            else order,
+            order=job.order,
             model=job.model,
             group=group,
             seed=job.seed_now or 0,
             batch_size=size,
             not_before=note.not_before,
             avoid=note.avoid,
+            only=self._servers_for(job),
         )
 
     def _assign(self, server: str, chosen: Sequence[Waiting]) -> Assignment:
-        jobs = tuple(self._jobs[one.key] for one in chosen)
+        """Claim what was chosen; raises IllegalTransition where it is another's by now."""
+        owner, lease = self.settings.owner, self.settings.lease
+        if self._rivals and len(chosen) == 1:
+            chosen, attempt = self._claim_among(server, chosen[0])
+        else:
+            attempt = self._attempt(server, chosen)
+            number = self.store.claim(attempt, owner=owner, seconds=lease)
+            attempt = replace(attempt, id=number, owner=owner)
+        self._rivals = max(0, self._rivals - 1)
+        jobs = tuple(self._queue.job(one.key) for one in chosen)
+        self._queue.sent(chosen)
+        server_state = self._servers[server]
+        self._servers[server] = replace(
+            server_state, held=server_state.held + 1, model=jobs[0].model
+        )
+        degradation = unpacked(attempt.degraded)
+        assignment = Assignment(attempt=attempt, jobs=jobs, degradation=degradation)
+        self._open[attempt.prompt_id] = assignment
+        self._moved([(job.key, State.CLAIMED.value, "") for job in jobs], server)
+        return assignment
+
+    def _claim_among(self, server: str, first: Waiting) -> tuple[Sequence[Waiting], Attempt]:
+        """Claim the job that was chosen, or where others were quicker one that is as good."""
+        others = alternatives(server, first, self._situation(), _ALTERNATIVES)
+        candidates = {one.key: one for one in (first, *others)}
+        attempt = self.store.claim_first(
+            list(candidates),
+            lambda key: self._attempt(server, [candidates[key]]),
+            owner=self.settings.owner,
+            seconds=self.settings.lease,
+        )
+        got = attempt.shots[0].key
+        # Those before it are others' now, or will be found again.
+        passed = list(candidates)[: list(candidates).index(got)]
+        self._queue.remove(passed)
+        if passed:
+            self._rivals = _RIVALRY
+        return [candidates[got]], attempt
+
+    def _attempt(self, server: str, chosen: Sequence[Waiting]) -> Attempt:
+        """An attempt at these jobs, to be written down."""
+        jobs = [self._queue.job(one.key) for one in chosen]
         note = self._notes.get(jobs[0].key)
         degradation = note.degradation if note else _AS_IS
         if any(server in self._notes[job.key].wrong_from for job in jobs if job.key in self._notes):
             degradation = replace(degradation, free=True)
-        attempt = Attempt(
+        return Attempt(
             prompt_id=new_prompt_id(),
             server=server,
             shots=tuple(
@@ -387,17 +601,6 @@ class Dispatcher:
             ),
             degraded=packed(degradation),
         )
-        attempt = replace(attempt, id=self.store.record_attempt(attempt))
-        for job in jobs:
-            del self._window[job.key]
-            del self._jobs[job.key]
-        server_state = self._servers[server]
-        self._servers[server] = replace(
-            server_state, held=server_state.held + 1, model=jobs[0].model
-        )
-        self._served[self.settings.batch] += len(jobs)
-        self._open.add(attempt.prompt_id)
-        return Assignment(attempt=attempt, jobs=jobs, degradation=degradation)
 
     def _adopted(self, attempt: Attempt) -> Assignment:
         jobs = tuple(self.store.entry(shot.key).job for shot in attempt.shots)
@@ -409,14 +612,38 @@ class Dispatcher:
 
     def _closed(self, assignment: Assignment) -> None:
         server = assignment.attempt.server
-        self._open.discard(assignment.attempt.prompt_id)
+        self._open.pop(assignment.attempt.prompt_id, None)
+        self._called_off.difference_update(job.key for job in assignment.jobs)
         server_state = self._servers.get(server)
         if assignment.attempt.prompt_id in self._fetching:
             self._fetching.discard(assignment.attempt.prompt_id)
         elif server_state is not None:
             self._servers[server] = replace(server_state, held=max(0, server_state.held - 1))
-        self._drained = False if not self._window else self._drained
+        if not self._queue.window:
+            self._look_again()
         self._changed.notify_all()
+
+    def _heed(self, keys: Collection[str]) -> None:
+        """Let workers know that jobs are not wanted any more."""
+        if not self._called_off.issuperset(keys):
+            self._called_off.update(keys)
+            self._changed.notify_all()
+
+    def _lose(self, assignments: Iterable[Assignment], why: str = "") -> None:
+        """Others have taken attempts over; what comes of them here counts for nothing."""
+        with self._changed:
+            for one in assignments:
+                if self._open.get(one.attempt.prompt_id) is not one:
+                    # It ended while that was being found out.
+                    continue
+                self._closed(one)
+                words = f"{one.label} was taken over by another orchestrator"
+                self.say(f"{words}: {why}" if why else words, warning=True)
+
+    def _moved(self, moves: Iterable[_Move], server: str = "") -> None:
+        """Tell observers where jobs stand now."""
+        for key, state, reason in moves:
+            self._observer.happened("state", key=key, state=state, server=server, reason=reason)
 
     def _recall(
         self, key: str, attempt: Attempt, rungs: Callable[[Assignment], Sequence[Rung]]
@@ -452,17 +679,58 @@ class Dispatcher:
         ]
         return Past(kinds=kinds, degradation=assignment.degradation, together=len(assignment.jobs))
 
+    def _write_failure(
+        self, assignment: Assignment, kind: Kind, error: str, possible: Sequence[Rung]
+    ) -> tuple[Decision, list[_Move]]:
+        """Write down that an attempt failed; returns what was decided of its first job."""
+        attempt = assignment.attempt
+        decisions, moves = [], []
+        with self.store.transaction():
+            outcome = Outcome.NEVER_SENT if kind is Kind.NOT_SENT else Outcome.FAILED
+            self.store.close_attempt(
+                attempt.id, outcome, owner=self.settings.owner, failure=kind.value, error=error
+            )
+            for job in assignment.jobs:
+                decision = decide(self._past(job.key, assignment), possible, self.settings.limits)
+                moves.append(self._apply(decision, kind, job, attempt, error))
+                decisions.append(decision)
+            self.say(
+                failure_words(assignment, error, decisions[0]),
+                warning=True,
+                server=attempt.server,
+                key=assignment.jobs[0].key,
+            )
+            event = failure_event(assignment, kind, error, decisions[0])
+            self._observer.happened("failed", **event)
+        return decisions[0], moves
+
+    def _write_back(self, attempt: Attempt, reason: str) -> list[_Move]:
+        with self.store.transaction():
+            self.store.close_attempt(
+                attempt.id, Outcome.CANCELLED, owner=self.settings.owner, error=reason
+            )
+            return self._settle([shot.key for shot in attempt.shots], State.PENDING, reason)
+
+    def _settle(self, keys: Sequence[str], to: State, reason: str = "") -> list[_Move]:
+        """Move jobs on; those that a person cancelled are cancelled instead."""
+        # why it waits again is for those who watch, not for the record
+        cancelled = self.store.settle(keys, to, "" if to is State.PENDING else reason)
+        return [
+            (key, State.CANCELLED.value, CANCELLED) if key in cancelled else (key, to.value, reason)
+            for key in keys
+        ]
+
     def _apply(
         self, decision: Decision, kind: Kind, job: Job, attempt: Attempt, error: str
-    ) -> None:
-        match decision.step:
-            case Step.GIVE_UP:
-                self.store.move([job.key], State.FAILED, reason=f"{error} ({decision.reason})")
-            case Step.QUARANTINE:
-                self.store.move([job.key], State.QUARANTINED, reason=f"{error} ({decision.reason})")
-            case _:
-                self.store.move([job.key], State.PENDING)
-                self._remember(decision, kind, job, attempt)
+    ) -> _Move:
+        ends = {Step.GIVE_UP: State.FAILED, Step.QUARANTINE: State.QUARANTINED}
+        to = ends.get(decision.step, State.PENDING)
+        (move,) = self._settle([job.key], to, f"{error} ({decision.reason})")
+        if move[1] == State.PENDING.value:
+            self._remember(decision, kind, job, attempt)
+        else:
+            self._notes.pop(job.key, None)
+        return move
 
     def _remember(self, decision: Decision, kind: Kind, job: Job, attempt: Attempt) -> None:
         note = self._notes.setdefault(job.key, _Note())
@@ -475,29 +743,40 @@ class Dispatcher:
         # Before all that was not tried yet: the night's end should not be full of old trouble.
         self._wait(job, order=-1)
 
-    def _reject(self, job: Job, rejected: dict[str, str]) -> str:
-        reason = rejected.get(job.key)
-        if reason is None:
-            return ""
-        if job.has_rolls:
-            self.store.reroll(job.key)
+    def _reject(self, job: Job, reason: str) -> tuple[_Move, str]:
+        """Roll a job again, or fail it; returns what became of it, and that in words."""
+        if not job.has_rolls:
+            (move,) = self._settle([job.key], State.FAILED, reason)
+            return move, f"{job.name} failed: {reason}"
+        (move,) = self._settle([job.key], State.PENDING, reason)
+        if move[1] == State.PENDING.value:
+            self.store.roll(job.key)
             self._wait(replace(job, roll=job.roll + 1), order=-1)
-            return f"{job.name} is rolled again ({job.roll + 1} of {job.rerolls}): {reason}"
-        self.store.move([job.key], State.FAILED, reason=reason)
-        return f"{job.name} failed: {reason}"
+        return move, f"{job.name} is rolled again ({job.roll + 1} of {job.rerolls}): {reason}"
 
-    def _write_down(self, one: Finished) -> list[str]:
-        """Write an attempt's end into the store; returns what is to be said of it."""
+    def _write_down(self, one: Finished) -> _Written:
+        """Write an attempt's end into the store; raises LeaseLost, and then nothing is written."""
         attempt, jobs = one.assignment.attempt, one.assignment.jobs
         rejected = {rejection.key: rejection.reason for rejection in one.rejections}
-        for artifact in one.artifacts:
-            self.store.record_artifact(artifact)
-        self.store.move([job.key for job in jobs if job.key not in rejected], State.DONE)
-        words = [self._reject(job, rejected) for job in jobs]
         outcome = Outcome.REJECTED if rejected else Outcome.DONE
-        self.store.close_attempt(attempt.id, outcome, seconds=one.seconds)
+        self.store.close_attempt(
+            attempt.id, outcome, owner=self.settings.owner, seconds=one.seconds
+        )
+        moves = self._settle([job.key for job in jobs if job.key not in rejected], State.DONE)
+        done = {key for key, state, _ in moves if state == State.DONE.value}
+        kept = [artifact for artifact in one.artifacts if artifact.key in done]
+        for artifact in kept:
+            self.store.record_artifact(artifact)
+        words = []
+        for job in jobs:
+            if job.key in rejected:
+                move, text = self._reject(job, rejected[job.key])
+                moves.append(move)
+                words.append(text)
+            else:
+                self._notes.pop(job.key, None)
         self.store.record_timings(attempt.id, one.spans)
-        return [text for text in words if text]
+        return _Written(words=words, moves=moves, artifacts=kept)
 
     def _count(self, one: Finished) -> None:
         counts_of = self.server_counts[one.assignment.attempt.server]
@@ -506,11 +785,28 @@ class Dispatcher:
         counts_of.busy += by_name.get("run", one.seconds)
         counts_of.idle += by_name.get("idle", 0.0)
 
-    def _tell_done(self, one: Finished, words: Iterable[str]) -> None:
+    def _tell_done(self, one: Finished, written: _Written) -> None:
         server = one.assignment.attempt.server
-        for text in words:
+        for text in written.words:
             self.say(text, warning=True, server=server)
-        for artifact in one.artifacts:
+        for artifact in written.artifacts:
             self._observer.happened(
                 "done", path=artifact.path, seed=artifact.seed, server=server, seconds=one.seconds
             )
+        self._moved(written.moves, server)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """What was written down of an attempt that ended well."""
+
+    # what is to be said of it
+    words: Sequence[str]
+    moves: Sequence[_Move]
+    # of jobs that are done
+    artifacts: Sequence[Artifact]
+
+
+def _moments() -> tuple[float, float]:
+    """Now, in s by two clocks: one stands still while a computer sleeps, one may be set back."""
+    return time.monotonic(), time.time()

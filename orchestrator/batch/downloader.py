@@ -12,7 +12,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from ..client.client import Client, raise_for_state
@@ -22,8 +21,8 @@ from ..protocol import Graph, HistoryRecord
 from ..runs.fetching import Fetched, sent_as_told
 from ..workflow.signatures import Signatures
 from .assignments import Assignment, Rejection
-from .collecting import Part, fetch, place
-from .dispatcher import Dispatcher, Finished
+from .collecting import Collector, Part
+from .dispatcher import Dispatcher, Fate, Finished
 from .fleet import Server
 from .gates import CUT, GRAPH, Picture, pixels_sha256
 from .jobs import Job, Timing
@@ -97,13 +96,15 @@ class Downloader(threading.Thread):
     Several loads go together where they come fast: one awakening, one transaction.
     """
 
-    def __init__(self, server: Server, dispatcher: Dispatcher, judge: Judge, folder: Path) -> None:
+    def __init__(
+        self, server: Server, dispatcher: Dispatcher, judge: Judge, collector: Collector
+    ) -> None:
         super().__init__(name=f"{server.name} downloader", daemon=True)
         self.returned: queue.SimpleQueue[Load] = queue.SimpleQueue()
         self._server = server
         self._dispatcher = dispatcher
         self._judge = judge
-        self._folder = folder
+        self._collector = collector
         self._spans = SpanTaker()
         self._changed = threading.Condition()
         self._loads: deque[Load] = deque()
@@ -239,7 +240,7 @@ class Downloader(threading.Thread):
             raise_for_state(record)
             home = _Home(load=load, spans=self._spans.take(record, load.watch, paused=load.paused))
             sent = Signatures(load.graph) if load.graph else sent_as_told(record)
-            for part in fetch(client, load.assignment, record, sent):
+            for part in self._collector.fetch(client, load.assignment, record, sent):
                 self._look(part, home)
         except JobError as error:
             self._failed(load, error)
@@ -281,21 +282,22 @@ class Downloader(threading.Thread):
                 self._dispatcher.say(f"{name} {words}", warning=True, server=name)
 
     def _placed(self, home: _Home) -> Finished | None:
-        """Put the pictures of a load into the folder; None where that failed.
+        """Put the pictures of a load into the folder; None where that failed, or is not wanted.
 
-        That is no fault of the job, and ends the run. The attempt stays open: its pictures are on
-        the server, where the next run looks for them.
+        A failure is no fault of the job, and ends the run. The attempt stays open: its pictures
+        are on the server, where the next run looks for them.
         """
         began = time.monotonic()
         assignment = home.load.assignment
+        if not self._dispatcher.holds(assignment):
+            return None
+        if self._dispatcher.fate(assignment) is Fate.CALLED_OFF:
+            self._dispatcher.give_back(assignment, "a person cancelled it")
+            return None
         try:
             artifacts = [
-                place(
-                    part,
-                    {**oddities(part.fetched), **judgement.measured},
-                    pixels,
-                    assignment,
-                    self._folder,
+                self._collector.place(
+                    part, {**oddities(part.fetched), **judgement.measured}, pixels, assignment
                 )
                 for part, judgement, pixels in home.kept
             ]

@@ -130,6 +130,8 @@ class Job:
     roll: int = 0
     # place in the manifest, from 0; only the store knows
     order: int = 0
+    # whose it is: jobs of different owners take turns
+    owner: str = ""
 
     @property
     def seed_now(self) -> int | None:
@@ -206,6 +208,8 @@ class Attempt:
     failure: str = ""
     # the failure in words
     error: str = ""
+    # the orchestrator that may close it
+    owner: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -162,7 +162,7 @@ class Events:
     def happened(self, kind: str, **details: Any) -> None:
         """Write what happened; progress is summed up now and then, and only where it changed."""
         match kind:
-            case "progress":
+            case "progress" | "state":
                 return
             case "tick":
                 self._tick(details["dispatcher"])

@@ -144,8 +144,7 @@ class _Recipe:
         """The models that the graph loads, as one text."""
         chosen = tuple(values[place] for place in self._choosers)
         if chosen not in self._models:
-            found = parameters(self.filled(values), self._info).get("model")
-            self._models[chosen] = found if isinstance(found, str) else _dumps(found or "")
+            self._models[chosen] = model_of(self.filled(values), self._info)
         return self._models[chosen]
 
     def filled(self, values: Iterable[Any], seed: int | None = None) -> Graph:
@@ -325,6 +324,12 @@ class Planner:
             model=recipe.model(values),
             has_choices=recipe.has_choices(values),
         )
+
+
+def model_of(graph: Graph, catalogue: Catalogue) -> str:
+    """The models that a graph loads, as one text: jobs with the same one suit the same server."""
+    found = parameters(graph, catalogue).get("model")
+    return found if isinstance(found, str) else _dumps(found or "")
 
 
 def _job(draft: Draft, filling: _Filling) -> Job:

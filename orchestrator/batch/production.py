@@ -26,7 +26,6 @@ from ..errors import (
 )
 from ..local.interrupts import Interrupts
 from ..local.serving import Choice
-from ..protocol import Event
 from ..runs.pictures import find_picture
 from ..runs.workflows import read_document
 from ..workflow.catalogue import Catalogue
@@ -35,13 +34,14 @@ from ..workflow.conversion import load
 from ..workflow.document import Document
 from ..workflow.graph import Form
 from . import plan as planned
-from .collecting import prepare_folder
+from .collecting import IntoFolder, prepare_folder
 from .dispatcher import Dispatcher, Settings
 from .downloader import fault
 from .export import export, export_pictures
 from .fleet import Care, Processes, Server, fleet
-from .jobs import Attempt, Job, Outcome, State, counted
+from .jobs import Attempt, Job, State, counted
 from .judging import judge_again, sort_out_duplicates
+from .leases import LEASE, Renewal, new_owner
 from .manifest import reading as manifest_file
 from .manifest.sources import Sources, text_of
 from .messages import Observer
@@ -163,7 +163,9 @@ def _run(request: Request, store: Store, servers: list[Server], observer: Observ
     _tell(verify(store, request.out).sentences(), store, observer)
     _tell(judge_again(store, request.out), store, observer)
     settings = Settings(
-        batch_size=request.batch_size or known.manifest.batch_size, batch=known.manifest.name
+        batch_size=request.batch_size or known.manifest.batch_size,
+        owner=new_owner(),
+        lease=LEASE,
     )
     again = True
     while again:
@@ -210,8 +212,9 @@ def _make(
     """Make what is missing; returns the signal that ended it, or 0. Raises what else ended it."""
     dispatcher = Dispatcher(store, observer, settings, can_batch=recipes.can_batch)
     dispatcher.recall(recipes.rungs)
-    workers = _workers(request, dispatcher, recipes, servers, observer)
-    signal = _see_through(dispatcher, workers, observer)
+    with Renewal(dispatcher):
+        workers = _workers(request, dispatcher, recipes, servers)
+        signal = _see_through(dispatcher, workers, observer)
     if dispatcher.stop_error is not None:
         raise dispatcher.stop_error
     return signal
@@ -282,15 +285,15 @@ def _workers(
     dispatcher: Dispatcher,
     recipes: Recipes,
     servers: Sequence[Server],
-    observer: Observer,
 ) -> list[Worker]:
-    by_server = _by_server(dispatcher.store.open_attempts())
+    owner, lease = dispatcher.settings.owner, dispatcher.settings.lease
+    # The folder is ours alone, so nobody else lives who could hold them.
+    by_server = _by_server(dispatcher.store.take_over(owner, lease, all=True))
     here = {server.name for server in servers}
     strangers = [Server(url, request.care) for url in by_server if url not in here]
     for server in servers:
         dispatcher.join(server.name)
-    on_event = _forward(observer)
-    workers = []
+    workers, collector = [], IntoFolder(request.out)
     for server in [*servers, *strangers]:
         attempts = by_server.get(server.name, [])
         if server in strangers or server.is_ours:
@@ -299,9 +302,7 @@ def _workers(
         if server in strangers:
             continue
         adopted = dispatcher.adopt(attempts)
-        workers.append(
-            Worker(server, dispatcher, recipes, request.out, adopted=adopted, on_event=on_event)
-        )
+        workers.append(Worker(server, dispatcher, recipes, collector, adopted=adopted))
     return workers
 
 
@@ -312,10 +313,7 @@ def _write_off(dispatcher: Dispatcher, server: Server, attempts: Iterable[Attemp
         return
     gone = server.is_ours or not _cancelled_there(server, attempts)
     reason = "its server is no longer there" if gone else "its server is no longer one of ours"
-    for attempt in attempts:
-        with dispatcher.store.transaction():
-            dispatcher.store.close_attempt(attempt.id, Outcome.CANCELLED, error=reason)
-            dispatcher.store.move([shot.key for shot in attempt.shots], State.PENDING)
+    dispatcher.write_off(attempts, reason)
     dispatcher.say(f"{len(attempts)} jobs that {server.name} had are sent anew: {reason}")
 
 
@@ -375,13 +373,6 @@ _STOPPING = {
     "next run; Ctrl-C again waits for nothing",
     True: "stopping at once: what runs is interrupted and made in the next run",
 }
-
-
-def _forward(observer: Observer) -> Callable[[str, Event], None]:
-    def forward(server: str, event: Event) -> None:
-        observer.happened("progress", server=server, event=event)
-
-    return forward
 
 
 def _by_server(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from ..client.client import Client
@@ -31,7 +30,8 @@ from ..errors import (
 from ..protocol import Event, ExecutionStart, Graph, HistoryRecord, JobState, QueueState
 from ..runs.submission import Submission
 from .assignments import Assignment
-from .dispatcher import Dispatcher
+from .collecting import Collector
+from .dispatcher import Dispatcher, Fate
 from .downloader import Downloader, Judge, Load, fault
 from .fleet import Server
 from .pace import Pace
@@ -43,6 +43,7 @@ _LOOKS, _BETWEEN = 3, 0.2
 # Times that a server may be well, have a job of ours, and not tell what became of it.
 _VISITS = 3
 _STOPPED = "the run was stopped"
+_CANCELLED = "a person cancelled it"
 
 
 class Recipe(Judge, Protocol):
@@ -84,6 +85,10 @@ class _Leave(Exception):
     """The run ends, and what runs is not waited for."""
 
 
+class _Dropped(Exception):
+    """What is waited for is not wanted any more, or is another orchestrator's."""
+
+
 class Worker(threading.Thread):
     """Feeds one server until nothing is left to do."""
 
@@ -92,7 +97,7 @@ class Worker(threading.Thread):
         server: Server,
         dispatcher: Dispatcher,
         recipe: Recipe,
-        folder: Path,
+        collector: Collector,
         *,
         adopted: Sequence[Assignment] = (),
         on_event: Callable[[str, Event], None] | None = None,
@@ -104,10 +109,11 @@ class Worker(threading.Thread):
         self._held = [self._adopted(one) for one in adopted]
         self._on_event = on_event
         self._unsorted = bool(adopted)
-        self._downloader = Downloader(server, dispatcher, recipe, folder)
+        self._downloader = Downloader(server, dispatcher, recipe, collector)
         self._pace = Pace(server.care.patience)
         self._client: Client | None = None
         self._abandon = False
+        self._retired = False
         # attempts given to others while the server was away, that it may still have
         self._abandoned: list[str] = []
         # s, monotonic, since which it is set aside
@@ -129,6 +135,11 @@ class Worker(threading.Thread):
         if self._client is not None:
             self._client.abort()
         self._downloader.abandon()
+
+    def retire(self) -> None:
+        """From any thread: take nothing more, and end when what the server has is done."""
+        self._retired = True
+        self._dispatcher.nudge()
 
     def run(self) -> None:
         """Serve until nothing is left; never raises."""
@@ -204,7 +215,7 @@ class Worker(threading.Thread):
                 self._dispatcher.pause()
 
     def _is_over(self) -> bool:
-        return self._dispatcher.stopping or self._dispatcher.is_over()
+        return self._retired or self._dispatcher.stopping or self._dispatcher.is_over()
 
     def _take_returned(self) -> None:
         """Wait again for jobs whose pictures could not be fetched: the server may be gone."""
@@ -215,7 +226,10 @@ class Worker(threading.Thread):
             self._held.append(sent)
 
     def _fill(self, client: Client) -> None:
-        while (assignment := self._dispatcher.take(self.server.name)) is not None:
+        while (
+            not self._retired
+            and (assignment := self._dispatcher.take(self.server.name)) is not None
+        ):
             self._send(client, assignment)
 
     def _recycle(self, why: str) -> None:
@@ -228,6 +242,9 @@ class Worker(threading.Thread):
     # ------------------------------------------------------------------ one job
 
     def _send(self, client: Client, assignment: Assignment) -> None:
+        if self._dispatcher.fate(assignment) is not Fate.GO_ON:
+            self._dispatcher.give_back(assignment, _CANCELLED)
+            return
         try:
             graph = self._recipe.graph(assignment, client)
             if assignment.degradation.free:
@@ -263,6 +280,10 @@ class Worker(threading.Thread):
             self._held.remove(sent)
             self._paused = True
             self._failed(sent.assignment, self._kind(error, sent), str(error))
+            return
+        except _Dropped:
+            self._visits = 0
+            self._paused = True
             return
         seconds = time.monotonic() - sent.since
         self._held.remove(sent)
@@ -312,10 +333,13 @@ class Worker(threading.Thread):
 
     def _heard(self, sent: _Sent) -> _Sent:
         """The same, with all that is heard of it noted."""
+        assignment = sent.assignment
 
         def on_event(event: Event) -> None:
             self._pace.sign(time.monotonic())
-            sent.started = sent.started or isinstance(event, ExecutionStart)
+            begins = not sent.started and isinstance(event, ExecutionStart)
+            sent.started = sent.started or begins
+            self._dispatcher.heard(assignment, event, begins=begins)
             if self._on_event is not None:
                 self._on_event(self.server.name, event)
 
@@ -332,8 +356,29 @@ class Worker(threading.Thread):
         if not sent.told:
             sent.told = True
             self._dispatcher.submitted(sent.assignment)
+        self._drop_unwanted(client)
+        if sent not in self._held:
+            raise _Dropped
         if self._pace.is_overdue(time.monotonic()):
             self._doubt(client, sent)
+
+    def _drop_unwanted(self, client: Client | None) -> None:
+        """Take from the server what a person cancelled, and leave what is another's to him.
+
+        Without a client the server is away, and is told when it is back.
+        """
+        for sent in reversed(list(self._held)):
+            fate = self._dispatcher.fate(sent.assignment)
+            if fate is Fate.GO_ON:
+                continue
+            if fate is Fate.CALLED_OFF:
+                prompt_id = sent.assignment.attempt.prompt_id
+                if client is None:
+                    self._abandoned.append(prompt_id)
+                else:
+                    client.cancel(prompt_id)
+                self._dispatcher.give_back(sent.assignment, _CANCELLED)
+            self._held.remove(sent)
 
     def _doubt(self, client: Client, sent: _Sent) -> None:
         """Decide whether a server that says nothing is frozen or busy with others' jobs."""
@@ -448,6 +493,7 @@ class Worker(threading.Thread):
         while (left := until - time.monotonic()) > 0:
             if self._dispatcher.stopping:
                 return False
+            self._drop_unwanted(None)
             self._dispatcher.pause(left)
         self._take_returned()
         away = time.monotonic() - (self._away_since or until)

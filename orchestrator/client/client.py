@@ -274,21 +274,27 @@ class Client:
 
     def upload(self, path: Path, *, kind: str = "input", subfolder: str = "") -> FileRef:
         """Send a picture to the server; the name in the answer may be another one than ours."""
-        data = {"type": kind, "subfolder": subfolder}
         try:
             content = path.read_bytes()
         except OSError as error:
             raise InputError(f"the picture {path} cannot be read: {error.strerror}") from error
+        return self.upload_content(path.name, content, kind=kind, subfolder=subfolder)
+
+    def upload_content(
+        self, name: str, content: bytes, *, kind: str = "input", subfolder: str = ""
+    ) -> FileRef:
+        """Do what `upload` does with a picture that is in memory."""
+        data = {"type": kind, "subfolder": subfolder}
         # The server recognises the same content under the same name, so a repeat does no harm.
         body = self._wire.patiently(
             lambda: self._wire.json(
-                "POST", "/upload/image", data=data, files={"image": (path.name, content)}
+                "POST", "/upload/image", data=data, files={"image": (name, content)}
             )
         )
         try:
             return FileRef.from_json({**body, "filename": body["name"]})
         except (KeyError, TypeError, ProtocolError) as error:
-            raise ProtocolError(f"{self.url} does not say where it put {path.name}") from error
+            raise ProtocolError(f"{self.url} does not say where it put {name}") from error
 
     def fetch(self, file: FileRef, sink: BinaryIO, *, limit: int = FILE_LIMIT) -> Fetched:
         """Write a file of the server into `sink`, from where it stands, and hash it on the way.

@@ -36,6 +36,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         )
     parser.add_argument("--temp-directory", type=Path, help="default: one that goes with the end")
     parser.add_argument(
+        "--device", choices=["cpu", "cuda", "mps"], help="default: the accelerator, if there is one"
+    )
+    parser.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"]
     )
     return parser.parse_args(argv)
@@ -64,6 +67,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace, temp: Path) -> int:
     from .folders import Folders
+    from .tuning.placing import DEVICE, best_device
+
+    if arguments.device:
+        os.environ[DEVICE] = arguments.device
+        # Where there is none, that is told now and not with the first job.
+        best_device()
     from .serving.listening import serve
     from .serving.server import Engine, create_app
 

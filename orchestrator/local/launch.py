@@ -51,12 +51,13 @@ def comfyui(
     models: Path | None = None,
     previews: bool = False,
     gpu: str | None = None,
+    device: str = "",
 ) -> Iterator[ServerProcess]:
     """Run the ComfyUI of `folder` with our pack until the block ends.
 
     `models` is a further folder of models, laid out as ComfyUI's; `gpu` is the number of the one
-    GPU that the server shall see. Raises UsageError where `folder`
-    is no ComfyUI and ServerStartFailed where it does not start.
+    GPU that the server shall see; `device` is "cpu" where it shall use none. Raises UsageError
+    where `folder` is no ComfyUI and ServerStartFailed where it does not start.
     """
     main = folder / "main.py"
     if not main.is_file() or not (folder / "comfy").is_dir():
@@ -67,7 +68,7 @@ def comfyui(
         arguments = _comfyui_arguments(folder, work, models)
         if previews:
             arguments += ["--preview-method", "auto"]
-        if not has_gpu():
+        if device == "cpu" or not has_gpu():
             arguments.append("--cpu")
         command = Command(
             name=f"ComfyUI in {folder}",
@@ -81,8 +82,13 @@ def comfyui(
 
 
 @contextmanager
-def engine(*, models: Path | None = None, gpu: str | None = None) -> Iterator[ServerProcess]:
-    """Run the embedded engine until the block ends; `gpu` as for `comfyui`."""
+def engine(
+    *, models: Path | None = None, gpu: str | None = None, device: str = ""
+) -> Iterator[ServerProcess]:
+    """Run the embedded engine until the block ends; `gpu` as for `comfyui`.
+
+    `device` is cpu, cuda or mps, or "" for the accelerator where there is one.
+    """
     with _workspace() as work:
         arguments = [own_python(), "-m", "orchestrator.engine", "--host", "127.0.0.1"]
         arguments += ["--output-directory", str(work / "output")]
@@ -90,6 +96,8 @@ def engine(*, models: Path | None = None, gpu: str | None = None) -> Iterator[Se
         arguments += ["--temp-directory", str(work / "temp")]
         if models is not None:
             arguments += ["--models", str(models)]
+        if device:
+            arguments += ["--device", device]
         command = Command(
             name="the engine",
             arguments=lambda port: [*arguments, "--port", str(port)],

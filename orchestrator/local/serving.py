@@ -17,6 +17,8 @@ from ..protocol import SystemStats
 from . import launch
 from .process import ServerProcess
 
+_DEVICES = ("", "cpu", "cuda", "mps")
+
 # Runs a server until its block ends.
 Launcher: TypeAlias = Callable[[], AbstractContextManager[ServerProcess]]
 
@@ -40,6 +42,8 @@ class Choice:
     models: Path | None = None
     # whether servers that are started here shall send intermediate pictures
     previews: bool = False
+    # cpu, cuda or mps, for servers that are started here; "" is the accelerator where there is one
+    device: str = ""
 
     def __post_init__(self) -> None:
         """Read the addresses, and refuse what cannot be meant."""
@@ -54,6 +58,14 @@ class Choice:
         here = self.comfyui is not None or self.engines > 0
         if self.gpus and not here:
             raise UsageError("--gpus is for servers that are started here; add --comfyui DIR")
+        if self.device not in _DEVICES:
+            raise UsageError(f"--device {self.device}: it is one of cpu, cuda and mps")
+        if self.device and urls and not here:
+            raise UsageError(
+                "--device is for a server that is started here; leave it out or --server"
+            )
+        if self.device == "cuda" and not launch.has_gpu():
+            raise UsageError("--device cuda: there is no GPU here that nvidia-smi or ROCm knows")
         if self.models and urls and not here:
             raise UsageError(
                 "--models is for a server that is started here; leave it out or --server"
@@ -69,7 +81,10 @@ class Choice:
         count = self.engines or (0 if self.urls else len(gpus))
         chosen = [gpus[number % len(gpus)] for number in range(count)]
         return [
-            (_name(f"engine-{number}", gpu), partial(launch.engine, models=self.models, gpu=gpu))
+            (
+                _name(f"engine-{number}", gpu),
+                partial(launch.engine, models=self.models, gpu=gpu, device=self.device),
+            )
             for number, gpu in enumerate(chosen, 1)
         ]
 
@@ -82,7 +97,14 @@ class Choice:
         return self
 
     def _comfyui(self, folder: Path, gpu: str | None) -> Launcher:
-        return partial(launch.comfyui, folder, models=self.models, previews=self.previews, gpu=gpu)
+        return partial(
+            launch.comfyui,
+            folder,
+            models=self.models,
+            previews=self.previews,
+            gpu=gpu,
+            device=self.device,
+        )
 
 
 def choose(named: Choice, environment: Mapping[str, str]) -> Choice:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,7 @@ from comfy_nodes.ops.measures.taking import Reading, of_frames, of_picture, of_s
 
 from ..errors import InputError, UsageError
 from .files import Names, animations_in, named, read_picture
-from .palettes import Source, palette_or_count
+from .palettes import Source, hex_list, palette_or_count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,6 +99,8 @@ class Inspected:
     error: str = ""
     # name or number of colours of the palette that mends
     palette: str = str(COLOURS)
+    # the frames that were named by themselves, all of which a command is for; else it is for `file`
+    named: tuple[Path, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -109,9 +114,9 @@ class Inspected:
 
     def command(self, reading: Reading) -> str:
         """What mends a failed measure: a command, or words where there is none."""
-        name = str(self.file)
-        quoted = f'"{name}"' if " " in name else name
-        return _COMMANDS[reading.measure.mend].format(file=quoted, palette=self.palette)
+        files = " ".join(_quoted(str(file)) for file in self.named or (self.file,))
+        palette = _quoted(self.palette)
+        return _COMMANDS[reading.measure.mend].format(file=files, palette=palette)
 
     def to_json(self) -> dict[str, Any]:
         """Shape for programs; a value of null says that a measure does not apply."""
@@ -126,6 +131,17 @@ class Inspected:
     def _row(self, reading: Reading) -> dict[str, Any]:
         mend = {} if reading.passed else {"mend": self.command(reading)}
         return {**reading.to_json(), **mend}
+
+
+def _quoted(word: str) -> str:
+    """A word of a command as a shell takes it.
+
+    Double quotes, which cmd.exe and PowerShell read, too, except for what they do not hide. `#`
+    begins a comment, and brackets and signs have meanings.
+    """
+    if re.fullmatch(r"[\w./\\:=,@%+-]+", word):
+        return word
+    return shlex.quote(word) if re.search(r'["$`!\\]', word) and os.sep == "/" else f'"{word}"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +200,7 @@ def inspect(
     UsageError, and InputError where a palette's file is none.
     """
     wanted = Wanted.of(tile=tile, cell=cell, guides=guides, palette=palette, key=key)
-    name = str(palette) if isinstance(palette, (str, int)) else str(COLOURS)
+    name = _as_typed(palette)
     groups = animations_in(named(pictures))
     total = sum(len(files) for _, files in groups)
     done: list[Inspected] = []
@@ -207,9 +223,22 @@ def inspect(
             if not frames:
                 kept.clear()
         if frames:
-            together.append(Inspected(file=group, readings=tuple(of_frames(kept)), palette=name))
+            named_here = () if group.is_dir() else tuple(files)
+            readings = tuple(of_frames(kept))
+            together.append(
+                Inspected(file=group, readings=readings, palette=name, named=named_here)
+            )
             sets.append(kept)
     across = None
     if len(sets) > 1:
         across = Inspected(file=groups[0][0], readings=tuple(of_sets(sets)), palette=name)
     return Inspection(pictures=tuple(done), frames=tuple(together), sets=across)
+
+
+def _as_typed(palette: Source | int | None) -> str:
+    """A palette as `--palette` takes it."""
+    if palette is None:
+        return str(COLOURS)
+    if isinstance(palette, Palette):
+        return ",".join(hex_list(palette))
+    return str(palette) if isinstance(palette, int) else os.fspath(palette)

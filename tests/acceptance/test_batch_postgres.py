@@ -1,30 +1,27 @@
-"""The record of a batch in PostgreSQL: a real server of our own, or the one of an address.
-
-SPRITEWORKS_TEST_POSTGRES names an empty database that may be filled; without it a server is started
-from the PostgreSQL that is installed, on a free port, and thrown away.
-"""
+"""The record of a batch in PostgreSQL, on a real server; see conftest.py."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-import uuid
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from orchestrator.batch import production as batch
 from orchestrator.batch.jobs import Job, State
 from orchestrator.batch.report import page
+from orchestrator.batch.store import upgrading
 from orchestrator.batch.store.store import Store
 from orchestrator.errors import IllegalTransition, StoreError
 from orchestrator.local.process import free_port, python_environment
@@ -32,7 +29,6 @@ from orchestrator.local.serving import Choice
 from orchestrator.testing import FakeServer, Fault
 
 psycopg = pytest.importorskip("psycopg", reason="pip install 'spriteworks[postgresql]'")
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="starts its server as another user")
 
 GRAPH = {
     "1": {
@@ -43,65 +39,10 @@ GRAPH = {
 }
 
 
-def programs() -> Path | None:
-    """The folder of initdb and pg_ctl; Debian keeps them out of PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    program = found[-1] if found else shutil.which("initdb")
-    return Path(program).resolve().parent if program else None
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server's address without a database."""
-    named = os.environ.get("SPRITEWORKS_TEST_POSTGRES")
-    if named:
-        yield named.rpartition("/")[0]
-        return
-    folder = programs()
-    if folder is None:
-        pytest.skip("no PostgreSQL: install it, or set SPRITEWORKS_TEST_POSTGRES")
-    # It refuses to run as root.
-    user = _other_user() if os.getuid() == 0 else None
-    data = Path("/tmp" if user else tmp_path_factory.mktemp("postgres")) / f"pg-{uuid.uuid4().hex}"
-    port = free_port()
-
-    def call(*arguments: str) -> None:
-        subprocess.run(
-            [str(folder / arguments[0]), *arguments[1:]],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            user=user,
-        )
-
-    try:
-        call("initdb", "-D", str(data), "-U", "sprite", "-A", "trust", "--no-sync", "-E", "UTF8")
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data}"
-        call("pg_ctl", "-D", str(data), "-w", "-o", options, "-l", str(data / "log"), "start")
-        try:
-            yield f"postgresql://sprite@127.0.0.1:{port}"
-        finally:
-            call("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(data, ignore_errors=True)
-
-
-def _other_user() -> str:
-    import pwd
-
-    known = {entry.pw_name for entry in pwd.getpwall()}
-    return "postgres" if "postgres" in known else "nobody"
-
-
 @pytest.fixture
-def url(server: str) -> Iterator[str]:
+def url(postgres_url: str) -> str:
     """A database of its own for each test."""
-    name = f"t{uuid.uuid4().hex}"
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield f"{server}/{name}"
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    return postgres_url
 
 
 def manifest(folder: Path, count: int) -> Path:
@@ -152,6 +93,91 @@ def test_a_batch_runs_is_judged_reported_and_changed(
     assert (counts["done"], counts["failed"], counts["unwanted"]) == (1, 19, 10)
     assert batch.retry(out) == 19
     assert batch.cancel(out) == 19
+
+
+def old_batch(folder: Path, url: str) -> Path:
+    """The folder of a batch whose record is of version 1, and lies in PostgreSQL."""
+    data = Path(__file__).resolve().parent.parent / "data" / "batches"
+    with zipfile.ZipFile(data / "version-1-postgresql.zip") as archive:
+        archive.extractall(folder)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute((folder / "record.sql").read_bytes())
+    pointer = folder / "out" / "batch.store.json"
+    found = json.loads(pointer.read_text("utf-8"))
+    pointer.write_text(json.dumps({**found, "url": url}), encoding="utf-8")
+    return folder / "out"
+
+
+def test_an_old_record_is_upgraded_and_its_work_goes_on(
+    tmp_path: Path, url: str, fakes: list[FakeServer]
+) -> None:
+    out = old_batch(tmp_path, url)
+    before = {path.name: path.read_bytes() for path in out.glob("*.png")}
+    choice = Choice(urls=tuple(one.url for one in fakes))
+    request = batch.Request(manifest=tmp_path / "dots.yaml", out=out, choice=choice)
+    result = batch.run(request, Silent())
+    counts = {state.value: count for state, count in result.counts.items() if count}
+    assert counts == {"done": 8, "failed": 1, "cancelled": 1}
+    # What was there was not made again.
+    assert sum(len(fake.submissions) for fake in fakes) == 2
+    assert {name: (out / name).read_bytes() for name in before} == before
+    with Store.open(out) as store:
+        texts = [event.text for event in store.events()]
+    assert any("from version 1" in text for text in texts)
+
+
+@pytest.mark.parametrize("moment", range(1, 12))
+def test_an_upgrade_that_is_cut_off_leaves_the_old_record(
+    tmp_path: Path, url: str, moment: int
+) -> None:
+    out = old_batch(tmp_path, url)
+    upgrade, left = upgrading.upgrade, [moment]
+
+    def cut(connection: sa.Connection, name: str) -> int:
+        def ran(*_: object) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                # as where the process is killed: the database sees the connection end
+                os.close(os.dup2(os.open(os.devnull, os.O_RDWR), raw.fileno()))
+
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        sa.event.listen(connection, "after_cursor_execute", ran)
+        return upgrade(connection, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upgrading, "upgrade", cut)
+        with pytest.raises(StoreError):
+            Store.open(out)
+    with psycopg.connect(url) as connection:
+        query = "SELECT column_name FROM information_schema.columns WHERE table_name = 'jobs'"
+        assert ("cancel",) not in connection.execute(query).fetchall()
+        assert connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
+    with Store.open(out) as store:
+        assert store.counts()[State.DONE] == 6
+
+
+def test_several_make_a_record_at_once(tmp_path: Path, url: str) -> None:
+    with Store.open(tmp_path, url=url):
+        pass
+    with psycopg.connect(url, autocommit=True) as connection:
+        token = connection.execute("SELECT value FROM facts WHERE name = 'batch'").fetchone()
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    assert token is not None
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            Store.open(tmp_path).close()
+        except BaseException as error:  # noqa: BLE001  (handed to the test's own thread)
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
 
 
 def test_moves_that_are_not_legal_change_nothing(tmp_path: Path, url: str) -> None:

@@ -77,7 +77,7 @@ def _attempt(job: Job, place: int, number: str) -> Attempt:
 
 
 def _run(store: Store, folder: Path, job: Job, place: int, now: float, number: int) -> None:
-    attempt = store.record_attempt(_attempt(job, place, str(number)), now=now - PACES[place])
+    attempt = store.claim(_attempt(job, place, str(number)), now=now - PACES[place])
     path = folder / f"{job.name}.png"
     path.parent.mkdir(exist_ok=True)
     _drawing(number).save(path)
@@ -108,7 +108,7 @@ def _run(store: Store, folder: Path, job: Job, place: int, now: float, number: i
 
 
 def _fail(store: Store, job: Job, state: State, kind: str, reason: str, now: float) -> None:
-    attempt = store.record_attempt(_attempt(job, 0, job.name), now=now - 1)
+    attempt = store.claim(_attempt(job, 0, job.name), now=now - 1)
     store.close_attempt(attempt, Outcome.FAILED, failure=kind, error=reason, now=now)
     store.move([job.key], state, reason)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,13 @@ from typing import Any
 import pytest
 
 from orchestrator.batch.assignments import Assignment, Rejection
-from orchestrator.batch.dispatcher import Dispatcher, Finished, Settings
+from orchestrator.batch.dispatcher import Dispatcher, Fate, Finished, Settings
 from orchestrator.batch.jobs import Job, Outcome, State, Timing
 from orchestrator.batch.retry import LADDER, Degradation, Kind, Rung
 from orchestrator.batch.status import retry
 from orchestrator.batch.store.store import Store
-from orchestrator.errors import OutputError, ServerLost
+from orchestrator.errors import OutputError, ServerLost, StoreError
+from orchestrator.protocol import ExecutionStart
 
 HERE, THERE, ELSEWHERE = "http://a", "http://b", "http://c"
 
@@ -208,7 +211,6 @@ def test_a_job_that_a_person_cancels_from_another_process_holds_nobody_up(
     run.take()
     with Store.open(tmp_path, create=False) as other:
         other.move([planned(2).key], State.CANCELLED)
-    assert run.names() == []
     assert run.names() == ["n3"]
 
 
@@ -292,8 +294,7 @@ def test_seeds_that_follow_on_go_together_but_not_with_jobs_made_easier(
     run.dispatcher.failed(first, Kind.OUT_OF_MEMORY, "no memory", possible=LADDER)
     with Store.open(tmp_path, create=False) as other:
         other.move([planned(1).key, planned(2).key], State.CANCELLED)
-    # The first look finds that two of them are gone.
-    assert run.names() == []
+    # Two of them are gone.
     # Made easier, and so not with n5 and n6, for which there is room.
     assert run.names() == ["n3", "n4"]
     assert run.names() == ["n5", "n6"]
@@ -383,3 +384,202 @@ def test_the_same_server_does_a_job_again_only_without_its_cache(folder: Path) -
         dispatcher.set_open(HERE, False, "away")
         # It sent another picture the last time; what it remembers would be sent again.
         assert wrong(dispatcher, THERE).degradation.free
+
+
+# --------------------------------------------------------------------------- without end
+
+
+class Heard:
+    """Remembers where jobs stood, one after the other."""
+
+    def __init__(self) -> None:
+        self.states: list[tuple[str, str, str, str]] = []
+
+    def happened(self, kind: str, **details: Any) -> None:
+        if kind == "state":
+            name = f"n{int(details['key'])}"
+            self.states.append((name, details["state"], details["server"], details["reason"]))
+
+    def of(self, name: str) -> list[str]:
+        return [state for which, state, _, _ in self.states if which == name]
+
+
+class Endless(Run):
+    """A service: jobs come at any time, and servers come and go."""
+
+    def __init__(self, store: Store, *servers: str, **values: Any) -> None:
+        self.store = store
+        self.now = 1000.0
+        self.heard = Heard()
+        self.dispatcher = Dispatcher(
+            store, self.heard, Settings(endless=True), clock=lambda: self.now, **values
+        )
+        for server in servers or (HERE,):
+            self.dispatcher.join(server)
+
+    def post(self, *jobs: Job) -> None:
+        self.store.add(jobs)
+        self.dispatcher.arrived()
+
+
+def test_an_endless_run_is_over_only_when_it_is_stopped(store: Store) -> None:
+    run = Endless(store)
+    assert run.names() == []
+    assert not run.dispatcher.is_over()
+    run.post(planned(1))
+    assignment = run.take()
+    run.finish(assignment)
+    assert not run.dispatcher.is_over()
+    run.post(planned(2))
+    assignment = run.take()
+    run.dispatcher.stop()
+    assert not run.dispatcher.is_over()
+    run.finish(assignment)
+    assert run.dispatcher.is_over()
+
+
+def test_who_waits_for_work_is_woken_when_some_arrives(store: Store) -> None:
+    run = Endless(store)
+    woken: list[float] = []
+
+    def wait() -> None:
+        began = time.monotonic()
+        run.dispatcher.pause(60.0)
+        woken.append(time.monotonic() - began)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while thread.is_alive():
+        run.dispatcher.arrived()
+        thread.join(0.01)
+    assert woken[0] < 30.0
+
+
+def test_jobs_of_other_processes_are_found_without_being_told(store: Store) -> None:
+    run = Endless(store)
+    assert run.names() == []
+    store.add([planned(1)])
+    run.now += 1.0
+    assert run.names() == ["n1"]
+
+
+def test_something_more_urgent_goes_before_what_waits_already(store: Store) -> None:
+    run = Endless(store)
+    run.post(*map(planned, range(1, 500)))
+    assert run.names() == ["n1"]
+    run.post(planned(500, priority=3))
+    run.now += 1.0
+    assert run.names() == ["n500"]
+
+
+def test_observers_are_told_of_every_change_of_state(store: Store) -> None:
+    run = Endless(store, HERE, THERE)
+    run.post(planned(1), planned(2, rerolls=1), planned(3))
+    first = run.take()
+    run.dispatcher.submitted(first)
+    run.dispatcher.submitted(first)
+    event = ExecutionStart(prompt_id=first.attempt.prompt_id)
+    run.dispatcher.heard(first, event, begins=True)
+    run.finish(first)
+    second, third = run.take(THERE), run.take()
+    run.finish(second, *second.jobs)
+    run.dispatcher.failed(third, Kind.NODE_FAILED, "it broke")
+    assert run.heard.of("n1") == ["claimed", "submitted", "running", "done"]
+    assert run.heard.of("n2") == ["claimed", "pending"]
+    assert run.heard.of("n3") == ["claimed", "pending"]
+    reasons = {name: reason for name, state, _, reason in run.heard.states if state == "pending"}
+    assert reasons["n2"] == "blank"
+    assert "it broke" in reasons["n3"]
+    assert {server for name, _, server, _ in run.heard.states if name == "n2"} == {THERE}
+
+
+def test_a_waiting_job_is_cancelled_at_once(store: Store) -> None:
+    run = Endless(store)
+    run.post(planned(1), planned(2), planned(3))
+    assert run.names() == ["n1"]
+    assert run.dispatcher.cancel(planned(2).key) is State.CANCELLED
+    assert run.dispatcher.cancel(planned(2).key) is State.CANCELLED
+    assert run.heard.of("n2") == ["cancelled"]
+    assert run.names() == ["n3"]
+    with pytest.raises(StoreError):
+        run.dispatcher.cancel("unknown")
+
+
+def test_a_running_job_is_called_off_and_cancelled_whatever_comes_of_it(store: Store) -> None:
+    run = Endless(store)
+    run.post(planned(1), planned(2))
+    first, second = run.take(), run.take()
+    assert run.dispatcher.cancel(planned(1).key) is State.CLAIMED
+    assert run.dispatcher.fate(first) is Fate.CALLED_OFF
+    assert run.dispatcher.fate(second) is Fate.GO_ON
+    run.dispatcher.failed(first, Kind.NODE_FAILED, "it broke")
+    assert run.heard.of("n1") == ["claimed", "cancelled"]
+    assert run.states()["n1"] == "cancelled"
+    assert run.names() == []
+    # One that was done before anybody looked, too.
+    run.dispatcher.cancel(planned(2).key)
+    run.finish(second)
+    assert run.heard.of("n2") == ["claimed", "cancelled"]
+    assert run.dispatcher.cancel(planned(2).key) is State.CANCELLED
+
+
+def test_a_graph_of_several_jobs_goes_on_as_long_as_one_is_wanted(store: Store) -> None:
+    run = Run(store, planned(1), planned(2), size=2)
+    both = run.take()
+    run.dispatcher.cancel(planned(1).key)
+    assert run.dispatcher.fate(both) is Fate.GO_ON
+    run.finish(both)
+    assert run.states() == {"n1": "cancelled", "n2": "done"}
+
+
+def test_a_job_goes_to_servers_that_fit_also_to_one_that_comes_later(store: Store) -> None:
+    able = {THERE}
+    run = Endless(store, HERE, fits=lambda job, server: job.seed != 1 or server in able)
+    run.post(planned(1), planned(2))
+    assert run.names() == ["n2"]
+    assert run.names() == []
+    run.dispatcher.join(THERE)
+    assert run.names(THERE) == ["n1"]
+    run.post(planned(1, key="9" * 64, name="n9"))
+    run.dispatcher.leave(THERE)
+    assert run.names() == []
+    able.add(HERE)
+    run.dispatcher.sort_anew()
+    assert run.names() == ["n9"]
+
+
+def test_a_server_looks_past_all_that_it_cannot_run(store: Store) -> None:
+    run = Endless(store, HERE, THERE, fits=lambda job, server: (server == HERE) == (job.seed < 900))
+    run.post(*map(planned, range(1, 1000)))
+    assert run.names(THERE) == ["n900"]
+    assert run.names(HERE) == ["n1"]
+
+
+def test_a_server_that_was_given_up_starts_afresh_when_it_joins_again(folder: Path) -> None:
+    with Store.open(folder) as store:
+        dispatcher = begun(store)
+        for _ in range(dispatcher.settings.limits.wrong_in_a_row):
+            wrong(dispatcher, HERE)
+        assert dispatcher.distrust_of(HERE)
+        dispatcher.leave(HERE)
+        assert dispatcher.take(HERE) is None
+        dispatcher.join(HERE)
+        assert dispatcher.distrust_of(HERE) == ""
+        assert dispatcher.server_counts[HERE].failures > 0
+
+
+def test_a_long_life_leaves_nothing_behind(store: Store) -> None:
+    run = Endless(store)
+    for number in range(1, 40):
+        run.post(planned(number, owner=f"key-{number % 3}"))
+        assignment = run.take()
+        if number % 2:
+            run.dispatcher.failed(assignment, Kind.NODE_FAILED, "it broke")
+            run.now += 100.0
+            assignment = run.take()
+        run.finish(assignment)
+    dispatcher = run.dispatcher
+    assert dispatcher._notes == {}
+    assert dispatcher._open == {}
+    assert dispatcher._called_off == set()
+    assert dispatcher._queue.window == {}

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from orchestrator.batch import downloader as carrying
 from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.collecting import prepare_folder
+from orchestrator.batch.collecting import IntoFolder, prepare_folder
 from orchestrator.batch.dispatcher import Dispatcher, Finished
 from orchestrator.batch.downloader import Downloader, Judge, Judgement, Load
 from orchestrator.batch.fleet import Care, Server
@@ -110,7 +110,9 @@ class Work:
         self.dispatcher = Counting(self.store)
         care = Care(timeouts=Timeouts(tries=1))
         self.server = Counted(fake.url, care)
-        self.downloader = Downloader(self.server, self.dispatcher, judge or Content(), folder)
+        self.downloader = Downloader(
+            self.server, self.dispatcher, judge or Content(), IntoFolder(folder)
+        )
         self.assignments = [self._made(n) for n in range(count)]
 
     def _made(self, number: int) -> Assignment:

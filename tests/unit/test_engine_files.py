@@ -22,8 +22,8 @@ from orchestrator.engine.folders import Folders, OutsideFolder, annotated, insid
 from orchestrator.engine.host import ui
 from orchestrator.engine.host.pack_folders import PackFolders
 from orchestrator.engine.serving.files import Upload, View, find_view, masked, save_upload, view
-from orchestrator.engine.serving.guard import is_foreign
 from orchestrator.errors import InputError, ModelError, OutputError
+from orchestrator.guard import is_foreign
 
 
 @pytest.fixture

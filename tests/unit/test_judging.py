@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def made(store: Store, folder: Path, colours: Mapping[str, tuple[int, ...]]) -> None:
     """Make the pending jobs' pictures, the last in the manifest first."""
     for one in reversed(store.pending(99)):
-        number = store.record_attempt(
+        number = store.claim(
             Attempt(
                 prompt_id=f"{one.name}-{one.roll}",
                 server="s",

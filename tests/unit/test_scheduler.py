@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.batch.scheduler import Rules, ServerState, Situation, Waiting, choose, due
+from orchestrator.batch.scheduler import (
+    Rules,
+    ServerState,
+    Situation,
+    Waiting,
+    alternatives,
+    choose,
+    due,
+)
 
 A, B, C = "http://a", "http://b", "http://c"
 
@@ -207,6 +215,86 @@ def test_the_smallest_batch_size_of_the_group_counts() -> None:
 def test_without_a_group_no_batch() -> None:
     waiting = [Waiting(key=str(n), seed=n, batch_size=8, order=n) for n in range(3)]
     assert chosen(A, situation(waiting)) == ["0"]
+
+
+def test_priorities_count_within_an_owner_only() -> None:
+    waiting = [
+        Waiting(key="x", batch="x", order=0),
+        Waiting(key="x urgent", batch="x", order=1, priority=5),
+        Waiting(key="y", batch="y", order=2, priority=-9),
+    ]
+    assert chosen(A, situation(waiting, served={"x": 1})) == ["y"]
+    assert chosen(A, situation(waiting, served={"x": 1, "y": 2})) == ["x urgent"]
+
+
+def test_whoever_has_just_come_goes_before_any_model() -> None:
+    waiting = [
+        *jobs("x1", "x2", batch="x", model="m"),
+        Waiting(key="y", batch="y", order=9, model="n"),
+    ]
+    server_state = ServerState(url=A, model="m")
+    served = {"x": 7, "y": 7}
+    assert chosen(A, situation(waiting, server_state, served=served)) == ["x1"]
+    assert chosen(A, situation(waiting, server_state, served=served, fresh=("y",))) == ["y"]
+    # But not before those who have had less.
+    assert chosen(A, situation(waiting, server_state, served={"x": 6, "y": 7}, fresh=("y",))) == [
+        "x1"
+    ]
+
+
+def test_whoever_came_first_goes_first() -> None:
+    waiting = [Waiting(key=batch, batch=batch) for batch in "xyz"]
+    assert chosen(A, situation(waiting, fresh=("y", "z", "x"))) == ["y"]
+
+
+def test_affinity_passes_an_owners_first_job_only_so_often() -> None:
+    waiting = [Waiting(key="n", model="n"), *jobs("m1", "m2", model="m")]
+    waiting = [replace(job, order=number) for number, job in enumerate(waiting)]
+    server_state, rules = ServerState(url=A, model="m"), Rules(passing=3)
+    for passed, got in ((0, "m1"), (2, "m1"), (3, "n"), (9, "n")):
+        given = situation(waiting, server_state, passed={"": passed}, rules=rules)
+        assert chosen(A, given) == [got]
+    given = situation(waiting, server_state, passed={"": 99})
+    assert chosen(A, given) == ["m1"]
+
+
+def test_a_job_goes_only_to_servers_that_can_run_it() -> None:
+    waiting = [Waiting(key="1", only=frozenset({B})), Waiting(key="2", order=1)]
+    servers = ServerState(url=A), ServerState(url=B)
+    assert chosen(A, situation(waiting, *servers)) == ["2"]
+    assert chosen(B, situation(waiting, *servers)) == ["1"]
+    assert chosen(A, situation(waiting[:1], *servers)) == []
+    assert chosen(A, situation([replace(waiting[0], only=frozenset())], *servers)) == []
+
+
+def test_a_job_is_not_left_to_an_idle_server_that_cannot_run_it() -> None:
+    servers = ServerState(url=A, held=1), ServerState(url=B)
+    assert chosen(A, situation(jobs("1", only=frozenset({A})), *servers)) == ["1"]
+    assert chosen(A, situation(jobs("1", only=frozenset({A, B})), *servers)) == []
+
+
+def test_a_job_comes_back_where_no_other_server_that_can_run_it_is_left() -> None:
+    servers = ServerState(url=A), ServerState(url=B)
+    waiting = jobs("1", avoid=frozenset({A}), only=frozenset({A}))
+    assert chosen(A, situation(waiting, *servers)) == ["1"]
+
+
+def test_what_is_as_good_as_the_job_that_was_chosen() -> None:
+    first = Waiting(key="first", order=5, model="m")
+    others = {
+        "second": replace(first, key="second", order=7),
+        "third": replace(first, key="third", order=8),
+        "before": replace(first, key="before", order=1),
+        "model": replace(first, key="model", order=9, model="n"),
+        "owner": replace(first, key="owner", order=9, batch="x"),
+        "urgent": replace(first, key="urgent", order=9, priority=1),
+        "later": replace(first, key="later", order=9, not_before=1.0),
+        "other": replace(first, key="other", order=9, only=frozenset({B})),
+        "avoids": replace(first, key="avoids", order=9, avoid=frozenset({A})),
+    }
+    given = situation([*others.values(), first], ServerState(url=A), ServerState(url=B))
+    assert [job.key for job in alternatives(A, first, given, 9)] == ["second", "third"]
+    assert [job.key for job in alternatives(A, first, given, 1)] == ["second"]
 
 
 @given(

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -37,7 +38,14 @@ from orchestrator.batch.store.database import Database, sqlite_url
 from orchestrator.batch.store.folder_lock import held
 from orchestrator.batch.store.store import PlanDiff, Store, settled
 from orchestrator.batch.store.verification import verify
-from orchestrator.errors import BadValue, BatchBusy, IllegalTransition, OutputError, StoreError
+from orchestrator.errors import (
+    BadValue,
+    BatchBusy,
+    IllegalTransition,
+    LeaseLost,
+    OutputError,
+    StoreError,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -89,7 +97,7 @@ def picture(of: Job, folder: Path, data: bytes = b"png", pixels: str | None = No
 
 
 def finish(store: Store, folder: Path, of: Job, **changes: str) -> None:
-    number = store.record_attempt(attempt(of, prompt_id=uuid.uuid4().hex))
+    number = store.claim(attempt(of, prompt_id=uuid.uuid4().hex))
     with store.transaction():
         store.record_artifact(picture(of, folder, **changes))  # type: ignore[arg-type]
         store.close_attempt(number, Outcome.DONE, seconds=2.0)
@@ -244,7 +252,7 @@ def test_a_batch_is_settled_when_nothing_waits_or_runs(state: State, is_settled:
 def test_an_attempt_is_there_before_it_is_sent_and_open_until_it_ends(store: Store) -> None:
     first, second = jobs("a", "b")
     store.plan([first, second])
-    number = store.record_attempt(attempt(first, second), now=1000.0)
+    number = store.claim(attempt(first, second), now=1000.0)
     assert {entry.state for entry in store.entries()} == {State.CLAIMED}
     (found,) = store.open_attempts()
     assert (found.id, found.prompt_id, found.started_at) == (number, "p1", 1000.0)
@@ -260,91 +268,168 @@ def test_an_attempt_is_there_before_it_is_sent_and_open_until_it_ends(store: Sto
 
 def test_a_job_that_is_not_free_is_claimed_by_nobody_else(store: Store) -> None:
     store.plan(jobs("a"))
-    store.record_attempt(attempt(job("a")))
+    store.claim(attempt(job("a")))
     with pytest.raises(IllegalTransition):
-        store.record_attempt(attempt(job("a"), prompt_id="p2"))
+        store.claim(attempt(job("a"), prompt_id="p2"))
     assert len(store.open_attempts()) == 1
 
 
-def test_a_clock_set_back_changes_no_order_and_no_duration(store: Store) -> None:
+# --------------------------------------------------------------------------- leases
+
+
+def run_out(store: Store) -> None:
+    """Let all leases run out."""
+    with store.transaction() as connection:
+        connection.execute(tables.attempts.update().values(lease=1.0))
+
+
+def test_only_its_owner_closes_an_attempt_and_only_once(store: Store) -> None:
+    store.plan(jobs("a"))
+    number = store.claim(attempt(job("a")), owner="me", seconds=30.0)
+    for stranger in ("you", ""):
+        with pytest.raises(LeaseLost):
+            store.close_attempt(number, Outcome.DONE, owner=stranger)
+        with pytest.raises(LeaseLost):
+            store.mark_submitted(number, owner=stranger)
+    assert [one.owner for one in store.open_attempts()] == ["me"]
+    assert store.entry(job("a").key).state is State.CLAIMED
+    store.mark_submitted(number, owner="me")
+    store.mark_submitted(number, owner="me")
+    store.close_attempt(number, Outcome.FAILED, owner="me", error="first")
+    with pytest.raises(LeaseLost):
+        store.close_attempt(number, Outcome.DONE, owner="me")
+    with pytest.raises(LeaseLost):
+        store.mark_submitted(number, owner="me")
+    assert [one.error for one in store.attempts_of(job("a").key)] == ["first"]
+
+
+def test_whoever_lost_an_attempt_writes_nothing_of_it(store: Store, tmp_path: Path) -> None:
     store.plan(jobs("a", "b"))
-    late = store.record_attempt(attempt(job("a")), now=5000.0)
-    early = store.record_attempt(attempt(job("b"), prompt_id="p2"), now=10.0)
-    assert [one.id for one in store.open_attempts()] == [late, early]
-    store.log("first", now=5000.0)
-    store.log("second", now=10.0, warning=True)
-    assert [event.text for event in store.events()] == ["first", "second"]
-    store.close_attempt(late, Outcome.DONE, seconds=3.0, now=20.0)
-    assert store.paces() == {"http://a": [3.0]}
-    (ended,) = store.attempts_of(job("a").key)
-    assert ended.ended_at is not None
-    assert ended.ended_at < ended.started_at
+    number = store.claim(attempt(job("a")), owner="frozen", seconds=30.0)
+    run_out(store)
+    assert [one.id for one in store.take_over("quick", 30.0)] == [number]
+
+    def end() -> None:
+        with store.transaction():
+            store.log("written before it was known")
+            store.close_attempt(number, Outcome.DONE, owner="frozen", seconds=1.0)
+            store.settle([job("a").key], State.DONE)
+            store.record_artifact(picture(job("a"), tmp_path))
+            store.record_timings(number, [Timing(span="run", seconds=1.0)])
+
+    with pytest.raises(LeaseLost):
+        end()
+    assert store.entry(job("a").key).state is State.CLAIMED
+    assert store.events() == []
+    assert store.artifacts(job("a").key) == []
+    assert store.rows(sa.select(tables.timings)) == []
+    store.close_attempt(number, Outcome.FAILED, owner="quick")
+    assert store.settle([job("a").key], State.PENDING) == set()
 
 
-def test_rerolls_count_and_change_the_seed(store: Store) -> None:
+def test_a_lease_that_ran_out_and_that_nobody_wanted_is_still_ones_own(store: Store) -> None:
     store.plan(jobs("a"))
-    store.record_attempt(attempt(job("a")))
-    store.reroll(job("a").key)
-    (rolled,) = store.pending(1)
-    assert rolled.roll == 1
-    assert rolled.seed_now != rolled.seed
-    store.plan(jobs("a"))
-    assert store.pending(1) == [rolled]
+    number = store.claim(attempt(job("a")), owner="slow", seconds=30.0)
+    run_out(store)
+    store.close_attempt(number, Outcome.DONE, owner="slow")
 
 
-def test_paces_are_by_picture_and_newest_first(store: Store) -> None:
-    store.plan(jobs("a", "b", "c"))
-    one = store.record_attempt(attempt(job("a"), job("b")))
-    store.close_attempt(one, Outcome.DONE, seconds=3.0)
-    two = store.record_attempt(attempt(job("c"), prompt_id="p2"))
-    store.close_attempt(two, Outcome.DONE, seconds=2.0)
-    assert store.paces() == {"http://a": [2.0, 1.5]}
-
-
-def test_only_attempts_that_gave_their_pictures_tell_the_pace(store: Store) -> None:
+def test_only_what_has_run_out_is_taken_over_unless_nobody_else_lives(store: Store) -> None:
     store.plan(jobs("a", "b", "c", "d"))
-    for seconds, (name, outcome) in enumerate(zip("abcd", Outcome, strict=False), start=1):
-        number = store.record_attempt(attempt(job(name), prompt_id=name))
-        store.close_attempt(number, outcome, seconds=float(seconds))
-    assert next(iter(Outcome)) is Outcome.DONE
-    assert store.paces() == {"http://a": [1.0]}
+    held = store.claim(attempt(job("a"), prompt_id="1"), owner="one", seconds=30.0)
+    gone = store.claim(attempt(job("b"), prompt_id="2"), owner="one", seconds=-0.5)
+    nobodys = store.claim(attempt(job("c"), prompt_id="3"))
+    mine = store.claim(attempt(job("d"), prompt_id="4"), owner="two", seconds=30.0)
+    assert [one.id for one in store.take_over("two", 30.0)] == [gone, nobodys]
+    assert store.take_over("three", 30.0) == []
+    taken = store.take_over("four", 30.0, all=True)
+    assert [one.id for one in taken] == [held, gone, nobodys, mine]
+    assert {one.owner for one in store.open_attempts()} == {"four"}
 
 
-def test_failed_attempts_are_those_whose_jobs_still_wait(store: Store) -> None:
+def test_a_lease_is_put_off_by_the_databases_clock(store: Store) -> None:
+    store.plan(jobs("a", "b"))
+    one = store.claim(attempt(job("a"), prompt_id="1"), owner="me", seconds=0.0)
+    two = store.claim(attempt(job("b"), prompt_id="2"), owner="me", seconds=0.0)
+    assert store.renew("me", 60.0, [one, two]).lost == frozenset()
+    assert store.take_over("you", 60.0) == []
+    now = time.time()
+    leases = [row.lease - now for row in store.rows(sa.select(tables.attempts.c.lease))]
+    assert leases == [pytest.approx(60.0, abs=5.0)] * 2
+    store.close_attempt(one, Outcome.DONE, owner="me")
+    assert store.take_over("you", 60.0, all=True)
+    # What it has closed itself it does not hold either.
+    assert store.renew("me", 60.0, [one, two]).lost == {one, two}
+
+
+@pytest.mark.parametrize("to", [State.PENDING, State.DONE, State.FAILED, State.QUARANTINED])
+def test_a_running_job_that_is_cancelled_is_so_whatever_comes_of_it(
+    store: Store, to: State
+) -> None:
+    store.plan(jobs("a", "b"))
+    both = job("a"), job("b")
+    number = store.claim(attempt(*both), owner="me", seconds=30.0)
+    assert store.called_off("me") == frozenset()
+    assert store.cancel([job("a").key]) == {job("a").key: State.CLAIMED}
+    assert store.called_off("me") == {job("a").key}
+    assert store.called_off("you") == frozenset()
+    assert store.renew("me", 30.0).cancelled == {job("a").key}
+    store.close_attempt(number, Outcome.DONE, owner="me")
+    assert store.settle([one.key for one in both], to, "so") == {job("a").key}
+    first, second = store.entries()
+    assert (first.state, first.reason) == (State.CANCELLED, statements.CANCELLED)
+    assert (second.state, second.reason) == (to, "so")
+    # And the wish is gone with it.
+    store.move([job("a").key], State.PENDING)
+    number = store.claim(attempt(job("a"), prompt_id="2"))
+    store.close_attempt(number, Outcome.DONE)
+    assert store.settle([job("a").key], State.DONE) == set()
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_one_that_has_ended_stays(
+    store: Store, tmp_path: Path
+) -> None:
     store.plan(jobs("a", "b", "c"))
-    numbers = {}
-    for name in "abc":
-        numbers[name] = store.record_attempt(attempt(job(name), prompt_id=name))
-        outcome = Outcome.CANCELLED if name == "c" else Outcome.FAILED
-        store.close_attempt(numbers[name], outcome, failure="frozen")
-    store.move([job("a").key, job("c").key], State.PENDING)
-    store.move([job("b").key], State.FAILED)
-    assert [one.id for one in store.failed_attempts(0)] == [numbers["a"]]
-    assert store.failed_attempts(numbers["a"]) == []
+    finish(store, tmp_path, job("a"))
+    keys = [job("a").key, job("b").key, "unknown"]
+    states = {job("a").key: State.DONE, job("b").key: State.CANCELLED}
+    assert store.cancel(keys, "no more") == states
+    assert store.entry(job("b").key).reason == "no more"
+    assert store.cancel(keys) == states
+    with pytest.raises(IllegalTransition):
+        store.claim(attempt(job("b")))
+    assert names(store.pending(9)) == ["c"]
 
 
-def test_the_log_is_read_on_from_where_it_was(store: Store) -> None:
-    for number in range(5):
-        store.log(f"line {number}")
-    first = store.events(limit=2)
-    assert [event.text for event in first] == ["line 0", "line 1"]
-    rest = store.events(after=first[-1].id)
-    assert [event.text for event in rest] == ["line 2", "line 3", "line 4"]
-    assert store.events(after=rest[-1].id) == []
+# --------------------------------------------------------------------------- owners
 
 
-def test_timings_are_kept(store: Store, tmp_path: Path) -> None:
-    store.plan(jobs("a"))
-    number = store.record_attempt(attempt(job("a")))
-    store.record_timings(
-        number,
-        [Timing(span="queued", seconds=0.5), Timing(span="node:6", seconds=2, node_class="K")],
-    )
-    store.record_timings(number, [])
-    rows = sqlite3.connect(tmp_path / "batch.sqlite").execute(
-        "select span, node_class, seconds from timings order by id"
-    )
-    assert rows.fetchall() == [("queued", "", 0.5), ("node:6", "K", 2.0)]
+def test_new_jobs_go_behind_the_others_and_keys_are_new(store: Store) -> None:
+    store.plan(jobs("a", "b"))
+    (added,) = store.add([job("c", owner="ann", priority=1)])
+    assert (added.order, store.entry(added.key).job) == (2, added)
+    assert [one.order for one in store.add(jobs("d", "e"))] == [3, 4]
+    with pytest.raises(StoreError):
+        store.add(jobs("f", "a"))
+    assert names(store.pending(9)) == ["a", "c", "b", "d", "e"]
+    assert store.add([]) == []
+
+
+def test_owners_take_turns_and_priority_counts_within_an_owner(store: Store) -> None:
+    store.add([job(f"a{n}", owner="ann") for n in range(300)])
+    store.add([job(f"b{n}", owner="bob", priority=n) for n in range(3)])
+    store.add([job("c0", owner="cid")])
+    first = ["a0", "b2", "c0", "a1", "b1", "a2", "b0", "a3", "a4"]
+    assert names(store.pending(9)) == first
+    assert names(store.pending(9, per_owner=2)) == first[:5]
+    held = [job("a0").key, job("b2").key]
+    assert names(store.pending(3, exclude=held)) == ["c0", "a1", "b1"]
+    assert names(store.pending(2, owner="bob")) == ["b2", "b1"]
+    assert store.pending(2, owner="dan") == []
+    assert store.owners_waiting() == ["ann", "bob", "cid"]
+    # Nobody is left out for there being many.
+    store.add([job(f"x{n}", owner=f"x{n:03}") for n in range(120)])
+    assert len({one.owner for one in store.pending(123, per_owner=8)}) == 123
 
 
 # --------------------------------------------------------------------------- pictures
@@ -485,7 +570,7 @@ def test_two_jobs_do_not_displace_each_other_for_ever(store: Store, tmp_path: Pa
     moves = 0
     while moves < 100 and (waiting := store.pending(1)):
         moves += 1
-        number = store.record_attempt(attempt(waiting[0], prompt_id=uuid.uuid4().hex))
+        number = store.claim(attempt(waiting[0], prompt_id=uuid.uuid4().hex))
         with store.transaction():
             store.record_artifact(replace(picture(waiting[0], tmp_path), path="same.png"))
             store.close_attempt(number, Outcome.DONE)
@@ -501,7 +586,7 @@ def test_pictures_of_earlier_attempts_of_a_job_are_of_the_past(
     for of in jobs("a", "b"):
         finish(store, tmp_path, of)
     store.move([job("a").key], State.PENDING)
-    number = store.record_attempt(attempt(job("a"), prompt_id="again"))
+    number = store.claim(attempt(job("a"), prompt_id="again"))
     with store.transaction():
         for name in ("a.jpg", "a=2.jpg"):
             again = replace(picture(job("a"), tmp_path), path=name, attempt_id=number)
@@ -634,7 +719,7 @@ def test_threads_share_a_store(store: Store) -> None:
     def work(part: list[Job]) -> None:
         try:
             for one in part:
-                number = store.record_attempt(attempt(one, prompt_id=one.key[:36]))
+                number = store.claim(attempt(one, prompt_id=one.key[:36]))
                 with store.transaction():
                     store.close_attempt(number, Outcome.DONE, seconds=1)
                     store.move([one.key], State.DONE)
@@ -721,7 +806,7 @@ for one in store.pending(10**6):
     attempt = Attempt(
         prompt_id=one.key[:36], server="s", shots=(Shot(key=one.key, seed=1),)
     )
-    number = store.record_attempt(attempt)
+    number = store.claim(attempt)
     # a server would get it here: what it got must never be more than what is recorded
     print(one.key, flush=True)
     with store.transaction():

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.collecting import prepare_folder
+from orchestrator.batch.collecting import IntoFolder, prepare_folder
 from orchestrator.batch.dispatcher import Dispatcher, Finished, Settings
 from orchestrator.batch.downloader import Judgement
 from orchestrator.batch.fleet import Care, Server
@@ -115,6 +115,7 @@ class Bench:
         server: Server | None = None,
         others: bool = True,
         look_ahead: int = 1,
+        endless: bool = False,
         **care: Any,
     ) -> None:
         self.folder, self.fake = folder, fake
@@ -124,7 +125,7 @@ class Bench:
         prepare_folder(folder)
         self.told = Told()
         self.dispatcher = Dispatcher(
-            self.store, self.told, Settings(rules=Rules(look_ahead=look_ahead))
+            self.store, self.told, Settings(rules=Rules(look_ahead=look_ahead), endless=endless)
         )
         self.server = server or Server(fake.url, Care(**{"timeouts": TIMEOUTS, **care}))
         self.dispatcher.join(self.server.name)
@@ -135,9 +136,8 @@ class Bench:
     @contextmanager
     def working(self, *adopted: Assignment) -> Iterator[Worker]:
         """Let the worker work meanwhile; whatever happens, it ends."""
-        worker = Worker(
-            self.server, self.dispatcher, self.recipe, self.folder, adopted=list(adopted)
-        )
+        collector = IntoFolder(self.folder)
+        worker = Worker(self.server, self.dispatcher, self.recipe, collector, adopted=list(adopted))
         worker.start()
         try:
             yield worker
@@ -370,7 +370,7 @@ def earlier(bench: Bench, number: int, *, sent: bool) -> Assignment:
         server=bench.server.name,
         shots=(Shot(key=job.key, seed=job.seed),),
     )
-    bench.store.record_attempt(attempt)
+    bench.store.claim(attempt)
     (found,) = [one for one in bench.store.open_attempts() if one.prompt_id == attempt.prompt_id]
     (assignment,) = bench.dispatcher.adopt([found])
     if sent:
@@ -479,6 +479,96 @@ def test_a_server_is_started_anew_only_when_its_pictures_are_home(
         assert not stopped.wait(0.2)
         bench.recipe.go.set()
     assert home[:2] == [1, 2]
+
+
+# --------------------------------------------------------------------------- not wanted any more
+
+
+def test_a_running_job_that_is_cancelled_is_taken_from_its_server(
+    tmp_path: Path, fake: FakeServer
+) -> None:
+    held_up(fake)
+    bench = Bench(tmp_path, fake, 3, others=False)
+    with bench.working():
+        both_sent(fake)
+        bench.dispatcher.cancel(bench.jobs[0].key)
+        # The script's event is never set: only the cancellation lets the server go on.
+        waited_for(lambda: bench.store.counts()[State.DONE] == 2)
+    assert taken_back(fake) == [0]
+    states = [entry.state for entry in bench.store.entries()]
+    assert states == [State.CANCELLED, State.DONE, State.DONE]
+    assert bench.outcomes(0) == [Outcome.CANCELLED]
+    assert bench.pictures() == {"n1.png", "n2.png"}
+
+
+def test_a_job_that_waits_on_its_server_is_taken_from_there_alone(
+    tmp_path: Path, fake: FakeServer
+) -> None:
+    go = held_up(fake)
+    bench = Bench(tmp_path, fake, 2, others=False)
+    with bench.working():
+        both_sent(fake)
+        # As from another process, which only the store is told.
+        bench.store.cancel([bench.jobs[1].key])
+        bench.dispatcher.look_for_cancelled()
+        waited_for(lambda: bench.store.counts()[State.CANCELLED] == 1)
+        go.set()
+    assert taken_back(fake) == [1]
+    assert [entry.state for entry in bench.store.entries()] == [State.DONE, State.CANCELLED]
+
+
+def test_a_job_of_a_server_that_is_away_is_cancelled_at_once_and_there_when_it_is_back(
+    tmp_path: Path, fake: FakeServer
+) -> None:
+    held_up(fake)
+    bench = Bench(tmp_path, fake, 1, others=False)
+    with bench.working():
+        fake.reached("1")
+        fake.go_away()
+        bench.told.wait(False)
+        bench.dispatcher.cancel(bench.jobs[0].key)
+        waited_for(lambda: bench.store.counts()[State.CANCELLED] == 1)
+        fake.come_back()
+
+
+def test_what_another_orchestrator_took_over_is_left_on_the_server(
+    tmp_path: Path, fake: FakeServer
+) -> None:
+    go = held_up(fake)
+    bench = Bench(tmp_path, fake, 1, others=False)
+    with bench.working():
+        fake.reached("1")
+        with Store.open(tmp_path) as other:
+            assert len(other.take_over("another", 30.0)) == 1
+        # The worker finds out when it says that the job was submitted, or brings it home.
+        go.set()
+        waited_for(lambda: bench.dispatcher.is_over() or not bench.dispatcher._open)
+    assert taken_back(fake) == []
+    (attempt,) = bench.store.attempts_of(bench.jobs[0].key)
+    assert (attempt.owner, attempt.outcome) == ("another", None)
+    assert bench.store.artifacts(bench.jobs[0].key) == []
+
+
+def test_an_endless_worker_waits_for_jobs_and_a_retired_one_ends(
+    tmp_path: Path, fake: FakeServer
+) -> None:
+    bench = Bench(tmp_path, fake, 1, others=False, endless=True)
+    with bench.working() as worker:
+        waited_for(lambda: bench.store.counts()[State.DONE] == 1)
+        bench.store.add([planned(7)])
+        bench.dispatcher.arrived()
+        waited_for(lambda: bench.store.counts()[State.DONE] == 2)
+        assert worker.is_alive()
+        go = held_up(fake)
+        bench.store.add([planned(8), planned(9), planned(10)])
+        bench.dispatcher.arrived()
+        fake.requested("POST", "/prompt", times=4)
+        worker.retire()
+        go.set()
+    # What the server had it has made, and nothing more.
+    counts = bench.store.counts()
+    assert (counts[State.DONE], counts[State.PENDING]) == (4, 1)
+    assert not bench.dispatcher.has_servers()
 
 
 def waited_for(condition: Callable[[], bool]) -> None:

@@ -142,6 +142,14 @@ def load(path: Path) -> ManifestFile:
 # --------------------------------------------------------------------------- reading
 
 
+def data_of(path: Path) -> Any:
+    """What a manifest says, unchecked, for those who have to look before it is taken at its word.
+
+    Raises ManifestError where it is no YAML.
+    """
+    return _data(path, _manifest_text(path, Sources(path.parent)))
+
+
 def _manifest_text(path: Path, sources: Sources) -> str:
     try:
         return sources.read(path)

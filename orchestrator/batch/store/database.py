@@ -17,6 +17,8 @@ from ...errors import BadValue, OutputError, SpriteworksError, StoreError
 
 # s that a writer waits for another process's transaction; ours take milliseconds, a plan seconds
 _PATIENCE = 60
+# The key of the lock of PostgreSQL that `Database.alone` holds: the letters "sprite".
+_ALONE = int.from_bytes(b"sprite", "big")
 
 
 class Database:
@@ -60,6 +62,15 @@ class Database:
         with self._opened(writing=False) as connection:
             yield connection
 
+    @contextmanager
+    def alone(self) -> Iterator[sa.Connection]:
+        """A transaction beside which no other process is in another of these."""
+        with self.transaction() as connection:
+            # SQLite has one writer at a time in any case.
+            if not self.is_sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ALONE)))
+            yield connection
+
     def execute(
         self, statement: Any, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]]
     ) -> Any:
@@ -80,8 +91,15 @@ class Database:
             else:
                 cursor.executemany(compiled.text, [compiled.arguments(row) for row in parameters])
         except self._engine.dialect.loaded_dbapi.Error as error:
+            self._drop_if_broken(error)
             raise _explained(error, self.name) from error
         return cursor
+
+    def _drop_if_broken(self, error: Any) -> None:
+        """See to it that the next transaction has a new connection where this one is gone."""
+        connection = self._connection.connection.dbapi_connection
+        if self._engine.dialect.is_disconnect(error, connection, None):
+            self._connection.invalidate(error)
 
     def upsert(self, table: sa.Table, *, fixed: tuple[str, ...] = ()) -> Any:
         """An insert that, where the primary key is there already, updates all but `fixed`."""
@@ -93,6 +111,14 @@ class Database:
             if column.name not in (*key, *fixed)
         }
         return insert.on_conflict_do_update(index_elements=key, set_=changed)
+
+    def insert_missing(self, table: sa.Table) -> Any:
+        """An insert that, where the primary key is there already, changes nothing.
+
+        It waits for another process that is about to write the same row.
+        """
+        insert: Any = (sqlite if self.is_sqlite else postgresql).insert(table)
+        return insert.on_conflict_do_nothing()
 
     @contextmanager
     def _opened(self, *, writing: bool) -> Iterator[sa.Connection]:

@@ -27,6 +27,8 @@ def job_row(job: Job, place: int, plan: int) -> dict[str, Any]:
         "reason": "",
         "first_plan": plan,
         "plan": plan,
+        "owner": job.owner,
+        "cancel": False,
     }
 
 
@@ -47,6 +49,7 @@ def job_of(row: Any) -> Job:
         rerolls=row.rerolls,
         roll=row.roll,
         order=row.place,
+        owner=row.owner,
     )
 
 
@@ -57,8 +60,8 @@ def gates_text(gates: tuple[Gate, ...]) -> str:
     return packed([[gate.name, gate.minimum, gate.maximum] for gate in gates])
 
 
-def attempt_row(attempt: Attempt, now: float) -> dict[str, Any]:
-    """The columns of an attempt."""
+def attempt_row(attempt: Attempt, now: float, owner: str, seconds: float | None) -> dict[str, Any]:
+    """The columns of an attempt that `owner` holds for `seconds` from now on."""
     return {
         "prompt_id": attempt.prompt_id,
         "server": attempt.server,
@@ -67,6 +70,8 @@ def attempt_row(attempt: Attempt, now: float) -> dict[str, Any]:
         "size": len(attempt.shots),
         "failure": attempt.failure,
         "error": attempt.error,
+        "owner": owner,
+        "lease": seconds,
     }
 
 
@@ -84,6 +89,7 @@ def attempt_of(row: Any, shots: tuple[Shot, ...]) -> Attempt:
         outcome=Outcome(row.outcome) if row.outcome else None,
         failure=row.failure,
         error=row.error,
+        owner=row.owner,
     )
 
 

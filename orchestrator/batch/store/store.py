@@ -1,4 +1,11 @@
-"""The record of one batch: what is wanted, what was tried, what is there.
+"""The record of one batch, or of a service: what is wanted, what was tried, what is there.
+
+Several orchestrators may work on one record, each under a name of its own, the *owner* of attempts.
+A job is claimed by one compare-and-set; the attempt then belongs to its owner, who holds it by a
+*lease*: until a moment by the database's clock, which `renew` puts off. An attempt whose lease has
+run out may be taken over by another owner, and then the first can neither close it nor write
+anything else of it. Whoever writes of an attempt calls `close_attempt` first in its transaction, so
+that LeaseLost is raised before anything is written.
 
 Every method is one transaction; `with store.transaction():` makes one of several. Threads may share
 a store. Moments (`now`) are s since the epoch by the wall clock and serve people only: nothing is
@@ -8,17 +15,18 @@ ordered or measured by them, so a clock that is set back changes nothing but wha
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, namedtuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from ...errors import IllegalTransition, StoreError
+from ...errors import IllegalTransition, LeaseLost, StoreError
 from ...workflow.wording import listed
 from ..gates import DUPLICATE, GRAPH
 from ..jobs import (
@@ -32,7 +40,7 @@ from ..jobs import (
     Timing,
     sources,
 )
-from . import statements, tables
+from . import statements, tables, upgrading
 from .database import Database
 from .place import FILE_NAME, Place, place_of, remember
 from .rows import (
@@ -46,14 +54,16 @@ from .rows import (
     shot_row,
 )
 
-# Facts: the version of the tables, and which batch this is.
-_VERSION, _BATCH = "version", "batch"
+# A fact: which batch this is.
+_BATCH = "batch"
 # The attempt after which a person asked to try everything again.
 _RETRIED_AFTER = "retried_after"
 # Rows sent to the database at once while planning.
 _CHUNK = 2000
 # The latest attempts that an estimate looks at.
 _RECENT = 500
+# A row of jobs as the driver gives it.
+_JobRow = namedtuple("_JobRow", tables.jobs.c.keys())  # type: ignore[misc]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +93,16 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Renewed:
+    """What an owner learns when it renews its leases."""
+
+    # those of the attempts that it asked about which it holds no longer, by id
+    lost: frozenset[int]
+    # keys of jobs that it has and that a person wants no longer
+    cancelled: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """One line of the batch's log, in words."""
 
@@ -102,7 +122,10 @@ class Store:
         self._db = database
         self._new_artifact = database.upsert(tables.artifacts)
         self._planned = database.upsert(
-            tables.jobs, fixed=("roll", "state", "reason", "first_plan")
+            tables.jobs, fixed=("roll", "state", "reason", "first_plan", "cancel")
+        )
+        self._new_jobs = tables.jobs.insert().values(
+            {column.name: sa.bindparam(column.name) for column in tables.jobs.c}
         )
 
     @classmethod
@@ -128,20 +151,16 @@ class Store:
         return store
 
     def _prepare(self) -> None:
-        """Make the tables, or see that they are ours."""
+        """Make the tables, or see that they are ours and of this version."""
         with self._db.reading() as connection:
-            known = sa.inspect(connection).has_table(tables.facts.name)
-            version = self.fact(_VERSION) if known else None
+            version = upgrading.version_of(connection)
+        upgrading.check(version, self._db.name)
         # Written only where it must be: a status asked for during a long plan must not wait for it.
-        if version is None:
-            with self._db.transaction() as connection:
-                tables.metadata.create_all(connection)
-                self.set_fact(_VERSION, str(tables.VERSION))
-        elif version != str(tables.VERSION):
-            raise StoreError(
-                f"{self._db.name} was made by another version of Spriteworks (record version "
-                f"{version}, here {tables.VERSION}); use that one, or another folder"
-            )
+        if version < tables.VERSION:
+            with self._db.alone() as connection:
+                before = upgrading.upgrade(connection, self._db.name)
+                if 0 < before < tables.VERSION:
+                    self.log(f"the record was upgraded, from version {before} to {tables.VERSION}")
 
     def _belong_to(self, folder: Path, place: Place) -> None:
         with self._db.transaction():
@@ -155,6 +174,11 @@ class Store:
                     f"{self._db.name} has the record of another batch than {folder}; give each "
                     "batch a database of its own"
                 )
+
+    @property
+    def database(self) -> Database:
+        """The database, for those who keep more in it."""
+        return self._db
 
     def close(self) -> None:
         self._db.close()
@@ -198,12 +222,27 @@ class Store:
                 self._db.execute(self._planned, chunk)
             diff = _diff(connection, number)
             gone = (table.c.plan < number) & (table.c.state != State.UNWANTED.value)
-            connection.execute(table.update().where(gone).values(state=State.UNWANTED.value))
+            unwanted = {"state": State.UNWANTED.value, "cancel": False}
+            connection.execute(table.update().where(gone).values(unwanted))
             back = (table.c.plan == number) & (table.c.state == State.UNWANTED.value)
             held = table.c.key.in_(sa.select(tables.artifacts.c.key))
             state = sa.case((held, State.DONE.value), else_=State.PENDING.value)
             connection.execute(table.update().where(back).values(state=state, reason=""))
             return diff
+
+    def add(self, jobs: Iterable[Job]) -> list[Job]:
+        """Put new jobs behind all that there are; returns them with their places.
+
+        Raises StoreError, and adds none, where there is one of such a key already.
+        """
+        with self._db.alone() as connection:
+            last = connection.execute(sa.select(sa.func.max(tables.jobs.c.place))).scalar()
+            number = int(self.fact("plan") or 0)
+            first = 0 if last is None else last + 1
+            added = [replace(job, order=place) for place, job in enumerate(jobs, first)]
+            if added:
+                self._db.execute(self._new_jobs, [job_row(job, job.order, number) for job in added])
+            return added
 
     # ----------------------------------------------------------------------- jobs
 
@@ -214,20 +253,45 @@ class Store:
         found = {State(state): int(count) for state, count in rows}
         return {state: found.get(state, 0) for state in State}
 
-    def pending(self, limit: int, *, exclude: Collection[str] = ()) -> list[Job]:
-        """The next jobs to make: by priority, then in the order of the manifest.
+    def pending(
+        self,
+        limit: int,
+        *,
+        exclude: Collection[str] = (),
+        owner: str | None = None,
+        per_owner: int | None = None,
+    ) -> list[Job]:
+        """The next jobs to make: owners in turn, each one's by priority, then by place.
 
-        `exclude` are keys to pass over, such as those that the caller holds already.
+        First come the first jobs of all owners, then their second ones; or those of one `owner`.
+        `exclude` are keys to pass over, such as those that the caller holds already. No more than
+        `per_owner` of an owner's first jobs are looked at.
         """
+        depth = limit + len(exclude)
+        depth = depth if per_owner is None else min(per_owner, depth)
+        turns: list[tuple[int, int, Any]] = []
+        with self._db.reading():
+            for one in self.owners_waiting() if owner is None else [owner]:
+                rows = self._db.execute(statements.FIRST_OF, {"owner": one, "limit": depth})
+                found: Iterable[Any] = map(_JobRow._make, rows.fetchall())
+                # One owner's priorities say nothing to another.
+                turns += [(turn, row.place, row) for turn, row in enumerate(found)]
+        turns.sort(key=itemgetter(0, 1))
+        chosen = (row for *_, row in turns if row.key not in exclude)
+        return [job_of(row) for row in islice(chosen, limit)]
+
+    def owners_waiting(self) -> list[str]:
+        """The owners of jobs that wait; looks at one row for each."""
+        with self._db.reading():
+            rows = self._db.execute(statements.OWNERS_WAITING, {}).fetchall()
+        return [row[0] for row in rows]
+
+    def waiting(self, keys: Iterable[str]) -> set[str]:
+        """Those of the jobs that wait."""
         table = tables.jobs
-        query = (
-            sa.select(table)
-            .where(table.c.state == State.PENDING.value)
-            .order_by(table.c.state, table.c.rank, table.c.place)
-            .limit(limit + len(exclude))
-        )
-        rows = (row for row in self._read(query) if row.key not in exclude)
-        return [job_of(row) for row in islice(rows, limit)]
+        waits = table.c.state == State.PENDING.value
+        query = sa.select(table.c.key).where(table.c.key.in_(keys), waits)
+        return {row.key for row in self._read(query)}
 
     def entries(self, *states: State, keys: Collection[str] | None = None) -> Iterator[Entry]:
         """Jobs with their states, in the order of the manifest; all states where none is given.
@@ -274,15 +338,21 @@ class Store:
             if to not in TRANSITIONS[state]:
                 raise IllegalTransition(f"jobs that are {state.value} cannot become {to.value}")
         chosen = tables.jobs.c.state.in_([state.value for state in states])
-        update = tables.jobs.update().where(chosen).values(state=to.value, reason=reason)
+        values = {"state": to.value, "reason": reason, "cancel": False}
+        update = tables.jobs.update().where(chosen).values(values)
         with self._db.transaction() as connection:
             return connection.execute(update).rowcount
 
     def reroll(self, key: str) -> None:
         """Put a job back with the next of its seeds, see `Job.seed_now`."""
+        with self._db.transaction():
+            self.move([key], State.PENDING)
+            self.roll(key)
+
+    def roll(self, key: str) -> None:
+        """Give a job the next of its seeds, wherever it stands."""
         table = tables.jobs
         with self._db.transaction() as connection:
-            self.move([key], State.PENDING)
             update = table.update().where(table.c.key == key).values(roll=table.c.roll + 1)
             connection.execute(update)
 
@@ -330,32 +400,88 @@ class Store:
 
     # ----------------------------------------------------------------------- attempts
 
-    def record_attempt(self, attempt: Attempt, *, now: float | None = None) -> int:
-        """Write an attempt down, before it is sent, and claim its jobs; return its id."""
-        row = attempt_row(attempt, _now(now))
+    def claim(
+        self,
+        attempt: Attempt,
+        *,
+        owner: str = "",
+        seconds: float | None = None,
+        now: float | None = None,
+    ) -> int:
+        """Write an attempt down for its owner, before it is sent; returns its id.
+
+        The owner holds it for `seconds` by the database's clock; None is for an owner who is alone,
+        as any other may take it over at once. Raises IllegalTransition, and changes nothing, where
+        a job does not wait any more.
+        """
+        keys = [{"of": shot.key} for shot in attempt.shots]
         with self._db.transaction():
-            self.move([shot.key for shot in attempt.shots], State.CLAIMED)
+            if self._db.execute(statements.CLAIM, keys).rowcount != len(keys):
+                raise IllegalTransition(f"a job of attempt {attempt.prompt_id} waits no longer")
+            return self._write_attempt(attempt, owner, seconds, now)
+
+    def claim_first(
+        self,
+        keys: Sequence[str],
+        attempt_for: Callable[[str], Attempt],
+        *,
+        owner: str = "",
+        seconds: float | None = None,
+        now: float | None = None,
+    ) -> Attempt:
+        """Do what `claim` does for the first of several jobs that waits, by priority and place.
+
+        For jobs of which one is as good as the other, where several orchestrators claim: none of
+        them waits for the others, or gets nothing. `attempt_for` makes the attempt of the job that
+        it was. Raises IllegalTransition where none of them waits.
+        """
+        few = [*keys[: statements.CANDIDATES]]
+        few += few[-1:] * (statements.CANDIDATES - len(few))
+        values = {f"key_{number}": key for number, key in enumerate(few)}
+        with self._db.transaction():
+            found = self._db.execute(statements.CLAIM_FIRST, values).fetchone()
+            if found is None:
+                raise IllegalTransition(f"none of {len(keys)} jobs waits any longer")
+            attempt = attempt_for(found[0])
+            made = self._write_attempt(attempt, owner, seconds, now)
+            return replace(attempt, id=made, owner=owner)
+
+    def _write_attempt(
+        self, attempt: Attempt, owner: str, seconds: float | None, now: float | None
+    ) -> int:
+        row = attempt_row(attempt, _now(now), owner, seconds)
+        with self._db.transaction():
             made = int(self._db.execute(statements.NEW_ATTEMPT, row).fetchone()[0])
             self._db.execute(statements.NEW_SHOT, [shot_row(made, shot) for shot in attempt.shots])
             return made
 
-    def mark_submitted(self, attempt_id: int) -> None:
-        """Note that the server has accepted an attempt."""
+    def mark_submitted(self, attempt_id: int, *, owner: str = "") -> bool:
+        """Note that the server has accepted an attempt; False where that was known.
+
+        Raises LeaseLost where it is not `owner`'s, or has ended.
+        """
         with self._db.transaction():
-            rows = self._db.execute(statements.KEYS_OF_ATTEMPT, {"of": attempt_id}).fetchall()
-            self.move([row[0] for row in rows], State.SUBMITTED)
+            mine = {"of": attempt_id, "owner": owner}
+            if self._db.execute(statements.HOLD, mine).fetchone() is None:
+                raise LeaseLost(f"attempt {attempt_id} has ended, or is no longer {_whose(owner)}")
+            return bool(self._db.execute(statements.SUBMITTED, {"of": attempt_id}).rowcount)
 
     def close_attempt(
         self,
         attempt_id: int,
         outcome: Outcome,
         *,
+        owner: str = "",
         seconds: float | None = None,
         failure: str = "",
         error: str = "",
         now: float | None = None,
     ) -> None:
-        """Note how an attempt ended; where its jobs go is said with `move` or `reroll`."""
+        """Note how an attempt ended; where its jobs go is said with `settle`, `move` or `reroll`.
+
+        Raises LeaseLost, and writes nothing, where it is not `owner`'s, or has ended. Until the
+        transaction ends nobody can take it over, so what else is written of it counts as well.
+        """
         values = {
             "outcome": outcome.value,
             "ended_at": _now(now),
@@ -363,9 +489,91 @@ class Store:
             "failure": failure,
             "error": error,
             "of": attempt_id,
+            "owner": owner,
         }
         with self._db.transaction():
-            self._db.execute(statements.END_OF_ATTEMPT, values)
+            if not self._db.execute(statements.END_OF_ATTEMPT, values).rowcount:
+                raise LeaseLost(f"attempt {attempt_id} has ended, or is no longer {_whose(owner)}")
+
+    def settle(self, keys: Collection[str], to: State, reason: str = "") -> set[str]:
+        """Move jobs whose attempt has ended; returns the keys of those that are cancelled instead.
+
+        Whoever was cancelled while a server had it is cancelled, whatever came of it.
+        """
+        cancelled = set()
+        with self._db.transaction():
+            for key in keys:
+                row = {"of": key, "state": to.value, "reason": reason}
+                found = self._db.execute(statements.SETTLED[to], row).fetchone()
+                if found is None:
+                    raise IllegalTransition(self._why_not([key], to))
+                if found[0] == State.CANCELLED.value:
+                    cancelled.add(key)
+        return cancelled
+
+    # ----------------------------------------------------------------------- leases
+
+    def renew(self, owner: str, seconds: float, held: Collection[int] = ()) -> Renewed:
+        """Hold all open attempts of an owner for `seconds` from now on.
+
+        `held` are the ids of the attempts that the owner believes to hold.
+        """
+        with self._db.transaction():
+            values = {"owner": owner, "seconds": seconds}
+            mine = {row[0] for row in self._db.execute(statements.RENEW, values).fetchall()}
+            return Renewed(lost=frozenset(held) - mine, cancelled=self.called_off(owner))
+
+    def called_off(self, owner: str) -> frozenset[str]:
+        """The keys of jobs that an owner has and that a person wants no longer; only reads."""
+        with self._db.reading():
+            rows = self._db.execute(statements.CALLED_OFF, {"owner": owner}).fetchall()
+            return frozenset(row[0] for row in rows)
+
+    def take_over(self, owner: str, seconds: float | None, *, all: bool = False) -> list[Attempt]:
+        """Make the attempts of others one's own whose leases have run out; returns them.
+
+        With `all` also those that are held: for an owner who knows that nobody else lives. An
+        attempt that its owner is writing of at this moment is passed over.
+        """
+        table = tables.attempts
+        free = sa.or_(table.c.lease.is_(None), table.c.lease < statements.now())
+        which = [table.c.outcome.is_(None), table.c.owner != owner, *([] if all else [free])]
+        chosen = sa.select(table.c.id).where(*which).with_for_update(skip_locked=True)
+        lease = None if seconds is None else statements.now() + seconds
+        update = (
+            table.update()
+            .where(table.c.id.in_(chosen))
+            .values(owner=owner, lease=lease)
+            .returning(table.c.id)
+        )
+        with self._db.transaction() as connection:
+            ids = connection.execute(update).scalars().all()
+            return self._attempts(table.c.id.in_(ids)) if ids else []
+
+    def cancel(self, keys: Collection[str], reason: str = statements.CANCELLED) -> dict[str, State]:
+        """Give up jobs: those that wait at once, others as soon as their owner looks.
+
+        Returns the states that they then have, without keys that are not there. A job that is
+        running then will be cancelled, whatever comes of it, and one that had ended stays as it is.
+        """
+        table = tables.jobs
+        alive = [state.value for state in State if state.is_running or state is State.PENDING]
+        waits = table.c.state == State.PENDING.value
+        # One statement, so that no job slips from one state to the other between two.
+        gone = table.update().values(
+            state=sa.case((waits, State.CANCELLED.value), else_=table.c.state),
+            reason=sa.case((waits, reason), else_=table.c.reason),
+            cancel=sa.not_(waits),
+        )
+        found: dict[str, State] = {}
+        every = iter(keys)
+        with self._db.transaction() as connection:
+            while chunk := list(islice(every, _CHUNK)):
+                mine = table.c.key.in_(chunk)
+                connection.execute(gone.where(mine, table.c.state.in_(alive)))
+                rows = connection.execute(sa.select(table.c.key, table.c.state).where(mine))
+                found.update((row.key, State(row.state)) for row in rows)
+        return found
 
     def open_attempts(self) -> list[Attempt]:
         """The attempts that had not ended when they were last heard of, oldest first."""
@@ -581,6 +789,10 @@ def _diff(connection: sa.Connection, number: int) -> PlanDiff:
         changed=changed,
         unwanted=len(lost) - changed,
     )
+
+
+def _whose(owner: str) -> str:
+    return f"that of {owner}" if owner else "this orchestrator's"
 
 
 def _now(given: float | None) -> float:

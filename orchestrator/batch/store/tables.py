@@ -1,4 +1,6 @@
-"""The tables of a batch's record, for SQLite and PostgreSQL.
+"""The tables of a record, for SQLite and PostgreSQL.
+
+They are made by `migrations`; what is added here is added there.
 
 Seeds go up to 2^64-1, more than either database's integers hold, so they are text. Moments are s
 since the epoch by the wall clock, for people; order comes from ids, durations from `seconds`.
@@ -17,10 +19,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
-# Raised when a table changes; a store of another version is refused, not guessed at.
-VERSION = 1
+# The number of the latest migration. A record of an earlier version is upgraded when it is opened,
+# one of a later version is refused, not guessed at.
+VERSION = 4
 
 metadata = MetaData()
 # SQLite numbers rows by itself only where the type is INTEGER.
@@ -57,7 +61,11 @@ jobs = Table(
     # numbers of the first and the latest plan that had it
     Column("first_plan", Integer, nullable=False),
     Column("plan", Integer, nullable=False),
-    Index("jobs_by_work", "state", "rank", "place"),
+    # whose it is: jobs of different owners take turns
+    Column("owner", String(64), nullable=False, server_default=""),
+    # a person wants a job no longer that a server has; never True of one that no server has
+    Column("cancel", Boolean, nullable=False, server_default=false()),
+    Index("jobs_by_work", "state", "owner", "rank", "place"),
     Index("jobs_by_name", "name"),
     Index("jobs_by_place", "place", "key"),
     Index("jobs_by_plan", "plan"),
@@ -78,6 +86,10 @@ attempts = Table(
     Column("outcome", String(12)),
     Column("failure", Text, nullable=False),
     Column("error", Text, nullable=False),
+    # the orchestrator that may close it
+    Column("owner", String(64), nullable=False, server_default=""),
+    # until when nobody else may take it over, in s since the epoch by the database's clock
+    Column("lease", Float),
     Index("attempts_by_outcome", "outcome"),
 )
 

@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.datastructures import UploadFile
 
 from ...errors import InputError, OutputError, ProtocolError, SpriteworksError
+from ...guard import Guard
 from ...protocol import PromptRequest, Status, is_prompt_id, new_prompt_id
 from .. import host
 from ..execution.jobs import Job, JobQueue
@@ -25,7 +26,6 @@ from ..folders import MODEL_KINDS, Folders, OutsideFolder
 from . import files
 from .bodies import json_answer, json_object
 from .files import Upload
-from .guard import Guard
 from .hub import Hub
 from .jobs import add_job_routes
 from .registry import Registry, engine_nodes, import_libraries

@@ -38,10 +38,12 @@ def system_stats() -> dict[str, Any]:
 def _device(ram_total: int, ram_free: int) -> dict[str, Any]:
     import torch
 
-    if not torch.cuda.is_available():
-        name, kind, index = "cpu", "cpu", None
-        if torch.backends.mps.is_available():
-            name, kind = f"mps {platform.machine()}", "mps"
+    from ..tuning.placing import best_device
+
+    device = best_device()
+    if device.type != "cuda":
+        kind, index = device.type, None
+        name = f"mps {platform.machine()}" if kind == "mps" else kind
         total, free, torch_total, torch_free = ram_total, ram_free, ram_total, ram_free
     else:
         kind, index = "cuda", torch.cuda.current_device()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from comfy_nodes.settings import (
     Precision,
 )
 
+from ...errors import UsageError
 from ..handles.handles import Part, Vae
 from .storage import FP8, narrow
 from .tuning import tune_unet
@@ -28,8 +30,28 @@ _CPU = torch.device("cpu")
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
+# Which device to use, where a person says so: cpu, cuda or mps.
+DEVICE = "SPRITEWORKS_DEVICE"
+
+
 def best_device() -> torch.device:
-    """The accelerator where there is one, else the CPU."""
+    """The device that a person chose, else the accelerator where there is one, else the CPU.
+
+    Raises UsageError where the one that was chosen is not there.
+    """
+    wanted = os.environ.get(DEVICE, "")
+    there = {
+        "": True,
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(wanted, False):
+        raise UsageError(f"there is no device {wanted!r} on this machine that torch can use")
+    if wanted == "cpu":
+        return _CPU
+    if wanted == "mps":
+        return torch.device("mps")
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("mps") if torch.backends.mps.is_available() else _CPU

@@ -1,0 +1,1 @@
+"""The service: jobs from many clients over every server there is."""

@@ -1,0 +1,226 @@
+"""How requests stand now: what is in memory of them, and what watchers are told.
+
+The record is the truth; here is a copy of what is alive in it, and of what ended last, so that
+whoever asks need not wait for the database. The dispatcher tells what happens, from several threads
+and under its own lock, which comes before that of the record, which comes before ours.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..batch.jobs import Attempt, State
+from ..batch.store.store import Store
+from ..protocol import Event, Graph
+from .events import OUTPUT, STATUS, Hub
+from .places import Places
+from .requests import Requests
+from .views import ErrorView, RequestView, Status, told_of
+from .watching import Runs
+from .webhooks import Webhooks
+
+# Requests that have ended and that are kept in memory.
+_ENDED = 2048
+# What kinds of failures (`batch.retry.Kind`) are called in answers, where that is not their name.
+_CODES = {"node_failed": "node_execution_error", "refused": "invalid_workflow"}
+
+
+class Board:
+    """The requests that are alive, and the last that ended."""
+
+    def __init__(
+        self,
+        store: Store,
+        requests: Requests,
+        hub: Hub,
+        webhooks: Webhooks,
+        graph_of: Callable[[str], Graph],
+        forgotten: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`graph_of` gives a request's graph; `forgotten` is told of each that is alive no more."""
+        self._store = store
+        self._requests = requests
+        self._hub = hub
+        self._webhooks = webhooks
+        self._graph_of = graph_of
+        self._forgotten = forgotten
+        self._clock = clock
+        self.runs = Runs()
+        self._places = Places()
+        # never held while the record is asked
+        self._lock = threading.Lock()
+        self._live: dict[str, RequestView] = {}
+        self._ended: OrderedDict[str, RequestView] = OrderedDict()
+        # why the latest attempt of a request failed: (kind, sentence)
+        self._causes: dict[str, tuple[str, str]] = {}
+
+    def __len__(self) -> int:
+        """How many are alive."""
+        return len(self._live)
+
+    def load(self) -> None:
+        """Take up what an earlier process left."""
+        for id, state, reason in self._requests.unnoticed():
+            self.moved(id, state, "", reason)
+        self.put(self._requests.live())
+
+    def put(self, views: Iterable[RequestView]) -> None:
+        """Requests wait, or do already."""
+        for view in views:
+            self._live[view.id] = view
+            self._places.add(view.id, view.owner, view.priority, view.order)
+
+    def find(self, id: str) -> RequestView | None:
+        """A request as far as memory has it; never waits."""
+        view = self._live.get(id) or self._ended.get(id)
+        return None if view is None else self.dressed(view)
+
+    def live(self) -> list[RequestView]:
+        """All that are alive, in no order."""
+        return list(self._live.values())
+
+    def owner_of(self, id: str) -> str:
+        """Whose a request is; "" where there is none."""
+        view = self._live.get(id) or self._requests.get(id)
+        return view.owner if view else ""
+
+    def dressed(self, view: RequestView) -> RequestView:
+        """A view with what changes from moment to moment."""
+        if view.status.is_final:
+            return view
+        live = self._live.get(view.id, view)
+        return replace(
+            live,
+            queue_position=self._places.of(view.id),
+            progress=self.runs.progress(view.id) if live.started_at is not None else None,
+        )
+
+    def publish_status(self, view: RequestView) -> None:
+        """Tell watchers where a request stands."""
+        told = self.status(view)
+        self._hub.publish(view.id, STATUS, told, final=view.status.is_final)
+
+    def status(self, view: RequestView) -> dict[str, Any]:
+        """What a status event says."""
+        return {"status": view.status.value, "queue_position": self._places.of(view.id)}
+
+    def keep_ended(self, view: RequestView) -> None:
+        """Keep a request in memory that has ended."""
+        with self._lock:
+            self._ended[view.id] = view
+            while len(self._ended) > _ENDED:
+                self._ended.popitem(last=False)
+
+    def forget(self, id: str) -> None:
+        """A request has ended, or was not taken."""
+        self._places.remove(id)
+        with self._lock:
+            self._live.pop(id, None)
+        self._forgotten(id)
+
+    def forget_ended(self, ids: Iterable[str]) -> None:
+        """The record knows requests no more."""
+        with self._lock:
+            for id in ids:
+                self._ended.pop(id, None)
+
+    def mark_cancelling(self, id: str) -> None:
+        """A person wants a request no longer; nothing happens where it has ended meanwhile."""
+        told = None
+        with self._lock:
+            live = self._live.get(id)
+            if live is not None and live.status is not Status.CANCELING:
+                told = self._live[id] = replace(live, status=Status.CANCELING)
+        if told is not None:
+            self.publish_status(told)
+
+    # ------------------------------------------------------------------- told by the loop
+
+    def moved(self, key: str, state: str, server: str, reason: str) -> None:
+        """A request is in another state."""
+        # No lock here: the record's own is held by whoever calls, and comes before all others.
+        view = self._live.get(key) or self._requests.get(key)
+        if view is None:
+            return
+        if state == "running":
+            self._begin(view, server)
+        elif state in (State.CLAIMED.value, State.SUBMITTED.value):
+            self._live[key] = replace(view, server=server)
+        elif state == State.PENDING.value:
+            self._wait_again(view)
+        else:
+            self._end(view, State(state), reason)
+
+    def heard(self, key: str, server: str, event: Event) -> None:
+        """A server told something of a request."""
+        news = self.runs.heard(key, server, event)
+        if news is None:
+            return
+        if news.progress is not None:
+            self._hub.publish(key, "progress", news.progress.to_json())
+        if news.preview is not None:
+            self._hub.publish(key, "preview", news.preview)
+
+    def failed_once(self, names: Sequence[str], error: str, cause: str) -> None:
+        """An attempt failed."""
+        for name in names:
+            self._causes[name] = cause, error
+            self._hub.publish(name, "log", {"level": "warning", "message": error.splitlines()[0]})
+
+    def adopted(self, attempt: Attempt) -> None:
+        """A server still has what an earlier process sent."""
+        for shot in attempt.shots:
+            self.runs.sent(shot.key, self._graph_of(shot.key), attempt.server)
+
+    def _begin(self, view: RequestView, server: str) -> None:
+        if view.status.is_final or view.started_at is not None:
+            return
+        now = self._clock()
+        status = Status.CANCELING if view.status is Status.CANCELING else Status.RUNNING
+        view = replace(view, status=status, started_at=now, server=server or view.server)
+        self._live[view.id] = view
+        self._places.remove(view.id)
+        self._requests.began(view.id, now)
+        self.publish_status(view)
+
+    def _wait_again(self, view: RequestView) -> None:
+        self.runs.ended(view.id)
+        if view.started_at is not None:
+            self._requests.waits_again(view.id)
+        view = replace(view, status=Status.QUEUED, started_at=None, server="", progress=None)
+        self._live[view.id] = view
+        self._places.add(view.id, view.owner, view.priority, view.order)
+        self.publish_status(view)
+
+    def _end(self, view: RequestView, state: State, reason: str) -> None:
+        told = self.runs.ended(view.id)
+        kind, words = self._causes.pop(view.id, ("", ""))
+        error = None
+        if state in (State.FAILED, State.QUARANTINED):
+            error = told or ErrorView(
+                code=_CODES.get(kind, kind or "job_failed"), message=reason or words
+            )
+        now = self._clock()
+        with self._store.transaction():
+            self._requests.ended(view.id, now, view.server, error)
+            self._tell_webhook(view.id)
+        self.forget(view.id)
+        ended = self._requests.get(view.id)
+        if ended is None:
+            return
+        self.keep_ended(ended)
+        for output in ended.outputs:
+            self._hub.publish(view.id, OUTPUT, output.to_json())
+        self.publish_status(ended)
+
+    def _tell_webhook(self, id: str) -> None:
+        view = self._requests.get(id)
+        if view is not None and view.webhook:
+            kind = f"job.{view.status.value}"
+            self._webhooks.enqueue(view.owner, id, view.webhook, kind, told_of(view))

@@ -1,0 +1,117 @@
+"""`spriteworks serve`: arguments and wiring only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EPILOG = "Example: spriteworks serve --data service --server http://gpu-1:8188"
+
+_Data = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The service's folder; else SPRITEWORKS_DATA."),
+]
+_Host = Annotated[
+    str, typer.Option(metavar="HOST", help="Where to listen; elsewhere than here needs keys.")
+]
+_Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")]
+_Servers = Annotated[
+    list[str],
+    typer.Option("--server", metavar="URL", help="A server that runs; may be repeated."),
+]
+_Comfyui = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="A ComfyUI to start, once for each GPU.")
+]
+_Engines = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Start the embedded engine N times.")
+]
+_Gpus = Annotated[
+    str, typer.Option(metavar="LIST", help="GPUs for servers started here, for example 0,1.")
+]
+_Models = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="More models for servers started here.")
+]
+_Device = Annotated[
+    str, typer.Option(metavar="NAME", help="cpu, cuda or mps, for servers started here.")
+]
+_Workflow = Annotated[
+    str, typer.Option(metavar="NAME", help="The workflow for prompts that name none.")
+]
+_Model = Annotated[str, typer.Option(metavar="NAME", help="The model for prompts that name none.")]
+_Workflows = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="More workflows that prompts may name, as JSON files."),
+]
+_Store = Annotated[
+    str, typer.Option(metavar="URL", help="Keep the record in a PostgreSQL database.")
+]
+_Storage = Annotated[
+    str, typer.Option(metavar="URL", help="Keep the files there, for example s3://bucket/prefix.")
+]
+_Retention = Annotated[float, typer.Option(min=0.01, metavar="DAYS", help="How long results stay.")]
+_Allow = Annotated[
+    list[str],
+    typer.Option(
+        "--allow-webhooks",
+        metavar="NET",
+        help="A network inside that webhooks may be sent to, as 10.0.0.0/8; may be repeated.",
+    ),
+]
+_LogLevel = Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
+
+
+def serve(
+    data: _Data = None,
+    host: _Host = "127.0.0.1",
+    port: _Port = 8190,
+    servers: _Servers = [],  # noqa: B006  (typer reads it and never changes it)
+    comfyui: _Comfyui = None,
+    engines: _Engines = 0,
+    gpus: _Gpus = "",
+    models: _Models = None,
+    device: _Device = "",
+    workflow: _Workflow = "sprite",
+    model: _Model = "",
+    workflows: _Workflows = None,
+    store: _Store = "",
+    storage: _Storage = "",
+    retention: _Retention = 7.0,
+    allow: _Allow = [],  # noqa: B006
+    log_level: _LogLevel = "info",
+) -> None:
+    """Serve jobs over HTTP: /v1 takes prompts, /api/v2 any workflow (Comfy API v2).
+
+    Without a server it starts the embedded engine. What was posted survives any end of the
+    process: the same command goes on with it.
+    """
+    import os
+
+    from ..local.serving import Choice, choose
+    from .home import home_of
+    from .opening import Setup
+    from .service import Settings
+    from .serving import run
+
+    named = Choice(
+        urls=tuple(servers),
+        comfyui=comfyui,
+        engines=engines,
+        gpus=tuple(filter(None, gpus.split(","))),
+        models=models,
+        device=device,
+        previews=True,
+    )
+    setup = Setup(
+        folder=home_of(data),
+        choice=choose(named, os.environ),
+        store=store,
+        storage=storage,
+        workflow=workflow,
+        model=model,
+        workflows=workflows,
+        allow=tuple(allow),
+        settings=Settings(retention=retention * 86_400),
+    )
+    run(setup, host, port, log_level)

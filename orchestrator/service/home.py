@@ -1,0 +1,36 @@
+"""The folder in which a service keeps what it has: its record, and its files without a bucket."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..batch.store.place import place_of
+from ..batch.store.store import Store
+from ..client.client import writing
+from ..errors import UsageError
+
+# names the folder where no option does
+VARIABLE = "SPRITEWORKS_DATA"
+
+
+def home_of(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder as given, else by SPRITEWORKS_DATA, else `.spriteworks` in the home folder."""
+    named = environment.get(VARIABLE, "").strip()
+    return given or (Path(named) if named else Path.home() / ".spriteworks")
+
+
+def record_in(folder: Path, url: str = "", *, create: bool = True) -> Store:
+    """Open the record of a service; `url` is the database for it where it is new.
+
+    It may be open in a running service, too. A new folder is its owner's alone: the record has what
+    webhooks are signed with. Raises UsageError where there is none and `create` is False.
+    """
+    if not create and not place_of(folder, url).known:
+        raise UsageError(
+            f"no service has its data in {folder}; give its folder by --data, or {VARIABLE}"
+        )
+    with writing(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Store.open(folder, url=url)

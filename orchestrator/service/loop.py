@@ -1,0 +1,292 @@
+"""Keeps the servers at work for as long as the service lives.
+
+The dispatcher, the workers and their claims are those of batches. What is different: it is never
+over, no server is given up for good, and nothing that happens to one request ends the whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from ..batch.collecting import Collector
+from ..batch.dispatcher import Dispatcher, Settings
+from ..batch.downloader import fault
+from ..batch.fleet import Server
+from ..batch.jobs import Attempt, Job
+from ..batch.leases import LEASE, Renewal, new_owner
+from ..batch.store.store import Store
+from ..batch.worker import Recipe, Worker
+from ..client.client import Client
+from ..errors import SpriteworksError
+from ..protocol import Event
+
+logger = logging.getLogger(__name__)
+
+# s between two looks at the workers
+_TICK = 0.25
+# s after which a server that was given up, or a dispatcher that ended by an error, is tried again
+_REST, _LONGEST_REST = 2.0, 60.0
+# s that servers have to let go of what waits on them, when the service ends
+PARTING = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerView:
+    """A server as people see it."""
+
+    name: str
+    # whether it is one of ours, that ends with us
+    is_ours: bool
+    # False while it is set aside
+    is_open: bool = True
+    # why that is, or the last that was said of it
+    words: str = ""
+    done: int = 0
+    failures: int = 0
+
+
+class Watcher(Protocol):
+    """Who is told what becomes of requests; called from several threads, and must be quick."""
+
+    def moved(self, key: str, state: str, server: str, reason: str) -> None:
+        """A request is in another state: a `State` value, or "running" once its server runs it."""
+
+    def heard(self, key: str, server: str, event: Event) -> None:
+        """A server told something of a request."""
+
+    def failed_once(self, names: Sequence[str], error: str, cause: str) -> None:
+        """An attempt failed; what becomes of its requests is told by `moved`."""
+
+    def adopted(self, attempt: Attempt) -> None:
+        """A server still has what an earlier process sent."""
+
+
+class _Observer:
+    """Hears the dispatcher and tells the watcher."""
+
+    def __init__(self, loop: Loop, watcher: Watcher) -> None:
+        self._loop = loop
+        self._watcher = watcher
+
+    def happened(self, kind: str, **details: Any) -> None:
+        """Pass on what concerns requests and servers."""
+        match kind:
+            case "state":
+                self._watcher.moved(
+                    details["key"],
+                    details["state"],
+                    details.get("server") or "",
+                    details.get("reason") or "",
+                )
+            case "progress":
+                self._watcher.heard(details["key"], details["server"], details["event"])
+            case "server":
+                self._loop.note(details["server"], details["open"], details["words"])
+            case "failed":
+                self._watcher.failed_once(details["jobs"], details["error"], details["cause"])
+            case "note":
+                level = logging.WARNING if details["warning"] else logging.INFO
+                # What servers say may have line ends, which would look like lines of ours.
+                text = " ".join(details["text"].split())
+                logger.log(level, "%s", text, extra={"server": details["server"]})
+
+
+class Loop:
+    """The dispatcher of the service and a worker for each server."""
+
+    def __init__(
+        self,
+        store: Store,
+        servers: Sequence[Server],
+        recipe_for: Callable[[str], Recipe],
+        collector: Collector,
+        watcher: Watcher,
+        fits: Callable[[Job, str], bool],
+        settings: Settings | None = None,
+    ) -> None:
+        self._store = store
+        self._servers = {server.name: server for server in servers}
+        self._recipe_for = recipe_for
+        self._collector = collector
+        self._watcher = watcher
+        self._fits = fits
+        self._settings = settings or Settings(owner=new_owner(), lease=LEASE, endless=True)
+        self._observer = _Observer(self, watcher)
+        self._views = {
+            server.name: ServerView(name=server.name, is_ours=server.is_ours) for server in servers
+        }
+        self._lock = threading.Lock()
+        self._dispatcher: Dispatcher | None = None
+        self._ending = threading.Event()
+        self._workers: dict[str, Worker] = {}
+        # by server, when its next worker may begin and how long the pause after that is
+        self._rests: dict[str, tuple[float, float]] = {}
+        self._thread = threading.Thread(target=self._run, name="service loop", daemon=True)
+
+    # ------------------------------------------------------------------ from any thread
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def stop(self, seconds: float = PARTING) -> None:
+        """Hand out nothing more; what runs after `seconds` stays open, for the next process."""
+        self._ending.set()
+        dispatcher = self._dispatcher
+        if dispatcher is not None:
+            dispatcher.stop()
+        late = time.monotonic() + seconds
+        self._thread.join(max(0.0, late - time.monotonic()))
+        for worker in list(self._workers.values()):
+            if worker.is_alive():
+                worker.abandon()
+        self._thread.join(seconds)
+        for server in self._servers.values():
+            server.stop()
+
+    def arrived(self) -> None:
+        """There are new requests in the store."""
+        dispatcher = self._dispatcher
+        if dispatcher is not None:
+            dispatcher.arrived()
+
+    def cancel(self, key: str) -> None:
+        """Take a request back, wherever it is; what becomes of it is told by `Watcher.moved`."""
+        dispatcher = self._dispatcher
+        if dispatcher is not None:
+            dispatcher.cancel(key)
+
+    def sort_anew(self) -> None:
+        """What servers can do has changed."""
+        dispatcher = self._dispatcher
+        if dispatcher is not None:
+            dispatcher.sort_anew()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether requests are handed out."""
+        return self._thread.is_alive() and not self._ending.is_set()
+
+    def servers(self) -> list[ServerView]:
+        """All servers, as they are now."""
+        dispatcher = self._dispatcher
+        found = []
+        for name, view in list(self._views.items()):
+            counts = dispatcher.server_counts.get(name) if dispatcher else None
+            if counts is not None:
+                view = replace(view, done=counts.pictures, failures=counts.failures)
+            found.append(view)
+        return found
+
+    def note(self, server: str, is_open: bool, words: str) -> None:
+        """A server was set aside, or taken back."""
+        with self._lock:
+            if server in self._views:
+                view = self._views[server]
+                self._views[server] = replace(view, is_open=is_open, words=words)
+
+    # ------------------------------------------------------------------ the loop's thread
+
+    def _run(self) -> None:
+        rest = _REST
+        while not self._ending.is_set():
+            began = time.monotonic()
+            try:
+                self._shift()
+            except SpriteworksError as error:
+                logger.error("the work stops for %.0f s: %s", rest, error)
+            except Exception as error:  # noqa: BLE001  (the last place before the thread ends)
+                logger.error("the work stops for %.0f s: %s", rest, fault(error, "the loop"))
+            if self._ending.wait(rest):
+                break
+            # A disk that is full does not get better by asking.
+            rest = _REST if time.monotonic() - began > _LONGEST_REST else min(rest * 2, 60.0)
+
+    def _shift(self) -> None:
+        """Work until the service ends, or the dispatcher does by an error that concerns all."""
+        dispatcher = Dispatcher(self._store, self._observer, self._settings, fits=self._fits)
+        dispatcher.recall(lambda assignment: ())
+        self._rests.clear()
+        with Renewal(dispatcher):
+            adopted = self._take_over(dispatcher)
+            self._dispatcher = dispatcher
+            for server in self._servers.values():
+                self._hire(dispatcher, server, adopted.get(server.name, []))
+            try:
+                while not self._ending.is_set() and dispatcher.stop_error is None:
+                    self._ending.wait(_TICK)
+                    self._look_after(dispatcher)
+            finally:
+                dispatcher.stop()
+                self._see_off()
+        if dispatcher.stop_error is not None:
+            raise dispatcher.stop_error
+
+    def _take_over(self, dispatcher: Dispatcher) -> dict[str, list[Attempt]]:
+        """What an earlier process left on servers that are still there; the rest is sent anew."""
+        found: dict[str, list[Attempt]] = {}
+        owner, lease = self._settings.owner, self._settings.lease
+        # The folder is ours alone, so nobody else lives who could hold them.
+        for attempt in self._store.take_over(owner, lease, all=True):
+            found.setdefault(attempt.server, []).append(attempt)
+        # and what this process left, where its dispatcher ended by an error
+        known = {attempt.id for attempts in found.values() for attempt in attempts}
+        for attempt in self._store.open_attempts():
+            if attempt.id not in known:
+                found.setdefault(attempt.server, []).append(attempt)
+        for name in list(found):
+            server = self._servers.get(name)
+            if server is None or server.is_ours:
+                self._write_off(dispatcher, name, found.pop(name))
+        return found
+
+    def _write_off(self, dispatcher: Dispatcher, name: str, attempts: Sequence[Attempt]) -> None:
+        """Close attempts whose server is no longer there, or no longer one of these."""
+        if name not in self._servers and "://" in name:
+            with suppress(SpriteworksError), Client(name) as client, client.at_most(PARTING):
+                client.system_stats()
+                for attempt in attempts:
+                    client.cancel(attempt.prompt_id)
+        dispatcher.write_off(attempts, "its server is no longer there")
+
+    def _hire(
+        self, dispatcher: Dispatcher, server: Server, attempts: Sequence[Attempt] = ()
+    ) -> None:
+        dispatcher.join(server.name)
+        adopted = dispatcher.adopt(attempts)
+        for attempt in attempts:
+            self._watcher.adopted(attempt)
+        worker = Worker(
+            server,
+            dispatcher,
+            self._recipe_for(server.name),
+            self._collector,
+            adopted=adopted,
+        )
+        self._workers[server.name] = worker
+        worker.start()
+
+    def _look_after(self, dispatcher: Dispatcher) -> None:
+        """Give a server another worker where its own has given it up."""
+        now = time.monotonic()
+        for name, worker in list(self._workers.items()):
+            if worker.is_alive() or dispatcher.stopping:
+                continue
+            due, pause = self._rests.get(name, (0.0, _REST))
+            if not due:
+                self._rests[name] = now + pause, min(2 * pause, _LONGEST_REST)
+            elif now >= due:
+                self._rests[name] = 0.0, pause
+                self._hire(dispatcher, self._servers[name])
+
+    def _see_off(self) -> None:
+        """Wait for the workers: as long as it takes, or until `stop` abandons them."""
+        for worker in self._workers.values():
+            worker.join()
+        self._workers.clear()

@@ -1,0 +1,62 @@
+"""A service's folder: its record, its files, and the service over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..batch.fleet import Care
+from ..batch.store.folder_lock import held
+from ..local.serving import Choice
+from .assets import Assets
+from .events import Hub
+from .home import record_in
+from .keys import Keys
+from .prompting import Workflows
+from .service import Service, Settings
+from .storage import Storage
+from .webhooks import Webhooks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """Where a service keeps what it has, and which servers it uses."""
+
+    folder: Path
+    choice: Choice
+    # URL of the database; "" is a file in the folder, or what the folder names
+    store: str = ""
+    # URL of the storage, "s3://bucket/prefix"; "" is in the folder
+    storage: str = ""
+    workflow: str = "sprite"
+    model: str = ""
+    workflows: Path | None = None
+    # networks inside to which webhooks may be sent all the same, as 10.0.0.0/8
+    allow: tuple[str, ...] = ()
+    care: Care = field(default_factory=Care)
+    settings: Settings = field(default_factory=Settings)
+
+
+@contextmanager
+def opened(setup: Setup) -> Iterator[Service]:
+    """The service of a folder, not started yet; raises BatchBusy where another one has the folder.
+
+    Whoever leaves the block has stopped it before.
+    """
+    # Mistakes are told before anything is written.
+    workflows = Workflows(default=setup.workflow, model=setup.model, folder=setup.workflows)
+    with held(setup.folder), record_in(setup.folder, setup.store) as store:
+        storage = Storage(setup.storage or setup.folder / "files")
+        yield Service(
+            store,
+            setup.choice,
+            assets=Assets(store.database, storage),
+            keys=Keys(store.database),
+            hub=Hub(),
+            webhooks=Webhooks(store.database, allow=setup.allow),
+            workflows=workflows,
+            care=setup.care,
+            settings=setup.settings,
+        )

@@ -1,0 +1,616 @@
+"""The service: what both faces, and whoever else, may ask of it.
+
+Nothing here knows of HTTP. Every method may be called from any thread and may wait for the
+database, but for `glimpse`, which only looks into memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..batch.fleet import Care, Processes, fleet
+from ..batch.jobs import Job
+from ..batch.store.store import Store
+from ..errors import (
+    AccessDenied,
+    BadValue,
+    GraphError,
+    NotFound,
+    RequestRefused,
+    SpriteworksError,
+    StoreError,
+    UsageError,
+)
+from ..local.serving import Choice
+from ..protocol import Graph
+from .admission import Admission, checked_labels, plain
+from .assets import Asset, Assets, Content
+from .board import Board
+from .catalogues import Catalogues, Known, models_of
+from .events import OUTPUT, STATUS, Hub, Watcher
+from .keys import Keys
+from .limits import Limits, RateLimiter
+from .loop import Loop, ServerView
+from .manifests import MOST_JOBS, asset_names, batch_of
+from .prompting import (
+    Prompt,
+    Prompted,
+    Workflows,
+    WorkflowView,
+    native_size,
+    size_warnings,
+    with_assets,
+)
+from .recipe import IntoStorage, RequestRecipe
+from .requests import Figures, Filter, New, Once, Requests
+from .storage import Part
+from .supplies import Supplies
+from .views import OutputView, RequestView, Status
+from .webhooks import Webhooks
+
+logger = logging.getLogger(__name__)
+
+# s between two rounds of tidying up
+_TIDYING = 60.0
+# s after which it is looked again whether there are keys
+_KEYS_FRESH = 1.0
+_MOST_PRIORITY = 100
+# the label that the pictures of one manifest share
+BATCH = "batch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How the service treats requests."""
+
+    # s that results stay
+    retention: float = 7 * 24 * 3600.0
+    # requests of all together that may wait
+    most_waiting: int = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who asks; without keys everybody is the same."""
+
+    owner: str = ""
+    limits: Limits = field(default_factory=Limits)
+
+
+_ANYBODY = Caller()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A graph to run, and what goes with it."""
+
+    # as it was posted
+    workflow: Any
+    labels: Mapping[str, str] = field(default_factory=dict)
+    # higher goes first, among the requests of all
+    priority: int = 0
+    # secrets for nodes that ask other services; kept in memory only
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    # URL that is told of its end; it was looked at by `Service.check_webhook`
+    webhook: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """Requests that were taken, one or more."""
+
+    views: Sequence[RequestView]
+    # True where their idempotency key had been seen before
+    replayed: bool = False
+
+    @property
+    def view(self) -> RequestView:
+        """The first of them."""
+        return self.views[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelView:
+    """A model that servers have."""
+
+    name: str
+    servers: tuple[str, ...]
+    # (width, height) in px that it was made for; None where its name does not tell
+    size: tuple[int, int] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readiness:
+    """Whether requests can be served."""
+
+    is_ready: bool
+    # {what: "" where it is well, else what is wrong}
+    checks: Mapping[str, str]
+
+
+class Service:
+    """Takes requests, has them made, and tells of them."""
+
+    def __init__(
+        self,
+        store: Store,
+        choice: Choice,
+        *,
+        assets: Assets,
+        keys: Keys,
+        hub: Hub,
+        webhooks: Webhooks,
+        workflows: Workflows,
+        care: Care | None = None,
+        settings: Settings | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.assets, self.keys, self.hub, self.webhooks = assets, keys, hub, webhooks
+        self.rates = RateLimiter()
+        self.workflows = workflows
+        self.settings = settings or Settings()
+        self.catalogues = Catalogues(lambda: self._loop.sort_anew())
+        self._clock = clock
+        self._store = store
+        self._requests = Requests(store)
+        self._lock = threading.Lock()
+        # (owner, idempotency key) of what is being taken
+        self._in_flight: set[tuple[str, str]] = set()
+        self._has_keys, self._keys_asked = True, -_KEYS_FRESH - 1
+        self._stopping = threading.Event()
+        servers = fleet(choice, care or Care(), store)
+        self.admission = Admission(self.catalogues, servers, assets, self._trouble)
+        self.supplies = supplies = Supplies(self._requests, assets, workflows, self._about_to_send)
+        self._board = Board(
+            store, self._requests, hub, webhooks, supplies.graph, self._forgotten, clock
+        )
+        self._loop = Loop(
+            store,
+            servers,
+            lambda server: RequestRecipe(server, self.catalogues, supplies, supplies),
+            IntoStorage(supplies, supplies),
+            self._board,
+            self._fits,
+        )
+        self._tidier = threading.Thread(target=self._tidy, name="tidier", daemon=True)
+
+    # ------------------------------------------------------------------- life
+
+    def start(self) -> None:
+        """Take up what an earlier process left, and begin to work."""
+        Processes(self._store).end_leftovers()
+        self._board.load()
+        self._loop.start()
+        self._tidier.start()
+
+    def stop(self, seconds: float = 3.0) -> None:
+        """Hand out nothing more; what servers have after `seconds` is adopted by the next start."""
+        self._stopping.set()
+        self._loop.stop(seconds)
+        self._tidier.join(seconds)
+
+    # ------------------------------------------------------------------- asking for pictures
+
+    def submit(
+        self, caller: Caller, prepare: Callable[[], Sequence[Wanted]], once: Once | None = None
+    ) -> Submitted:
+        """Take requests, all or none. `prepare` says what is wanted, and may refuse.
+
+        With `once` they are taken once, however often they are posted. Raises RequestRefused,
+        LimitReached and their kin.
+        """
+        if once is None:
+            views = self._take(caller, prepare())
+            assert views is not None
+            return Submitted(views=views)
+        if (known := self._replayed(caller, once)) is not None:
+            return known
+        with self._alone(caller, once):
+            views = self._take(caller, prepare(), once)
+        if views is not None:
+            return Submitted(views=views)
+        # Another process was sooner.
+        known = self._replayed(caller, once)
+        if known is None:
+            raise RequestRefused("idempotency_conflict", _IN_FLIGHT, retry_after=1.0)
+        return known
+
+    def _take(
+        self, caller: Caller, wanted: Sequence[Wanted], once: Once | None = None
+    ) -> list[RequestView] | None:
+        """Write requests down and let them wait; None where their key is taken."""
+        self._check_queue(caller, len(wanted))
+        now = self._clock()
+        news = [self._new(caller, one, now) for one in wanted]
+        for new, one in zip(news, wanted, strict=True):
+            self.supplies.keep(new.id, new.graph, one.secrets)
+        views = None
+        try:
+            # Before anybody else sees the rows: the next moment a server may have them.
+            views = self._requests.add(news, self._board.put, once)
+        finally:
+            if views is None:
+                for new in news:
+                    self._board.forget(new.id)
+        if views is None:
+            return None
+        for view in views:
+            self._board.publish_status(view)
+        self._loop.arrived()
+        return [self._board.dressed(view) for view in views]
+
+    def _new(self, caller: Caller, wanted: Wanted, now: float) -> New:
+        graph = self.admission.graph_of(caller.owner, wanted.workflow)
+        self.admission.check_size(caller.limits, graph)
+        return New(
+            id=str(uuid.uuid4()),
+            owner=caller.owner,
+            graph=graph,
+            model=self.admission.model_of(graph),
+            created_at=now,
+            expires_at=now + self.settings.retention,
+            priority=max(-_MOST_PRIORITY, min(wanted.priority, _MOST_PRIORITY)),
+            extra=wanted.extra,
+            notes=wanted.notes,
+            warnings=wanted.warnings,
+            labels=checked_labels(wanted.labels),
+            nodes=len(graph),
+            webhook=wanted.webhook,
+        )
+
+    def _replayed(self, caller: Caller, once: Once) -> Submitted | None:
+        known = self._requests.known(caller.owner, once.key, self._clock())
+        if known is None:
+            return None
+        id, fingerprint = known
+        if fingerprint != once.fingerprint:
+            raise RequestRefused(
+                "idempotency_key_reuse",
+                "this Idempotency-Key came with another request before; take a new one for each",
+            )
+        first = self.get(caller, id)
+        batch = first.labels.get(BATCH) if BATCH in first.notes else None
+        if batch is None:
+            return Submitted(views=[first], replayed=True)
+        mine = Filter(owner=caller.owner, labels={BATCH: batch})
+        found = self._requests.page(mine, MOST_JOBS)
+        return Submitted(
+            views=[self._board.dressed(view) for view in reversed(found)], replayed=True
+        )
+
+    @contextmanager
+    def _alone(self, caller: Caller, once: Once) -> Iterator[None]:
+        mark = caller.owner, once.key
+        with self._lock:
+            if mark in self._in_flight:
+                raise RequestRefused("idempotency_conflict", _IN_FLIGHT, retry_after=1.0)
+            self._in_flight.add(mark)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_flight.discard(mark)
+
+    def prompted(self, caller: Caller, prompt: Prompt) -> Prompted:
+        """The graph that a prompt makes of a named workflow, for the servers that are there."""
+        for asset in prompt.pictures.values():
+            self.admission.check_asset(caller.owner, asset)
+        try:
+            made = self.workflows.fill(prompt, self.admission.catalogue())
+        except (UsageError, GraphError):
+            # A model may have been added since the servers told what they have.
+            if not self.admission.ask_again():
+                raise
+            made = self.workflows.fill(prompt, self.admission.catalogue())
+        kept = {
+            name: self._keep_input(caller, path.read_bytes(), path.name)
+            for name, path in made.files.items()
+        }
+        return replace(made, graph=with_assets(made.graph, kept))
+
+    def batch(self, caller: Caller, manifest: str | Mapping[str, Any]) -> list[Wanted]:
+        """The pictures of a manifest of `spriteworks batch`, for the servers that are there."""
+        catalogue = self.admission.catalogue()
+        made = batch_of(manifest, self.workflows, catalogue)
+        id = str(uuid.uuid4())
+        wanted = []
+        for one in made.pictures:
+            ids = {name: name for name in asset_names(one.graph, catalogue) if _is_id(name)}
+            notes = {
+                "workflow": made.workflow,
+                "seed": one.seed,
+                "parameters": dict(one.parameters),
+                "name": one.name,
+                BATCH: made.name,
+            }
+            wanted.append(
+                Wanted(
+                    workflow=with_assets(one.graph, ids),
+                    labels={BATCH: id},
+                    priority=one.priority,
+                    notes=notes,
+                    warnings=size_warnings(one.parameters),
+                )
+            )
+        if not wanted:
+            raise RequestRefused("invalid_manifest", "the manifest asks for no picture")
+        return wanted
+
+    # ------------------------------------------------------------------- telling of them
+
+    def glimpse(self, caller: Caller, id: str) -> RequestView | None:
+        """A request, as far as memory has it; never waits. Raises NotFound for another's."""
+        view = self._board.find(id)
+        if view is not None and view.owner != caller.owner:
+            raise _no_request()
+        return view
+
+    def get(self, caller: Caller, id: str) -> RequestView:
+        """A request; raises NotFound where there is none, or it is another's."""
+        found = self.glimpse(caller, id)
+        if found is not None:
+            return found
+        view = self._requests.get(id) if _is_id(id) else None
+        if view is None or view.owner != caller.owner:
+            raise _no_request()
+        if view.status.is_final:
+            self._board.keep_ended(view)
+        return self._board.dressed(view)
+
+    def page(
+        self,
+        caller: Caller,
+        *,
+        limit: int,
+        statuses: frozenset[Status] = frozenset(),
+        labels: Mapping[str, str] | None = None,
+        before: int | None = None,
+        outputs: bool = False,
+    ) -> tuple[list[RequestView], int | None]:
+        """Requests of the caller, the newest first, and where the next page begins, if any does."""
+        wanted = Filter(owner=caller.owner, statuses=statuses, labels=labels or {}, before=before)
+        found = self._requests.page(wanted, limit + 1, outputs=outputs)
+        more = found[limit - 1].order if len(found) > limit else None
+        return [self._board.dressed(view) for view in found[:limit]], more
+
+    def watchable(self, caller: Caller, id: str) -> RequestView:
+        """A request that is about to be watched; raises NotFound. Call it before `watch`."""
+        view = self.get(caller, id)
+        if not self.hub.knows(id):
+            outputs = [(OUTPUT, output.to_json()) for output in view.outputs]
+            # Where it has come to its end meanwhile, the hub knows it, and seeds nothing.
+            final = view.status.is_final
+            self.hub.seed(id, [*outputs, (STATUS, self._board.status(view))], final=final)
+        return view
+
+    def watch(self, id: str, after: int | None = None) -> Watcher:
+        """What happens to a request, from now on, or behind event `after`."""
+        return self.hub.watch(id, after)
+
+    def owns(self, caller: Caller, id: str) -> bool:
+        """Whether a request that memory has is the caller's."""
+        view = self._board.find(id)
+        return view is not None and view.owner == caller.owner
+
+    def workflow(self, caller: Caller, id: str) -> Graph:
+        """The graph of a request, as it was posted."""
+        self.get(caller, id)
+        return self.supplies.graph(id)
+
+    def cancel(self, caller: Caller, id: str) -> RequestView:
+        """Take a request back; one that has ended stays as it is."""
+        view = self.get(caller, id)
+        if view.status.is_final:
+            return view
+        self._loop.cancel(id)
+        self._board.mark_cancelling(id)
+        return self.get(caller, id)
+
+    def cancel_all(self, caller: Caller, *, waiting_only: bool = False) -> int:
+        """Take back all that the caller has, or all that waits; returns how many."""
+        mine = [view for view in self._board.live() if view.owner == caller.owner]
+        chosen = [one for one in mine if not waiting_only or one.status is Status.QUEUED]
+        for view in chosen:
+            self.cancel(caller, view.id)
+        return len(chosen)
+
+    # ------------------------------------------------------------------- who asks, and waits
+
+    async def admit(self, secret: str | None) -> Caller:
+        """Who asks with a key; raises AccessDenied. As long as none was made nobody needs one."""
+        now = time.monotonic()
+        if now - self._keys_asked > _KEYS_FRESH:
+            self._has_keys, self._keys_asked = await asyncio.to_thread(self.keys.any), now
+        if not self._has_keys:
+            return _ANYBODY
+        if secret is None:
+            raise AccessDenied("a key is needed: Authorization: Bearer KEY")
+        key = await self.keys.admit(secret)
+        self.rates.take(key.id, key.limits)
+        return Caller(owner=key.id, limits=key.limits)
+
+    async def check_webhook(self, url: str | None) -> str:
+        """A URL that may be told of an end, "" for None; raises RequestRefused for any other."""
+        if url is None:
+            return ""
+        try:
+            return await self.webhooks.check(url)
+        except BadValue as error:
+            raise RequestRefused("invalid_webhook", str(error)) from error
+
+    async def wait(self, caller: Caller, id: str, seconds: float) -> RequestView:
+        """A request once it has come to its end, or as it is after `seconds`."""
+        late = time.monotonic() + seconds
+        view = await asyncio.to_thread(self.watchable, caller, id)
+        if not view.status.is_final:
+            with self.watch(id) as watcher:
+                while not watcher.ended and (left := late - time.monotonic()) > 0:
+                    await watcher.next(left)
+        return await asyncio.to_thread(self.get, caller, id)
+
+    # ------------------------------------------------------------------- files
+
+    def receiving(self) -> AbstractContextManager[Part]:
+        """A part to write an upload on, for `upload`; what is not taken is dropped."""
+        return self.assets.receive()
+
+    def upload(
+        self,
+        caller: Caller,
+        file: Part | bytes,
+        *,
+        name: str,
+        content_type: str = "",
+        expected_hash: str | None = None,
+        tags: Sequence[str] = (),
+    ) -> Asset:
+        """Keep a file of the caller's; see `Assets.add`."""
+        return self.assets.add(caller.owner, file, name, content_type, expected_hash, tags)
+
+    def picture(self, caller: Caller, text: str, decode: Callable[[], bytes]) -> str:
+        """The asset of a picture that is named by its asset's id, or comes with the request."""
+        return text if _is_id(text) else self._keep_input(caller, decode(), "upload.png")
+
+    def _keep_input(self, caller: Caller, content: bytes, name: str) -> str:
+        expires_at = self._clock() + self.settings.retention
+        kept = self.assets.add(caller.owner, content, name, "image/png", expires_at=expires_at)
+        return kept.id
+
+    def bytes_of(self, output: OutputView) -> bytes:
+        """The bytes of what a request made."""
+        return self.assets.storage.read(output.hash)
+
+    def from_hash(self, caller: Caller, hash: str, name: str | None, tags: Sequence[str]) -> Asset:
+        """Make one more file of bytes that the caller has; see `Assets.from_hash`."""
+        return self.assets.from_hash(caller.owner, hash, name, tags)
+
+    def has_hash(self, caller: Caller, hash: str) -> bool:
+        """Whether the caller has a file of these bytes."""
+        return self.assets.has_hash(caller.owner, hash)
+
+    def asset(self, caller: Caller, id: str) -> Asset:
+        """A file of the caller's; raises NotFound."""
+        return self.assets.get(caller.owner, id)
+
+    def content(
+        self, caller: Caller, id: str, range_header: str | None, if_range: str | None
+    ) -> Content:
+        """The bytes of a file of the caller's; see `Assets.content`."""
+        return self.assets.content(caller.owner, id, range_header, if_range)
+
+    def delete_asset(self, caller: Caller, id: str) -> None:
+        """Remove a file of the caller's; raises NotFound."""
+        self.assets.delete(caller.owner, id)
+
+    # ------------------------------------------------------------------- what there is
+
+    def servers(self) -> list[tuple[ServerView, Known | None, str]]:
+        """Each server, what it told of itself, and the request that it runs."""
+        known = self.catalogues.known
+        found = []
+        for view in self._loop.servers():
+            if view.name not in known:
+                words = view.words or "it has not answered yet"
+                view = replace(view, is_open=False, words=words)
+            found.append((view, known.get(view.name), self._board.runs.on(view.name)))
+        return found
+
+    def models(self) -> list[ModelView]:
+        """The models that loaders list, by name."""
+        found: dict[str, list[str]] = {}
+        for server, known in self.catalogues.known.items():
+            for name in models_of(known.catalogue):
+                found.setdefault(name, []).append(server)
+        return [
+            ModelView(name=name, servers=tuple(servers), size=native_size(name))
+            for name, servers in sorted(found.items())
+        ]
+
+    def workflow_views(self) -> list[WorkflowView]:
+        """The workflows that can be named, and what they take."""
+        catalogue = self.admission.catalogue()
+        return [self.workflows.view(name, catalogue) for name in self.workflows.names()]
+
+    def ready(self) -> Readiness:
+        """Whether requests can be served now."""
+        checks = {"loop": "" if self._loop.is_running else "it has ended", "database": ""}
+        try:
+            self._requests.count("")
+        except StoreError as error:
+            checks["database"] = str(error)
+        servers = [view for view, _, _ in self.servers()]
+        well = any(view.is_open for view in servers)
+        checks["servers"] = "" if well else "; ".join(f"{one.name}: {one.words}" for one in servers)
+        return Readiness(is_ready=not any(checks.values()), checks=checks)
+
+    def figures(self) -> Figures:
+        """What metrics are made from."""
+        return self._requests.figures(self._clock())
+
+    # ------------------------------------------------------------------- inside
+
+    def _check_queue(self, caller: Caller, count: int) -> None:
+        if len(self._board) + count > self.settings.most_waiting:
+            raise RequestRefused("queue_full", "too many requests wait; try again", retry_after=5.0)
+        if caller.limits.queue is not None:
+            mine = sum(one.owner == caller.owner for one in self._board.live())
+            caller.limits.check_queue(mine, count)
+
+    def _fits(self, job: Job, server: str) -> bool:
+        return self.catalogues.fits(job.key, lambda: plain(self.supplies.graph(job.key)), server)
+
+    def _about_to_send(self, key: str, server: str, graph: Graph) -> None:
+        self._board.runs.sent(key, graph, server)
+
+    def _forgotten(self, id: str) -> None:
+        self.supplies.forget(id)
+        self.catalogues.forget(id)
+
+    def _trouble(self) -> str:
+        return "; ".join(f"{view.name}: {view.words}" for view, _, _ in self.servers())
+
+    def _tidy(self) -> None:
+        while not self._stopping.wait(_TIDYING):
+            try:
+                self.tidy()
+            except SpriteworksError as error:
+                logger.warning("tidying up: %s", error)
+
+    def tidy(self) -> int:
+        """Forget requests and files whose time is over; returns how many requests."""
+        now = self._clock()
+        expired = self._requests.expired(now)
+        for id in expired:
+            self.assets.delete_of_job(id)
+        self._requests.remove(expired)
+        self._board.forget_ended(expired)
+        self._requests.forget_keys(now)
+        self.assets.expire(now)
+        self.keys.note_use()
+        self.webhooks.forget_old()
+        return len(expired)
+
+
+_IN_FLIGHT = "a request with this Idempotency-Key is being taken right now; try again"
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def _no_request() -> NotFound:
+    return NotFound("there is no job of that id")

@@ -1,0 +1,118 @@
+"""Runs the service until somebody stops the process."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+
+from ..errors import ServerStartFailed, UsageError
+from ..guard import is_loopback
+from .app import create_app
+from .opening import Setup, opened
+from .service import Service
+
+logger = logging.getLogger(__name__)
+
+# s that open streams have to end, when the service does
+_GOODBYE = 1
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+def run(setup: Setup, host: str, port: int, log_level: str) -> None:
+    """Serve until SIGINT or SIGTERM; a second one ends the process at once.
+
+    Raises UsageError where it would listen for other machines and no key was made,
+    ServerStartFailed where the port is taken, BatchBusy where another service has the folder.
+    """
+    if log_level not in _LEVELS:
+        raise UsageError(f"--log-level {log_level}: it is one of {', '.join(_LEVELS)}")
+    logging.basicConfig(
+        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    with opened(setup) as service:
+        _refuse_strangers(service, host)
+        with _listener(host, port) as listener:
+            server = _Server(service, listener, host, log_level)
+            server.run(sockets=[listener])
+            if not server.started:
+                raise ServerStartFailed("the service did not start; its log above says why")
+            # Whoever stops by a signal is told by the exit code, as a shell expects it.
+            if server.number:
+                raise SystemExit(128 + server.number)
+
+
+def _refuse_strangers(service: Service, host: str) -> None:
+    if not is_loopback(host) and not service.keys.any():
+        raise UsageError(
+            f"--host {host} lets other machines in, and no key was made that they would need; make "
+            "one with `spriteworks keys create NAME`, or leave out --host"
+        )
+
+
+class _Server(uvicorn.Server):
+    """Ends in good order at the first signal, and at once at the second."""
+
+    def __init__(
+        self, service: Service, listener: socket.socket, host: str, log_level: str
+    ) -> None:
+        app = create_app(service, loopback_only=is_loopback(host))
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                log_level=log_level,
+                access_log=False,
+                timeout_graceful_shutdown=_GOODBYE,
+                # uvloop and httptools where they are installed
+                loop="auto",
+                http="auto",
+                server_header=False,
+            )
+        )
+        self.number = 0
+        self._url = _address(listener, host)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and say where."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            print(f"serving on {self._url}", file=sys.stderr, flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end."""
+        if self.number:
+            # Whatever is open is adopted by the next start.
+            os._exit(128 + sig)
+        self.number = sig
+        logger.info("ending: what runs has 3 s, and what is left is taken up by the next start")
+        self.should_exit = True
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        if os.name != "nt":
+            # On Windows this option would let two servers share one port.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        reason = "address already in use" if taken else error.strerror or str(error)
+        raise ServerStartFailed(
+            f"the service cannot listen on {host}:{port}: {reason}; take another --port"
+        ) from error
+    return listener
+
+
+def _address(listener: socket.socket, host: str) -> str:
+    port = listener.getsockname()[1]
+    # a wildcard is no address to call
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

@@ -1,0 +1,1 @@
+"""The face `/v1`: a prompt becomes a picture."""

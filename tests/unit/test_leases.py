@@ -1,0 +1,271 @@
+"""Who holds what: renewal beside the work, attempts that are lost, jobs that are cancelled."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from orchestrator.batch.assignments import Assignment
+from orchestrator.batch.dispatcher import Dispatcher, Fate, Finished, Settings
+from orchestrator.batch.jobs import Artifact, Job, Outcome, State, Timing
+from orchestrator.batch.leases import Renewal, new_owner
+from orchestrator.batch.retry import Kind
+from orchestrator.batch.store import tables
+from orchestrator.batch.store.store import Store
+from orchestrator.errors import StoreError
+
+# s, for which what must come is waited for
+LONG = 30.0
+HERE, THERE = "http://a", "http://b"
+
+
+class Told:
+    """Remembers what happened; `wait` lets a test go on at a named moment."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self._changed = threading.Condition()
+
+    def happened(self, kind: str, **details: Any) -> None:
+        with self._changed:
+            self.events.append((kind, details))
+            self._changed.notify_all()
+
+    def notes(self) -> list[str]:
+        return [details["text"] for kind, details in list(self.events) if kind == "note"]
+
+    def wait(self, so: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(so, LONG), self.events
+
+
+class Owner:
+    """One orchestrator of several on one record."""
+
+    def __init__(self, folder: Path, name: str, server: str, lease: float = 30.0) -> None:
+        self.store = Store.open(folder)
+        self.told = Told()
+        settings = Settings(owner=name, lease=lease, endless=True)
+        self.dispatcher = Dispatcher(self.store, self.told, settings)
+        self.dispatcher.join(server)
+        self.server = server
+
+    def take(self) -> Assignment:
+        assignment = self.dispatcher.take(self.server)
+        assert assignment is not None
+        return assignment
+
+    def finish(self, *assignments: Assignment) -> None:
+        self.dispatcher.done(
+            *(
+                Finished(
+                    assignment=one,
+                    artifacts=[artifact(one.jobs[0], one.attempt.id)],
+                    seconds=1.0,
+                    spans=[Timing(span="run", seconds=1.0)],
+                )
+                for one in assignments
+            )
+        )
+
+
+def artifact(job: Job, attempt_id: int) -> Artifact:
+    return Artifact(
+        key=job.key,
+        path=f"{job.name}.png",
+        sha256="0" * 64,
+        pixels_sha256="",
+        bytes=1,
+        mtime_ns=1,
+        width=1,
+        height=1,
+        seed=job.seed,
+        attempt_id=attempt_id,
+    )
+
+
+def planned(number: int) -> Job:
+    key = f"{number:064}"
+    return Job(key=key, name=f"n{number}", item_id="i", parameters={}, seed=number)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with Store.open(tmp_path) as store:
+        store.plan(map(planned, range(6)))
+    return tmp_path
+
+
+@pytest.fixture
+def one(folder: Path) -> Iterator[Owner]:
+    owner = Owner(folder, "one", HERE)
+    yield owner
+    owner.store.close()
+
+
+@pytest.fixture
+def two(folder: Path) -> Iterator[Owner]:
+    owner = Owner(folder, "two", THERE)
+    yield owner
+    owner.store.close()
+
+
+def let_run_out(store: Store) -> None:
+    with store.transaction() as connection:
+        connection.execute(tables.attempts.update().values(lease=1.0))
+
+
+def test_two_orchestrators_never_have_the_same_job(one: Owner, two: Owner) -> None:
+    keys = [owner.take().jobs[0].key for owner in (one, two, one, two)]
+    assert len(set(keys)) == 4
+    # Both looked at all six before; neither waits for what the other has.
+    one.dispatcher.leave(HERE)
+    one.dispatcher.join(HERE)
+    keys += [one.take().jobs[0].key, one.take().jobs[0].key]
+    assert len(set(keys)) == 6
+
+
+def test_a_late_loser_writes_nothing_and_the_winner_decides(one: Owner, two: Owner) -> None:
+    lost, kept = one.take(), one.take()
+    let_run_out(one.store)
+    one.store.renew("one", 30.0)
+    with one.store.transaction() as connection:
+        which = tables.attempts.c.id == lost.attempt.id
+        connection.execute(tables.attempts.update().where(which).values(lease=1.0))
+    (attempt,) = two.store.take_over("two", 30.0)
+    assert attempt.prompt_id == lost.attempt.prompt_id
+    assert one.dispatcher.fate(lost) is Fate.GO_ON
+    # Two end together; the other one is none the worse.
+    one.finish(lost, kept)
+    assert one.dispatcher.fate(lost) is Fate.LOST
+    assert one.store.entry(lost.jobs[0].key).state is State.CLAIMED
+    assert one.store.artifacts(lost.jobs[0].key) == []
+    query = sa.select(tables.timings.c.attempt_id)
+    assert [row.attempt_id for row in one.store.rows(query)] == [kept.attempt.id]
+    assert one.store.entry(kept.jobs[0].key).state is State.DONE
+    assert [note for note in one.told.notes() if "taken over" in note]
+    two.dispatcher.write_off([attempt], "its server is not ours")
+    assert two.store.entry(lost.jobs[0].key).state is State.PENDING
+
+
+@pytest.mark.parametrize("way", ["failed", "given back", "submitted"])
+def test_whoever_lost_an_attempt_decides_nothing_about_it(one: Owner, two: Owner, way: str) -> None:
+    lost = one.take()
+    let_run_out(one.store)
+    two.store.take_over("two", 30.0)
+    match way:
+        case "failed":
+            assert one.dispatcher.failed(lost, Kind.NODE_FAILED, "it broke") is None
+        case "given back":
+            one.dispatcher.give_back(lost, "stopped")
+        case "submitted":
+            one.dispatcher.submitted(lost)
+    assert one.dispatcher.fate(lost) is Fate.LOST
+    assert one.store.entry(lost.jobs[0].key).state is State.CLAIMED
+    assert [found.outcome for found in one.store.attempts_of(lost.jobs[0].key)] == [None]
+    assert one.dispatcher.server_counts[HERE].failures == 0
+
+
+def test_a_renewal_tells_what_was_lost_and_what_was_cancelled(one: Owner, two: Owner) -> None:
+    lost, cancelled, kept = one.take(), one.take(), None
+    one.dispatcher.ended(lost)
+    kept = one.take()
+    let_run_out(one.store)
+    with two.store.transaction() as connection:
+        which = tables.attempts.c.id != lost.attempt.id
+        connection.execute(tables.attempts.update().where(which).values(lease=1e12))
+    two.store.take_over("two", 30.0)
+    two.store.cancel([cancelled.jobs[0].key])
+    fates = [one.dispatcher.fate(each) for each in (lost, cancelled, kept)]
+    assert fates == [Fate.GO_ON] * 3
+    one.dispatcher.renew()
+    fates = [one.dispatcher.fate(each) for each in (lost, cancelled, kept)]
+    assert fates == [Fate.LOST, Fate.CALLED_OFF, Fate.GO_ON]
+
+
+def test_an_attempt_that_ends_while_it_is_renewed_is_not_lost(one: Owner) -> None:
+    assignment = one.take()
+    renew = one.store.renew
+
+    def slow(*arguments: Any) -> Any:
+        one.finish(assignment)
+        return renew(*arguments)
+
+    one.store.renew = slow  # type: ignore[method-assign]
+    one.dispatcher.renew()
+    assert one.store.entry(assignment.jobs[0].key).state is State.DONE
+    assert not [note for note in one.told.notes() if "taken over" in note]
+
+
+def test_a_thread_renews_and_heeds_what_is_cancelled_elsewhere(folder: Path, two: Owner) -> None:
+    one = Owner(folder, "one", HERE, lease=0.6)
+    assignment = one.take()
+    with Renewal(one.dispatcher):
+        # Far longer than a lease, and nobody can take it over.
+        for _ in range(15):
+            assert two.store.take_over("two", 30.0) == []
+            threading.Event().wait(0.1)
+        two.store.cancel([assignment.jobs[0].key])
+        for _ in range(300):
+            if one.dispatcher.fate(assignment) is Fate.CALLED_OFF:
+                break
+            threading.Event().wait(0.1)
+        assert one.dispatcher.fate(assignment) is Fate.CALLED_OFF
+    one.store.close()
+
+
+def test_a_store_that_is_away_is_waited_for(folder: Path) -> None:
+    one = Owner(folder, "one", HERE, lease=0.3)
+    assignment = one.take()
+    renew, away = one.store.renew, threading.Event()
+    away.set()
+
+    def broken(*arguments: Any) -> Any:
+        if away.is_set():
+            raise StoreError("the server closed the connection")
+        return renew(*arguments)
+
+    one.store.renew = broken  # type: ignore[method-assign]
+    with Renewal(one.dispatcher):
+        one.told.wait(lambda: any("cannot be renewed" in note for note in one.told.notes()))
+        assert not one.dispatcher.stopping
+        away.clear()
+        one.told.wait(lambda: any("reached again" in note for note in one.told.notes()))
+    assert sum("cannot be" in note for note in one.told.notes()) == 1
+    assert one.dispatcher.fate(assignment) is Fate.GO_ON
+    one.store.close()
+
+
+def test_after_a_long_sleep_it_is_asked_whether_an_attempt_is_still_ones_own(
+    folder: Path, two: Owner
+) -> None:
+    one = Owner(folder, "one", HERE, lease=0.0)
+    mine, others = one.take(), one.take()
+    one.store.renew("one", 30.0)
+    with two.store.transaction() as connection:
+        which = tables.attempts.c.id == others.attempt.id
+        connection.execute(tables.attempts.update().where(which).values(lease=1.0))
+    two.store.take_over("two", 30.0)
+    assert one.dispatcher.holds(mine)
+    assert not one.dispatcher.holds(others)
+    one.store.close()
+
+
+def test_owners_have_names_of_their_own() -> None:
+    names = {new_owner() for _ in range(100)}
+    assert len(names) == 100
+    assert all(len(name) <= 64 for name in names)
+
+
+def test_what_was_closed_by_another_stays_closed_by_it(one: Owner, two: Owner) -> None:
+    assignment = one.take()
+    (attempt,) = two.store.take_over("two", 30.0, all=True)
+    two.store.close_attempt(attempt.id, Outcome.FAILED, owner="two", error="the winner's")
+    one.finish(assignment)
+    (found,) = one.store.attempts_of(assignment.jobs[0].key)
+    assert (found.owner, found.error) == ("two", "the winner's")
