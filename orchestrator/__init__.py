@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from .runs.run import Observer as Observer
     from .runs.workflows import Workflow as Workflow
     from .runs.workflows import read_workflow as read_workflow
+    from .sprites.animated import AnimatedFile as AnimatedFile
     from .sprites.cutting import CutFile as CutFile
     from .sprites.cutting import cut_out as cut_out
     from .sprites.frames import AlignedFile as AlignedFile
@@ -117,6 +118,7 @@ _HOMES = {
     "runs.made": "Made Picture ServerInfo",
     "runs.run": "Observer",
     "runs.workflows": "Workflow read_workflow",
+    "sprites.animated": "AnimatedFile",
     "sprites.frames": "AlignedFile AlignedFrames align_frames",
     "sprites.inspecting": "Inspected Inspection inspect",
     "sprites.mending": "MendedFile mend",

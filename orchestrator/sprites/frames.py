@@ -6,22 +6,21 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
 from comfy_nodes.errors import BadInput
-from comfy_nodes.formats import apng as apng_format
-from comfy_nodes.formats import gif as gif_format
 from comfy_nodes.ops.alignment import Alignment, Pivot, align
 from comfy_nodes.ops.duplicates import aliases
 from comfy_nodes.ops.frames import Animation, Direction, Frame, played
 
 from ..errors import InputError, UsageError
+from .animated import AnimatedFile, a_gif, an_apng, animated_targets, durations_by
 from .files import Names, animations_in, named, read_picture, targets_in, write_file, write_picture
 
 Choice = TypeVar("Choice", bound=Enum)
 Looked = Callable[[int, int], None]
-_SECOND = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,19 +51,6 @@ class AlignedFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """An animated picture that was written."""
-
-    saved: Path
-    # of each frame that it shows, in ms, as the format holds them
-    durations: tuple[int, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Shape for programs."""
-        return {"saved": str(self.saved), "durations": list(self.durations)}
-
-
-@dataclass(frozen=True, kw_only=True)
 class AlignedFrames:
     """Frames on one canvas."""
 
@@ -74,7 +60,7 @@ class AlignedFrames:
     # in px from the canvas's left and top
     pivot: tuple[int, int]
     # GIFs and APNGs
-    animated: tuple[Shown, ...] = ()
+    animated: tuple[AnimatedFile, ...] = ()
 
     @property
     def saved(self) -> list[Path]:
@@ -93,12 +79,11 @@ class AlignedFrames:
 
 @dataclass(frozen=True)
 class _Group:
-    """The files of one animation, where they go, and the folder for its animated pictures."""
+    """The files of one animation, and where they go; those named by themselves have no name."""
 
     name: str
     files: list[Path]
     targets: list[Path]
-    out: Path
 
 
 def align_frames(
@@ -114,8 +99,8 @@ def align_frames(
     duration: int | None = None,
     direction: str = Direction.FORWARD.value,
     loop: bool = True,
-    gif: str | None = None,
-    apng: str | None = None,
+    gif: str | os.PathLike[str] | None = None,
+    apng: str | os.PathLike[str] | None = None,
     looked: Looked | None = None,
 ) -> AlignedFrames:
     """Move frames so that the sprite stands at one place of one canvas in all of them.
@@ -127,18 +112,21 @@ def align_frames(
     higher or lower than the others. `margin` is in px, `canvas` a width and height; without it the
     smallest is taken. A frame is shown for `duration` ms or a part of a second by `fps`, else for
     100 ms; `direction` is "forward", "reverse", "pingpong" or "pingpong_reverse". `gif` and `apng`
-    are names of files that show each animation, beside its frames. `looked` is called with how many
-    pictures were read, and of how many.
+    are files that show the animation; of several, each has its name in the file's. `looked` is
+    called with how many pictures were read, and of how many.
 
     Raises UsageError, InputError where a picture cannot be read or aligned, before anything is
     written, and OutputError where a result cannot be.
     """
     way = _one_of(Direction, "direction", direction)
     held = _one_of(Pivot, "pivot", pivot)
-    groups = _groups(named(pictures), Path(out), [name for name in (gif, apng) if name])
-    _check_name(gif, ".gif")
-    _check_name(apng, ".png")
-    sets = _read(groups, _durations(fps, duration), looked)
+    shown_for = durations_by(fps, duration)
+    groups = _groups(named(pictures), Path(out))
+    taken = [path for group in groups for path in (*group.files, *group.targets)]
+    names = [group.name for group in groups]
+    gifs = animated_targets(None if gif is None else Path(gif), ".gif", names, taken)
+    apngs = animated_targets(None if apng is None else Path(apng), ".png", names, taken)
+    sets = _read(groups, shown_for, looked)
     try:
         aligned = align(
             sets,
@@ -148,7 +136,9 @@ def align_frames(
             margin=margin,
             canvas=canvas,
         )
-        shown = _shown(groups, aligned, way, loop, gif, apng)
+        orders = [_order(frames, way) for frames in aligned.animations]
+        shown = [a_gif(*one) for one in zip(orders, repeat(loop), gifs)]
+        shown += [an_apng(*one) for one in zip(orders, repeat(loop), apngs)]
     except BadInput as error:
         raise InputError(str(error)) from error
     frames = _files(groups, aligned)
@@ -172,28 +162,7 @@ def _one_of(kind: type[Choice], what: str, name: str) -> Choice:
         raise UsageError(f"there is no {what} {name!r}; there are {known}") from None
 
 
-def _check_name(name: str | None, suffix: str) -> None:
-    if name is None:
-        return
-    if Path(name).name != name or "\\" in name or Path(name).suffix.casefold() != suffix:
-        raise UsageError(f"{name!r} is no name of a {suffix} file; it lies beside the frames")
-
-
-def _durations(fps: float | None, duration: int | None) -> Callable[[int], int]:
-    """From a frame's number in its animation to its ms; by `fps` their sums are right."""
-    if fps is not None and duration is not None:
-        raise UsageError("give --fps or --duration, not both")
-    if fps is None:
-        wanted = 100 if duration is None else duration
-        if wanted < 1:
-            raise UsageError(f"a frame is not shown for {wanted} ms; give 1 or more")
-        return lambda _: wanted
-    if not 0 < fps <= _SECOND:
-        raise UsageError(f"there are no {fps:g} frames a second; give more than 0, at most 1000")
-    return lambda index: round((index + 1) * _SECOND / fps) - round(index * _SECOND / fps)
-
-
-def _groups(inputs: Sequence[Path], out: Path, animated: Sequence[str]) -> list[_Group]:
+def _groups(inputs: Sequence[Path], out: Path) -> list[_Group]:
     """Raises UsageError where two results would share a name, or one would replace an input."""
     found = animations_in(inputs)
     groups: dict[str, _Group] = {}
@@ -206,12 +175,7 @@ def _groups(inputs: Sequence[Path], out: Path, animated: Sequence[str]) -> list[
             raise UsageError(
                 f"{other.files[0].parent} and {place} would both go to {folder}; rename one of them"
             )
-        taken = {target.name.casefold(): target for target in targets}
-        for one in animated:
-            if one.casefold() in taken:
-                raise UsageError(f"{folder / one} is one of the frames; give it another name")
-            taken[one.casefold()] = folder / one
-        groups[name.casefold()] = _Group(name, files, targets, folder)
+        groups[name.casefold()] = _Group(name, files, targets)
     return list(groups.values())
 
 
@@ -236,27 +200,10 @@ def _every(aligned: Alignment) -> list[Frame]:
     return [frame for frames in aligned.animations for frame in frames]
 
 
-def _shown(
-    groups: Sequence[_Group],
-    aligned: Alignment,
-    direction: Direction,
-    loop: bool,
-    gif: str | None,
-    apng: str | None,
-) -> list[tuple[Shown, bytes]]:
-    """The animated pictures that are asked for, and their bytes. Raises BadInput."""
-    made = []
-    for group, frames in zip(groups, aligned.animations, strict=True):
-        names = tuple(frame.name for frame in frames)
-        order = played(Animation(group.name or "frames", names, direction, loop), frames)
-        if gif is not None:
-            told = Shown(saved=group.out / gif, durations=gif_format.durations(order))
-            made.append((told, gif_format.write(order, loop)))
-        if apng is not None:
-            exact = tuple(frame.duration for frame in order)
-            told = Shown(saved=group.out / apng, durations=exact)
-            made.append((told, apng_format.write(order, loop)))
-    return made
+def _order(frames: Sequence[Frame], direction: Direction) -> tuple[Frame, ...]:
+    """The frames of one round as they are shown."""
+    names = tuple(frame.name for frame in frames)
+    return played(Animation("frames", names, direction), frames)
 
 
 def _files(groups: Sequence[_Group], aligned: Alignment) -> tuple[AlignedFile, ...]:

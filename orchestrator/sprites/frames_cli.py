@@ -62,12 +62,14 @@ def frames(
     ] = "forward",
     once: Annotated[bool, typer.Option("--once", help="Show them once, not for ever.")] = False,
     gif: Annotated[
-        str | None,
-        typer.Option(metavar="NAME.gif", help="Write a GIF of each animation beside its frames."),
+        Path | None,
+        typer.Option(
+            metavar="FILE.gif", help="Write a GIF; of several animations FILE-NAME.gif of each."
+        ),
     ] = None,
     apng: Annotated[
-        str | None,
-        typer.Option(metavar="NAME.png", help="Write an animated PNG, too."),
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Write an animated PNG in the same way."),
     ] = None,
     as_json: Annotated[
         bool,

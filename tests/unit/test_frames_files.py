@@ -94,21 +94,22 @@ def test_json_says_what_was_done(
     assert pixels(out / "0.png").shape == (24, 32, 4)
 
 
-def test_gif_and_apng_lie_beside_the_frames_and_run_as_asked(
+def test_gif_and_apng_show_the_frames_as_asked(
     walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    shown = ["--gif", "walk.gif", "--apng", "walk.png", "--duration", "85"]
+    gif, apng = tmp_path / "shown" / "walk.gif", tmp_path / "shown" / "walk.png"
+    shown = ["--gif", str(gif), "--apng", str(apng), "--duration", "85"]
     options = [*shown, "--direction", "pingpong", "--once"]
 
     assert run(["frames", str(walk), "--out", str(out), *options]) == 0
 
     captured = capsys.readouterr()
-    assert captured.out.splitlines()[-2:] == [str(out / "walk.gif"), str(out / "walk.png")]
+    assert captured.out.splitlines()[-2:] == [str(gif), str(apng)]
     assert "walk.gif: shows frames for 80, 90 ms" in captured.err
     frames = [pixels(out / f"{number}.png") for number in (0, 1, 2, 3, 2, 1)]
-    for name, durations in (("walk.gif", [90, 80] * 3), ("walk.png", [85] * 6)):
-        with Image.open(io.BytesIO((out / name).read_bytes())) as image:
+    for file, durations in ((gif, [90, 80] * 3), (apng, [85] * 6)):
+        with Image.open(io.BytesIO(file.read_bytes())) as image:
             assert image.info.get("loop") in (None, 1)
             read = [
                 (one.info["duration"], np.asarray(one.convert("RGBA")))
@@ -126,16 +127,18 @@ def test_folders_are_animations_on_one_canvas(walk: Path, tmp_path: Path) -> Non
         saved(run_folder / f"{number}.png", walker(x=3 * number, y=9))
     out = tmp_path / "out"
 
-    aligned = orchestrator.align_frames([walk, run_folder], out, gif="all.gif", fps=12.5)
+    gif = tmp_path / "hero.gif"
+    aligned = orchestrator.align_frames([walk, run_folder], out, gif=gif, fps=12.5)
 
     assert [one.saved.relative_to(out).as_posix() for one in aligned.frames] == [
         *(f"walk/{number}.png" for number in range(4)),
         *(f"run/{number}.png" for number in range(2)),
     ]
-    assert [one.saved.relative_to(out).as_posix() for one in aligned.animated] == [
-        "walk/all.gif",
-        "run/all.gif",
+    assert [one.saved for one in aligned.animated] == [
+        tmp_path / "hero-walk.gif",
+        tmp_path / "hero-run.gif",
     ]
+    assert all(one.saved.is_file() for one in aligned.animated)
     assert len({pixels(one.saved).shape for one in aligned.frames}) == 1
     assert np.array_equal(pixels(out / "walk" / "0.png"), pixels(out / "run" / "1.png"))
 
@@ -168,7 +171,7 @@ def test_a_frame_that_cannot_be_read_or_aligned_leaves_nothing_behind(
         orchestrator.align_frames(walk, out)
     saved(high, np.random.default_rng(0).integers(0, 256, (40, 40, 4), dtype=np.uint8))
     with pytest.raises(InputError, match="half-transparent"):
-        orchestrator.align_frames(walk, out, gif="walk.gif")
+        orchestrator.align_frames(walk, out, gif=out / "walk.gif")
     assert not out.exists()
 
 
@@ -180,13 +183,16 @@ def test_a_frame_that_cannot_be_read_or_aligned_leaves_nothing_behind(
         (dict(fps=10, duration=100), "not both"),
         (dict(fps=0), "more than 0"),
         (dict(duration=0), "1 or more"),
-        (dict(gif="../walk.gif"), "beside the frames"),
-        (dict(gif="walk.png"), r"\.gif"),
-        (dict(apng="0.png"), "one of the frames"),
+        (dict(gif="walk.png"), r"ends with \.gif"),
+        (dict(apng="out/0.PNG"), "take the place of"),
+        (dict(apng="walk/1.png"), "take the place of"),
         (dict(apng="a.png", gif="a.gif", direction="x"), "direction"),
     ],
 )
-def test_what_cannot_be_asked_for(walk: Path, tmp_path: Path, options: Any, reason: str) -> None:
+def test_what_cannot_be_asked_for(
+    walk: Path, tmp_path: Path, options: Any, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=reason):
         orchestrator.align_frames(walk, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
