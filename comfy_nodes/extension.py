@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .batch import SeedBatch
 from .cutout import Cutout
+from .frames import AlignFrames
 from .inpaint import InpaintCrop, InpaintStitch
 from .loaders import CheckpointLoader, DiffusersLoader, ModelDefaults
 from .mask import SpriteMask
@@ -30,6 +31,7 @@ NODES: list[type[io.ComfyNode]] = [
     Palette,
     SwapRamp,
     Cutout,
+    AlignFrames,
     Quality,
     SaveSprite,
     InpaintCrop,

@@ -73,8 +73,12 @@ if TYPE_CHECKING:
     from .runs.run import Observer as Observer
     from .runs.workflows import Workflow as Workflow
     from .runs.workflows import read_workflow as read_workflow
+    from .sprites.animated import AnimatedFile as AnimatedFile
     from .sprites.cutting import CutFile as CutFile
     from .sprites.cutting import cut_out as cut_out
+    from .sprites.frames import AlignedFile as AlignedFile
+    from .sprites.frames import AlignedFrames as AlignedFrames
+    from .sprites.frames import align_frames as align_frames
     from .sprites.inspecting import Inspected as Inspected
     from .sprites.inspecting import Inspection as Inspection
     from .sprites.inspecting import inspect as inspect
@@ -90,6 +94,8 @@ if TYPE_CHECKING:
     from .sprites.palettes import write_palette as write_palette
     from .sprites.snapping import SnappedFile as SnappedFile
     from .sprites.snapping import snap as snap
+    from .sprites.tiles import TileFile as TileFile
+    from .sprites.tiles import close_seams as close_seams
     from .workflow.document import Document as Document
 
 # Where each name is defined; the lines above say the same to type checkers, and a test compares.
@@ -112,6 +118,8 @@ _HOMES = {
     "runs.made": "Made Picture ServerInfo",
     "runs.run": "Observer",
     "runs.workflows": "Workflow read_workflow",
+    "sprites.animated": "AnimatedFile",
+    "sprites.frames": "AlignedFile AlignedFrames align_frames",
     "sprites.inspecting": "Inspected Inspection inspect",
     "sprites.mending": "MendedFile mend",
     "sprites.palettes": (
@@ -120,6 +128,7 @@ _HOMES = {
     ),
     "sprites.cutting": "CutFile cut_out",
     "sprites.snapping": "SnappedFile snap",
+    "sprites.tiles": "TileFile close_seams",
     "workflow.document": "Document",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

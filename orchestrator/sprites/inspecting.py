@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from comfy_nodes.ops.measures.measure import NOTHING_ASKED, Asked, Mend
 from comfy_nodes.ops.measures.taking import Reading, of_frames, of_picture, of_sets
 
 from ..errors import InputError, UsageError
-from .files import Names, named, pictures_in, read_picture
+from .files import Names, animations_in, named, read_picture
 from .palettes import Source, hex_list, palette_or_count
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ _COMMANDS = {
     Mend.OUTLINE: "spriteworks mend {file} --out DIR",
     Mend.PALETTE: "spriteworks snap {file} --out DIR --palette {palette}",
     Mend.SHARED_PALETTE: "spriteworks snap {file} --out DIR --palette {palette} --sequence",
-    Mend.ALIGN: "align the frames",
+    Mend.ALIGN: "spriteworks frames {file} --out DIR",
+    Mend.CLOSE: "spriteworks tile {file} --out DIR",
     Mend.DRAW: "draw it anew there",
     Mend.NEW_SEED: "make it again with another seed",
 }
@@ -200,7 +201,7 @@ def inspect(
     """
     wanted = Wanted.of(tile=tile, cell=cell, guides=guides, palette=palette, key=key)
     name = _as_typed(palette)
-    groups = _groups(named(pictures))
+    groups = animations_in(named(pictures))
     total = sum(len(files) for _, files in groups)
     done: list[Inspected] = []
     together: list[Inspected] = []
@@ -241,13 +242,3 @@ def _as_typed(palette: Source | int | None) -> str:
     if isinstance(palette, Palette):
         return ",".join(hex_list(palette))
     return str(palette) if isinstance(palette, int) else os.fspath(palette)
-
-
-def _groups(inputs: Sequence[Path]) -> list[tuple[Path, list[Path]]]:
-    """The files of each folder, and those that are named by themselves, in order."""
-    alone = [path for path in inputs if not path.is_dir()]
-    groups = [(path, pictures_in([path])) for path in inputs if path.is_dir()]
-    if alone or not groups:
-        files = pictures_in(alone)
-        groups.insert(0, (files[0], files))
-    return groups

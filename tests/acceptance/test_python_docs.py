@@ -36,7 +36,7 @@ def second_engine_url() -> Iterator[str]:
 @pytest.fixture
 def place(tmp_path: Path, repository: Path) -> Iterator[Path]:
     """A folder with what the examples name; the working directory while they run."""
-    for folder in ("sketches", "generated", "walk", "run"):
+    for folder in ("sketches", "generated", "walk", "run", "terrain"):
         (tmp_path / folder).mkdir()
         for number in range(2):
             picture = Image.new("RGB", (64, 64), (200, 40 * number, 40))

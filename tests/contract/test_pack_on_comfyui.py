@@ -34,6 +34,7 @@ NODES = {
     "SpriteworksPalette",
     "SpriteworksSwapRamp",
     "SpriteworksCutout",
+    "SpriteworksAlignFrames",
     "SpriteworksQuality",
     "SpriteworksSaveSprite",
     "SpriteworksInpaintCrop",

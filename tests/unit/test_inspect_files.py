@@ -173,9 +173,10 @@ def test_frames_are_measured_together_and_folders_against_each_other(
     assert run(["inspect", str(tmp_path / "walk"), str(tmp_path / "run"), "--frames"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert f"{tmp_path / 'run'} (frames):" in lines
-    assert "  baseline_jitter  4  at most 1  align the frames" in lines
+    mends = f"spriteworks frames {tmp_path / 'run'} --out DIR"
+    assert f"  baseline_jitter  4  at most 1  {mends}" in lines
     assert f"{tmp_path / 'walk'} (frames): passes" in lines
-    assert "  scale_variation  3  at most 1  align the frames" in lines
+    assert "  scale_variation  3  at most 1  make it again with another seed" in lines
     found = orchestrator.inspect([tmp_path / "walk", tmp_path / "run"], frames=True)
     assert [one.passed for one in found.frames] == [True, False]
     assert found.sets is not None
