@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from sample_sheet import animations, frames, on_ground
 
 from comfy_nodes.formats.sheets import write
 from comfy_nodes.ops.sheet import Sheet, packed
+from sample_sheet import animations, frames, on_ground
 
 SIZE, POINT = (64, 64), (30, 50)
 Files = dict[str, bytes]
@@ -113,9 +113,7 @@ def sorted_animations() -> list[Any]:
 
 
 @pytest.mark.parametrize("largest", [4096, 70])
-def test_godot_shows_each_frame_on_the_ground(
-    stage: Any, decoded: Decode, largest: int
-) -> None:
+def test_godot_shows_each_frame_on_the_ground(stage: Any, decoded: Decode, largest: int) -> None:
     sheet = packed(frames(), animations(), largest=largest)
     assert (len(sheet.pages) > 1) == (largest == 70)
     told, errors = shown(stage, write(sheet, "hero", ["godot"]))
@@ -132,9 +130,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_seen(
-    stage: Any, sample: Sheet, decoded: Decode, fault: str
-) -> None:
+def test_a_planted_fault_is_seen(stage: Any, sample: Sheet, decoded: Decode, fault: str) -> None:
     files = write(sample, "hero", ["godot"])
     before, after = FAULTS[fault]
     assert before in files["hero.tres"]

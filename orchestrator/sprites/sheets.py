@@ -1,0 +1,307 @@
+"""From pictures to a sheet and the files that engines read; what `spriteworks sheet` does."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from comfy_nodes.errors import BadInput
+from comfy_nodes.formats.sheets import FORMATS, write
+from comfy_nodes.formats.sheets.files import Files
+from comfy_nodes.ops.frames import Animation, Direction, Frame
+from comfy_nodes.ops.sheet import Sheet, in_grid, packed
+
+from ..client.client import writing
+from ..errors import OutputError, UsageError
+from .files import Names, named, pictures_in, read_picture
+
+Pivot = str | tuple[float, float]
+"""Where frames stand: "bottom" or "center" of each, or x and y in px from its top left corner."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeSheet:
+    """A sheet that was written."""
+
+    name: str
+    # all that was written
+    files: tuple[Path, ...]
+    # width and height of each page in px
+    pages: tuple[tuple[int, int], ...]
+    # how many frames there are, and how many of them have a picture of their own
+    frames: int
+    unique: int
+    animations: tuple[Animation, ...]
+    # the share of the pages that frames cover, with their edges and the padding
+    fill: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Shape for programs."""
+        return {
+            "name": self.name,
+            "files": [str(file) for file in self.files],
+            "pages": [{"width": width, "height": height} for width, height in self.pages],
+            "frames": self.frames,
+            "unique": self.unique,
+            "animations": [
+                {
+                    "name": one.name,
+                    "frames": list(one.frames),
+                    "direction": one.direction.value,
+                    "loop": one.loop,
+                }
+                for one in self.animations
+            ],
+            "fill": round(self.fill, 4),
+        }
+
+
+def make_sheet(
+    pictures: Names,
+    out: str | os.PathLike[str],
+    *,
+    formats: str | Iterable[str] = "texturepacker",
+    columns: int | None = None,
+    padding: int | None = None,
+    extrude: int | None = None,
+    power_of_two: bool = False,
+    max_size: int = 4096,
+    trim: bool = True,
+    pivot: Pivot = "bottom",
+    fps: float = 10.0,
+    pingpong: Iterable[str] = (),
+    once: Iterable[str] = (),
+) -> MadeSheet:
+    """Put pictures on a sheet, and write it as game engines read it.
+
+    `pictures` are files and folders. Frames are named as their files; those that differ by a number
+    at the end (walk_1.png, walk_2.png), and those in a folder inside of a folder that is named, are
+    an animation. `out` is the name of the sheet, with the folder that it goes into and without a
+    suffix. `formats` are names as the command's `--for` takes them.
+
+    Frames are packed on pages of at most `max_size` px, trimmed, `padding` px apart (2) with their
+    edge repeated by `extrude` px (1); with `columns` they are equal cells of a grid, whole, with 0
+    for both. Each frame is shown for 1 / `fps` s; the animations named in `pingpong` run there and
+    back, those in `once` stop at their end.
+
+    Raises UsageError or InputError before anything is written, and OutputError where a file cannot
+    be; then none of them is new.
+    """
+    chosen = _formats(formats)
+    target = _target(Path(out))
+    duration = _duration(fps)
+    found = _found(named(pictures))
+    frames = [_frame(name, file, pivot, duration) for name, _, file in found]
+    animations = _animations([(name, group) for name, group, _ in found], set(pingpong), set(once))
+    try:
+        sheet = _sheet(
+            frames,
+            animations,
+            columns=columns,
+            padding=padding,
+            extrude=extrude,
+            power_of_two=power_of_two,
+            largest=max_size,
+            trim=trim,
+        )
+        files = write(sheet, target.name, chosen)
+    except BadInput as error:
+        raise UsageError(str(error)) from error
+    written = _written(files, target.parent, [file for _, _, file in found])
+    places = {(at.page, at.x, at.y) for at in sheet.placements}
+    return MadeSheet(
+        name=target.name,
+        files=written,
+        pages=tuple((page.shape[1], page.shape[0]) for page in sheet.pages),
+        frames=len(sheet.frames),
+        unique=len(places),
+        animations=sheet.animations,
+        fill=sheet.fill,
+    )
+
+
+def _formats(formats: str | Iterable[str]) -> list[str]:
+    asked = formats.split(",") if isinstance(formats, str) else formats
+    names = [name.strip().lower() for name in asked]
+    for name in names:
+        if name not in FORMATS:
+            raise UsageError(f"--for {name} is not known; there are {', '.join(FORMATS)}")
+    return list(dict.fromkeys(names))
+
+
+def _target(out: Path) -> Path:
+    # of a sheet's name other files' are made, and other systems have to take them
+    if not re.fullmatch(r"[\w-][\w -]*", out.name):
+        raise UsageError(
+            f"--out {out} is no name of a sheet: give letters, digits, - and _, without a suffix"
+        )
+    return out
+
+
+def _duration(fps: float) -> int:
+    if not 0.1 <= fps <= 1000:
+        raise UsageError(f"--fps {fps:g} is not in 0.1 to 1000")
+    return round(1000 / fps)
+
+
+_Found = tuple[str, str | None, Path]  # the frame's name, its animation's, and its file
+
+
+def _found(inputs: Sequence[Path]) -> list[_Found]:
+    """The frames in order. Raises UsageError where two have one name."""
+    found: list[_Found] = []
+    for path in inputs:
+        folders = _folders(path)
+        if not folders or _pictures(path):
+            found += [(file.stem, _group(file.stem), file) for file in pictures_in([path])]
+        for folder in folders:
+            found += [
+                (_in_folder(folder.name, file.stem), folder.name, file)
+                for file in pictures_in([folder])
+            ]
+    if not found:
+        raise UsageError("there is no picture to work on: name files or folders")
+    known: dict[str, Path] = {}
+    for name, _, file in found:
+        other = known.setdefault(name, file)
+        if other is not file:
+            raise UsageError(f"{other} and {file} would both be the frame {name}; rename one")
+    return found
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders inside of a folder that have pictures."""
+    if not path.is_dir():
+        return []
+    inside = sorted(entry for entry in path.iterdir() if entry.is_dir())
+    return [folder for folder in inside if not folder.name.startswith(".") and _pictures(folder)]
+
+
+def _pictures(folder: Path) -> list[Path]:
+    try:
+        return pictures_in([folder])
+    except UsageError:  # there are none
+        return []
+
+
+def _group(stem: str) -> str | None:
+    """The animation of walk_01, walk-1 and walk1: walk."""
+    found = re.fullmatch(r"(.*?\D)[ _.-]*\d+", stem)
+    return found[1].rstrip(" _.-") or None if found else None
+
+
+def _in_folder(folder: str, stem: str) -> str:
+    return stem if stem.startswith(folder) else f"{folder}_{stem}"
+
+
+def _frame(name: str, file: Path, pivot: Pivot, duration: int) -> Frame:
+    frame = Frame.whole(name, read_picture(file), duration=duration)
+    return replace(frame, pivot=_point(pivot, frame.source))
+
+
+def _point(pivot: Pivot, size: tuple[int, int]) -> tuple[float, float]:
+    # in whole px, so that no engine draws pixel art between pixels
+    if pivot == "bottom":
+        return float(size[0] // 2), float(size[1])
+    if pivot == "center":
+        return float(size[0] // 2), float(size[1] // 2)
+    if isinstance(pivot, tuple):
+        return float(pivot[0]), float(pivot[1])
+    number = r"\s*(-?\d{1,6}(?:\.\d{1,6})?)\s*"
+    found = re.fullmatch(f"{number},{number}", pivot)
+    if found is None:
+        raise UsageError(f"--pivot {pivot} is no point; give bottom, center, or x,y in px")
+    return float(found[1]), float(found[2])
+
+
+def _animations(
+    frames: Sequence[tuple[str, str | None]], pingpong: set[str], once: set[str]
+) -> list[Animation]:
+    groups: dict[str, list[str]] = {}
+    for frame, group in frames:
+        if group is not None:
+            groups.setdefault(group, []).append(frame)
+    for option, names in (("--pingpong", pingpong), ("--once", once)):
+        for name in sorted(names - groups.keys()):
+            there = ", ".join(groups) or "none"
+            raise UsageError(f"{option} {name} is no animation here; there are {there}")
+    return [
+        Animation(
+            name,
+            tuple(inside),
+            Direction.PINGPONG if name in pingpong else Direction.FORWARD,
+            name not in once,
+        )
+        for name, inside in groups.items()
+    ]
+
+
+def _sheet(
+    frames: Sequence[Frame],
+    animations: Sequence[Animation],
+    *,
+    columns: int | None,
+    padding: int | None,
+    extrude: int | None,
+    power_of_two: bool,
+    largest: int,
+    trim: bool,
+) -> Sheet:
+    if columns is None:
+        return packed(
+            frames,
+            animations,
+            padding=2 if padding is None else padding,
+            extrude=1 if extrude is None else extrude,
+            largest=largest,
+            power_of_two=power_of_two,
+            trim=trim,
+        )
+    if power_of_two:
+        raise UsageError("a grid has the size of its cells; leave out --columns or --power-of-two")
+    return in_grid(frames, animations, columns=columns, padding=padding or 0, extrude=extrude or 0)
+
+
+def _written(files: Files, folder: Path, inputs: Sequence[Path]) -> tuple[Path, ...]:
+    """Write all files, or none. Raises UsageError where one is an input."""
+    targets = {folder / name: content for name, content in files.items()}
+    for target in targets:
+        if target.is_dir():
+            raise UsageError(f"{target} is a folder, and a file of the sheet would take its place")
+        if target.exists() and any(target.samefile(file) for file in inputs):
+            raise UsageError(
+                f"{target} is one of the pictures to read, and the sheet would take its place; "
+                "give another --out"
+            )
+    before = {target: target.read_bytes() for target in targets if target.exists()}
+    parts = {target: target.with_name(f"{target.name}.part") for target in targets}
+    changed: list[Path] = []
+    try:
+        for target, content in targets.items():
+            with writing(target):
+                folder.mkdir(parents=True, exist_ok=True)
+                parts[target].write_bytes(content)
+        for target, part in parts.items():
+            with writing(target):
+                os.replace(part, target)
+            changed.append(target)
+    except OutputError:
+        _restore(changed, before)
+        raise
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+    return tuple(targets)
+
+
+def _restore(changed: Sequence[Path], before: dict[Path, bytes]) -> None:
+    """Take back what was renamed before one could not be."""
+    for target in changed:
+        if target in before:
+            target.write_bytes(before[target])
+        else:
+            target.unlink()
