@@ -189,9 +189,9 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _group(stem: str) -> str | None:
-    """The animation of walk_01, walk-1 and walk1: walk."""
-    found = re.fullmatch(r"(.*?\D)[ _.-]*\d+", stem)
-    return found[1].rstrip(" _.-") or None if found else None
+    """The animation of walk_01, walk-1, walk1 and walk (1): walk."""
+    found = re.fullmatch(r"(.*?\D)\d+\)?", stem)
+    return found[1].rstrip(" _.-(") or None if found else None
 
 
 def _in_folder(folder: str, stem: str) -> str:

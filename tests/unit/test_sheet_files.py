@@ -62,7 +62,14 @@ def test_folders_are_animations(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "group"),
-    [("walk_01", "walk"), ("walk-1", "walk"), ("walk1", "walk"), ("walk (1)", None), ("7", None)],
+    [
+        ("walk_01", "walk"),
+        ("walk-1", "walk"),
+        ("walk1", "walk"),
+        ("walk (1)", "walk"),
+        ("7", None),
+        ("_7", None),
+    ],
 )
 def test_names_are_split_before_their_number(tmp_path: Path, file: str, group: str | None) -> None:
     folder = save(tmp_path / "in", **{file: 0})
