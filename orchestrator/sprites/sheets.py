@@ -12,7 +12,7 @@ from typing import Any
 from comfy_nodes.errors import BadInput
 from comfy_nodes.formats.sheets import FORMATS, write
 from comfy_nodes.formats.sheets.files import Files
-from comfy_nodes.ops.frames import Animation, Direction, Frame
+from comfy_nodes.ops.frames import Animation, Direction, Frame, trimmed
 from comfy_nodes.ops.sheet import Sheet, in_grid, packed
 
 from ..client.client import writing
@@ -95,7 +95,9 @@ def make_sheet(
     target = _target(Path(out))
     duration = _duration(fps)
     found = _found(named(pictures))
-    frames = [_frame(name, file, pivot, duration) for name, _, file in found]
+    # a grid has whole frames
+    cut = trim and columns is None
+    frames = [_frame(name, file, pivot, duration, cut) for name, _, file in found]
     animations = _animations([(name, group) for name, group, _ in found], set(pingpong), set(once))
     try:
         sheet = _sheet(
@@ -106,7 +108,6 @@ def make_sheet(
             extrude=extrude,
             power_of_two=power_of_two,
             largest=max_size,
-            trim=trim,
         )
         files = write(sheet, target.name, chosen)
     except BadInput as error:
@@ -198,9 +199,11 @@ def _in_folder(folder: str, stem: str) -> str:
     return stem if stem.startswith(folder) else f"{folder}_{stem}"
 
 
-def _frame(name: str, file: Path, pivot: Pivot, duration: int) -> Frame:
+def _frame(name: str, file: Path, pivot: Pivot, duration: int, cut: bool) -> Frame:
     frame = Frame.whole(name, read_picture(file), duration=duration)
-    return replace(frame, pivot=_point(pivot, frame.source))
+    frame = replace(frame, pivot=_point(pivot, frame.source))
+    # at once, so that many large pictures of little are not all in memory
+    return trimmed(frame) if cut else frame
 
 
 def _point(pivot: Pivot, size: tuple[int, int]) -> tuple[float, float]:
@@ -249,7 +252,6 @@ def _sheet(
     extrude: int | None,
     power_of_two: bool,
     largest: int,
-    trim: bool,
 ) -> Sheet:
     if columns is None:
         return packed(
@@ -259,7 +261,7 @@ def _sheet(
             extrude=1 if extrude is None else extrude,
             largest=largest,
             power_of_two=power_of_two,
-            trim=trim,
+            trim=False,
         )
     if power_of_two:
         raise UsageError("a grid has the size of its cells; leave out --columns or --power-of-two")

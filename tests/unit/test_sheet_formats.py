@@ -169,3 +169,22 @@ def test_tags_are_ranges_only() -> None:
     told: Any = json.loads(write(packed(frames(), ends), "a", ["pixi"])["a.json"])
     assert [tag["name"] for tag in told["meta"]["frameTags"]] == ["walk"]
     assert told["animations"]["ends"] == ["walk_1", "walk_4"]
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", " a", "a\u202e"])
+def test_a_name_that_breaks_lines_is_told(name: str) -> None:
+    frame = Frame.whole(name, np.full((4, 4, 4), 255, np.uint8))
+    with pytest.raises(BadInput, match="is no name of a frame or an animation"):
+        write(packed([frame]), "hero", ["libgdx"])
+
+
+@pytest.mark.parametrize("name", ["../walk", "a:b", "a\\b"])
+def test_a_name_that_leaves_its_folder_is_told(name: str) -> None:
+    with pytest.raises(BadInput, match="cannot be the name of a file"):
+        write(packed(frames(), [Animation(name, ("walk_1",))]), "hero", ["gamemaker"])
+
+
+def test_names_that_some_systems_do_not_tell_apart_are_told() -> None:
+    pair = [Animation("walk", ("walk_1",)), Animation("Walk", ("walk_2",))]
+    with pytest.raises(BadInput, match="would be one file on some systems"):
+        write(packed(frames(), pair), "hero", ["gamemaker"])
