@@ -79,8 +79,8 @@ def make_sheet(
     """Put pictures on a sheet, and write it as game engines read it.
 
     `pictures` are files and folders. Frames are named as their files; those that differ by a number
-    at the end (walk_1.png, walk_2.png), and those in a folder inside of a folder that is named, are
-    an animation. `out` is the name of the sheet, with the folder that it goes into and without a
+    at the end (walk_1.png, walk_2.png; walk/1.png, walk/2.png), and those in a folder inside of a
+    folder that is named, are an animation. `out` is the name of the sheet, with the folder that it goes into and without a
     suffix. `formats` are names as the command's `--for` takes them.
 
     Frames are packed on pages of at most `max_size` px, trimmed, `padding` px apart (2) with their
@@ -158,7 +158,7 @@ def _found(inputs: Sequence[Path]) -> list[_Found]:
     for path in inputs:
         folders = _folders(path)
         if not folders or _pictures(path):
-            found += [(file.stem, _group(file.stem), file) for file in pictures_in([path])]
+            found += [_named(file, path) for file in pictures_in([path])]
         for folder in folders:
             found += [
                 (_in_folder(folder.name, file.stem), folder.name, file)
@@ -170,8 +170,19 @@ def _found(inputs: Sequence[Path]) -> list[_Found]:
     for name, _, file in found:
         other = known.setdefault(name, file)
         if other is not file:
-            raise UsageError(f"{other} and {file} would both be the frame {name}; rename one")
+            raise UsageError(
+                f"{other} and {file} would both be the frame {name}; rename one, or name the folder "
+                "that both folders are in, so that each is an animation"
+            )
     return found
+
+
+def _named(file: Path, given: Path) -> _Found:
+    """A file that is named, or in a folder that is: 1.png in the folder walk is walk_1."""
+    if given.is_dir() and file.stem.isdecimal():
+        folder = given.resolve().name
+        return _in_folder(folder, file.stem), folder, file
+    return file.stem, _group(file.stem), file
 
 
 def _folders(path: Path) -> list[Path]:
