@@ -80,8 +80,8 @@ def make_sheet(
 
     `pictures` are files and folders. Frames are named as their files; those that differ by a number
     at the end (walk_1.png, walk_2.png; walk/1.png, walk/2.png), and those in a folder inside of a
-    folder that is named, are an animation. `out` is the name of the sheet, with the folder that it goes into and without a
-    suffix. `formats` are names as the command's `--for` takes them.
+    folder that is named, are an animation. `out` is the name of the sheet, with the folder that it
+    goes into and without a suffix. `formats` are names as the command's `--for` takes them.
 
     Frames are packed on pages of at most `max_size` px, trimmed, `padding` px apart (2) with their
     edge repeated by `extrude` px (1); with `columns` they are equal cells of a grid, whole, with 0
@@ -171,8 +171,8 @@ def _found(inputs: Sequence[Path]) -> list[_Found]:
         other = known.setdefault(name, file)
         if other is not file:
             raise UsageError(
-                f"{other} and {file} would both be the frame {name}; rename one, or name the folder "
-                "that both folders are in, so that each is an animation"
+                f"{other} and {file} would both be the frame {name}; rename one, or name the "
+                "folder that both folders are in, so that each is an animation"
             )
     return found
 

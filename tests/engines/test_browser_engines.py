@@ -139,3 +139,18 @@ def test_a_wrong_duration_is_seen(stage: Any, sample: Sheet) -> None:
     asked = {"file": "hero.json", "animation": "walk", "total": 1500}
     with pytest.raises(AssertionError):
         check_played(stage.ask("pixi.html", "play", asked), "walk")
+
+
+@pytest.mark.parametrize("fault", ["duration", "order"])
+def test_a_fault_in_the_animations_is_seen(stage: Any, sample: Sheet, fault: str) -> None:
+    files = write(sample, "hero", ["phaser"])
+    content = json.loads(files["hero.anims.json"])
+    shown = content["anims"][0]["frames"]
+    if fault == "duration":
+        shown[1]["duration"] = 100
+    else:
+        shown.pop()
+    stage.put({**files, "hero.anims.json": json.dumps(content).encode()})
+    asked = {"version": "phaser", "name": "hero", "animation": "walk", "total": 1500}
+    with pytest.raises(AssertionError):
+        check_played(stage.ask("phaser.html", "play", asked), "walk")
