@@ -61,7 +61,17 @@ def engines_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def npm(engines_folder: Path) -> Path:
+def chromium() -> str:
+    """The program of a browser, where Playwright is there, too; or a skip."""
+    pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    return program
+
+
+@pytest.fixture(scope="session")
+def npm(engines_folder: Path, chromium: str) -> Path:
     """The folder node_modules with all of NPM, or a skip that says what is missing."""
     folder = engines_folder / "npm"
     package = json.dumps({"private": True, "dependencies": NPM})
@@ -75,6 +85,7 @@ def npm(engines_folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     written.write_text(package, "utf-8")
     command = [program, "install", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command.append("--fetch-retries=1")  # without a network soon over
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if ran.returncode:
         pytest.skip(f"npm cannot install the engines: {ran.stderr.strip()[-300:]}")
@@ -172,20 +183,16 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(npm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(npm: Path, chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A browser that reaches the engines, or a skip that says what is missing."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="no Playwright: pip install playwright"
-    )
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    from playwright.sync_api import sync_playwright
+
     files = tmp_path_factory.mktemp("files")
     handler = partial(_Served, {"npm": npm, "files": files})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with playwright.sync_playwright() as started:
-            browser = started.chromium.launch(executable_path=program, args=ARGUMENTS)
+        with sync_playwright() as started:
+            browser = started.chromium.launch(executable_path=chromium, args=ARGUMENTS)
             yield Stage(browser, f"http://127.0.0.1:{server.server_port}", files)
             browser.close()
         server.shutdown()
