@@ -17,7 +17,7 @@ from comfy_nodes.ops.sheet import Sheet, in_grid, packed
 
 from ..client.client import writing
 from ..errors import OutputError, UsageError
-from .files import Names, named, pictures_in, read_picture
+from .files import Names, named, natural, pictures_in, read_picture
 
 Pivot = str | tuple[float, float]
 """Where frames stand: "bottom" or "center" of each, or x and y in px from its top left corner."""
@@ -60,6 +60,44 @@ class MadeSheet:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a sheet is made. Raises UsageError for what cannot be."""
+
+    # names in FORMATS
+    formats: Sequence[str]
+    # of a grid; None: packed
+    columns: int | None = None
+    # px; None: 2 and 1, in a grid 0
+    padding: int | None = None
+    extrude: int | None = None
+    power_of_two: bool = False
+    max_size: int = 4096
+    trim: bool = True
+    pivot: Pivot = "bottom"
+    fps: float = 10.0
+    # names of animations
+    pingpong: frozenset[str] = frozenset()
+    once: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for name in self.formats:
+            if name not in FORMATS:
+                raise UsageError(f"--for {name} is not known; there are {', '.join(FORMATS)}")
+        if not 0.1 <= self.fps <= 1000:
+            raise UsageError(f"--fps {self.fps:g} is not in 0.1 to 1000")
+        if self.columns is not None and self.power_of_two:
+            raise UsageError(
+                "a grid has the size of its cells; leave out --columns or --power-of-two"
+            )
+        point_of(self.pivot, (1, 1))
+
+    @property
+    def duration(self) -> int:
+        """Of a frame in ms."""
+        return round(1000 / self.fps)
+
+
 def make_sheet(
     pictures: Names,
     out: str | os.PathLike[str],
@@ -91,28 +129,36 @@ def make_sheet(
     Raises UsageError or InputError before anything is written, and OutputError where a file cannot
     be; then none of them is new.
     """
-    chosen = _formats(formats)
+    asked = formats.split(",") if isinstance(formats, str) else formats
+    options = Options(
+        formats=[name.strip().lower() for name in asked],
+        columns=columns,
+        padding=padding,
+        extrude=extrude,
+        power_of_two=power_of_two,
+        max_size=max_size,
+        trim=trim,
+        pivot=pivot,
+        fps=fps,
+        pingpong=frozenset(pingpong),
+        once=frozenset(once),
+    )
     target = _target(Path(out))
-    duration = _duration(fps)
-    found = _found(named(pictures))
-    # a grid has whole frames
-    cut = trim and columns is None
-    frames = [_frame(name, file, pivot, duration, cut) for name, _, file in found]
-    animations = _animations([(name, group) for name, group, _ in found], set(pingpong), set(once))
+    return sheet_of(_found(named(pictures)), target, options)
+
+
+def sheet_of(sources: Sequence[Source], target: Path, options: Options) -> MadeSheet:
+    """Make a sheet of these files, and write it; `target` is its name in its folder.
+
+    Raises as `make_sheet` does.
+    """
+    _check_named(sources)
     try:
-        sheet = _sheet(
-            frames,
-            animations,
-            columns=columns,
-            padding=padding,
-            extrude=extrude,
-            power_of_two=power_of_two,
-            largest=max_size,
-        )
-        files = write(sheet, target.name, chosen)
+        sheet = _sheet(sources, options)
+        files = write(sheet, target.name, options.formats)
     except BadInput as error:
         raise UsageError(str(error)) from error
-    written = _written(files, target.parent, [file for _, _, file in found])
+    written = _written(files, target.parent, [source.file for source in sources])
     places = {(at.page, at.x, at.y) for at in sheet.placements}
     return MadeSheet(
         name=target.name,
@@ -125,64 +171,74 @@ def make_sheet(
     )
 
 
-def _formats(formats: str | Iterable[str]) -> list[str]:
-    asked = formats.split(",") if isinstance(formats, str) else formats
-    names = [name.strip().lower() for name in asked]
-    for name in names:
-        if name not in FORMATS:
-            raise UsageError(f"--for {name} is not known; there are {', '.join(FORMATS)}")
-    return list(dict.fromkeys(names))
-
-
 def _target(out: Path) -> Path:
-    # of a sheet's name other files' are made, and other systems have to take them
-    if not re.fullmatch(r"[\w-][\w -]*", out.name):
+    if not is_name(out.name):
         raise UsageError(
             f"--out {out} is no name of a sheet: give letters, digits, - and _, without a suffix"
         )
     return out
 
 
-def _duration(fps: float) -> int:
-    if not 0.1 <= fps <= 1000:
-        raise UsageError(f"--fps {fps:g} is not in 0.1 to 1000")
-    return round(1000 / fps)
+def is_name(text: str) -> bool:
+    """Whether a sheet may be called so: the names of all its files are made of it."""
+    return re.fullmatch(r"[\w-][\w -]*", text) is not None
 
 
-_Found = tuple[str, str | None, Path]  # the frame's name, its animation's, and its file
+@dataclass(frozen=True)
+class Source:
+    """A file that becomes a frame."""
+
+    name: str
+    # the animation that it is in
+    group: str | None
+    file: Path
 
 
-def _found(inputs: Sequence[Path]) -> list[_Found]:
-    """The frames in order. Raises UsageError where two have one name."""
-    found: list[_Found] = []
+def sources_in(folder: Path, names: Iterable[str]) -> list[Source]:
+    """The files of a folder by their paths in it, with /; those in a folder are an animation."""
+    found = []
+    for name in sorted(names, key=lambda name: [natural(Path(part)) for part in name.split("/")]):
+        *folders, _ = name.split("/")
+        file = folder / name
+        found.append(_inside("_".join(folders), file) if folders else _named(file, file))
+    return found
+
+
+def _found(inputs: Sequence[Path]) -> list[Source]:
+    """The frames in order."""
+    found: list[Source] = []
     for path in inputs:
         folders = _folders(path)
         if not folders or _pictures(path):
             found += [_named(file, path) for file in pictures_in([path])]
         for folder in folders:
-            found += [
-                (_in_folder(folder.name, file.stem), folder.name, file)
-                for file in pictures_in([folder])
-            ]
-    if not found:
-        raise UsageError("there is no picture to work on: name files or folders")
-    known: dict[str, Path] = {}
-    for name, _, file in found:
-        other = known.setdefault(name, file)
-        if other is not file:
-            raise UsageError(
-                f"{other} and {file} would both be the frame {name}; rename one, or name the "
-                "folder that both folders are in, so that each is an animation"
-            )
+            found += [_inside(folder.name, file) for file in pictures_in([folder])]
     return found
 
 
-def _named(file: Path, given: Path) -> _Found:
+def _check_named(sources: Sequence[Source]) -> None:
+    if not sources:
+        raise UsageError("there is no picture to work on: name files or folders")
+    known: dict[str, Path] = {}
+    for source in sources:
+        other = known.setdefault(source.name, source.file)
+        if other is not source.file:
+            raise UsageError(
+                f"{other} and {source.file} would both be the frame {source.name}; rename one, or "
+                "name the folder that both folders are in, so that each is an animation"
+            )
+
+
+def _named(file: Path, given: Path) -> Source:
     """A file that is named, or in a folder that is: 1.png in the folder walk is walk_1."""
     if given.is_dir() and file.stem.isdecimal():
-        folder = given.resolve().name
-        return _in_folder(folder, file.stem), folder, file
-    return file.stem, _group(file.stem), file
+        return _inside(given.resolve().name, file)
+    return Source(file.stem, _group(file.stem), file)
+
+
+def _inside(folder: str, file: Path) -> Source:
+    name = file.stem if file.stem.startswith(folder) else f"{folder}_{file.stem}"
+    return Source(name, folder, file)
 
 
 def _folders(path: Path) -> list[Path]:
@@ -206,18 +262,15 @@ def _group(stem: str) -> str | None:
     return found[1].rstrip(" _.-(") or None if found else None
 
 
-def _in_folder(folder: str, stem: str) -> str:
-    return stem if stem.startswith(folder) else f"{folder}_{stem}"
+def _frame(source: Source, options: Options) -> Frame:
+    frame = Frame.whole(source.name, read_picture(source.file), duration=options.duration)
+    frame = replace(frame, pivot=point_of(options.pivot, frame.source))
+    # At once, so that many large pictures of little are not all in memory. A grid has whole ones.
+    return trimmed(frame) if options.trim and options.columns is None else frame
 
 
-def _frame(name: str, file: Path, pivot: Pivot, duration: int, cut: bool) -> Frame:
-    frame = Frame.whole(name, read_picture(file), duration=duration)
-    frame = replace(frame, pivot=_point(pivot, frame.source))
-    # at once, so that many large pictures of little are not all in memory
-    return trimmed(frame) if cut else frame
-
-
-def _point(pivot: Pivot, size: tuple[int, int]) -> tuple[float, float]:
+def point_of(pivot: Pivot, size: tuple[int, int]) -> tuple[float, float]:
+    """The ground point of a frame of that size. Raises UsageError for what is no point."""
     # in whole px, so that no engine draws pixel art between pixels
     if pivot == "bottom":
         return float(size[0] // 2), float(size[1])
@@ -232,14 +285,12 @@ def _point(pivot: Pivot, size: tuple[int, int]) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-def _animations(
-    frames: Sequence[tuple[str, str | None]], pingpong: set[str], once: set[str]
-) -> list[Animation]:
+def _animations(sources: Sequence[Source], options: Options) -> list[Animation]:
     groups: dict[str, list[str]] = {}
-    for frame, group in frames:
-        if group is not None:
-            groups.setdefault(group, []).append(frame)
-    for option, names in (("--pingpong", pingpong), ("--once", once)):
+    for source in sources:
+        if source.group is not None:
+            groups.setdefault(source.group, []).append(source.name)
+    for option, names in (("--pingpong", options.pingpong), ("--once", options.once)):
         for name in sorted(names - groups.keys()):
             there = ", ".join(groups) or "none"
             raise UsageError(f"{option} {name} is no animation here; there are {there}")
@@ -247,36 +298,33 @@ def _animations(
         Animation(
             name,
             tuple(inside),
-            Direction.PINGPONG if name in pingpong else Direction.FORWARD,
-            name not in once,
+            Direction.PINGPONG if name in options.pingpong else Direction.FORWARD,
+            name not in options.once,
         )
         for name, inside in groups.items()
     ]
 
 
-def _sheet(
-    frames: Sequence[Frame],
-    animations: Sequence[Animation],
-    *,
-    columns: int | None,
-    padding: int | None,
-    extrude: int | None,
-    power_of_two: bool,
-    largest: int,
-) -> Sheet:
-    if columns is None:
-        return packed(
+def _sheet(sources: Sequence[Source], options: Options) -> Sheet:
+    animations = _animations(sources, options)
+    frames = [_frame(source, options) for source in sources]
+    if options.columns is not None:
+        return in_grid(
             frames,
             animations,
-            padding=2 if padding is None else padding,
-            extrude=1 if extrude is None else extrude,
-            largest=largest,
-            power_of_two=power_of_two,
-            trim=False,
+            columns=options.columns,
+            padding=options.padding or 0,
+            extrude=options.extrude or 0,
         )
-    if power_of_two:
-        raise UsageError("a grid has the size of its cells; leave out --columns or --power-of-two")
-    return in_grid(frames, animations, columns=columns, padding=padding or 0, extrude=extrude or 0)
+    return packed(
+        frames,
+        animations,
+        padding=2 if options.padding is None else options.padding,
+        extrude=1 if options.extrude is None else options.extrude,
+        largest=options.max_size,
+        power_of_two=options.power_of_two,
+        trim=False,
+    )
 
 
 def _written(files: Files, folder: Path, inputs: Sequence[Path]) -> tuple[Path, ...]:
