@@ -36,6 +36,8 @@ NODES = {
     "SpriteworksCutout",
     "SpriteworksQuality",
     "SpriteworksSaveSprite",
+    "SpriteworksSpriteSheet",
+    "SpriteworksSaveSheet",
     "SpriteworksInpaintCrop",
     "SpriteworksInpaintStitch",
     "SpriteworksMask",
