@@ -14,6 +14,7 @@ from .memory_report import MemoryReport
 from .optimize import OptimizeModel, OptimizeVAE
 from .palette import Palette, SwapRamp
 from .quality import Quality
+from .sheet import SaveSheet, SpriteSheet
 from .snap import Pixelize, Snap
 from .sprite import SaveSprite
 from .stable_diffusion import StableDiffusionLoader
@@ -34,6 +35,8 @@ NODES: list[type[io.ComfyNode]] = [
     AlignFrames,
     Quality,
     SaveSprite,
+    SpriteSheet,
+    SaveSheet,
     InpaintCrop,
     InpaintStitch,
     SpriteMask,

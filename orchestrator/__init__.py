@@ -92,6 +92,8 @@ if TYPE_CHECKING:
     from .sprites.palettes import repaint as repaint
     from .sprites.palettes import swap_ramps as swap_ramps
     from .sprites.palettes import write_palette as write_palette
+    from .sprites.sheets import MadeSheet as MadeSheet
+    from .sprites.sheets import make_sheet as make_sheet
     from .sprites.snapping import SnappedFile as SnappedFile
     from .sprites.snapping import snap as snap
     from .sprites.tiles import TileFile as TileFile
@@ -127,6 +129,7 @@ _HOMES = {
         "write_palette"
     ),
     "sprites.cutting": "CutFile cut_out",
+    "sprites.sheets": "MadeSheet make_sheet",
     "sprites.snapping": "SnappedFile snap",
     "sprites.tiles": "TileFile close_seams",
     "workflow.document": "Document",

@@ -32,6 +32,8 @@ from .sprites.inspect_cli import INSPECT_EPILOG, MEND_EPILOG
 from .sprites.inspect_cli import inspect as inspect_command
 from .sprites.inspect_cli import mend as mend_command
 from .sprites.palette_cli import app as palette_app
+from .sprites.sheet_cli import SHEET_EPILOG
+from .sprites.sheet_cli import sheet as sheet_command
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ app.command("frames", epilog=FRAMES_EPILOG)(frames_command)
 app.command("tile", epilog=TILE_EPILOG)(tile_command)
 app.command("inspect", epilog=INSPECT_EPILOG)(inspect_command)
 app.command("mend", epilog=MEND_EPILOG)(mend_command)
+app.command("sheet", epilog=SHEET_EPILOG)(sheet_command)
 
 
 class State:

@@ -101,7 +101,7 @@ def pictures_in(inputs: Sequence[Path]) -> list[Path]:
             own = [file for file in path.iterdir() if _is_picture(file)]
             if not own:
                 raise UsageError(f"{path} has no pictures in it ({FORMATS})")
-            found += sorted(own, key=_natural)
+            found += sorted(own, key=natural)
         elif path.exists():
             found.append(path)
         else:
@@ -129,7 +129,7 @@ def _is_picture(file: Path) -> bool:
     return not hidden and file.suffix.casefold() in NAMED and file.is_file()
 
 
-def _natural(file: Path) -> tuple[list[tuple[int, str]], str]:
+def natural(file: Path) -> tuple[list[tuple[int, str]], str]:
     """walk-2.png before walk-10.png."""
     parts = re.findall(r"\d+|\D+", file.name.casefold())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], file.name

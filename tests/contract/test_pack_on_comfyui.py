@@ -37,6 +37,8 @@ NODES = {
     "SpriteworksAlignFrames",
     "SpriteworksQuality",
     "SpriteworksSaveSprite",
+    "SpriteworksSpriteSheet",
+    "SpriteworksSaveSheet",
     "SpriteworksInpaintCrop",
     "SpriteworksInpaintStitch",
     "SpriteworksMask",
