@@ -141,6 +141,15 @@ def untrimmed(frame: Frame) -> Frame:
     return replace(frame, picture=whole, offset=(0, 0))
 
 
+def played(animation: Animation, frames: Sequence[Frame]) -> tuple[Frame, ...]:
+    """The whole frames of one round of an animation, as they are shown. Raises BadInput."""
+    by_name = of_one_set(frames)
+    missing = [name for name in animation.frames if name not in by_name]
+    if missing:
+        raise BadInput(f"Animation {animation.name} has no frame {missing[0]}.")
+    return tuple(untrimmed(by_name[name]) for name in animation.played)
+
+
 def of_one_set(frames: Sequence[Frame]) -> dict[str, Frame]:
     """The frames by their names. Raises BadInput where there is none, or two share a name."""
     if not frames:

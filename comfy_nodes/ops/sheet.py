@@ -111,8 +111,27 @@ def in_grid(
 
 
 def ground(frame: Frame) -> tuple[float, float]:
-    """The frame's ground point: its pivot, or the middle of its lower edge."""
-    return frame.pivot or (frame.source[0] / 2, float(frame.source[1]))
+    """The frame's ground point: its pivot, or the middle of its lower edge in whole px."""
+    return frame.pivot or (float(frame.source[0] // 2), float(frame.source[1]))
+
+
+def all_animations(sheet: Sheet) -> tuple[Animation, ...]:
+    """The animations, and one of its own for each frame that is in none, by the frame's name.
+
+    For formats in which a frame that no animation shows cannot be asked for.
+    """
+    names = {one.name for one in sheet.animations}
+    played = {frame for one in sheet.animations for frame in one.frames}
+    single = []
+    for frame in sheet.frames:
+        if frame.name in played:
+            continue
+        name = frame.name
+        while name in names:
+            name += "_"
+        names.add(name)
+        single.append(Animation(name, (frame.name,), loop=False))
+    return (*sheet.animations, *single)
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ class Wanted:
     priority: int = 0
     # secrets for nodes that ask other services; kept in memory only
     secrets: Mapping[str, str] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra_data: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     # URL that is told of its end; it was looked at by `Service.check_webhook`
@@ -270,7 +270,7 @@ class Service:
             created_at=now,
             expires_at=now + self.settings.retention,
             priority=max(-_MOST_PRIORITY, min(wanted.priority, _MOST_PRIORITY)),
-            extra=wanted.extra,
+            extra_data=wanted.extra_data,
             notes=wanted.notes,
             warnings=wanted.warnings,
             labels=checked_labels(wanted.labels),
@@ -339,7 +339,9 @@ class Service:
             "seed": made.seed,
             "parameters": dict(made.parameters),
         }
-        return Wanted(workflow=made.graph, extra=made.extra, notes=notes, warnings=made.warnings)
+        return Wanted(
+            workflow=made.graph, extra_data=made.extra_data, notes=notes, warnings=made.warnings
+        )
 
     def again(self, caller: Caller, id: str) -> Wanted:
         """The same as a request of the caller's, with a seed that is drawn anew."""
@@ -359,7 +361,7 @@ class Service:
             workflow=with_assets(drawn, assets),
             labels={name: value for name, value in view.labels.items() if name != BATCH},
             priority=view.priority,
-            extra=self._requests.extra(id),
+            extra_data=self._requests.extra_data(id),
             notes={name: value for name, value in notes.items() if name != BATCH},
             warnings=view.warnings,
         )

@@ -168,9 +168,9 @@ def test_re_roll_and_reuse_and_cancel(chromium: Any, url: str) -> None:
         page.wait_for_url("**reuse=*")
         prompt = page.get_by_label("Prompt", exact=True)
         assert prompt.input_value() == "a golden key, pixel art, game sprite"
-        assert page.get_by_label("Seed").input_value().isdigit()
-        page.get_by_label("Seed").fill("")
-        page.get_by_label("Steps").fill("3000")
+        assert page.get_by_label("Seed", exact=True).input_value().isdigit()
+        page.get_by_label("Seed", exact=True).fill("")
+        page.get_by_label("Steps", exact=True).fill("3000")
         page.get_by_role("button", name="Make", exact=True).click()
         # a long one: a preview, a step, and the time that is left
         preview = page.locator(".queue img")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from itertools import combinations
 
 import numpy as np
@@ -137,3 +138,16 @@ def test_pairs_on_one_page_are_apart_in_one_direction() -> None:
         if a.page == b.page:
             gaps = (b.x - a.x - aw, a.x - b.x - bw, b.y - a.y - ah, a.y - b.y - bh)
             assert max(gaps) >= 3
+
+
+@pytest.mark.benchmark
+def test_how_tight_and_how_fast() -> None:
+    """`-m benchmark -s`: fill, and seconds of processor time, of 512 rectangles."""
+    for seed in range(5):
+        sizes = box_of_512(seed)
+        begun = time.process_time()
+        packing = pack(sizes, padding=2)
+        took = time.process_time() - begun
+        width, height = packing.pages[0]
+        covered = sum((wide + 2) * (high + 2) for wide, high in sizes)
+        print(f"{width}x{height}: {covered / ((width + 2) * (height + 2)):.4f}, {took:.2f} s")

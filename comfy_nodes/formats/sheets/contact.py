@@ -1,4 +1,4 @@
-"""A picture to look at: every animation a row, on a checkerboard, with the ground point marked."""
+"""A picture to look at: a row for each animation, on a checkerboard, with the ground marked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ...ops.frames import Animation, Bytes
+from ...ops.frames import Bytes
 from ...ops.sheet import Sheet, on_one_canvas
 from .files import Files, png
 
@@ -21,13 +21,14 @@ def write(sheet: Sheet, name: str) -> Files:
 
 
 def picture(sheet: Sheet) -> Bytes:
-    """uint8 [H, W, 4], opaque; without animations the frames stand in a square."""
+    """uint8 [H, W, 4], opaque; frames that are in no animation stand below."""
     frames = on_one_canvas(sheet.frames)
     by_name = {frame.name: frame for frame in frames}
-    names = list(by_name)
-    side = math.ceil(math.sqrt(len(names)))
-    in_square = [Animation(" ", tuple(names[at : at + side])) for at in range(0, len(names), side)]
-    lines = [one.frames for one in sheet.animations or in_square]
+    shown = {frame for one in sheet.animations for frame in one.frames}
+    rest = [name for name in by_name if name not in shown]
+    side = max(1, math.isqrt(len(rest)), *(len(one.frames) for one in sheet.animations))
+    lines = [one.frames for one in sheet.animations]
+    lines += [tuple(rest[at : at + side]) for at in range(0, len(rest), side)]
     width, height = frames[0].source
     across, down = max(map(len, lines)) * width, len(lines) * height
     scale = max(1, min(8, 128 // max(width, height), _MOST // max(across, down)))

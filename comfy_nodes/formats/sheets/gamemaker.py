@@ -6,19 +6,15 @@ width when it is imported. It holds neither durations nor an origin; those are t
 
 from __future__ import annotations
 
-from ...ops.frames import Animation
-from ...ops.sheet import Sheet, in_grid, on_one_canvas
+from ...ops.sheet import Sheet, all_animations, in_grid, on_one_canvas
 from .files import Files, png
 
 
 def write(sheet: Sheet, name: str) -> Files:
-    """NAME_ANIMATION_stripN.png for each animation; NAME_stripN.png where there is none."""
+    """NAME_ANIMATION_stripN.png for each animation, and for each frame that is in none."""
     whole = {frame.name: frame for frame in on_one_canvas(sheet.frames)}
-    everything = Animation(name, tuple(whole))
     made = {}
-    for one in sheet.animations or (everything,):
-        frames = [whole[frame] for frame in one.frames]
-        title = name if one is everything else f"{name}_{one.name}"
-        strip = in_grid(frames, columns=len(frames))
-        made[f"{title}_strip{len(frames)}.png"] = png(strip.pages[0])
+    for one in all_animations(sheet):
+        strip = in_grid([whole[frame] for frame in one.frames], columns=len(one.frames))
+        made[f"{name}_{one.name}_strip{len(one.frames)}.png"] = png(strip.pages[0])
     return made

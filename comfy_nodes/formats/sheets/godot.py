@@ -3,7 +3,8 @@
 docs.godotengine.org, "TSCN file format" and the classes SpriteFrames and AtlasTexture. A path
 without res:// is looked for beside the file, so the files go into any folder of a project together.
 A SpriteFrames has no pivot: all frames get one canvas by the texture's margin, with their ground
-points at one place, and the scene's AnimatedSprite2D has that place as its offset.
+points at one place, and the scene's AnimatedSprite2D has that place as its offset. A frame that is
+in no animation gets one of its own, or it could not be shown.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...ops.frames import Animation, Frame
-from ...ops.sheet import Sheet, common_canvas
+from ...ops.sheet import Sheet, all_animations, common_canvas
 from .files import Files, number, page_names, pages, unit
 
 
@@ -36,7 +37,8 @@ def _sprite_frames(sheet: Sheet, name: str) -> str:
     parts += ["", *_textures(sheet, ids)]
     by_name = {frame.name: frame for frame in sheet.frames}
     animations = [
-        _animation(one, [by_name[frame] for frame in one.played], ids) for one in sheet.animations
+        _animation(one, [by_name[frame] for frame in one.played], ids)
+        for one in all_animations(sheet)
     ]
     parts.append("[resource]\nanimations = [" + ", ".join(animations) + "]\n")
     return "\n".join(parts)
@@ -83,9 +85,8 @@ def _scene(sheet: Sheet, name: str) -> str:
         "texture_filter = 1",  # nearest
         'sprite_frames = ExtResource("frames")',
     ]
-    if sheet.animations:
-        first = _quoted(sheet.animations[0].name)
-        lines += [f"animation = &{first}", f"autoplay = {first}"]
+    first = _quoted(all_animations(sheet)[0].name)
+    lines += [f"animation = &{first}", f"autoplay = {first}"]
     lines += ["centered = false", f"offset = Vector2({number(-pivot[0])}, {number(-pivot[1])})"]
     return "\n".join(lines) + "\n"
 

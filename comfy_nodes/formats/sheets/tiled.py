@@ -36,10 +36,12 @@ def _lines(grid: Sheet, name: str, columns: int) -> list[str]:
     height, width = grid.pages[0].shape[:2]
     tile = grid.frames[0].source
     spacing = grid.padding + 2 * grid.extrude
+    # Tiled counts the empty cells at the end, too
+    cells = columns * math.ceil(len(grid.frames) / columns)
     head = (
         f'<tileset version="1.8" name={quoteattr(name)} tilewidth="{tile[0]}" '
         f'tileheight="{tile[1]}" spacing="{spacing}" margin="{grid.extrude}" '
-        f'tilecount="{len(grid.frames)}" columns="{columns}" objectalignment="bottom">'
+        f'tilecount="{cells}" columns="{columns}" objectalignment="bottom">'
     )
     image = f' <image source={quoteattr(name + "-tiles.png")} width="{width}" height="{height}"/>'
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', head, image]

@@ -118,8 +118,7 @@ function enlarge(picture) {
 for (const picture of all('[data-enlarge]')) {
   const again = () => picture.naturalWidth && enlarge(picture);
   picture.addEventListener('load', again);
-  addEventListener('resize', again);
-  again();
+  new ResizeObserver(again).observe(picture.closest('.stage'));
 }
 for (const picture of all('[data-true]')) {
   const told = document.querySelector('[data-size]');
