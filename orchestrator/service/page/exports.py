@@ -31,6 +31,8 @@ FORMATS: Mapping[str, str] = {
     "unity": "Unity",
     "png": "PNG only",
 }
+# bytes of all pictures of an archive, which is made in memory
+_MOST_BYTES = 256 * 1024 * 1024
 # pixels of one picture of a sheet
 _MOST_PIXELS = 4096 * 4096
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -61,6 +63,11 @@ def picks(service: Service, caller: Caller) -> list[Pick]:
         found.append(Pick(output=output, view=view, name=name))
     if not found:
         raise RequestRefused("invalid_request", "no picture is picked yet; pick some first")
+    if sum(pick.output.size for pick in found) > _MOST_BYTES:
+        raise RequestRefused(
+            "invalid_request",
+            f"the picked pictures have more than {_MOST_BYTES >> 20} MiB together; pick fewer",
+        )
     return found
 
 
@@ -126,8 +133,7 @@ def _stem(view: RequestView) -> str:
     prompt = view.notes.get("name") or view.notes.get("parameters", {}).get("prompt")
     text = prompt if isinstance(prompt, str) else str(view.notes.get("workflow") or "sprite")
     words = re.findall("[a-z0-9]+", text.lower())[:4]
-    seed = view.notes.get("seed")
-    return "-".join([*("-".join(words)[:40].split("-") if words else ["sprite"]), str(seed or 0)])
+    return "-".join([*(word[:16] for word in words), str(view.notes.get("seed") or 0)])
 
 
 def _free(stem: str, taken: set[str]) -> str:
