@@ -139,8 +139,6 @@ def back(request: Request, to: str) -> Response:
 
 
 def _to_sign_in(request: Request, error: AccessDenied) -> Response:
-    if request.url.path == "/sign-in":
-        return page(request, "sign_in", 401, problem=str(error), next="/")
     here = request.url.path if request.method == "GET" else "/"
     to = f"/sign-in?next={quote(here, safe='')}"
     if wants_part(request):

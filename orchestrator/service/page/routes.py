@@ -12,7 +12,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
-from ...errors import NotFound, RequestRefused
+from ...errors import AccessDenied, NotFound, RequestRefused
 from ..answers import content_answer
 from ..bodies import service_of
 from ..cursors import cursor_of, place_of
@@ -451,10 +451,13 @@ async def post_sign_in(request: Request) -> Response:
     """Begin a session with a key."""
     await check_form(request)
     service, form = service_of(request), await request.form()
-    secret = (_text(form.get("key"))).strip()
-    key = await service.keys.admit(secret)
+    to = _inside(_text(form.get("next")))
+    try:
+        key = await service.keys.admit(_text(form.get("key")).strip())
+    except AccessDenied as error:
+        return page(request, "sign_in", 401, problem=str(error), next=to)
     token = await asyncio.to_thread(service.sessions.begin, key.id)
-    answer = back(request, _inside(_text(form.get("next"))))
+    answer = back(request, to)
     # A new one: whatever the browser had before may be known to somebody.
     set_cookie(request, answer, token)
     return answer
