@@ -258,7 +258,8 @@ def ensure_newest(environment: Environment) -> None:
 
 
 def project(extra: str) -> str:
-    return f"{REPOSITORY}[dev]" if extra == "dev" else str(REPOSITORY)
+    # A checkout runs every command; what `serve` needs besides is small.
+    return f"{REPOSITORY}[{'dev' if extra == 'dev' else 'service'}]"
 
 
 def own_torch() -> str | None:

@@ -59,7 +59,7 @@ def test_a_lock_that_changed_is_installed(
     with getattr(bootstrap, name).open("a", encoding="utf-8") as lock:
         lock.write("another==1\n")
     bootstrap.ensure_locked(environment, "run")
-    assert installs[-1][-1] == str(REPOSITORY)
+    assert installs[-1][-1] == f"{REPOSITORY}[service]"
 
 
 @pytest.mark.parametrize(
