@@ -20,10 +20,12 @@ from .version import __version__ as __version__
 if TYPE_CHECKING:
     from .client.timings import NodeTiming as NodeTiming
     from .client.timings import Timings as Timings
+    from .errors import AccessDenied as AccessDenied
     from .errors import BadValue as BadValue
     from .errors import BatchBusy as BatchBusy
     from .errors import CanvasError as CanvasError
     from .errors import GraphError as GraphError
+    from .errors import HashMismatch as HashMismatch
     from .errors import IllegalTransition as IllegalTransition
     from .errors import InputError as InputError
     from .errors import JobError as JobError
@@ -32,13 +34,16 @@ if TYPE_CHECKING:
     from .errors import JobRefused as JobRefused
     from .errors import JobTimedOut as JobTimedOut
     from .errors import LeaseLost as LeaseLost
+    from .errors import LimitReached as LimitReached
     from .errors import ManifestError as ManifestError
-    from .errors import ManifestProblem as ManifestProblem
     from .errors import ModelError as ModelError
     from .errors import NodeFailed as NodeFailed
-    from .errors import NodeProblem as NodeProblem
+    from .errors import NotFound as NotFound
     from .errors import OutputError as OutputError
     from .errors import ProtocolError as ProtocolError
+    from .errors import RangeUnsatisfiable as RangeUnsatisfiable
+    from .errors import RequestError as RequestError
+    from .errors import RequestRefused as RequestRefused
     from .errors import ResultMissing as ResultMissing
     from .errors import ResultWrong as ResultWrong
     from .errors import ServerError as ServerError
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
     from .errors import ServerUnreachable as ServerUnreachable
     from .errors import SpriteworksError as SpriteworksError
     from .errors import StoreError as StoreError
+    from .errors import TooLarge as TooLarge
     from .errors import UnknownNodeClass as UnknownNodeClass
     from .errors import UnknownParameter as UnknownParameter
     from .errors import UsageError as UsageError
@@ -104,11 +110,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "client.timings": "NodeTiming Timings",
     "errors": (
-        "BadValue BatchBusy CanvasError GraphError IllegalTransition InputError JobError "
-        "JobInterrupted JobLost JobRefused JobTimedOut LeaseLost ManifestError ManifestProblem "
-        "ModelError NodeFailed NodeProblem OutputError ProtocolError ResultMissing ResultWrong "
-        "ServerError ServerFailed ServerFrozen ServerLost ServerStartFailed ServerUnreachable "
-        "SpriteworksError StoreError UnknownNodeClass UnknownParameter UsageError"
+        "AccessDenied BadValue BatchBusy CanvasError GraphError HashMismatch IllegalTransition "
+        "InputError JobError JobInterrupted JobLost JobRefused JobTimedOut LeaseLost LimitReached "
+        "ManifestError ModelError NodeFailed NotFound OutputError ProtocolError "
+        "RangeUnsatisfiable RequestError RequestRefused ResultMissing ResultWrong ServerError "
+        "ServerFailed ServerFrozen ServerLost ServerStartFailed ServerUnreachable "
+        "SpriteworksError StoreError TooLarge UnknownNodeClass UnknownParameter UsageError"
     ),
     "library": (
         "BatchStatus Job Progress Server batch_status connect convert run_batch start_comfyui "
