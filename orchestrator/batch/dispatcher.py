@@ -97,6 +97,8 @@ class Finished:
     # s from submission to the end
     seconds: float
     spans: Sequence[Timing]
+    # called for each artifact that counts, in the transaction that says so; quick, or OutputError
+    keep: Callable[[Artifact], None] = lambda _: None
 
 
 # a job's key, the state that it is in now, and why
@@ -768,6 +770,7 @@ class Dispatcher:
         done = {key for key, state, _ in moves if state == State.DONE.value}
         kept = [artifact for artifact in one.artifacts if artifact.key in done]
         for artifact in kept:
+            one.keep(artifact)
             self.store.record_artifact(artifact)
         words = []
         for job in jobs:

@@ -581,11 +581,16 @@ class Service:
         return "; ".join(f"{view.name}: {view.words}" for view, _, _ in self.servers())
 
     def _tidy(self) -> None:
+        # A bucket takes its time to be listed, and nobody waits for that.
+        self._try_to_tidy(self.assets.tidy)
         while not self._stopping.wait(_TIDYING):
-            try:
-                self.tidy()
-            except SpriteworksError as error:
-                logger.warning("tidying up: %s", error)
+            self._try_to_tidy(self.tidy)
+
+    def _try_to_tidy(self, tidy: Callable[[], int]) -> None:
+        try:
+            tidy()
+        except SpriteworksError as error:
+            logger.warning("tidying up: %s", error)
 
     def tidy(self) -> int:
         """Forget requests and files whose time is over; returns how many requests."""
