@@ -39,6 +39,8 @@ _STATUS = {
     "invalid_metadata_filter": 400,
     "blob_not_found": 404,
 }
+# codes of what the framework refuses
+_HTTP = {404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "too_large"}
 # (code, status) of an error's class; the first that fits
 _KINDS: tuple[tuple[type[SpriteworksError], str, int], ...] = (
     (AccessDenied, "unauthorized", 401),
@@ -99,9 +101,7 @@ def answer_to(error: SpriteworksError) -> Response:
 
 def http_answer(error: HTTPException) -> Response:
     """The answer to what the framework refuses: an unknown path, a method, a body too large."""
-    code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(
-        error.status_code, "invalid_request"
-    )
+    code = _HTTP.get(error.status_code, "invalid_request")
     return error_answer(error.status_code, code, str(error.detail), headers=error.headers)
 
 

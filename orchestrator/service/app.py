@@ -16,6 +16,7 @@ from ..guard import Guard
 from ..version import __version__
 from .answers import answer_to, error_answer, http_answer, refusal
 from .health import router as health
+from .patience import Patience
 from .service import Service
 from .v1.routes import router as v1
 from .v2.routes import router as v2
@@ -52,6 +53,7 @@ def create_app(service: Service, *, loopback_only: bool = True) -> FastAPI:
 
     app = _routed(lifespan)
     app.state.service = service
+    app.add_middleware(Patience)
     app.add_middleware(Guard, max_body=MAX_BODY, loopback_only=loopback_only, refuse=refusal)
     app.add_exception_handler(SpriteworksError, _our_error)
     app.add_exception_handler(HTTPException, _http_error)

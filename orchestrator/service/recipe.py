@@ -179,7 +179,7 @@ class IntoStorage:
         self._orders = orders
         self._files = files
         # what attempts have brought here, by attempt and asset; each is one thread's alone
-        self._held: dict[int, dict[str, Output]] = {}
+        self._held: dict[int | None, dict[str, Output]] = {}
 
     def fetch(
         self, client: Client, assignment: Assignment, record: HistoryRecord, sent: Signatures

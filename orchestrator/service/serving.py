@@ -15,6 +15,7 @@ from ..errors import ServerStartFailed, UsageError
 from ..guard import is_loopback
 from .app import create_app
 from .opening import Setup, opened
+from .patience import protocol
 from .service import Service
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=_GOODBYE,
                 # uvloop and httptools where they are installed
                 loop="auto",
-                http="auto",
+                http=protocol(),
                 server_header=False,
             )
         )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,16 +15,18 @@ import pytest
 
 from orchestrator.errors import ProtocolError
 from orchestrator.guard import is_loopback
+from orchestrator.service import patience
 from orchestrator.service.bodies import decoded
-from orchestrator.testing import FakeServer
+from orchestrator.testing import FakeServer, Script
 from sdk_pictures import picture
-from service_world import World, graph, serving
+from service_world import World, graph, serving, until
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("service")
     with FakeServer() as fake, serving(folder, [fake.url]) as world:
+        world.fake = fake
         yield world
 
 
@@ -257,3 +262,96 @@ def test_a_json_body_is_smaller_than_a_file_may_be(world: World) -> None:
     body = json.dumps({"prompt": "x" * (65 * 1024 * 1024)})
     headers = {"Content-Type": "application/json"}
     assert world.call("POST", "/v1/jobs", data=body, headers=headers).status_code == 413
+
+
+# ------------------------------------------------------------------------ slow clients
+
+
+def _dripped(url: str, start: bytes, drops: Iterator[bytes], pause: float) -> bytes:
+    """What is answered to a client that sends one drop after another, until it is cut off."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as line:
+        line.sendall(start.replace(b"HOST", host.encode()))
+        line.settimeout(pause)
+        late = time.monotonic() + 10
+        answer = b""
+        while time.monotonic() < late:
+            try:
+                came = line.recv(65536)
+                if not came:
+                    return answer
+                answer += came
+            except TimeoutError:
+                line.sendall(next(drops))
+            except ConnectionError:
+                return answer
+    raise AssertionError(f"nobody cut it off: {answer!r}")
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HEAD", "BODY"):
+        monkeypatch.setattr(patience, name, 0.5)
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize(
+    "start", [b"", b"GET /health HTTP/1.1\r\nHost: HOST\r\n\r\nG", b"GET /health HTTP/1.1\r\nA: "]
+)
+def test_a_head_that_never_ends_is_cut_off(world: World, start: bytes) -> None:
+    began = time.monotonic()
+    answer = _dripped(world.url, start, itertools.repeat(b"x"), 0.05)
+    assert time.monotonic() - began < 5
+    # a whole request before it was answered
+    assert (b" 200 " in answer) is (b"\r\n\r\n" in start)
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/v1/jobs", "application/json"), ("/api/v2/assets", "multipart/form-data; boundary=b")],
+)
+def test_a_body_that_never_ends_is_refused(world: World, path: str, kind: str) -> None:
+    start = (
+        f"POST {path} HTTP/1.1\r\nHost: HOST\r\nContent-Type: {kind}\r\n"
+        "Content-Length: 99999\r\n\r\n"
+        '--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
+    )
+    answer = _dripped(world.url, start.encode(), itertools.repeat(b"x"), 0.05)
+    assert answer.startswith(b"HTTP/1.1 408"), answer
+    assert b'"too_slow"' in answer
+    until(lambda: list(world.service.assets.storage._place.parts.iterdir()), lambda left: not left)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_slow_body_that_comes_on_is_taken(world: World) -> None:
+    body = json.dumps({"workflow": graph()}).encode()
+    text = iter([body[at : at + 100] for at in range(0, len(body), 100)])
+    start = (
+        "POST /api/v2/jobs HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\n"
+        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    assert len(body) > 200
+    answer = _dripped(world.url, start.encode(), text, 0.1)
+    assert answer.startswith(b"HTTP/1.1 201"), answer
+
+
+def test_a_stream_outlives_what_a_request_may_take(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience is with what clients send, not with what they hear."""
+    for name in ("HEAD", "BODY"):
+        monkeypatch.setattr(patience, name, 0.2)
+    hold = threading.Event()
+    world.fake.script(Script(gates={"2": hold}))
+    try:
+        id = world.post(graph(color=77)).json()["id"]
+        url = f"{world.url}/api/v2/jobs/{id}/events"
+        with world.session.get(url, stream=True, timeout=10) as answer:
+            lines = answer.iter_lines(decode_unicode=True)
+            next(lines)
+            time.sleep(0.6)
+            hold.set()
+            assert any('"succeeded"' in line for line in lines)
+    finally:
+        hold.set()
