@@ -331,7 +331,7 @@ def _through_the_service(fake: Fake, first: int, jobs: int) -> float:
         for number in range(first, first + jobs):
             body = {"workflow": graph_of(number)}
             session.post(f"{url}/api/v2/jobs", json=body).raise_for_status()
-        page = {"status": "succeeded", "limit": 100}
+        page = {"status": "succeeded", "limit": "100"}
         _until(lambda: len(session.get(f"{url}/api/v2/jobs", params=page).json()["jobs"]) == jobs)
         return (time.monotonic() - began) / jobs
 

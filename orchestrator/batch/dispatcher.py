@@ -478,11 +478,12 @@ class Dispatcher:
     def say(self, text: str, *, warning: bool = False, server: str = "", key: str = "") -> None:
         """Write a sentence into the batch's log and tell the observer."""
         self.store.log(text, warning=warning, server=server, key=key)
-        self.tell(text, warning=warning, server=server)
+        self.tell(text, warning=warning, server=server, key=key)
 
-    def tell(self, text: str, *, warning: bool = True, server: str = "") -> None:
-        """Tell the observer a sentence, and write nothing."""
-        self._observer.happened("note", text=text, warning=warning, server=server)
+    def tell(self, text: str, *, warning: bool = True, server: str = "", key: str = "") -> None:
+        """Tell the observer a sentence, and write nothing; `key` is of the job it is about."""
+        about = {"key": key} if key else {}
+        self._observer.happened("note", text=text, warning=warning, server=server, **about)
 
     # --------------------------------------------------------------- privates
 

@@ -240,6 +240,10 @@ class Requests:
         """What its pictures shall carry besides the graph."""
         return dict(json.loads(self._field(id, tables.requests.c.extra)))
 
+    def notes(self, id: str) -> dict[str, Any]:
+        """What the face that took it wants to tell again, and the trace that it is a part of."""
+        return dict(json.loads(self._field(id, tables.requests.c.notes)))
+
     def _field(self, id: str, column: sa.Column[Any]) -> str:
         rows = self._store.rows(sa.select(column).where(tables.requests.c.id == id))
         if not rows:

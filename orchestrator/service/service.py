@@ -53,7 +53,8 @@ from .recipe import IntoStorage, RequestRecipe
 from .requests import Figures, Filter, New, Once, Requests
 from .storage import Part
 from .supplies import Supplies
-from .views import OutputView, RequestView, Status
+from .tracing import Trace
+from .views import OutputView, RequestView, Status, traced
 from .webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,9 @@ class Caller:
 
     owner: str = ""
     limits: Limits = field(default_factory=Limits)
+    # which request asks, and where that is in whose trace; "" and None outside of HTTP
+    request: str = ""
+    trace: Trace | None = None
 
 
 _ANYBODY = Caller()
@@ -194,6 +198,10 @@ class Service:
         self._loop.start()
         self._tidier.start()
 
+    def when_ended(self, tell: Callable[[RequestView], None]) -> None:
+        """Have each request told of that ends from now on; called from several threads."""
+        self._board.listeners.append(tell)
+
     def stop(self, seconds: float = 3.0) -> None:
         """Hand out nothing more; what servers have after `seconds` is adopted by the next start."""
         self._stopping.set()
@@ -246,7 +254,7 @@ class Service:
         if views is None:
             return None
         for view in views:
-            self._board.publish_status(view)
+            self._board.begin(view, caller.request)
         self._loop.arrived()
         return [self._board.dressed(view) for view in views]
 
@@ -262,7 +270,7 @@ class Service:
             expires_at=now + self.settings.retention,
             priority=max(-_MOST_PRIORITY, min(wanted.priority, _MOST_PRIORITY)),
             extra=wanted.extra,
-            notes=wanted.notes,
+            notes={**wanted.notes, **traced(caller.trace)},
             warnings=wanted.warnings,
             labels=checked_labels(wanted.labels),
             nodes=len(graph),

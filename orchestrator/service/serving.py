@@ -14,6 +14,7 @@ import uvicorn
 from ..errors import ServerStartFailed, UsageError
 from ..guard import is_loopback
 from .app import create_app
+from .journal import FORMATS, set_up
 from .opening import Setup, opened
 from .patience import protocol
 from .service import Service
@@ -25,7 +26,9 @@ _GOODBYE = 1
 _LEVELS = ("debug", "info", "warning", "error")
 
 
-def run(setup: Setup, host: str, port: int, log_level: str) -> None:
+def run(
+    setup: Setup, host: str, port: int, log_level: str = "info", log_format: str = "text"
+) -> None:
     """Serve until SIGINT or SIGTERM; a second one ends the process at once.
 
     Raises UsageError where it would listen for other machines and no key was made,
@@ -33,9 +36,9 @@ def run(setup: Setup, host: str, port: int, log_level: str) -> None:
     """
     if log_level not in _LEVELS:
         raise UsageError(f"--log-level {log_level}: it is one of {', '.join(_LEVELS)}")
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    if log_format not in FORMATS:
+        raise UsageError(f"--log-format {log_format}: it is {' or '.join(FORMATS)}")
+    set_up(log_level, log_format)
     with opened(setup) as service:
         _refuse_strangers(service, host)
         with _listener(host, port) as listener:

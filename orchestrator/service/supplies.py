@@ -17,6 +17,7 @@ from .assets import Assets, checked_name, output_id
 from .prompting import Workflows
 from .recipe import Output
 from .requests import Requests
+from .views import trace_in
 
 # Graphs that are kept in memory.
 _GRAPHS = 512
@@ -66,8 +67,11 @@ class Supplies:
         """What goes along with its graph, as it is sent to a server with this catalogue."""
         canvas = self._requests.extra(key).get("canvas")
         drawn = self._workflows.drawn(canvas, graph, catalogue) if canvas else None
+        trace = trace_in(self._requests.notes(key), key)
+        headers = {} if trace is None else {"traceparent": trace.header, "tracestate": trace.state}
         return {
             **({} if drawn is None else {"extra_pnginfo": {"workflow": drawn}}),
+            **{name: value for name, value in headers.items() if value},
             **self._secrets.get(key, {}),
         }
 
