@@ -272,7 +272,8 @@ def _sizes(graph: Graph, node_id: str) -> Iterator[tuple[int, int]]:
 
     def nearest(name: str, default: int) -> int:
         values = (graph[key]["inputs"].get(name) for key in ancestors(graph, node_id))
-        return next((value for value in values if isinstance(value, int)), default)
+        # 0 is for nodes that find a size themselves
+        return next((value for value in values if isinstance(value, int) and value > 0), default)
 
     for _ in range(nearest("batch_size", 1)):
         yield nearest("width", 8), nearest("height", 8)
