@@ -10,9 +10,11 @@ import sys
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from ..errors import ServerStartFailed, UsageError
 from ..guard import is_loopback
+from . import telemetry
 from .app import create_app
 from .journal import FORMATS, set_up
 from .opening import Setup, opened
@@ -39,10 +41,12 @@ def run(
     if log_format not in FORMATS:
         raise UsageError(f"--log-format {log_format}: it is {' or '.join(FORMATS)}")
     set_up(log_level, log_format)
-    with opened(setup) as service:
+    with telemetry.opened(os.environ) as told, opened(setup) as service:
         _refuse_strangers(service, host)
+        service.when_ended(told.job)
         with _listener(host, port) as listener:
-            server = _Server(service, listener, host, log_level)
+            app = create_app(service, loopback_only=is_loopback(host), told=told.request)
+            server = _Server(app, listener, host, log_level)
             server.run(sockets=[listener])
             if not server.started:
                 raise ServerStartFailed("the service did not start; its log above says why")
@@ -62,10 +66,7 @@ def _refuse_strangers(service: Service, host: str) -> None:
 class _Server(uvicorn.Server):
     """Ends in good order at the first signal, and at once at the second."""
 
-    def __init__(
-        self, service: Service, listener: socket.socket, host: str, log_level: str
-    ) -> None:
-        app = create_app(service, loopback_only=is_loopback(host))
+    def __init__(self, app: FastAPI, listener: socket.socket, host: str, log_level: str) -> None:
         super().__init__(
             uvicorn.Config(
                 app,

@@ -17,6 +17,7 @@ from orchestrator.batch.fleet import Care
 from orchestrator.client.wire import Timeouts
 from orchestrator.local.serving import Choice
 from orchestrator.service.app import create_app
+from orchestrator.service.journal import Told
 from orchestrator.service.opening import Setup, opened
 from orchestrator.service.patience import protocol
 from orchestrator.service.service import Service, Settings
@@ -93,6 +94,7 @@ def serving(
     choice: Choice | None = None,
     settings: Settings | None = None,
     is_ready: bool = True,
+    told: Told | None = None,
     **setup: Any,
 ) -> Iterator[World]:
     """Serve until the block ends."""
@@ -105,7 +107,7 @@ def serving(
     )
     with opened(what) as service:
         config = uvicorn.Config(
-            create_app(service),
+            create_app(service, told=told),
             port=0,
             log_config=None,
             timeout_graceful_shutdown=1,
