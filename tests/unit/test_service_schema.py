@@ -1,4 +1,4 @@
-"""schemathesis on our OpenAPI: whatever is sent, no answer is a 5xx, and each is one we describe."""
+"""schemathesis on our OpenAPI: whatever is sent, no answer is a 5xx, and each is as described."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import socket
 import threading
 import time
@@ -355,3 +356,96 @@ def test_a_stream_outlives_what_a_request_may_take(
             assert any('"succeeded"' in line for line in lines)
     finally:
         hold.set()
+
+
+# ---------------------------------------------------------------- keys, names and addresses
+
+
+def test_a_wrong_a_revoked_and_a_timed_out_key_are_told_alike(tmp_path: Path) -> None:
+    with FakeServer() as fake, serving(tmp_path, [fake.url]) as world:
+        keys = world.service.keys
+        good, secret = keys.create("good")
+        revoked, old_secret = keys.create("revoked")
+        _, timed = keys.create("timed", expires_at=time.time() + 1.0)
+        world.service._keys_asked = 0.0
+
+        def ask(headers: dict[str, str]) -> tuple[int, str]:
+            answer = world.call("GET", "/api/v2/jobs", headers=headers)
+            return answer.status_code, answer.text
+
+        for right in (secret, old_secret, timed):
+            assert ask({"Authorization": f"Bearer {right}"})[0] == 200
+            assert ask({"X-API-Key": right})[0] == 200
+        keys.revoke(revoked.id)
+        time.sleep(1.1)
+        wrong = [
+            old_secret,
+            timed,
+            secret[:-1] + ("a" if secret[-1] != "a" else "b"),
+            f"sw_{good.id}_",
+            "sw_nobody_" + secret.rpartition("_")[2],
+            secret.upper(),
+            "' OR 1=1 --",
+            "x" * 5000,
+        ]
+        answers = [ask({"Authorization": f"Bearer {one}"}) for one in wrong]
+        assert {status for status, _ in answers} == {401}
+        assert len({text for _, text in answers}) == 1
+        assert world.call("GET", "/api/v2/jobs").status_code == 401
+        for path in ("/api/v2/assets/x", "/v1/jobs/x/stream", "/v1/servers", "/v1/models"):
+            assert world.call("GET", path).status_code == 401
+        assert ask({"Authorization": f"Bearer {secret}"})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://127.0.0.1:8190/v1/jobs",
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "../../../etc/passwd",
+        "s3://bucket/x",
+        "data:text/html;base64,PGI+",
+        "\\\\host\\share\\x.png",
+    ],
+)
+def test_no_picture_is_fetched_from_elsewhere(world: World, image: str) -> None:
+    """What stands for a picture is an asset's id or the picture itself, never an address."""
+    seen = len(world.fake.submissions)
+    body = {"workflow": "inpaint", "prompt": "x", "image": image}
+    answer = world.call("POST", "/v1/jobs", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_file")
+    graph_with_it = graph()
+    graph_with_it["3"] = {
+        "class_type": "LoadImage",
+        "inputs": {"image": {"__type": "core/ASSET", "info": {"id": image}}},
+    }
+    graph_with_it["2"]["inputs"]["images"] = ["3", 0]
+    refused = world.post(graph_with_it)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "missing_asset")
+    given = world.call("POST", "/api/v2/assets/from-hash", json={"hash": image})
+    assert given.status_code in (404, 422)
+    assert len(world.fake.submissions) == seen
+
+
+@pytest.mark.parametrize(
+    "name", ['x"\r\nSet-Cookie: a=b\r\n.png', "x\nContent-Type: text/html.png", "a;b\u2028c.png"]
+)
+def test_no_name_writes_a_header_of_an_answer(world: World, name: str) -> None:
+    files = {"file": ("x.png", picture(), "image/png")}
+    kept = world.call("POST", "/api/v2/assets", files=files, data={"file_path": name})
+    if kept.status_code == 422:
+        return
+    answer = world.call("GET", f"/api/v2/assets/{kept.json()['id']}/content")
+    assert "set-cookie" not in answer.headers
+    assert answer.headers["Content-Type"] == "image/png"
+
+
+def test_what_a_client_calls_its_request_writes_no_header(world: World) -> None:
+    for id in ("a b", "x" * 65, "\u00e4", "a:b"):
+        answer = world.call("GET", "/health", headers={"X-Request-Id": id.encode("utf-8")})
+        assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-Id"])
+    assert world.call("GET", "/health", headers={"X-Request-Id": "a.B_9-"}).headers[
+        "X-Request-Id"
+    ] == ("a.B_9-")
