@@ -196,8 +196,15 @@ def rates(rounds: int) -> dict[str, Any]:
 
 
 def _cancel_all(url: str) -> None:
-    Session().delete(f"{url}/v1/jobs", params={"which": "all"}).raise_for_status()
-    _drained(url)
+    # again and again: some that wrk posted last may still be on their way in
+    _until(lambda: not _cancelled(url))
+
+
+def _cancelled(url: str) -> int:
+    answer = Session().delete(f"{url}/v1/jobs", params={"which": "all"}, timeout=300)
+    answer.raise_for_status()
+    count: int = answer.json()["cancelled"]
+    return count
 
 
 def _beside(
