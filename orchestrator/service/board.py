@@ -76,10 +76,11 @@ class Board:
         self.put(self._requests.live())
 
     def put(self, views: Iterable[RequestView]) -> None:
-        """Requests wait, or do already."""
+        """Requests wait, or a server still runs them."""
         for view in views:
             self._live[view.id] = view
-            self._places.add(view.id, view.owner, view.priority, view.order)
+            if view.started_at is None:
+                self._places.add(view.id, view.owner, view.priority, view.order)
 
     def find(self, id: str) -> RequestView | None:
         """A request as far as memory has it; never waits."""
