@@ -28,6 +28,8 @@ from ..errors import (
     UsageError,
 )
 
+# made once: `json.dumps` makes another for each call
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 # HTTP statuses of `RequestRefused.code`, where that is not 422.
 _STATUS = {
     "idempotency_conflict": 409,
@@ -60,8 +62,7 @@ _KINDS: tuple[tuple[type[SpriteworksError], str, int], ...] = (
 
 def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer of JSON."""
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Response(text, status, headers=dict(headers or {}), media_type="application/json")
+    return Response(_encode(body), status, headers=dict(headers or {}), media_type="application/json")
 
 
 def error_answer(
@@ -132,5 +133,5 @@ def origin_of(request: Request) -> str:
 def frame(kind: str, data: Any, id: int | None = None) -> bytes:
     """One server-sent event."""
     head = "" if id is None else f"id: {id}\n"
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _encode(data)
     return f"{head}event: {kind}\ndata: {text}\n\n".encode()
