@@ -62,7 +62,9 @@ _KINDS: tuple[tuple[type[SpriteworksError], str, int], ...] = (
 
 def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer of JSON."""
-    return Response(_encode(body), status, headers=dict(headers or {}), media_type="application/json")
+    return Response(
+        _encode(body), status, headers=dict(headers or {}), media_type="application/json"
+    )
 
 
 def error_answer(
