@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .batch import SeedBatch
 from .cutout import Cutout
+from .frames import AlignFrames
 from .inpaint import InpaintCrop, InpaintStitch
 from .loaders import CheckpointLoader, DiffusersLoader, ModelDefaults
 from .mask import SpriteMask
@@ -13,6 +14,7 @@ from .memory_report import MemoryReport
 from .optimize import OptimizeModel, OptimizeVAE
 from .palette import Palette, SwapRamp
 from .quality import Quality
+from .sheet import SaveSheet, SpriteSheet
 from .snap import Pixelize, Snap
 from .sprite import SaveSprite
 from .stable_diffusion import StableDiffusionLoader
@@ -30,8 +32,11 @@ NODES: list[type[io.ComfyNode]] = [
     Palette,
     SwapRamp,
     Cutout,
+    AlignFrames,
     Quality,
     SaveSprite,
+    SpriteSheet,
+    SaveSheet,
     InpaintCrop,
     InpaintStitch,
     SpriteMask,

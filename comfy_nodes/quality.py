@@ -25,7 +25,8 @@ _NODES = {
     Mend.OUTLINE: "the node Cutout, with its outline closed",
     Mend.PALETTE: "the node Palette",
     Mend.SHARED_PALETTE: "the node Palette, on all frames as one",
-    Mend.ALIGN: "align the frames",
+    Mend.ALIGN: "the node Align Frames",
+    Mend.CLOSE: "spriteworks tile, on the file",
     Mend.DRAW: "draw it anew there",
     Mend.NEW_SEED: "another seed",
 }

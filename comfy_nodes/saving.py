@@ -1,11 +1,13 @@
-"""Writes sprites to the output folder, whole or not at all."""
+"""Writes sprites and sheets to the output folder, whole or not at all."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from . import folders
 from .errors import BadInput, SaveFailed
+from .formats.sheets import write
+from .formats.sheets.files import page_names
 from .ops.pictures import Bytes, checked, to_bytes
+from .ops.sheet import Sheet
 
 
 def save_sprites(
@@ -42,6 +47,55 @@ def save_sprites(
         _write(target.folder / name, picture, metadata)
         results.append({"filename": name, "subfolder": target.subfolder, "type": "output"})
     return results
+
+
+def save_sheet(
+    sheet: Sheet, prefix: str, formats: Sequence[str], texts: Mapping[str, object]
+) -> list[dict[str, str]]:
+    """Saves a sheet in these formats in a new folder; returns where each of its pages is.
+
+    The folder is the prefix with a number, its files are called by the prefix. There is all of it,
+    or none. `texts` are as in `save_sprites`, in the pages.
+    Raises BadInput for what cannot be written so, SaveFailed when a file cannot be written.
+    """
+    host = folders.current()
+    height, width = sheet.pages[0].shape[:2]
+    target = host.save_target(prefix, width, height)
+    name = target.filename.replace("%batch_num%", "0")
+    # the pages are always there, for the host to show
+    files = write(sheet, name, ["png", *formats])
+    pages = page_names(sheet, name)
+    if host.save_metadata():
+        for page in pages:
+            files[page] = _with_texts(files[page], texts)
+    folder = target.folder / f"{name}_{target.counter:05}_"
+    _write_all(folder, files)
+    subfolder = "/".join(filter(None, (target.subfolder, folder.name)))
+    return [{"filename": page, "subfolder": subfolder, "type": "output"} for page in pages]
+
+
+def _with_texts(page: bytes, texts: Mapping[str, object]) -> bytes:
+    content = io.BytesIO()
+    with Image.open(io.BytesIO(page)) as picture:
+        picture.save(content, "PNG", pnginfo=_metadata(texts), compress_level=9)
+    return content.getvalue()
+
+
+def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes a folder beside its place and moves it there whole."""
+    try:
+        part = Path(tempfile.mkdtemp(suffix=".part", prefix=".sheet-", dir=folder.parent))
+    except OSError as error:
+        raise _failed(folder, error) from error
+    try:
+        for name, content in files.items():
+            (part / name).write_bytes(content)
+        part.chmod(0o755)  # mkdtemp's folders are private
+        part.rename(folder)
+    except OSError as error:
+        raise _failed(folder, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def rgba(image: torch.Tensor, mask: torch.Tensor | None) -> Bytes:
@@ -89,6 +143,6 @@ def _write(path: Path, picture: Bytes, metadata: PngInfo | None) -> None:
 
 def _failed(path: Path, error: OSError) -> SaveFailed:
     return SaveFailed(
-        f"The sprite {path.name} could not be written to {path.parent} "
+        f"{path.name} could not be written to {path.parent} "
         f"({error.strerror or error}): make room or choose another output folder, then run again."
     )

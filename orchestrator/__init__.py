@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .errors import JobLost as JobLost
     from .errors import JobRefused as JobRefused
     from .errors import JobTimedOut as JobTimedOut
+    from .errors import LeaseLost as LeaseLost
     from .errors import ManifestError as ManifestError
     from .errors import ManifestProblem as ManifestProblem
     from .errors import ModelError as ModelError
@@ -72,8 +73,12 @@ if TYPE_CHECKING:
     from .runs.run import Observer as Observer
     from .runs.workflows import Workflow as Workflow
     from .runs.workflows import read_workflow as read_workflow
+    from .sprites.animated import AnimatedFile as AnimatedFile
     from .sprites.cutting import CutFile as CutFile
     from .sprites.cutting import cut_out as cut_out
+    from .sprites.frames import AlignedFile as AlignedFile
+    from .sprites.frames import AlignedFrames as AlignedFrames
+    from .sprites.frames import align_frames as align_frames
     from .sprites.inspecting import Inspected as Inspected
     from .sprites.inspecting import Inspection as Inspection
     from .sprites.inspecting import inspect as inspect
@@ -87,8 +92,12 @@ if TYPE_CHECKING:
     from .sprites.palettes import repaint as repaint
     from .sprites.palettes import swap_ramps as swap_ramps
     from .sprites.palettes import write_palette as write_palette
+    from .sprites.sheets import MadeSheet as MadeSheet
+    from .sprites.sheets import make_sheet as make_sheet
     from .sprites.snapping import SnappedFile as SnappedFile
     from .sprites.snapping import snap as snap
+    from .sprites.tiles import TileFile as TileFile
+    from .sprites.tiles import close_seams as close_seams
     from .workflow.document import Document as Document
 
 # Where each name is defined; the lines above say the same to type checkers, and a test compares.
@@ -96,10 +105,10 @@ _HOMES = {
     "client.timings": "NodeTiming Timings",
     "errors": (
         "BadValue BatchBusy CanvasError GraphError IllegalTransition InputError JobError "
-        "JobInterrupted JobLost JobRefused JobTimedOut ManifestError ManifestProblem ModelError "
-        "NodeFailed NodeProblem OutputError ProtocolError ResultMissing ResultWrong ServerError "
-        "ServerFailed ServerFrozen ServerLost ServerStartFailed ServerUnreachable SpriteworksError "
-        "StoreError UnknownNodeClass UnknownParameter UsageError"
+        "JobInterrupted JobLost JobRefused JobTimedOut LeaseLost ManifestError ManifestProblem "
+        "ModelError NodeFailed NodeProblem OutputError ProtocolError ResultMissing ResultWrong "
+        "ServerError ServerFailed ServerFrozen ServerLost ServerStartFailed ServerUnreachable "
+        "SpriteworksError StoreError UnknownNodeClass UnknownParameter UsageError"
     ),
     "library": (
         "BatchStatus Job Progress Server batch_status connect convert run_batch start_comfyui "
@@ -111,6 +120,8 @@ _HOMES = {
     "runs.made": "Made Picture ServerInfo",
     "runs.run": "Observer",
     "runs.workflows": "Workflow read_workflow",
+    "sprites.animated": "AnimatedFile",
+    "sprites.frames": "AlignedFile AlignedFrames align_frames",
     "sprites.inspecting": "Inspected Inspection inspect",
     "sprites.mending": "MendedFile mend",
     "sprites.palettes": (
@@ -118,7 +129,9 @@ _HOMES = {
         "write_palette"
     ),
     "sprites.cutting": "CutFile cut_out",
+    "sprites.sheets": "MadeSheet make_sheet",
     "sprites.snapping": "SnappedFile snap",
+    "sprites.tiles": "TileFile close_seams",
     "workflow.document": "Document",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

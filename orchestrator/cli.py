@@ -25,10 +25,15 @@ from .service.key_commands import app as keys_app
 from .sprites.cli import CUTOUT_EPILOG, SNAP_EPILOG
 from .sprites.cli import cutout as cutout_command
 from .sprites.cli import snap as snap_command
+from .sprites.frames_cli import FRAMES_EPILOG, TILE_EPILOG
+from .sprites.frames_cli import frames as frames_command
+from .sprites.frames_cli import tile as tile_command
 from .sprites.inspect_cli import INSPECT_EPILOG, MEND_EPILOG
 from .sprites.inspect_cli import inspect as inspect_command
 from .sprites.inspect_cli import mend as mend_command
 from .sprites.palette_cli import app as palette_app
+from .sprites.sheet_cli import SHEET_EPILOG
+from .sprites.sheet_cli import sheet as sheet_command
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -52,8 +57,11 @@ app.command("bench", epilog=BENCH_EPILOG)(bench_command)
 app.command("cutout", epilog=CUTOUT_EPILOG)(cutout_command)
 app.command("serve", epilog=SERVE_EPILOG)(serve_command)
 app.command("snap", epilog=SNAP_EPILOG)(snap_command)
+app.command("frames", epilog=FRAMES_EPILOG)(frames_command)
+app.command("tile", epilog=TILE_EPILOG)(tile_command)
 app.command("inspect", epilog=INSPECT_EPILOG)(inspect_command)
 app.command("mend", epilog=MEND_EPILOG)(mend_command)
+app.command("sheet", epilog=SHEET_EPILOG)(sheet_command)
 
 
 class State:

@@ -69,6 +69,7 @@ _SLOPE = 1.1
 _FOUR = ndimage.generate_binary_structure(2, 1)
 _EIGHT = ndimage.generate_binary_structure(2, 2)
 _SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0))
+_CORNERS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
 class Outline(str, Enum):
@@ -417,10 +418,33 @@ def _behind(ground: _Ground, background: Flags) -> NDArray[np.int64]:
     """
     rank = np.where(background, -1, ground.rank)
     best = np.full(background.shape, -1, dtype=np.int64)
+    touches = np.zeros_like(background)
     for down, right in _SIDES:
         at_edge = _moved(background, down, right) & ~background
         best = np.where(at_edge, np.maximum(best, _moved(rank, -down, -right, -1)), best)
+        touches |= at_edge
+    rows, columns = np.nonzero(touches & (best < 0))
+    best[rows, columns] = _behind_tips(rank, (rows, columns))
     return np.where(best >= 0, best & 0xFFFFFF, -1)
+
+
+def _behind_tips(rank: NDArray[np.int64], tips: Place) -> NDArray[np.int64]:
+    """The rank of what is behind pixels that have nothing straight behind them; -1 for nothing.
+
+    One at the picture's edge is seen from beyond it, too, and one that hangs on the sprite by a
+    corner alone is seen across. A line of single pixels has nothing behind.
+    """
+    padded = np.pad(rank, 1, constant_values=-1)
+    rows, columns = tips[0] + 1, tips[1] + 1
+    found = np.full(len(rows), -1, dtype=np.int64)
+    for down, right in _SIDES:
+        beyond = np.isin(rows + down, (0, rank.shape[0] + 1))
+        beyond |= np.isin(columns + right, (0, rank.shape[1] + 1))
+        behind = padded[rows - down, columns - right]
+        found = np.where(beyond, np.maximum(found, behind), found)
+    around = np.stack([padded[rows + y, columns + x] for y, x in (*_SIDES, *_CORNERS)])
+    hangs = (found < 0) & ((around >= 0).sum(axis=0) == 1)
+    return np.where(hangs, around[len(_SIDES) :].max(axis=0), found)
 
 
 def _shares(picture: Bytes, ground: _Ground, place: Place, inner: Bytes) -> Floats:

@@ -251,7 +251,11 @@ def _step(
         return _aligned(lattices, Evidence(lattices[0].margin), (width, height))
     step = _aligned(*_likeliest(frames, seen, lattices), (width, height))
     small = max(width, height) <= _SMALL
-    if (step.confidence < SURE and (true or small)) or (true and min(step.pitch) < _BLOCKS):
+    if (
+        step.confidence == 0  # nothing speaks of a grid, as in a gradient
+        or (step.confidence < SURE and (true or small))
+        or (true and min(step.pitch) < _BLOCKS)
+    ):
         return _Step(None, true)
     return step
 

@@ -76,8 +76,6 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     # pictures in one graph, where jobs differ in nothing but the seed
     batch_size: int = 1
-    # the batch's name, for fairness between several; jobs that have an owner are their owner's
-    batch: str = ""
     # the name under which attempts are claimed
     owner: str = ""
     # s for which an attempt is held, to be renewed (`leases.Renewal`); None where nobody else works
@@ -539,7 +537,7 @@ class Dispatcher:
             group = f"{job.group}{note.degradation}"
         return Waiting(
             key=job.key,
-            batch=job.owner or self.settings.batch,
+            batch=job.owner,
             priority=job.priority,
             order=job.order,
             model=job.model,

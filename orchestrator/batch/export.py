@@ -15,12 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ..client.client import writing
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 from ..runs.fetching import store as store_file
 from ..version import __version__
 from ..workflow.wording import listed
 from .jobs import Artifact
-from .manifest.manifest import Export
+from .manifest.manifest import Export, Sheet
 from .plan import recall
 from .store.folder_lock import held
 from .store.store import Store
@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from comfy_nodes.formats.palettes import Palette
 
     from ..sprites.finishing import Finish
+    from ..sprites.sheets import Options
     from ..sprites.snapping import SnappedFile
 
 FOLDER = "export"
 RECORD = "export.json"
+# Where the sheet's files are, inside of the export's folder.
+SHEET = "sheet"
 # A picture that the record of the batch has, and the folder has not.
 _MISSING = "missing"
 
@@ -51,6 +54,8 @@ class Exported:
     unsure: tuple[str, ...]
     # what was painted with, as "#1a2b3c"; None where with nothing
     palette: tuple[str, ...] | None
+    # the files of the sheet; None where none was wanted, or none could be made
+    sheet: tuple[Path, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Shape for programs."""
@@ -60,6 +65,7 @@ class Exported:
             "errors": dict(self.errors),
             "unsure": list(self.unsure),
             "palette": None if self.palette is None else list(self.palette),
+            "sheet": None if self.sheet is None else [str(file) for file in self.sheet],
         }
 
     def sentences(self) -> Iterator[tuple[str, bool]]:
@@ -68,6 +74,9 @@ class Exported:
         total = self.made + self.kept
         done = f"{total} pictures are exported to {self.folder}{colours}, {self.made} of them now"
         yield done, False
+        if self.sheet:
+            names = listed([file.name for file in self.sheet])
+            yield f"their sheet is in {self.sheet[0].parent}: {names}", False
         if self.unsure:
             some = listed(self.unsure)
             yield f"the size of {len(self.unsure)} of them is not sure; look at {some}", True
@@ -115,6 +124,7 @@ class _Run:
         self.out = folder / _free_name(one.path for one in artifacts)
         self.options = {"spriteworks": __version__, **options.model_dump(mode="json")}
         self.finish = _finish(options)
+        self.sheet = options.sheet
         # what is to be exported, and the hash of what is there
         self.wanted = {one.path: _content(folder, one) for one in artifacts}
         self.before = _record(self.out / RECORD)
@@ -133,17 +143,51 @@ class _Run:
         results = self._made([path for path in self.wanted if path not in kept])
         pictures = {path: kept.get(path) or self._entry(results[path]) for path in self.wanted}
         palette = self._palette(results.values(), pictures)
-        if results or pictures.keys() != old.keys() or not same:
-            self._write({"options": self.options, "palette": palette, "pictures": pictures})
-            self._remove({one["saved"] for one in pictures.values() if "saved" in one})
+        changed = bool(results) or pictures.keys() != old.keys() or not same
+        saved = {one["saved"] for one in pictures.values() if "saved" in one}
+        sheet = self._sheet(saved, changed)
+        if changed or sheet != self.before.get("sheet"):
+            record = {"options": self.options, "palette": palette, "pictures": pictures}
+            self._write(record if sheet is None else {**record, "sheet": sheet})
+            self._remove(saved)
+            self._remove_sheet(sheet or {})
+        errors = {path: one["error"] for path, one in pictures.items() if "error" in one}
+        if sheet and "error" in sheet:
+            errors["the sheet"] = sheet["error"]
+        files = [self.out / SHEET / name for name in (sheet or {}).get("files", {})]
         return Exported(
             folder=self.out,
             made=sum(one.ok for one in results.values()),
             kept=sum("saved" in one for one in kept.values()),
-            errors={path: one["error"] for path, one in pictures.items() if "error" in one},
+            errors=errors,
             unsure=tuple(path for path, one in pictures.items() if not one.get("sure", True)),
             palette=None if palette is None else tuple(palette),
+            sheet=tuple(files) or None,
         )
+
+    def _sheet(self, saved: set[str], changed: bool) -> dict[str, Any] | None:
+        """What the record says of the sheet, which is made anew where something changed."""
+        if self.sheet is None or not saved:
+            return None
+        before = self.before.get("sheet")
+        known = before.get("files") if isinstance(before, dict) else None
+        if not changed and isinstance(before, dict):
+            there = isinstance(known, dict) and all(
+                stamp == _stamp(self.out / SHEET / name) for name, stamp in known.items()
+            )
+            if there or "error" in before:
+                return before
+        from ..sprites.sheets import sheet_of, sources_in
+
+        self.progress("packing the sheet", 0, 1)
+        target = self.out / SHEET / self.sheet.name
+        try:
+            made = sheet_of(sources_in(self.out, saved), target, _sheet_options(self.sheet))
+        except (UsageError, InputError) as error:
+            return {"error": str(error)}
+        told = made.to_json()
+        files = {file.name: _stamp(file) for file in made.files}
+        return {"files": files, **{key: told[key] for key in ("pages", "unique", "animations")}}
 
     def _is_right(self, entry: Mapping[str, Any], content: str) -> bool:
         if entry.get("sha256") != content or content == _MISSING:
@@ -205,6 +249,33 @@ class _Run:
             if inside and name.suffix == ".png" and name.as_posix() not in wanted:
                 with suppress(OSError):
                     (self.out / name).unlink()
+
+    def _remove_sheet(self, sheet: Mapping[str, Any]) -> None:
+        """Take away files of an earlier sheet that this one does not have."""
+        before = self.before.get("sheet")
+        known = before.get("files") if isinstance(before, dict) else None
+        for name in known if isinstance(known, dict) else ():
+            # The record may have been written by somebody else.
+            if PurePosixPath(name).name == name and name not in sheet.get("files", {}):
+                with suppress(OSError):
+                    (self.out / SHEET / name).unlink()
+
+
+def _sheet_options(sheet: Sheet) -> Options:
+    from ..sprites.sheets import Options
+
+    return Options(
+        formats=sheet.formats,
+        columns=sheet.columns,
+        padding=sheet.padding,
+        extrude=sheet.extrude,
+        power_of_two=sheet.power_of_two,
+        max_size=sheet.max_size,
+        pivot=sheet.pivot,
+        fps=sheet.fps,
+        pingpong=frozenset(sheet.pingpong),
+        once=frozenset(sheet.once),
+    )
 
 
 def _finish(options: Export) -> Finish:

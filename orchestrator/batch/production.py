@@ -164,7 +164,6 @@ def _run(request: Request, store: Store, servers: list[Server], observer: Observ
     _tell(judge_again(store, request.out), store, observer)
     settings = Settings(
         batch_size=request.batch_size or known.manifest.batch_size,
-        batch=known.manifest.name,
         owner=new_owner(),
         lease=LEASE,
     )

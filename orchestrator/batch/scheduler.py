@@ -1,8 +1,8 @@
 """Who gets what: one pure function chooses the next jobs for a server. No I/O, no clock.
 
 The order of the rules is: what a server can run, and what had better avoid it; fairness between
-owners, who are batches or the users of a service; an owner's own priorities; model affinity; the
-order of arrival. Affinity may let one owner run ahead of another by `Rules.lead` jobs, because
+owners, who are the users of a service; an owner's own priorities; model affinity; the order of
+arrival. Affinity may let one owner run ahead of another by `Rules.lead` jobs, because
 loading a model costs more than a job, but never before the first job of one who has just come.
 Nobody waits for ever.
 """
@@ -19,7 +19,7 @@ class Waiting:
     """A job that waits, with what the choice depends on."""
 
     key: str
-    # whose it is: a batch, or a user of a service
+    # whose it is: a user of a service, "" in a batch
     batch: str = ""
     # higher goes first, among those of one owner
     priority: int = 0

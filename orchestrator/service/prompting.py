@@ -48,7 +48,7 @@ class Prompted:
     graph: Graph
     workflow: str
     # what pictures shall carry besides the graph
-    extra: Mapping[str, Any]
+    extra_data: Mapping[str, Any]
     # every role's value, as the graph has it
     parameters: Mapping[str, Any]
     seed: int | None
@@ -108,7 +108,7 @@ class Workflows:
         return Prompted(
             graph=_with_references(filled.graph, prompt.pictures),
             workflow=name,
-            extra=extra,
+            extra_data=extra,
             parameters=found,
             seed=seed_of(filled.graph),
             warnings=(*filled.notes, *size_warnings(found)),

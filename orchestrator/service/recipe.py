@@ -79,7 +79,7 @@ class Order(Protocol):
     def graph(self, key: str) -> Graph:
         """The graph of a request, as it was posted; not to be changed."""
 
-    def extra(self, key: str, graph: Graph, catalogue: Catalogue) -> dict[str, Any]:
+    def extra_data(self, key: str, graph: Graph, catalogue: Catalogue) -> dict[str, Any]:
         """What goes along with its graph, as it is sent to a server with this catalogue."""
 
     def sent(self, key: str, server: str, graph: Graph) -> None:
@@ -116,7 +116,7 @@ class RequestRecipe:
         for node in graph.values():
             if isinstance(node["inputs"].get(_PREFIX), str):
                 node["inputs"][_PREFIX] = prefix_of(job.key)
-        self._last = graph, self._orders.extra(job.key, graph, catalogue)
+        self._last = graph, self._orders.extra_data(job.key, graph, catalogue)
         self._orders.sent(job.key, self._server, graph)
         return graph
 

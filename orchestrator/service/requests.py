@@ -58,7 +58,7 @@ class New:
     created_at: float
     expires_at: float
     priority: int = 0
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra_data: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -238,9 +238,9 @@ class Requests:
         """The graph of a request, as it was posted; raises KeyError where there is none."""
         return dict(json.loads(self._field(id, tables.requests.c.graph)))
 
-    def extra(self, id: str) -> dict[str, Any]:
+    def extra_data(self, id: str) -> dict[str, Any]:
         """What its pictures shall carry besides the graph."""
-        return dict(json.loads(self._field(id, tables.requests.c.extra)))
+        return dict(json.loads(self._field(id, tables.requests.c.extra_data)))
 
     def notes(self, id: str) -> dict[str, Any]:
         """What the face that took it wants to tell again, and the trace that it is a part of."""
@@ -340,7 +340,7 @@ class Requests:
         newest: bool = True,
     ) -> list[RequestView]:
         table, jobs = tables.requests, batch.jobs
-        columns = [column for column in table.c if column.name not in ("graph", "extra")]
+        columns = [column for column in table.c if column.name not in ("graph", "extra_data")]
         order = table.c.place.desc() if newest else table.c.place
         query = (
             sa.select(*columns, jobs.c.state, jobs.c.reason, jobs.c.rank, jobs.c.cancel)
@@ -419,7 +419,7 @@ def _row(new: New, place: int) -> dict[str, Any]:
         "owner": new.owner,
         "place": place,
         "graph": packed(new.graph),
-        "extra": packed(new.extra),
+        "extra_data": packed(new.extra_data),
         "notes": packed(new.notes),
         "warnings": packed(list(new.warnings)),
         "webhook": new.webhook,

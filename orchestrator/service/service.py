@@ -103,7 +103,7 @@ class Wanted:
     priority: int = 0
     # secrets for nodes that ask other services; kept in memory only
     secrets: Mapping[str, str] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra_data: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     # URL that is told of its end; it was looked at by `Service.check_webhook`
@@ -269,7 +269,7 @@ class Service:
             created_at=now,
             expires_at=now + self.settings.retention,
             priority=max(-_MOST_PRIORITY, min(wanted.priority, _MOST_PRIORITY)),
-            extra=wanted.extra,
+            extra_data=wanted.extra_data,
             notes={**wanted.notes, **traced(caller.trace)},
             warnings=wanted.warnings,
             labels=checked_labels(wanted.labels),

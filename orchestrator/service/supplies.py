@@ -63,9 +63,9 @@ class Supplies:
             self._keep_graph(key, graph)
         return graph
 
-    def extra(self, key: str, graph: Graph, catalogue: Catalogue) -> dict[str, Any]:
+    def extra_data(self, key: str, graph: Graph, catalogue: Catalogue) -> dict[str, Any]:
         """What goes along with its graph, as it is sent to a server with this catalogue."""
-        canvas = self._requests.extra(key).get("canvas")
+        canvas = self._requests.extra_data(key).get("canvas")
         drawn = self._workflows.drawn(canvas, graph, catalogue) if canvas else None
         trace = trace_in(self._requests.notes(key), key)
         headers = {} if trace is None else {"traceparent": trace.header, "tracestate": trace.state}

@@ -103,7 +103,7 @@ requests = Table(
     # the graph as it was posted, references to assets included
     Column("graph", Text, nullable=False),
     # what pictures shall carry besides the graph, as JSON
-    Column("extra", Text, nullable=False),
+    Column("extra_data", Text, nullable=False),
     # what the face that took it tells again, and what people should know, as JSON
     Column("notes", Text, nullable=False),
     Column("warnings", Text, nullable=False),

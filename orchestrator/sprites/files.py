@@ -101,7 +101,7 @@ def pictures_in(inputs: Sequence[Path]) -> list[Path]:
             own = [file for file in path.iterdir() if _is_picture(file)]
             if not own:
                 raise UsageError(f"{path} has no pictures in it ({FORMATS})")
-            found += sorted(own, key=_natural)
+            found += sorted(own, key=natural)
         elif path.exists():
             found.append(path)
         else:
@@ -111,12 +111,25 @@ def pictures_in(inputs: Sequence[Path]) -> list[Path]:
     return found
 
 
+def animations_in(inputs: Sequence[Path]) -> list[tuple[Path, list[Path]]]:
+    """The files of each folder, and those that are named by themselves, in order.
+
+    Each with the folder, or with the first of the files. Raises UsageError as `pictures_in`.
+    """
+    alone = [path for path in inputs if not path.is_dir()]
+    groups = [(path, pictures_in([path])) for path in inputs if path.is_dir()]
+    if alone or not groups:
+        files = pictures_in(alone)
+        groups.insert(0, (files[0], files))
+    return groups
+
+
 def _is_picture(file: Path) -> bool:
     hidden = file.name.startswith(".")
     return not hidden and file.suffix.casefold() in NAMED and file.is_file()
 
 
-def _natural(file: Path) -> tuple[list[tuple[int, str]], str]:
+def natural(file: Path) -> tuple[list[tuple[int, str]], str]:
     """walk-2.png before walk-10.png."""
     parts = re.findall(r"\d+|\D+", file.name.casefold())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], file.name
@@ -176,6 +189,11 @@ def write_picture(pixels: NDArray[np.uint8], target: Path) -> None:
 
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "PNG")
+    write_file(content.getvalue(), target)
+
+
+def write_file(content: bytes, target: Path) -> None:
+    """Write a file, whole or not at all; raises OutputError."""
     with writing(target):
         os.makedirs(target.parent, exist_ok=True)
-    store(content.getvalue(), f"{target}.part", str(target))
+    store(content, f"{target}.part", str(target))

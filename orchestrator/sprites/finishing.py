@@ -72,8 +72,9 @@ class Finish:
     """What is done to pictures, in this order; None leaves a step out.
 
     After a palette all that can be seen is of it, and what is wholly transparent is (0, 0, 0, 0).
-    Doing it again changes nothing, unless an outline is painted and then dithered. Raises
-    UsageError for what cannot be done.
+    Doing it again changes nothing, unless an outline is drawn or closed and then painted in other
+    colours, or a palette makes a grid appear, or a result that was enlarged has at most 24 px,
+    which is a true size. Raises UsageError for what cannot be done.
     """
 
     grid: Grid | None = Grid()

@@ -147,7 +147,12 @@ def _told(found: Inspection) -> list[str]:
         kinds.append(((found.sets,), " (all sets)"))
     lines = [line for some, kind in kinds for one in some for line in _table(one, kind)]
     bad = sum(not one.passed for one in found.pictures)
-    lines.append(f"{len(found.pictures)} measured, {bad} with faults")
+    summary = f"{len(found.pictures)} measured, {bad} with faults"
+    if found.frames:
+        sets = (*found.frames, *(() if found.sets is None else (found.sets,)))
+        bad = sum(not one.passed for one in sets)
+        summary += f"; as frames, {bad} with faults" if bad else "; as frames, they pass"
+    lines.append(summary)
     return lines
 
 

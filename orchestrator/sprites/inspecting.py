@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import re
+import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +17,8 @@ from comfy_nodes.ops.measures.measure import NOTHING_ASKED, Asked, Mend
 from comfy_nodes.ops.measures.taking import Reading, of_frames, of_picture, of_sets
 
 from ..errors import InputError, UsageError
-from .files import Names, named, pictures_in, read_picture
-from .palettes import Source, palette_or_count
+from .files import Names, animations_in, named, read_picture
+from .palettes import Source, hex_list, palette_or_count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +32,8 @@ _COMMANDS = {
     Mend.OUTLINE: "spriteworks mend {file} --out DIR",
     Mend.PALETTE: "spriteworks snap {file} --out DIR --palette {palette}",
     Mend.SHARED_PALETTE: "spriteworks snap {file} --out DIR --palette {palette} --sequence",
-    Mend.ALIGN: "align the frames",
+    Mend.ALIGN: "spriteworks frames {file} --out DIR",
+    Mend.CLOSE: "spriteworks tile {file} --out DIR",
     Mend.DRAW: "draw it anew there",
     Mend.NEW_SEED: "make it again with another seed",
 }
@@ -95,6 +99,8 @@ class Inspected:
     error: str = ""
     # name or number of colours of the palette that mends
     palette: str = str(COLOURS)
+    # the frames that were named by themselves, all of which a command is for; else it is for `file`
+    named: tuple[Path, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -108,9 +114,9 @@ class Inspected:
 
     def command(self, reading: Reading) -> str:
         """What mends a failed measure: a command, or words where there is none."""
-        name = str(self.file)
-        quoted = f'"{name}"' if " " in name else name
-        return _COMMANDS[reading.measure.mend].format(file=quoted, palette=self.palette)
+        files = " ".join(_quoted(str(file)) for file in self.named or (self.file,))
+        palette = _quoted(self.palette)
+        return _COMMANDS[reading.measure.mend].format(file=files, palette=palette)
 
     def to_json(self) -> dict[str, Any]:
         """Shape for programs; a value of null says that a measure does not apply."""
@@ -125,6 +131,17 @@ class Inspected:
     def _row(self, reading: Reading) -> dict[str, Any]:
         mend = {} if reading.passed else {"mend": self.command(reading)}
         return {**reading.to_json(), **mend}
+
+
+def _quoted(word: str) -> str:
+    """A word of a command as a shell takes it.
+
+    Double quotes, which cmd.exe and PowerShell read, too, except for what they do not hide. `#`
+    begins a comment, and brackets and signs have meanings.
+    """
+    if re.fullmatch(r"[\w./\\:=,@%+-]+", word):
+        return word
+    return shlex.quote(word) if re.search(r'["$`!\\]', word) and os.sep == "/" else f'"{word}"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,8 +200,8 @@ def inspect(
     UsageError, and InputError where a palette's file is none.
     """
     wanted = Wanted.of(tile=tile, cell=cell, guides=guides, palette=palette, key=key)
-    name = str(palette) if isinstance(palette, (str, int)) else str(COLOURS)
-    groups = _groups(named(pictures))
+    name = _as_typed(palette)
+    groups = animations_in(named(pictures))
     total = sum(len(files) for _, files in groups)
     done: list[Inspected] = []
     together: list[Inspected] = []
@@ -206,7 +223,11 @@ def inspect(
             if not frames:
                 kept.clear()
         if frames:
-            together.append(Inspected(file=group, readings=tuple(of_frames(kept)), palette=name))
+            named_here = () if group.is_dir() else tuple(files)
+            readings = tuple(of_frames(kept))
+            together.append(
+                Inspected(file=group, readings=readings, palette=name, named=named_here)
+            )
             sets.append(kept)
     across = None
     if len(sets) > 1:
@@ -214,11 +235,10 @@ def inspect(
     return Inspection(pictures=tuple(done), frames=tuple(together), sets=across)
 
 
-def _groups(inputs: Sequence[Path]) -> list[tuple[Path, list[Path]]]:
-    """The files of each folder, and those that are named by themselves, in order."""
-    alone = [path for path in inputs if not path.is_dir()]
-    groups = [(path, pictures_in([path])) for path in inputs if path.is_dir()]
-    if alone or not groups:
-        files = pictures_in(alone)
-        groups.insert(0, (files[0], files))
-    return groups
+def _as_typed(palette: Source | int | None) -> str:
+    """A palette as `--palette` takes it."""
+    if palette is None:
+        return str(COLOURS)
+    if isinstance(palette, Palette):
+        return ",".join(hex_list(palette))
+    return str(palette) if isinstance(palette, int) else os.fspath(palette)

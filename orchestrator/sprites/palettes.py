@@ -84,7 +84,7 @@ def _typed(text: str) -> Palette:
     try:
         found = typed.palette_in(text)
     except BadInput as error:
-        raise UsageError(f"{text!r} is no file, and no palette: {error}") from error
+        raise UsageError(f"there is no file {text}. {error}") from error
     if found is None:
         raise UsageError("the palette is empty: give a file, a name, or colours like #1a2b3c")
     return found
@@ -206,7 +206,10 @@ def repaint(
 def check_own(finish: Finish, own_palettes: bool) -> None:
     """Raises UsageError where pictures cannot have palettes of their own."""
     if own_palettes and not finish.finds_palette:
-        raise UsageError("pictures have palettes of their own where a number of colours is given")
+        raise UsageError(
+            "pictures have palettes of their own only where a number of colours is given, as "
+            "--palette 16"
+        )
 
 
 def _kept(file: Path, target: Path, one: Finished) -> PaintedFile:

@@ -272,7 +272,7 @@ def _sizes(graph: Graph, node_id: str) -> Iterator[tuple[int, int]]:
 
     def nearest(name: str, default: int) -> int:
         values = (graph[key]["inputs"].get(name) for key in ancestors(graph, node_id))
-        # 0 is for nodes that find a size themselves
+        # A size of 0 is one that the node finds out.
         return next((value for value in values if isinstance(value, int) and value > 0), default)
 
     for _ in range(nearest("batch_size", 1)):

@@ -242,6 +242,65 @@ def test_a_damaged_record_is_no_obstacle(made: Batch) -> None:
     assert mine.read_bytes() == b"mine"
 
 
+def sheet_files(made: Batch) -> dict[str, int]:
+    folder = made.out / "export" / "sheet"
+    return {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+
+
+def test_all_pictures_are_on_one_sheet(made: Batch) -> None:
+    export = {"palette": 9, "sheet": {"for": "phaser, godot", "name": "icons", "fps": 20}}
+    assert made.run(export, [1, 2, 10]).is_complete
+    first = sheet_files(made)
+    names = ["icons.png", "icons.json", "icons.anims.json", "icons.tres", "icons.tscn"]
+    assert sorted(first) == sorted(names)
+    (event,) = made.heard.of("export")
+    assert [Path(file).name for file in event["sheet"]] == names
+    atlas = json.loads((made.out / "export/sheet/icons.json").read_text("ascii"))
+    page = np.asarray(Image.open(made.out / "export/sheet/icons.png"))
+    assert list(atlas["frames"]) == ["s1", "s2", "s10"]
+    for name, told in atlas["frames"].items():
+        box = told["frame"]
+        cut = page[box["y"] : box["y"] + box["h"], box["x"] : box["x"] + box["w"]]
+        alone = np.asarray(Image.open(made.out / "export" / f"{name}.png").convert("RGBA"))
+        assert np.array_equal(cut, alone)
+        assert told["duration"] == 50
+    # nothing changed, so nothing is written
+    made.run(export, [1, 2, 10])
+    assert sheet_files(made) == first
+    # a file that somebody changed, and only the sheet
+    pictures = {name: time for name, time in made.stamps().items() if name != "icons.png"}
+    (made.out / "export/sheet/icons.tres").write_text("changed", encoding="utf-8")
+    made.run(export, [1, 2, 10])
+    assert (made.out / "export/sheet/icons.tres").read_text("utf-8").startswith("[gd_resource")
+    assert {name: time for name, time in made.stamps().items() if name != "icons.png"} == pictures
+    # another sheet
+    made.run({"palette": 9, "sheet": {"for": ["png"]}}, [1, 2, 10])
+    assert list(sheet_files(made)) == ["sheet.png"]
+
+
+def test_pictures_in_a_folder_are_an_animation(made: Batch) -> None:
+    export = {"snap": False, "sheet": {"for": "phaser", "pingpong": "walk"}}
+    assert made.run(export, [1, 2, 3], prefix="walk/").is_complete
+    anims = json.loads((made.out / "export/sheet/sheet.anims.json").read_text("ascii"))["anims"]
+    assert [one["key"] for one in anims] == ["walk"]
+    assert [shown["frame"] for shown in anims[0]["frames"]] == [
+        "walk_s1",
+        "walk_s2",
+        "walk_s3",
+        "walk_s2",
+    ]
+
+
+def test_a_sheet_that_cannot_be_made_is_told(made: Batch) -> None:
+    result = made.run({"sheet": {"for": "png", "max_size": 8}}, [1, 2])
+    assert (result.unexported, result.is_complete) == (1, True)
+    (event,) = made.heard.of("export")
+    assert "does not fit on a page of 8x8" in event["errors"]["the sheet"]
+    assert event["sheet"] is None
+    assert len(made.stamps()) == 2
+    assert not (made.out / "export/sheet").exists()
+
+
 @pytest.mark.parametrize(
     ("export", "field", "words"),
     [
@@ -256,6 +315,13 @@ def test_a_damaged_record_is_no_obstacle(made: Batch) -> None:
         ({"snap": False}, "export", "there is nothing to do"),
         ({"pallete": 4}, "export.pallete", "did you mean 'palette'"),
         ({"cutout": "maybe"}, "export.cutout", "must be true or false"),
+        ({"sheet": {}}, "export.sheet.for", "is missing"),
+        ({"sheet": {"for": []}}, "export.sheet.for", "at least 1"),
+        ({"sheet": {"for": "phaser, gdot"}}, "export.sheet.for", "did you mean 'godot'"),
+        ({"sheet": {"for": "png", "name": "a.png"}}, "export.sheet.name", "letters, digits"),
+        ({"sheet": {"for": "png", "pivot": "top"}}, "export.sheet.pivot", "bottom, center"),
+        ({"sheet": {"for": "png", "fps": 0}}, "export.sheet.fps", "0.1"),
+        ({"sheet": {"for": "png", "column": 3}}, "export.sheet.column", "did you mean 'columns'"),
     ],
 )
 def test_mistakes_are_told_with_their_field(

@@ -36,11 +36,11 @@ def second_engine_url() -> Iterator[str]:
 @pytest.fixture
 def place(tmp_path: Path, repository: Path) -> Iterator[Path]:
     """A folder with what the examples name; the working directory while they run."""
-    (tmp_path / "sketches").mkdir()
-    for number in range(2):
-        Image.new("RGB", (64, 64), (200, 40 * number, 40)).save(
-            tmp_path / "sketches" / f"{number}.png"
-        )
+    for folder in ("sketches", "generated", "walk", "run", "terrain"):
+        (tmp_path / folder).mkdir()
+        for number in range(2):
+            picture = Image.new("RGB", (64, 64), (200, 40 * number, 40))
+            picture.save(tmp_path / folder / f"{number}.png")
     graph = json.loads((repository / "workflows/api/sprite.json").read_text(encoding="utf-8"))
     sampler = next(node for node in graph.values() if node["class_type"] == "KSampler")
     loader = next(key for key, node in graph.items() if "Loader" in node["class_type"])

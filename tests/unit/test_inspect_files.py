@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from test_measures import (
     Pixels,
     drawing,
     enlarged,
+    noisy,
     on_key,
     painted,
     sheet,
@@ -78,6 +81,43 @@ def test_the_commands_that_are_named_work_and_mend(folder: Path) -> None:
             assert orchestrator.inspect(out).passed
 
 
+@pytest.mark.skipif(os.name == "nt", reason="sh reads it here")
+@pytest.mark.parametrize("name", ["a b.png", "sword (2).png", "it's; a $pell.png", "#1&2.png"])
+def test_a_command_that_is_named_can_be_pasted(name: str, tmp_path: Path) -> None:
+    file = saved(tmp_path / name, noisy(sprite(), 9))
+    (one,) = orchestrator.inspect(file, palette="#c82828,#141e28").pictures
+    (fault,) = [one for one in one.failed if one.measure.name == "in_palette"]
+    assert shlex.split(one.command(fault), comments=True) == [
+        *("spriteworks", "snap", str(file), "--out", "DIR", "--palette", "#c82828,#141e28")
+    ]
+
+
+def test_a_palette_file_and_a_palette_are_named_as_they_can_be_typed(folder: Path) -> None:
+    file = folder.parent / "two.hex"
+    file.write_text("c82828\n141e28\n", encoding="ascii")
+    for source, typed in (
+        (file, str(file)),
+        (orchestrator.read_palette(file), "#c82828,#141e28"),
+    ):
+        (one,) = orchestrator.inspect(folder / "clean.png", palette=source).pictures
+        command = one.command(one.failed[0])
+        assert shlex.split(command, posix=os.name != "nt")[-1].strip('"') == typed
+
+
+def test_frames_that_are_named_by_themselves_are_mended_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [saved(tmp_path / f"{n}.png", sprite()) for n in range(2)]
+    files.append(saved(tmp_path / "2.png", noisy(sprite(), 4)))
+    assert run(["inspect", *map(str, files), "--frames"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    names = " ".join(map(str, files))
+    mends = f"spriteworks snap {names} --out DIR --palette 16 --sequence"
+    assert any(line.endswith(mends) for line in lines if "flicker" in line)
+    assert lines[-1].startswith("3 measured, ")
+    assert lines[-1].endswith("; as frames, 1 with faults")
+
+
 def test_programs_get_every_measure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["inspect", str(folder / "clean.png"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -133,9 +173,10 @@ def test_frames_are_measured_together_and_folders_against_each_other(
     assert run(["inspect", str(tmp_path / "walk"), str(tmp_path / "run"), "--frames"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert f"{tmp_path / 'run'} (frames):" in lines
-    assert "  baseline_jitter  4  at most 1  align the frames" in lines
+    mends = f"spriteworks frames {tmp_path / 'run'} --out DIR"
+    assert f"  baseline_jitter  4  at most 1  {mends}" in lines
     assert f"{tmp_path / 'walk'} (frames): passes" in lines
-    assert "  scale_variation  3  at most 1  align the frames" in lines
+    assert "  scale_variation  3  at most 1  make it again with another seed" in lines
     found = orchestrator.inspect([tmp_path / "walk", tmp_path / "run"], frames=True)
     assert [one.passed for one in found.frames] == [True, False]
     assert found.sets is not None

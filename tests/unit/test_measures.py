@@ -206,6 +206,26 @@ def test_a_planted_fault_of_frames_is_caught(name: str) -> None:
     assert not bad.passed, bad.value
 
 
+def shaded(top: int, left: int, *, lighter: int = 0) -> Pixels:
+    """A sprite whose neighbouring columns differ by a shade, at a place."""
+    shade = np.arange(60, 220, 8)
+    colors = np.stack([shade, shade // 2, shade // 3, np.full(20, 255)], axis=1)
+    colors[:, :3] += lighter
+    picture = np.zeros((48, 48, 4), np.uint8)
+    picture[top : top + 24, left : left + 20] = colors
+    return picture
+
+
+def test_a_sprite_that_moves_as_a_whole_does_not_flicker() -> None:
+    def flickers(frames: list[Pixels]) -> bool:
+        (found,) = [one for one in of_frames(frames) if one.measure.name == "flicker"]
+        return not found.passed
+
+    assert not flickers([shaded(10 + n % 2, 4 + n) for n in range(16)])
+    assert flickers([shaded(10 + n % 2, 4 + n, lighter=6 * (n == 5)) for n in range(16)])
+    assert flickers([shaded(10, 4, lighter=6 * (n == 5)) for n in range(16)])
+
+
 def test_sets_of_another_scale_are_caught() -> None:
     (good,) = of_sets([[sprite()] * 2, [sprite(top=2)] * 3])
     (bad,) = of_sets([[sprite()] * 2, [sprite(23, top=2)] * 3])
@@ -270,6 +290,14 @@ def test_a_light_spot_inside_and_a_tip_of_the_sprite_are_no_faults() -> None:
     with_hand = painted(sprite(), 18, 5, DARK)
     for picture in (with_eye, with_hand):
         assert all(one.passed for one in of_picture(picture))
+
+
+def test_a_shade_between_outline_and_inside_is_no_orphan() -> None:
+    grey, white = (150, 150, 155, 255), (235, 235, 235, 255)
+    corner = painted(sprite(), 27, 6, grey)
+    assert value("orphans", corner) == 1
+    assert value("orphans", painted(corner, 26, 7, white)) == 0
+    assert value("orphans", painted(painted(corner, 26, 7, grey), 27, 6, white)) == 1
 
 
 def test_a_sprite_of_the_background_s_colour_has_no_fringe() -> None:

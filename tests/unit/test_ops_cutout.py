@@ -304,6 +304,30 @@ def test_mixed_pixels_go_or_take_the_sprites_colour() -> None:
     assert tuple(sprite[8, 3, :3]) == INK
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_a_mixed_tip_at_the_picture_s_edge_goes(turns: int) -> None:
+    picture = np.full((12, 16, 3), WHITE, np.uint8)
+    picture[1:9, 3:13], picture[2:8, 4:12] = INK, RED
+    picture[0, 8] = (160, 155, 165)  # of white and ink, with the picture's edge above
+    picture[0, 4] = INK
+    cut = np.rot90(cut_out(np.ascontiguousarray(np.rot90(picture, turns))), -turns)
+    assert cut[0, 8, 3] == 0
+    assert cut[0, 4].tolist() == [*INK, 255]
+    assert (cut[1:9, 3:13, 3] == 255).all()
+
+
+def test_a_mixed_pixel_that_hangs_by_a_corner_goes_and_a_diagonal_line_stays() -> None:
+    picture = np.full((16, 16, 3), WHITE, np.uint8)
+    picture[3:12, 3:12], picture[4:11, 4:11] = INK, RED
+    picture[12, 12] = (205, 200, 207)  # of white and ink
+    for step, light in enumerate((20, 60, 100)):
+        picture[2 - step, 2 - step] = (light, light // 2, light // 3)
+    cut = cut_out(picture)
+    assert cut[12, 12, 3] == 0
+    line = [(2 - step, 2 - step) for step in range(3)]
+    assert [cut[place].tolist() for place in line] == [[*picture[place], 255] for place in line]
+
+
 def test_soft_edges_give_back_what_was_mixed() -> None:
     picture, _ = mixed()
     sprite = cut_out(picture, Options(soft=True))

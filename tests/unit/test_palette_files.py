@@ -134,7 +134,7 @@ def test_a_palette_is_a_name_colours_or_a_file(folder: Path, given: str) -> None
         (["--palette", "0"], "a palette of 0 colours cannot be found; 1 to 256 can"),
         (["--palette", "300"], "a palette of 300 colours cannot be found; 1 to 256 can"),
         (["--palette", "-3"], "is no palette"),
-        (["--palette", "nice"], "'nice' is no palette: write hex colours like #1a2b3c"),
+        (["--palette", "nice"], "no file nice. 'nice' is no palette: write hex"),
         (["--palette", "#12345"], "is no colour"),
         (["--palette", ""], "the palette is empty"),
         (["--palette", "not/there.gpl"], "is not there"),

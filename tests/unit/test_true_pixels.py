@@ -306,3 +306,14 @@ def test_a_picture_of_a_megapixel_takes_a_moment() -> None:
     found = snap(picture)
     assert time.process_time() - begin < 1
     assert np.array_equal(found.picture, truth)
+
+
+@pytest.mark.parametrize("kind", ["gradient", "dithered"])
+def test_where_nothing_speaks_of_a_grid_the_picture_stays(kind: str) -> None:
+    y, x = np.mgrid[:400, :500] if kind == "gradient" else np.mgrid[:90, :120]
+    ramps = (x // 2, y // 2, (x + y) // 4)
+    flat = [np.where((x + y) % 2, light, light - 10) for light in (136, 95, 109)]
+    picture = np.stack(ramps if kind == "gradient" else flat, axis=-1).astype(np.uint8)
+    found = snap(picture)
+    assert (found.confidence, found.sure) == (0, False)
+    assert np.array_equal(found.picture, picture)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from .measure import Measure, Mend, Needs, Of
 
+SEAM_BOUND = 2
+"""The largest seam of a tile that passes; one above it is what `ops.tiles` closes."""
+
 _ALL = (
     Measure("width", "width in pixels", "colours", Mend.NEW_SEED),
     Measure("height", "height in pixels", "colours", Mend.NEW_SEED),
@@ -163,8 +166,8 @@ _ALL = (
         "seam",
         "how opposite edges of a tile differ, as a multiple of how lines inside do",
         "tiles",
-        Mend.DRAW,
-        maximum=2,
+        Mend.CLOSE,
+        maximum=SEAM_BOUND,
         needs=Needs.TILE,
     ),
     Measure(
@@ -187,13 +190,13 @@ _ALL = (
         "height_variation",
         "how far the height of the sprite differs between frames, by its median",
         "frames",
-        Mend.ALIGN,
+        Mend.NEW_SEED,
         maximum=0.1,
         of=Of.FRAMES,
     ),
     Measure(
         "baseline_jitter",
-        "how far, in px, the sprite's lowest row is from its median, at most",
+        "how far, in px, the ground under the sprite is from its median, at most",
         "frames",
         Mend.ALIGN,
         maximum=1,
@@ -201,7 +204,7 @@ _ALL = (
     ),
     Measure(
         "centroid_jitter",
-        "how far, in px, the sprite's middle column is from its median, at most",
+        "how far, in px, the middle of the sprite's core is from its median, at most",
         "frames",
         Mend.ALIGN,
         maximum=1.5,
@@ -235,7 +238,7 @@ _ALL = (
         "scale_variation",
         "how far, in px, the height of the sprite differs between sets of frames",
         "frames",
-        Mend.ALIGN,
+        Mend.NEW_SEED,
         maximum=1,
         of=Of.SETS,
     ),

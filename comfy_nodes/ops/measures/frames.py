@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..alignment import ground_points
 from ..color import Floats, oklab, pack
 from .subject import Flags, Subject
 
@@ -14,6 +15,8 @@ from .subject import Flags, Subject
 _PARTS = 16
 # OKLab; a pixel that changes by less, and not by nothing, has been painted anew and has not moved.
 _PAINTED_ANEW = 0.1
+
+_Point = tuple[int, int] | None
 
 
 def height_variation(frames: Sequence[Subject]) -> float | None:
@@ -26,27 +29,28 @@ def height_variation(frames: Sequence[Subject]) -> float | None:
 
 
 def baseline_jitter(frames: Sequence[Subject]) -> float | None:
-    """How far, in px, the lowest row of the sprite is from its median, at most.
+    """How far, in px, the ground under the sprite is from its median, at most.
 
-    It is seen from the picture's top, so the frames must have one size.
+    It is the ground point's (`ops.alignment.ground_points`), seen from the picture's top, so the
+    frames must have one size.
     """
-    boxes = [box for box in map(_box, frames) if box is not None]
-    if len(boxes) < 2 or not _one_size(frames):
-        return None
-    baselines = np.array([bottom for _, bottom, _, _ in boxes])
-    return float(np.abs(baselines - np.median(baselines)).max())
+    return _jitter(frames, 1)
 
 
 def centroid_jitter(frames: Sequence[Subject]) -> float | None:
-    """How far, in px, the sprite's middle column is from its median, at most.
+    """How far, in px, the middle of the sprite's core is from its median, at most.
 
-    The middle is the median column of its pixels, which a moved limb shifts less than the box.
+    It is the ground point's, too, which a moved limb does not shift.
     """
-    columns = [np.nonzero(frame.visible)[1] for frame in frames if frame.visible.any()]
-    if len(columns) < 2 or not _one_size(frames):
+    return _jitter(frames, 0)
+
+
+def _jitter(frames: Sequence[Subject], axis: int) -> float | None:
+    points = [point for point in ground_points([one.visible for one in frames]) if point]
+    if len(points) < 2 or not _one_size(frames):
         return None
-    middles = np.array([np.median(one) for one in columns])
-    return float(np.abs(middles - np.median(middles)).max())
+    places = np.array(points)[:, axis]
+    return float(np.abs(places - np.median(places)).max())
 
 
 def palette_overlap(frames: Sequence[Subject]) -> float | None:
@@ -63,18 +67,32 @@ def palette_overlap(frames: Sequence[Subject]) -> float | None:
 def flicker(frames: Sequence[Subject]) -> float | None:
     """Share of the pixels that stay, frame to frame, whose colour changes a little; the largest.
 
-    A little is up to 0.1 in OKLab: what moves changes by more, and what stands by nothing.
+    A little is up to 0.1 in OKLab: what moves changes by more, and what stands by nothing. A sprite
+    that moves as a whole takes its shades with it, so where fewer change once the frames are laid
+    on each other, by their ground points, those count.
     """
     if len(frames) < 2 or not _one_size(frames):
         return None
-    return max(_changed(one, other) for one, other in pairwise(frames))
+    placed = zip(frames, ground_points([one.visible for one in frames]), strict=True)
+    return max(_changed(*one, *other) for one, other in pairwise(placed))
 
 
-def _changed(one: Subject, other: Subject) -> float:
-    both = one.visible & other.visible
+def _changed(one: Subject, before: _Point, other: Subject, after: _Point) -> float:
+    standing = _repainted(one, other, 0, 0)
+    if not standing or before is None or after is None or before == after:
+        return standing
+    return min(standing, _repainted(one, other, after[1] - before[1], after[0] - before[0]))
+
+
+def _repainted(one: Subject, other: Subject, down: int, right: int) -> float:
+    """Share of the pixels of both, the other moved up and left by so many, that differ a little."""
+    height, width = one.visible.shape
+    first = (_kept(height, -down), _kept(width, -right))
+    second = (_kept(height, down), _kept(width, right))
+    both = one.visible[first] & other.visible[second]
     if not both.any():
         return 0.0
-    before, after = one.rgb[both], other.rgb[both]
+    before, after = one.rgb[first][both], other.rgb[second][both]
     differs = pack(before) != pack(after)
     distance: Floats = np.sqrt(((oklab(before[differs]) - oklab(after[differs])) ** 2).sum(axis=1))
     return float(np.count_nonzero(distance <= _PAINTED_ANEW) / both.sum())
@@ -112,6 +130,11 @@ def _box(frame: Subject) -> tuple[int, int, int, int] | None:
     if not len(rows):
         return None
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def _kept(length: int, by: int) -> slice:
+    """Of a line, what is left in it after a move towards its begin."""
+    return slice(max(0, by), length + min(0, by))
 
 
 def _shape(visible: Flags, box: tuple[int, int, int, int]) -> Floats:

@@ -43,7 +43,8 @@ class Mend(str, Enum):
     OUTLINE = "outline"  # gaps in the outline closed
     PALETTE = "palette"  # the colours of a palette
     SHARED_PALETTE = "shared palette"  # one palette for all frames
-    ALIGN = "align"  # the sprite moved or scaled within its frames
+    ALIGN = "align"  # the sprite moved within its frames
+    CLOSE = "close"  # pixels from inside the tile along its edges
     DRAW = "draw"  # by hand
     NEW_SEED = "new seed"  # another picture
 

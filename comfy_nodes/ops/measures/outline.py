@@ -45,11 +45,18 @@ def orphans(subject: Subject) -> float | None:
 
 
 def orphan_pixels(subject: Subject) -> Flags | None:
-    """Which pixels those are, [H, W]; None where there is no outline."""
+    """Which pixels those are, [H, W]; None where there is no outline.
+
+    They are lighter than all around: between the shades of outline and inside a corner is rounded.
+    """
     lighter = _lighter_than_outline(subject, _ORPHANS_OUTLINED)
     if lighter is None:
         return None
-    alone = _distance_to_neighbours(subject, subject.visible) > _STANDS_OUT
+    light = np.where(subject.visible, subject.lightness, -1.0)
+    others = AROUND.copy()
+    others[1, 1] = False
+    lightest = light > ndimage.maximum_filter(light, footprint=others, mode="constant", cval=-1.0)
+    alone = lightest & (_distance_to_neighbours(subject, subject.visible) > _STANDS_OUT)
     around = ndimage.convolve(
         subject.visible.astype(np.int8), AROUND.astype(np.int8), mode="constant"
     )

@@ -6,29 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BadInput
+from .. import tiles
 from .subject import Subject
-
-# of 255; a picture whose neighbours differ by less is flat, and any seam would divide by nothing
-_FLAT = 0.5
 
 
 def seam(subject: Subject) -> float | None:
-    """How a tile's opposite edges differ, as a multiple of how neighbours inside it do.
-
-    The mean step across the edge, over the median of the mean steps from line to line, on the axis
-    where it is larger. 1: as if there were no edge.
-    """
-    height, width = subject.picture.shape[:2]
-    if min(height, width) < 3:
-        return None
-    shown = _shown(subject)
-    return max(_seam(shown), _seam(shown.transpose(1, 0, 2)))
-
-
-def _seam(lines: NDArray[np.int16]) -> float:
-    inside = np.abs(np.diff(lines, axis=0)).mean(axis=(1, 2))
-    across = np.abs(lines[0] - lines[-1]).mean()
-    return float(across / max(float(np.median(inside)), _FLAT))
+    """How a tile's opposite edges differ, as a multiple of how neighbours inside it do."""
+    return tiles.seam(subject.picture)
 
 
 def bleed(subject: Subject) -> float | None:

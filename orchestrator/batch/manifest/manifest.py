@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from ...errors import UsageError
 from ...workflow.wording import did_you_mean, listed
 from ..gates import MEASURES
 from ..jobs import SEED_MODULUS
@@ -228,6 +229,72 @@ def _dithering(name: str) -> str:
     return name
 
 
+def _one_or_more(value: Any) -> Any:
+    """`for: phaser, godot` is a list, too."""
+    return [one.strip() for one in value.split(",")] if isinstance(value, str) else value
+
+
+def _sheet_formats(names: list[str]) -> list[str]:
+    from comfy_nodes.formats.sheets import FORMATS
+
+    for name in names:
+        if name not in FORMATS:
+            raise PydanticCustomError(
+                "for",
+                "no sheet is written for {name}{hint} (there is: {known})",
+                {
+                    "name": repr(name),
+                    "hint": did_you_mean(name, FORMATS),
+                    "known": listed(list(FORMATS)),
+                },
+            )
+    return names
+
+
+def _sheet_name(name: str) -> str:
+    from ...sprites.sheets import is_name
+
+    if not is_name(name):
+        raise PydanticCustomError("name", "a sheet's name has letters, digits, - and _")
+    return name
+
+
+def _pivot(pivot: str) -> str:
+    from ...sprites.sheets import point_of
+
+    try:
+        point_of(pivot, (1, 1))
+    except UsageError:
+        raise PydanticCustomError("pivot", "give bottom, center, or x,y in px") from None
+    return pivot
+
+
+class Sheet(_Model):
+    """One sheet of all pictures, as game engines read it."""
+
+    formats: Annotated[list[str], BeforeValidator(_one_or_more), AfterValidator(_sheet_formats)] = (
+        Field(alias="for", min_length=1)
+    )
+    name: Annotated[str, AfterValidator(_sheet_name)] = "sheet"
+    # of a grid
+    columns: Annotated[int, Field(ge=1, le=16_384)] | None = None
+    padding: Annotated[int, Field(ge=0, le=256)] | None = None
+    extrude: Annotated[int, Field(ge=0, le=16)] | None = None
+    power_of_two: bool = False
+    max_size: Annotated[int, Field(ge=1, le=16_384)] = 4096
+    pivot: Annotated[str, AfterValidator(_pivot)] = "bottom"
+    fps: Annotated[float, Field(ge=0.1, le=1000)] = 10.0
+    # names of animations
+    pingpong: Annotated[list[str], BeforeValidator(_one_or_more)] = []
+    once: Annotated[list[str], BeforeValidator(_one_or_more)] = []
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Sheet:
+        if self.columns is not None and self.power_of_two:
+            raise PydanticCustomError("sheet", "a grid has the size of its cells")
+        return self
+
+
 class Export(_Model):
     """What is made of all pictures together, once they are there."""
 
@@ -240,10 +307,11 @@ class Export(_Model):
         Annotated[int, Field(strict=True)] | str | list[str] | None, BeforeValidator(_palette)
     ] = None
     dither: Annotated[str, AfterValidator(_dithering)] = "none"
+    sheet: Sheet | None = None
 
     @model_validator(mode="after")
     def _does_something(self) -> Export:
-        if not self.snap and not self.cutout and self.palette is None:
+        if not (self.snap or self.cutout or self.palette or self.sheet):
             raise PydanticCustomError("export", "there is nothing to do")
         if self.palette is None and self.dither != "none":
             raise PydanticCustomError("export", "there is nothing to dither without a palette")

@@ -14,7 +14,17 @@ from ...runs.workflows import shipped, shipped_names
 from ...workflow.wording import did_you_mean, listed
 from .expansion import Draft, Place, expand
 from .item_files import SUFFIXES, Row, rows
-from .manifest import Bounds, ContactSheet, Export, Item, Manifest, SeedCount, SeedRange, Style
+from .manifest import (
+    Bounds,
+    ContactSheet,
+    Export,
+    Item,
+    Manifest,
+    SeedCount,
+    SeedRange,
+    Sheet,
+    Style,
+)
 from .sources import Sources, text_of
 from .yaml_lines import Lines, YamlError, read_yaml
 
@@ -272,6 +282,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "style": Style,
     "contact_sheet": ContactSheet,
     "export": Export,
+    "sheet": Sheet,
 }
 _SAID: dict[str, str] = {
     "missing": "is missing",

@@ -282,7 +282,7 @@ def _prompted(service: Service, caller: Caller, body: shapes.JobRequest, webhook
         workflow=made.graph,
         labels=body.labels,
         priority=body.priority,
-        extra=made.extra,
+        extra_data=made.extra_data,
         notes={
             "workflow": made.workflow,
             "seed": made.seed,

@@ -17,7 +17,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(64), nullable=False),
         sa.Column("place", sa.Integer, nullable=False),
         sa.Column("graph", sa.Text, nullable=False),
-        sa.Column("extra", sa.Text, nullable=False),
+        sa.Column("extra_data", sa.Text, nullable=False),
         sa.Column("notes", sa.Text, nullable=False),
         sa.Column("warnings", sa.Text, nullable=False),
         sa.Column("webhook", sa.Text, nullable=False),

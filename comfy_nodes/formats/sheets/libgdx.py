@@ -1,0 +1,47 @@
+"""libGDX: a .atlas as its TexturePacker writes it since 1.9.13 (`TextureAtlas.TextureAtlasData`).
+
+A frame that ends in a number is a region with an index, so that `findRegions` gives them in order.
+Offsets are from the left and from the bottom. `pivot` (whole px of the untrimmed frame, from its
+top left corner) and `duration` (ms) are values of our own, which libGDX keeps in `region.names` and
+`region.values`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ...ops.frames import Frame
+from ...ops.sheet import Placement, Sheet, ground
+from .files import Files, page_names, pages
+
+
+def write(sheet: Sheet, name: str) -> Files:
+    """NAME.png and NAME.atlas."""
+    blocks = []
+    for page, image in enumerate(page_names(sheet, name)):
+        height, width = sheet.pages[page].shape[:2]
+        lines = [image, f"size: {width}, {height}", "format: RGBA8888"]
+        lines += ["filter: Nearest, Nearest", "repeat: none"]
+        for frame, at in zip(sheet.frames, sheet.placements, strict=True):
+            if at.page == page:
+                lines += _region(frame, at)
+        blocks.append("\n".join(lines) + "\n")
+    return {**pages(sheet, name), f"{name}.atlas": "\n".join(blocks).encode("utf-8")}
+
+
+def _region(frame: Frame, at: Placement) -> list[str]:
+    found = re.fullmatch(r"(.*\D)[_ .-]?(\d{1,9})", frame.name)
+    name = found[1].rstrip("_ .-") if found else frame.name
+    x, y = frame.offset
+    width, height = frame.source
+    below = height - y - at.height
+    point = ground(frame)
+    lines = [name or frame.name]
+    lines += [f"index: {int(found[2])}"] if found and name else []
+    return [
+        *lines,
+        f"bounds: {at.x}, {at.y}, {at.width}, {at.height}",
+        f"offsets: {x}, {below}, {width}, {height}",
+        f"pivot: {round(point[0])}, {round(point[1])}",
+        f"duration: {frame.duration}",
+    ]

@@ -1,0 +1,222 @@
+"""Aligning frames that lie in files, and showing them; what `spriteworks frames` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import repeat
+from pathlib import Path
+from typing import Any, TypeVar
+
+from comfy_nodes.errors import BadInput
+from comfy_nodes.ops.alignment import Alignment, Pivot, align
+from comfy_nodes.ops.duplicates import aliases
+from comfy_nodes.ops.frames import Animation, Direction, Frame, played
+
+from ..errors import InputError, UsageError
+from .animated import AnimatedFile, a_gif, an_apng, animated_targets, durations_by
+from .files import Names, animations_in, named, read_picture, targets_in, write_file, write_picture
+
+Choice = TypeVar("Choice", bound=Enum)
+Looked = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignedFile:
+    """What became of one frame."""
+
+    file: Path
+    saved: Path
+    # how far it was from its animation's usual place, x and y in px
+    moved: tuple[int, int] = (0, 0)
+    # by what it was made smaller; 1: not at all
+    reduced: int = 1
+    # in ms
+    duration: int = 100
+    # the earlier frame that shows the very same pixels
+    same_as: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Shape for programs."""
+        return {
+            "file": str(self.file),
+            "saved": str(self.saved),
+            "moved": list(self.moved),
+            "reduced": self.reduced,
+            "duration": self.duration,
+            "same_as": None if self.same_as is None else str(self.same_as),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignedFrames:
+    """Frames on one canvas."""
+
+    frames: tuple[AlignedFile, ...]
+    # width and height in px
+    canvas: tuple[int, int]
+    # in px from the canvas's left and top
+    pivot: tuple[int, int]
+    # GIFs and APNGs
+    animated: tuple[AnimatedFile, ...] = ()
+
+    @property
+    def saved(self) -> list[Path]:
+        """All files that were written."""
+        return [*(one.saved for one in self.frames), *(one.saved for one in self.animated)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Shape for programs."""
+        return {
+            "canvas": list(self.canvas),
+            "pivot": list(self.pivot),
+            "frames": [one.to_json() for one in self.frames],
+            "animated": [one.to_json() for one in self.animated],
+        }
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The files of one animation, and where they go; those named by themselves have no name."""
+
+    name: str
+    files: list[Path]
+    targets: list[Path]
+
+
+def align_frames(
+    pictures: Names,
+    out: str | os.PathLike[str],
+    *,
+    pivot: str = Pivot.GROUND.value,
+    keep_height: bool = False,
+    one_scale: bool = False,
+    margin: int = 0,
+    canvas: tuple[int, int] | None = None,
+    fps: float | None = None,
+    duration: int | None = None,
+    direction: str = Direction.FORWARD.value,
+    loop: bool = True,
+    gif: str | os.PathLike[str] | None = None,
+    apng: str | os.PathLike[str] | None = None,
+    looked: Looked | None = None,
+) -> AlignedFrames:
+    """Move frames so that the sprite stands at one place of one canvas in all of them.
+
+    Each folder in `pictures` is one animation, its pictures in order, and so are the files that are
+    named by themselves; all get one canvas. The frames are NAME.png in the folder `out`, of several
+    animations in a folder of theirs in it. `pivot` is "ground" or "centre"; `keep_height` leaves
+    each frame at its height, for jumps; `one_scale` refuses a frame that is more than a tenth
+    higher or lower than the others. `margin` is in px, `canvas` a width and height; without it the
+    smallest is taken. A frame is shown for `duration` ms or a part of a second by `fps`, else for
+    100 ms; `direction` is "forward", "reverse", "pingpong" or "pingpong_reverse". `gif` and `apng`
+    are files that show the animation; of several, each has its name in the file's. `looked` is
+    called with how many pictures were read, and of how many.
+
+    Raises UsageError, InputError where a picture cannot be read or aligned, before anything is
+    written, and OutputError where a result cannot be.
+    """
+    way = _one_of(Direction, "direction", direction)
+    held = _one_of(Pivot, "pivot", pivot)
+    shown_for = durations_by(fps, duration)
+    groups = _groups(named(pictures), Path(out))
+    taken = [path for group in groups for path in (*group.files, *group.targets)]
+    names = [group.name for group in groups]
+    gifs = animated_targets(None if gif is None else Path(gif), ".gif", names, taken)
+    apngs = animated_targets(None if apng is None else Path(apng), ".png", names, taken)
+    sets = _read(groups, shown_for, looked)
+    try:
+        aligned = align(
+            sets,
+            pivot=held,
+            keep_height=keep_height,
+            one_scale=one_scale,
+            margin=margin,
+            canvas=canvas,
+        )
+        orders = [_order(frames, way) for frames in aligned.animations]
+        shown = [a_gif(*one) for one in zip(orders, repeat(loop), gifs)]
+        shown += [an_apng(*one) for one in zip(orders, repeat(loop), apngs)]
+    except BadInput as error:
+        raise InputError(str(error)) from error
+    frames = _files(groups, aligned)
+    for frame, file in zip(_every(aligned), frames, strict=True):
+        write_picture(frame.picture, file.saved)
+    for one, content in shown:
+        write_file(content, one.saved)
+    return AlignedFrames(
+        frames=frames,
+        canvas=aligned.canvas,
+        pivot=aligned.pivot,
+        animated=tuple(one for one, _ in shown),
+    )
+
+
+def _one_of(kind: type[Choice], what: str, name: str) -> Choice:
+    try:
+        return kind(name)
+    except ValueError:
+        known = ", ".join(str(one.value) for one in kind)
+        raise UsageError(f"there is no {what} {name!r}; there are {known}") from None
+
+
+def _groups(inputs: Sequence[Path], out: Path) -> list[_Group]:
+    """Raises UsageError where two results would share a name, or one would replace an input."""
+    found = animations_in(inputs)
+    groups: dict[str, _Group] = {}
+    for place, files in found:
+        name = place.resolve().name if place.is_dir() and len(found) > 1 else ""
+        folder = out / name if name else out
+        targets = targets_in(files, folder)
+        other = groups.get(name.casefold())
+        if other is not None:
+            raise UsageError(
+                f"{other.files[0].parent} and {place} would both go to {folder}; rename one of them"
+            )
+        groups[name.casefold()] = _Group(name, files, targets)
+    return list(groups.values())
+
+
+def _read(
+    groups: Sequence[_Group], duration: Callable[[int], int], looked: Looked | None
+) -> list[list[Frame]]:
+    total, done = sum(len(group.files) for group in groups), 0
+    sets = []
+    for group in groups:
+        frames = []
+        for index, file in enumerate(group.files):
+            picture = read_picture(file)
+            frames.append(Frame.whole(str(file), picture, duration=duration(index)))
+            done += 1
+            if looked is not None:
+                looked(done, total)
+        sets.append(frames)
+    return sets
+
+
+def _every(aligned: Alignment) -> list[Frame]:
+    return [frame for frames in aligned.animations for frame in frames]
+
+
+def _order(frames: Sequence[Frame], direction: Direction) -> tuple[Frame, ...]:
+    """The frames of one round as they are shown."""
+    names = tuple(frame.name for frame in frames)
+    return played(Animation("frames", names, direction), frames)
+
+
+def _files(groups: Sequence[_Group], aligned: Alignment) -> tuple[AlignedFile, ...]:
+    same = aliases(_every(aligned))
+    targets = [target for group in groups for target in group.targets]
+    return tuple(
+        AlignedFile(
+            file=Path(frame.name),
+            saved=target,
+            moved=aligned.moved[frame.name],
+            reduced=aligned.reduced.get(frame.name, 1),
+            duration=frame.duration,
+            same_as=Path(same[frame.name]) if frame.name in same else None,
+        )
+        for frame, target in zip(_every(aligned), targets, strict=True)
+    )
