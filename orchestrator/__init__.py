@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from .errors import LeaseLost as LeaseLost
     from .errors import LimitReached as LimitReached
     from .errors import ManifestError as ManifestError
+    from .errors import ManifestProblem as ManifestProblem
     from .errors import ModelError as ModelError
     from .errors import NodeFailed as NodeFailed
+    from .errors import NodeProblem as NodeProblem
     from .errors import NotFound as NotFound
     from .errors import OutputError as OutputError
     from .errors import ProtocolError as ProtocolError
@@ -112,9 +114,9 @@ _HOMES = {
     "errors": (
         "AccessDenied BadValue BatchBusy CanvasError GraphError HashMismatch IllegalTransition "
         "InputError JobError JobInterrupted JobLost JobRefused JobTimedOut LeaseLost LimitReached "
-        "ManifestError ModelError NodeFailed NotFound OutputError ProtocolError "
-        "RangeUnsatisfiable RequestError RequestRefused ResultMissing ResultWrong ServerError "
-        "ServerFailed ServerFrozen ServerLost ServerStartFailed ServerUnreachable "
+        "ManifestError ManifestProblem ModelError NodeFailed NodeProblem NotFound OutputError "
+        "ProtocolError RangeUnsatisfiable RequestError RequestRefused ResultMissing ResultWrong "
+        "ServerError ServerFailed ServerFrozen ServerLost ServerStartFailed ServerUnreachable "
         "SpriteworksError StoreError TooLarge UnknownNodeClass UnknownParameter UsageError"
     ),
     "library": (

@@ -50,10 +50,16 @@ class Collector(Protocol):
     def place(
         self, part: Part, measured: Mapping[str, float], pixels: str, assignment: Assignment
     ) -> Artifact:
-        """Keep one file, whole or not at all; raises OutputError where that fails.
+        """Bring one file here, whole or not at all; raises OutputError where that fails.
 
         `pixels` is the hash of its pixels, where a gate compares them, else "".
         """
+
+    def keep(self, artifact: Artifact) -> None:
+        """Let a file count, within the transaction that ends its attempt well."""
+
+    def release(self, assignment: Assignment) -> None:
+        """All is said of an attempt; what was brought here of it and not kept goes."""
 
 
 class IntoFolder:
@@ -73,6 +79,12 @@ class IntoFolder:
     ) -> Artifact:
         """See `place`."""
         return place(part, measured, pixels, assignment, self._folder)
+
+    def keep(self, artifact: Artifact) -> None:
+        """It is in its place already: two runs never share a folder."""
+
+    def release(self, assignment: Assignment) -> None:
+        """Nothing is held."""
 
 
 def prepare_folder(folder: Path) -> None:

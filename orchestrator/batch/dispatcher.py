@@ -95,6 +95,8 @@ class Finished:
     # s from submission to the end
     seconds: float
     spans: Sequence[Timing]
+    # called for each artifact that counts, in the transaction that says so; quick, or OutputError
+    keep: Callable[[Artifact], None] = lambda _: None
 
 
 # a job's key, the state that it is in now, and why
@@ -474,11 +476,12 @@ class Dispatcher:
     def say(self, text: str, *, warning: bool = False, server: str = "", key: str = "") -> None:
         """Write a sentence into the batch's log and tell the observer."""
         self.store.log(text, warning=warning, server=server, key=key)
-        self.tell(text, warning=warning, server=server)
+        self.tell(text, warning=warning, server=server, key=key)
 
-    def tell(self, text: str, *, warning: bool = True, server: str = "") -> None:
-        """Tell the observer a sentence, and write nothing."""
-        self._observer.happened("note", text=text, warning=warning, server=server)
+    def tell(self, text: str, *, warning: bool = True, server: str = "", key: str = "") -> None:
+        """Tell the observer a sentence, and write nothing; `key` is of the job it is about."""
+        about = {"key": key} if key else {}
+        self._observer.happened("note", text=text, warning=warning, server=server, **about)
 
     # --------------------------------------------------------------- privates
 
@@ -766,6 +769,7 @@ class Dispatcher:
         done = {key for key, state, _ in moves if state == State.DONE.value}
         kept = [artifact for artifact in one.artifacts if artifact.key in done]
         for artifact in kept:
+            one.keep(artifact)
             self.store.record_artifact(artifact)
         words = []
         for job in jobs:

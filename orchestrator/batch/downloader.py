@@ -206,10 +206,14 @@ class Downloader(threading.Thread):
             for load in left:
                 self.returned.put(load)
             self._dispatcher.nudge()
-        placed = (self._placed(home) for home in homes)
-        finished = [one for one in placed if one is not None]
-        if finished:
-            self._dispatcher.done(*finished)
+        try:
+            placed = (self._placed(home) for home in homes)
+            finished = [one for one in placed if one is not None]
+            if finished:
+                self._dispatcher.done(*finished)
+        finally:
+            for home in homes:
+                self._collector.release(home.load.assignment)
 
     def _is_hopeless(self, load: Load, error: ServerError) -> bool:
         """Fail a load that a server has and does not bring, though it answers; True where so."""
@@ -312,6 +316,7 @@ class Downloader(threading.Thread):
             rejections=home.rejections,
             seconds=home.load.seconds,
             spans=[*home.spans, Timing(span="store", seconds=time.monotonic() - began)],
+            keep=self._collector.keep,
         )
 
     def _failed(self, load: Load, error: SpriteworksError) -> None:

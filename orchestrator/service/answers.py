@@ -30,6 +30,8 @@ from ..errors import (
 )
 from .assets import Content
 
+# made once: `json.dumps` makes another for each call
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 # HTTP statuses of `RequestRefused.code`, where that is not 422.
 _STATUS = {
     "idempotency_conflict": 409,
@@ -41,6 +43,8 @@ _STATUS = {
     "invalid_metadata_filter": 400,
     "blob_not_found": 404,
 }
+# codes of what the framework refuses
+_HTTP = {404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "too_large"}
 # (code, status) of an error's class; the first that fits
 _KINDS: tuple[tuple[type[SpriteworksError], str, int], ...] = (
     (AccessDenied, "unauthorized", 401),
@@ -60,8 +64,9 @@ _KINDS: tuple[tuple[type[SpriteworksError], str, int], ...] = (
 
 def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer of JSON."""
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Response(text, status, headers=dict(headers or {}), media_type="application/json")
+    return Response(
+        _encode(body), status, headers=dict(headers or {}), media_type="application/json"
+    )
 
 
 def error_answer(
@@ -109,9 +114,7 @@ def meaning(error: SpriteworksError) -> tuple[str, int]:
 
 def http_answer(error: HTTPException) -> Response:
     """The answer to what the framework refuses: an unknown path, a method, a body too large."""
-    code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(
-        error.status_code, "invalid_request"
-    )
+    code = _HTTP.get(error.status_code, "invalid_request")
     return error_answer(error.status_code, code, str(error.detail), headers=error.headers)
 
 
@@ -152,5 +155,5 @@ def origin_of(request: Request) -> str:
 def frame(kind: str, data: Any, id: int | None = None) -> bytes:
     """One server-sent event."""
     head = "" if id is None else f"id: {id}\n"
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _encode(data)
     return f"{head}event: {kind}\ndata: {text}\n\n".encode()

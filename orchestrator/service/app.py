@@ -16,7 +16,9 @@ from ..guard import Guard
 from ..version import __version__
 from .answers import answer_to, error_answer, http_answer, refusal
 from .health import router as health
+from .journal import Journal, Told, visit_of
 from .page.routes import router as pages
+from .patience import Patience
 from .service import Service
 from .v1.routes import router as v1
 from .v2.routes import router as v2
@@ -35,10 +37,13 @@ Where API keys were made (`spriteworks keys create`), each request needs one:
 """
 
 
-def create_app(service: Service, *, loopback_only: bool = True) -> FastAPI:
+def create_app(
+    service: Service, *, loopback_only: bool = True, told: Told | None = None
+) -> FastAPI:
     """The application; the service starts and stops with it.
 
     With `loopback_only` it answers to names of this machine only, which keeps out DNS rebinding.
+    `told` is told of each request.
     """
 
     @asynccontextmanager
@@ -53,10 +58,14 @@ def create_app(service: Service, *, loopback_only: bool = True) -> FastAPI:
 
     app = _routed(lifespan)
     app.state.service = service
+    app.add_middleware(Patience)
     app.add_middleware(Guard, max_body=MAX_BODY, loopback_only=loopback_only, refuse=refusal)
+    # Around all others: what they refuse is a request, too.
+    app.add_middleware(Journal, told=told)
     app.add_exception_handler(SpriteworksError, _our_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _not_valid)
+    app.add_exception_handler(Exception, _fault)
     return app
 
 
@@ -100,6 +109,13 @@ async def _our_error(_: Request, error: Exception) -> Response:
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return http_answer(error)
+
+
+async def _fault(request: Request, _: Exception) -> Response:
+    # What happened stands in the log; whoever asks learns nothing of the inside.
+    visit = visit_of(request)
+    which = f" (request {visit.id})" if visit else ""
+    return error_answer(500, "internal_error", f"this is a fault of Spriteworks{which}")
 
 
 async def _not_valid(_: Request, error: Exception) -> Response:

@@ -215,7 +215,7 @@ class Assets:
         name = checked_name(name)
         with self._received(file) as part:
             asset = self._asset(owner, part, name, content_type, expires_at)
-            id = str(uuid.uuid5(_OUTPUTS, f"{job_id}/{place}"))
+            id = output_id(job_id, place)
             return self._kept(
                 part, replace(asset, id=id, job_id=job_id, node_id=node_id), place=place
             )
@@ -460,6 +460,11 @@ class Assets:
         """
         row = sa.select(contents.c.hash).where(contents.c.hash == hash)
         return connection.execute(row.with_for_update()).first() is not None
+
+
+def output_id(job_id: str, place: int) -> str:
+    """The id of what a job made; `place` is that among the job's files."""
+    return str(uuid.uuid5(_OUTPUTS, f"{job_id}/{place}"))
 
 
 def checked_name(name: str) -> str:

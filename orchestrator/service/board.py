@@ -7,6 +7,7 @@ and under its own lock, which comes before that of the record, which comes befor
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -23,6 +24,8 @@ from .requests import Requests
 from .views import ErrorView, RequestView, Status, told_of
 from .watching import Runs
 from .webhooks import Webhooks
+
+logger = logging.getLogger(__name__)
 
 # Requests that have ended and that are kept in memory.
 _ENDED = 2048
@@ -57,6 +60,8 @@ class Board:
         self._lock = threading.Lock()
         self._live: dict[str, RequestView] = {}
         self._ended: OrderedDict[str, RequestView] = OrderedDict()
+        # who is told of each request that has ended
+        self.listeners: list[Callable[[RequestView], None]] = []
         # why the latest attempt of a request failed: (kind, sentence)
         self._causes: dict[str, tuple[str, str]] = {}
 
@@ -71,10 +76,11 @@ class Board:
         self.put(self._requests.live())
 
     def put(self, views: Iterable[RequestView]) -> None:
-        """Requests wait, or do already."""
+        """Requests wait, or a server still runs them."""
         for view in views:
             self._live[view.id] = view
-            self._places.add(view.id, view.owner, view.priority, view.order)
+            if view.started_at is None:
+                self._places.add(view.id, view.owner, view.priority, view.order)
 
     def find(self, id: str) -> RequestView | None:
         """A request as far as memory has it; never waits."""
@@ -100,6 +106,11 @@ class Board:
             queue_position=self._places.of(view.id),
             progress=self.runs.progress(view.id) if live.started_at is not None else None,
         )
+
+    def begin(self, view: RequestView, request: str) -> None:
+        """A request was taken, which came with an HTTP request."""
+        _note(view, "job queued", request=request)
+        self.publish_status(view)
 
     def publish_status(self, view: RequestView) -> None:
         """Tell watchers where a request stands."""
@@ -171,6 +182,9 @@ class Board:
         """An attempt failed."""
         for name in names:
             self._causes[name] = cause, error
+            if (view := self._live.get(name)) is not None:
+                # Of the error only its kind: its words may have some of the prompt.
+                _note(view, "job attempt failed", logging.WARNING, code=cause)
             self._hub.publish(name, "log", {"level": "warning", "message": error.splitlines()[0]})
 
     def adopted(self, attempt: Attempt) -> None:
@@ -187,12 +201,14 @@ class Board:
         self._live[view.id] = view
         self._places.remove(view.id)
         self._requests.began(view.id, now)
+        _note(view, "job running")
         self.publish_status(view)
 
     def _wait_again(self, view: RequestView) -> None:
         self.runs.ended(view.id)
         if view.started_at is not None:
             self._requests.waits_again(view.id)
+        _note(view, "job waits again")
         view = replace(view, status=Status.QUEUED, started_at=None, server="", progress=None)
         self._live[view.id] = view
         self._places.add(view.id, view.owner, view.priority, view.order)
@@ -218,9 +234,30 @@ class Board:
         for output in ended.outputs:
             self._hub.publish(view.id, OUTPUT, output.to_json())
         self.publish_status(ended)
+        _note_end(ended)
+        for tell in self.listeners:
+            tell(ended)
 
     def _tell_webhook(self, id: str) -> None:
         view = self._requests.get(id)
         if view is not None and view.webhook:
             kind = f"job.{view.status.value}"
             self._webhooks.enqueue(view.owner, id, view.webhook, kind, told_of(view))
+
+
+def _note(view: RequestView, words: str, level: int = logging.INFO, **more: Any) -> None:
+    if not logger.isEnabledFor(level):
+        return
+    fields = {"job": view.id, "key": view.owner, "server": view.server, **more}
+    if (trace := view.trace) is not None:
+        fields |= {"trace": trace.trace_id, "span": trace.span_id}
+    logger.log(level, words, extra=fields)
+
+
+def _note_end(view: RequestView) -> None:
+    begun = view.started_at if view.started_at is not None else view.ended_at
+    seconds = (view.ended_at or 0.0) - (begun or 0.0)
+    error = view.error
+    failed = {} if error is None else {"code": error.code, "node": error.node_id}
+    level = logging.INFO if error is None else logging.WARNING
+    _note(view, f"job {view.status.value}", level, ms=round(1000 * seconds, 1), **failed)

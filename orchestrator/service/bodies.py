@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from fastapi import Request, Response
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from ..errors import ProtocolError, RequestRefused
 from ..protocol.decoding import decode_json
+from .journal import visit_of
 from .requests import Once
 from .service import Caller, Service
 
@@ -89,7 +91,12 @@ async def caller_of(request: Request) -> Caller:
     """Who asks: by `Authorization: Bearer KEY`, or `X-API-Key: KEY`."""
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     given = secret.strip() if scheme.lower() == "bearer" else None
-    return await service_of(request).admit(given or request.headers.get("x-api-key"))
+    caller = await service_of(request).admit(given or request.headers.get("x-api-key"))
+    visit = visit_of(request)
+    if visit is None:
+        return caller
+    visit.key = caller.owner
+    return replace(caller, request=visit.id, trace=visit.trace)
 
 
 def once_of(request: Request, body: Any) -> Once | None:

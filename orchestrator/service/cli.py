@@ -61,6 +61,8 @@ _Allow = Annotated[
 ]
 _LogLevel = Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
 
+_LogFormat = Annotated[str, typer.Option(metavar="FORM", help="text or json, one line each.")]
+
 
 def serve(
     data: _Data = None,
@@ -80,6 +82,7 @@ def serve(
     retention: _Retention = 7.0,
     allow: _Allow = [],  # noqa: B006
     log_level: _LogLevel = "info",
+    log_format: _LogFormat = "text",
 ) -> None:
     """Serve jobs over HTTP: /v1 takes prompts, /api/v2 any workflow (Comfy API v2).
 
@@ -114,4 +117,4 @@ def serve(
         allow=tuple(allow),
         settings=Settings(retention=retention * 86_400),
     )
-    run(setup, host, port, log_level)
+    run(setup, host, port, log_level, log_format)

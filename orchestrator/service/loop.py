@@ -92,9 +92,12 @@ class _Observer:
                 self._watcher.failed_once(details["jobs"], details["error"], details["cause"])
             case "note":
                 level = logging.WARNING if details["warning"] else logging.INFO
-                # What servers say may have line ends, which would look like lines of ours.
-                text = " ".join(details["text"].split())
-                logger.log(level, "%s", text, extra={"server": details["server"]})
+                job = details.get("key", "")
+                # What a node says of its job may have some of the prompt; the watcher has said
+                # that it failed.
+                level = logging.DEBUG if job else level
+                more = {"server": details["server"], "job": job}
+                logger.log(level, "%s", details["text"], extra=more)
 
 
 class Loop:

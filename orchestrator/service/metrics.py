@@ -16,6 +16,7 @@ _PREFIX = "spriteworks_"
 def exposition(service: Service) -> str:
     """All figures, as Prometheus reads them."""
     figures = service.figures()
+    work, servers = figures.work, service.servers()
     lines = [
         *_metric(
             "jobs",
@@ -35,7 +36,7 @@ def exposition(service: Service) -> str:
             "Attempts that have ended, by server and outcome; those that failed were tried again.",
             (
                 ({"server": server, "outcome": outcome}, count)
-                for server, outcome, count, _ in figures.attempts
+                for (server, outcome), (count, _) in work.attempts.items()
             ),
         ),
         *_metric(
@@ -44,29 +45,54 @@ def exposition(service: Service) -> str:
             "s from submission to the end, of attempts that ended well, by server.",
             (
                 ({"server": server}, seconds)
-                for server, outcome, _, seconds in figures.attempts
+                for (server, outcome), (_, seconds) in work.attempts.items()
                 if outcome == "done"
             ),
+        ),
+        *_metric(
+            "retries_total",
+            "counter",
+            "Attempts of jobs that had been tried before.",
+            [({}, work.retries)],
         ),
         *_metric(
             "node_seconds_total",
             "counter",
             "s spent in nodes, by class.",
-            (({"class": kind}, seconds) for kind, _, seconds in figures.nodes),
+            (({"class": kind}, seconds) for kind, (_, seconds) in work.nodes.items()),
         ),
         *_metric(
             "node_runs_total",
             "counter",
             "Times that nodes ran, by class.",
-            (({"class": kind}, count) for kind, count, _ in figures.nodes),
+            (({"class": kind}, count) for kind, (count, _) in work.nodes.items()),
         ),
-        *_metric("files", "gauge", "Files that jobs made.", [({}, figures.files)]),
+        *_metric("images_total", "counter", "Pictures that jobs made.", [({}, work.images)]),
+        *_metric(
+            "images_per_minute",
+            "gauge",
+            "Pictures that were made in the last minute.",
+            [({}, figures.images_a_minute)],
+        ),
+        *_metric(
+            "files", "gauge", "Files that jobs made and that are still here.", [({}, figures.files)]
+        ),
         *_metric("file_bytes", "gauge", "Bytes of these files.", [({}, figures.file_bytes)]),
         *_metric(
             "server_open",
             "gauge",
             "1 where a server gets jobs, 0 where it is set aside or has not answered.",
-            (({"server": view.name}, int(view.is_open)) for view, _, _ in service.servers()),
+            (({"server": view.name}, int(view.is_open)) for view, _, _ in servers),
+        ),
+        *_metric(
+            "server_vram_free_bytes",
+            "gauge",
+            "Bytes of memory of its GPU that a server last told were free.",
+            (
+                ({"server": view.name}, known.stats.vram_free)
+                for view, known, _ in servers
+                if known and known.stats.vram_free is not None
+            ),
         ),
     ]
     return "\n".join(lines) + "\n"
@@ -79,7 +105,7 @@ def _metric(
     yield f"# TYPE {_PREFIX}{name} {kind}"
     for labels, value in values:
         told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-        yield f"{_PREFIX}{name}{f'{{{told}}}' if told else ''} {value:g}"
+        yield f"{_PREFIX}{name}{f'{{{told}}}' if told else ''} {value!r}"
 
 
 def _escaped(text: str) -> str:

@@ -7,7 +7,8 @@ that servers that share an output folder never mix them up, and two equal reques
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ from ..runs.looking import look
 from ..runs.outputs import plain_name
 from ..workflow.catalogue import Catalogue
 from ..workflow.signatures import Signatures
+from .assets import MOST_BYTES
 from .catalogues import Catalogues, Known
 from .content_types import type_of
 from .references import references, replaced
@@ -40,13 +42,25 @@ _PREFIX_DIGITS = 20
 _LONGEST_TEXT = 1 << 20
 
 
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """A file that a request made: its bytes are here, and it does not count yet."""
+
+    # of its asset
+    id: str
+    # makes it an asset, within the transaction that ends the request
+    keep: Callable[[], object]
+    # forgets the bytes, where they were not kept
+    drop: Callable[[], None]
+
+
 class Files(Protocol):
     """The uploaded and the made files."""
 
     def open_input(self, job_id: str, asset_id: str) -> tuple[str, str, bytes]:
         """The (hash, name, content) of an asset that a request may use; raises InputError."""
 
-    def keep_output(
+    def take_output(
         self,
         job_id: str,
         content: bytes,
@@ -55,8 +69,8 @@ class Files(Protocol):
         content_type: str,
         node_id: str,
         place: int,
-    ) -> str:
-        """Keep a file that a request made; returns the id of its asset. Raises OutputError."""
+    ) -> Output:
+        """Take a file that a request made; raises OutputError."""
 
 
 class Order(Protocol):
@@ -155,11 +169,17 @@ class RequestRecipe:
 
 
 class IntoStorage:
-    """Collects what requests make into the service's storage, pictures and all else."""
+    """Collects what requests make into the service's storage, pictures and all else.
+
+    An attempt may find at its end that another process has its request by now. So nothing of it is
+    an asset before the transaction that ends it, which only its owner gets through.
+    """
 
     def __init__(self, orders: Order, files: Files) -> None:
         self._orders = orders
         self._files = files
+        # what attempts have brought here, by attempt and asset; each is one thread's alone
+        self._held: dict[int | None, dict[str, Output]] = {}
 
     def fetch(
         self, client: Client, assignment: Assignment, record: HistoryRecord, sent: Signatures
@@ -176,6 +196,8 @@ class IntoStorage:
             raise ResultMissing(f"{job.name} ended well, and its record names no file")
         for number, one in enumerate(files):
             fetched = fetch(client, one, sent)
+            if len(fetched.content) > MOST_BYTES:
+                raise ResultWrong(f"{job.name} made a file of more than {MOST_BYTES:,} bytes")
             yield Part(
                 job=job,
                 number=number,
@@ -191,9 +213,9 @@ class IntoStorage:
     def place(
         self, part: Part, measured: Mapping[str, float], pixels: str, assignment: Assignment
     ) -> Artifact:
-        """Keep one file as an asset; it counts once the attempt has come to its good end."""
+        """Take the bytes of one file; `keep` makes it an asset."""
         fetched, found = part.fetched, part.fetched.look
-        asset = self._files.keep_output(
+        output = self._files.take_output(
             part.job.key,
             fetched.content,
             name=plain_name(part.name),
@@ -201,9 +223,10 @@ class IntoStorage:
             node_id=part.node,
             place=part.number,
         )
+        self._held.setdefault(assignment.attempt.id, {})[output.id] = output
         return Artifact(
             key=part.job.key,
-            path=asset,
+            path=output.id,
             sha256=fetched.sha256,
             pixels_sha256=pixels,
             bytes=len(fetched.content),
@@ -214,6 +237,15 @@ class IntoStorage:
             attempt_id=assignment.attempt.id,
             measured=measured,
         )
+
+    def keep(self, artifact: Artifact) -> None:
+        """Make a file an asset."""
+        self._held[artifact.attempt_id][artifact.path].keep()
+
+    def release(self, assignment: Assignment) -> None:
+        """Drop what an attempt has brought here and was not kept."""
+        for output in self._held.pop(assignment.attempt.id, {}).values():
+            output.drop()
 
 
 def prefix_of(key: str) -> str:

@@ -19,11 +19,12 @@ from ..batch.jobs import Job, State
 from ..batch.store import tables as batch
 from ..batch.store.store import Store
 from ..protocol import Graph
-from . import tables
+from . import tables, work
 from .content_types import kind_of
 from .times import Kind
 from .times import kind_of as kind_of_notes
 from .views import ErrorView, OutputView, RequestView, Status, status_of
+from .work import Work
 
 # s for which an idempotency key is kept
 IDEMPOTENCY = 24 * 3600.0
@@ -107,10 +108,10 @@ class Figures:
     by_status: Mapping[Status, int]
     # s for which the oldest waiting request has waited
     oldest: float
-    # (server, outcome, count, s in all) of attempts that have ended
-    attempts: Sequence[tuple[Any, ...]]
-    # (class, count, s in all) of nodes that ran
-    nodes: Sequence[tuple[Any, ...]]
+    # of all requests there ever were
+    work: Work
+    # pictures of the last 60 s
+    images_a_minute: int
     files: int
     file_bytes: int
 
@@ -212,6 +213,7 @@ class Requests:
         """Forget requests that have ended, with all that was noted of them."""
         with self._store.transaction() as connection:
             for chunk in _chunks(ids):
+                work.keep(self._store, chunk)
                 tries = sa.select(batch.shots.c.attempt_id).where(batch.shots.c.key.in_(chunk))
                 attempts = connection.execute(tries).scalars().all()
                 for table, column in (
@@ -261,6 +263,10 @@ class Requests:
     def extra_data(self, id: str) -> dict[str, Any]:
         """What its pictures shall carry besides the graph."""
         return dict(json.loads(self._field(id, tables.requests.c.extra_data)))
+
+    def notes(self, id: str) -> dict[str, Any]:
+        """What the face that took it wants to tell again, and the trace that it is a part of."""
+        return dict(json.loads(self._field(id, tables.requests.c.notes)))
 
     def _field(self, id: str, column: sa.Column[Any]) -> str:
         rows = self._store.rows(sa.select(column).where(tables.requests.c.id == id))
@@ -374,7 +380,7 @@ class Requests:
 
     def figures(self, now: float) -> Figures:
         """Counts, the age of what waits, seconds of what ran."""
-        jobs, table, attempts = batch.jobs, tables.requests, batch.attempts
+        jobs, table = batch.jobs, tables.requests
         mine: sa.Select[Any] = (
             sa.select(sa.func.count()).select_from(jobs).join(table, table.c.id == jobs.c.key)
         )
@@ -383,25 +389,6 @@ class Requests:
             .join(jobs, jobs.c.key == table.c.id)
             .where(jobs.c.state == State.PENDING.value)
         )
-        ran = (
-            sa.select(
-                attempts.c.server,
-                attempts.c.outcome,
-                sa.func.count(),
-                sa.func.coalesce(sa.func.sum(attempts.c.seconds), 0.0),
-            )
-            .where(attempts.c.outcome.is_not(None))
-            .group_by(attempts.c.server, attempts.c.outcome)
-        )
-        nodes = (
-            sa.select(
-                batch.timings.c.node_class,
-                sa.func.count(),
-                sa.func.sum(batch.timings.c.seconds),
-            )
-            .where(batch.timings.c.node_class != "")
-            .group_by(batch.timings.c.node_class)
-        )
         made: Any = sa.select(sa.func.count(), sa.func.sum(batch.artifacts.c.bytes))
         oldest = self._store.rows(waiting)[0][0]
         files, size = self._store.rows(made)[0]
@@ -409,8 +396,8 @@ class Requests:
         return Figures(
             by_status=by_status,
             oldest=0.0 if oldest is None else max(0.0, now - oldest),
-            attempts=[tuple(row) for row in self._store.rows(ran)],
-            nodes=[tuple(row) for row in self._store.rows(nodes)],
+            work=work.of_all(self._store),
+            images_a_minute=work.images_since(self._store, now - 60.0),
             files=files,
             file_bytes=size or 0,
         )

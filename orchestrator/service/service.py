@@ -59,7 +59,8 @@ from .sessions import Sessions
 from .storage import Part
 from .supplies import Supplies
 from .times import Times, seconds_left
-from .views import OutputView, RequestView, Status
+from .tracing import Trace
+from .views import OutputView, RequestView, Status, traced
 from .webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,9 @@ class Caller:
 
     owner: str = ""
     limits: Limits = field(default_factory=Limits)
+    # which request asks, and where that is in whose trace; "" and None outside of HTTP
+    request: str = ""
+    trace: Trace | None = None
 
 
 _ANYBODY = Caller()
@@ -203,6 +207,10 @@ class Service:
         self._loop.start()
         self._tidier.start()
 
+    def when_ended(self, tell: Callable[[RequestView], None]) -> None:
+        """Have each request told of that ends from now on; called from several threads."""
+        self._board.listeners.append(tell)
+
     def stop(self, seconds: float = 3.0) -> None:
         """Hand out nothing more; what servers have after `seconds` is adopted by the next start."""
         self._stopping.set()
@@ -255,7 +263,7 @@ class Service:
         if views is None:
             return None
         for view in views:
-            self._board.publish_status(view)
+            self._board.begin(view, caller.request)
         self._loop.arrived()
         return [self._board.dressed(view) for view in views]
 
@@ -271,7 +279,7 @@ class Service:
             expires_at=now + self.settings.retention,
             priority=max(-_MOST_PRIORITY, min(wanted.priority, _MOST_PRIORITY)),
             extra_data=wanted.extra_data,
-            notes=wanted.notes,
+            notes={**wanted.notes, **traced(caller.trace)},
             warnings=wanted.warnings,
             labels=checked_labels(wanted.labels),
             nodes=len(graph),
@@ -693,11 +701,16 @@ class Service:
         return "; ".join(f"{view.name}: {view.words}" for view, _, _ in self.servers())
 
     def _tidy(self) -> None:
+        # A bucket takes its time to be listed, and nobody waits for that.
+        self._try_to_tidy(self.assets.tidy)
         while not self._stopping.wait(_TIDYING):
-            try:
-                self.tidy()
-            except SpriteworksError as error:
-                logger.warning("tidying up: %s", error)
+            self._try_to_tidy(self.tidy)
+
+    def _try_to_tidy(self, tidy: Callable[[], int]) -> None:
+        try:
+            tidy()
+        except SpriteworksError as error:
+            logger.warning("tidying up: %s", error)
 
     def tidy(self) -> int:
         """Forget requests and files whose time is over; returns how many requests."""

@@ -10,11 +10,15 @@ import sys
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from ..errors import ServerStartFailed, UsageError
 from ..guard import is_loopback
+from . import telemetry
 from .app import create_app
+from .journal import FORMATS, set_up
 from .opening import Setup, opened
+from .patience import protocol
 from .service import Service
 
 logger = logging.getLogger(__name__)
@@ -24,7 +28,9 @@ _GOODBYE = 1
 _LEVELS = ("debug", "info", "warning", "error")
 
 
-def run(setup: Setup, host: str, port: int, log_level: str) -> None:
+def run(
+    setup: Setup, host: str, port: int, log_level: str = "info", log_format: str = "text"
+) -> None:
     """Serve until SIGINT or SIGTERM; a second one ends the process at once.
 
     Raises UsageError where it would listen for other machines and no key was made,
@@ -32,13 +38,15 @@ def run(setup: Setup, host: str, port: int, log_level: str) -> None:
     """
     if log_level not in _LEVELS:
         raise UsageError(f"--log-level {log_level}: it is one of {', '.join(_LEVELS)}")
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    with opened(setup) as service:
+    if log_format not in FORMATS:
+        raise UsageError(f"--log-format {log_format}: it is {' or '.join(FORMATS)}")
+    set_up(log_level, log_format)
+    with telemetry.opened(os.environ) as told, opened(setup) as service:
         _refuse_strangers(service, host)
+        service.when_ended(told.job)
         with _listener(host, port) as listener:
-            server = _Server(service, listener, host, log_level)
+            app = create_app(service, loopback_only=is_loopback(host), told=told.request)
+            server = _Server(app, listener, host, log_level)
             server.run(sockets=[listener])
             if not server.started:
                 raise ServerStartFailed("the service did not start; its log above says why")
@@ -58,10 +66,7 @@ def _refuse_strangers(service: Service, host: str) -> None:
 class _Server(uvicorn.Server):
     """Ends in good order at the first signal, and at once at the second."""
 
-    def __init__(
-        self, service: Service, listener: socket.socket, host: str, log_level: str
-    ) -> None:
-        app = create_app(service, loopback_only=is_loopback(host))
+    def __init__(self, app: FastAPI, listener: socket.socket, host: str, log_level: str) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -71,7 +76,7 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=_GOODBYE,
                 # uvloop and httptools where they are installed
                 loop="auto",
-                http="auto",
+                http=protocol(),
                 server_header=False,
             )
         )

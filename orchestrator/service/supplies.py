@@ -5,14 +5,19 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, NotFound, StoreError
+from ..errors import BadValue, InputError, NotFound, StoreError
 from ..protocol import Graph
 from ..workflow.catalogue import Catalogue
-from .assets import Assets
+from .assets import Assets, checked_name, output_id
 from .prompting import Workflows
+from .recipe import Output
 from .requests import Requests
+from .views import trace_in
 
 # Graphs that are kept in memory.
 _GRAPHS = 512
@@ -62,8 +67,11 @@ class Supplies:
         """What goes along with its graph, as it is sent to a server with this catalogue."""
         canvas = self._requests.extra_data(key).get("canvas")
         drawn = self._workflows.drawn(canvas, graph, catalogue) if canvas else None
+        trace = trace_in(self._requests.notes(key), key)
+        headers = {} if trace is None else {"traceparent": trace.header, "tracestate": trace.state}
         return {
             **({} if drawn is None else {"extra_pnginfo": {"workflow": drawn}}),
+            **{name: value for name, value in headers.items() if value},
             **self._secrets.get(key, {}),
         }
 
@@ -80,7 +88,7 @@ class Supplies:
         except NotFound as error:
             raise InputError(f"the asset {asset_id} is no longer there") from error
 
-    def keep_output(
+    def take_output(
         self,
         job_id: str,
         content: bytes,
@@ -89,25 +97,41 @@ class Supplies:
         content_type: str,
         node_id: str,
         place: int,
-    ) -> str:
-        """Keep a file that a request made; returns the id of its asset."""
+    ) -> Output:
+        """Take a file that a request made; raises OutputError."""
         view = self._requests.get(job_id)
         if view is None:
             raise StoreError(f"there is no request {job_id}")
-        asset = self._assets.add_output(
-            view.owner,
-            content,
-            name,
-            content_type,
-            job_id=job_id,
-            node_id=node_id,
-            place=place,
-            expires_at=view.expires_at,
-        )
-        return asset.id
+        with ExitStack() as stack:
+            part = stack.enter_context(self._assets.receive())
+            part.write(content)
+            # What takes long is done before the transaction.
+            self._assets.prepare(part)
+            keep = partial(
+                self._assets.add_output,
+                view.owner,
+                part,
+                _shown_as(name, place),
+                content_type,
+                job_id=job_id,
+                node_id=node_id,
+                place=place,
+                expires_at=view.expires_at,
+            )
+            return Output(id=output_id(job_id, place), keep=keep, drop=stack.pop_all().close)
 
     def _keep_graph(self, key: str, graph: Graph) -> None:
         with self._lock:
             self._graphs[key] = graph
             while len(self._graphs) > _GRAPHS:
                 self._graphs.popitem(last=False)
+
+
+def _shown_as(name: str, place: int) -> str:
+    """A name that an asset may have; servers and graphs name files as they like."""
+    try:
+        return checked_name(name)
+    except BadValue:
+        suffix = Path(name).suffix
+        plain = suffix if suffix.isascii() and suffix[1:].isalnum() and len(suffix) < 16 else ""
+        return f"output_{place:05}{plain}"

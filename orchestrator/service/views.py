@@ -8,6 +8,10 @@ from enum import Enum
 from typing import Any
 
 from ..batch.jobs import State
+from .tracing import Trace, job_trace, parsed
+
+# what notes call the trace of the request that was posted: [traceparent, tracestate]
+_TRACE = "trace"
 
 
 class Status(str, Enum):
@@ -155,6 +159,11 @@ class RequestView:
     webhook: str = ""
 
     @property
+    def trace(self) -> Trace | None:
+        """Its span, in the trace of the HTTP request that it came with."""
+        return trace_in(self.notes, self.id)
+
+    @property
     def updated_at(self) -> float:
         """When it changed last."""
         return self.ended_at or self.started_at or self.created_at
@@ -173,6 +182,18 @@ class RequestView:
         return max(0, round((self.ended_at - self.started_at) * 1000))
 
 
+def trace_in(notes: Mapping[str, Any], id: str) -> Trace | None:
+    """The span of a request, as `traced` left it in its notes."""
+    header, state = notes.get(_TRACE, ("", ""))
+    parent = parsed(header, [state])
+    return None if parent is None else job_trace(parent, id)
+
+
+def traced(trace: Trace | None) -> dict[str, Any]:
+    """What a request's notes keep of the trace that it is a part of."""
+    return {} if trace is None else {_TRACE: [trace.header, trace.state]}
+
+
 def told_of(view: RequestView) -> dict[str, Any]:
     """What a webhook says of a request that has come to its end."""
     return {
@@ -183,4 +204,5 @@ def told_of(view: RequestView) -> dict[str, Any]:
         "metadata": dict(view.labels),
         "outputs": [one.to_json() for one in view.outputs],
         "error": None if view.error is None else asdict(view.error),
+        **({} if view.trace is None else {"traceparent": view.trace.header}),
     }

@@ -44,6 +44,7 @@ from ..version import __version__
 from .addresses import Networks, Target, resolved, target_of
 from .tables import signing
 from .tables import webhooks as table
+from .tracing import parsed
 
 # s between tries; with them a message is tried for a day
 PAUSES = (5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800)
@@ -169,7 +170,8 @@ class Webhooks:
         message = {"type": type, "timestamp": moment.replace("+00:00", "Z"), "data": dict(data)}
         body = json.dumps(message, separators=(",", ":"))
         if len(body) > MOST_BYTES:
-            message["data"] = {"id": job_id, "truncated": True}
+            kept = {name: data[name] for name in ("traceparent",) if name in data}
+            message["data"] = {"id": job_id, "truncated": True, **kept}
             body = json.dumps(message, separators=(",", ":"))
         row = {
             "id": f"msg_{uuid.uuid4().hex}",
@@ -350,6 +352,9 @@ class Webhooks:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": signature(secret, delivery.id, timestamp, body),
         }
+        trace = json.loads(body)["data"].get("traceparent")
+        if isinstance(trace, str) and parsed(trace) is not None:
+            headers["traceparent"] = trace
         answer = _Answer(error="its host has no address")
         for address in addresses:
             try:

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
 from PIL import Image
 
 from orchestrator.local import launch
@@ -108,6 +109,65 @@ def test_a_running_job_stops_within_two_seconds(bare: Served) -> None:
     body = {"prompt": "a key", "steps": 2, "seed": 5}
     done = bare.call("POST", "/v1/jobs", json=body, params={"wait": 60})
     assert done.json()["status"] == "succeeded", done.text
+
+
+def _key(data: Path, name: str) -> dict[str, str]:
+    """The header of a new key."""
+    command = [sys.executable, "-m", "orchestrator", "keys", "create", name, "--json"]
+    made = subprocess.run(
+        [*command, "--data", str(data)],
+        capture_output=True,
+        check=True,
+        env=python_environment(),
+    )
+    return {"Authorization": f"Bearer {json.loads(made.stdout)['key']}"}
+
+
+def test_a_cancel_on_comfyui_stops_that_job_and_nobody_elses(
+    comfyui_url: str, tmp_path: Path
+) -> None:
+    ann, bob = _key(tmp_path, "ann"), _key(tmp_path, "bob")
+    with served(tmp_path, ["--server", comfyui_url]) as service:
+        service.wait_until_ready()
+
+        def post(key: dict[str, str], **body: Any) -> str:
+            made = service.call("POST", "/v1/jobs", json=body, headers=key)
+            return str(made.json()["job_id"])
+
+        def look(key: dict[str, str], id: str, **params: Any) -> dict[str, Any]:
+            found = service.call("GET", f"/v1/jobs/{id}", headers=key, params=params)
+            return dict(found.json())
+
+        running = post(ann, **LONG_JOB)
+        late = time.monotonic() + 100
+        while (seen := look(ann, running))["status"] != "running" or not seen["progress"]:
+            assert time.monotonic() < late, seen
+            time.sleep(0.05)
+        waiting = post(ann, **{**LONG_JOB, "seed": 2})
+        others = post(bob, prompt="a key", steps=2, seed=3)
+        foreign = requests.post(f"{comfyui_url}/prompt", json={"prompt": _graph()}, timeout=30)
+        foreign_id = foreign.json()["prompt_id"]
+        # what is another's is not there
+        for key, id in ((bob, running), (bob, waiting), (ann, others)):
+            assert service.call("DELETE", f"/v1/jobs/{id}", headers=key).status_code == 404
+
+        began = time.monotonic()
+        service.call("DELETE", f"/v1/jobs/{waiting}", headers=ann)
+        assert look(ann, waiting)["status"] == "canceled"
+        service.call("DELETE", f"/v1/jobs/{running}", headers=ann)
+        while (status := look(ann, running)["status"]) == "canceling":
+            assert time.monotonic() - began < 10
+            time.sleep(0.02)
+        seconds = time.monotonic() - began
+        assert status == "canceled"
+        assert seconds < 2, seconds
+        # the node itself has stopped: ComfyUI goes on with what is behind it
+        assert look(bob, others, wait=100)["status"] == "succeeded"
+        late = time.monotonic() + 30
+        while not (told := requests.get(f"{comfyui_url}/history/{foreign_id}", timeout=30).json()):
+            assert time.monotonic() < late
+            time.sleep(0.1)
+        assert told[foreign_id]["status"]["status_str"] == "success"
 
 
 def test_image_inpainting_on_a_bare_machine(bare: Served) -> None:

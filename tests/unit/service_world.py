@@ -17,7 +17,9 @@ from orchestrator.batch.fleet import Care
 from orchestrator.client.wire import Timeouts
 from orchestrator.local.serving import Choice
 from orchestrator.service.app import create_app
+from orchestrator.service.journal import Told
 from orchestrator.service.opening import Setup, opened
+from orchestrator.service.patience import protocol
 from orchestrator.service.service import Service, Settings
 
 # s, for which what must come is waited for
@@ -45,6 +47,8 @@ class World:
         self.url = url
         self.service = service
         self.session = requests.Session()
+        # the one server behind it, where a test says so
+        self.fake: Any = None
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
         return self.session.request(method, self.url + path, timeout=LONG, **options)
@@ -90,6 +94,7 @@ def serving(
     choice: Choice | None = None,
     settings: Settings | None = None,
     is_ready: bool = True,
+    told: Told | None = None,
     **setup: Any,
 ) -> Iterator[World]:
     """Serve until the block ends."""
@@ -102,7 +107,11 @@ def serving(
     )
     with opened(what) as service:
         config = uvicorn.Config(
-            create_app(service), port=0, log_config=None, timeout_graceful_shutdown=1
+            create_app(service, told=told),
+            port=0,
+            log_config=None,
+            timeout_graceful_shutdown=1,
+            http=protocol(),
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)

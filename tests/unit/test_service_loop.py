@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.errors import OutputError
 from orchestrator.service import streams
+from orchestrator.service.tracing import parsed
 from orchestrator.service.webhooks import signature
 from orchestrator.testing import OBJECT_INFO, FakeServer, Script
 from service_world import LONG, World, graph, serving, until
@@ -135,6 +136,11 @@ def test_an_end_is_told_to_a_webhook(
         assert told["data"]["id"] == id
         assert told["data"]["metadata"] == {"n": "1"}
         assert told["data"]["outputs"][0]["id"] == job["outputs"][0]["id"]
+        # the job's span of the trace that the request began
+        trace = parsed(headers["traceparent"])
+        assert trace is not None
+        assert trace.span_id == id.replace("-", "")[:16]
+        assert told["data"]["traceparent"] == headers["traceparent"]
         secret = world.service.webhooks.secret("")
         expected = signature(secret, headers["webhook-id"], int(headers["webhook-timestamp"]), body)
         assert headers["webhook-signature"] == expected

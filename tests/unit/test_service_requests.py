@@ -388,3 +388,36 @@ def _frames(lines: Any) -> Iterator[tuple[int, str, Any]]:
             fields[name] = value
     if "event" in fields:
         yield int(fields["id"]), fields["event"], json.loads(fields["data"])
+
+
+def test_each_request_stands_where_it_stood_after_a_restart(
+    tmp_path: Path, fake: FakeServer
+) -> None:
+    hold = threading.Event()
+    fake.script(Script(gates={"2": hold}))
+    try:
+        with serving(tmp_path, [fake.url]) as world:
+            ran = world.post(graph(color=1), metadata={"n": "1"}).json()["id"]
+            fake.reached("2")
+            until(lambda: world.job(ran)["status"], lambda status: status == "running")
+            waiting = [world.post(graph(color=color)).json()["id"] for color in (2, 3)]
+            taken_back = world.post(graph(color=4)).json()["id"]
+            world.call("POST", f"/api/v2/jobs/{taken_back}/cancel")
+            before = world.job(ran)
+        with serving(tmp_path, [fake.url]) as world:
+            now = world.job(ran)
+            assert now["status"] == "running"
+            for name in ("created_at", "started_at", "expires_at", "metadata"):
+                assert now[name] == before[name]
+            places = [world.job(id)["queue_position"] for id in waiting]
+            assert places == [1, 2]
+            assert world.job(taken_back)["status"] == "canceled"
+            # it is still ours to stop
+            world.call("POST", f"/api/v2/jobs/{ran}/cancel")
+            assert world.ended(ran)["status"] == "canceled"
+            hold.set()
+            assert [world.ended(id)["status"] for id in waiting] == ["succeeded"] * 2
+    finally:
+        hold.set()
+    colors = [job.graph["1"]["inputs"]["color"] for job in fake.submissions]
+    assert sorted(colors) == [1, 2, 3]

@@ -16,7 +16,10 @@ from orchestrator.batch.store.database import Database
 from orchestrator.errors import NotFound, OutputError, RangeUnsatisfiable, TooLarge
 from orchestrator.service.assets import Assets
 from orchestrator.service.storage import CHUNK, Storage
+from orchestrator.testing import FakeServer
+from sdk_pictures import picture
 from service_parts import Clock, opened
+from service_world import graph, serving, until
 
 pytest.importorskip("s3fs", reason="needs the extra s3: pip install s3fs")
 moto_server: Any = pytest.importorskip(
@@ -232,3 +235,66 @@ def test_no_transaction_waits_for_the_bucket(
     assets.add("ann", b"content", "b.txt")
     assets.from_hash("ann", made.hash)
     assert inside == []
+
+
+def test_the_whole_service_keeps_its_files_in_the_bucket(storage: Storage, tmp_path: Path) -> None:
+    with FakeServer() as fake:
+        with serving(tmp_path, [fake.url], storage=storage.url) as world:
+            files = {"file": ("in.png", picture(), "image/png")}
+            asset = world.call("POST", "/api/v2/assets", files=files).json()
+            given = {"__type": "core/ASSET", "info": {"id": asset["id"]}}
+            saving = {
+                "1": {"class_type": "LoadImage", "inputs": {"image": given}},
+                "2": {
+                    "class_type": "SaveImage",
+                    "inputs": {"images": ["1", 0], "filename_prefix": "copy"},
+                },
+            }
+            jobs = [world.ended(world.post(one).json()["id"]) for one in (saving, graph())]
+            assert [job["status"] for job in jobs] == ["succeeded"] * 2
+            # what was uploaded reached the server
+            assert any(picture() == content for content in fake.files.values())
+            outputs = [output for job in jobs for output in job["outputs"]]
+            assert len(outputs) == 2
+        hashes = {asset["hash"], *(one["hash"] for one in outputs)}
+        wanted = {one.partition(":")[2] for one in hashes}
+        assert {name.rpartition("/")[2] for name in objects(storage)} == wanted
+        # none of it lies in the folder, and another process finds it
+        local = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+        assert not wanted & local
+        with serving(tmp_path, [fake.url], storage=storage.url) as world:
+            for output in outputs:
+                path = f"/api/v2/assets/{output['id']}/content"
+                whole = world.call("GET", path)
+                assert len(whole.content) == output["size_bytes"]
+                part = world.call("GET", path, headers={"Range": "bytes=1-4"})
+                assert (part.status_code, part.content) == (206, whole.content[1:5])
+
+
+def test_a_bucket_that_goes_away_ends_nothing_for_good(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeServer() as fake, serving(tmp_path, [fake.url], storage=storage.url) as world:
+        place: Any = world.service.assets.storage._place
+        adopt, gone = place.adopt, threading.Event()
+        gone.set()
+
+        def adopted(part: Path, name: str) -> None:
+            if gone.is_set():
+                raise OutputError("the bucket does not answer")
+            adopt(part, name)
+
+        monkeypatch.setattr(place, "adopt", adopted)
+        id = world.post(graph()).json()["id"]
+        until(lambda: world.service._loop._dispatcher.stop_error, bool)
+        refused = world.call("POST", "/api/v2/assets", files={"file": ("x.txt", b"x")})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (
+            507,
+            "insufficient_storage",
+        )
+        gone.clear()
+        job = world.ended(id)
+        assert job["status"] == "succeeded"
+        assert len(fake.submissions) == 1
+        content = world.call("GET", f"/api/v2/assets/{job['outputs'][0]['id']}/content")
+        assert len(content.content) == job["outputs"][0]["size_bytes"]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,16 +16,18 @@ import pytest
 
 from orchestrator.errors import ProtocolError
 from orchestrator.guard import is_loopback
+from orchestrator.service import patience
 from orchestrator.service.bodies import decoded
-from orchestrator.testing import FakeServer
+from orchestrator.testing import FakeServer, Script
 from sdk_pictures import picture
-from service_world import World, graph, serving
+from service_world import World, graph, serving, until
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("service")
     with FakeServer() as fake, serving(folder, [fake.url]) as world:
+        world.fake = fake
         yield world
 
 
@@ -257,3 +263,189 @@ def test_a_json_body_is_smaller_than_a_file_may_be(world: World) -> None:
     body = json.dumps({"prompt": "x" * (65 * 1024 * 1024)})
     headers = {"Content-Type": "application/json"}
     assert world.call("POST", "/v1/jobs", data=body, headers=headers).status_code == 413
+
+
+# ------------------------------------------------------------------------ slow clients
+
+
+def _dripped(url: str, start: bytes, drops: Iterator[bytes], pause: float) -> bytes:
+    """What is answered to a client that sends one drop after another, until it is cut off."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as line:
+        line.sendall(start.replace(b"HOST", host.encode()))
+        line.settimeout(pause)
+        late = time.monotonic() + 10
+        answer = b""
+        while time.monotonic() < late:
+            try:
+                came = line.recv(65536)
+                if not came:
+                    return answer
+                answer += came
+            except TimeoutError:
+                line.sendall(next(drops))
+            except ConnectionError:
+                return answer
+    raise AssertionError(f"nobody cut it off: {answer!r}")
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HEAD", "BODY"):
+        monkeypatch.setattr(patience, name, 0.5)
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize(
+    "start", [b"", b"GET /health HTTP/1.1\r\nHost: HOST\r\n\r\nG", b"GET /health HTTP/1.1\r\nA: "]
+)
+def test_a_head_that_never_ends_is_cut_off(world: World, start: bytes) -> None:
+    began = time.monotonic()
+    answer = _dripped(world.url, start, itertools.repeat(b"x"), 0.05)
+    assert time.monotonic() - began < 5
+    # a whole request before it was answered
+    assert (b" 200 " in answer) is (b"\r\n\r\n" in start)
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/v1/jobs", "application/json"), ("/api/v2/assets", "multipart/form-data; boundary=b")],
+)
+def test_a_body_that_never_ends_is_refused(world: World, path: str, kind: str) -> None:
+    start = (
+        f"POST {path} HTTP/1.1\r\nHost: HOST\r\nContent-Type: {kind}\r\n"
+        "Content-Length: 99999\r\n\r\n"
+        '--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
+    )
+    answer = _dripped(world.url, start.encode(), itertools.repeat(b"x"), 0.05)
+    assert answer.startswith(b"HTTP/1.1 408"), answer
+    assert b'"too_slow"' in answer
+    until(lambda: list(world.service.assets.storage._place.parts.iterdir()), lambda left: not left)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_slow_body_that_comes_on_is_taken(world: World) -> None:
+    body = json.dumps({"workflow": graph()}).encode()
+    text = iter([body[at : at + 100] for at in range(0, len(body), 100)])
+    start = (
+        "POST /api/v2/jobs HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\n"
+        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    assert len(body) > 200
+    answer = _dripped(world.url, start.encode(), text, 0.1)
+    assert answer.startswith(b"HTTP/1.1 201"), answer
+
+
+def test_a_stream_outlives_what_a_request_may_take(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience is with what clients send, not with what they hear."""
+    for name in ("HEAD", "BODY"):
+        monkeypatch.setattr(patience, name, 0.2)
+    hold = threading.Event()
+    world.fake.script(Script(gates={"2": hold}))
+    try:
+        id = world.post(graph(color=77)).json()["id"]
+        url = f"{world.url}/api/v2/jobs/{id}/events"
+        with world.session.get(url, stream=True, timeout=10) as answer:
+            lines = answer.iter_lines(decode_unicode=True)
+            next(lines)
+            time.sleep(0.6)
+            hold.set()
+            assert any('"succeeded"' in line for line in lines)
+    finally:
+        hold.set()
+
+
+# ---------------------------------------------------------------- keys, names and addresses
+
+
+def test_a_wrong_a_revoked_and_a_timed_out_key_are_told_alike(tmp_path: Path) -> None:
+    with FakeServer() as fake, serving(tmp_path, [fake.url]) as world:
+        keys = world.service.keys
+        good, secret = keys.create("good")
+        revoked, old_secret = keys.create("revoked")
+        _, timed = keys.create("timed", expires_at=time.time() + 1.0)
+        world.service._keys_asked = 0.0
+
+        def ask(headers: dict[str, str]) -> tuple[int, str]:
+            answer = world.call("GET", "/api/v2/jobs", headers=headers)
+            return answer.status_code, answer.text
+
+        for right in (secret, old_secret, timed):
+            assert ask({"Authorization": f"Bearer {right}"})[0] == 200
+            assert ask({"X-API-Key": right})[0] == 200
+        keys.revoke(revoked.id)
+        time.sleep(1.1)
+        wrong = [
+            old_secret,
+            timed,
+            secret[:-1] + ("a" if secret[-1] != "a" else "b"),
+            f"sw_{good.id}_",
+            "sw_nobody_" + secret.rpartition("_")[2],
+            secret.upper(),
+            "' OR 1=1 --",
+            "x" * 5000,
+        ]
+        answers = [ask({"Authorization": f"Bearer {one}"}) for one in wrong]
+        assert {status for status, _ in answers} == {401}
+        assert len({text for _, text in answers}) == 1
+        assert world.call("GET", "/api/v2/jobs").status_code == 401
+        for path in ("/api/v2/assets/x", "/v1/jobs/x/stream", "/v1/servers", "/v1/models"):
+            assert world.call("GET", path).status_code == 401
+        assert ask({"Authorization": f"Bearer {secret}"})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://127.0.0.1:8190/v1/jobs",
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "../../../etc/passwd",
+        "s3://bucket/x",
+        "data:text/html;base64,PGI+",
+        "\\\\host\\share\\x.png",
+    ],
+)
+def test_no_picture_is_fetched_from_elsewhere(world: World, image: str) -> None:
+    """What stands for a picture is an asset's id or the picture itself, never an address."""
+    seen = len(world.fake.submissions)
+    body = {"workflow": "inpaint", "prompt": "x", "image": image}
+    answer = world.call("POST", "/v1/jobs", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_file")
+    graph_with_it = graph()
+    graph_with_it["3"] = {
+        "class_type": "LoadImage",
+        "inputs": {"image": {"__type": "core/ASSET", "info": {"id": image}}},
+    }
+    graph_with_it["2"]["inputs"]["images"] = ["3", 0]
+    refused = world.post(graph_with_it)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "missing_asset")
+    given = world.call("POST", "/api/v2/assets/from-hash", json={"hash": image})
+    assert given.status_code in (404, 422)
+    assert len(world.fake.submissions) == seen
+
+
+@pytest.mark.parametrize(
+    "name", ['x"\r\nSet-Cookie: a=b\r\n.png', "x\nContent-Type: text/html.png", "a;b\u2028c.png"]
+)
+def test_no_name_writes_a_header_of_an_answer(world: World, name: str) -> None:
+    files = {"file": ("x.png", picture(), "image/png")}
+    kept = world.call("POST", "/api/v2/assets", files=files, data={"file_path": name})
+    if kept.status_code == 422:
+        return
+    answer = world.call("GET", f"/api/v2/assets/{kept.json()['id']}/content")
+    assert "set-cookie" not in answer.headers
+    assert answer.headers["Content-Type"] == "image/png"
+
+
+def test_what_a_client_calls_its_request_writes_no_header(world: World) -> None:
+    for id in ("a b", "x" * 65, "\u00e4", "a:b"):
+        answer = world.call("GET", "/health", headers={"X-Request-Id": id.encode("utf-8")})
+        assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-Id"])
+    assert world.call("GET", "/health", headers={"X-Request-Id": "a.B_9-"}).headers[
+        "X-Request-Id"
+    ] == ("a.B_9-")
