@@ -15,6 +15,7 @@ from .formats.typed import palette_in, ramp_in
 from .loaders import CATEGORY
 from .ops import palette as _palette
 from .ops import pictures
+from .ops.arrays import Bytes
 from .ops.palette import Dither
 from .saving import rgba
 from .sets import PER_PICTURE
@@ -113,7 +114,7 @@ class Palette(io.ComfyNode):
         batches = [
             _with_alpha(pictures.checked(one), _at(mask, index)) for index, one in enumerate(image)
         ]
-        together: pictures.Bytes | None = None
+        together: Bytes | None = None
         if shared[0] and from_image[0] is None and palette_in(palette[0]) is None:
             together = _found([one for batch in batches for one in batch], colors[0])
         painted = []
@@ -139,7 +140,7 @@ def _at(values: Sequence[Value], index: int) -> Value:
     return values[min(index, len(values) - 1)]
 
 
-def _with_alpha(image: torch.Tensor, mask: torch.Tensor | None) -> pictures.Bytes:
+def _with_alpha(image: torch.Tensor, mask: torch.Tensor | None) -> Bytes:
     """The pictures as bytes: [B, H, W, 4] where some of them may be transparent, else as they are.
 
     Raises BadInput for a mask that does not fit.
@@ -147,7 +148,7 @@ def _with_alpha(image: torch.Tensor, mask: torch.Tensor | None) -> pictures.Byte
     return pictures.to_bytes(image) if mask is None else rgba(image, mask)
 
 
-def _fixed(text: str, picture: torch.Tensor | None) -> pictures.Bytes | None:
+def _fixed(text: str, picture: torch.Tensor | None) -> Bytes | None:
     """The palette that was given, if one was. Raises BadInput."""
     if picture is None:
         typed = palette_in(text)
@@ -163,7 +164,7 @@ def _fixed(text: str, picture: torch.Tensor | None) -> pictures.Bytes | None:
     return colors
 
 
-def _found(batch: Sequence[pictures.Bytes], count: int) -> pictures.Bytes:
+def _found(batch: Sequence[Bytes], count: int) -> Bytes:
     """A palette for all pictures together; black where nothing of them can be seen."""
     if not any(_palette.visible(one).any() for one in batch):
         return np.zeros((1, 3), dtype=np.uint8)
@@ -234,8 +235,8 @@ class SwapRamp(io.ComfyNode):
         image = pictures.checked(image)
         given = palette_in(palette)
 
-        def work(picture: pictures.Bytes) -> pictures.Bytes:
-            def colors() -> pictures.Bytes:
+        def work(picture: Bytes) -> Bytes:
+            def colors() -> Bytes:
                 if given is not None:
                     return given.array()
                 found = _palette.visible_colors([picture])

@@ -19,7 +19,8 @@ from . import folders
 from .errors import BadInput, SaveFailed
 from .formats.sheets import write
 from .formats.sheets.files import page_names
-from .ops.pictures import Bytes, checked, to_bytes
+from .ops.arrays import Bytes
+from .ops.pictures import checked, to_bytes
 from .ops.sheet import Sheet
 
 

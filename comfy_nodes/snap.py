@@ -12,6 +12,7 @@ from . import sets
 from .errors import BadInput
 from .loaders import CATEGORY
 from .ops import grid, pictures
+from .ops.arrays import Bytes
 from .ops.true_pixels import LARGEST_SCALE, Colour, Snapped, snap_sequence
 from .saving import rgba
 from .sets import PER_PICTURE
@@ -192,7 +193,7 @@ class Pixelize(io.ComfyNode):
     def execute(cls, image: torch.Tensor, pixel_size: int, method: str) -> io.NodeOutput:
         """The pictures with one colour a cell. Raises BadInput."""
 
-        def work(picture: pictures.Bytes) -> pictures.Bytes:
+        def work(picture: Bytes) -> Bytes:
             found = (
                 grid.with_offsets(picture, pixel_size) if pixel_size else grid.find_grid(picture)
             )

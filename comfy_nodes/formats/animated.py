@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import BadInput
-from ..ops.frames import Bytes, Frame, untrimmed, without_hidden
+from ..ops.arrays import Bytes
+from ..ops.frames import Frame, untrimmed, without_hidden
 
 # Both formats count sides in 16 bits, or are read so.
 _LONGEST_SIDE = 65_535

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import BadInput
-from ..ops.frames import Bytes, Frame
+from ..ops.arrays import Bytes
+from ..ops.frames import Frame
 from .animated import pictures_of
 
 LONGEST = 65_535

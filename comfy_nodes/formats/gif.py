@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 
 from ..errors import BadInput
+from ..ops.arrays import Bytes
 from ..ops.color import pack, unpack
-from ..ops.frames import Bytes, Frame
+from ..ops.frames import Frame
 from .animated import pictures_of
 
 SHORTEST = 20

@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable
 
 from ..errors import BadInput
-from ..ops.palette import Bytes, named_ramps, parse_palette
+from ..ops.arrays import Bytes
+from ..ops.palette import named_ramps, parse_palette
 from . import palettes, well_known
 from .palettes import Palette
 

@@ -12,14 +12,11 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from ..errors import BadInput
-from .frames import Bytes, Frame, of_one_set, trimmed, untrimmed, without_hidden
-
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
+from .arrays import Bytes, Flags, Ints
+from .frames import Frame, of_one_set, trimmed, untrimmed, without_hidden
 
 # alpha from which a pixel counts as there, as in the measures
 _VISIBLE = 128

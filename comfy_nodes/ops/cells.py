@@ -11,7 +11,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from .lattice import Axis, Bytes, Lattice
+from .arrays import Bytes
+from .lattice import Axis, Lattice
 
 # From this alpha on a sample is of the sprite, below it of what is behind.
 _OPAQUE = 128

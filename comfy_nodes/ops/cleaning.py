@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from .arrays import Flags
 from .measures.edges import enclosed_pixels, fringe_pixels
 from .measures.measure import NOTHING_ASKED, Asked
 from .measures.outline import orphan_pixels, pinhole_pixels, speck_pixels
-from .measures.subject import Flags, Subject
+from .measures.subject import Subject
 
 # What is taken away can lay bare more of the kind; a fringe is no thicker than this.
 _ROUNDS = 4

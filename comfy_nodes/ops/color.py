@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from .arrays import Floats
 
 # The matrices of B. Ottosson, "A perceptual color space for image processing", 2020
 # (bottosson.github.io/posts/oklab).

@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import BadInput
-from .color import Floats, oklab, pack, unpack
+from .arrays import Bytes, Flags, Floats, Labels
+from .color import oklab, pack, unpack
 
 __all__ = ["Options", "Outline", "cut_out"]
 
-Bytes = NDArray[np.uint8]
-Flags = NDArray[np.bool_]
-Labels = NDArray[np.int32]
 Rgb = tuple[int, int, int]
 # Rows and columns of some pixels.
 Place = tuple[NDArray[np.intp], NDArray[np.intp]]

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput
-from .color import Floats, oklab
-from .frames import Bytes, Frame, of_one_set, trimmed, untrimmed
+from .arrays import Bytes, Floats
+from .color import oklab
+from .frames import Frame, of_one_set, trimmed, untrimmed
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput
-
-Bytes = NDArray[np.uint8]
+from .arrays import Bytes
 
 
 class Direction(str, Enum):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .pictures import Bytes
+from .arrays import Bytes
 
 LARGEST = 128
 """Largest pixel size, in pixels."""

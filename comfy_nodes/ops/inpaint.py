@@ -15,10 +15,10 @@ import torch.nn.functional as F
 
 from ..errors import BadInput
 from . import pixel_art as _pixel_art
+from .arrays import Bytes, Flags
 from .cells import Colour, colours
-from .cutout import Flags
 from .lattice import Axis, Lattice
-from .pictures import Bytes, checked, from_bytes, to_bytes
+from .pictures import checked, from_bytes, to_bytes
 from .repaint import inside_outline, repaint_cells
 from .seam import Match, matched
 

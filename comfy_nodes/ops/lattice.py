@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import Bytes, Floats, Ints
 from .costs import (
     DRIFT,
     GAIN,
@@ -36,15 +37,11 @@ from .costs import (
     RIGID,
     UNEXPLAINED,
     UNLIKE,
-    Floats,
-    Ints,
     cut_cell,
     missed,
     together,
     unseen,
 )
-
-Bytes = NDArray[np.uint8]
 
 SMALLEST = 2.2
 """Pitches from here on are searched, in px; exact blocks of 2 px are found without a search."""

@@ -11,9 +11,8 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import BadInput
+from .arrays import Bytes, Flags
 from .color import hex_color, oklab, pack, unpack
-from .cutout import Flags
-from .lattice import Bytes
 from .pixel_art import read, seen
 
 LARGEST_GROWTH = 1024

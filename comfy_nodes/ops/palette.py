@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..errors import BadInput
-from .color import Floats, hex_color, oklab, pack, unpack
-
-Bytes = NDArray[np.uint8]
-Ints = NDArray[np.int64]
+from .arrays import Bytes, Floats, Ints
+from .color import hex_color, oklab, pack, unpack
 
 LARGEST = 256
 """Most colours a palette can have that is found or typed in."""

@@ -15,8 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import BadInput
-
-Bytes = NDArray[np.uint8]
+from .arrays import Bytes
 
 
 def to_bytes(image: torch.Tensor) -> Bytes:

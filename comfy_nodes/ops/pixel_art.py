@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import BadInput
+from .arrays import Bytes, Flags, Ints
 from .color import oklab, pack, unpack
-from .cutout import Flags, Options, cut_out
-from .lattice import Bytes, Ints
+from .cutout import Options, cut_out
 from .palette import LARGEST, find_palette, repaint
 from .true_pixels import Snapped, snap
 

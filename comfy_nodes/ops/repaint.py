@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from .arrays import Bytes, Flags
 from .color import oklab, pack, unpack
-from .cutout import Flags
-from .lattice import Bytes
 from .palette import find_palette, repaint
 from .pixel_art import OPAQUE, PixelArt, outline, silhouette
 

@@ -10,8 +10,7 @@ from enum import Enum
 import numpy as np
 from scipy import ndimage
 
-from .color import Floats
-from .cutout import Flags
+from .arrays import Flags, Floats
 
 # px around the mask from which the mean difference is taken.
 _RING = 4

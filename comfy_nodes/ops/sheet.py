@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import BadInput
-from .frames import Animation, Bytes, Frame, of_one_set, trimmed, untrimmed
+from .arrays import Bytes
+from .frames import Animation, Frame, of_one_set, trimmed, untrimmed
 from .packing import Packing, Size, Spot, pack, rows
 
 

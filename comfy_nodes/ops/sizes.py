@@ -13,14 +13,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .arrays import Floats, Ints
 from .costs import (
     DRIFT,
     GAIN,
     LONGEST,
     MARGIN_CELL,
     UNEXPLAINED,
-    Floats,
-    Ints,
     cut_cell,
     missed,
     together,

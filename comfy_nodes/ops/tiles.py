@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput
-from .color import Floats, oklab
-from .frames import Bytes, with_opacity, without_hidden
+from .arrays import Bytes, Floats, Ints
+from .color import oklab
+from .frames import with_opacity, without_hidden
 from .measures.catalogue import SEAM_BOUND
-
-Ints = NDArray[np.int64]
 
 # of 255; a picture whose neighbours differ by less is flat, and any seam would divide by nothing
 _FLAT = 0.5

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput
+from .arrays import Bytes, Ints
 from .cells import Colour, colours, split
 from .certainty import DECIDED, LEAST_ODDS, SURE, Evidence, confidence
-from .costs import Ints
-from .lattice import Axis, Bytes, Edges, Lattice, differences, edges, planes, search
+from .lattice import Axis, Edges, Lattice, differences, edges, planes, search
 from .sizes import likely
 
 __all__ = ["Colour", "Snapped", "snap", "snap_sequence"]

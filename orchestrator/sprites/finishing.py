@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from comfy_nodes.errors import BadInput
 from comfy_nodes.formats.palettes import Palette
+from comfy_nodes.ops.arrays import Bytes
 from comfy_nodes.ops.cutout import Options as Cutout
 from comfy_nodes.ops.cutout import cut_out
 from comfy_nodes.ops.palette import LARGEST, Dither, paint, shared_palette
@@ -21,7 +21,6 @@ from comfy_nodes.ops.true_pixels import LARGEST_SCALE, Colour, Snapped, counted,
 
 from ..errors import UsageError
 
-Bytes = NDArray[np.uint8]
 Size = tuple[int, int | None]
 
 

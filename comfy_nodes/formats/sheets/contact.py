@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ...ops.frames import Bytes
+from ...ops.arrays import Bytes
 from ...ops.sheet import Sheet, on_one_canvas
 from .files import Files, png
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from ...ops.frames import Bytes
+from ...ops.arrays import Bytes
 from ...ops.sheet import Sheet
 
 Files = dict[str, bytes]

@@ -11,8 +11,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import Bytes
 from ..true_pixels import snap
-from .subject import Bytes, Subject
+from .subject import Subject
 
 # Pitches that differ by no more than this part are one.
 _SAME = 0.08

@@ -6,8 +6,9 @@ import numpy as np
 from scipy import ndimage
 
 from ...errors import BadInput
+from ..arrays import Flags
 from ..cutout import Options, cut_out
-from .subject import AROUND, Flags, Subject
+from .subject import AROUND, Subject
 
 # OKLab; how near to the background's colour a pixel of the sprite's edge has some of it.
 _FRINGE = 0.08

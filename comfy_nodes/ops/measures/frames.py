@@ -8,8 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from ..alignment import ground_points
-from ..color import Floats, oklab, pack
-from .subject import Flags, Subject
+from ..arrays import Flags, Floats
+from ..color import oklab, pack
+from .subject import Subject
 
 # A silhouette is compared on so many parts, across and down.
 _PARTS = 16

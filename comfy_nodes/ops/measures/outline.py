@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..color import Floats, oklab
-from .subject import AROUND, Flags, Subject
+from ..arrays import Flags, Floats
+from ..color import oklab
+from .subject import AROUND, Subject
 
 # Fewer pixels than this, of the border and inside, show no outline.
 _SHORTEST, _SMALLEST = 24, 8

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ...errors import BadInput
-from ..color import Floats, oklab, pack, unpack
+from ..arrays import Bytes, Flags, Floats
+from ..color import oklab, pack, unpack
 from ..true_pixels import Snapped, snap
 from .measure import NOTHING_ASKED, Asked
-
-Bytes = NDArray[np.uint8]
-Flags = NDArray[np.bool_]
 
 # alpha from which a pixel counts as there
 _VISIBLE = 128

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..arrays import Bytes
 from .catalogue import MEASURES
 from .measure import NOTHING_ASKED, Asked, Measure, Mend, Of
-from .subject import Bytes, Subject
+from .subject import Subject
 
 
 @dataclass(frozen=True)
