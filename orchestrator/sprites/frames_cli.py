@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
+from .files import size_of
 
 if TYPE_CHECKING:
     from .frames import AlignedFile, AlignedFrames
@@ -112,10 +112,10 @@ def frames(
 
 
 def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", text.strip())
+    found = size_of(text)
     if found is None:
         raise UsageError(f"--canvas {text} is no size; give 64x48")
-    return int(found[1]), int(found[2])
+    return found
 
 
 def _lines(aligned: AlignedFrames) -> list[str]:

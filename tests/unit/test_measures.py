@@ -177,7 +177,7 @@ FRAMES: dict[str, tuple[list[Pixels], list[Pixels]]] = {
     ),
 }
 # Of these any value can be right, so a gate that says nothing else bounds nothing.
-ANY_VALUE = {"width", "height"}
+ANY_VALUE = {"width", "height", "drawn_width", "drawn_height"}
 
 
 def value(name: str, picture: Pixels, asked: Asked | None = None) -> float | None:
@@ -258,6 +258,8 @@ def test_clean_sprites_pass_everything() -> None:
     [
         ("width", 32),
         ("height", 32),
+        ("drawn_width", 20),
+        ("drawn_height", 20),
         ("colours", 3),
         ("opaque", 400 / 1024),
         ("specks", 0),
