@@ -274,6 +274,13 @@ def test_values_of_a_sprite_that_is_known(name: str, expected: float) -> None:
     assert value(name, sprite()) == expected
 
 
+def test_the_drawn_size_is_that_of_the_box_around_all_that_is_seen() -> None:
+    one = np.zeros((12, 30, 4), np.uint8)
+    assert (value("drawn_width", one), value("drawn_height", one)) == (0, 0)
+    one[2, 4, 3], one[9, 20, 3], one[11, 29, 3] = 255, 128, 127
+    assert (value("drawn_width", one), value("drawn_height", one)) == (17, 8)
+
+
 def test_values_of_faults_that_are_known() -> None:
     assert value("specks", painted(sprite(), [3, 3, 30], [3, 6, 30], RED)) == 3
     assert value("outline", painted(sprite(), *OUTLINE_ROW, RED)) == pytest.approx(1 - 17 / 76)
