@@ -40,8 +40,8 @@ def frame(index: int) -> Image.Image:
     draw.rectangle((x - 5, y - 19 - bob, x + 5, y - 11 - bob), fill=LIGHT, outline=DARK)
     draw.rectangle((x, y - 17 - bob, x + 4, y - 14 - bob), fill=DARK)
     draw.point(((x + 1, y - 16 - bob), (x + 3, y - 16 - bob)), fill=EYE)
-    draw.line((x - 2, y - 21 - bob, x - 2, y - 20 - bob), fill=DARK)
-    draw.point((x - 2, y - 22 - bob), fill=RED)
+    draw.point((x - 2, y - 20 - bob), fill=DARK)
+    draw.rectangle((x - 3, y - 22 - bob, x - 1, y - 21 - bob), fill=RED)
     limb(draw, (x - 1, y - bob), foot(x - 1, ground, turn), STEEL, sole=True)
     limb(draw, (x - 1, y - 8 - bob), arm(x - 1, y - bob, turn + 0.5), LIGHT)
     return image

@@ -30,7 +30,9 @@ def frames(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the frames go, as NAME.png.")],
     pivot: Annotated[
         str,
-        typer.Option(metavar="ground|centre", help="Which point of the sprite stays at its place."),
+        typer.Option(
+            metavar="ground|centre|box", help="Which point of the sprite stays at its place."
+        ),
     ] = "ground",
     keep_height: Annotated[
         bool,
