@@ -45,7 +45,8 @@ class AlignFrames(io.ComfyNode):
                     options=[one.value for one in Pivot],
                     default=Pivot.GROUND.value,
                     tooltip="What stays at its place. ground: what the sprite stands on. centre: "
-                    "its middle, for what flies.",
+                    "its middle, for what flies. box: the middle of its own box's lower edge, for "
+                    "icons.",
                 ),
                 io.Boolean.Input(
                     "keep_height",

@@ -6,7 +6,8 @@ starts an engine, keeps what it makes in the folder WORK, and writes into docs/i
 
 - starter-model.png: 60 finished sprites;
 - before-after.png: what the model gives, and what the workflow `sprite` makes of it;
-- fakes.png: details of sprites as other tools and formats spoil them, and after `spriteworks snap`.
+- fakes.png: details of sprites as other tools and formats spoil them, and after `spriteworks snap`;
+- icons.png and walk.png: the sets of workflows/batches/icons.yaml and frames.yaml.
 
 Pictures that are in WORK are not made again.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -139,13 +141,32 @@ def spoilt(sprites: Sequence[Pixels]) -> list[Image.Image]:
     return shown
 
 
+def of_set(work: Path, name: str, pictures: str) -> list[Pixels]:
+    """What a shipped manifest exports, by the names of the pictures."""
+    manifest = REPOSITORY / "workflows" / "batches" / f"{name}.yaml"
+    command = [sys.executable, "-m", "orchestrator", "batch", "run", str(manifest)]
+    subprocess.run([*command, "--out", str(work / name)], check=True, cwd=REPOSITORY)
+    record = json.loads((work / name / "export" / "export.json").read_text("utf-8"))
+    wanted = [one["saved"] for one in record["pictures"].values()]
+    return [read(work / name / "export" / one) for one in wanted if one.startswith(pictures)]
+
+
 def save(picture: Image.Image, name: str) -> None:
     """As a PNG of few colours, which pixel art has; read again to look at it."""
     picture.save(IMAGES / name, optimize=True)
 
 
+def save_sets(work: Path) -> None:
+    """Write those of the sets."""
+    save(grid([enlarged(one, 4) for one in of_set(work, "icons", "")], 4), "icons.png")
+    aligned = of_set(work, "frames", "walk/")
+    came = [read(file) for file in sorted((work / "frames" / "walk").glob("*.png"))]
+    rows = [*(enlarged(one, 1) for one in came), *(enlarged(one, 4) for one in aligned)]
+    save(grid(rows, len(came)), "walk.png")
+
+
 def main(work: Path) -> None:
-    """Write all three."""
+    """Write them all."""
     pairs = made(work, prompts())
     sprites = [sprite for _, sprite in pairs]
     save(finished(sprites), "starter-model.png")
@@ -158,6 +179,7 @@ def main(work: Path) -> None:
         "before-after.png",
     )
     save(grid(spoilt([sprites[number] for number in (0, 1, 7, 22, 26, 20)]), 6), "fakes.png")
+    save_sets(work)
 
 
 if __name__ == "__main__":

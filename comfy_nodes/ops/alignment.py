@@ -35,6 +35,7 @@ class Pivot(str, Enum):
 
     GROUND = "ground"  # what it stands on, below the middle of its core
     CENTRE = "centre"  # the middle of its core, for what flies
+    BOX = "box"  # the middle of its box's lower edge, for icons, each of which is another thing
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,19 @@ def centre_points(shapes: Sequence[Flags]) -> list[tuple[int, int] | None]:
     for index, x, y in zip(seen, across.tolist(), down.tolist(), strict=True):
         points[index] = x, y + _middle(first, last)
     return points
+
+
+def box_points(shapes: Sequence[Flags]) -> list[tuple[int, int] | None]:
+    """The middle of the lower edge of each silhouette's box, x and y in px; None: nothing there.
+
+    x is rounded down to a whole pixel border.
+    """
+    return [_box_point(shape) if shape.any() else None for shape in shapes]
+
+
+def _box_point(shape: Flags) -> tuple[int, int]:
+    columns, rows = (np.flatnonzero(shape.any(axis=axis)) for axis in (0, 1))
+    return _middle(int(columns[0]), int(columns[-1])), int(rows[-1]) + 1
 
 
 def _ground_points(shapes: Sequence[Flags]) -> list[tuple[int, int]]:
@@ -165,6 +179,9 @@ def _best_column(laid: Ints, shape: Flags, row: int, column: int) -> int:
     return int(best[np.argmin(np.abs(best - column))])
 
 
+_POINTS = {Pivot.GROUND: ground_points, Pivot.CENTRE: centre_points, Pivot.BOX: box_points}
+
+
 # ------------------------------------------------------------------------------------ aligning
 
 
@@ -222,7 +239,7 @@ def _clean(frame: Frame) -> Frame:
 def _pivots(frames: Sequence[Frame], pivot: Pivot, keep_height: bool) -> Ints:
     """The pivot of each frame of an animation, [N, 2], x and y in px of the whole frame."""
     shapes = [frame.picture[..., 3] >= _VISIBLE for frame in frames]
-    found = ground_points(shapes) if pivot is Pivot.GROUND else centre_points(shapes)
+    found = _POINTS[pivot](shapes)
     there = np.array([point for point in found if point is not None], dtype=np.int64)
     if not len(there):
         there = np.array([(frame.source[0] // 2, frame.source[1]) for frame in frames])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -56,6 +56,9 @@ class Exported:
     palette: tuple[str, ...] | None
     # the files of the sheet; None where none was wanted, or none could be made
     sheet: tuple[Path, ...] | None = None
+    # width and height in px, and the point on it at which all stand; None where not aligned
+    canvas: tuple[int, int] | None = None
+    pivot: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Shape for programs."""
@@ -65,6 +68,8 @@ class Exported:
             "errors": dict(self.errors),
             "unsure": list(self.unsure),
             "palette": None if self.palette is None else list(self.palette),
+            "canvas": None if self.canvas is None else list(self.canvas),
+            "pivot": None if self.pivot is None else list(self.pivot),
             "sheet": None if self.sheet is None else [str(file) for file in self.sheet],
         }
 
@@ -74,6 +79,8 @@ class Exported:
         total = self.made + self.kept
         done = f"{total} pictures are exported to {self.folder}{colours}, {self.made} of them now"
         yield done, False
+        if self.canvas is not None:
+            yield f"each is on a canvas of {self.canvas[0]}x{self.canvas[1]}", False
         if self.sheet:
             names = listed([file.name for file in self.sheet])
             yield f"their sheet is in {self.sheet[0].parent}: {names}", False
@@ -124,34 +131,41 @@ class _Run:
         self.out = folder / _free_name(one.path for one in artifacts)
         self.options = {"spriteworks": __version__, **options.model_dump(mode="json")}
         self.finish = _finish(options)
-        self.sheet = options.sheet
+        self.sequence, self.align, self.sheet = options.sequence, options.align, options.sheet
         # what is to be exported, and the hash of what is there
         self.wanted = {one.path: _content(folder, one) for one in artifacts}
         self.before = _record(self.out / RECORD)
 
     def done(self) -> Exported:
         """Make what is missing or another one now."""
-        same = self.before.get("options") == self.options
+        same = self.before.get("options") == self.options and _is_alignment(self.before)
         old: dict[str, Any] = self.before.get("pictures", {}) if same else {}
         kept = {
             path: old[path]
             for path, content in self.wanted.items()
             if path in old and self._is_right(old[path], content)
         }
-        if self.finish.finds_palette and not kept.keys() == self.wanted.keys() == old.keys():
-            kept = {}  # each picture has a say in the palette
+        together = self.finish.finds_palette or self.sequence or self.align is not None
+        if together and not kept.keys() == self.wanted.keys() == old.keys():
+            kept = {}  # each picture has a say in the palette, the grid and the canvas of all
         results = self._made([path for path in self.wanted if path not in kept])
-        pictures = {path: kept.get(path) or self._entry(results[path]) for path in self.wanted}
+        aligned = self._aligned(results)
+        pictures = {
+            path: kept.get(path) or self._entry(results[path], aligned) for path in self.wanted
+        }
         palette = self._palette(results.values(), pictures)
         changed = bool(results) or pictures.keys() != old.keys() or not same
         saved = {one["saved"] for one in pictures.values() if "saved" in one}
-        sheet = self._sheet(saved, changed)
+        sheet = self._sheet(saved, changed, aligned.get("pivot"))
         if changed or sheet != self.before.get("sheet"):
             record = {"options": self.options, "palette": palette, "pictures": pictures}
-            self._write(record if sheet is None else {**record, "sheet": sheet})
+            also = {"align": aligned if self.align else None, "sheet": sheet}
+            self._write({**record, **{key: one for key, one in also.items() if one is not None}})
             self._remove(saved)
             self._remove_sheet(sheet or {})
         errors = {path: one["error"] for path, one in pictures.items() if "error" in one}
+        if "error" in aligned:
+            errors["the alignment"] = aligned["error"]
         if sheet and "error" in sheet:
             errors["the sheet"] = sheet["error"]
         files = [self.out / SHEET / name for name in (sheet or {}).get("files", {})]
@@ -163,9 +177,44 @@ class _Run:
             unsure=tuple(path for path, one in pictures.items() if not one.get("sure", True)),
             palette=None if palette is None else tuple(palette),
             sheet=tuple(files) or None,
+            canvas=_point(aligned.get("canvas")),
+            pivot=_point(aligned.get("pivot")),
         )
 
-    def _sheet(self, saved: set[str], changed: bool) -> dict[str, Any] | None:
+    def _aligned(self, results: Mapping[str, SnappedFile]) -> dict[str, Any]:
+        """Align what was made now, and what the record says of it; as before where nothing was."""
+        if self.align is None:
+            return {}
+        files = [one.saved for one in results.values() if one.saved is not None]
+        if not files:
+            return {} if results else self.before.get("align", {})
+        from comfy_nodes.ops.alignment import Pivot
+
+        from ..sprites.files import size_of
+        from ..sprites.frames import align_in_place
+        from ..sprites.sheets import sources_in
+
+        self.progress("aligning", 0, len(files))
+        names = [file.relative_to(self.out).as_posix() for file in files]
+        animations: dict[str, list[Path]] = {}
+        for source in sources_in(self.out, names):
+            # what is in no animation is one by itself; no animation has a name with /
+            animations.setdefault(source.group or f"/{source.file}", []).append(source.file)
+        try:
+            aligned = align_in_place(
+                list(animations.values()),
+                pivot=Pivot(self.align.pivot),
+                keep_height=self.align.keep_height,
+                margin=self.align.margin,
+                canvas=None if self.align.canvas is None else size_of(self.align.canvas),
+            )
+        except InputError as error:
+            return {"error": str(error)}
+        return {"canvas": list(aligned.canvas), "pivot": list(aligned.pivot)}
+
+    def _sheet(
+        self, saved: set[str], changed: bool, pivot: Sequence[int] | None
+    ) -> dict[str, Any] | None:
         """What the record says of the sheet, which is made anew where something changed."""
         if self.sheet is None or not saved:
             return None
@@ -182,7 +231,8 @@ class _Run:
         self.progress("packing the sheet", 0, 1)
         target = self.out / SHEET / self.sheet.name
         try:
-            made = sheet_of(sources_in(self.out, saved), target, _sheet_options(self.sheet))
+            options = _sheet_options(self.sheet, pivot)
+            made = sheet_of(sources_in(self.out, saved), target, options)
         except (UsageError, InputError) as error:
             return {"error": str(error)}
         told = made.to_json()
@@ -210,10 +260,11 @@ class _Run:
             SnappedFile,
             report=lambda _, done, total: self.progress("exporting", done, total),
             looked=lambda done, total: self.progress("looking for colours", done, total),
+            sequence=self.sequence,
         )
         return dict(zip(paths, found, strict=True))
 
-    def _entry(self, result: SnappedFile) -> dict[str, Any]:
+    def _entry(self, result: SnappedFile, aligned: Mapping[str, Any]) -> dict[str, Any]:
         path = result.file.relative_to(self.folder).as_posix()
         told = result.to_json()
         content = {"sha256": self.wanted[path]}
@@ -221,6 +272,8 @@ class _Run:
             return {**content, "error": told["error"]}
         for known in ("file", "palette"):
             told.pop(known, None)
+        if "canvas" in aligned:
+            told["width"], told["height"] = aligned["canvas"]
         saved = result.saved.relative_to(self.out).as_posix()
         return {**content, "saved": saved, "stamp": _stamp(result.saved), **told}
 
@@ -261,7 +314,8 @@ class _Run:
                     (self.out / SHEET / name).unlink()
 
 
-def _sheet_options(sheet: Sheet) -> Options:
+def _sheet_options(sheet: Sheet, aligned: Sequence[int] | None) -> Options:
+    """`aligned` is the point at which all pictures stand, x and y in px, where they do."""
     from ..sprites.sheets import Options
 
     return Options(
@@ -271,7 +325,7 @@ def _sheet_options(sheet: Sheet) -> Options:
         extrude=sheet.extrude,
         power_of_two=sheet.power_of_two,
         max_size=sheet.max_size,
-        pivot=sheet.pivot,
+        pivot=sheet.pivot or _point(aligned) or "bottom",
         fps=sheet.fps,
         pingpong=frozenset(sheet.pingpong),
         once=frozenset(sheet.once),
@@ -300,6 +354,22 @@ def _colours(palette: int | str | list[str] | None) -> Palette | int | None:
         return Palette("", tuple((red, green, blue) for red, green, blue in found))
     assert not isinstance(palette, str)
     return palette
+
+
+def _is_alignment(record: Mapping[str, Any]) -> bool:
+    """Whether what a record says of the alignment, if anything, can be taken at its word."""
+    found = record.get("align", {})
+    if not isinstance(found, dict) or not isinstance(found.get("error", ""), str):
+        return False
+    pairs = [found[key] for key in ("canvas", "pivot") if key in found]
+    return all(
+        isinstance(pair, list) and len(pair) == 2 and all(type(one) is int for one in pair)
+        for pair in pairs
+    )
+
+
+def _point(pair: Sequence[int] | None) -> tuple[int, int] | None:
+    return None if pair is None else (pair[0], pair[1])
 
 
 def _free_name(paths: Iterable[str]) -> str:

@@ -111,6 +111,12 @@ def pictures_in(inputs: Sequence[Path]) -> list[Path]:
     return found
 
 
+def size_of(text: str) -> tuple[int, int] | None:
+    """Width and height of a text such as 64x48; None where it is none."""
+    found = re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", text.strip())
+    return (int(found[1]), int(found[2])) if found else None
+
+
 def animations_in(inputs: Sequence[Path]) -> list[tuple[Path, list[Path]]]:
     """The files of each folder, and those that are named by themselves, in order.
 

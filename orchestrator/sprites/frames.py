@@ -107,10 +107,11 @@ def align_frames(
 
     Each folder in `pictures` is one animation, its pictures in order, and so are the files that are
     named by themselves; all get one canvas. The frames are NAME.png in the folder `out`, of several
-    animations in a folder of theirs in it. `pivot` is "ground" or "centre"; `keep_height` leaves
-    each frame at its height, for jumps; `one_scale` refuses a frame that is more than a tenth
-    higher or lower than the others. `margin` is in px, `canvas` a width and height; without it the
-    smallest is taken. A frame is shown for `duration` ms or a part of a second by `fps`, else for
+    animations in a folder of theirs in it. `pivot` is "ground", "centre" or "box", the
+    middle of the lower edge of each frame's own box, for icons; `keep_height` leaves each frame at
+    its height, for jumps; `one_scale` refuses a frame that is more than a tenth higher or lower
+    than the others. `margin` is in px, `canvas` a width and height; without it the smallest is
+    taken. A frame is shown for `duration` ms or a part of a second by `fps`, else for
     100 ms; `direction` is "forward", "reverse", "pingpong" or "pingpong_reverse". `gif` and `apng`
     are files that show the animation; of several, each has its name in the file's. `looked` is
     called with how many pictures were read, and of how many.
@@ -152,6 +153,29 @@ def align_frames(
         pivot=aligned.pivot,
         animated=tuple(one for one, _ in shown),
     )
+
+
+def align_in_place(
+    animations: Sequence[Sequence[Path]],
+    *,
+    pivot: Pivot,
+    keep_height: bool = False,
+    margin: int = 0,
+    canvas: tuple[int, int] | None = None,
+) -> Alignment:
+    """Align the frames of animations, and put each in the place of its file.
+
+    Names in the result are those of the files. Raises InputError, before anything is written, where
+    one cannot be read or aligned, and OutputError where one cannot be written.
+    """
+    sets = [[Frame.whole(str(file), read_picture(file)) for file in files] for files in animations]
+    try:
+        aligned = align(sets, pivot=pivot, keep_height=keep_height, margin=margin, canvas=canvas)
+    except BadInput as error:
+        raise InputError(str(error)) from error
+    for frame in _every(aligned):
+        write_picture(frame.picture, Path(frame.name))
+    return aligned
 
 
 def _one_of(kind: type[Choice], what: str, name: str) -> Choice:

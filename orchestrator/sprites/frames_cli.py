@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
+from .files import size_of
 
 if TYPE_CHECKING:
     from .frames import AlignedFile, AlignedFrames
@@ -30,7 +30,9 @@ def frames(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the frames go, as NAME.png.")],
     pivot: Annotated[
         str,
-        typer.Option(metavar="ground|centre", help="Which point of the sprite stays at its place."),
+        typer.Option(
+            metavar="ground|centre|box", help="Which point of the sprite stays at its place."
+        ),
     ] = "ground",
     keep_height: Annotated[
         bool,
@@ -112,10 +114,10 @@ def frames(
 
 
 def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", text.strip())
+    found = size_of(text)
     if found is None:
         raise UsageError(f"--canvas {text} is no size; give 64x48")
-    return int(found[1]), int(found[2])
+    return found
 
 
 def _lines(aligned: AlignedFrames) -> list[str]:

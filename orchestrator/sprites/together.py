@@ -85,11 +85,13 @@ def finish_each(
     kept: Kept[Result],
     kind: type[Result],
     *,
+    sequence: bool = False,
     report: Report[Result] | None = None,
     looked: Looked | None = None,
 ) -> list[Result]:
     """The same for files whose results have names of their own."""
-    done = _painted(_each(files, finish), finish, len(files), False, looked)
+    cuts = _frames(files, finish) if sequence else _each(files, finish)
+    done = _painted(cuts, finish, len(files), False, looked)
     return _all_written(files, targets, done, kept, kind, report)
 
 

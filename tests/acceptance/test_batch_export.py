@@ -35,6 +35,8 @@ PITCH = 6
 
 
 def sprite(color: int) -> fake_grids.Pixels:
+    if color > 100:  # frames of one size, each at another place
+        return np.roll(sprite(1), color - 100, axis=1)
     return fake_grids.figure(np.random.default_rng(color))
 
 
@@ -315,6 +317,11 @@ def test_a_sheet_that_cannot_be_made_is_told(made: Batch) -> None:
         ({"snap": False}, "export", "there is nothing to do"),
         ({"pallete": 4}, "export.pallete", "did you mean 'palette'"),
         ({"cutout": "maybe"}, "export.cutout", "must be true or false"),
+        ({"snap": False, "palette": 4, "sequence": True}, "export", "a sequence has one grid"),
+        ({"align": {"pivot": "center"}}, "export.align.pivot", "did you mean 'centre'"),
+        ({"align": {"canvas": "32"}}, "export.align.canvas", "give 64x48"),
+        ({"align": {"margin": -1}}, "export.align.margin", "0"),
+        ({"align": {"pivots": "box"}}, "export.align.pivots", "did you mean 'pivot'"),
         ({"sheet": {}}, "export.sheet.for", "is missing"),
         ({"sheet": {"for": []}}, "export.sheet.for", "at least 1"),
         ({"sheet": {"for": "phaser, gdot"}}, "export.sheet.for", "did you mean 'godot'"),
@@ -332,3 +339,88 @@ def test_mistakes_are_told_with_their_field(
     assert f" {field}: " in str(error.value)
     assert words in str(error.value)
     assert not made.server.submissions
+
+
+def box(file: Path) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+    """The size of a picture, and left, top, right and bottom of what is seen in it."""
+    image = Image.open(file)
+    found = image.getbbox() if image.mode != "RGBA" else image.getchannel("A").getbbox()
+    assert found is not None
+    return image.size, found
+
+
+def test_aligned_pictures_stand_on_one_line_of_one_canvas(made: Batch) -> None:
+    align = {"pivot": "box", "canvas": "48x40", "margin": 2}
+    export = {"cutout": True, "align": align, "sheet": {"for": "phaser"}}
+    assert made.run(export, [1, 2, 3]).is_complete
+    came = {name: (made.out / f"s{name}.png").read_bytes() for name in (1, 2, 3)}
+    first, sheet = made.stamps(), sheet_files(made)
+    for name in (1, 2, 3):
+        size, (left, _, right, bottom) = box(made.out / "export" / f"s{name}.png")
+        assert (size, bottom, (left + right) // 2) == ((48, 40), 38, 24)
+    (event,) = made.heard.of("export")
+    assert (event["canvas"], event["pivot"]) == ([48, 40], [24, 38])
+    texts = [note["text"] for note in made.heard.of("note")]
+    assert "each is on a canvas of 48x40" in texts
+    atlas = json.loads((made.out / "export/sheet/sheet.json").read_text("ascii"))
+    for told in atlas["frames"].values():
+        assert told["pivot"] == pytest.approx({"x": 24 / 48, "y": 38 / 40})
+    record = json.loads((made.out / "export" / "export.json").read_text("utf-8"))
+    assert record["align"] == {"canvas": [48, 40], "pivot": [24, 38]}
+    assert {(one["width"], one["height"]) for one in record["pictures"].values()} == {(48, 40)}
+    # nothing changed, so nothing is written, and the same is told
+    made.run(export, [1, 2, 3])
+    assert (made.stamps(), sheet_files(made)) == (first, sheet)
+    assert made.heard.of("export")[0]["pivot"] == [24, 38]
+    # one more picture, and all are placed anew
+    made.run(export, [1, 2, 3, 4])
+    assert made.heard.of("export")[0]["kept"] == 0
+    assert {box(file)[1][3] for file in (made.out / "export").glob("*.png")} == {38}
+    assert came == {name: (made.out / f"s{name}.png").read_bytes() for name in (1, 2, 3)}
+
+
+def test_a_point_of_the_sheet_that_was_given_stays(made: Batch) -> None:
+    export = {"cutout": True, "align": True, "sheet": {"for": "phaser", "pivot": "3,4"}}
+    made.run(export, [1, 2])
+    (event,) = made.heard.of("export")
+    atlas = json.loads((made.out / "export/sheet/sheet.json").read_text("ascii"))
+    wide, high = event["canvas"]
+    for told in atlas["frames"].values():
+        assert told["pivot"] == pytest.approx({"x": 3 / wide, "y": 4 / high}, abs=1e-6)
+
+
+def test_pictures_that_cannot_be_aligned_are_told_and_there(made: Batch) -> None:
+    export = {"cutout": True, "align": {"canvas": "8x8"}}
+    for _ in range(2):
+        result = made.run(export, [1, 2])
+        assert (result.unexported, result.is_complete) == (1, True)
+        (event,) = made.heard.of("export")
+        assert "8x8 is too small" in event["errors"]["the alignment"]
+        assert (event["canvas"], event["pivot"]) == (None, None)
+        assert len(made.stamps()) == 2
+    assert event["kept"] == 2
+
+
+def test_a_damaged_record_of_an_alignment_is_no_obstacle(made: Batch) -> None:
+    export = {"cutout": True, "align": True, "sheet": {"for": "png"}}
+    made.run(export, [1, 2])
+    file = made.out / "export" / "export.json"
+    record = json.loads(file.read_text("utf-8"))
+    for odd in (3, {"error": 4}, {"pivot": "x", "canvas": [1, 2]}, {"pivot": [1], "canvas": None}):
+        file.write_text(json.dumps({**record, "align": odd}), "utf-8")
+        made.run(export, [1, 2])
+        assert made.heard.of("export")[0]["made"] == 2
+        assert json.loads(file.read_text("utf-8"))["align"] == record["align"]
+
+
+def test_a_sequence_has_one_grid(made: Batch) -> None:
+    made.run({"sequence": True}, [101, 102])
+    record = json.loads((made.out / "export" / "export.json").read_text("utf-8"))
+    assert {tuple(one["pitch"]) for one in record["pictures"].values()} == {(PITCH, PITCH)}
+    first = made.stamps()
+    # one more frame has a say in the grid of all
+    made.run({"sequence": True}, [101, 102, 103])
+    assert made.heard.of("export")[0]["made"] == 3
+    assert all(made.stamps()[name] != time for name, time in first.items())
+    # one of another size is no frame of it
+    assert made.run({"sequence": True}, [101, 99]).unexported == 2

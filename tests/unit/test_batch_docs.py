@@ -99,6 +99,8 @@ def jobs(path: Path, info: Any) -> list[Any]:
         ("hundred", 100, "potion/red-1000"),
         ("ten-thousand", 10_000, "imp/imp-red-standing-1"),
         ("inpaint-folder", 6, "blue/amber"),
+        ("icons", 8, "potion"),
+        ("frames", 8, "walk/walk_1"),
     ],
 )
 def test_the_examples_make_what_their_names_say(

@@ -177,7 +177,7 @@ FRAMES: dict[str, tuple[list[Pixels], list[Pixels]]] = {
     ),
 }
 # Of these any value can be right, so a gate that says nothing else bounds nothing.
-ANY_VALUE = {"width", "height"}
+ANY_VALUE = {"width", "height", "drawn_width", "drawn_height"}
 
 
 def value(name: str, picture: Pixels, asked: Asked | None = None) -> float | None:
@@ -258,6 +258,8 @@ def test_clean_sprites_pass_everything() -> None:
     [
         ("width", 32),
         ("height", 32),
+        ("drawn_width", 20),
+        ("drawn_height", 20),
         ("colours", 3),
         ("opaque", 400 / 1024),
         ("specks", 0),
@@ -270,6 +272,13 @@ def test_clean_sprites_pass_everything() -> None:
 )
 def test_values_of_a_sprite_that_is_known(name: str, expected: float) -> None:
     assert value(name, sprite()) == expected
+
+
+def test_the_drawn_size_is_that_of_the_box_around_all_that_is_seen() -> None:
+    one = np.zeros((12, 30, 4), np.uint8)
+    assert (value("drawn_width", one), value("drawn_height", one)) == (0, 0)
+    one[2, 4, 3], one[9, 20, 3], one[11, 29, 3] = 255, 128, 127
+    assert (value("drawn_width", one), value("drawn_height", one)) == (17, 8)
 
 
 def test_values_of_faults_that_are_known() -> None:

@@ -210,6 +210,19 @@ def test_what_flies_is_held_by_its_middle() -> None:
     assert len({top_of_head(frame) for frame in aligned.animations[0]}) == 1
 
 
+def test_icons_are_held_by_the_middle_of_their_own_boxes_lower_edge() -> None:
+    flat, tall = np.zeros((2, 20, 30, 4), np.uint8)
+    flat[3:7, 2:10] = 255
+    tall[5:19, 20:25] = 255
+
+    aligned = align([frames(flat, tall)], pivot=Pivot.BOX, canvas=(16, 16), margin=1)
+
+    assert aligned.pivot == (8, 15)
+    seen = [np.nonzero(frame.picture[..., 3]) for frame in aligned.animations[0]]
+    boxes = [(int(x.min()), int(x.max()), int(y.min()), int(y.max())) for y, x in seen]
+    assert boxes == [(4, 11, 11, 14), (6, 10, 1, 14)]
+
+
 def test_a_given_canvas_has_the_pivot_in_the_middle_of_its_width() -> None:
     aligned = align([frames(character(), character(x=5, sword="down"))], canvas=(64, 48), margin=1)
 

@@ -14,6 +14,18 @@ _ALL = (
     Measure("width", "width in pixels", "colours", Mend.NEW_SEED),
     Measure("height", "height in pixels", "colours", Mend.NEW_SEED),
     Measure(
+        "drawn_width",
+        "width, in px, of the box around the pixels that are there",
+        "edges",
+        Mend.NEW_SEED,
+    ),
+    Measure(
+        "drawn_height",
+        "height, in px, of the box around the pixels that are there",
+        "edges",
+        Mend.NEW_SEED,
+    ),
+    Measure(
         "opaque",
         "share of pixels that are there (alpha 128 or more), 0 to 1",
         "edges",

@@ -19,6 +19,21 @@ _ENCLOSED = 4
 _ENCLOSED_ONLY = Options(despill=False, smallest_part=0.0)
 
 
+def drawn_width(subject: Subject) -> float:
+    """px, from the first visible column to the last; 0 where nothing can be seen."""
+    return _extent(subject.visible, axis=0)
+
+
+def drawn_height(subject: Subject) -> float:
+    """px, from the first visible row to the last; 0 where nothing can be seen."""
+    return _extent(subject.visible, axis=1)
+
+
+def _extent(visible: Flags, axis: int) -> float:
+    found = np.flatnonzero(visible.any(axis=axis))
+    return float(found[-1] - found[0] + 1) if len(found) else 0.0
+
+
 def opaque(subject: Subject) -> float:
     """Share of pixels that are there."""
     return float(subject.visible.mean())

@@ -282,7 +282,8 @@ class Sheet(_Model):
     extrude: Annotated[int, Field(ge=0, le=16)] | None = None
     power_of_two: bool = False
     max_size: Annotated[int, Field(ge=1, le=16_384)] = 4096
-    pivot: Annotated[str, AfterValidator(_pivot)] = "bottom"
+    # None: where the pictures are aligned, else the middle of the lower edge
+    pivot: Annotated[str, AfterValidator(_pivot)] | None = None
     fps: Annotated[float, Field(ge=0.1, le=1000)] = 10.0
     # names of animations
     pingpong: Annotated[list[str], BeforeValidator(_one_or_more)] = []
@@ -295,11 +296,51 @@ class Sheet(_Model):
         return self
 
 
+def _alignment_pivot(name: str) -> str:
+    from comfy_nodes.ops.alignment import Pivot
+
+    known = [one.value for one in Pivot]
+    if name not in known:
+        raise PydanticCustomError(
+            "pivot",
+            "there is no pivot {name}{hint} (there is: {known})",
+            {"name": repr(name), "hint": did_you_mean(name, known), "known": listed(known)},
+        )
+    return name
+
+
+def _canvas(canvas: str) -> str:
+    from ...sprites.files import size_of
+
+    if size_of(canvas) is None:
+        raise PydanticCustomError("canvas", "this is no size; give 64x48")
+    return canvas
+
+
+class Align(_Model):
+    """One canvas for all pictures, on which each stands at one place."""
+
+    pivot: Annotated[str, AfterValidator(_alignment_pivot)] = "ground"
+    # leave each frame at its height, for jumps
+    keep_height: bool = False
+    # px around all
+    margin: Annotated[int, Field(ge=0, le=4096)] = 0
+    # width and height; None: the smallest that holds all
+    canvas: Annotated[str, AfterValidator(_canvas)] | None = None
+
+
+def _aligned_anyhow(value: Any) -> Any:
+    """`align: true` is the way it is done by itself."""
+    return {} if value is True else None if value is False else value
+
+
 class Export(_Model):
     """What is made of all pictures together, once they are there."""
 
     # find the grid of each, and its true pixels
     snap: bool = True
+    # all are frames of one size: one grid for all of them
+    sequence: bool = False
     # take away the background
     cutout: bool = False
     # one palette for all: how many colours to find, or which
@@ -307,12 +348,15 @@ class Export(_Model):
         Annotated[int, Field(strict=True)] | str | list[str] | None, BeforeValidator(_palette)
     ] = None
     dither: Annotated[str, AfterValidator(_dithering)] = "none"
+    align: Annotated[Align | None, BeforeValidator(_aligned_anyhow)] = None
     sheet: Sheet | None = None
 
     @model_validator(mode="after")
     def _does_something(self) -> Export:
-        if not (self.snap or self.cutout or self.palette or self.sheet):
+        if not (self.snap or self.cutout or self.palette or self.align or self.sheet):
             raise PydanticCustomError("export", "there is nothing to do")
+        if self.sequence and not self.snap:
+            raise PydanticCustomError("export", "a sequence has one grid, and none is snapped to")
         if self.palette is None and self.dither != "none":
             raise PydanticCustomError("export", "there is nothing to dither without a palette")
         return self

@@ -15,6 +15,7 @@ from ...workflow.wording import did_you_mean, listed
 from .expansion import Draft, Place, expand
 from .item_files import SUFFIXES, Row, rows
 from .manifest import (
+    Align,
     Bounds,
     ContactSheet,
     Export,
@@ -283,6 +284,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "contact_sheet": ContactSheet,
     "export": Export,
     "sheet": Sheet,
+    "align": Align,
 }
 _SAID: dict[str, str] = {
     "missing": "is missing",
