@@ -101,21 +101,45 @@ def test_phaser_plays_there_and_back(stage: Any, sample: Sheet, version: str) ->
 def test_phaser_makes_animations_of_the_json_of_aseprite(
     stage: Any, sample: Sheet, version: str
 ) -> None:
-    stage.put({**write(sample, "hero", ["png", "aseprite"])})
+    check_idle(stage, write(sample, "hero", ["png", "aseprite"]), version)
+
+
+def check_idle(stage: Any, files: Files, version: str) -> None:
+    """The frames of the tag `idle`, each for its duration."""
+    stage.put(files)
     asked = {"version": version, "kind": "aseprite", "name": "hero", "total": 1200}
     shown = stage.ask("phaser.html", "play", {**asked, "animation": "idle"})
     assert [frame for frame, _ in shown[:2]] == ["4", "5"]
     assert [round(time, -1) for _, time in shown[:2]] == [200, 300]
 
 
-def moved(files: Files, change: Callable[[dict[str, Any]], None]) -> Files:
+Change = Callable[[dict[str, Any]], Any]
+
+
+def with_fault(files: Files, file: str, frame: str, change: Change) -> Files:
+    """The files with a fault in one frame of one file, whichever kind of JSON that is."""
+    content = json.loads(files[file])
+    listed = (
+        [content["frames"]] if "frames" in content else [t["frames"] for t in content["textures"]]
+    )
+    (found,) = (
+        one
+        for frames in listed
+        for name, one in (
+            frames.items() if isinstance(frames, dict) else ((f["filename"], f) for f in frames)
+        )
+        if name == frame
+    )
+    change(found)
+    return {**files, file: json.dumps(content).encode()}
+
+
+def moved(files: Files, change: Change) -> Files:
     """The files with a fault in one frame of hero.json."""
-    content = json.loads(files["hero.json"])
-    change(content["frames"]["walk_2"])
-    return {**files, "hero.json": json.dumps(content).encode()}
+    return with_fault(files, "hero.json", "walk_2", change)
 
 
-FAULTS: dict[str, Callable[[dict[str, Any]], None]] = {
+FAULTS: dict[str, Change] = {
     "pivot": lambda frame: (frame["pivot"].update(x=0.5), frame["anchor"].update(x=0.5)),
     "trim": lambda frame: frame["spriteSourceSize"].update(y=0),
     "place": lambda frame: frame["frame"].update(x=frame["frame"]["x"] + 1),
@@ -130,6 +154,36 @@ def test_a_planted_fault_is_seen(
     stage.put(moved(write(sample, "hero", ["phaser"]), FAULTS[fault]))
     pictures = stage.ask(page, "draw", drawing(version="phaser"))
     with pytest.raises(AssertionError, match="walk_2"):
+        check_drawn(pictures, decoded)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("version", PHASERS)
+def test_a_fault_in_the_array_is_seen(
+    stage: Any, sample: Sheet, decoded: Decode, version: str, fault: str
+) -> None:
+    files = write(sample, "hero", ["texturepacker-array"])
+    stage.put(with_fault(files, "hero.array.json", "walk_2", FAULTS[fault]))
+    pictures = stage.ask("phaser.html", "draw", drawing(version=version, kind="array"))
+    with pytest.raises(AssertionError, match="walk_2"):
+        check_drawn(pictures, decoded)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("page", ["pixi.html", "phaser.html"])
+def test_a_fault_on_the_last_of_several_pages_is_seen(
+    stage: Any, pages_of_few: Sheet, decoded: Decode, page: str, fault: str
+) -> None:
+    """In what PixiJS reads page by page, and in Phaser's one file of all pages."""
+    last = pages_of_few.placements[-1].frame
+    assert pages_of_few.placements[-1].page == len(pages_of_few.pages) - 1
+    pixi = page == "pixi.html"
+    file = f"hero-{len(pages_of_few.pages) - 1}.json" if pixi else "hero.multiatlas.json"
+    files = write(pages_of_few, "hero", ["pixi" if pixi else "phaser"])
+    stage.put(with_fault(files, file, last, FAULTS[fault]))
+    asked = drawing(file="hero-0.json", version="phaser", kind="multiatlas")
+    pictures = stage.ask(page, "draw", asked)
+    with pytest.raises(AssertionError, match=last):
         check_drawn(pictures, decoded)
 
 
@@ -154,3 +208,31 @@ def test_a_fault_in_the_animations_is_seen(stage: Any, sample: Sheet, fault: str
     asked = {"version": "phaser", "name": "hero", "animation": "walk", "total": 1500}
     with pytest.raises(AssertionError):
         check_played(stage.ask("phaser.html", "play", asked), "walk")
+
+
+@pytest.mark.parametrize("fault", ["duration", "tag"])
+def test_a_fault_in_the_json_of_aseprite_is_seen(stage: Any, sample: Sheet, fault: str) -> None:
+    files = write(sample, "hero", ["png", "aseprite"])
+    content = json.loads(files["hero.aseprite.json"])
+    if fault == "duration":
+        content["frames"]["5"]["duration"] = 100
+    else:
+        (idle,) = (tag for tag in content["meta"]["frameTags"] if tag["name"] == "idle")
+        idle["from"] -= 1
+    with pytest.raises(AssertionError):
+        check_idle(stage, {**files, "hero.aseprite.json": json.dumps(content).encode()}, "phaser")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_frame_in_the_json_of_aseprite_is_seen(
+    stage: Any, sample: Sheet, decoded: Decode, fault: str
+) -> None:
+    """Its frames are numbered; drawn they are on the ground, and with a fault one is not."""
+    files = write(sample, "hero", ["png", "aseprite"])
+    numbers = [str(number) for number in range(len(frames()))]
+    asked = drawing(version="phaser", kind="aseprite", frames=numbers)
+    stage.put(files)
+    check_drawn(stage.ask("phaser.html", "draw", asked), decoded)
+    stage.put(with_fault(files, "hero.aseprite.json", "1", FAULTS[fault]))
+    with pytest.raises(AssertionError, match="walk_2"):
+        check_drawn(stage.ask("phaser.html", "draw", asked), decoded)

@@ -40,6 +40,11 @@ def test_godot_shows_each_frame_on_the_ground(stage: Any, decoded: Decode, large
     assert (len(sheet.pages) > 1) == (largest == 70)
     told, errors = shown(stage, write(sheet, "hero", ["godot"]))
     assert errors == []
+    check_scene(told, decoded)
+
+
+def check_scene(told: list[dict[str, Any]], decoded: Decode) -> None:
+    """What the scene shows by itself, and every animation."""
     assert told[0] == {"first": "walk", "playing": True}
     check(told[1:], decoded)
 
@@ -60,6 +65,27 @@ def test_a_planted_fault_is_seen(stage: Any, sample: Sheet, decoded: Decode, fau
     told, _ = shown(stage, files)
     with pytest.raises(AssertionError):
         check(told[1:], decoded)
+
+
+SCENE_FAULTS = {
+    "offset": (b"offset = Vector2(-", b"offset = Vector2(-1"),
+    "centered": (b"centered = false", b"centered = true"),
+    "animation": (b'"walk"', b'"idle"'),
+    "autoplay": (b'autoplay = "walk"\n', b""),
+}
+
+
+@pytest.mark.parametrize("fault", SCENE_FAULTS)
+def test_a_planted_fault_in_the_scene_is_seen(
+    stage: Any, sample: Sheet, decoded: Decode, fault: str
+) -> None:
+    files = write(sample, "hero", ["godot"])
+    before, after = SCENE_FAULTS[fault]
+    assert before in files["hero.tscn"]
+    files["hero.tscn"] = files["hero.tscn"].replace(before, after)
+    told, _ = shown(stage, files)
+    with pytest.raises(AssertionError):
+        check_scene(told, decoded)
 
 
 def test_a_broken_file_is_told_by_the_engine(stage: Any, sample: Sheet) -> None:
