@@ -187,7 +187,8 @@ class Server:
     ) -> Made:
         """Run a workflow once; gives its pictures, its timings and what it used of memory.
 
-        `workflow` is the name of a shipped one (sprite, batch, pixel_art, inpaint), or a file: a
+        `workflow` is the name of a shipped one (sprite, batch, pixel_art, inpaint,
+        icons, frames), or a file: a
         canvas, a graph, or a picture that carries one. `roles` are those that the workflow has of
         prompt, negative, seed, steps, cfg, width, height, batch_size, sampler, scheduler, denoise,
         model, image and mask; `settings` are the

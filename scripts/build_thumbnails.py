@@ -1,6 +1,6 @@
 """Make the thumbnails that ComfyUI's template list shows, from pictures that `run` wrote.
 
-    for name in sprite batch pixel_art inpaint; do
+    for name in sprite batch pixel_art inpaint icons frames; do
         spriteworks run workflows/$name.json --out shown/$name
     done
     python scripts/build_thumbnails.py shown
@@ -17,7 +17,9 @@ from pathlib import Path
 from PIL import Image
 
 WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
-NAMES = ("sprite", "batch", "pixel_art", "inpaint")
+NAMES = ("sprite", "batch", "pixel_art", "inpaint", "icons", "frames")
+# of these the sheet is shown
+SHEETS = ("icons", "frames")
 SIDE, MARGIN = 512, 16
 BACKDROP = (44, 48, 60)
 
@@ -63,9 +65,12 @@ def main(folder: Path) -> None:
         files = sorted((folder / name).glob("*.png"))
         if name == "inpaint":
             files = [WORKFLOWS / "inputs" / "spriteworks_potion.png", *files]
+        if name in SHEETS:
+            files = [folder / name / f"{name}.png"]
+        if not (folder / name).is_dir():
+            continue
         pictures = [Image.open(file) for file in files]
-        if (folder / name).is_dir():
-            thumbnail(pictures).save(WORKFLOWS / f"{name}.jpg", quality=90, optimize=True)
+        thumbnail(pictures).save(WORKFLOWS / f"{name}.jpg", quality=90, optimize=True)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class Recipe:
 
 # --------------------------------------------------------------------------- the recipes
 
-COLUMNS = (0, 400, 840, 1180, 1560, 1920)
+COLUMNS = (0, 400, 840, 1180, 1560, 1920, 2300)
 # What the editor needs to show all settings of the model, and where the next group may begin.
 MODEL_HEIGHT = 570
 BELOW_MODEL = MODEL_HEIGHT + 50
@@ -126,14 +126,40 @@ def sampler(recipe: Recipe, ids: dict[str, str], model: Link, latent: Link) -> s
     )
 
 
-def finish_and_save(recipe: Recipe, image: Link, palette: str = "", shared: bool = False) -> None:
-    """From a picture of fake pixels to a sprite: true pixels, cut out, few colours, saved.
+def finish_and_save(
+    recipe: Recipe, image: Link, palette: str = "", shared: bool = False, colors: int = 16
+) -> tuple[Link, Link]:
+    """From a picture of fake pixels to a sprite: true pixels, cut out, few colours, saved."""
+    image, mask = finish(recipe, image, COLUMNS[4], palette=palette, shared=shared, colors=colors)
+    recipe.add(
+        "SpriteworksSaveSprite",
+        "Save sprite",
+        (COLUMNS[5], 330, 320, 320),
+        image=image,
+        filename_prefix=recipe.name,
+        mask=mask,
+    )
+    sampling_groups(recipe, "From picture to sprite", 2)
+    return image, mask
+
+
+def finish(
+    recipe: Recipe,
+    image: Link,
+    x: int,
+    palette: str = "",
+    shared: bool = False,
+    colors: int = 16,
+    sequence: bool = False,
+) -> tuple[Link, Link]:
+    """True pixels, cut out, in few colours: IMAGE and MASK, in two columns from `x`.
 
     The palette comes last, so that no colour of the background has a place in it and none comes in
     after it.
     """
-    x, beside = COLUMNS[4], COLUMNS[5]
     snapped = recipe.add("SpriteworksSnap", "Snap", (x, 0, 320, 230), image=image)
+    if sequence:
+        recipe.graph[snapped]["inputs"]["sequence"] = True
     cut = recipe.add(
         "SpriteworksCutout",
         "Cutout",
@@ -143,26 +169,49 @@ def finish_and_save(recipe: Recipe, image: Link, palette: str = "", shared: bool
         smallest_hole=0.004,
         mask=[snapped, 1],
     )
-    colours = recipe.add(
+    coloured = recipe.add(
         "SpriteworksPalette",
         "Palette",
-        (beside, 0, 320, 250),
+        (x + 360, 0, 320, 250),
         image=[cut, 0],
-        colors=16,
+        colors=colors,
         palette=palette,
         dither=False,
         shared=shared,
         mask=[cut, 1],
     )
-    recipe.add(
-        "SpriteworksSaveSprite",
-        "Save sprite",
-        (beside, 330, 320, 320),
-        image=[colours, 0],
-        filename_prefix=recipe.name,
-        mask=[cut, 1],
+    return [coloured, 0], [cut, 1]
+
+
+def sheet(recipe: Recipe, image: Link, mask: Link, x: int, pivot: str, animation: str) -> None:
+    """From sprites to one sheet and its engine files: one ground, one canvas, one pivot."""
+    aligned = recipe.add(
+        "SpriteworksAlignFrames",
+        "Align frames",
+        (x, 0, 320, 260),
+        image=image,
+        pivot=pivot,
+        margin=1,
+        mask=mask,
     )
-    sampling_groups(recipe, "From picture to sprite", 2)
+    laid = recipe.add(
+        "SpriteworksSpriteSheet",
+        "Sprite sheet",
+        (x, 330, 320, 400),
+        image=[aligned, 0],
+        animation=animation,
+        pivot_x=[aligned, 2],
+        pivot_y=[aligned, 3],
+        mask=[aligned, 1],
+    )
+    recipe.add(
+        "SpriteworksSaveSheet",
+        "Save sheet",
+        (x + 360, 0, 320, 320),
+        sheet=[laid, 0],
+        filename_prefix=recipe.name,
+    )
+    recipe.groups.append(("Sheet", x - 20, -80, 720, 830, "#3f789e"))
 
 
 def sprite() -> Recipe:
@@ -188,9 +237,9 @@ def sprite() -> Recipe:
     return recipe
 
 
-def batch() -> Recipe:
-    """Text to eight sprites, each with its own seed."""
-    recipe, ids = start("batch", POSITIVE, 20, 8.0)
+def of_eight(name: str, colors: int) -> tuple[Recipe, Link, Link]:
+    """Text to eight sprites, each with its own seed, in colours that all share."""
+    recipe, ids = start(name, POSITIVE, 20, 8.0)
     loader = ids["loader"]
     seeds = recipe.add(
         "SpriteworksSeedBatch",
@@ -206,11 +255,49 @@ def batch() -> Recipe:
     # its seed is not used, and a new one would only make the sampler run again
     recipe.fixed.add(sampled)
     decoded = decode(recipe, ids, sampled)
-    finish_and_save(recipe, [decoded, 0], shared=True)
+    image, mask = finish_and_save(recipe, [decoded, 0], shared=True, colors=colors)
+    return recipe, image, mask
+
+
+def batch() -> Recipe:
+    """Text to eight sprites, each with its own seed."""
+    recipe, _, _ = of_eight("batch", 16)
     recipe.note = note(
         "## Batch\nEach picture has its own seed: the one in **Seeds**, then one more each. Put "
         "such a seed into the sprite workflow and you get that very sprite again, in colours of "
         "its own: here all share one **Palette**. The sampler's own seed is not used.",
+    )
+    return recipe
+
+
+def icons() -> Recipe:
+    """Text to eight icons that match, and to one sheet of them."""
+    recipe, image, mask = of_eight("icons", 32)
+    sheet(recipe, image, mask, COLUMNS[6], pivot="box", animation="icons")
+    recipe.note = note(
+        "## Icons\nEight pictures of one text, each with its own seed, in at most 32 colours that "
+        "all share, on one baseline: as single sprites, and as one sheet for Phaser and Godot. "
+        "**Save sheet** knows more engines. For icons of several texts see the batch "
+        "`workflows/batches/icons.yaml`.",
+    )
+    return recipe
+
+
+def frames() -> Recipe:
+    """Frames of an animation to one sheet: no model, one grid, one palette, one ground."""
+    recipe = Recipe("frames")
+    loaded = recipe.add("LoadImage", "Frames", (0, 0, 340, 330), image="spriteworks_walk.png")
+    image, mask = finish(recipe, [loaded, 0], 400, shared=True, sequence=True)
+    sheet(recipe, image, mask, 1120, pivot="ground", animation="walk")
+    recipe.groups += [
+        ("Frames", -20, -80, 380, 430, "#a1309b"),
+        ("From frames to sprites", 380, -80, 720, 680, "#88A"),
+    ]
+    recipe.note = note(
+        "## Frames\nDrop an animation (APNG, GIF or WebP) on **Frames**, or link the frames that "
+        "your own graph makes to **Snap**, as one batch. They get one grid, one palette and one "
+        "ground, and come out as a sheet for Phaser and Godot. No model is needed.",
+        y=420,
     )
     return recipe
 
@@ -351,7 +438,7 @@ def note(text: str, x: int = 0, y: int = BELOW_MODEL + 30) -> tuple[str, tuple[i
     return text, (x, y, 340, 180)
 
 
-RECIPES = (sprite, batch, pixel_art, inpaint)
+RECIPES = (sprite, batch, pixel_art, inpaint, icons, frames)
 
 
 # --------------------------------------------------------------------------- the canvas form

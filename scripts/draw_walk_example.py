@@ -1,9 +1,10 @@
-"""Draw the frames that workflows/batches/frames.yaml makes an animation of.
+"""Draw the frames that workflows/frames.json and workflows/batches/frames.yaml make a sheet of.
 
     python scripts/draw_walk_example.py
 
 writes workflows/inputs/walk: eight frames of a walking robot as a generator gives them, in fake
-pixels of 4x4 on a plain background, and in each frame at another place.
+pixels of 4x4 on a plain background, and in each frame at another place. And the same frames in one
+animated PNG, workflows/inputs/spriteworks_walk.png.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-FOLDER = Path(__file__).resolve().parent.parent / "workflows" / "inputs" / "walk"
+INPUTS = Path(__file__).resolve().parent.parent / "workflows" / "inputs"
+FOLDER, ANIMATION = INPUTS / "walk", INPUTS / "spriteworks_walk.png"
 FRAMES, SIZE, SCALE = 8, (32, 38), 4
+DURATION = 100  # of a frame, in ms
 BACKGROUND = (122, 190, 232)
 DARK, STEEL, LIGHT = (38, 34, 54), (120, 132, 152), (190, 204, 214)
 RED, EYE, FAR = (206, 62, 58), (252, 222, 104), (92, 74, 92)
@@ -84,10 +87,12 @@ def limb(
 def main() -> None:
     """Write them all."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for index in range(FRAMES):
-        size = SIZE[0] * SCALE, SIZE[1] * SCALE
-        enlarged = frame(index).resize(size, Image.Resampling.NEAREST)
-        enlarged.save(FOLDER / f"walk_{index + 1}.png", optimize=True)
+    size = SIZE[0] * SCALE, SIZE[1] * SCALE
+    every = [frame(index).resize(size, Image.Resampling.NEAREST) for index in range(FRAMES)]
+    for index, one in enumerate(every):
+        one.save(FOLDER / f"walk_{index + 1}.png", optimize=True)
+    first, *others = every
+    first.save(ANIMATION, save_all=True, append_images=others, duration=DURATION, loop=0)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from ..runs.workflows import find_workflow, load_workflow, read_workflow, shippe
 from ..workflow.catalogue import Catalogue
 from ..workflow.document import Document
 from ..workflow.layout import Layout
-from ..workflow.roles import image_inputs, parameters, seed_of
+from ..workflow.roles import available_roles, image_inputs, parameters, seed_of
 from ..workflow.values import Value
 from ..workflow.wording import did_you_mean, listed
 from .references import reference
@@ -79,6 +79,7 @@ class Workflows:
         self.default, self.model = default, model
         self._lock = threading.Lock()
         self._layouts: dict[str, tuple[Catalogue, Layout]] = {}
+        self._roles: dict[str, tuple[Catalogue, frozenset[str]]] = {}
         self._document(default)
 
     def names(self) -> list[str]:
@@ -94,7 +95,7 @@ class Workflows:
         name = prompt.workflow or self._for(prompt)
         path, document = self._document(name)
         settings = [
-            *([("model", self.model)] if self.model and not _sets_model(prompt) else []),
+            *([("model", self.model)] if self._lacks_model(name, prompt, catalogue) else []),
             *prompt.settings,
             *((role, _STAND_IN.format(asset)) for role, asset in prompt.pictures.items()),
         ]
@@ -114,6 +115,19 @@ class Workflows:
             warnings=(*filled.notes, *size_warnings(found)),
             files={value: one.path for value, one in files.items()},
         )
+
+    def _lacks_model(self, name: str, prompt: Prompt, catalogue: Catalogue) -> bool:
+        """Whether the service's own model is to be set: some workflows need none."""
+        if not self.model or _sets_model(prompt):
+            return False
+        with self._lock:
+            known = self._roles.get(name)
+            if known is None or known[0] is not catalogue:
+                path, document = self._document(name)
+                graph = load_workflow(path, [], catalogue, document).graph
+                roles = frozenset(available_roles(graph, catalogue))
+                known = self._roles[name] = catalogue, roles
+            return "model" in known[1]
 
     def _for(self, prompt: Prompt) -> str:
         """The workflow for a prompt that names none."""

@@ -26,7 +26,8 @@ pytestmark = pytest.mark.comfyui
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DATA = REPOSITORY / "tests" / "data"
 SHIPPED = [
-    REPOSITORY / "workflows" / f"{n}.json" for n in ("sprite", "batch", "pixel_art", "inpaint")
+    REPOSITORY / "workflows" / f"{n}.json"
+    for n in ("sprite", "batch", "pixel_art", "inpaint", "icons", "frames")
 ]
 RECORDED = sorted(path for path in (DATA / "canvas").glob("*.json") if path.stem != "object_info")
 RULES = sorted(path for path in (DATA / "editor").glob("*.json") if path.stem != "object_info")

@@ -30,7 +30,7 @@ class Silent:
         """Take note of nothing."""
 
 
-@pytest.mark.parametrize("workflow", ["sprite", "batch", "pixel_art", "inpaint"])
+@pytest.mark.parametrize("workflow", ["sprite", "batch", "pixel_art", "inpaint", "icons"])
 @pytest.mark.parametrize("url", SERVERS, indirect=True)
 def test_a_batch_of_each_shipped_workflow_counts(tmp_path: Path, url: str, workflow: str) -> None:
     text = {

@@ -1,4 +1,4 @@
-"""The four workflows on the embedded engine and on real ComfyUI: they run, and agree."""
+"""The shipped workflows on the embedded engine and on real ComfyUI: they run, and agree."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from scipy import ndimage
 
 from orchestrator.library import Value, connect
 
-NAMES = ("sprite", "batch", "pixel_art", "inpaint")
+PROMPTED = ("sprite", "batch", "pixel_art", "inpaint", "icons")
+NAMES = (*PROMPTED, "frames")
+SHEETS = ("icons", "frames")
 # Few steps and pictures: what is tested is the way through all nodes.
 SETTINGS: dict[str, Value] = {"steps": 2, "seed": 11}
-FEWER: dict[str, dict[str, Value]] = {"batch.json": {"batch_size": 4}}
+OWN: dict[str, dict[str, Value]] = {
+    "batch.json": {**SETTINGS, "batch_size": 4},
+    # after 2 steps a pixel lies between two of 32 colours, where 1 of 255 decides
+    "icons.json": {**SETTINGS, "batch_size": 4, "steps": 6},
+    "frames.json": {},
+}
 
 # Draw fresh noise on their way, which ComfyUI seeds otherwise since 0.7.0.
 NOISY = ("euler_ancestral", "lcm")
@@ -35,7 +42,7 @@ def runner(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner
         if (url, file) not in done:
             path = repository / "workflows" / file
             with connect(url) as server:
-                made = server.run(path, timeout=200, settings={**SETTINGS, **FEWER.get(file, {})})
+                made = server.run(path, timeout=200, settings=OWN.get(file, SETTINGS))
             done[url, file] = (made.to_json(), [picture.image() for picture in made.pictures])
         return done[url, file]
 
@@ -49,12 +56,13 @@ def distance(left: Pictures, right: Pictures) -> int:
     return max(int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max()) for a, b in pairs)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PROMPTED)
 def test_runs_on_the_engine(name: str, engine_url: str, runner: Runner) -> None:
     result, pictures = runner(engine_url, f"{name}.json")
-    assert result["parameters"]["steps"] == 2
-    assert [artifact["seed"] for artifact in result["artifacts"]] == (
-        list(range(11, 15)) if name == "batch" else [11]
+    assert result["parameters"]["steps"] == (6 if name == "icons" else 2)
+    seeds = [artifact["seed"] for artifact in result["artifacts"]]
+    assert seeds[: -1 if name in SHEETS else None] == (
+        list(range(11, 15)) if name in ("batch", "icons") else [11]
     )
     assert {picture.mode for picture in pictures} == {"RGB" if name == "inpaint" else "RGBA"}
 
@@ -68,7 +76,7 @@ def test_gives_the_same_pictures_on_comfyui(
     result, theirs = runner(comfyui_url, f"{name}.json")
     assert result["server"]["kind"] == "comfyui"
     found = distance(ours, theirs)
-    if found > 1 and not same_noise and result["parameters"]["sampler"] in NOISY:
+    if found > 1 and not same_noise and result["parameters"].get("sampler") in NOISY:
         pytest.skip("this ComfyUI seeds the noise of steps as the starting noise, on a CPU")
     assert found <= 1
 
@@ -88,6 +96,30 @@ def test_a_batch_shares_one_palette(engine_url: str, runner: Runner) -> None:
     _, pictures = runner(engine_url, "batch.json")
     pixels = np.concatenate([np.asarray(one).reshape(-1, 4) for one in pictures])
     assert len(np.unique(pixels[pixels[:, 3] > 0], axis=0)) <= 16
+
+
+def test_icons_stand_on_one_sheet_in_one_palette(engine_url: str, runner: Runner) -> None:
+    _, (*icons, sheet) = runner(engine_url, "icons.json")
+    drawn = np.asarray(sheet)
+    colours = {tuple(one) for one in drawn[drawn[..., 3] > 0].tolist()}
+    assert len(colours) <= 32
+    assert {tuple(one[:3]) for one in colours} == {
+        tuple(one)
+        for icon in icons
+        for one in np.asarray(icon)[np.asarray(icon)[..., 3] > 0][:, :3].tolist()
+    }
+
+
+def test_frames_become_a_sheet_without_a_model(engine_url: str, runner: Runner) -> None:
+    result, (sheet,) = runner(engine_url, "frames.json")
+    assert result["parameters"] == {"image": "spriteworks_walk.png"}
+    drawn = np.asarray(sheet)[..., 3] > 0
+    # eight sprites that do not touch, in two rows; each a head with what it stands on
+    parts, count = ndimage.label(drawn, np.ones((3, 3)))
+    assert count == 8
+    feet = sorted(part[0].stop for part in ndimage.find_objects(parts))
+    assert len(set(feet[:4])) == 1
+    assert len(set(feet[4:])) == 1
 
 
 def test_inpainting_changes_nothing_outside_the_mask(

@@ -52,7 +52,7 @@ FILES = {
     "model_name": ["spriteworks-starter"],
     "lora_name": ["pixel.safetensors"],
     "control_net_name": ["canny.safetensors"],
-    "image": ["spriteworks_potion.png", "spriteworks_potion_mask.png"],
+    "image": ["spriteworks_potion.png", "spriteworks_potion_mask.png", "spriteworks_walk.png"],
 }
 FOR_PEOPLE = ("tooltip", "description", "output_tooltips", "search_aliases")
 

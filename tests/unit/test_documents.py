@@ -183,7 +183,7 @@ def test_what_the_server_drops_is_noted(catalogue: Catalogue, tmp_path: Path) ->
     assert "no input 'stepps', did you mean 'steps'" in note
 
 
-@pytest.mark.parametrize("name", ["sprite", "batch", "pixel_art", "inpaint"])
+@pytest.mark.parametrize("name", ["sprite", "batch", "pixel_art", "inpaint", "icons"])
 def test_a_picture_of_ours_is_run_as_its_workflow_was(
     name: str, catalogue: Catalogue, tmp_path: Path
 ) -> None:

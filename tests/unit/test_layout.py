@@ -15,7 +15,8 @@ from orchestrator.workflow.roles import set_parameters, split_settings
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "canvas"
 WORKFLOWS = DATA.parent.parent.parent / "workflows"
-SHIPPED = ("sprite", "batch", "pixel_art", "inpaint")
+PROMPTED = ("sprite", "batch", "pixel_art", "inpaint", "icons")
+SHIPPED = (*PROMPTED, "frames")
 RECORDED = sorted(path.stem for path in DATA.glob("*.json") if path.stem != "object_info")
 
 
@@ -50,7 +51,7 @@ def test_nothing_set_is_the_file_itself(name: str, info: Any) -> None:
     assert result is not canvas
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", PROMPTED)
 def test_the_layout_stays_and_the_values_change(name: str, info: Any) -> None:
     canvas = read(WORKFLOWS / f"{name}.json")
     before = copy.deepcopy(canvas)
@@ -70,7 +71,7 @@ def test_what_the_editor_saved_takes_new_values(name: str, info: Any) -> None:
     assert layout(result) == layout(canvas)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", PROMPTED)
 def test_a_layout_is_filled_again_and_again_as_the_first_time(name: str, info: Any) -> None:
     canvas = read(WORKFLOWS / f"{name}.json")
     once = Layout(canvas, info)

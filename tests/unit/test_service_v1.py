@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from orchestrator.errors import UsageError
+from orchestrator.service.prompting import Prompt, Workflows
 from orchestrator.testing import FakeServer
+from orchestrator.workflow.catalogue import Catalogue
 from sdk_pictures import picture
 from service_world import World, serving
 
 OBJECT_INFO = Path(__file__).parent.parent / "data" / "canvas" / "object_info.json"
+WORKFLOWS = Path(__file__).parent.parent.parent / "workflows"
 PROMPT = {
     "prompt": "a green slime",
     "negative_prompt": "blurry",
@@ -119,6 +123,30 @@ def test_a_workflow_brings_its_own_pictures(world: World, fake: FakeServer) -> N
     done = world.call("POST", "/v1/jobs", json={"workflow": "inpaint"}, params={"wait": 30})
     assert done.status_code == 200, done.text
     assert any(kind == "input" for kind, _, _ in fake.files)
+
+
+def test_a_workflow_without_a_model_takes_neither_the_service_s_nor_a_prompt(
+    tmp_path: Path, fake: FakeServer
+) -> None:
+    catalogue, model = Catalogue(fake.object_info), "spriteworks-starter"
+    workflows = Workflows(model=model)
+    made = workflows.fill(Prompt(workflow="frames"), catalogue)
+    assert made.parameters == {"image": "spriteworks_walk.png"}
+    assert {path.name for path in made.files.values()} == {"spriteworks_walk.png"}
+    assert workflows.fill(Prompt(workflow="icons"), catalogue).parameters["model"] == model
+    with pytest.raises(UsageError, match="this workflow has no prompt"):
+        workflows.fill(Prompt(workflow="frames", settings=[("prompt", "a hat")]), catalogue)
+
+
+def test_frames_bring_their_own_pictures(world: World, fake: FakeServer) -> None:
+    done = world.call("POST", "/v1/jobs", json={"workflow": "frames"}, params={"wait": 30})
+    assert done.status_code == 200, done.text
+    assert done.json()["seed"] is None
+    frames = (WORKFLOWS / "inputs" / "spriteworks_walk.png").read_bytes()
+    assert frames in [content for (kind, _, _), content in fake.files.items() if kind == "input"]
+    refused = world.call("POST", "/v1/jobs", json={"workflow": "frames", "prompt": "a hat"})
+    assert refused.status_code == 422
+    assert "this workflow has no prompt" in refused.text
 
 
 @pytest.mark.parametrize(

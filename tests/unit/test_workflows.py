@@ -9,16 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
+from orchestrator.errors import UsageError
 from orchestrator.workflow.checking import validate
 from orchestrator.workflow.conversion import canvas_to_graph
 from orchestrator.workflow.graph import parse_graph
-from orchestrator.workflow.roles import image_inputs, parameters
+from orchestrator.workflow.roles import (
+    image_inputs,
+    parameters,
+    set_parameters,
+    split_settings,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 WORKFLOWS = REPOSITORY / "workflows"
-NAMES = ("sprite", "batch", "pixel_art", "inpaint")
+NAMES = ("sprite", "batch", "pixel_art", "inpaint", "icons", "frames")
 TITLE_BAR = 30
 
 
@@ -43,7 +49,13 @@ def test_both_forms_are_the_same_valid_graph(name: str, info: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "steps", "cfg"),
-    [("sprite", 20, 8), ("batch", 20, 8), ("pixel_art", 25, 9), ("inpaint", 30, 8)],
+    [
+        ("sprite", 20, 8),
+        ("batch", 20, 8),
+        ("pixel_art", 25, 9),
+        ("inpaint", 30, 8),
+        ("icons", 20, 8),
+    ],
 )
 def test_settings_follow_the_model_and_else_the_table(
     name: str, steps: int, cfg: float, info: Any
@@ -59,7 +71,7 @@ def test_settings_follow_the_model_and_else_the_table(
     # known to the server's nodes only
     assert [found[role] for role in ("steps", "cfg", "width", "height")] == [None] * 4
     assert (found["sampler"], found["scheduler"]) == ("euler_ancestral", "karras")
-    assert found.get("batch_size", 1) == (8 if name == "batch" else 1)
+    assert found.get("batch_size", 1) == (8 if name in ("batch", "icons") else 1)
     assert found["prompt"]
     assert found["negative"]
     assert found["model"] == "spriteworks-starter"
@@ -90,6 +102,21 @@ def test_pictures_lie_in_the_inputs_folder(info: Any) -> None:
     assert [entry.role for entry in inputs] == ["image", "mask"]
     sizes = {Image.open(WORKFLOWS / "inputs" / entry.value).size for entry in inputs}
     assert sizes == {(96, 96)}
+
+
+def test_frames_need_no_model_and_say_so_where_a_prompt_is_set(info: Any) -> None:
+    graph = read(WORKFLOWS / "api" / "frames.json")
+    (entry,) = image_inputs(graph, info)
+    assert (entry.role, entry.value) == ("image", "spriteworks_walk.png")
+    with pytest.raises(UsageError, match="this workflow has no prompt"):
+        set_parameters(graph, split_settings(["prompt=a knight"]), info)
+
+
+def test_the_animation_has_the_frames_that_lie_beside_it() -> None:
+    files = sorted((WORKFLOWS / "inputs" / "walk").glob("*.png"))
+    with Image.open(WORKFLOWS / "inputs" / "spriteworks_walk.png") as animation:
+        shown = [one.convert("RGB").tobytes() for one in ImageSequence.Iterator(animation)]
+    assert shown == [Image.open(file).convert("RGB").tobytes() for file in files]
 
 
 def test_pictures_are_what_the_script_draws() -> None:

@@ -116,8 +116,11 @@ async def post_make(request: Request, caller: Actor) -> Response:
         return made + [service.asked(caller, prompt) for _ in range(count - 1)]
 
     made = await asyncio.to_thread(service.submit, caller, wanted)
-    seeds = ", ".join(str(view.notes.get("seed")) for view in made.views[:3])
-    words = f"Asked for {len(made.views)} pictures." if count > 1 else f"Asked for; seed {seeds}."
+    # some workflows have no seed
+    seed = made.view.notes.get("seed")
+    words = "Asked for." if seed is None else f"Asked for; seed {seed}."
+    if count > 1:
+        words = f"Asked for {len(made.views)} pictures."
     return _told(request, words, made.view.warnings, "/")
 
 
