@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from orchestrator.client.client import Client
 from orchestrator.library import Value, connect
+from orchestrator.protocol import FileRef, files_of
 
 PROMPTED = ("sprite", "batch", "pixel_art", "inpaint", "icons")
 NAMES = (*PROMPTED, "frames")
@@ -110,16 +112,31 @@ def test_icons_stand_on_one_sheet_in_one_palette(engine_url: str, runner: Runner
     }
 
 
-def test_frames_become_a_sheet_without_a_model(engine_url: str, runner: Runner) -> None:
-    result, (sheet,) = runner(engine_url, "frames.json")
-    assert result["parameters"] == {"image": "spriteworks_walk.png"}
-    drawn = np.asarray(sheet)[..., 3] > 0
-    # eight sprites that do not touch, in two rows; each a head with what it stands on
-    parts, count = ndimage.label(drawn, np.ones((3, 3)))
-    assert count == 8
-    feet = sorted(part[0].stop for part in ndimage.find_objects(parts))
-    assert len(set(feet[:4])) == 1
-    assert len(set(feet[4:])) == 1
+@pytest.mark.parametrize("server", ["engine", pytest.param("comfyui", marks=pytest.mark.comfyui)])
+def test_frames_become_a_sheet_for_engines_without_a_model(
+    server: str, request: pytest.FixtureRequest, repository: Path
+) -> None:
+    folder = repository / "workflows"
+    graph = json.loads((folder / "api" / "frames.json").read_text(encoding="utf-8"))
+    with Client(request.getfixturevalue(f"{server}_url")) as client:
+        sent = client.upload(folder / "inputs" / "spriteworks_walk.png")
+        graph["1"]["inputs"]["image"] = sent.filename
+        record = client.wait(client.submit(graph).prompt_id, timeout=120)
+        ((_, page),) = files_of(record.outputs)
+        files = {
+            kind: client.content(FileRef(filename=f"frames.{kind}", subfolder=page.subfolder))
+            for kind in ("json", "anims.json", "tres", "tscn")
+        }
+    frames = json.loads(files["json"])["frames"].values()
+    assert len(frames) == 8
+    assert len({json.dumps([one["sourceSize"], one["pivot"]]) for one in frames}) == 1
+    # in the pictures that go in the ground is at another height in each
+    grounds = {one["spriteSourceSize"]["y"] + one["spriteSourceSize"]["h"] for one in frames}
+    assert len(grounds) == 1
+    (walk,) = json.loads(files["anims.json"])["anims"]
+    assert [one["duration"] for one in walk["frames"]] == [100] * 8
+    assert b'"name": &"walk"' in files["tres"]
+    assert b"AnimatedSprite2D" in files["tscn"]
 
 
 def test_inpainting_changes_nothing_outside_the_mask(
