@@ -290,6 +290,15 @@ def test_values_that_are_wrong_are_told(browser: Browser) -> None:
     assert bad.status_code == 422
 
 
+def test_a_workflow_without_prompt_and_seed_asks_for_pictures_only(browser: Browser) -> None:
+    answer = browser.post("/make", {"workflow": "frames"})
+    assert answer.status_code == 200, answer.text
+    assert "Asked for." in answer.text
+    refused = browser.post("/make", {"workflow": "frames", "count": "3"})
+    assert refused.status_code == 422
+    assert "this workflow has no seed" in refused.text
+
+
 def test_a_size_that_the_model_was_not_made_for_is_warned_of(browser: Browser) -> None:
     answer = browser.post(
         "/make", {"workflow": "sprite", "prompt": "wide", "width": "512", "height": "96"}

@@ -110,8 +110,12 @@ async def post_make(request: Request, caller: Actor) -> Response:
         made = [service.asked(caller, prompt)]
         drawn = any(name == "seed" and value == "random" for name, value in prompt.settings)
         if count > 1 and not drawn:
+            has_seed = made[0].notes.get("seed") is not None
             raise RequestRefused(
-                "invalid_parameter", "several pictures with one seed are the same: leave Seed empty"
+                "invalid_parameter",
+                "several pictures with one seed are the same: leave Seed empty"
+                if has_seed
+                else "this workflow has no seed, so that several pictures would be the same",
             )
         return made + [service.asked(caller, prompt) for _ in range(count - 1)]
 
