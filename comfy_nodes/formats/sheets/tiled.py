@@ -6,9 +6,9 @@ frame's tile. LDtk and others that cut a grid read the same picture.
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
-from xml.sax.saxutils import quoteattr
 
 from ...ops.frames import Animation
 from ...ops.sheet import Sheet, in_grid
@@ -39,11 +39,11 @@ def _lines(grid: Sheet, name: str, columns: int) -> list[str]:
     # Tiled counts the empty cells at the end, too
     cells = columns * math.ceil(len(grid.frames) / columns)
     head = (
-        f'<tileset version="1.8" name={quoteattr(name)} tilewidth="{tile[0]}" '
+        f'<tileset version="1.8" name={_quoted(name)} tilewidth="{tile[0]}" '
         f'tileheight="{tile[1]}" spacing="{spacing}" margin="{grid.extrude}" '
         f'tilecount="{cells}" columns="{columns}" objectalignment="bottom">'
     )
-    image = f' <image source={quoteattr(name + "-tiles.png")} width="{width}" height="{height}"/>'
+    image = f' <image source={_quoted(name + "-tiles.png")} width="{width}" height="{height}"/>'
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', head, image]
     # a tile has one animation: of two that begin with one frame the first
     animated: dict[str, Animation] = {}
@@ -53,7 +53,7 @@ def _lines(grid: Sheet, name: str, columns: int) -> list[str]:
     durations = [frame.duration for frame in grid.frames]
     for frame in grid.frames:
         lines += [f' <tile id="{ids[frame.name]}">', "  <properties>"]
-        lines += [f'   <property name="name" value={quoteattr(frame.name)}/>', "  </properties>"]
+        lines += [f'   <property name="name" value={_quoted(frame.name)}/>', "  </properties>"]
         if frame.name in animated:
             lines += _animation(animated[frame.name], ids, durations)
         lines.append(" </tile>")
@@ -67,3 +67,9 @@ def _animation(animation: Animation, ids: dict[str, int], durations: Sequence[in
         *(f'   <frame tileid="{tile}" duration="{durations[tile]}"/>' for tile in tiles),
         "  </animation>",
     ]
+
+
+def _quoted(text: str) -> str:
+    """A value of an attribute. `xml.sax` would load what ComfyUI has no use for."""
+    escaped = html.escape(text).replace("\n", "&#10;").replace("\t", "&#9;").replace("\r", "&#13;")
+    return f'"{escaped}"'
