@@ -232,6 +232,9 @@ items:
 """
 
 
+ENDLESS = {"base": 0, "count": 10**12}
+
+
 def test_a_manifest_is_a_job_for_each_picture(world: World, fake: FakeServer) -> None:
     header = {"Idempotency-Key": "batch"}
     posted = world.call("POST", "/v1/jobs", json={"manifest": MANIFEST}, headers=header)
@@ -274,6 +277,11 @@ def test_a_manifest_is_a_job_for_each_picture(world: World, fake: FakeServer) ->
                 "items": [{"id": "a"}],
             },
             "1,000",
+        ),
+        # what takes for ever to count is refused in no time, with and without other mistakes
+        *(
+            ({"workflow": "sprite", "items": [{"id": "a", "seeds": ENDLESS}], **more}, "1,000")
+            for more in ({"name": "x"}, {}, {"name": "x", "defaults": {"no such": 1}})
         ),
     ],
 )
