@@ -560,13 +560,18 @@ class Service:
             raise RequestRefused("invalid_webhook", str(error)) from error
 
     async def wait(self, caller: Caller, id: str, seconds: float) -> RequestView:
-        """A request once it has come to its end, or as it is after `seconds`."""
+        """A request once it has come to its end, or as it is after `seconds`.
+
+        As it is, too, where the service ends before.
+        """
         late = time.monotonic() + seconds
         view = await asyncio.to_thread(self.watchable, caller, id)
         if not view.status.is_final:
             with self.watch(id) as watcher:
                 while not watcher.ended and (left := late - time.monotonic()) > 0:
                     await watcher.next(left)
+                    if self.hub.is_closed:
+                        break
         return await asyncio.to_thread(self.get, caller, id)
 
     # ------------------------------------------------------------------- files
