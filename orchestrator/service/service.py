@@ -669,7 +669,7 @@ class Service:
 
     def ready(self) -> Readiness:
         """Whether requests can be served now."""
-        checks = {"loop": "" if self._loop.is_running else "it has ended", "database": ""}
+        checks = {"loop": self._loop.trouble, "database": ""}
         try:
             self._requests.count("")
         except StoreError as error:
