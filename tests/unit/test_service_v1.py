@@ -133,6 +133,7 @@ def test_a_workflow_brings_its_own_pictures(world: World, fake: FakeServer) -> N
         ({"image": "not base64", "mask": "AAAA"}, "invalid_file", "image"),
         ({"image": "AAAA", "mask": "AAAA"}, "invalid_file", ""),
         ({"model": "no-such-model"}, "invalid_parameter", "no-such-model"),
+        ({"prompt": "{" * 2000}, "invalid_parameter", "choices"),
     ],
 )
 def test_mistakes_are_told(world: World, body: dict[str, Any], code: str, word: str) -> None:
@@ -233,6 +234,8 @@ items:
 
 
 ENDLESS = {"base": 0, "count": 10**12}
+# two braces in a manifest are one in the text
+DEEP = "{" * 2000
 
 
 def test_a_manifest_is_a_job_for_each_picture(world: World, fake: FakeServer) -> None:
@@ -261,6 +264,7 @@ def test_a_manifest_is_a_job_for_each_picture(world: World, fake: FakeServer) ->
         ("name: [", "line"),
         ("name: x", "workflow"),
         ("name: x\nworkflow: sprite", "items"),
+        ({"name": "x", "workflow": "sprite", "items": [{"id": "a", "prompt": DEEP}]}, "choices"),
         ({"name": "x", "workflow": "sprite", "items": [{"id": "a", "promt": "b"}]}, "promt"),
         ({"name": "x", "workflow": "/etc/passwd", "items": [{"id": "a"}]}, "no workflow"),
         ({"name": "x", "workflow": "../../../etc/passwd", "items": [{"id": "a"}]}, "no workflow"),
