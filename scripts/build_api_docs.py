@@ -29,6 +29,24 @@ curl -N localhost:8190/v1/jobs/JOB_ID/stream
 curl 'localhost:8190/v1/jobs?wait=30' -H 'content-type: application/json' -d '{"prompt": "a key"}'
 ```
 
+A picture to change is uploaded first; its answer has the `id` that stands for it. White in the mask
+is made anew. Small ones may be in the request itself, in base64.
+
+```
+curl localhost:8190/api/v2/assets -F file=@workflows/inputs/spriteworks_potion.png
+curl localhost:8190/api/v2/assets -F file=@workflows/inputs/spriteworks_potion_mask.png
+curl localhost:8190/v1/jobs -H 'content-type: application/json' \\
+  -d '{"workflow": "inpaint", "prompt": "a green potion", "image": "ID", "mask": "ID"}'
+```
+
+Many pictures are a [manifest](batch.md), YAML in a text or the same in JSON:
+
+```
+curl localhost:8190/v1/jobs -H 'content-type: application/json' \\
+  -d '{"manifest": {"name": "potions", "workflow": "sprite", "items": [{"id": "potion",
+       "prompt": "a {colour} potion", "vars": {"colour": ["red", "blue"]}}]}}'
+```
+
 ```python
 # pip install comfy-sdk; COMFY_BASE_URL=http://127.0.0.1:8190
 from comfy_sdk import Comfy

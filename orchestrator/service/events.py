@@ -109,6 +109,15 @@ class Hub:
         self._last = time.time_ns() // 1000
         # watchers to wake in each loop, at its next turn
         self._woken: dict[asyncio.AbstractEventLoop, list[Iterable[asyncio.Future[bool]]]] = {}
+        # whether nobody is told any more
+        self.is_closed = False
+
+    def close(self) -> None:
+        """Let all go who watch, as the service ends; they may come back to the next run."""
+        with self._lock:
+            self.is_closed = True
+            for channel in self._channels.values():
+                self._wake(channel)
 
     def __len__(self) -> int:
         """How many jobs are known."""
@@ -268,11 +277,16 @@ class Watcher:
             self._catch_up()
 
     async def next(self, timeout: float | None = None) -> Event | None:
-        """The next event; None when `timeout` s have passed without one, or after the last."""
+        """The next event; None when `timeout` s have passed without one, or after the last.
+
+        None at once where the hub is closed.
+        """
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
         while not self._closed:
             with self._hub._lock:
+                if self._hub.is_closed:
+                    return None
                 event = self._take()
                 if event is not None or self.ended:
                     return event

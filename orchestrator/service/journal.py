@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -128,6 +129,17 @@ def set_up(level: str, form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # six lines at each start that say nothing of the service
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    threading.excepthook = _thread_ended
+
+
+def _thread_ended(ended: threading.ExceptHookArgs) -> None:
+    # Python's own hook writes lines that are in neither form.
+    if ended.exc_value is not None:
+        name = ended.thread.name if ended.thread else "a thread"
+        told = (ended.exc_type, ended.exc_value, ended.exc_traceback)
+        logger.error("%s ended by an error", name, exc_info=told)
 
 
 class TextLines(logging.Formatter):

@@ -127,6 +127,8 @@ class Loop:
         self._lock = threading.Lock()
         self._dispatcher: Dispatcher | None = None
         self._ending = threading.Event()
+        # why nothing is handed out for a while
+        self._trouble = ""
         self._workers: dict[str, Worker] = {}
         # by server, when its next worker may begin and how long the pause after that is
         self._rests: dict[str, tuple[float, float]] = {}
@@ -172,9 +174,10 @@ class Loop:
             dispatcher.sort_anew()
 
     @property
-    def is_running(self) -> bool:
-        """Whether requests are handed out."""
-        return self._thread.is_alive() and not self._ending.is_set()
+    def trouble(self) -> str:
+        """Why no requests are handed out now; "" where they are."""
+        is_running = self._thread.is_alive() and not self._ending.is_set()
+        return self._trouble if is_running else "it has ended"
 
     def servers(self) -> list[ServerView]:
         """All servers, as they are now."""
@@ -203,13 +206,17 @@ class Loop:
             try:
                 self._shift()
             except SpriteworksError as error:
-                logger.error("the work stops for %.0f s: %s", rest, error)
+                self._rests_for(rest, error)
             except Exception as error:  # noqa: BLE001  (the last place before the thread ends)
-                logger.error("the work stops for %.0f s: %s", rest, fault(error, "the loop"))
+                self._rests_for(rest, fault(error, "the loop"))
             if self._ending.wait(rest):
                 break
             # A disk that is full does not get better by asking.
             rest = _REST if time.monotonic() - began > _LONGEST_REST else min(rest * 2, 60.0)
+
+    def _rests_for(self, seconds: float, error: SpriteworksError) -> None:
+        logger.error("the work stops for %.0f s: %s", seconds, error)
+        self._trouble = f"the work stops for {seconds:.0f} s: {error}"
 
     def _shift(self) -> None:
         """Work until the service ends, or the dispatcher does by an error that concerns all."""
@@ -219,6 +226,7 @@ class Loop:
         with Renewal(dispatcher):
             adopted = self._take_over(dispatcher)
             self._dispatcher = dispatcher
+            self._trouble = ""
             for server in self._servers.values():
                 self._hire(dispatcher, server, adopted.get(server.name, []))
             try:

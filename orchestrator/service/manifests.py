@@ -6,7 +6,6 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +80,12 @@ def _batch_of(text: str, workflows: Workflows, info: Catalogue) -> Batch:
         content = workflows.content(name)
         # As it lies beside the manifest, no other file of that name is looked for.
         (Path(folder) / name).write_bytes(content)
-        file = reading.load(path)
+        file = reading.load(path, MOST_JOBS)
         conversion = load(read_document(content, name).data, info, name)
         planner = Planner(conversion.graph, info, lambda value: None, conversion.texts)
         problems = file.problems()
-        jobs = list(islice(planner.jobs(file.drafts(problems), problems.report), MOST_JOBS + 1))
+        jobs = list(planner.jobs(file.drafts(problems), problems.report))
         problems.check()
-        if len(jobs) > MOST_JOBS:
-            raise RequestRefused(
-                "invalid_manifest", f"a manifest may have {MOST_JOBS:,} pictures; post several"
-            )
         pictures = tuple(
             Picture(
                 name=job.name,

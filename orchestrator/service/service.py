@@ -560,13 +560,18 @@ class Service:
             raise RequestRefused("invalid_webhook", str(error)) from error
 
     async def wait(self, caller: Caller, id: str, seconds: float) -> RequestView:
-        """A request once it has come to its end, or as it is after `seconds`."""
+        """A request once it has come to its end, or as it is after `seconds`.
+
+        As it is, too, where the service ends before.
+        """
         late = time.monotonic() + seconds
         view = await asyncio.to_thread(self.watchable, caller, id)
         if not view.status.is_final:
             with self.watch(id) as watcher:
                 while not watcher.ended and (left := late - time.monotonic()) > 0:
                     await watcher.next(left)
+                    if self.hub.is_closed:
+                        break
         return await asyncio.to_thread(self.get, caller, id)
 
     # ------------------------------------------------------------------- files
@@ -664,7 +669,7 @@ class Service:
 
     def ready(self) -> Readiness:
         """Whether requests can be served now."""
-        checks = {"loop": "" if self._loop.is_running else "it has ended", "database": ""}
+        checks = {"loop": self._loop.trouble, "database": ""}
         try:
             self._requests.count("")
         except StoreError as error:

@@ -46,7 +46,7 @@ def run(
         service.when_ended(told.job)
         with _listener(host, port) as listener:
             app = create_app(service, loopback_only=is_loopback(host), told=told.request)
-            server = _Server(app, listener, host, log_level)
+            server = _Server(app, service, listener, host, log_level)
             server.run(sockets=[listener])
             if not server.started:
                 raise ServerStartFailed("the service did not start; its log above says why")
@@ -66,7 +66,9 @@ def _refuse_strangers(service: Service, host: str) -> None:
 class _Server(uvicorn.Server):
     """Ends in good order at the first signal, and at once at the second."""
 
-    def __init__(self, app: FastAPI, listener: socket.socket, host: str, log_level: str) -> None:
+    def __init__(
+        self, app: FastAPI, service: Service, listener: socket.socket, host: str, log_level: str
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -81,6 +83,7 @@ class _Server(uvicorn.Server):
             )
         )
         self.number = 0
+        self._service = service
         self._url = _address(listener, host)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -88,6 +91,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         if self.started:
             print(f"serving on {self._url}", file=sys.stderr, flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; first whoever waits for a job gets an answer, and streams their end."""
+        self._service.hub.close()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end."""

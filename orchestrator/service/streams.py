@@ -61,6 +61,9 @@ async def _frames(
     with service.watch(id, after) as watcher:
         while not watcher.ended:
             event = await watcher.next(_PLACES)
+            if service.hub.is_closed:
+                # Without `last`: it is not over, and whoever comes back is told the rest.
+                return
             text = await form(event) if event is not None else b""
             if event is None and not watcher.ended:
                 view = service.glimpse(caller, id)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from ..errors import BadValue
 from ..protocol import Graph
 
 # (node id, input)
@@ -23,6 +24,9 @@ Where = tuple[str, str]
 # The ends of lines are JavaScript's.
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n\r\u2028\u2029]*", re.DOTALL)
 _ESCAPED = re.compile(r"\\([{}|])")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+# Choices within choices, each of which is a call within a call; nobody writes so many.
+_DEEPEST = 100
 _TOKEN = re.compile(r"%([^%]+)%")
 # What no file name can hold, and slashes, which would make folders.
 _UNFIT = re.compile(r'[/?<>\\:*|"\x00-\x1f\x7f]')
@@ -125,11 +129,21 @@ def may_choose(value: Any) -> bool:
 def resolved(text: str, seed: int | None, *, comments: bool) -> str:
     r"""A text with its choices made by `seed`; `\{`, `\|` and `\}` are those letters themselves.
 
-    With `comments` what stands behind // and between /* and */ goes.
+    With `comments` what stands behind // and between /* and */ goes. Raises BadValue where more
+    than 100 choices are within one another.
     """
     if not comments and not may_choose(text) and "\\" not in text:
         return text
+    _check_depth(text)
     return _resolved(text, random.Random(f"{seed or 0}/{text}"), comments)
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for match in _BRACE.finditer(text):
+        depth = max(0, depth + (match[0] == "{") - (match[0] == "}"))
+        if depth > _DEEPEST:
+            raise BadValue(f"a text has more than {_DEEPEST} choices within one another")
 
 
 def _resolved(text: str, chance: random.Random, comments: bool) -> str:

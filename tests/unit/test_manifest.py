@@ -426,14 +426,23 @@ def test_deep_nesting_is_refused_and_does_not_end_the_process() -> None:
     assert caught.value.line == 2
 
 
-def test_a_slip_that_would_make_millions_of_jobs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("orchestrator.batch.manifest.expansion.MOST_JOBS", 50)
+def test_a_slip_that_would_make_millions_of_jobs(tmp_path: Path) -> None:
     text = HEAD + "seeds: {base: 0, count: 30}\nitems: [{id: a}, {id: b}, {id: c}]\n"
-    ((_, field, message),) = mistakes(tmp_path, text)
-    assert field == "items[1]"
-    assert "more than 50 jobs" in message
+    manifest(tmp_path, text)
+    file = load(tmp_path / "batch.yaml", most=50)
+    problems = file.problems()
+    assert len(list(file.drafts(problems))) == 50
+    with pytest.raises(ManifestError, match=r"items\[1\]: .* more than 50 jobs"):
+        problems.check()
+
+
+@pytest.mark.parametrize("mistake", ["", "style: {prompts: x}\n"])
+def test_one_item_that_would_never_end(tmp_path: Path, mistake: str) -> None:
+    # with a mistake elsewhere all items are expanded, too, to find what else is wrong
+    text = HEAD + mistake + "items: [{id: a, seeds: {base: 0, count: 1000000000000}}]\n"
+    (tmp_path / "batch.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ManifestError, match=r"items\[0\]: .* more than 50 jobs"):
+        load(tmp_path / "batch.yaml", most=50).check()
 
 
 # --------------------------------------------------------------------------- gates

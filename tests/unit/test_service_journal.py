@@ -5,17 +5,24 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.errors import StoreError
+from orchestrator.local.process import python_environment
 from orchestrator.service.journal import FORMATS, JsonLines, TextLines
 from orchestrator.service.tracing import Trace, begun, job_trace, parsed
 from orchestrator.testing import FakeServer, Script
+from service_parts import opened
 from service_world import World, graph, serving, until
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -88,6 +95,46 @@ def test_no_text_begins_a_line_of_its_own(form: str, text: str, key: str) -> Non
         told = json.loads(line)
         assert told["message"] == f"said {text}"
         assert told.get("key", "") == key
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_thread_that_ends_by_an_error_is_in_the_form_of_the_log(form: str) -> None:
+    program = (
+        "import sys, threading\n"
+        "from orchestrator.service.journal import set_up\n"
+        "set_up('info', sys.argv[1])\n"
+        "thread = threading.Thread(target=lambda: 1 / 0, name='one')\n"
+        "thread.start(); thread.join()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, form],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=python_environment(),
+    )
+    first, *more = ran.stderr.splitlines()
+    if form == "json":
+        assert not more
+        assert "ZeroDivisionError" in json.loads(first)["exception"]
+        assert json.loads(first)["message"] == "one ended by an error"
+    else:
+        assert "ERROR orchestrator.service.journal: one ended by an error" in first
+        assert all(line.startswith("    | ") for line in more)
+
+
+def test_an_error_of_the_database_quotes_no_value(tmp_path: Path) -> None:
+    missing = sa.text("INSERT INTO nowhere VALUES (:prompt)")
+    with (
+        pytest.raises(StoreError) as caught,
+        opened(tmp_path) as database,
+        database.transaction() as connection,
+    ):
+        connection.execute(missing, {"prompt": "a secret garden"})
+    lines = traceback.format_exception(caught.type, caught.value, caught.tb)
+    told = "".join(one for one in lines if not one.startswith("  File"))
+    assert "nowhere" in told
+    assert "a secret garden" not in told
 
 
 def test_a_forged_line_is_none(log: Lines, world: World) -> None:

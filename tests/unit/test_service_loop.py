@@ -71,9 +71,13 @@ def test_a_disk_that_is_full_ends_nothing_for_good(
         # it still answers, and takes jobs
         later = world.post(graph(color=1)).json()["id"]
         assert world.job(id)["status"] in ("running", "queued")
+        # and whoever looks after it is told
+        ready = until(lambda: world.call("GET", "/ready"), lambda answer: not answer.ok)
+        assert "the disk is full" in ready.json()["checks"]["loop"]
         full.clear()
         assert world.ended(id)["status"] == "succeeded"
         assert world.ended(later)["status"] == "succeeded"
+        assert world.call("GET", "/ready").ok
         # what the server had made was fetched, not made again
         assert len(fake.submissions) == 2
 

@@ -161,6 +161,7 @@ def test_frames_bring_their_own_pictures(world: World, fake: FakeServer) -> None
         ({"image": "not base64", "mask": "AAAA"}, "invalid_file", "image"),
         ({"image": "AAAA", "mask": "AAAA"}, "invalid_file", ""),
         ({"model": "no-such-model"}, "invalid_parameter", "no-such-model"),
+        ({"prompt": "{" * 2000}, "invalid_parameter", "choices"),
     ],
 )
 def test_mistakes_are_told(world: World, body: dict[str, Any], code: str, word: str) -> None:
@@ -260,6 +261,11 @@ items:
 """
 
 
+ENDLESS = {"base": 0, "count": 10**12}
+# two braces in a manifest are one in the text
+DEEP = "{" * 2000
+
+
 def test_a_manifest_is_a_job_for_each_picture(world: World, fake: FakeServer) -> None:
     header = {"Idempotency-Key": "batch"}
     posted = world.call("POST", "/v1/jobs", json={"manifest": MANIFEST}, headers=header)
@@ -286,6 +292,7 @@ def test_a_manifest_is_a_job_for_each_picture(world: World, fake: FakeServer) ->
         ("name: [", "line"),
         ("name: x", "workflow"),
         ("name: x\nworkflow: sprite", "items"),
+        ({"name": "x", "workflow": "sprite", "items": [{"id": "a", "prompt": DEEP}]}, "choices"),
         ({"name": "x", "workflow": "sprite", "items": [{"id": "a", "promt": "b"}]}, "promt"),
         ({"name": "x", "workflow": "/etc/passwd", "items": [{"id": "a"}]}, "no workflow"),
         ({"name": "x", "workflow": "../../../etc/passwd", "items": [{"id": "a"}]}, "no workflow"),
@@ -302,6 +309,11 @@ def test_a_manifest_is_a_job_for_each_picture(world: World, fake: FakeServer) ->
                 "items": [{"id": "a"}],
             },
             "1,000",
+        ),
+        # what takes for ever to count is refused in no time, with and without other mistakes
+        *(
+            ({"workflow": "sprite", "items": [{"id": "a", "seeds": ENDLESS}], **more}, "1,000")
+            for more in ({"name": "x"}, {}, {"name": "x", "defaults": {"no such": 1}})
         ),
     ],
 )

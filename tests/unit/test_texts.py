@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.errors import BadValue
 from orchestrator.workflow.texts import Named, Texts, as_text, date, escaped, resolved
 
 NOW = datetime(2026, 3, 4, 5, 6, 7)
@@ -51,6 +52,16 @@ def test_the_seed_and_the_text_choose() -> None:
 @pytest.mark.parametrize("text", ["a {b|c}", "{", "}", "plain"])
 def test_what_is_escaped_is_meant(text: str) -> None:
     assert resolved(escaped(text), 1, comments=True) == text
+
+
+@pytest.mark.parametrize("end", ["", "}"])
+def test_choices_within_choices_have_an_end(end: str) -> None:
+    assert resolved("{" * 100 + "a" + end * 100, 1, comments=True) == "a"
+    with pytest.raises(BadValue, match="more than 100 choices"):
+        resolved("{" * 101 + "a" + end * 101, 1, comments=True)
+    # beside one another, or meant as letters, as many as there are
+    assert resolved("{a}" * 5_000, 1, comments=True) == "a" * 5_000
+    assert resolved(r"\{" * 5_000, 1, comments=True) == "{" * 5_000
 
 
 @pytest.mark.parametrize(

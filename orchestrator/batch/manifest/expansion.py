@@ -67,9 +67,13 @@ class _Axis:
 
 
 def expand(
-    manifest: Manifest, items: Iterable[tuple[Place, Item]], find: Find, report: Report
+    manifest: Manifest,
+    items: Iterable[tuple[Place, Item]],
+    find: Find,
+    report: Report,
+    most: int = MOST_JOBS,
 ) -> Iterator[Draft]:
-    """The drafts of all items in order; what is wrong goes to `report`."""
+    """The drafts of all items in order, at most `most`; what is wrong goes to `report`."""
     names: dict[str, Place] = {}
     ids: dict[str, Place] = {}
     shared = _Common(manifest, find, report)
@@ -95,10 +99,11 @@ def expand(
                 )
                 break
             drafted += 1
+            if drafted > most:
+                # Here and not after the item: one alone may ask for more than there is time for.
+                report(place, f"up to here the manifest makes more than {most:,} jobs")
+                return
             yield draft
-        if drafted > MOST_JOBS:
-            report(place, f"up to here the manifest makes more than {MOST_JOBS} jobs")
-            return
 
 
 def _id_at(ids: Mapping[str, Place], place: Place) -> str:

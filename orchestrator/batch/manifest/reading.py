@@ -15,6 +15,7 @@ from ...workflow.wording import did_you_mean, listed
 from .expansion import Draft, Place, expand
 from .item_files import SUFFIXES, Row, rows
 from .manifest import (
+    MOST_JOBS,
     Align,
     Bounds,
     ContactSheet,
@@ -85,6 +86,8 @@ class ManifestFile:
     workflow: Path
     # what was read for it, to see later whether anything has changed
     sources: Sources
+    # jobs that it may make
+    most: int
     _text: str
     # of `items_from`
     _more: str = ""
@@ -96,7 +99,7 @@ class ManifestFile:
     def drafts(self, problems: Problems) -> Iterator[Draft]:
         """All pictures wanted, in order; mistakes go to `problems`."""
         items = self._items(problems)
-        return expand(self.manifest, items, self.sources.find, problems.report)
+        return expand(self.manifest, items, self.sources.find, problems.report, self.most)
 
     def check(self) -> int:
         """Expand everything and return how many pictures; raises ManifestError with all mistakes.
@@ -119,8 +122,8 @@ class ManifestFile:
             yield from _checked(found, problems)
 
 
-def load(path: Path) -> ManifestFile:
-    """Read a manifest.
+def load(path: Path, most: int = MOST_JOBS) -> ManifestFile:
+    """Read a manifest, which may make `most` jobs.
 
     Raises ManifestError with every mistake in the fields of the manifest and, if there is one, in
     those of its items; items alone are checked by `drafts`.
@@ -141,7 +144,13 @@ def load(path: Path) -> ManifestFile:
     workflow = _workflow(manifest.workflow, path.parent, problems)
     sources.add_file(workflow)
     file = ManifestFile(
-        path=path, manifest=manifest, workflow=workflow, sources=sources, _text=text, _more=more
+        path=path,
+        manifest=manifest,
+        workflow=workflow,
+        sources=sources,
+        most=most,
+        _text=text,
+        _more=more,
     )
     if problems:
         for _ in file.drafts(problems):

@@ -164,7 +164,8 @@ def _engine(url: str) -> sa.Engine:
     # Of the drivers for PostgreSQL, the one that our extra installs.
     url = re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)
     try:
-        return sa.create_engine(url)
+        # Errors are logged, and values of a statement are prompts, labels and secrets.
+        return sa.create_engine(url, hide_parameters=True)
     except ModuleNotFoundError as error:
         raise BadValue(
             f"the driver for --store is missing ({error}); pip install 'spriteworks[postgresql]'"

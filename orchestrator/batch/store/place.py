@@ -44,7 +44,7 @@ def place_of(folder: Path, url: str = "") -> Place:
         return Place(url=sqlite_url(path), known=path.is_file())
     if path.is_file():
         raise BadValue(
-            f"the record of {folder} is in {path}; leave out --store, or take a new --out"
+            f"the record of {folder} is in {path}; leave out --store, or take a new folder"
         )
     return Place(url=url, token=uuid.uuid4().hex)
 

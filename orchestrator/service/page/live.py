@@ -59,12 +59,12 @@ class Live:
 
 
 async def events(service: Service, caller: Caller, token: str) -> AsyncIterator[bytes]:
-    """The stream; it ends with the session."""
+    """The stream; it ends with the session, and with the service."""
     live, last = Live(service, caller, token), ""
     clock = asyncio.get_running_loop().time
     checked = said = clock()
     yield b": watching\n\n"
-    while True:
+    while not service.hub.is_closed:
         text = await asyncio.to_thread(live.render)
         if text != last:
             last, said = text, clock()
