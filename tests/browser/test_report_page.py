@@ -159,7 +159,7 @@ def test_the_keyboard_is_enough(visit: Visit) -> None:
     page.keyboard.press("Escape")
     assert not page.locator("#zoom").is_visible()
     # The browser tells of the end of a dialog a moment after it.
-    page.wait_for_function("document.activeElement.dataset.index === '2'")
+    page.locator('[data-index="2"]:focus').wait_for()
 
 
 def test_a_failure_links_to_its_picture(visit: Visit) -> None:
