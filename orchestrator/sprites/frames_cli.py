@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from .files import size_of
 
 if TYPE_CHECKING:
     from .frames import AlignedFile, AlignedFrames
@@ -114,6 +113,8 @@ def frames(
 
 
 def _size(text: str) -> tuple[int, int]:
+    from .files import size_of
+
     found = size_of(text)
     if found is None:
         raise UsageError(f"--canvas {text} is no size; give 64x48")
