@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -95,14 +94,10 @@ def snap(
     from ..screen import Bar, screen_on
     from . import snapping
     from .processes import processors
+    from .shown import end, report_on
 
     wanted = None if size is None else _size(size)
     with screen_on(sys.stderr) as screen:
-
-        def told(result: SnappedFile, done: int, total: int) -> None:
-            screen.say(_line(result))
-            screen.show(Bar("snapping", done, total))
-
         results = snapping.snap(
             pictures,
             out,
@@ -115,18 +110,11 @@ def snap(
             palette=palette,
             dither=dither,
             own_palettes=own_palette,
-            report=told,
+            report=report_on(screen, "snapping", _line),
             looked=lambda done, total: screen.show(Bar("looking for colours", done, total)),
             jobs=jobs or processors(),
         )
-    if as_json:
-        print(json.dumps([result.to_json() for result in results], indent=2))
-    else:
-        for result in results:
-            if result.ok:
-                print(result.saved)
-    if not all(result.ok for result in results):
-        raise typer.Exit(1)
+    end(results, as_json)
 
 
 def _size(text: str) -> tuple[int, int | None]:
@@ -217,15 +205,11 @@ def cutout(
     ] = False,
 ) -> None:
     """Cut sprites at their true size out of their plain background."""
-    from ..screen import Bar, screen_on
+    from ..screen import screen_on
     from . import cutting
+    from .shown import end, report_on
 
     with screen_on(sys.stderr) as screen:
-
-        def told(result: CutFile, done: int, total: int) -> None:
-            screen.say(_cut_line(result))
-            screen.show(Bar("cutting out", done, total))
-
         results = cutting.cut_out(
             pictures,
             out,
@@ -238,16 +222,9 @@ def cutout(
             outline=outline,
             outline_colour=outline_colour,
             model=model,
-            report=told,
+            report=report_on(screen, "cutting out", _cut_line),
         )
-    if as_json:
-        print(json.dumps([result.to_json() for result in results], indent=2))
-    else:
-        for result in results:
-            if result.ok:
-                print(result.saved)
-    if not all(result.ok for result in results):
-        raise typer.Exit(1)
+    end(results, as_json)
 
 
 def _cut_line(result: CutFile) -> str:

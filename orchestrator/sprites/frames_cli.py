@@ -159,24 +159,14 @@ def tile(
     ] = False,
 ) -> None:
     """Let tiles go on over their edges, in their own pixels."""
-    from ..screen import Bar, screen_on
+    from ..screen import screen_on
+    from .shown import end, report_on
     from .tiles import close_seams
 
     with screen_on(sys.stderr) as screen:
-
-        def told(result: TileFile, done: int, total: int) -> None:
-            screen.say(_tile_line(result))
-            screen.show(Bar("closing seams", done, total))
-
-        results = close_seams(pictures, out, report=told)
-    if as_json:
-        print(json.dumps([result.to_json() for result in results], indent=2))
-    else:
-        for result in results:
-            if result.ok:
-                print(result.saved)
-    if not all(result.closed for result in results):
-        raise typer.Exit(1)
+        report = report_on(screen, "closing seams", _tile_line)
+        results = close_seams(pictures, out, report=report)
+    end(results, as_json, lambda result: result.closed)
 
 
 def _tile_line(result: TileFile) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from comfy_nodes.formats.palettes import Palette
 
     from .files import PictureResult
+    from .palettes import PaintedFile, RecolouredFile
 
 app = typer.Typer(
     name="palette",
@@ -44,6 +43,7 @@ def list_palettes(as_json: _Json = False) -> None:
     from comfy_nodes.formats.well_known import WELL_KNOWN
 
     from .palettes import hex_list
+    from .shown import print_json
 
     if as_json:
         rows = [
@@ -55,7 +55,7 @@ def list_palettes(as_json: _Json = False) -> None:
             }
             for name, one in WELL_KNOWN.items()
         ]
-        _print_json(rows)
+        print_json(rows)
         return
     for name, one in WELL_KNOWN.items():
         print(f"{name:<16}{len(one.palette.colours):>3} colours  {one.author}; {one.source}")
@@ -80,6 +80,7 @@ def show(
 
     from .finishing import as_palette
     from .palettes import hex_list, read_palette
+    from .shown import print_json
 
     found = read_palette(palette)
     if not ramps and not as_json:
@@ -87,7 +88,7 @@ def show(
         return
     named = {name: hex_list(as_palette(ramp)) for name, ramp in named_ramps(found.array()).items()}
     if as_json:
-        _print_json({"name": found.name, "colours": hex_list(found), "ramps": named})
+        print_json({"name": found.name, "colours": hex_list(found), "ramps": named})
         return
     for name, colours in named.items():
         print(f"{name:<10}{' '.join(colours)}")
@@ -115,6 +116,7 @@ def find(
     """Find one palette for all the pictures."""
     from ..screen import Bar, screen_on
     from . import palettes
+    from .shown import print_json
 
     if out is not None:
         palettes.format_of(out)  # before all pictures are looked at
@@ -128,7 +130,7 @@ def find(
         found = palettes.called(found, out.stem)
         palettes.write_palette(found, out)
     if as_json:
-        _print_json({"name": found.name, "colours": palettes.hex_list(found)})
+        print_json({"name": found.name, "colours": palettes.hex_list(found)})
     elif out is not None:
         print(out)
     else:
@@ -179,23 +181,19 @@ def apply(
     """Paint pictures at their true size with a palette; for fake pixels, `snap` has --palette."""
     from ..screen import Bar, screen_on
     from . import palettes
+    from .shown import end, report_on
 
     with screen_on(sys.stderr) as screen:
-
-        def told(result: palettes.PaintedFile, done: int, total: int) -> None:
-            screen.say(_line(result, f"{result.colours} colours"))
-            screen.show(Bar("painting", done, total))
-
         results = palettes.repaint(
             pictures,
             out,
             palette,
             dither=dither,
             own_palettes=own_palette,
-            report=told,
+            report=report_on(screen, "painting", _painted_line),
             looked=lambda done, total: screen.show(Bar("looking for colours", done, total)),
         )
-    _end(results, [result.to_json() for result in results] if as_json else None)
+    end(results, as_json)
 
 
 @app.command(
@@ -224,19 +222,15 @@ def swap(
     ] = False,
 ) -> None:
     """Re-colour pictures: each colour of a ramp becomes that of another, dark to dark."""
-    from ..screen import Bar, screen_on
+    from ..screen import screen_on
     from . import palettes
+    from .shown import end, report_on
 
     pairs = [_pair(text) for text in ramps]
     with screen_on(sys.stderr) as screen:
-
-        def told(result: palettes.RecolouredFile, done: int, total: int) -> None:
-            changed = f"{result.changed} pixels changed" if result.changed else "has no such colour"
-            screen.say(_line(result, changed))
-            screen.show(Bar("swapping", done, total))
-
-        results = palettes.swap_ramps(pictures, out, pairs, palette=palette, report=told)
-    _end(results, [result.to_json() for result in results] if as_json else None)
+        report = report_on(screen, "swapping", _swapped_line)
+        results = palettes.swap_ramps(pictures, out, pairs, palette=palette, report=report)
+    end(results, as_json)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -246,26 +240,19 @@ def _pair(text: str) -> tuple[str, str]:
     return old, new
 
 
+def _painted_line(result: PaintedFile) -> str:
+    return _line(result, f"{result.colours} colours")
+
+
+def _swapped_line(result: RecolouredFile) -> str:
+    changed = f"{result.changed} pixels changed" if result.changed else "has no such colour"
+    return _line(result, changed)
+
+
 def _line(result: PictureResult, done: str) -> str:
     return f"{result.file}: {done}" if result.ok else f"error: {result.error}"
-
-
-def _end(results: Sequence[PictureResult], data: list[dict[str, Any]] | None) -> None:
-    """Print where the results are, or the JSON instead; exit code 1 where one is missing."""
-    if data is not None:
-        _print_json(data)
-    else:
-        for result in results:
-            if result.ok:
-                print(result.saved)
-    if not all(result.ok for result in results):
-        raise typer.Exit(1)
 
 
 def _print_hex(palette: Palette) -> None:
     for red, green, blue in palette.colours:
         print(f"{red:02x}{green:02x}{blue:02x}")
-
-
-def _print_json(data: Any) -> None:
-    print(json.dumps(data, indent=2))
