@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -100,14 +100,12 @@ class Worker(threading.Thread):
         collector: Collector,
         *,
         adopted: Sequence[Assignment] = (),
-        on_event: Callable[[str, Event], None] | None = None,
     ) -> None:
         super().__init__(name=server.name, daemon=True)
         self.server = server
         self._dispatcher = dispatcher
         self._recipe = recipe
         self._held = [self._adopted(one) for one in adopted]
-        self._on_event = on_event
         self._unsorted = bool(adopted)
         self._downloader = Downloader(server, dispatcher, recipe, collector)
         self._pace = Pace(server.care.patience)
@@ -340,8 +338,6 @@ class Worker(threading.Thread):
             begins = not sent.started and isinstance(event, ExecutionStart)
             sent.started = sent.started or begins
             self._dispatcher.heard(assignment, event, begins=begins)
-            if self._on_event is not None:
-                self._on_event(self.server.name, event)
 
         sent.submission.observers.append(on_event)
         return sent

@@ -91,11 +91,6 @@ class Board:
         """All that are alive, in no order."""
         return list(self._live.values())
 
-    def owner_of(self, id: str) -> str:
-        """Whose a request is; "" where there is none."""
-        view = self._live.get(id) or self._requests.get(id)
-        return view.owner if view else ""
-
     def dressed(self, view: RequestView) -> RequestView:
         """A view with what changes from moment to moment."""
         if view.status.is_final:
