@@ -390,17 +390,20 @@ class Requests:
             .where(jobs.c.state == State.PENDING.value)
         )
         made: Any = sa.select(sa.func.count(), sa.func.sum(batch.artifacts.c.bytes))
-        oldest = self._store.rows(waiting)[0][0]
-        files, size = self._store.rows(made)[0]
-        by_status = {status: self._store.rows(mine.where(_has(status)))[0][0] for status in Status}
-        return Figures(
-            by_status=by_status,
-            oldest=0.0 if oldest is None else max(0.0, now - oldest),
-            work=work.of_all(self._store),
-            images_a_minute=work.images_since(self._store, now - 60.0),
-            files=files,
-            file_bytes=size or 0,
-        )
+        # In one view, or a job that begins meanwhile would wait and run.
+        with self._store.database.reading():
+            oldest = self._store.rows(waiting)[0][0]
+            files, size = self._store.rows(made)[0]
+            return Figures(
+                by_status={
+                    status: self._store.rows(mine.where(_has(status)))[0][0] for status in Status
+                },
+                oldest=0.0 if oldest is None else max(0.0, now - oldest),
+                work=work.of_all(self._store),
+                images_a_minute=work.images_since(self._store, now - 60.0),
+                files=files,
+                file_bytes=size or 0,
+            )
 
     def expired(self, now: float, limit: int = 1000) -> list[str]:
         """Requests that have ended and whose time is over."""
