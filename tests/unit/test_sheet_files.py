@@ -112,6 +112,24 @@ def test_a_grid(sprites: Path, tmp_path: Path) -> None:
     assert spaced.pages == ((4 * 28 - 2, 2 * 36 - 2),)
 
 
+def test_frames_may_be_turned(sprites: Path, tmp_path: Path) -> None:
+    given = ["sheet", str(sprites), "--out", str(tmp_path / "hero"), "--for", "pixi", "--rotate"]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "hero.json").read_text())["frames"]
+    assert {frame["rotated"] for frame in told.values()} == {True, False}
+
+
+def test_near_frames_are_one_picture(sprites: Path, tmp_path: Path) -> None:
+    shade = np.asarray(Image.open(sprites / "walk_1.png")).copy()
+    shade[10, 10, :3] ^= 1
+    Image.fromarray(shade).save(sprites / "walk_3.png")
+    assert make_sheet(sprites, tmp_path / "hero").unique == 6
+    given = ["sheet", str(sprites), "--out", str(tmp_path / "hero"), "--near", "0.02", "--json"]
+    told = json.loads(CliRunner().invoke(app, given).stdout)
+    assert (told["frames"], told["unique"]) == (7, 5)
+
+
 def test_all_formats_at_once(sprites: Path, tmp_path: Path) -> None:
     every = "png,phaser,pixi,godot,unity,aseprite,tiled,libgdx,gamemaker,texturepacker,"
     made = make_sheet(sprites, tmp_path / "hero", formats=every + "texturepacker-array,contact")
@@ -149,6 +167,11 @@ def test_the_same_twice_is_the_same(sprites: Path, tmp_path: Path) -> None:
         ({"max_size": 16}, "does not fit on a page of 16x16"),
         ({"padding": 999}, "padding is 0 to 256"),
         ({"columns": 2, "power_of_two": True}, "leave out --columns or --power-of-two"),
+        ({"columns": 2, "rotate": True}, "leave out --columns or --rotate"),
+        ({"columns": 2, "near": 0.1}, "leave out --columns or --rotate and --near"),
+        ({"near": 1.5}, "--near 1.5 is not in 0 to 1"),
+        ({"near": float("nan")}, "--near nan is not in 0 to 1"),
+        ({"formats": "pixi,godot", "rotate": True}, "godot cannot turn a rotated frame back"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_anything_is_written(

@@ -85,11 +85,21 @@ def test_the_script_for_unity_reads_what_the_json_has(files: dict[str, bytes]) -
     assert script.count("{") == script.count("}")
 
 
-def test_libgdx_draws_each_frame_on_the_ground(files: dict[str, bytes]) -> None:
-    """As AtlasSprite does: offsets are from the left and from the bottom of the whole frame."""
-    page = pixels(files["hero.png"])
+@pytest.mark.parametrize("rotate", [False, True])
+def test_libgdx_draws_each_frame_on_the_ground(rotate: bool) -> None:
+    """As AtlasSprite does: offsets are from the left and from the bottom of the whole frame.
+
+    It turns a rotated region clockwise, so it was turned the other way.
+    """
+    sheet = packed(frames(), animations(), rotate=rotate, extrude=2)
+    # the others' pages are as they were
+    files = write(sheet, "hero", ["libgdx", "pixi"])
+    assert ("hero-libgdx.png" in files) == rotate
+    np.testing.assert_array_equal(pixels(files["hero.png"]), sheet.pages[0])
     text = files["hero.atlas"].decode()
-    regions = re.findall(r"^(\w+)\nindex: (\d+)\n((?:\w+: .*\n){4})", text, re.MULTILINE)
+    page = pixels(files[text.splitlines()[0]])
+    regions = re.findall(r"^(\w+)\nindex: (\d+)\n((?:\w+: .*\n){4,5})", text, re.MULTILINE)
+    assert ("rotate: 90\n" in text) == rotate
     for frame, (name, index, values) in zip(frames(), regions, strict=True):
         assert f"{name}_{index}" == frame.name
         found = {key: eval(value) for key, value in re.findall(r"(\w+): (.*)", values)}
@@ -99,7 +109,14 @@ def test_libgdx_draws_each_frame_on_the_ground(files: dict[str, bytes]) -> None:
             POINT[0] - found["pivot"][0] + left,
             POINT[1] - found["pivot"][1] + whole - below - height,
         )
-        drawn = placed(page[y : y + height, x : x + width], *at)
+        turned = "rotate" in found
+        across, down = (height, width) if turned else (width, height)
+        edge = page[y - 2 : y + down + 2, x - 2 : x + across + 2]
+        part = np.rot90(edge, -1 if turned else 0)
+        np.testing.assert_array_equal(
+            part, np.pad(part[2:-2, 2:-2], ((2, 2), (2, 2), (0, 0)), "edge")
+        )
+        drawn = placed(part[2:-2, 2:-2], *at)
         np.testing.assert_array_equal(drawn, on_ground(frame, SIZE, POINT))
         assert found["duration"] == frame.duration
 
@@ -162,6 +179,40 @@ def test_aseprite_says_what_it_cannot_hold() -> None:
 def test_an_unknown_format_is_told(sheet: Sheet) -> None:
     with pytest.raises(BadInput, match="unreal is no format of a sheet; those there are: png, "):
         write(sheet, "hero", ["unreal"])
+
+
+ABLE = {
+    *("png", "pixi", "tiled", "libgdx", "gamemaker"),
+    *("texturepacker", "texturepacker-array", "contact"),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_rotated_frames_are_for_readers_that_turn_them_back(name: str) -> None:
+    rotated = packed(frames(), animations(), rotate=True)
+    if name in ABLE:
+        assert write(rotated, "hero", [name])
+        return
+    with pytest.raises(BadInput, match=f"{name} cannot turn a rotated frame back: leave out"):
+        write(rotated, "hero", ["png", name])
+
+
+@pytest.mark.parametrize("name", ["texturepacker", "texturepacker-array"])
+def test_texturepacker_draws_rotated_frames_on_the_ground(name: str) -> None:
+    """As its documentation has it: on the page clockwise, and the size is the frame's own."""
+    files = write(packed(frames(), animations(), rotate=True), "hero", [name])
+    told = json.loads(files["hero.array.json" if "array" in name else "hero.json"])["frames"]
+    listed = told if isinstance(told, list) else list(told.values())
+    page = pixels(files["hero.png"])
+    assert {said["rotated"] for said in listed} == {True, False}
+    for frame, said in zip(frames(), listed, strict=True):
+        x, y, width, height = said["frame"].values()
+        across, down = (height, width) if said["rotated"] else (width, height)
+        part = np.rot90(page[y : y + down, x : x + across], 1 if said["rotated"] else 0)
+        source, trim = said["sourceSize"], said["spriteSourceSize"]
+        left = POINT[0] - said["pivot"]["x"] * source["w"] + trim["x"]
+        top = POINT[1] - said["pivot"]["y"] * source["h"] + trim["y"]
+        np.testing.assert_array_equal(placed(part, left, top), on_ground(frame, SIZE, POINT))
 
 
 def test_tags_are_ranges_only() -> None:

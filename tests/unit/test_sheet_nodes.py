@@ -108,6 +108,20 @@ def test_single_pictures_and_sheets_are_joined(node: Any) -> None:
         run(node, [walk()], sheet=first)
 
 
+def test_frames_may_be_turned_and_near_ones_be_one(node: Any, output: Path) -> None:
+    pictures = walk()[[0, 1, 1, 3]]
+    pictures[2, 15, 10, :3] = pictures[2, 15, 10, :3] * 0.99
+    plain, _, _ = run(node, [pictures])
+    assert len({(at.x, at.y) for at in plain.placements}) == 4
+    sheet, _, _ = run(node, [pictures], rotate=True, near=0.02)
+    assert len({(at.x, at.y) for at in sheet.placements}) == 3
+    assert sheet.rotate
+    with pytest.raises(BadInput, match="godot cannot turn a rotated frame back"):
+        save_sheet(sheet, "hero", ["godot"], {})
+    with pytest.raises(BadInput, match="A grid has a cell for each frame"):
+        run(node, [pictures], columns=2, near=0.02)
+
+
 def test_a_mask_is_the_alpha(node: Any) -> None:
     opaque = walk()[..., :3]
     mask = 1 - walk()[..., 3]
