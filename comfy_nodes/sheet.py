@@ -245,7 +245,7 @@ class SaveSheet(io.ComfyNode):
 
     @classmethod
     def execute(cls, sheet: Sheet, filename_prefix: str, formats: str) -> io.NodeOutput:
-        """Writes the files and tells the host the pages. Raises BadInput or SaveFailed."""
+        """Writes the files and tells the host where they are. Raises BadInput or SaveFailed."""
         wanted = [name.strip().lower() for name in formats.split(",") if name.strip()]
         if not wanted:
             raise BadInput(f"No format is named; there are {', '.join(FORMATS)}.")
@@ -253,4 +253,4 @@ class SaveSheet(io.ComfyNode):
         if cls.hidden.prompt is not None:
             texts["prompt"] = cls.hidden.prompt
         texts.update(cls.hidden.extra_pnginfo or {})
-        return io.NodeOutput(ui={"images": save_sheet(sheet, filename_prefix, wanted, texts)})
+        return io.NodeOutput(ui=save_sheet(sheet, filename_prefix, wanted, texts))

@@ -134,9 +134,13 @@ def test_a_mask_is_the_alpha(node: Any) -> None:
 def test_a_sheet_is_saved_whole_in_a_folder_of_its_own(node: Any, output: Path) -> None:
     sheet, _, _ = run(node, [walk()])
     told = save_sheet(sheet, "hero", ["godot", "phaser"], {"prompt": {"1": {}}})
-    assert told == [{"filename": "hero.png", "subfolder": "sub/hero_00007_", "type": "output"}]
+    where = {"subfolder": "sub/hero_00007_", "type": "output"}
+    assert told["images"] == [{"filename": "hero.png", **where}]
     (folder,) = output.iterdir()
     names = {"hero.png", "hero.tres", "hero.tscn", "hero.json", "hero.anims.json"}
+    assert sorted(told["sheet_files"], key=lambda one: one["name"]) == [
+        {"name": name, **where} for name in sorted(names - {"hero.png"})
+    ]
     assert {file.name for file in folder.iterdir()} == names
     page = Image.open(folder / "hero.png")
     assert json.loads(page.info["prompt"]) == {"1": {}}
