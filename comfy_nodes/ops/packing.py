@@ -52,19 +52,23 @@ def pack(
     largest: int = 4096,
     power_of_two: bool = False,
     turn: bool = False,
+    names: Sequence[str] = (),
 ) -> Packing:
     """Pack rectangles of these sizes, at least `padding` px apart, on as few pages as found.
 
     A page is at most `largest` px wide and high, and no larger than its rectangles need; with
     `power_of_two` its sides are powers of two. With `turn` a rectangle may be turned by 90 degrees,
-    where all take less room so. Raises BadInput for a rectangle that no page can hold.
+    where all take less room so. `names` are what an error calls the rectangles. Raises BadInput for
+    a rectangle that no page can hold.
     """
     _check(sizes, padding, largest)
     limit = _largest_power(largest) if power_of_two else largest
-    for width, height in sizes:
+    for index, (width, height) in enumerate(sizes):
         if max(width, height) > limit:
+            what = f"Frame {names[index]}" if names else "A frame"
             raise BadInput(
-                f"A frame of {width}x{height} does not fit on a page of {limit}x{limit}."
+                f"{what} of {width}x{height} does not fit on a page of {limit}x{limit}; the "
+                f"largest page that can be had is {LARGEST}x{LARGEST}."
             )
     # With the padding at each rectangle's right and below it, a page ends where the next would be.
     rest = {

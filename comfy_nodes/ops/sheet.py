@@ -95,6 +95,7 @@ def packed(
     same: dict[tuple[Size, bytes], int] = {}
     place_of = [same.setdefault(_content(frame.picture), len(same)) for frame in chosen]
     sizes = [size for size, _ in same]
+    first = {place: frame.name for place, frame in zip(place_of[::-1], chosen[::-1], strict=True)}
     around = 2 * extrude
     packing = pack(
         [(width + around, height + around) for width, height in sizes],
@@ -102,6 +103,7 @@ def packed(
         largest=largest,
         power_of_two=power_of_two,
         turn=rotate,
+        names=[first[place] for place in range(len(sizes))],
     )
     spots = tuple(packing.spots[place] for place in place_of)
     made = _drawn(chosen, animations, Packing(spots, packing.pages), padding, extrude)

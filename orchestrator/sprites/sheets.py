@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from comfy_nodes.errors import BadInput
-from comfy_nodes.formats.sheets import FORMATS, check_takes_rotated, write
+from comfy_nodes.formats.sheets import FORMATS, check_takes_rotated, is_device, write
 from comfy_nodes.formats.sheets.files import Files
 from comfy_nodes.ops.duplicates import Nearness
 from comfy_nodes.ops.frames import Animation, Direction, Frame, trimmed
@@ -197,14 +198,15 @@ def sheet_of(sources: Sequence[Source], target: Path, options: Options) -> MadeS
 def _target(out: Path) -> Path:
     if not is_name(out.name):
         raise UsageError(
-            f"--out {out} is no name of a sheet: give letters, digits, - and _, without a suffix"
+            f"--out {out} is no name of a sheet: give letters, digits, - and _, without a suffix, "
+            "and no device of Windows such as CON"
         )
     return out
 
 
 def is_name(text: str) -> bool:
     """Whether a sheet may be called so: the names of all its files are made of it."""
-    return re.fullmatch(r"[\w-][\w -]*", text) is not None
+    return re.fullmatch(r"[\w-][\w -]*", text) is not None and not is_device(text)
 
 
 @dataclass(frozen=True)
@@ -380,7 +382,8 @@ def _written(files: Files, folder: Path, inputs: Sequence[Path]) -> tuple[Path, 
         raise
     finally:
         for part in parts.values():
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # where it could not even be made
+                part.unlink()
     return tuple(targets)
 
 

@@ -164,7 +164,7 @@ def test_the_same_twice_is_the_same(sprites: Path, tmp_path: Path) -> None:
         ({"pivot": "left"}, "--pivot left is no point"),
         ({"fps": 0}, "--fps 0 is not in 0.1 to 1000"),
         ({"pingpong": ["run"]}, "--pingpong run is no animation here; there are idle, walk"),
-        ({"max_size": 16}, "does not fit on a page of 16x16"),
+        ({"max_size": 16}, "Frame idle_1 of 11x26 does not fit on a page of 16x16"),
         ({"padding": 999}, "padding is 0 to 256"),
         ({"columns": 2, "power_of_two": True}, "leave out --columns or --power-of-two"),
         ({"columns": 2, "rotate": True}, "leave out --columns or --rotate"),
@@ -182,10 +182,24 @@ def test_what_cannot_be_done_is_told_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["hero.png", "he/..", "a:b", "a\nb"])
+@pytest.mark.parametrize("name", ["hero.png", "he/..", "a:b", "a\nb", "CON", "nul"])
 def test_a_name_that_is_none_is_told(sprites: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="is no name of a sheet"):
         make_sheet(sprites, tmp_path / name)
+
+
+def test_a_folder_that_is_a_file_is_told(sprites: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"hero\.png cannot be written"):
+        make_sheet(sprites, tmp_path / "taken" / "hero")
+    assert (tmp_path / "taken").read_text("utf-8") == "mine"
+
+
+def test_an_animated_picture_is_told(sprites: Path, tmp_path: Path) -> None:
+    first, *more = (Image.fromarray(frame.picture) for frame in frames()[:3])
+    first.save(sprites / "walk.png", save_all=True, append_images=more)
+    with pytest.raises(InputError, match="has 3 frames; give them as single pictures"):
+        make_sheet(sprites, tmp_path / "hero")
 
 
 def test_inputs_are_never_overwritten(sprites: Path) -> None:

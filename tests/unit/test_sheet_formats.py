@@ -235,6 +235,24 @@ def test_a_name_that_leaves_its_folder_is_told(name: str) -> None:
         write(packed(frames(), [Animation(name, ("walk_1",))]), "hero", ["gamemaker"])
 
 
+@pytest.mark.parametrize("name", ["CON", "nul", "Lpt1", "aux "])
+def test_a_name_that_is_a_device_on_windows_is_told(sheet: Sheet, name: str) -> None:
+    with pytest.raises(BadInput, match="cannot be the name of a file on every system"):
+        write(sheet, name, ["libgdx"])
+    assert write(sheet, f"{name}sole", ["libgdx"])
+
+
+def test_no_two_regions_of_libgdx_are_one() -> None:
+    picture = np.full((4, 4, 4), 255, np.uint8)
+    names = ("run_1", "run_01", "run 1", "run_2", "run", "7")
+    made = write(packed([Frame.whole(name, picture) for name in names]), "a", ["libgdx"])
+    regions = re.findall(r"^(\w[\w ]*)\n(?:index: (\d+)\n)?bounds", made["a.atlas"].decode(), re.M)
+    assert regions == [
+        *(("run_1", ""), ("run_01", ""), ("run 1", "")),
+        *(("run", "2"), ("run", ""), ("7", "")),
+    ]
+
+
 def test_names_that_some_systems_do_not_tell_apart_are_told() -> None:
     pair = [Animation("walk", ("walk_1",)), Animation("Walk", ("walk_2",))]
     with pytest.raises(BadInput, match="would be one file on some systems"):

@@ -81,11 +81,19 @@ def _check_names(sheet: Sheet) -> None:
             )
 
 
+def is_device(name: str) -> bool:
+    """Whether Windows takes a file for a device, whatever stands behind the first dot."""
+    stem = name.split(".")[0].rstrip().upper()
+    return re.fullmatch(r"CON|PRN|AUX|NUL|(COM|LPT)[0-9\u00b9\u00b2\u00b3]", stem) is not None
+
+
 def _check_files(files: Files) -> None:
     known: dict[str, str] = {}
     for name in files:
-        if re.search(r'[/\\:*?"<>|]', name) or name.startswith("."):
-            raise BadInput(f"{name!r} cannot be the name of a file.")
+        if re.search(r'[/\\:*?"<>|]', name) or name.startswith(".") or is_device(name):
+            raise BadInput(
+                f"{name!r} cannot be the name of a file on every system; rename what it comes from."
+            )
         # some systems do not tell Walk from walk
         other = known.setdefault(name.casefold(), name)
         if other != name:

@@ -11,6 +11,7 @@ its bounds have the size of the frame, not of what it takes on the page.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from .files import Files, page_names, pages
 def write(sheet: Sheet, name: str) -> Files:
     """NAME.png and NAME.atlas; NAME-libgdx.png where frames are rotated."""
     blocks = []
+    known = Counter(_region_of(frame.name) for frame in sheet.frames)
     turned = any(at.rotated for at in sheet.placements)
     base = f"{name}-libgdx" if turned else name
     for page, image in enumerate(page_names(sheet, base)):
@@ -31,7 +33,9 @@ def write(sheet: Sheet, name: str) -> Files:
         lines += ["filter: Nearest, Nearest", "repeat: none"]
         for frame, at in zip(sheet.frames, sheet.placements, strict=True):
             if at.page == page:
-                lines += _region(frame, at)
+                region = _region_of(frame.name)
+                # walk_1 and walk_01 would be one region
+                lines += _region(frame, at, region if known[region] == 1 else (frame.name, None))
         blocks.append("\n".join(lines) + "\n")
     made = pages(_turned_back(sheet) if turned else sheet, base)
     return {**made, f"{name}.atlas": "\n".join(blocks).encode("utf-8")}
@@ -50,15 +54,20 @@ def _turned_back(sheet: Sheet) -> Sheet:
     return replace(sheet, pages=tuple(drawn))
 
 
-def _region(frame: Frame, at: Placement) -> list[str]:
-    found = re.fullmatch(r"(.*\D)[_ .-]?(\d{1,9})", frame.name)
-    name = found[1].rstrip("_ .-") if found else frame.name
+def _region_of(frame: str) -> tuple[str, int | None]:
+    """The name and the index of a frame's region."""
+    found = re.fullmatch(r"(.*\D)[_ .-]?(\d{1,9})", frame)
+    name = found[1].rstrip("_ .-") if found else ""
+    return (name, int(found[2])) if found and name else (frame, None)
+
+
+def _region(frame: Frame, at: Placement, region: tuple[str, int | None]) -> list[str]:
+    name, index = region
     x, y = frame.offset
     width, height = frame.source
     below = height - y - at.height
     point = ground(frame)
-    lines = [name or frame.name]
-    lines += [f"index: {int(found[2])}"] if found and name else []
+    lines = [name] if index is None else [name, f"index: {index}"]
     lines += ["rotate: 90"] if at.rotated else []
     return [
         *lines,
