@@ -338,7 +338,8 @@ def in_processes(arguments: list[str]) -> list[str]:
 
 def run_check(name: str, command: list[str]) -> int:
     print(f"== {name}: {' '.join([Path(command[0]).stem, *command[1:]])}", flush=True)
-    # pytest ends its tests in good order at Ctrl-C, and the servers that they started.
+    # At Ctrl-C pytest ends its tests in good order. pytest-xdist takes ten seconds to end its
+    # workers and is killed before; the servers that they started end with them.
     return call(command, cwd=REPOSITORY, is_gentle=name == "tests")
 
 
