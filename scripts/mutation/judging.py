@@ -1,0 +1,147 @@
+"""Tries mutants, several at a time, until all are tried or the time is up."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import queue
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from scripts.mutation.covering import Covering, Failed, covering, digest
+from scripts.mutation.drawing import draw
+from scripts.mutation.mutants import Mutant
+from scripts.mutation.results import WANTED, Equivalents, Fate, Record, Report, Result
+from scripts.mutation.targets import ROOT, Target, chosen
+from scripts.mutation.trying import Copy, Observed
+
+T = TypeVar("T")
+
+PROCESSES = 2
+CACHE = ROOT / "build" / "mutants"
+# A mutant may take this many times as long as its tests take without it, and that at least in s.
+PATIENCE, SHORTEST = 3, 15.0
+# times that a limit is raised for a machine that got slower
+RAISES = 2
+
+
+def judge(*, seed: int, count: int, seconds: float, only: str | None, as_json: bool) -> int:
+    """Do what scripts/mutate says, and return its exit status."""
+    try:
+        mutants = list(itertools.islice(draw(chosen(only), seed), count))
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="spriteworks-mutants-") as name:
+            session = Session(Path(name), Record(CACHE / "results.jsonl"), seconds)
+            tried = session.try_all(mutants)
+    except (Failed, LookupError) as error:
+        print(f"mutate: {error}", file=sys.stderr)
+        return 2
+    report = Report(len(mutants), tried, Equivalents())
+    print(json.dumps(report.as_json(), indent=2) if as_json else report.as_text())
+    if len(tried) < len(mutants):
+        left = len(mutants) - len(tried)
+        print(f"Time is up, {left} are left; the same command goes on from here.", file=sys.stderr)
+        return 3
+    return 0 if report.share >= WANTED else 1
+
+
+class Session:
+    """One call: copies of the tree, what coverage said of them, and the time that is left."""
+
+    def __init__(self, folder: Path, record: Record, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._record = record
+        self._lock = threading.Lock()
+        self._coverings: dict[Target, Covering] = {}
+        self._states: dict[str, str] = {}
+        self._done = 0
+        self._copies: queue.Queue[Copy] = queue.Queue()
+        for number in range(PROCESSES):
+            self._copies.put(Copy(folder / str(number)))
+
+    def try_all(self, mutants: Iterable[Mutant]) -> list[tuple[Mutant, Result]]:
+        """What became of each that was tried, now or in a call before."""
+        mutants = list(mutants)
+        todo = [mutant for mutant in mutants if self._record.get(self.key(mutant)) is None]
+        print(f"{len(todo)} of {len(mutants)} mutants to try.", file=sys.stderr, flush=True)
+        targets = list(dict.fromkeys(mutant.target for mutant in todo))
+        self._side_by_side(self._cover, targets)
+        self._side_by_side(self._try, todo)
+        results = ((mutant, self._record.get(self.key(mutant))) for mutant in mutants)
+        return [(mutant, result) for mutant, result in results if result is not None]
+
+    def key(self, mutant: Mutant) -> str:
+        """What the mutant is, and of which state of module and tests."""
+        if mutant.path not in self._states:
+            self._states[mutant.path] = digest([mutant.path, *mutant.target.test_paths()])
+        what = (mutant.path, mutant.operator, mutant.occurrence, mutant.before, mutant.after)
+        return f"{self._states[mutant.path]} {what!r}"
+
+    def _side_by_side(self, work: Callable[[Copy, T], None], items: list[T]) -> None:
+        """Do `work` on each with a copy of its own, until the time is up."""
+
+        def one(item: T) -> None:
+            copy = self._copies.get()
+            try:
+                if time.monotonic() < self._deadline:
+                    work(copy, item)
+            finally:
+                self._copies.put(copy)
+
+        with ThreadPoolExecutor(PROCESSES) as pool:
+            try:
+                list(pool.map(one, items))
+            except BaseException:
+                # what runs is waited for: its limit is near
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _cover(self, copy: Copy, target: Target) -> None:
+        found = covering(target, copy, CACHE)
+        with self._lock:
+            self._coverings[target] = found
+
+    def _try(self, copy: Copy, mutant: Mutant) -> None:
+        key = self.key(mutant)
+        covered = self._coverings[mutant.target]
+        likely = self._record.killer(key)
+        tests = covered.tests(mutant)
+        if likely in covered.seconds:
+            tests = [likely, *(one for one in tests if one != likely)]
+        others = [one for one in covered.seconds if one not in set(tests)]
+        result = Result(key, Fate.SURVIVED)
+        for some in (tests, others):
+            if some and result.fate is Fate.SURVIVED:
+                result = self._run(copy, mutant, some, sum(covered.seconds[one] for one in some))
+        with self._lock:
+            if result.fate is not Fate.UNDECIDED:
+                self._record.add(result)
+            self._done += 1
+            print(f"{self._done}: {result.fate.value}  {mutant}", file=sys.stderr, flush=True)
+
+    def _run(self, copy: Copy, mutant: Mutant, tests: list[str], seconds: float) -> Result:
+        """Run these tests with the mutant; the limit follows what they take without it."""
+        key = self.key(mutant)
+        limit = SHORTEST + PATIENCE * seconds
+        for _ in range(1 + RAISES):
+            with copy.changed(mutant.path, mutant.code):
+                observed = copy.run(tests, limit)
+            if not observed.timed_out:
+                return Result(key, _fate(observed), observed.failed, round(observed.cpu, 2))
+            begun = time.monotonic()
+            without = copy.run(tests, limit)
+            taken = time.monotonic() - begun
+            if without.passed and PATIENCE * taken <= limit:
+                return Result(key, Fate.TIMED_OUT)
+            limit = PATIENCE * max(taken, limit)
+        return Result(key, Fate.UNDECIDED)
+
+
+def _fate(observed: Observed) -> Fate:
+    return Fate.SURVIVED if observed.passed else Fate.KILLED

@@ -1,0 +1,25 @@
+"""A mutant: one module with one change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scripts.mutation.targets import Target
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one module. `occurrence` counts what the operator finds in the module."""
+
+    target: Target
+    path: str
+    line: int
+    operator: str
+    occurrence: int
+    # what is changed, and what to
+    before: str
+    after: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}  {self.before}  ->  {self.after}"
