@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,6 +63,7 @@ def covering(target: Target, copy: Copy, cache: Path) -> Covering:
     kept = cache / f"{target.name}-{digest([*modules, *tests])}.json"
     if kept.is_file():
         return Covering(**json.loads(kept.read_text(encoding="utf-8")))
+    print(f"Asking coverage about the tests of {target.name}.", file=sys.stderr, flush=True)
     data = copy.folder / "coverage"
     packages = sorted({path.partition("/")[0] for path in modules})
     options = [f"--cov={package}" for package in packages]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
@@ -28,11 +30,13 @@ class _Place:
     path: str
     start: tuple[int, int]
     text: str
+    # of the places in lines with that text
+    number: int
     changes: tuple[tuple[str, int], ...]
 
     def rank(self, seed: int, *more: object) -> bytes:
         """A number out of the seed and what stands there: other lines may come and go."""
-        what = (seed, self.path, self.text, self.start[1], *more)
+        what = (seed, self.path, self.text, self.start[1], self.number, *more)
         return hashlib.sha256(repr(what).encode()).digest()
 
 
@@ -62,18 +66,25 @@ def _places(target: Target, path: str) -> Iterator[_Place]:
         positions = (where for node in nodes for where in one.mutation_positions(node))
         for occurrence, where in enumerate(positions):
             found.setdefault(where, []).append((name, occurrence))
-    for (start, _), changes in found.items():
-        yield _Place(target, path, start, lines[start[0] - 1].strip(), tuple(changes))
+    alike: Counter[str] = Counter()
+    for (start, _), changes in sorted(found.items()):
+        text = lines[start[0] - 1].strip()
+        alike[text] += 1
+        yield _Place(target, path, start, text, alike[text], tuple(changes))
 
 
 def _mutant(place: _Place, operator: str, occurrence: int) -> Mutant | None:
     """The mutant, or None where the change is none to a Python that runs."""
     source = (ROOT / place.path).read_text(encoding="utf-8")
-    code = mutate_code(source, get_operator(operator)(), occurrence)
+    try:
+        code = mutate_code(source, get_operator(operator)(), occurrence)
+    except AttributeError:
+        # cosmic-ray 8.7 cannot replace an exception that is named with its module
+        return None
     if code is None or _meaning(code) in (None, _meaning(source)):
         return None
-    changed = difflib.SequenceMatcher(None, source.splitlines(), code.splitlines(), autojunk=False)
     old, new = source.splitlines(), code.splitlines()
+    changed = difflib.SequenceMatcher(None, old, new, autojunk=False)
     _, start, end, new_start, new_end = next(
         block for block in changed.get_opcodes() if block[0] != "equal"
     )
@@ -84,6 +95,7 @@ def _mutant(place: _Place, operator: str, occurrence: int) -> Mutant | None:
     return Mutant(place.target, place.path, start + 1, name, occurrence, before, after, code)
 
 
+@lru_cache(maxsize=64)
 def _meaning(source: str) -> str | None:
     """What runs of it, or None for no Python.
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 import queue
+import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 from scripts.mutation.covering import Covering, Failed, covering, digest
 from scripts.mutation.drawing import draw
 from scripts.mutation.mutants import Mutant
 from scripts.mutation.results import WANTED, Equivalents, Fate, Record, Report, Result
-from scripts.mutation.targets import ROOT, Target, chosen
-from scripts.mutation.trying import Copy, Observed
-
-T = TypeVar("T")
+from scripts.mutation.targets import ROOT, TARGETS, Target, chosen
+from scripts.mutation.trying import STOPPED, Copy, Observed
 
 PROCESSES = 2
 CACHE = ROOT / "build" / "mutants"
@@ -33,12 +31,16 @@ RAISES = 2
 
 def judge(*, seed: int, count: int, seconds: float, only: str | None, as_json: bool) -> int:
     """Do what scripts/mutate says, and return its exit status."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         mutants = list(itertools.islice(draw(chosen(only), seed), count))
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="spriteworks-mutants-") as name:
             session = Session(Path(name), Record(CACHE / "results.jsonl"), seconds)
             tried = session.try_all(mutants)
+    except KeyboardInterrupt:
+        print("mutate: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
     except (Failed, LookupError) as error:
         print(f"mutate: {error}", file=sys.stderr)
         return 2
@@ -59,6 +61,7 @@ class Session:
         self._record = record
         self._lock = threading.Lock()
         self._coverings: dict[Target, Covering] = {}
+        self._covers = {target: threading.Lock() for target in TARGETS}
         self._states: dict[str, str] = {}
         self._done = 0
         self._copies: queue.Queue[Copy] = queue.Queue()
@@ -70,9 +73,7 @@ class Session:
         mutants = list(mutants)
         todo = [mutant for mutant in mutants if self._record.get(self.key(mutant)) is None]
         print(f"{len(todo)} of {len(mutants)} mutants to try.", file=sys.stderr, flush=True)
-        targets = list(dict.fromkeys(mutant.target for mutant in todo))
-        self._side_by_side(self._cover, targets)
-        self._side_by_side(self._try, todo)
+        self._try_side_by_side(todo)
         results = ((mutant, self._record.get(self.key(mutant))) for mutant in mutants)
         return [(mutant, result) for mutant, result in results if result is not None]
 
@@ -83,33 +84,34 @@ class Session:
         what = (mutant.path, mutant.operator, mutant.occurrence, mutant.before, mutant.after)
         return f"{self._states[mutant.path]} {what!r}"
 
-    def _side_by_side(self, work: Callable[[Copy, T], None], items: list[T]) -> None:
-        """Do `work` on each with a copy of its own, until the time is up."""
+    def _try_side_by_side(self, mutants: list[Mutant]) -> None:
+        """Try each in a copy that no other uses, until the time is up."""
 
-        def one(item: T) -> None:
+        def one(mutant: Mutant) -> None:
             copy = self._copies.get()
             try:
                 if time.monotonic() < self._deadline:
-                    work(copy, item)
+                    self._try(copy, mutant)
             finally:
                 self._copies.put(copy)
 
         with ThreadPoolExecutor(PROCESSES) as pool:
             try:
-                list(pool.map(one, items))
+                list(pool.map(one, mutants))
             except BaseException:
-                # what runs is waited for: its limit is near
+                STOPPED.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _cover(self, copy: Copy, target: Target) -> None:
-        found = covering(target, copy, CACHE)
-        with self._lock:
-            self._coverings[target] = found
+    def _covering(self, copy: Copy, target: Target) -> Covering:
+        with self._covers[target]:
+            if target not in self._coverings:
+                self._coverings[target] = covering(target, copy, CACHE)
+            return self._coverings[target]
 
     def _try(self, copy: Copy, mutant: Mutant) -> None:
         key = self.key(mutant)
-        covered = self._coverings[mutant.target]
+        covered = self._covering(copy, mutant.target)
         likely = self._record.killer(key)
         tests = covered.tests(mutant)
         if likely in covered.seconds:
@@ -135,6 +137,8 @@ class Session:
             if not observed.timed_out:
                 return Result(key, _fate(observed), observed.failed, round(observed.cpu, 2))
             begun = time.monotonic()
+            if STOPPED.is_set():
+                break
             without = copy.run(tests, limit)
             taken = time.monotonic() - begun
             if without.passed and PATIENCE * taken <= limit:

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -36,6 +38,9 @@ PRELOADED = [
     "torch",
 ]
 OPTIONS = ["-q", "-x", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist"]
+
+# Set when a person stops the call: what runs is killed at once.
+STOPPED = threading.Event()
 
 
 @dataclass(eq=False)
@@ -112,7 +117,10 @@ class Copy:
         theirs.close()
         observed = Observed()
         try:
-            if ours.poll(limit):
+            end = time.monotonic() + limit
+            while not ours.poll(0.1) and time.monotonic() < end and not STOPPED.is_set():
+                pass
+            if ours.poll():
                 observed = Observed(*ours.recv())
             else:
                 observed.timed_out = True
@@ -156,6 +164,9 @@ def _run_pytest(
         os.dup2(output.fileno(), 2)
     os.chdir(tree)
     os.environ.update(settings)
+    # The copy stays the same but for one module, and is compiled once.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     ours = {ROOT, ROOT / "scripts" / "mutation"}
     others = [one for one in sys.path if one and Path(one).resolve() not in ours]
     sys.path[:] = [str(tree), *others]
