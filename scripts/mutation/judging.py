@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -62,27 +62,36 @@ class Session:
         self._lock = threading.Lock()
         self._coverings: dict[Target, Covering] = {}
         self._covers = {target: threading.Lock() for target in TARGETS}
-        self._states: dict[str, str] = {}
+        self._digests: dict[tuple[str, ...], str] = {}
         self._done = 0
         self._copies: queue.Queue[Copy] = queue.Queue()
         for number in range(PROCESSES):
             self._copies.put(Copy(folder / str(number)))
 
-    def try_all(self, mutants: Iterable[Mutant]) -> list[tuple[Mutant, Result]]:
+    def try_all(self, mutants: Sequence[Mutant]) -> list[tuple[Mutant, Result]]:
         """What became of each that was tried, now or in a call before."""
-        mutants = list(mutants)
-        todo = [mutant for mutant in mutants if self._record.get(self.key(mutant)) is None]
+        todo = [mutant for mutant in mutants if self._known(mutant) is None]
         print(f"{len(todo)} of {len(mutants)} mutants to try.", file=sys.stderr, flush=True)
         self._try_side_by_side(todo)
-        results = ((mutant, self._record.get(self.key(mutant))) for mutant in mutants)
+        results = ((mutant, self._known(mutant)) for mutant in mutants)
         return [(mutant, result) for mutant, result in results if result is not None]
 
-    def key(self, mutant: Mutant) -> str:
-        """What the mutant is, and of which state of module and tests."""
-        if mutant.path not in self._states:
-            self._states[mutant.path] = digest([mutant.path, *mutant.target.test_paths()])
-        what = (mutant.path, mutant.operator, mutant.occurrence, mutant.before, mutant.after)
-        return f"{self._states[mutant.path]} {what!r}"
+    def _known(self, mutant: Mutant) -> Result | None:
+        """Its result, where module and tests are as they were."""
+        result = self._record.get(mutant.key)
+        if result is None or result.module != self._digest(mutant.path):
+            return None
+        return result if result.tests == self._tests(mutant, result.by) else None
+
+    def _tests(self, mutant: Mutant, by: str) -> str:
+        file = by.partition("::")[0]
+        paths = mutant.target.test_paths()
+        return self._digest(*([file] if file in paths else paths))
+
+    def _digest(self, *paths: str) -> str:
+        if paths not in self._digests:
+            self._digests[paths] = digest(paths)
+        return self._digests[paths]
 
     def _try_side_by_side(self, mutants: list[Mutant]) -> None:
         """Try each in a copy that no other uses, until the time is up."""
@@ -110,42 +119,49 @@ class Session:
             return self._coverings[target]
 
     def _try(self, copy: Copy, mutant: Mutant) -> None:
-        key = self.key(mutant)
         covered = self._covering(copy, mutant.target)
-        likely = self._record.killer(key)
         tests = covered.tests(mutant)
-        if likely in covered.seconds:
-            tests = [likely, *(one for one in tests if one != likely)]
+        before = self._record.get(mutant.key)
+        if before is not None and before.by in covered.seconds:
+            tests = [before.by, *(one for one in tests if one != before.by)]
         others = [one for one in covered.seconds if one not in set(tests)]
-        result = Result(key, Fate.SURVIVED)
+        fate, observed = Fate.SURVIVED, Observed()
         for some in (tests, others):
-            if some and result.fate is Fate.SURVIVED:
-                result = self._run(copy, mutant, some, sum(covered.seconds[one] for one in some))
+            if some and fate is Fate.SURVIVED:
+                seconds = sum(covered.seconds[one] for one in some)
+                fate, observed = self._run(copy, mutant, some, seconds)
         with self._lock:
-            if result.fate is not Fate.UNDECIDED:
-                self._record.add(result)
+            if fate is not Fate.UNDECIDED:
+                self._record.add(self._result(mutant, fate, observed))
             self._done += 1
-            print(f"{self._done}: {result.fate.value}  {mutant}", file=sys.stderr, flush=True)
+            print(f"{self._done}: {fate.value}  {mutant}", file=sys.stderr, flush=True)
 
-    def _run(self, copy: Copy, mutant: Mutant, tests: list[str], seconds: float) -> Result:
+    def _result(self, mutant: Mutant, fate: Fate, observed: Observed) -> Result:
+        return Result(
+            key=mutant.key,
+            module=self._digest(mutant.path),
+            tests=self._tests(mutant, observed.failed),
+            fate=fate,
+            by=observed.failed,
+            cpu=round(observed.cpu, 2),
+        )
+
+    def _run(
+        self, copy: Copy, mutant: Mutant, tests: list[str], seconds: float
+    ) -> tuple[Fate, Observed]:
         """Run these tests with the mutant; the limit follows what they take without it."""
-        key = self.key(mutant)
         limit = SHORTEST + PATIENCE * seconds
         for _ in range(1 + RAISES):
             with copy.changed(mutant.path, mutant.code):
                 observed = copy.run(tests, limit)
             if not observed.timed_out:
-                return Result(key, _fate(observed), observed.failed, round(observed.cpu, 2))
-            begun = time.monotonic()
+                return Fate.SURVIVED if observed.passed else Fate.KILLED, observed
             if STOPPED.is_set():
                 break
+            begun = time.monotonic()
             without = copy.run(tests, limit)
             taken = time.monotonic() - begun
             if without.passed and PATIENCE * taken <= limit:
-                return Result(key, Fate.TIMED_OUT)
+                return Fate.TIMED_OUT, observed
             limit = PATIENCE * max(taken, limit)
-        return Result(key, Fate.UNDECIDED)
-
-
-def _fate(observed: Observed) -> Fate:
-    return Fate.SURVIVED if observed.passed else Fate.KILLED
+        return Fate.UNDECIDED, observed

@@ -21,5 +21,11 @@ class Mutant:
     after: str
     code: str
 
+    @property
+    def key(self) -> str:
+        """The same wherever its line stands in the module."""
+        what = (self.path, self.operator, self.occurrence, self.before, self.after)
+        return repr(what)
+
     def __str__(self) -> str:
         return f"{self.path}:{self.line}  {self.before}  ->  {self.after}"

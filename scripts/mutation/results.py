@@ -33,43 +33,38 @@ class Fate(str, enum.Enum):
 class Result:
     """How a mutant ended, and `by` which test.
 
-    `key` is a digest of module and tests, a space, and what the mutant is.
+    It holds for as long as the digests of the module and of the tests do: of the file of that test
+    where one killed it, else of all tests of its target.
     """
 
     key: str
+    module: str
+    tests: str
     fate: Fate
     by: str = ""
+    # s of the processor, where the tests came to an end
     cpu: float = 0.0
 
 
 class Record:
-    """The results so far, a line each in a file."""
+    """The last result of each mutant, a line each in a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._results: dict[str, Result] = {}
-        self._killers: dict[str, str] = {}
         if path.is_file():
             for line in path.read_text(encoding="utf-8").splitlines():
                 # the last line of a call that was killed may be half of one
                 if line.endswith("}"):
                     fields = json.loads(line)
                     result = Result(**{**fields, "fate": Fate(fields["fate"])})
-                    self._keep(result)
-
-    def _keep(self, result: Result) -> None:
-        self._results[result.key] = result
-        self._killers[result.key.partition(" ")[2]] = result.by
-
-    def killer(self, key: str) -> str:
-        """The test that killed this mutant when module or tests were others, or nothing."""
-        return self._killers.get(key.partition(" ")[2], "")
+                    self._results[result.key] = result
 
     def get(self, key: str) -> Result | None:
         return self._results.get(key)
 
     def add(self, result: Result) -> None:
-        self._keep(result)
+        self._results[result.key] = result
         with self._path.open("a", encoding="utf-8") as file:
             file.write("\n" + json.dumps(asdict(result)))
 
