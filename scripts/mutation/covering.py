@@ -12,7 +12,7 @@ from pathlib import Path
 from coverage import CoverageData
 
 from scripts.mutation.mutants import Mutant
-from scripts.mutation.targets import ROOT, Target
+from scripts.mutation.targets import Target
 from scripts.mutation.trying import Copy, Observed
 
 # s for the tests of one target, which take 10 s on a free core
@@ -45,11 +45,11 @@ class Covering:
         return sorted(found & set(self.seconds), key=lambda one: (self.seconds[one], one))
 
 
-def digest(paths: Iterable[str]) -> str:
-    """What stands in these files of the repository."""
+def digest(tree: Path, paths: Iterable[str]) -> str:
+    """What stands in these files of a tree."""
     found = hashlib.sha256()
     for path in paths:
-        found.update(hashlib.sha256((ROOT / path).read_bytes()).digest())
+        found.update(hashlib.sha256((tree / path).read_bytes()).digest())
     return found.hexdigest()[:16]
 
 
@@ -60,7 +60,7 @@ def covering(target: Target, copy: Copy, cache: Path) -> Covering:
         Failed: they do not pass as they are.
     """
     modules, tests = list(target.module_paths()), target.test_paths()
-    kept = cache / f"{target.name}-{digest([*modules, *tests])}.json"
+    kept = cache / f"{target.name}-{digest(copy.tree, [*modules, *tests])}.json"
     if kept.is_file():
         return Covering(**json.loads(kept.read_text(encoding="utf-8")))
     print(f"Asking coverage about the tests of {target.name}.", file=sys.stderr, flush=True)

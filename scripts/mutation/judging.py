@@ -65,8 +65,11 @@ class Session:
         self._digests: dict[tuple[str, ...], str] = {}
         self._done = 0
         self._copies: queue.Queue[Copy] = queue.Queue()
-        for number in range(PROCESSES):
-            self._copies.put(Copy(folder / str(number)))
+        copies = [Copy(folder / str(number)) for number in range(PROCESSES)]
+        for copy in copies:
+            self._copies.put(copy)
+        # a person may go on writing in the checkout
+        self._tree = copies[0].tree
 
     def try_all(self, mutants: Sequence[Mutant]) -> list[tuple[Mutant, Result]]:
         """What became of each that was tried, now or in a call before."""
@@ -90,7 +93,7 @@ class Session:
 
     def _digest(self, *paths: str) -> str:
         if paths not in self._digests:
-            self._digests[paths] = digest(paths)
+            self._digests[paths] = digest(self._tree, paths)
         return self._digests[paths]
 
     def _try_side_by_side(self, mutants: list[Mutant]) -> None:

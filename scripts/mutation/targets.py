@@ -34,7 +34,7 @@ TARGETS = (
         "workflow",
         ("orchestrator/workflow/*.py",),
         "conversion graph roles texts canvas layout signatures embeddings catalogue documents "
-        "absent_values batch_graphs workflows workflow_damage hostile_json editor_recordings "
+        "numbering promotion absent_values batch_graphs workflows workflow_damage hostile_json editor_recordings "
         "conversion_judge",
     ),
     Target("retry", ("orchestrator/batch/retry.py",), "retry scheduler"),

@@ -285,3 +285,34 @@ def test_an_api_graph_is_taken_as_it_stands(catalogue: Catalogue) -> None:
     graph = {"1": {"class_type": "Prompt", "inputs": {"text": "a {red|blue} lamp // x"}}}
     conversion = load(graph, catalogue)
     assert conversion.texts.sent(conversion.graph, 1) == graph
+
+
+# --------------------------------------------------------------------------- numbers
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "shown"),
+    [
+        # a class without a default
+        ({}, None, 0.0),
+        # a step of two decimal places
+        ({"step": 0.01}, 0.126, 0.13),
+        ({"step": 0.01}, 0.124, 0.12),
+        ({"step": 0.01, "round": 0.05}, 0.13, 0.15),
+        ({"step": 0.01, "round": False}, 0.126, 0.13),
+        # whole ones
+        ({"step": 5}, 7.3, 7.3),
+        ({"step": 0.1, "max": 1.0}, 1.26, 1.0),
+        ({"step": 0.1, "min": -1.0}, -1.26, -1.0),
+        ({"step": 0.1}, -0.26, 0.0),
+    ],
+)
+def test_a_number_that_comes_by_a_primitive_goes_by_the_steps(
+    options: dict[str, Any], given: float | None, shown: float
+) -> None:
+    entry = (
+        Catalogue({"Number": {"input": {"required": {"value": ["FLOAT", options]}}, "output": []}})
+        .node_class("Number")
+        .by_name["value"]
+    )
+    assert (entry.default if given is None else entry.turned_to(given)) == shown

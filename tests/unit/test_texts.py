@@ -79,7 +79,17 @@ def test_dates(pattern: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(8.0, "8"), (0.5, "0.5"), (True, "true"), (None, ""), ([1, "a"], "1,a"), (2**64, str(2**64))],
+    [
+        (8.0, "8"),
+        (0.5, "0.5"),
+        (True, "true"),
+        (None, ""),
+        ([1, "a"], "1,a"),
+        (2**64, str(2**64)),
+        # from here on JavaScript writes an exponent
+        (1e21, "1e+21"),
+        (1e20, "1" + 20 * "0"),
+    ],
 )
 def test_values_in_texts(value: Any, expected: str) -> None:
     assert as_text(value) == expected
