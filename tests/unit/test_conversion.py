@@ -281,10 +281,46 @@ def test_a_group_may_have_reroutes_and_primitives(catalogue: Catalogue) -> None:
     assert graph["7:6"]["inputs"] == {"text": "shown"}
 
 
+def test_a_widget_that_became_an_input_before_the_group_was_made_is_linked_and_filled(
+    catalogue: Catalogue,
+) -> None:
+    note = slot("note", kind="STRING", widget={"name": "note"})
+    taken = {**node(0, "Take", "old", inputs=[slot("image", kind="IMAGE"), note]), "index": 0}
+    group = {"nodes": [taken, {**node(0, "Give", "x"), "index": 1}], "links": []}
+
+    def note_of(user: Any, *links: list[Any]) -> Any:
+        data = canvas([node(1, "Give", "x"), user], list(links))
+        graph = canvas_to_graph({**data, "extra": {"groupNodes": {"one": group}}}, catalogue)
+        (found,) = [one for one in graph.values() if one["class_type"] == "Take"]
+        return found["inputs"]["note"]
+
+    # values of such inputs stand behind those of all nodes
+    assert note_of(node(2, "workflow>one", "y", "new")) == "new"
+    linked = node(2, "workflow>one", "y", "new", inputs=[slot("note", 1, "STRING")])
+    assert note_of(linked, [1, 1, 0, 2, 0, "STRING"]) == ["1", 0]
+
+
 def test_an_api_graph_is_taken_as_it_stands(catalogue: Catalogue) -> None:
     graph = {"1": {"class_type": "Prompt", "inputs": {"text": "a {red|blue} lamp // x"}}}
     conversion = load(graph, catalogue)
     assert conversion.texts.sent(conversion.graph, 1) == graph
+
+
+def test_what_a_bypassed_node_hands_on_goes_by_its_class_and_not_by_an_old_file() -> None:
+    known = Catalogue(
+        {
+            **CLASSES,
+            "Mask": {"input": {"required": {}}, "output": ["MASK"]},
+            "Both": {
+                "input": {"required": {"mask": ["MASK"], "image": ["IMAGE"]}},
+                "output": ["IMAGE"],
+            },
+        }
+    )
+    both = node(3, "Both", mode=4, inputs=[slot("mask", 1), slot("image", 2)])
+    links = [[1, 2, 0, 3, 0, "MASK"], [2, 1, 0, 3, 1, "IMAGE"], [99, 3, 0, 9, 0, "IMAGE"]]
+    data = handed_on(node(2, "Mask"), both, links=links)
+    assert inputs(data, known, "9")["image"] == ["1", 0]
 
 
 # --------------------------------------------------------------------------- numbers

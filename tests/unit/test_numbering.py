@@ -34,6 +34,12 @@ def test_ids_go_on_behind_the_last_that_the_file_ever_gave() -> None:
         assert ids(one) == ["41"]
 
 
+def test_a_file_that_counts_less_than_it_holds_gives_no_id_twice() -> None:
+    data = {"nodes": [node(1, "s"), *map(node, (2, 3, 4))], "last_node_id": 1}
+    (one,), _ = renumbered(data, [{"id": "s", "nodes": [node(1), node(2)]}])
+    assert ids(one) == ["5", "6"]
+
+
 def test_links_and_shown_widgets_follow_the_new_ids() -> None:
     shown = {PROXIES: [["1", "text"], ["-1", "seed"], "odd"]}
     data = {"nodes": [node(1), node(2, "s", **shown), node(3, "other", **shown)]}
