@@ -99,7 +99,7 @@ def _mutant(place: _Place, operator: str, occurrence: int) -> Mutant | None:
 def _meaning(source: str) -> str | None:
     """What runs of it, or None for no Python.
 
-    Without what the type checker judges: annotations, and what a dataclass forbids its users.
+    Without what the type checker judges: annotations, and how arguments may be given.
     """
     try:
         return ast.dump(_WithoutTypes().visit(ast.parse(source)))
@@ -111,6 +111,13 @@ class _WithoutTypes(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if isinstance(node.func, ast.Name) and node.func.id == "dataclass":
             node.keywords = [one for one in node.keywords if one.arg not in FORBIDDING]
+        return self.generic_visit(node)
+
+    def visit_arguments(self, node: ast.arguments) -> ast.AST:
+        # which of them go by name only
+        node.args = [*node.posonlyargs, *node.args, *node.kwonlyargs]
+        node.defaults += [one for one in node.kw_defaults if one is not None]
+        node.posonlyargs, node.kwonlyargs, node.kw_defaults = [], [], []
         return self.generic_visit(node)
 
     def visit_arg(self, node: ast.arg) -> ast.AST:

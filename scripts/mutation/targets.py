@@ -46,7 +46,7 @@ TARGETS = (
             "orchestrator/batch/leases.py",
             "orchestrator/batch/store/statements.py",
         ),
-        "store leases worker dispatcher fairness",
+        "job_queue store leases worker dispatcher fairness",
     ),
     Target("gates", ("orchestrator/batch/gates.py",), "gates judging"),
     Target("hub", ("comfy_nodes/hub/checking.py",), "hub"),

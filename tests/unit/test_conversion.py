@@ -300,6 +300,44 @@ def test_a_widget_that_became_an_input_before_the_group_was_made_is_linked_and_f
     assert note_of(linked, [1, 1, 0, 2, 0, "STRING"]) == ["1", 0]
 
 
+def test_a_primitive_of_numbers_in_a_group_has_its_control_behind_it(catalogue: Catalogue) -> None:
+    before = slot("before", kind="INT", widget={"name": "before"})
+    group = {
+        "nodes": [
+            {**node(0, "PrimitiveNode", 1, "fixed", outputs=[slot("INT")]), "index": 0},
+            {**node(0, "Foreign", 1, 2, inputs=[before]), "index": 1},
+        ],
+        "links": [[0, 0, 1, 0, 9, "INT"]],
+    }
+    data = canvas([node(2, "workflow>both", 5, "fixed", 7)], extra={"groupNodes": {"both": group}})
+    (found,) = canvas_to_graph(data, catalogue).values()
+    assert found["inputs"] == {"before": 5, "after": 7}
+
+
+def test_a_bypassed_subgraph_counts_the_inputs_that_its_file_leaves_out(
+    catalogue: Catalogue,
+) -> None:
+    ports = (("note", "STRING"), ("one", "IMAGE"), ("two", "IMAGE"))
+    inner = {
+        "id": "s",
+        "nodes": [node(5, "Take", "a", inputs=[slot("image", 12, "IMAGE")])],
+        "links": [{"id": 12, "origin_id": -10, "origin_slot": 1, "target_id": 5, "target_slot": 0}],
+        "inputs": [
+            {"name": name, "type": kind, "linkIds": [12] if name == "one" else []}
+            for name, kind in ports
+        ],
+        "outputs": [{"name": str(at), "type": "IMAGE", "linkIds": []} for at in range(2)],
+    }
+    data = handed_on(
+        node(2, "Give", "y"),
+        node(4, "s", mode=4, inputs=[slot("one", 1, "IMAGE"), slot("two", 2, "IMAGE")]),
+        links=[[1, 1, 0, 4, 1, "IMAGE"], [2, 2, 0, 4, 2, "IMAGE"], [99, 4, 1, 9, 0, "IMAGE"]],
+        definitions={"subgraphs": [inner]},
+    )
+    # by the second output goes what comes in by the second input
+    assert inputs(data, catalogue, "9")["image"] == ["1", 0]
+
+
 def test_an_api_graph_is_taken_as_it_stands(catalogue: Catalogue) -> None:
     graph = {"1": {"class_type": "Prompt", "inputs": {"text": "a {red|blue} lamp // x"}}}
     conversion = load(graph, catalogue)
@@ -321,6 +359,22 @@ def test_what_a_bypassed_node_hands_on_goes_by_its_class_and_not_by_an_old_file(
     links = [[1, 2, 0, 3, 0, "MASK"], [2, 1, 0, 3, 1, "IMAGE"], [99, 3, 0, 9, 0, "IMAGE"]]
     data = handed_on(node(2, "Mask"), both, links=links)
     assert inputs(data, known, "9")["image"] == ["1", 0]
+
+
+def test_a_primitive_of_an_input_that_is_gone_takes_no_other_with_it(catalogue: Catalogue) -> None:
+    slots = [
+        slot("gone", 5, "STRING", widget={"name": "gone"}),
+        slot("note", 6, "STRING", widget={"name": "note"}),
+    ]
+    data = canvas(
+        [
+            node(1, "PrimitiveNode", "lost", outputs=[slot("STRING")]),
+            node(2, "PrimitiveNode", "noted", outputs=[slot("STRING")]),
+            node(9, "Take", "", inputs=slots),
+        ],
+        [[5, 1, 0, 9, 0, "STRING"], [6, 2, 0, 9, 1, "STRING"]],
+    )
+    assert inputs(data, catalogue, "9") == {"note": "noted"}
 
 
 # --------------------------------------------------------------------------- numbers

@@ -67,6 +67,8 @@ def test_a_mutant_is_other_python_and_names_its_line():
     [
         ("def f(a: int | None) -> int: return a", "def f(a: int + None) -> str: return a", True),
         ("@dataclass(frozen=True)\nclass A: ...", "@dataclass(frozen=False)\nclass A: ...", True),
+        ("def f(*, a=1): ...", "def f(a=1, /): ...", True),
+        ("def f(*, a=1): ...", "def f(*, a=2): ...", False),
         ("a: int = 1", "a: int = 2", False),
         ("@dataclass(eq=True)\nclass A: ...", "@dataclass(eq=False)\nclass A: ...", False),
         ("if a: b()", "if not a: b()", False),
