@@ -34,7 +34,7 @@ TARGETS = (
         "workflow",
         ("orchestrator/workflow/*.py",),
         "conversion graph roles texts canvas layout signatures embeddings catalogue documents "
-        "numbering promotion absent_values batch_graphs workflows workflow_damage hostile_json "
+        "numbering promotion values absent_values batch_graphs workflows workflow_damage hostile_json "
         "editor_recordings conversion_judge",
     ),
     Target("retry", ("orchestrator/batch/retry.py",), "retry scheduler"),
@@ -49,7 +49,7 @@ TARGETS = (
         "job_queue store leases worker dispatcher fairness",
     ),
     Target("gates", ("orchestrator/batch/gates.py",), "gates judging"),
-    Target("hub", ("comfy_nodes/hub/checking.py",), "hub"),
+    Target("hub", ("comfy_nodes/hub/checking.py",), "hub_checking hub"),
     Target("settings", ("comfy_nodes/settings.py",), "pack_settings settings_inputs"),
 )
 
