@@ -34,8 +34,8 @@ TARGETS = (
         "workflow",
         ("orchestrator/workflow/*.py",),
         "conversion graph roles texts canvas layout signatures embeddings catalogue documents "
-        "numbering promotion values absent_values batch_graphs workflows workflow_damage hostile_json "
-        "editor_recordings conversion_judge",
+        "numbering promotion values absent_values batch_graphs workflows workflow_damage "
+        "hostile_json editor_recordings conversion_judge",
     ),
     Target("retry", ("orchestrator/batch/retry.py",), "retry scheduler"),
     Target("scheduler", ("orchestrator/batch/scheduler.py",), "scheduler dispatcher"),

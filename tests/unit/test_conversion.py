@@ -300,6 +300,24 @@ def test_a_widget_that_became_an_input_before_the_group_was_made_is_linked_and_f
     assert note_of(linked, [1, 1, 0, 2, 0, "STRING"]) == ["1", 0]
 
 
+@pytest.mark.parametrize("shown", ["named", "labelled", "plain"])
+def test_an_input_of_a_group_goes_by_the_name_that_it_was_given(
+    shown: str, catalogue: Catalogue
+) -> None:
+    image = slot("image", kind="IMAGE", **({"label": "picture"} if shown == "labelled" else {}))
+    group = {
+        "nodes": [{**node(0, "Take", "", inputs=[image]), "index": 0}],
+        "links": [],
+        "config": {"0": {"input": {"image": {"name": "given"}}}} if shown == "named" else {},
+    }
+    name = {"named": "given", "labelled": "picture", "plain": "image"}[shown]
+    user = node(2, "workflow>one", "", inputs=[slot(name, 1, "IMAGE")])
+    data = canvas([node(1, "Give", "x"), user], [[1, 1, 0, 2, 0, "IMAGE"]])
+    graph = canvas_to_graph({**data, "extra": {"groupNodes": {"one": group}}}, catalogue)
+    (found,) = [one for one in graph.values() if one["class_type"] == "Take"]
+    assert found["inputs"]["image"] == ["1", 0]
+
+
 def test_a_primitive_of_numbers_in_a_group_has_its_control_behind_it(catalogue: Catalogue) -> None:
     before = slot("before", kind="INT", widget={"name": "before"})
     group = {

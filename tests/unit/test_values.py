@@ -9,6 +9,7 @@ import pytest
 from orchestrator.errors import BadValue
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.inputs import Input
+from orchestrator.workflow.roles import split_setting
 from orchestrator.workflow.values import random_seed, typed
 
 
@@ -59,3 +60,19 @@ def test_a_random_seed_is_one_that_the_input_takes() -> None:
         assert len(seeds) >= min(most - least + 1, 100)
     assert random_seed(entry("FLOAT")) is None
     assert random_seed(entry("INT", control_after_generate=False)) is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "name", "value"),
+    [
+        ("a=b", "a", "b"),
+        ("a = b=c", "a", " b=c"),
+        ('"a=b".c=d', '"a=b".c', "d"),
+        ('"a=b"=c', '"a=b"', "c"),
+        ("a=", "a", ""),
+    ],
+)
+def test_a_setting_is_split_at_the_first_equals_sign_outside_of_a_title(
+    setting: str, name: str, value: str
+) -> None:
+    assert split_setting(setting) == (name, value)
