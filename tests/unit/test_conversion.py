@@ -379,6 +379,19 @@ def test_what_a_bypassed_node_hands_on_goes_by_its_class_and_not_by_an_old_file(
     assert inputs(data, known, "9")["image"] == ["1", 0]
 
 
+@pytest.mark.parametrize(("mode", "source"), [("two", ["1", 0]), ("one", None)])
+def test_a_bypassed_node_has_the_inputs_that_its_choice_brings(mode: str, source: Any) -> None:
+    two = {"key": "two", "inputs": {"required": {"first": ["IMAGE"]}}}
+    modes = ["COMFY_DYNAMICCOMBO_V3", {"options": [{"key": "one", "inputs": {}}, two]}]
+    pick = {"input": {"required": {"mode": modes}}, "output": ["IMAGE"]}
+    known = Catalogue({**CLASSES, "Pick": pick})
+    data = handed_on(
+        node(3, "Pick", mode, mode=4, inputs=[slot("mode.first", 1, "IMAGE")]),
+        links=[[1, 1, 0, 3, 0, "IMAGE"], [99, 3, 0, 9, 0, "IMAGE"]],
+    )
+    assert inputs(data, known, "9").get("image") == source
+
+
 def test_a_primitive_of_an_input_that_is_gone_takes_no_other_with_it(catalogue: Catalogue) -> None:
     slots = [
         slot("gone", 5, "STRING", widget={"name": "gone"}),
