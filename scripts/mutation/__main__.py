@@ -31,11 +31,11 @@ def main() -> int:
     try:
         from scripts.mutation import judging
     except ModuleNotFoundError as error:
-        print(
-            f"mutate: {error.name} is missing; run ./scripts/test --version once, then "
-            f"{sys.executable} -m pip install cosmic-ray",
-            file=sys.stderr,
-        )
+        if error.name != "cosmic_ray":
+            print(f"mutate: {error.name} is missing; ./scripts/test makes .venv", file=sys.stderr)
+        else:
+            line = f"{sys.executable} -m pip install cosmic-ray"
+            print(f"mutate: cosmic-ray is missing: {line}", file=sys.stderr)
         return 2
     return judging.judge(
         seed=options.seed,
