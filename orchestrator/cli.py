@@ -18,6 +18,7 @@ from .batch.cli import app as batch_app
 from .bench.cli import EPILOG as BENCH_EPILOG
 from .bench.cli import bench as bench_command
 from .errors import UsageError
+from .local.cli import app as comfyui_app
 from .models.cli import app as models_app
 from .service.cli import EPILOG as SERVE_EPILOG
 from .service.cli import serve as serve_command
@@ -53,6 +54,7 @@ app.add_typer(batch_app)
 app.add_typer(models_app)
 app.add_typer(palette_app)
 app.add_typer(keys_app)
+app.add_typer(comfyui_app)
 app.command("bench", epilog=BENCH_EPILOG)(bench_command)
 app.command("cutout", epilog=CUTOUT_EPILOG)(cutout_command)
 app.command("serve", epilog=SERVE_EPILOG)(serve_command)
@@ -99,7 +101,7 @@ _Server = Annotated[
 ]
 _Comfyui = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="A ComfyUI to start and stop; else COMFYUI_PATH."),
+    typer.Option(metavar="[DIR]", help="A ComfyUI to start and stop; else COMFYUI_PATH."),
 ]
 _Models = Annotated[
     Path | None,
