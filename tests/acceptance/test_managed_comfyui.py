@@ -1,0 +1,187 @@
+"""`spriteworks comfyui` as a subprocess, on a tiny repository that looks like ComfyUI."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+
+import pytest
+import requests
+
+import tiny_comfyui
+from orchestrator.local.process import free_port, python_environment
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git: install it")
+# s; for a machine that is busy with other things
+PATIENCE = 240
+# A browser that writes down what it is asked to open, and ends.
+BROWSER = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
+
+
+class World:
+    """A place of installs, and a source of versions."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "my data"
+        self.source = tiny_comfyui.repository(folder / "a source", "0.9.0", "0.10.0")
+        self.opened = folder / "opened.txt"
+        script = folder / "browser.py"
+        script.write_text(BROWSER, encoding="utf-8")
+        browser = f'"{sys.executable}" "{script}" "{self.opened}" %s'
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if name != "COMFYUI_PATH"},
+            **python_environment(),
+            "SPRITEWORKS_COMFYUI": str(self.root),
+            "BROWSER": browser,
+        }
+
+    def command(self, *arguments: object) -> list[str]:
+        return [sys.executable, "-m", "orchestrator", *map(str, arguments)]
+
+    def call(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments),
+            env=self.environment,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def install(self, version: str = "0.10.0") -> subprocess.CompletedProcess[str]:
+        options = ("--version", version, "--from", self.source, "--torch", "")
+        return self.call("comfyui", "install", *options)
+
+    @contextmanager
+    def serving(self, *arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+        """A command that runs a server, and the address that it prints first."""
+        process = subprocess.Popen(
+            self.command("comfyui", *arguments),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            start_new_session=os.name == "posix",
+        )
+        try:
+            yield process, first_address(process)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def first_address(process: subprocess.Popen[str]) -> str:
+    """The first line that is an address; the others are ComfyUI's."""
+    lines: Queue[str] = Queue()
+    said: list[str] = []
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.put(line)
+        lines.put("")
+
+    threading.Thread(target=read, daemon=True).start()
+    while line := lines.get(timeout=PATIENCE):
+        said.append(line)
+        if line.startswith("http://"):
+            return line.strip()
+    raise AssertionError(said)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    made = World(tmp_path_factory.mktemp("managed"))
+    done = made.install()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(made.root / "ComfyUI-0.10.0")
+    assert "making the environment of ComfyUI 0.10.0 ..." in done.stderr
+    return made
+
+
+def rows(world: World) -> list[dict[str, object]]:
+    done = world.call("comfyui", "list", "--json")
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, object]] = json.loads(done.stdout)["installs"]
+    return found
+
+
+def test_start_serves_until_it_is_stopped(world: World) -> None:
+    with world.serving("start", "--port", "0", "--", "--lowvram") as (process, url):
+        argv = requests.get(f"{url}/system_stats", timeout=60).json()["system"]["argv"]
+        assert "--disable-auto-launch" in argv
+        assert argv[-1] == "--lowvram"
+        assert [row["url"] for row in rows(world)] == [url]
+        # It is there once, and stays as it is while it runs.
+        again = world.call("comfyui", "start", "--port", "0")
+        assert (again.returncode, "runs already, at " + url in again.stderr) == (2, True)
+        for change in (["update", "--version", "0.9.0"], ["remove", "--force"]):
+            refused = world.call("comfyui", *change)
+            assert (refused.returncode, "is in use by process" in refused.stderr) == (2, True)
+        taken = world.call("comfyui", "start", "--port", url.rpartition(":")[2])
+        assert taken.returncode == 2
+        if os.name == "posix":
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=PATIENCE) == 128 + signal.SIGINT
+            with pytest.raises(requests.ConnectionError):
+                requests.get(url, timeout=60)
+            assert [row["url"] for row in rows(world)] == [None]
+
+
+def test_a_port_of_somebody_else_is_refused(world: World) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = world.call("comfyui", "start", "--port", taken.getsockname()[1])
+    assert done.returncode == 2
+    assert "is taken by another program; give --port P" in done.stderr
+
+
+def test_open_starts_it_and_finds_it_when_it_runs(world: World) -> None:
+    port = free_port()
+    with world.serving("open", "--port", port) as (process, url):
+        assert url == f"http://127.0.0.1:{port}"
+        again = world.call("comfyui", "open")
+        assert again.returncode == 0, again.stderr
+        assert world.opened.read_text(encoding="utf-8") == url
+        assert process.poll() is None
+
+
+def test_a_command_without_a_folder_uses_it(world: World) -> None:
+    # The tiny one has no nodes, which the workflow says after the start.
+    done = world.call("params", "sprite", "--comfyui")
+    assert f"starting ComfyUI in {world.root / 'ComfyUI-0.10.0'} ..." in done.stderr
+    assert "using ComfyUI 0.10.0" in done.stderr
+    assert done.returncode != 0
+
+
+def test_update_and_remove(world: World) -> None:
+    there = world.root / "ComfyUI-0.10.0"
+    assert world.install("0.9.0").returncode == 0
+    gone = world.call("comfyui", "remove", "--version", "0.9.0")
+    assert gone.returncode == 0, gone.stderr
+    back = world.call("comfyui", "update", "--version", "0.9.0", "--json")
+    assert back.returncode == 0, back.stderr
+    assert json.loads(back.stdout)["version"] == "0.9.0"
+    assert [row["version"] for row in rows(world)] == ["0.9.0"]
+    unknown = world.call("comfyui", "update", "--version", "7")
+    assert (unknown.returncode, "there is no ComfyUI 7" in unknown.stderr) == (2, True)
+    assert world.call("comfyui", "update", "--version", "0.10.0").returncode == 0
+    mine = there / "models" / "mine.safetensors"
+    mine.touch()
+    refused = world.call("comfyui", "remove")
+    assert (refused.returncode, "--force" in refused.stderr) == (2, True)
+    mine.unlink()
+    assert world.call("comfyui", "remove").returncode == 0
+    assert not world.root.exists()
+    none = world.call("run", "sprite", "--comfyui")
+    assert (none.returncode, "spriteworks comfyui install" in none.stderr) == (2, True)
