@@ -134,7 +134,9 @@ def _run(
     git = shutil.which("git")
     if git is None:
         raise UsageError("ComfyUI is fetched by git, which is not installed; install git")
-    place = [] if at is None else ["-C", str(at)]
+    # What git would tidy up behind our back would be in the way of who removes the folder.
+    place = ["-c", "gc.auto=0", "-c", "maintenance.auto=false"]
+    place += [] if at is None else ["-C", str(at)]
     far = arguments[0] in ("clone", "fetch")
     return call([git, *place, *arguments], seconds=_FETCHING if far else _LOOKING, told=told)
 

@@ -39,7 +39,7 @@ _Wanted = Annotated[
 ]
 _Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")]
 _Arguments = Annotated[
-    list[str], typer.Argument(metavar="[-- ARGS...]", help="Further arguments for ComfyUI.")
+    list[str], typer.Argument(metavar="-- ARGS", help="Further arguments for ComfyUI.")
 ]
 _Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object, alone, on standard output.")
@@ -149,6 +149,7 @@ def open_browser(
     if url is None:
         _run(there, port, arguments, _browse)
     else:
+        print(url)
         _browse(url)
 
 
@@ -180,11 +181,11 @@ def _shown() -> Iterator[Callable[[str, int | None], None]]:
 
         def report(doing: str, percent: int | None) -> None:
             # What an installer says in between is for the bar alone.
-            what = doing.partition(": ")[0]
+            what, _, detail = doing.partition(": ")
             if what not in said:
                 said.add(what)
                 screen.say(f"{what} ...")
-            screen.show(Bar(doing, percent or 0, None if percent is None else 100))
+            screen.show(Bar(detail or what, percent or 0, None if percent is None else 100))
 
         yield report
 

@@ -29,11 +29,14 @@ _PACE = 0.2
 def users_of(folder: Path) -> list[int]:
     """The processes that run the ComfyUI of a folder, however they were started."""
     main = str(folder / "main.py")
-    return [
-        process.pid
-        for process in psutil.process_iter(["cmdline"])
-        if main in (process.info["cmdline"] or ())
-    ]
+    users: list[int] = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        # None where the system does not tell, as of other people's
+        given, at = process.info["cmdline"] or (), process.info["cwd"]
+        by_hand = at == str(folder) and any(Path(one).name == "main.py" for one in given)
+        if main in given or by_hand:
+            users.append(process.pid)
+    return users
 
 
 def url_of(folder: Path) -> str | None:

@@ -1,4 +1,8 @@
-"""`spriteworks comfyui` as a subprocess, on a tiny repository that looks like ComfyUI."""
+"""`spriteworks comfyui` as a subprocess, on a repository that looks like ComfyUI and on a real one.
+
+SPRITEWORKS_COMFYUI_SOURCE names the real repository, or its folder; without it it is that of a real
+ComfyUI that was cloned.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +20,17 @@ from queue import Queue
 
 import pytest
 import requests
+from PIL import Image
 
 import tiny_comfyui
+from orchestrator.local.installs import TESTED
 from orchestrator.local.process import free_port, python_environment
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git: install it")
 # s; for a machine that is busy with other things
-PATIENCE = 240
+PATIENCE, REAL_PATIENCE = 240, 2400
+# a version beside the one that is installed by default
+OTHER = "0.28.0"
 # A browser that writes down what it is asked to open, and ends.
 BROWSER = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
 
@@ -30,9 +38,9 @@ BROWSER = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2]
 class World:
     """A place of installs, and a source of versions."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, source: Path | str) -> None:
         self.root = folder / "my data"
-        self.source = tiny_comfyui.repository(folder / "a source", "0.9.0", "0.10.0")
+        self.source = source
         self.opened = folder / "opened.txt"
         script = folder / "browser.py"
         script.write_text(BROWSER, encoding="utf-8")
@@ -47,15 +55,23 @@ class World:
     def command(self, *arguments: object) -> list[str]:
         return [sys.executable, "-m", "orchestrator", *map(str, arguments)]
 
-    def call(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+    def call(
+        self, *arguments: object, patience: float = PATIENCE
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments),
             env=self.environment,
             capture_output=True,
             encoding="utf-8",
-            timeout=PATIENCE,
+            timeout=patience,
             check=False,
         )
+
+    def done(self, *arguments: object) -> str:
+        """What a command prints that works, and may take minutes."""
+        ended = self.call(*arguments, patience=REAL_PATIENCE)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
 
     def install(self, version: str = "0.10.0") -> subprocess.CompletedProcess[str]:
         options = ("--version", version, "--from", self.source, "--torch", "")
@@ -100,7 +116,8 @@ def first_address(process: subprocess.Popen[str]) -> str:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    made = World(tmp_path_factory.mktemp("managed"))
+    folder = tmp_path_factory.mktemp("managed")
+    made = World(folder, tiny_comfyui.repository(folder / "a source", "0.9.0", "0.10.0"))
     done = made.install()
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(made.root / "ComfyUI-0.10.0")
@@ -185,3 +202,45 @@ def test_update_and_remove(world: World) -> None:
     assert not world.root.exists()
     none = world.call("run", "sprite", "--comfyui")
     assert (none.returncode, "spriteworks comfyui install" in none.stderr) == (2, True)
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> World:
+    named = os.environ.get("SPRITEWORKS_COMFYUI_SOURCE")
+    cloned = Path(os.environ.get("COMFYUI_PATH") or Path.home() / "comfy" / "ComfyUI")
+    if not named and not (cloned / ".git").is_dir():
+        pytest.skip("no repository of ComfyUI: set SPRITEWORKS_COMFYUI_SOURCE to one, or a clone")
+    return World(tmp_path, named or cloned)
+
+
+@pytest.mark.comfyui
+@pytest.mark.slow
+@pytest.mark.timeout(2 * REAL_PATIENCE)
+def test_real_comfyui_from_install_to_remove(real: World, tmp_path: Path) -> None:
+    there = Path(real.done("comfyui", "install", "--from", real.source).strip())
+    assert there == real.root / f"ComfyUI-{TESTED}"
+    assert [row["version"] for row in rows(real)] == [TESTED]
+    with real.serving("start", "--port", "0") as (_, url):
+        templates = requests.get(f"{url}/api/workflow_templates", timeout=60).json()
+        assert {"sprite", "batch", "inpaint"} <= set(templates["spriteworks"])
+        assert "SpriteworksSnap" in requests.get(f"{url}/object_info", timeout=60).json()
+        real.done("comfyui", "open")
+        assert real.opened.read_text(encoding="utf-8") == url
+    sprite(real, tmp_path / "first")
+    assert real.done("comfyui", "update", "--version", OTHER).strip() == str(there)
+    assert [row["version"] for row in rows(real)] == [OTHER]
+    sprite(real, tmp_path / "second", f"using ComfyUI {OTHER} ")
+    real.done("comfyui", "update")
+    assert [row["version"] for row in rows(real)] == [TESTED]
+    real.done("comfyui", "remove")
+    assert not real.root.exists()
+
+
+def sprite(world: World, out: Path, said: str = f"using ComfyUI {TESTED} ") -> None:
+    """A sprite from the managed ComfyUI."""
+    options = ("--set", "prompt=a red potion", "--set", "steps=2", "--out", out)
+    ended = world.call("run", "sprite", *options, "--comfyui", patience=REAL_PATIENCE)
+    assert ended.returncode == 0, ended.stderr
+    assert said in ended.stderr
+    with Image.open(ended.stdout.strip()) as picture:
+        assert picture.mode == "RGBA"

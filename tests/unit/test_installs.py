@@ -14,7 +14,7 @@ from filelock import FileLock
 
 import tiny_comfyui
 from orchestrator.errors import InstallFailed, OutputError, UsageError
-from orchestrator.local import environments, installs, pack
+from orchestrator.local import environments, installs, launch, pack
 from orchestrator.local.arguments import MANAGED, with_managed
 from orchestrator.local.installs import Install
 from orchestrator.local.serving import Choice
@@ -298,6 +298,13 @@ def test_the_pack_is_found_again_after_spriteworks_moved(
     shim.write_text("# somebody else's", encoding="utf-8")
     pack.renew_pack(one.folder)
     assert shim.read_text(encoding="utf-8") == "# somebody else's"
+
+
+def test_a_run_on_it_loads_the_pack_once(root: Path, source: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    paths = launch.write_extra_paths(made(root, source).folder, work, None)
+    assert json.loads(paths.read_text(encoding="utf-8")) == {"spriteworks": None}
 
 
 def test_a_bare_option_means_the_managed_one() -> None:
