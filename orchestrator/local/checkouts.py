@@ -136,7 +136,9 @@ def _run(
         raise UsageError("ComfyUI is fetched by git, which is not installed; install git")
     # What git would tidy up behind our back would be in the way of who removes the folder.
     place = ["-c", "gc.auto=0", "-c", "maintenance.auto=false"]
-    place += [] if at is None else ["-C", str(at)]
+    if at is not None:
+        # Named, so that git does not take a repository that the folder lies in for its own.
+        place += ["-C", str(at), "--git-dir=.git", "--work-tree=."]
     far = arguments[0] in ("clone", "fetch")
     return call([git, *place, *arguments], seconds=_FETCHING if far else _LOOKING, told=told)
 

@@ -243,6 +243,20 @@ def test_an_update_that_was_killed_is_gone_on_with(
     assert tiny_comfyui.git(old.folder, "rev-parse", "HEAD") == old.commit
 
 
+def test_a_repository_around_an_install_is_left_alone(root: Path, source: Path) -> None:
+    old = made(root, source)
+    around = tiny_comfyui.repository(root.parent, "0.1.0")
+    head = tiny_comfyui.git(around, "rev-parse", "HEAD")
+    (old.folder / ".git").rename(root.parent / "taken away")
+    with pytest.raises(InstallFailed, match="not a git repository"):
+        changed(root, old, "0.9.0")
+    with pytest.raises(InstallFailed, match="not a git repository"):
+        installs.remove(root, old)
+    assert tiny_comfyui.git(around, "rev-parse", "HEAD") == head
+    installs.remove(root, old, force=True)
+    assert not old.folder.exists()
+
+
 OWN = [
     "models/checkpoints/mine.safetensors",
     "input/mine.png",
