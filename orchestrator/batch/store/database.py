@@ -19,6 +19,7 @@ from sqlalchemy.exc import (
 )
 
 from ...errors import BadValue, OutputError, SpriteworksError, StoreError, StoreUnreachable
+from ...extras import install_line
 
 # s that a writer waits for another process's transaction; ours take milliseconds, a plan seconds
 _PATIENCE = 60
@@ -214,7 +215,7 @@ def _engine(url: str) -> sa.Engine:
         return engine
     except ModuleNotFoundError as error:
         raise BadValue(
-            f"the driver for --store is missing ({error}); pip install 'spriteworks[postgresql]'"
+            f"the driver for --store is missing ({error}): {install_line('postgresql')}"
         ) from error
     except (NoSuchModuleError, ArgumentError, ImportError) as error:
         raise BadValue(
