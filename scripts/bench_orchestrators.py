@@ -55,7 +55,7 @@ def _work(folder: Path, url: str, store: str | None, results: Any) -> None:
         manifest=folder / "bench.yaml",
         out=folder / "out",
         choice=Choice(urls=(url,)),
-        store=store,
+        store=store or "",
     )
     cpu = time.process_time()
     (batch.run if store is not None else batch.join)(request, _Silent())
