@@ -79,10 +79,11 @@ def _ends(folder: Path) -> dict[str, list[float]]:
     """When attempts ended well, by server, in order; and sees that each job was made once."""
     table = tables.attempts
     with Store.open(folder / "out", create=False) as store:
-        rows = store.rows(sa.select(table.c.server, table.c.ended_at, table.c.outcome))
+        which = (table.c.server, table.c.ended_at, table.c.outcome, table.c.error)
+        rows = store.rows(sa.select(*which))
         counts = store.counts()
         keys = Counter(row.key for row in store.rows(sa.select(tables.shots.c.key)))
-    assert {row.outcome for row in rows} == {Outcome.DONE.value}
+    assert {row.outcome for row in rows} == {Outcome.DONE.value}, [row.error for row in rows]
     assert set(keys.values()) == {1}
     assert counts[State.DONE] == len(rows)
     found: dict[str, list[float]] = {}
