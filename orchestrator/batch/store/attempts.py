@@ -212,11 +212,10 @@ class Attempts(Entries):
             ids = connection.execute(update).scalars().all()
             return self._attempts(table.c.id.in_(ids)) if ids else []
 
-    def others_at_work(self, owner: str) -> bool:
-        """Say whether another owner has attempts that have not ended, held or not."""
+    def has_open_attempts(self) -> bool:
+        """Say whether anybody has attempts that have not ended, held or not."""
         table = tables.attempts
-        query = sa.select(table.c.id).where(table.c.outcome.is_(None), table.c.owner != owner)
-        return bool(self._read(query.limit(1)))
+        return bool(self._read(sa.select(table.c.id).where(table.c.outcome.is_(None)).limit(1)))
 
     def cancel(self, keys: Collection[str], reason: str = statements.CANCELLED) -> dict[str, State]:
         """Give up jobs: those that wait at once, others as soon as their owner looks.
