@@ -14,6 +14,7 @@ SpriteworksError
 ├── OutputError               the result cannot be written (full disk, read-only folder)
 ├── InstallFailed             ComfyUI cannot be fetched, or what it needs not be installed
 ├── StoreError                the record of a batch cannot be read or written
+│   ├── StoreUnreachable      its database does not answer, or is locked; later it may
 │   ├── IllegalTransition     a job cannot go from the state it is in to that one
 │   └── LeaseLost             an attempt was taken over by another orchestrator
 ├── RequestError              what somebody asks of the service cannot be done
@@ -139,6 +140,10 @@ class InstallFailed(SpriteworksError):
 
 class StoreError(SpriteworksError):
     """The record of a batch cannot be read or written."""
+
+
+class StoreUnreachable(StoreError):
+    """The database of a record does not answer for now, or is locked; the same may work later."""
 
 
 class IllegalTransition(StoreError):

@@ -116,7 +116,11 @@ def first_address(process: subprocess.Popen[str]) -> str:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    folder = tmp_path_factory.mktemp("managed")
+    """With an install that is there when a test begins, and when it ends."""
+    return made_in(tmp_path_factory.mktemp("managed"))
+
+
+def made_in(folder: Path) -> World:
     made = World(folder, tiny_comfyui.repository(folder / "a source", "0.9.0", "0.10.0"))
     done = made.install()
     assert done.returncode == 0, done.stderr
@@ -181,7 +185,8 @@ def test_a_command_without_a_folder_uses_it(world: World) -> None:
     assert done.returncode != 0
 
 
-def test_update_and_remove(world: World) -> None:
+def test_update_and_remove(tmp_path: Path) -> None:
+    world = made_in(tmp_path)
     there = world.root / "ComfyUI-0.10.0"
     assert world.install("0.9.0").returncode == 0
     gone = world.call("comfyui", "remove", "--version", "0.9.0")
