@@ -16,7 +16,7 @@ from .programs import call
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0", "requests")
 
 # s; torch with its libraries for GPUs is 3 GB to download
-_PATIENCE = 7200.0
+_PATIENCE, _LOOKING = 7200.0, 120.0
 # bytes: what 0.33.0 takes with torch 2.11.0, which was 5.8 GB on a machine without a GPU and more
 # with one, and some to work with
 _SPACE_WITH_TORCH, _SPACE = 9_000_000_000, 500_000_000
@@ -47,13 +47,20 @@ def make_environment(
     else:
         making = [sys.executable, "-m", "venv", place]
         filling = [python, "-m", "pip", "install", *wanted]
-    for command in (making, filling):
+    for command in [filling] if _is_made(python) else [making, filling]:
         done = call(command, seconds=_PATIENCE, told=told)
         if done.code:
             raise InstallFailed(
                 f"what ComfyUI needs cannot be installed into {place}; the installer said:\n"
                 f"{done.tail}"
             )
+
+
+def _is_made(python: str) -> bool:
+    """Say whether an environment is there, whole, with its pip."""
+    if not Path(python).is_file():
+        return False
+    return call([python, "-m", "pip", "--version"], seconds=_LOOKING).code == 0
 
 
 def refuse_without_space(folder: Path, torch: Sequence[str]) -> None:

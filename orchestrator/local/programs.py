@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import threading
 from collections import deque
@@ -61,6 +62,8 @@ def call(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, **_ENVIRONMENT, **(environment or {})},
+            # a group of its own, by which also those are found whose parent has gone
+            start_new_session=os.name == "posix",
         )
     except OSError as error:
         raise InstallFailed(f"{command[0]} cannot be started: {error.strerror}") from error
@@ -81,12 +84,13 @@ def call(
             if told is not None:
                 told(line)
         code = process.wait()
+    except BaseException:
+        # Ctrl-C, or whatever else came in between: nothing goes on behind our back.
+        _end(process.pid)
+        process.wait()
+        raise
     finally:
         timer.cancel()
-        # Ctrl-C, or whatever else came in between: nothing goes on behind our back.
-        if process.poll() is None:
-            _end(process.pid)
-            process.wait()
     if late.is_set():
         raise InstallFailed(f"{_short(command)} was not done after {seconds:g} s and was stopped")
     return Ended(code, "\n".join(said))
@@ -108,9 +112,12 @@ def _short(command: Sequence[str]) -> str:
 
 
 def _end(pid: int) -> None:
-    """Kill a program with all that it started."""
+    """Kill a program with all that it started; whoever is left may hold the end of its pipe."""
     with suppress(psutil.NoSuchProcess):
         parent = psutil.Process(pid)
         for process in [*parent.children(recursive=True), parent]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+    if os.name == "posix":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)

@@ -197,7 +197,6 @@ def test_update_and_remove(tmp_path: Path) -> None:
     assert [row["version"] for row in rows(world)] == ["0.9.0"]
     unknown = world.call("comfyui", "update", "--version", "7")
     assert (unknown.returncode, "there is no ComfyUI 7" in unknown.stderr) == (2, True)
-    assert world.call("comfyui", "update", "--version", "0.10.0").returncode == 0
     mine = there / "models" / "mine.safetensors"
     mine.touch()
     refused = world.call("comfyui", "remove")

@@ -65,8 +65,11 @@ def names(folder: Path) -> list[str]:
 def test_an_install_has_its_version_and_the_pack_with_its_workflows(
     root: Path, source: Path
 ) -> None:
+    same = '# changed\n__version__ = "0.10.0"\n'
+    tiny_comfyui.commit(source, "the same version", comfyui_version_dot_py=same)
     one = made(root, source)
     assert one.folder == root / "ComfyUI-0.10.0"
+    assert one.commit == tiny_comfyui.git(source, "rev-parse", "HEAD~2")
     assert (one.version, one.ready, one.source) == ("0.10.0", True, str(source))
     assert not (one.folder / "notes.txt").read_text(encoding="utf-8").startswith("0.10")
     assert pack.has_pack(one.folder)
@@ -212,6 +215,23 @@ def test_an_update_that_fails_is_taken_back(root: Path, source: Path) -> None:
     with pytest.raises(UsageError, match=r"no ComfyUI 7\.0\.0"):
         changed(root, old, "7.0.0")
     assert installs.listed(root) == [old]
+
+
+def test_an_update_that_cannot_be_taken_back_is_gone_on_with(
+    root: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = made(root, source)
+    tiny_comfyui.release(source, "0.11.0")
+
+    def offline(folder: Path, torch: object, told: object) -> None:
+        raise InstallFailed("there is no network")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(installs, "make_environment", offline)
+        with pytest.raises(InstallFailed, match=r"it could not be brought back to 0\.10\.0"):
+            changed(root, old, "0.11.0")
+    assert installs.listed(root) == [replace(old, ready=False)]
+    assert made(root, source) == old
 
 
 def test_an_update_does_not_overwrite_what_somebody_changed(root: Path, source: Path) -> None:
