@@ -68,8 +68,6 @@ def commit_of(version: str, folder: Path) -> str:
     commit with it counts: mirrors may have no tags. Raises UsageError, which names the nearest.
     """
     for name in (f"refs/tags/v{version}", f"refs/tags/{version}", version):
-        if name.startswith("-"):
-            break
         done = _run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", at=folder)
         if done.code == 0:
             return done.said.strip()

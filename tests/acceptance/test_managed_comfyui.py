@@ -155,7 +155,9 @@ def test_start_serves_until_it_is_stopped(world: World) -> None:
             assert process.wait(timeout=PATIENCE) == 128 + signal.SIGINT
             with pytest.raises(requests.ConnectionError):
                 requests.get(url, timeout=60)
-            assert [row["url"] for row in rows(world)] == [None]
+            (row,) = rows(world)
+            assert row["url"] is None
+            assert not (Path(str(row["folder"])) / "spriteworks-server.json").exists()
 
 
 def test_a_port_of_somebody_else_is_refused(world: World) -> None:

@@ -57,18 +57,21 @@ def ends(pid: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("end", ["child.wait()", "pass"])
+CHILD = "import os, time; print(os.getpid(), flush=True); time.sleep(3600)"
+# It speaks when its parent has gone.
+ORPHAN = "import os, sys, time\nwhile os.getppid() == int(sys.argv[1]): time.sleep(0.01)\n" + CHILD
+
+
+@pytest.mark.parametrize(("child", "end"), [(CHILD, "child.wait()"), (ORPHAN, "pass")])
 def test_what_takes_too_long_is_ended_with_all_that_it_started(
-    end: str, monkeypatch: pytest.MonkeyPatch
+    child: str, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if end == "pass" and os.name == "nt":
+    if child == ORPHAN and os.name == "nt":
         pytest.skip("Windows knows no groups by which a child is found whose parent has gone")
     monkeypatch.setattr(programs.threading, "Timer", Deadline)
-    child = "import time; time.sleep(3600)"
     script = (
-        "import subprocess, sys\n"
-        f"child = subprocess.Popen([sys.executable, '-c', {child!r}])\n"
-        "print(child.pid, flush=True)\n"
+        "import os, subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}, str(os.getpid())])\n"
         f"{end}"
     )
     pids: list[int] = []
