@@ -51,17 +51,19 @@ def needed() -> Path:
 class PostgresServer:
     """A server of our own, which may be restarted at once."""
 
-    def __init__(self, folder: Path, programs: Path, host: str = "127.0.0.1") -> None:
+    def __init__(self, folder: Path, programs: Path) -> None:
         self._programs = programs
         # It refuses to run as root.
         self._user = _other_user() if os.getuid() == 0 else None
         self._data = Path("/tmp" if self._user else folder) / f"pg-{uuid.uuid4().hex}"
-        self._host, self._port = host, free_port()
+        self._port = free_port()
+        # where it listens, from its next start on
+        self.hosts = ["127.0.0.1"]
 
     @property
     def url(self) -> str:
         """Its address without a database."""
-        return f"postgresql://sprite@{self._host}:{self._port}"
+        return f"postgresql://sprite@{self.hosts[0]}:{self._port}"
 
     def create(self) -> None:
         """Make its files, and start it."""
@@ -73,7 +75,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it; returns when it answers."""
-        options = f"-p {self._port} -c listen_addresses={self._host}"
+        options = f"-p {self._port} -c listen_addresses={','.join(self.hosts)}"
         options += f" -c unix_socket_directories={self._data}"
         log = str(self._data / "log")
         self._call("pg_ctl", "-D", str(self._data), "-w", "-o", options, "-l", log, "start")

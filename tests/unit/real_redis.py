@@ -43,25 +43,27 @@ def needed() -> str:
 class RedisServer:
     """A Redis that keeps nothing, and that may be killed and started again."""
 
-    def __init__(self, folder: Path, program: str, host: str = "127.0.0.1") -> None:
+    def __init__(self, folder: Path, program: str) -> None:
         self._folder, self._program = folder, program
-        self._host, self._port = host, free_port()
+        self._port = free_port()
+        # where it listens, from its next start on
+        self.hosts = ["127.0.0.1"]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Its address."""
-        return f"redis://{self._host}:{self._port}/0"
+        return f"redis://{self.hosts[0]}:{self._port}/0"
 
     def start(self) -> None:
         """Start it; returns when it answers."""
-        options = ["--port", str(self._port), "--bind", self._host, "--protected-mode", "no"]
+        options = ["--port", str(self._port), "--bind", *self.hosts, "--protected-mode", "no"]
         options += ["--save", "", "--appendonly", "no", "--dir", str(self._folder)]
         self._process = subprocess.Popen([self._program, *options], stdout=subprocess.DEVNULL)
         late = time.monotonic() + 30
         while True:
             try:
-                with socket.create_connection((self._host, self._port), 5) as line:
+                with socket.create_connection((self.hosts[0], self._port), 5) as line:
                     line.sendall(b"PING\r\n")
                     if line.recv(100).startswith(b"+PONG"):
                         return

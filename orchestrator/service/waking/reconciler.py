@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from types import TracebackType
 
 import sqlalchemy as sa
 
 from ...batch.jobs import State
+from ...batch.leases import new_owner
 from ...batch.store import tables
 from ...batch.store.database import Database
 from ...batch.store.statements import now
 from ...errors import SpriteworksError
-from .wakeups import ANY, Wakeups
+from .wakeups import ANY, Polling, Wakeups, open_wakeups
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,19 @@ HOLDER = "reconciler"
 EVERY, LEASE = 2.0, 10.0
 # Of the jobs that wait, so many are looked at; what is behind them waits for these in any case.
 _JOBS = 1000
+
+
+@contextmanager
+def awake(database: Database, url: str, broker: str = "", name: str = "") -> Iterator[Wakeups]:
+    """The wakeups of a process, closed at the end; where there are hints, lost ones are made up.
+
+    `url` is that of the database, with its password. See `open_wakeups`.
+    """
+    with ExitStack() as stack:
+        wakeups = stack.enter_context(closing(open_wakeups(url, broker, name)))
+        if not isinstance(wakeups, Polling):
+            stack.enter_context(Reconciler(database, wakeups, new_owner()))
+        yield wakeups
 
 
 class Reconciler(threading.Thread):

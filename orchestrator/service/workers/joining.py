@@ -21,6 +21,7 @@ from ..storage import Storage
 
 # name the record and the files where no option does, so that no password stands on a command line
 DATABASE, STORAGE = "SPRITEWORKS_DATABASE", "SPRITEWORKS_STORAGE"
+BROKER = "SPRITEWORKS_BROKER"
 # where a service's files lie in its folder
 FILES = "files"
 # the fact of a record by which a service claims attempts, once one has used it
@@ -35,6 +36,8 @@ class Service:
     database: str
     # URL or folder of its files
     storage: str | Path
+    # URL of a Redis through which workers are woken; "" is without
+    broker: str = ""
 
 
 def service_at(
