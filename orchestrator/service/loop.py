@@ -49,6 +49,8 @@ class ServerView:
     words: str = ""
     done: int = 0
     failures: int = 0
+    # the worker that has it; "" where the service itself does
+    worker: str = ""
 
 
 class Watcher(Protocol):

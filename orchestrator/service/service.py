@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import threading
 import time
 import uuid
@@ -67,6 +68,7 @@ from .views import OutputView, RequestView, Status, traced
 from .webhooks import Webhooks
 from .workers.joining import SERVICE
 from .workers.logins import Logins
+from .workers.registry import Worker, WorkerServer
 from .workers.relay import Relay
 
 logger = logging.getLogger(__name__)
@@ -676,6 +678,10 @@ class Service:
                 found.append((one.view, one.known, self._board.runs.on(one.view.name)))
         return found
 
+    def workers(self) -> list[tuple[Worker, list[WorkerServer]]]:
+        """The workers that gave a sign within a day, and their servers."""
+        return self.relay.workers()
+
     def latest_on(self, caller: Caller, server: str) -> tuple[str, str]:
         """The model of the latest request that a server ended, and why the caller's last failed."""
         notes, error = self._requests.latest_on(server, caller.owner)
@@ -712,6 +718,15 @@ class Service:
         well = any(view.is_open for view, _, _ in self.servers())
         checks["servers"] = "" if well else self._trouble()
         return Readiness(is_ready=not any(checks.values()), checks=checks)
+
+    def disks(self) -> dict[str, int]:
+        """Bytes that are free where the "record" and the "files" lie, as far as that is here."""
+        places = {"record": self._store.database.folder, "files": self.assets.storage.folder}
+        return {
+            name: shutil.disk_usage(folder).free
+            for name, folder in places.items()
+            if folder is not None
+        }
 
     def figures(self) -> Figures:
         """What metrics are made from."""

@@ -45,6 +45,12 @@ class Database:
             self.name = self._engine.url.render_as_string(hide_password=True)
             self._connection = self._engine.connect()
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the file that it is; None where it is none of this machine's."""
+        path = self._engine.url.database if self.is_sqlite else None
+        return Path(path).parent if path else None
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()

@@ -207,14 +207,11 @@ class WorkerProcess:
     def _state_of(self, server: Server) -> WorkerServer:
         (view,) = (one for one in self._loop.servers() if one.name == server.name)
         known = self._catalogues.known.get(server.name)
-        shown = replace(view, name=self._shown(server.name))
+        shown = replace(view, name=self._shown(server.name), worker=self.worker.name)
         if known is None:
             words = view.words or "it has not answered yet"
-            return WorkerServer(
-                worker=self.worker.name, view=replace(shown, is_open=False, words=words)
-            )
+            return WorkerServer(view=replace(shown, is_open=False, words=words))
         return WorkerServer(
-            worker=self.worker.name,
             view=shown,
             stats=known.stats,
             catalogue=self._shelve(server.name, known),
