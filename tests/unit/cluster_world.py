@@ -362,18 +362,21 @@ class Cluster:
         self.service = Served(self._home, *self._options, port=port)
 
     def wait_until_done(self, count: int, seconds: float = 240.0) -> None:
-        assert self.observer is not None
+        """Wait until so many are done; says where the others stand, where that takes too long."""
         observer = self.observer
-        until(lambda: observer.fault or observer.done, lambda done: _least(done, count), seconds)
+        assert observer is not None
+        try:
+            until(lambda: observer.fault or observer.done, lambda one: _least(one, count), seconds)
+        except AssertionError:
+            print(self._why())
+            for hand in self.hands:
+                print(hand.name, hand.log.read_text(encoding="utf-8")[-4000:])
+            raise
 
     def outcome(self, seconds: float = 240.0) -> Outcome:
         """What came of all jobs, once they have ended."""
         assert self.observer is not None
-        try:
-            self.wait_until_done(len(self.ids), seconds)
-        except AssertionError:
-            print(self._why())
-            raise
+        self.wait_until_done(len(self.ids), seconds)
         took = time.monotonic() - self._began
         until(self._statuses, lambda found: set(found) == {"succeeded"}, 30.0)
         self.observer.end()
