@@ -384,6 +384,9 @@ class Cluster:
         made = [one for hand in self.hands for fake in hand.fakes for one in fake.made()]
         # What was kept is what a server made, and says to have made.
         assert set(kept.values()) <= set(made)
+        for hand in self.hands:
+            told = hand.log.read_text(encoding="utf-8")
+            assert "fault of Spriteworks" not in told, told
         idle, job, server = self.observer.longest()
         print(f"longest idle: {job} for {idle:.1f} s, while {server} was free")
         return Outcome(
