@@ -270,7 +270,7 @@ def _is_here(server: str) -> bool:
 def joined(setup: Setup) -> Iterator[WorkerProcess]:
     """A worker that has its name, not started yet; closed at the end."""
     with record_of(setup.service) as store:
-        worker = WorkerProcess(store, files_of(setup.service), setup)
+        worker = WorkerProcess(store, files_of(setup.service, store), setup)
         try:
             yield worker
         finally:
