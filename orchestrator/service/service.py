@@ -64,6 +64,7 @@ from .supplies import Supplies
 from .times import Times, seconds_left
 from .tracing import Trace
 from .views import OutputView, RequestView, Status, traced
+from .waking.wakeups import Polling, Wakeups
 from .webhooks import Webhooks
 from .workers.joining import SERVICE, mark
 from .workers.logins import Logins
@@ -171,6 +172,7 @@ class Service:
         workflows: Workflows,
         care: Care | None = None,
         settings: Settings | None = None,
+        wakeups: Wakeups | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.assets, self.keys, self.hub, self.webhooks = assets, keys, hub, webhooks
@@ -179,6 +181,7 @@ class Service:
         self.settings = settings or Settings()
         self.catalogues = Catalogues(lambda: self._loop.sort_anew())
         self._clock = clock
+        self._wakeups = wakeups or Polling()
         self._store = store
         self._requests = Requests(store)
         self.sessions = Sessions(store.database, clock)
@@ -284,6 +287,7 @@ class Service:
         for view in views:
             self._board.begin(view, caller.request)
         self._loop.arrived()
+        self._wakeups.call({new.model for new in news})
         return [self._board.dressed(view) for view in views]
 
     @property

@@ -226,6 +226,11 @@ def _engine(url: str) -> sa.Engine:
         ) from error
 
 
+def engine_of(url: str) -> sa.Engine:
+    """SQLAlchemy's engine for a database, for connections beside that of a `Database`."""
+    return _engine(url)
+
+
 def _without_password(url: str) -> str:
     try:
         return sa.make_url(url).render_as_string(hide_password=True)

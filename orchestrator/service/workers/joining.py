@@ -23,6 +23,7 @@ from ..storage import Storage
 
 # name the record and the files where no option does, so that no password stands on a command line
 DATABASE, STORAGE = "SPRITEWORKS_DATABASE", "SPRITEWORKS_STORAGE"
+BROKER = "SPRITEWORKS_BROKER"
 # where a service's files lie in its folder
 FILES = "files"
 # the fact of a record that says which version of Spriteworks served it last
@@ -40,6 +41,8 @@ class Service:
     database: str
     # URL or folder of its files
     storage: str | Path
+    # URL of a Redis through which workers are woken; "" is without
+    broker: str = ""
 
 
 def service_at(

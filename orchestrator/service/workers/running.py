@@ -7,8 +7,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import FrameType
 
+from ..waking.reconciler import awake
 from .worker import Setup, WorkerProcess, joined
 
 logger = logging.getLogger(__name__)
@@ -40,7 +42,13 @@ def run(setup: Setup, drain: float, started: Callable[[WorkerProcess], None]) ->
     could not go on for, OtherVersion or WorkerReplaced.
     """
     signals = _Signals()
-    with joined(setup) as worker:
+    with ExitStack() as stack:
+        worker = stack.enter_context(joined(setup))
+        where = setup.service
+        wakeups = stack.enter_context(
+            awake(worker.database, where.database, where.broker, worker.worker.name)
+        )
+        stack.enter_context(wakeups.listen(worker.arrived, worker.models))
         worker.start()
         started(worker)
         wake = threading.Event()

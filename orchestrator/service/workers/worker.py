@@ -18,6 +18,7 @@ from ...batch.dispatcher import Settings as Rules
 from ...batch.fleet import Care, Processes, Server, fleet
 from ...batch.jobs import Job
 from ...batch.leases import LEASE, new_owner
+from ...batch.store.database import Database
 from ...batch.store.store import Store
 from ...client.client import Client
 from ...errors import OtherVersion, SpriteworksError, StoreError, WorkerReplaced
@@ -144,6 +145,11 @@ class WorkerProcess:
             self._registry.leave(self.worker)
         except StoreError as error:
             logger.info("nobody was told that this worker ends: %s", error)
+
+    @property
+    def database(self) -> Database:
+        """The service's."""
+        return self._store.database
 
     def arrived(self) -> None:
         """There may be more to do."""
