@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from ...batch.dispatcher import Settings as Rules
 from ...batch.fleet import Care, Processes, Server, fleet
 from ...batch.jobs import Job
 from ...batch.leases import LEASE, new_owner
+from ...batch.messages import fault
 from ...batch.store.database import Database
 from ...batch.store.store import Store
 from ...client.client import Client
@@ -114,8 +115,12 @@ class WorkerProcess:
         self._has_started = False
         self._ended = threading.Event()
         self._changed = threading.Event()
-        self._teller = threading.Thread(target=self._tell, name="beats", daemon=True)
-        self._looker = threading.Thread(target=self._look, name="looks", daemon=True)
+        self._teller = threading.Thread(
+            target=self._guarded, args=[self._tell], name="beats", daemon=True
+        )
+        self._looker = threading.Thread(
+            target=self._guarded, args=[self._look], name="looks", daemon=True
+        )
 
     # ------------------------------------------------------------------ from any thread
 
@@ -185,6 +190,12 @@ class WorkerProcess:
         self._changed.set()
 
     # ------------------------------------------------------------------ threads of its own
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  (the last place before the thread ends)
+            self._give_up(fault(error, self.worker.name))
 
     def _tell(self) -> None:
         """Beat, and tell how far requests are, until the worker ends."""
