@@ -60,7 +60,9 @@ class Owner:
         assert assignment is not None
         return assignment
 
-    def finish(self, *assignments: Assignment) -> None:
+    def finish(
+        self, *assignments: Assignment, keep: Callable[[Artifact], None] = lambda one: None
+    ) -> None:
         self.dispatcher.done(
             *(
                 Finished(
@@ -68,6 +70,7 @@ class Owner:
                     artifacts=[artifact(one.jobs[0], one.attempt.id)],
                     seconds=1.0,
                     spans=[Timing(span="run", seconds=1.0)],
+                    keep=keep,
                 )
                 for one in assignments
             )
