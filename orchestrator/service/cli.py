@@ -108,12 +108,15 @@ def serve(
     """
     import os
 
+    from ..extras import needed
     from ..local.serving import Choice, choose
-    from .home import home_of
-    from .opening import Setup
-    from .service import Settings
-    from .serving import run
-    from .workers.joining import BROKER, DATABASE, STORAGE
+
+    with needed("service", "the service"):
+        from .home import home_of
+        from .opening import Setup
+        from .service import Settings
+        from .serving import run
+        from .workers.joining import BROKER, DATABASE, STORAGE
 
     named = Choice(
         urls=tuple(servers),

@@ -66,7 +66,7 @@ from .tracing import Trace
 from .views import OutputView, RequestView, Status, traced
 from .waking.wakeups import Polling, Wakeups
 from .webhooks import Webhooks
-from .workers.joining import SERVICE
+from .workers.joining import SERVICE, mark
 from .workers.logins import Logins
 from .workers.registry import Worker, WorkerServer
 from .workers.relay import Relay
@@ -218,6 +218,7 @@ class Service:
         Processes(self._store).end_leftovers()
         self._board.load()
         self._store.set_fact(SERVICE, __version__)
+        mark(self._store, self.assets)
         self._loop.start()
         self.relay.start()
         self._tidier.start()

@@ -60,7 +60,9 @@ class Owner:
         assert assignment is not None
         return assignment
 
-    def finish(self, *assignments: Assignment) -> None:
+    def finish(
+        self, *assignments: Assignment, keep: Callable[[Artifact], None] = lambda one: None
+    ) -> None:
         self.dispatcher.done(
             *(
                 Finished(
@@ -68,6 +70,7 @@ class Owner:
                     artifacts=[artifact(one.jobs[0], one.attempt.id)],
                     seconds=1.0,
                     spans=[Timing(span="run", seconds=1.0)],
+                    keep=keep,
                 )
                 for one in assignments
             )
@@ -139,6 +142,8 @@ def test_a_late_loser_writes_nothing_and_the_winner_decides(one: Owner, two: Own
         connection.execute(tables.attempts.update().where(which).values(lease=1.0))
     (attempt,) = two.store.take_over("two", 30.0)
     assert attempt.prompt_id == lost.attempt.prompt_id
+    assert two.store.take_over("two", 30.0) == []
+    assert one.store.taken_over() == 1
     assert one.dispatcher.fate(lost) is Fate.GO_ON
     # Two end together; the other one is none the worse.
     one.finish(lost, kept)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import (
 )
 
 from ...errors import BadValue, OutputError, SpriteworksError, StoreError, StoreUnreachable
+from ...extras import install_line
 
 # s that a writer waits for another process's transaction; ours take milliseconds, a plan seconds
 _PATIENCE = 60
@@ -39,6 +40,9 @@ _FROZEN = 20
 # transaction was in the way (40), too many are connected (53300), the server ends, begins or has
 # ended what was idle (57P0x, 25P03, 57014 is a statement's own time).
 _PASSING = re.compile("08|40|53300|57P0|57014|25P03|55P03")
+# how SQLite and PostgreSQL say that there is no room
+_FULL = re.compile(r"\bfull\b|No space left")
+_UNUSABLE = "the record of the batch, {name}, cannot be used: {reason}"
 
 
 class Database:
@@ -217,7 +221,7 @@ def _engine(url: str) -> sa.Engine:
         return engine
     except ModuleNotFoundError as error:
         raise BadValue(
-            f"the driver for --store is missing ({error}); pip install 'spriteworks[postgresql]'"
+            f"the driver for --store is missing ({error}): {install_line('postgresql')}"
         ) from error
     except (NoSuchModuleError, ArgumentError, ImportError) as error:
         raise BadValue(
@@ -266,7 +270,9 @@ def _bound(connection: Any, _record: Any) -> None:
 def _explained(error: Exception, name: str) -> SpriteworksError:
     cause: Any = getattr(error, "orig", None) or error
     reason = str(cause).strip().splitlines()[0]
-    if "full" in reason:
+    if _is_passing(error, cause):
+        return StoreUnreachable(_UNUSABLE.format(name=name, reason=reason))
+    if _FULL.search(reason):
         return OutputError(f"{name} cannot be written ({reason}); make room on the disk, then run")
     if "readonly" in reason or "read-only" in reason:
         return OutputError(f"{name} cannot be written ({reason}); check the folder's permissions")
@@ -274,8 +280,7 @@ def _explained(error: Exception, name: str) -> SpriteworksError:
         return StoreUnreachable(
             f"{name} has been locked by another program for {_PATIENCE} s ({reason})"
         )
-    kind = StoreUnreachable if _is_passing(error, cause) else StoreError
-    return kind(f"the record of the batch, {name}, cannot be used: {reason}")
+    return StoreError(_UNUSABLE.format(name=name, reason=reason))
 
 
 def _is_passing(error: Exception, cause: Any) -> bool:

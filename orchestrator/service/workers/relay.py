@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ...batch.messages import fault
 from ...batch.store.store import Store
-from ...errors import StoreError
+from ...errors import SpriteworksError, StoreError
 from ..board import Board
 from ..catalogues import Catalogues, Known
 from ..loop import ServerView
@@ -111,10 +112,15 @@ class Relay:
                     logger.info("the record can be reached again")
                 self._trouble = ""
             except StoreError as error:
-                if not self._trouble:
-                    logger.warning("what workers do is not known for now: %s", error)
-                self._trouble = str(error)
+                self._ill(error)
+            except Exception as error:  # noqa: BLE001  (the last place before the thread ends)
+                self._ill(fault(error, "the relay"))
             self._ending.wait(_NEWS if self.any else _WORKERS)
+
+    def _ill(self, error: SpriteworksError) -> None:
+        if not self._trouble:
+            logger.warning("what workers do is not known for now: %s", error)
+        self._trouble = str(error)
 
     def _turn(self) -> None:
         if self._is_due("workers", _WORKERS):

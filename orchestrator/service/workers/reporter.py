@@ -50,13 +50,14 @@ class Reporter:
         if state == "running":
             self._standing.began(key, name)
             return
-        told = self.runs.ended(key)
-        self._forget_progress(key)
+        # What is forgotten is forgotten last: where the record is away this is said again.
         if state == State.PENDING.value:
             self._standing.waits_again(key)
-            return
-        self._standing.ended(key, State(state), name, reason, told)
-        self._forgotten(key)
+        else:
+            self._standing.ended(key, State(state), name, reason, self.runs.error(key))
+            self._forgotten(key)
+        self.runs.ended(key)
+        self._forget_progress(key)
 
     def heard(self, key: str, server: str, event: Event) -> None:
         """A server told something of a request."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from ...batch.dispatcher import Settings as Rules
 from ...batch.fleet import Care, Processes, Server, fleet
 from ...batch.jobs import Job
 from ...batch.leases import LEASE, new_owner
+from ...batch.messages import fault
 from ...batch.store.database import Database
 from ...batch.store.store import Store
 from ...client.client import Client
@@ -114,14 +115,18 @@ class WorkerProcess:
         self._has_started = False
         self._ended = threading.Event()
         self._changed = threading.Event()
-        self._teller = threading.Thread(target=self._tell, name="beats", daemon=True)
-        self._looker = threading.Thread(target=self._look, name="looks", daemon=True)
+        self._teller = threading.Thread(
+            target=self._guarded, args=[self._tell], name="beats", daemon=True
+        )
+        self._looker = threading.Thread(
+            target=self._guarded, args=[self._look], name="looks", daemon=True
+        )
 
     # ------------------------------------------------------------------ from any thread
 
     def start(self) -> None:
         """Begin to claim."""
-        self._processes.end_leftovers()
+        self._processes.end_orphans()
         self._has_started = True
         self._loop.start()
         self._teller.start()
@@ -185,6 +190,12 @@ class WorkerProcess:
         self._changed.set()
 
     # ------------------------------------------------------------------ threads of its own
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  (the last place before the thread ends)
+            self._give_up(fault(error, self.worker.name))
 
     def _tell(self) -> None:
         """Beat, and tell how far requests are, until the worker ends."""
@@ -276,7 +287,7 @@ def _is_here(server: str) -> bool:
 def joined(setup: Setup) -> Iterator[WorkerProcess]:
     """A worker that has its name, not started yet; closed at the end."""
     with record_of(setup.service) as store:
-        worker = WorkerProcess(store, files_of(setup.service), setup)
+        worker = WorkerProcess(store, files_of(setup.service, store), setup)
         try:
             yield worker
         finally:
