@@ -138,7 +138,7 @@ class Service:
         )
         standing = Standing(store, self._requests, webhooks, clock)
         self._board = Board(self._requests, hub, standing, supplies.graph, self._forgotten, clock)
-        self.relay = Relay(store, self._board, self._requests, self.catalogues)
+        self.relay = Relay(store, self._board, self._requests, self.catalogues, webhooks.arrived)
         self._loop = Loop(
             store,
             servers,

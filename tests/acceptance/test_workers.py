@@ -160,7 +160,7 @@ def test_a_second_signal_ends_a_worker_at_once(cluster: Cluster) -> None:
         gate.set()
         # on the same machine the next of its name knows that it is dead
         cluster.work("--server", fake.url)
-        cluster.wait_until_made(ids, 20.0)
+        cluster.wait_until_made(ids)
         assert len(fake.submissions) == 1
 
 
