@@ -341,8 +341,9 @@ class Cluster:
 
     def open(self) -> None:
         """Wait until all is at work, and begin to look."""
-        for hand in self.hands:
-            until(hand.times_at_work, bool, LONG)
+        with self._explained():
+            for hand in self.hands:
+                until(hand.times_at_work, bool, LONG)
         self.service.wait_until_ready()
         self.observer = Observer(self.database, self.hands)
         self.observer.start()
@@ -365,13 +366,8 @@ class Cluster:
         """Wait until so many are done; says where the others stand, where that takes too long."""
         observer = self.observer
         assert observer is not None
-        try:
+        with self._explained():
             until(lambda: observer.fault or observer.done, lambda one: _least(one, count), seconds)
-        except AssertionError:
-            print(self._why())
-            for hand in self.hands:
-                print(hand.name, hand.log.read_text(encoding="utf-8")[-4000:])
-            raise
 
     def outcome(self, seconds: float = 240.0) -> Outcome:
         """What came of all jobs, once they have ended."""
@@ -442,6 +438,17 @@ class Cluster:
             assert set(counts) == set(self.ids)
             found += sum(counts.values()) - len(counts)
         return found
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say where all stand when it takes too long."""
+        try:
+            yield
+        except AssertionError:
+            print(self._why())
+            for hand in self.hands:
+                print(hand.name, hand.log.read_text(encoding="utf-8")[-4000:])
+            raise
 
     def _why(self) -> str:
         """Where jobs stand that have not ended, for people."""
