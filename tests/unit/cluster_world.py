@@ -71,20 +71,25 @@ class Fake:
     """A fake server as a process."""
 
     def __init__(
-        self, folder: Path, pace: float, host: str = "127.0.0.1", inside: Any = ()
+        self,
+        folder: Path,
+        pace: float,
+        host: str = "127.0.0.1",
+        inside: Sequence[str] = (),
+        port: int = 0,
     ) -> None:
-        self._inside, self._host, self._port = inside, host, free_port()
+        self._inside, self._host, self.port = inside, host, port or free_port()
         self._pace = pace
-        self._log = folder / f"server-{self._port}.jsonl"
+        self._log = folder / f"server-{'there-' if inside else ''}{self.port}.jsonl"
         self._process: subprocess.Popen[str] | None = None
         self.start()
 
     @property
     def url(self) -> str:
-        return f"http://{self._host}:{self._port}"
+        return f"http://{self._host}:{self.port}"
 
     def start(self) -> None:
-        arguments = [self._host, str(self._port), str(self._log), str(self._pace)]
+        arguments = [self._host, str(self.port), str(self._log), str(self._pace)]
         self._process = subprocess.Popen(
             [*self._inside, sys.executable, "-c", _SERVE, *arguments],
             env=python_environment(),
@@ -102,7 +107,9 @@ class Fake:
             process.communicate()
 
     def queue(self) -> set[str] | None:
-        """The prompt_ids that it runs or will run; None where it does not answer."""
+        """The prompt_ids that it runs or will run; None where it does not answer us."""
+        if self._inside and self._host == "127.0.0.1":
+            return None
         try:
             found = requests.get(f"{self.url}/queue", timeout=1).json()
         except (requests.RequestException, ValueError):
