@@ -113,8 +113,8 @@ def serve(
 
     with needed("service", "the service"):
         from .home import home_of
+        from .intake import Settings
         from .opening import Setup
-        from .service import Settings
         from .serving import run
         from .workers.joining import BROKER, DATABASE, STORAGE
 

@@ -14,9 +14,10 @@ from ..local.serving import Choice
 from .assets import Assets
 from .events import Hub
 from .home import record_in
+from .intake import Settings
 from .keys import Keys
 from .prompting import Workflows
-from .service import Service, Settings
+from .service import Service
 from .storage import Storage
 from .waking.reconciler import awake
 from .waking.wakeups import check_broker

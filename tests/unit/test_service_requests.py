@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.service.intake import Settings
 from orchestrator.service.limits import Limits
 from orchestrator.service.requests import IDEMPOTENCY
-from orchestrator.service.service import Settings
 from orchestrator.testing import FakeServer, Script
 from service_world import LONG, World, graph, serving, until
 

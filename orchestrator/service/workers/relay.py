@@ -53,8 +53,11 @@ class Relay:
         board: Board,
         requests: Requests,
         catalogues: Catalogues,
+        ended: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`ended` is told when requests may have come to their end on workers."""
+        self._ended = ended
         self.registry = Registry(store.database)
         self._shelf = Shelf(store.database)
         self._news = News(store.database)
@@ -130,6 +133,7 @@ class Relay:
         while told := self._news.take():
             for one in told:
                 self._hear(one)
+            self._ended()
         if self._is_due("progress", _PROGRESS) and self.any:
             self._look_at_progress()
         if self._is_due("all", _ALL):
