@@ -60,7 +60,7 @@ class BadDay:
     # what was done, in words
     done: list[str] = field(default_factory=list)
 
-    def hire(self) -> None:
+    def hire(self, same_names: bool = False) -> None:
         """Start the workers, the third on another host where there is one."""
         world, cable = self.world, self.cable
         self.first = world.hire("w1", world.fakes(2))
@@ -69,7 +69,12 @@ class BadDay:
             self.third = world.hire("w3", world.fakes(2))
             return
         inside = cable.inside
-        fakes = world.fakes(2, host=cable.address_there, inside=inside)
+        fakes = [
+            Fake(world.folder, world.pace, inside=inside, port=one.port)
+            if same_names
+            else Fake(world.folder, world.pace, cable.address_there, inside)
+            for one in self.first.fakes
+        ]
         there = {
             name: at_host(value, cable.address_here) for name, value in world.environment.items()
         }
@@ -206,15 +211,22 @@ def _database(postgres: PostgresServer, name: str) -> str:
     return f"{postgres.url}/{name}"
 
 
-def test_the_other_host_is_cut_off(tmp_path: Path, own_postgres: PostgresServer) -> None:
-    """What it had is made here, and what it brings when it is back counts for nothing."""
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("same_names", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_other_host_is_cut_off(
+    tmp_path: Path, own_postgres: PostgresServer, same_names: bool
+) -> None:
+    """What it had is made here, and what it brings when it is back counts for nothing.
+
+    With `same_names` its servers have the addresses of ours: each host's own, on loopback.
+    """
     with second_host() as cable, ExitStack() as stack:
         stack.callback(_listen, own_postgres, ["127.0.0.1"])
         _listen(own_postgres, ["127.0.0.1", cable.address_here])
         database = _database(own_postgres, "cut")
         world = stack.enter_context(cluster(tmp_path, database=database, lease=_SHORT, pace=0.15))
         day = BadDay(world=world, postgres=own_postgres, cable=cable)
-        day.hire()
+        day.hire(same_names)
         world.open()
         world.post(30)
         world.wait_until_done(4)
