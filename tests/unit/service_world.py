@@ -24,7 +24,7 @@ from orchestrator.service.patience import protocol
 from orchestrator.service.service import Service
 
 # s, for which what must come is waited for
-LONG = 30.0
+LONG = 60.0
 
 
 def graph(width: int = 32, color: int = 0, prefix: str = "sprite") -> dict[str, Any]:

@@ -58,6 +58,8 @@ class Database:
         # how many `transaction` blocks of this thread are open, one inside the other
         self._depth = 0
         self._writing = False
+        # the isolation level that was set last, and of which of the driver's connections
+        self._level: tuple[Any, str] | None = None
         self._compiled: dict[int, _Compiled] = {}
         with _translated(_without_password(url)):
             self._engine = _engine(url)
@@ -130,6 +132,9 @@ class Database:
         try:
             if isinstance(parameters, Mapping):
                 cursor.execute(compiled.text, compiled.arguments(parameters))
+            elif len(parameters) == 1:
+                # The driver prepares for many, which costs another two ways to the server.
+                cursor.execute(compiled.text, compiled.arguments(parameters[0]))
             else:
                 cursor.executemany(compiled.text, [compiled.arguments(row) for row in parameters])
         except self._engine.dialect.loaded_dbapi.Error as error:
@@ -184,7 +189,9 @@ class Database:
         # The driver says it with its BEGIN, which costs no time on the way.
         level: Any = "READ COMMITTED" if self._writing else "REPEATABLE READ"
         raw: Any = connection.connection.dbapi_connection
-        self._engine.dialect.set_isolation_level(raw, level)
+        if self._level != (raw, level):
+            self._engine.dialect.set_isolation_level(raw, level)
+            self._level = raw, level
 
 
 class _Compiled:
