@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -47,6 +49,26 @@ def test_a_worker_is_killed_and_others_do_its_work(tmp_path: Path, place: dict[s
     print(outcome)
     # How long it takes says how busy this machine is; the long tests measure that.
     assert (outcome.done, outcome.doubles) == (30, 0)
+
+
+@pytest.mark.benchmark
+def test_how_long_a_job_waits_for_an_idle_worker(
+    tmp_path: Path, place: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    with cluster(tmp_path, **place, pace=0.0) as world:
+        (fake,) = world.fakes(1)
+        world.hire("w1", [fake])
+        world.open()
+        posted = []
+        for number in range(60):
+            # at any moment of the worker's own rounds
+            time.sleep(0.7 + random.random())
+            posted.append(time.time())
+            world.post(1)
+            world.wait_until_done(number + 1)
+        waits = sorted(at - begun for at, begun in zip(fake.moments(), posted, strict=True))
+    words = f"median {median(waits):.3f} s, from {waits[0]:.3f} to {waits[-1]:.3f} s"
+    print(f"{request.node.callspec.id}: from POST to the picture {words}")
 
 
 @dataclass(kw_only=True)
@@ -211,8 +233,8 @@ def _database(postgres: PostgresServer, name: str) -> str:
     return f"{postgres.url}/{name}"
 
 
-@pytest.mark.timeout(280)
-@pytest.mark.parametrize("same_names", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("same_names", [False, True])
 def test_the_other_host_is_cut_off(
     tmp_path: Path, own_postgres: PostgresServer, same_names: bool
 ) -> None:

@@ -214,6 +214,7 @@ def test_only_a_redis_is_a_broker(broker: str) -> None:
 
 
 def test_a_celery_worker_of_ours_never_loads_torch() -> None:
+    pytest.importorskip("celery", reason="pip install 'spriteworks[worker]'")
     code = (
         "import sys; from orchestrator.service.waking.wakeups import open_wakeups;"
         "open_wakeups('', 'redis://127.0.0.1:1/0').close();"

@@ -118,10 +118,16 @@ class Fake:
 
     def made(self) -> list[str]:
         """The prompt_id of each picture that it ever made."""
+        return [line["prompt_id"] for line in self._lines()]
+
+    def moments(self) -> list[float]:
+        """When it made them, s since the epoch."""
+        return [line["at"] for line in self._lines()]
+
+    def _lines(self) -> list[dict[str, Any]]:
         if not self._log.is_file():
             return []
-        lines = self._log.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line)["prompt_id"] for line in lines]
+        return [json.loads(line) for line in self._log.read_text(encoding="utf-8").splitlines()]
 
 
 class Hand:
