@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,35 @@ class Called(Polling):
 def job(number: int, model: str = "m") -> Job:
     name = f"{number:064}"
     return Job(key=name, name=name, item_id="", parameters={}, seed=None, model=model)
+
+
+def test_jobs_that_another_connection_adds_to_a_file_are_heard(
+    store: Store, tmp_path: Path
+) -> None:
+    came = threading.Semaphore(0)
+    with Store.open(tmp_path) as other, closing(open_wakeups(_url(tmp_path))) as wakeups:
+        with wakeups.listen(came.release):
+            assert came.acquire(timeout=LONG), "what was there before"
+            for number in range(3):
+                other.log("something else")
+                other.add([job(number)])
+                assert came.acquire(timeout=LONG), number
+        other.add([job(9)])
+    assert not came.acquire(blocking=False)
+
+
+def test_a_file_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    came = threading.Semaphore(0)
+    with closing(open_wakeups(_url(tmp_path))) as wakeups, wakeups.listen(came.release):
+        assert not came.acquire(timeout=0.3)
+        assert list(tmp_path.iterdir()) == []
+        with Store.open(tmp_path) as store:
+            store.add([job(1)])
+            assert came.acquire(timeout=LONG)
+
+
+def _url(folder: Path) -> str:
+    return f"sqlite:///{folder / 'batch.sqlite'}"
 
 
 def test_without_a_server_dispatchers_look_by_themselves() -> None:

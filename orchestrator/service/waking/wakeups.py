@@ -2,7 +2,8 @@
 
 The record is the truth, and what is told here a hint: it may get lost, come twice or come late.
 Every dispatcher looks by itself each second, so that without any hint a job waits a second longer
-than it must. Hints come by PostgreSQL's NOTIFY, or through a broker by Celery where one is named.
+than it must. Hints come by PostgreSQL's NOTIFY, by changes of a SQLite file, or through a broker by
+Celery where one is named.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Protocol
 
 import sqlalchemy as sa
@@ -63,7 +65,7 @@ class Polling:
 def open_wakeups(database_url: str, broker_url: str = "", name: str = "") -> Wakeups:
     """How the processes of a record wake one another; nothing is connected yet.
 
-    `database_url` is the record's, "" for a SQLite file. A broker is a Redis, as
+    `database_url` is the record's, "" where nobody else works on it. A broker is a Redis, as
     redis://HOST:6379/0; `name` is what this process is called there. Raises UsageError where the
     broker is another one, or Celery is missing.
     """
@@ -76,13 +78,27 @@ def open_wakeups(database_url: str, broker_url: str = "", name: str = "") -> Wak
         from .notifications import Notifications
 
         return Notifications(database_url)
+    if path := _file_of(database_url):
+        from .file_changes import FileChanges
+
+        return FileChanges(Path(path))
     return Polling()
 
 
 def is_postgresql(url: str) -> bool:
     """Say whether a database speaks LISTEN and NOTIFY."""
+    return bool(url) and _read(url).get_backend_name() in ("postgres", "postgresql")
+
+
+def _file_of(url: str) -> str:
+    """The file that a database is; "" where it is none."""
+    read = _read(url) if url else None
+    return (read.database or "") if read and read.get_backend_name() == "sqlite" else ""
+
+
+def _read(url: str) -> sa.URL:
     try:
-        return bool(url) and sa.make_url(url).get_backend_name() in ("postgres", "postgresql")
+        return sa.make_url(url)
     except ArgumentError as error:
         raise BadValue(f"a database has no such address: {error}") from error
 

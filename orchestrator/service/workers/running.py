@@ -7,11 +7,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
 from types import FrameType
 
-from ..waking.reconciler import awake
-from ..waking.wakeups import check_broker
 from .worker import Setup, WorkerProcess, joined
 
 logger = logging.getLogger(__name__)
@@ -42,16 +39,8 @@ def run(setup: Setup, drain: float, started: Callable[[WorkerProcess], None]) ->
     `started` is called once it claims. Returns the worker as it was at its end; raises what it
     could not go on for, OtherVersion or WorkerReplaced.
     """
-    # Mistakes are told before anything is written.
-    check_broker(setup.service.broker)
     signals = _Signals()
-    with ExitStack() as stack:
-        worker = stack.enter_context(joined(setup))
-        where = setup.service
-        wakeups = stack.enter_context(
-            awake(worker.database, where.database, where.broker, worker.worker.name)
-        )
-        stack.enter_context(wakeups.listen(worker.arrived, worker.models))
+    with joined(setup) as worker:
         worker.start()
         started(worker)
         wake = threading.Event()

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -19,7 +19,6 @@ from ...batch.fleet import Care, Processes, Server, fleet
 from ...batch.jobs import Job
 from ...batch.leases import LEASE, new_owner
 from ...batch.messages import fault
-from ...batch.store.database import Database
 from ...batch.store.store import Store
 from ...client.client import Client
 from ...errors import OtherVersion, SpriteworksError, StoreError, WorkerReplaced
@@ -36,6 +35,8 @@ from ..requests import Requests
 from ..standing import Standing
 from ..storage import Storage
 from ..supplies import Supplies
+from ..waking.reconciler import awake
+from ..waking.wakeups import check_broker
 from ..webhooks import Webhooks
 from .joining import Service, check_version, files_of, record_of
 from .logins import Logins
@@ -150,11 +151,6 @@ class WorkerProcess:
             self._registry.leave(self.worker)
         except StoreError as error:
             logger.info("nobody was told that this worker ends: %s", error)
-
-    @property
-    def database(self) -> Database:
-        """The service's."""
-        return self._store.database
 
     def arrived(self) -> None:
         """There may be more to do."""
@@ -285,10 +281,15 @@ def _is_here(server: str) -> bool:
 
 @contextmanager
 def joined(setup: Setup) -> Iterator[WorkerProcess]:
-    """A worker that has its name, not started yet; closed at the end."""
-    with record_of(setup.service) as store:
-        worker = WorkerProcess(store, files_of(setup.service, store), setup)
-        try:
-            yield worker
-        finally:
-            worker.close()
+    """A worker that has its name and is woken, not started yet; closed at the end."""
+    where = setup.service
+    # Mistakes are told before anything is written.
+    check_broker(where.broker)
+    with record_of(where) as store, ExitStack() as stack:
+        worker = WorkerProcess(store, files_of(where, store), setup)
+        stack.callback(worker.close)
+        wakeups = stack.enter_context(
+            awake(store.database, where.database, where.broker, worker.worker.name)
+        )
+        stack.enter_context(wakeups.listen(worker.arrived, worker.models))
+        yield worker
