@@ -207,11 +207,18 @@ class Processes:
 
 
 def fleet(
-    choice: Choice, care: Care, store: Store, processes: Processes | None = None
+    choice: Choice,
+    care: Care,
+    store: Store,
+    processes: Processes | None = None,
+    prefix: str = "",
 ) -> list[Server]:
-    """The servers of a choice, not started yet; `processes` notes those that are ours."""
+    """The servers of a choice, not started yet; `processes` notes those that are ours.
+
+    Their names begin with `prefix`, where others have such servers, too.
+    """
     processes = processes or Processes(store)
-    own = (OwnServer(name, care, start, processes) for name, start in choice.own())
+    own = (OwnServer(f"{prefix}{name}", care, start, processes) for name, start in choice.own())
     return [*(Server(url, care) for url in choice.urls), *own]
 
 

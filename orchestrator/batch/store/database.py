@@ -73,6 +73,12 @@ class Database:
             self.name = self._engine.url.render_as_string(hide_password=True)
             self._connection = self._engine.connect()
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the file that it is; None where it is none of this machine's."""
+        path = self._engine.url.database if self.is_sqlite else None
+        return Path(path).parent if path else None
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()
@@ -229,6 +235,11 @@ def _engine(url: str) -> sa.Engine:
             f"a store cannot be opened at this --store ({error}); give one like "
             "postgresql://USER@HOST/DATABASE"
         ) from error
+
+
+def engine_of(url: str) -> sa.Engine:
+    """SQLAlchemy's engine for a database, for connections beside that of a `Database`."""
+    return _engine(url)
 
 
 def _without_password(url: str) -> str:
