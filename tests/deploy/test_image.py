@@ -118,14 +118,12 @@ def based(buildah: tuple[str, ...], debootstrap: str, folder: Path) -> str:
 def bud(folder: Path, base: str, target: str) -> list[str]:
     """The options that build a target with the index that this machine's pip has."""
     settings = pip_settings()
-    mounted = sorted(
-        {
-            path
-            for value in settings.values()
-            for path in re.findall(r"(?<!\S)(?:file://)?(/\S+)", value)
-            if Path(path).is_dir()
-        }
-    )
+    named = [part for value in settings.values() for part in value.split()]
+    # an index links to files beside it
+    folders = {
+        Path(part[7:]).parent if part.startswith("file:///") else Path(part) for part in named
+    }
+    mounted = sorted(path for path in folders if path.is_absolute() and path.is_dir())
     secrets = []
     if certificate := settings.pop("cert", ""):
         secrets.append(f"--secret=id=ca,src={certificate}")
