@@ -219,7 +219,7 @@ def test_it_makes_a_sprite(image: Image) -> None:
         *entry, "run", "sprite", "--set", "prompt=a red potion", "--out", "/data/out"
     ).strip()
     size = "from PIL import Image; i = Image.open({!r}); i.load(); print(i.size, i.mode)"
-    assert image.run("python3", "-c", size.format(path)).strip() == "(64, 64) RGBA"
+    assert image.run("python3", "-c", size.format(path)).strip() == "(32, 32) RGBA"
 
 
 @pytest.mark.slow
