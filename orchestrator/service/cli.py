@@ -112,11 +112,11 @@ def serve(
     from ..local.serving import Choice, choose
 
     with needed("service", "the service"):
-        from .home import home_of
+        from .home import DATABASE, home_of
         from .intake import Settings
         from .opening import Setup
         from .serving import run
-        from .workers.joining import BROKER, DATABASE, STORAGE
+        from .workers.joining import BROKER, STORAGE
 
     named = Choice(
         urls=tuple(servers),

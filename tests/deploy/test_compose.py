@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
+
+from orchestrator.cli import app
 
 PODMAN_COMPOSE = "apt-get install podman, pip install podman-compose"
 PROFILES = ("gpu", "cpu", "comfyui")
@@ -183,3 +186,16 @@ def test_the_broker_keeps_nothing_and_drops_nothing(broker: Callable[..., str]) 
     assert setting("maxmemory") == str(256 * 1024**2)
     assert (setting("save"), setting("appendonly")) == ("", "no")
     assert "NOAUTH" in broker("ping", password="")
+
+
+def test_its_commands_are_those_of_spriteworks(resolved: Callable[..., Any]) -> None:
+    group = typer.main.get_command(app)
+    tried = set()
+    for profile in PROFILES:
+        for name, one in yaml.safe_load(resolved(profile, **PASSWORDS)[1])["services"].items():
+            if one.get("image", "").startswith("spriteworks:") and "command" in one:
+                verb, *options = one["command"]
+                # raises for an option or a value that there is not
+                group.commands[verb].make_context(verb, options)
+                tried.add(name)
+    assert tried == {"service", "worker-gpu", "worker-cpu", "worker-comfyui"}

@@ -16,24 +16,17 @@ import requests
 import yaml
 
 from orchestrator.testing import FakeServer, Script
-from service_world import World, graph, serving, until
+from service_world import World, graph, until
+from worker_world import cluster
 
 PROMETHEUS = "apt-get install prometheus"
 _NAME = re.compile(r"spriteworks_[a-z_]+")
-# what a service tells of its workers, once there are any
-OF_WORKERS = {
-    "spriteworks_disk_free_bytes",
-    "spriteworks_jobs_taken_over_total",
-    "spriteworks_worker_beat_age_seconds",
-    "spriteworks_worker_servers",
-    "spriteworks_workers",
-}
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A service that has done something, with a worker."""
-    with FakeServer() as fake, serving(tmp_path_factory.mktemp("service"), [fake.url]) as world:
+    with FakeServer() as fake, cluster(tmp_path_factory.mktemp("service"), fake.url) as world:
         fake.script(Script(fail_in="2"))
         for color in range(3):
             assert world.ended(world.post(graph(color=color)).json()["id"])["outputs"]
@@ -106,7 +99,7 @@ def test_dashboard_and_alerts_ask_for_what_there_is(world: World, deploy: Path) 
     there = {line.split()[2] for line in metrics(world).splitlines() if line.startswith("# TYPE")}
     on_board = names(" ".join(queries(deploy)))
     in_alerts = names(" ".join(rule["expr"] for rule in rules(deploy)))
-    assert on_board | in_alerts <= there | OF_WORKERS
+    assert on_board | in_alerts <= there
     assert there <= on_board, "a metric that no panel shows"
 
 
@@ -180,8 +173,7 @@ def test_a_real_prometheus_answers_every_panel(
     with prometheus(program, deploy, world.url, tmp_path) as url:
         # two figures of each counter are a rate
         until(lambda: ask(url, "count_over_time(spriteworks_files[1m])"), at_least_two)
-        unanswered = [query for query in queries(deploy) if not ask(url, query)]
-        assert not [query for query in unanswered if not names(query) & OF_WORKERS]
+        assert not [query for query in queries(deploy) if not ask(url, query)]
         (group,) = requests.get(f"{url}/api/v1/rules", timeout=30).json()["data"]["groups"]
         found = {rule["name"]: rule for rule in group["rules"]}
         until(

@@ -18,11 +18,11 @@ from ...batch.store.store import Store
 from ...errors import OtherVersion, StoreError, UsageError
 from ...version import __version__
 from ..assets import Assets
-from ..home import VARIABLE, home_of
+from ..home import DATABASE, VARIABLE, home_of
 from ..storage import Storage
 
 # name the record and the files where no option does, so that no password stands on a command line
-DATABASE, STORAGE = "SPRITEWORKS_DATABASE", "SPRITEWORKS_STORAGE"
+STORAGE = "SPRITEWORKS_STORAGE"
 BROKER = "SPRITEWORKS_BROKER"
 # where a service's files lie in its folder
 FILES = "files"
