@@ -42,7 +42,7 @@ from ..jobs import (
 )
 from . import statements, tables, upgrading
 from .database import Database
-from .place import FILE_NAME, Place, place_of, remember
+from .place import BATCH, FILE_NAME, Place, place_of, remember
 from .rows import (
     artifact_of,
     artifact_row,
@@ -54,8 +54,6 @@ from .rows import (
     shot_row,
 )
 
-# A fact: which batch this is.
-_BATCH = "batch"
 # The attempt after which a person asked to try everything again.
 _RETRIED_AFTER = "retried_after"
 # Rows sent to the database at once while planning.
@@ -164,11 +162,11 @@ class Store:
 
     def _belong_to(self, folder: Path, place: Place) -> None:
         with self._db.transaction():
-            token = self.fact(_BATCH)
+            token = self.fact(BATCH)
             if token is None:
                 # The folder first: a database that nobody names is of no use to anybody.
                 remember(folder, place)
-                self.set_fact(_BATCH, place.token)
+                self.set_fact(BATCH, place.token)
             elif token != place.token:
                 raise StoreError(
                     f"{self._db.name} has the record of another batch than {folder}; give each "
