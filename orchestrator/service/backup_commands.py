@@ -110,6 +110,9 @@ def migrate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would do, and change nothing.")
     ] = False,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Only where nobody else has the database open.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Bring the tables of a service to this version; `serve` does so itself when it starts."""
@@ -117,7 +120,7 @@ def migrate(
     from .migrating import migrate, planned
 
     folder, url = home_of(data), wanted_database(store)
-    found = planned(folder, url) if dry_run else migrate(folder, url)
+    found = planned(folder, url) if dry_run else migrate(folder, url, alone=alone)
     if as_json:
         told = {
             "from": found.before,

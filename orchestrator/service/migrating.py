@@ -9,6 +9,7 @@ from pathlib import Path
 from ..batch.store import upgrading
 from ..batch.store.database import Database
 from ..batch.store.tables import VERSION
+from .backup.record import refuse_company
 from .home import database_of, record_in
 
 
@@ -37,8 +38,13 @@ def planned(folder: Path, url: str = "") -> Migration:
     return Migration(before=before, after=VERSION)
 
 
-def migrate(folder: Path, url: str = "") -> Migration:
-    """Bring a record to this version's tables; all of it or nothing."""
+def migrate(folder: Path, url: str = "", *, alone: bool = False) -> Migration:
+    """Bring a record to this version's tables; all of it or nothing.
+
+    `alone`: only where nobody else has the database open, else StoreError is raised.
+    """
     found = planned(folder, url)
+    if alone and found.is_needed:
+        refuse_company(database_of(folder, url))
     record_in(folder, url).close()
     return found

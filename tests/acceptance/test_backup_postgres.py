@@ -73,7 +73,7 @@ def test_a_service_moves_to_another_database(
         assert "--force" in done.stderr
         with psycopg.connect(other_url):
             refused = spriteworks("restore", backup, "--data", new, "--force")
-            assert "1 others are connected" in refused.stderr
+            assert "1 others are connected to" in refused.stderr
         assert spriteworks("restore", backup, "--data", new, "--force").returncode == 0
 
 

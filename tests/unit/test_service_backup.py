@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.batch.store.database import sqlite_url
+from orchestrator.batch.store.database import Database, sqlite_url
 from orchestrator.batch.store.folder_lock import held
 from orchestrator.batch.store.store import Store
 from orchestrator.batch.store.tables import VERSION
@@ -324,7 +324,10 @@ def test_tables_are_brought_to_this_version(tmp_path: Path) -> None:
     old_record(tmp_path)
     assert migrating.planned(tmp_path).is_needed
     assert migrating.planned(tmp_path).is_needed
-    found = migrating.migrate(tmp_path)
+    other = Database(sqlite_url(tmp_path / "batch.sqlite"))
+    with closing(other), pytest.raises(StoreError, match="open; stop"):
+        migrating.migrate(tmp_path, alone=True)
+    found = migrating.migrate(tmp_path, alone=True)
     assert (found.before, found.after) == (4, 5)
     assert not migrating.planned(tmp_path).is_needed
     with pytest.raises(UsageError, match="--data"):

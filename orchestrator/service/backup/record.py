@@ -80,6 +80,25 @@ def is_filled(url: str) -> bool:
         return upgrading.version_of(connection) > 0
 
 
+def refuse_company(url: str) -> None:
+    """Raise StoreError where another process has the database open."""
+    if kind_of(url) is Kind.SQLITE:
+        if _sqlite_path(url).is_file():
+            _close_for_all(_sqlite_path(url))
+        return
+    query = sa.text(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with closing(Database(url)) as database, database.reading() as connection:
+        others = connection.execute(query).scalar_one()
+    if others:
+        raise StoreError(
+            f"{others} others are connected to {shown(url)}; stop the service and all its workers, "
+            "then try again"
+        )
+
+
 def _seen(connection: sa.Connection) -> tuple[int, dict[str, int]]:
     """The version of a record, and the contents that it names."""
     version = upgrading.version_of(connection)
@@ -157,7 +176,7 @@ def _close_for_all(path: Path) -> None:
         mode = "wal"
     if mode != "delete":
         raise StoreError(
-            f"another process has {path} open; stop the service and its workers, then restore again"
+            f"another process has {path} open; stop the service and its workers, then try again"
         )
 
 
@@ -200,8 +219,7 @@ def _frozen_postgresql(url: str) -> Iterator[Frozen]:
 
 def _put_postgresql(record: Path, url: str) -> None:
     _program("psql")
-    with closing(Database(url)) as database:
-        _refuse_company(database)
+    refuse_company(url)
     script = record.with_suffix(".sql")
     _run(["pg_restore", "--no-owner", "--no-privileges", f"--file={script}", str(record)], None)
     names = [*(table.name for table in metadata.sorted_tables), _ALEMBIC]
@@ -209,20 +227,6 @@ def _put_postgresql(record: Path, url: str) -> None:
     # all of it or nothing
     options = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
     _run(["psql", *options, f"--command={dropped}", f"--file={script}"], url)
-
-
-def _refuse_company(database: Database) -> None:
-    query = sa.text(
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    with database.reading() as connection:
-        others = connection.execute(query).scalar_one()
-    if others:
-        raise StoreError(
-            f"{others} others are connected to {database.name}; stop the service and its workers, "
-            "then restore again"
-        )
 
 
 def _run(command: list[str], url: str | None) -> None:
