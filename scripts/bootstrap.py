@@ -242,8 +242,8 @@ def ensure_locked(environment: Environment, extra: str) -> None:
         print("Installing torch; this is the large part.", file=sys.stderr, flush=True)
         environment.pip_install(*locked, "--constraint", str(TORCH_CONSTRAINTS), "torch")
     print("Installing Spriteworks and what it needs.", file=sys.stderr, flush=True)
-    # pip would build with the newest setuptools of the day if it isolated the build
-    environment.pip_install(*locked, "setuptools")
+    # pip would build with the newest hatchling of the day if it isolated the build
+    environment.pip_install(*locked, "hatchling", "editables")
     environment.pip_install(*locked, "--no-build-isolation", "--editable", project(extra))
     stamp.write_text(wanted, encoding="utf-8")
     print(f"Ready after {time.monotonic() - begun:.0f} s.", file=sys.stderr, flush=True)
@@ -259,7 +259,7 @@ def ensure_newest(environment: Environment) -> None:
 
 def project(extra: str) -> str:
     # A checkout runs every command; what `serve` needs besides is small.
-    return f"{REPOSITORY}[{'dev' if extra == 'dev' else 'service'}]"
+    return f"{REPOSITORY}[{'dev' if extra == 'dev' else 'engine,service'}]"
 
 
 def own_torch() -> str | None:

@@ -14,7 +14,8 @@
 # Options:
 #     --workers "NAME ..."  workers to have on this machine, besides those that are enabled
 #     --no-api              a machine with workers only
-#     --extras LIST         extras of the package (default service,postgresql)
+#     --extras LIST         extras of the package (default service,postgresql,engine; without engine
+#                           there is no torch: for workers that have ComfyUI, and for the API alone)
 #     --constraints FILE    versions to install, for a wheel; a checkout brings its own
 #     --python PROGRAM      which Python makes the environment (default python3)
 #     --timeout S           for the service to answer (default 120)
@@ -26,7 +27,7 @@
 # wrong, 3 where the way back failed, too, and somebody has to look.
 set -euo pipefail
 
-WORKERS=() SOURCE="" EXTRAS="service,postgresql" CONSTRAINTS="" PYTHON="python3"
+WORKERS=() SOURCE="" EXTRAS="service,postgresql,engine" CONSTRAINTS="" PYTHON="python3"
 TIMEOUT=120 KEEP=3 ROOT="" DRY_RUN="" API=1
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 API_UNIT=spriteworks.service
@@ -146,7 +147,7 @@ make_environment() (
     work=$(mktemp -d) || exit 1
     trap 'rm -rf "$work"' EXIT
     if [[ -d $SOURCE ]]; then
-        # setuptools leaves what it builds in the folder; that is the operator's
+        # what a build leaves in its folder shall not be in the operator's
         (cd "$SOURCE" && cp -R "${PARTS[@]}" "$work/") || exit 1
         source=$work
         constraints=(--constraint "$work/scripts/constraints.txt"

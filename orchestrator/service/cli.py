@@ -91,11 +91,14 @@ def serve(
     """
     import os
 
+    from ..extras import needed
     from ..local.serving import Choice, choose
-    from .home import home_of
-    from .opening import Setup
-    from .service import Settings
-    from .serving import run
+
+    with needed("service", "the service"):
+        from .home import home_of
+        from .opening import Setup
+        from .service import Settings
+        from .serving import run
 
     named = Choice(
         urls=tuple(servers),

@@ -32,12 +32,7 @@ def upgrade() -> None:
 def build(folder: Path) -> Path:
     """The wheel of this checkout."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    # setuptools builds in the folder of the source, which is not ours alone
-    source = folder / "source"
-    source.mkdir()
-    for name in ("comfy_nodes", "orchestrator", "pyproject.toml", "README.md", "LICENSE"):
-        subprocess.run(["cp", "-R", str(REPOSITORY / name), str(source)], check=True)
-    subprocess.run([*command, "--wheel-dir", str(folder), str(source)], check=True)
+    subprocess.run([*command, "--wheel-dir", str(folder), str(REPOSITORY)], check=True)
     return next(folder.glob("*.whl"))
 
 
@@ -45,6 +40,8 @@ def variant(wheel: Path, version: str, change: Callable[[dict[str, bytes]], None
     """The wheel of another version, with what `change` does to its files."""
     with zipfile.ZipFile(wheel) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
+    told = files["orchestrator/version.py"]
+    files["orchestrator/version.py"] = re.sub(rb'".*"', f'"{version}"'.encode(), told)
     change(files)
     old = wheel.name.split("-")[1]
     path = wheel.with_name(wheel.name.replace(f"-{old}-", f"-{version}-"))

@@ -40,11 +40,11 @@ def test_everything_is_installed_by_the_lock_and_once(
     installs: Installs, environment: bootstrap.Environment
 ) -> None:
     bootstrap.ensure_locked(environment, "dev")
-    torch, setuptools, project = installs
+    torch, builder, project = installs
     for asked in installs:
         assert asked[:2] == ("--constraint", str(bootstrap.CONSTRAINTS))
     assert torch[2:] == ("--constraint", str(bootstrap.TORCH_CONSTRAINTS), "torch")
-    assert setuptools[2:] == ("setuptools",)
+    assert builder[2:] == ("hatchling", "editables")
     assert project[2:] == ("--no-build-isolation", "--editable", f"{REPOSITORY}[dev]")
     bootstrap.ensure_locked(environment, "dev")
     assert len(installs) == 3
@@ -59,7 +59,7 @@ def test_a_lock_that_changed_is_installed(
     with getattr(bootstrap, name).open("a", encoding="utf-8") as lock:
         lock.write("another==1\n")
     bootstrap.ensure_locked(environment, "run")
-    assert installs[-1][-1] == f"{REPOSITORY}[service]"
+    assert installs[-1][-1] == f"{REPOSITORY}[engine,service]"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ tests/engines opens the others. The golden files are in tests/data/sheets.
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
@@ -92,7 +93,7 @@ def test_libgdx_draws_each_frame_on_the_ground(files: dict[str, bytes]) -> None:
     regions = re.findall(r"^(\w+)\nindex: (\d+)\n((?:\w+: .*\n){4})", text, re.MULTILINE)
     for frame, (name, index, values) in zip(frames(), regions, strict=True):
         assert f"{name}_{index}" == frame.name
-        found = {key: eval(value) for key, value in re.findall(r"(\w+): (.*)", values)}
+        found = {key: ast.literal_eval(value) for key, value in re.findall(r"(\w+): (.*)", values)}
         x, y, width, height = found["bounds"]
         left, below, _, whole = found["offsets"]
         at = (

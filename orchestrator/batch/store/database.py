@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from ...errors import BadValue, OutputError, SpriteworksError, StoreError
+from ...extras import install_line
 
 # s that a writer waits for another process's transaction; ours take milliseconds, a plan seconds
 _PATIENCE = 60
@@ -168,7 +169,7 @@ def _engine(url: str) -> sa.Engine:
         return sa.create_engine(url, hide_parameters=True)
     except ModuleNotFoundError as error:
         raise BadValue(
-            f"the driver for --store is missing ({error}); pip install 'spriteworks[postgresql]'"
+            f"the driver for --store is missing ({error}): {install_line('postgresql')}"
         ) from error
     except (NoSuchModuleError, ArgumentError, ImportError) as error:
         raise BadValue(
