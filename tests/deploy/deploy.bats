@@ -22,6 +22,7 @@ SETTINGS
 
 teardown_file() {
     for unit in "$FAKE_STATE"/*.pid; do
+        [ -e "$unit" ] || continue
         unit=${unit##*/}
         systemctl stop "${unit%.pid}"
     done
