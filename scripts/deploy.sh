@@ -220,10 +220,9 @@ write_settings() {
     (umask 027 && cat >"$ETC/spriteworks.env") <<'SETTINGS'
 # Read by the service and every worker, as systemd reads EnvironmentFile=.
 SPRITEWORKS_DATA=/var/lib/spriteworks
-# One machine: SQLite. Several: postgresql://USER:PASSWORD@HOST/DATABASE, the same on each.
-SPRITEWORKS_DATABASE=sqlite:////var/lib/spriteworks/batch.sqlite
-# Several machines: s3://BUCKET/PREFIX, or a folder that all of them have mounted.
-SPRITEWORKS_STORAGE=/var/lib/spriteworks/files
+# Without these two all is in that folder, for this machine alone. For several, the same on each:
+#SPRITEWORKS_DATABASE=postgresql://USER:PASSWORD@HOST/DATABASE
+#SPRITEWORKS_STORAGE=s3://BUCKET/PREFIX
 # Wakes workers at once: redis://HOST. Without it they look every few seconds.
 #SPRITEWORKS_BROKER=redis://127.0.0.1:6379/0
 # Where deploy.sh and monitor.sh ask how it does.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 import psutil
 
@@ -17,7 +18,8 @@ from ..local.serving import Choice, Launcher
 from .pace import Patience
 from .store.store import Store
 
-# What is known of the processes that this batch has started, for the next run to end them.
+# What is known of the processes that this batch has started, for the next run to end them. That of
+# a worker has a hash of its name behind it, as facts have short names.
 _PROCESSES = "processes"
 _MIB = 1 << 20
 
@@ -144,8 +146,11 @@ class OwnServer(Server):
 class Processes:
     """The processes of ours that run, kept in the store so that a later run can end them."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, holder: str = "") -> None:
+        """`holder` is a name of whoever starts them, where several share the store."""
         self._store = store
+        whose = sha256(holder.encode()).hexdigest()[:32]
+        self._fact = f"{_PROCESSES} of {whose}" if holder else _PROCESSES
 
     def add(self, pid: int) -> None:
         """Note a process."""
@@ -173,17 +178,20 @@ class Processes:
         with self._store.transaction():
             found = {**self._read(), **births}
             known = {pid: born for pid, born in found.items() if born is not None}
-            self._store.set_fact(_PROCESSES, json.dumps(known))
+            self._store.set_fact(self._fact, json.dumps(known))
 
     def _read(self) -> dict[str, float]:
-        found: dict[str, float] = json.loads(self._store.fact(_PROCESSES) or "{}")
+        found: dict[str, float] = json.loads(self._store.fact(self._fact) or "{}")
         return found
 
 
-def fleet(choice: Choice, care: Care, store: Store) -> list[Server]:
-    """The servers of a choice, not started yet."""
-    processes = Processes(store)
-    own = (OwnServer(name, care, start, processes) for name, start in choice.own())
+def fleet(choice: Choice, care: Care, store: Store, holder: str = "") -> list[Server]:
+    """The servers of a choice, not started yet; where several share the store, `holder`'s."""
+    processes = Processes(store, holder)
+    own = (
+        OwnServer(f"{holder}/{name}" if holder else name, care, start, processes)
+        for name, start in choice.own()
+    )
     return [*(Server(url, care) for url in choice.urls), *own]
 
 

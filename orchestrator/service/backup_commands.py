@@ -67,11 +67,11 @@ def backup(
     Both are of one moment: no row of the backup names a file that it lacks.
     """
     from .backup.making import Source, make
-    from .home import database_of, home_of, wanted_database
+    from .home import database_of, home_of
     from .storage import Storage
 
     folder = home_of(data)
-    url = database_of(folder, wanted_database(store))
+    url = database_of(folder, _named(store))
     files = None if record_only else Storage(_stored(storage) or folder / "files")
     source = Source(url=url, storage=files, may_lack=allow_missing)
     with _progress("copying files") as progress:
@@ -94,11 +94,9 @@ def restore(
     Every file's hash is looked at, and the record comes last: what fails leaves what was there.
     """
     from .backup.restoring import Destination, restore
-    from .home import home_of, wanted_database
+    from .home import home_of
 
-    to = Destination(
-        folder=home_of(data), url=wanted_database(store), storage=_stored(storage), force=force
-    )
+    to = Destination(folder=home_of(data), url=_named(store), storage=_stored(storage), force=force)
     with _progress("restoring files") as progress:
         done = restore(source, to, progress)
     _tell(done, source, "restored from", as_json)
@@ -116,10 +114,10 @@ def migrate(
     as_json: _Json = False,
 ) -> None:
     """Bring the tables of a service to this version; `serve` does so itself when it starts."""
-    from .home import home_of, wanted_database
+    from .home import home_of
     from .migrating import migrate, planned
 
-    folder, url = home_of(data), wanted_database(store)
+    folder, url = home_of(data), _named(store)
     found = planned(folder, url) if dry_run else migrate(folder, url, alone=alone)
     if as_json:
         told = {
@@ -135,8 +133,16 @@ def migrate(
         print(f"the record is of version {found.after}, as it should be", file=sys.stderr)
 
 
-def _stored(given: str) -> str:
-    return given or os.environ.get("SPRITEWORKS_STORAGE", "")
+def _named(store: str) -> str:
+    from .workers.joining import DATABASE
+
+    return store or os.environ.get(DATABASE, "").strip()
+
+
+def _stored(storage: str) -> str:
+    from .workers.joining import STORAGE
+
+    return storage or os.environ.get(STORAGE, "").strip()
 
 
 def _tell(manifest: Manifest, place: Path, words: str, as_json: bool) -> None:

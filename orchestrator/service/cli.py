@@ -27,6 +27,10 @@ _Comfyui = Annotated[
 _Engines = Annotated[
     int, typer.Option(min=0, metavar="N", help="Start the embedded engine N times.")
 ]
+_NoServers = Annotated[
+    bool,
+    typer.Option("--no-servers", help="Have no server here: `spriteworks worker` makes the jobs."),
+]
 _Gpus = Annotated[
     str, typer.Option(metavar="LIST", help="GPUs for servers started here, for example 0,1.")
 ]
@@ -45,10 +49,15 @@ _Workflows = Annotated[
     typer.Option(metavar="DIR", help="More workflows that prompts may name, as JSON files."),
 ]
 _Store = Annotated[
-    str, typer.Option(metavar="URL", help="Keep the record in a PostgreSQL database.")
+    str,
+    typer.Option(metavar="URL", help="Keep the record in PostgreSQL; else SPRITEWORKS_DATABASE."),
 ]
 _Storage = Annotated[
-    str, typer.Option(metavar="URL", help="Keep the files there, for example s3://bucket/prefix.")
+    str,
+    typer.Option(
+        metavar="URL|DIR",
+        help="Keep the files there, as s3://bucket/prefix; else SPRITEWORKS_STORAGE.",
+    ),
 ]
 _Retention = Annotated[float, typer.Option(min=0.01, metavar="DAYS", help="How long results stay.")]
 _Allow = Annotated[
@@ -71,6 +80,7 @@ def serve(
     servers: _Servers = [],  # noqa: B006  (typer reads it and never changes it)
     comfyui: _Comfyui = None,
     engines: _Engines = 0,
+    no_servers: _NoServers = False,
     gpus: _Gpus = "",
     models: _Models = None,
     device: _Device = "",
@@ -99,6 +109,7 @@ def serve(
         from .opening import Setup
         from .service import Settings
         from .serving import run
+        from .workers.joining import DATABASE, STORAGE
 
     named = Choice(
         urls=tuple(servers),
@@ -108,12 +119,13 @@ def serve(
         models=models,
         device=device,
         previews=True,
+        nothing=no_servers,
     )
     setup = Setup(
         folder=home_of(data),
         choice=choose(named, os.environ),
-        store=store,
-        storage=storage,
+        store=store or os.environ.get(DATABASE, "").strip(),
+        storage=storage or os.environ.get(STORAGE, "").strip(),
         workflow=workflow,
         model=model,
         workflows=workflows,

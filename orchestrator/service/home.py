@@ -13,19 +13,12 @@ from ..errors import UsageError
 
 # names the folder where no option does
 VARIABLE = "SPRITEWORKS_DATA"
-# names the database where no option does, so that no password stands on a command line
-DATABASE = "SPRITEWORKS_DATABASE"
 
 
 def home_of(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
     """The folder as given, else by SPRITEWORKS_DATA, else `.spriteworks` in the home folder."""
     named = environment.get(VARIABLE, "").strip()
     return given or (Path(named) if named else Path.home() / ".spriteworks")
-
-
-def wanted_database(given: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The URL of a database as given, else by SPRITEWORKS_DATABASE, else ""."""
-    return given or environment.get(DATABASE, "").strip()
 
 
 def database_of(folder: Path, url: str = "") -> str:

@@ -124,6 +124,7 @@ class Loop:
         self._views = {
             server.name: ServerView(name=server.name, is_ours=server.is_ours) for server in servers
         }
+        self._predecessor: str | None = None
         self._lock = threading.Lock()
         self._dispatcher: Dispatcher | None = None
         self._ending = threading.Event()
@@ -136,8 +137,12 @@ class Loop:
 
     # ------------------------------------------------------------------ from any thread
 
-    def start(self) -> None:
-        """Begin to work."""
+    def start(self, predecessor: str | None = None) -> None:
+        """Begin to work, at first on what a dead process has claimed.
+
+        `predecessor` is the name under which it did; None: nobody lives but this process.
+        """
+        self._predecessor = predecessor
         self._thread.start()
 
     def stop(self, seconds: float = PARTING) -> None:
@@ -154,6 +159,16 @@ class Loop:
         self._thread.join(seconds)
         for server in self._servers.values():
             server.stop()
+
+    def drain(self, seconds: float) -> None:
+        """Hand out nothing more; what runs has `seconds` to end, and then waits again elsewhere."""
+        self._ending.set()
+        dispatcher = self._dispatcher
+        if dispatcher is not None:
+            dispatcher.stop()
+            self._thread.join(seconds)
+            dispatcher.stop(hurry=True)
+        self.stop()
 
     def arrived(self) -> None:
         """There are new requests in the store."""
@@ -243,13 +258,13 @@ class Loop:
         """What an earlier process left on servers that are still there; the rest is sent anew."""
         found: dict[str, list[Attempt]] = {}
         owner, lease = self._settings.owner, self._settings.lease
-        # The folder is ours alone, so nobody else lives who could hold them.
-        for attempt in self._store.take_over(owner, lease, all=True):
+        dead = None if self._predecessor is None else [self._predecessor]
+        for attempt in self._store.take_over(owner, lease, all=dead is None, of=dead or ()):
             found.setdefault(attempt.server, []).append(attempt)
         # and what this process left, where its dispatcher ended by an error
         known = {attempt.id for attempts in found.values() for attempt in attempts}
         for attempt in self._store.open_attempts():
-            if attempt.id not in known:
+            if attempt.owner == owner and attempt.id not in known:
                 found.setdefault(attempt.server, []).append(attempt)
         for name in list(found):
             server = self._servers.get(name)

@@ -16,8 +16,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..batch.dispatcher import Settings as Rules
 from ..batch.fleet import Care, Processes, fleet
 from ..batch.jobs import Job
+from ..batch.leases import LEASE, new_owner
 from ..batch.store.store import Store
 from ..errors import (
     AccessDenied,
@@ -56,12 +58,16 @@ from .recipe import IntoStorage, RequestRecipe
 from .references import references
 from .requests import BatchView, Figures, Filter, New, Once, Requests
 from .sessions import Sessions
+from .standing import Standing
 from .storage import Part
 from .supplies import Supplies
 from .times import Times, seconds_left
 from .tracing import Trace
 from .views import OutputView, RequestView, Status, traced
 from .webhooks import Webhooks
+from .workers.joining import SERVICE
+from .workers.logins import Logins
+from .workers.relay import Relay
 
 logger = logging.getLogger(__name__)
 
@@ -182,12 +188,15 @@ class Service:
         self._in_flight: set[tuple[str, str]] = set()
         self._has_keys, self._keys_asked = True, -_KEYS_FRESH - 1
         self._stopping = threading.Event()
+        self._owner = new_owner()
         servers = fleet(choice, care or Care(), store)
         self.admission = Admission(self.catalogues, servers, assets, self._trouble)
-        self.supplies = supplies = Supplies(self._requests, assets, workflows, self._about_to_send)
-        self._board = Board(
-            store, self._requests, hub, webhooks, supplies.graph, self._forgotten, clock
+        self.supplies = supplies = Supplies(
+            self._requests, assets, workflows, self._about_to_send, Logins(store.database).of
         )
+        standing = Standing(store, self._requests, webhooks, clock)
+        self._board = Board(self._requests, hub, standing, supplies.graph, self._forgotten, clock)
+        self.relay = Relay(store, self._board, self._requests, self.catalogues)
         self._loop = Loop(
             store,
             servers,
@@ -195,7 +204,9 @@ class Service:
             IntoStorage(supplies, supplies),
             self._board,
             self._fits,
+            Rules(owner=self._owner, lease=LEASE, endless=True),
         )
+        self._has_servers = bool(servers)
         self._tidier = threading.Thread(target=self._tidy, name="tidier", daemon=True)
 
     # ------------------------------------------------------------------- life
@@ -204,8 +215,17 @@ class Service:
         """Take up what an earlier process left, and begin to work."""
         Processes(self._store).end_leftovers()
         self._board.load()
-        self._loop.start()
+        self._loop.start(self._succeed())
+        self.relay.start()
         self._tidier.start()
+
+    def _succeed(self) -> str | None:
+        """Note under which name this process claims; returns that of the one before, now dead."""
+        # The folder is this process's alone, and workers have other names.
+        with self._store.transaction():
+            before = self._store.fact(SERVICE)
+            self._store.set_fact(SERVICE, self._owner)
+        return before
 
     def when_ended(self, tell: Callable[[RequestView], None]) -> None:
         """Have each request told of that ends from now on; called from several threads."""
@@ -215,6 +235,7 @@ class Service:
         """Hand out nothing more; what servers have after `seconds` is adopted by the next start."""
         self._stopping.set()
         self._loop.stop(seconds)
+        self.relay.stop(seconds)
         self._tidier.join(seconds)
 
     # ------------------------------------------------------------------- asking for pictures
@@ -252,10 +273,15 @@ class Service:
         news = [self._new(caller, one, now) for one in wanted]
         for new, one in zip(news, wanted, strict=True):
             self.supplies.keep(new.id, new.graph, one.secrets)
+        logins = (
+            {}
+            if self._makes_all
+            else {new.id: one.secrets for new, one in zip(news, wanted, strict=True) if one.secrets}
+        )
         views = None
         try:
             # Before anybody else sees the rows: the next moment a server may have them.
-            views = self._requests.add(news, self._board.put, once)
+            views = self._requests.add(news, self._board.put, once, logins)
         finally:
             if views is None:
                 for new in news:
@@ -266,6 +292,11 @@ class Service:
             self._board.begin(view, caller.request)
         self._loop.arrived()
         return [self._board.dressed(view) for view in views]
+
+    @property
+    def _makes_all(self) -> bool:
+        """Whether no worker can get at what is posted now."""
+        return self._has_servers and not self.relay.any
 
     def _new(self, caller: Caller, wanted: Wanted, now: float) -> New:
         graph = self.admission.graph_of(caller.owner, wanted.workflow)
@@ -639,6 +670,10 @@ class Service:
                 words = view.words or "it has not answered yet"
                 view = replace(view, is_open=False, words=words)
             found.append((view, known.get(view.name), self._board.runs.on(view.name)))
+        mine = {view.name for view, _, _ in found}
+        for one in self.relay.remotes():
+            if one.view.name not in mine:
+                found.append((one.view, one.known, self._board.runs.on(one.view.name)))
         return found
 
     def latest_on(self, caller: Caller, server: str) -> tuple[str, str]:
@@ -674,9 +709,8 @@ class Service:
             self._requests.count("")
         except StoreError as error:
             checks["database"] = str(error)
-        servers = [view for view, _, _ in self.servers()]
-        well = any(view.is_open for view in servers)
-        checks["servers"] = "" if well else "; ".join(f"{one.name}: {one.words}" for one in servers)
+        well = any(view.is_open for view, _, _ in self.servers())
+        checks["servers"] = "" if well else self._trouble()
         return Readiness(is_ready=not any(checks.values()), checks=checks)
 
     def figures(self) -> Figures:
@@ -703,7 +737,8 @@ class Service:
         self.catalogues.forget(id)
 
     def _trouble(self) -> str:
-        return "; ".join(f"{view.name}: {view.words}" for view, _, _ in self.servers())
+        told = "; ".join(f"{view.name}: {view.words}" for view, _, _ in self.servers())
+        return told or "no worker is at work"
 
     def _tidy(self) -> None:
         # A bucket takes its time to be listed, and nobody waits for that.

@@ -54,6 +54,18 @@ class Runs:
         with self._lock:
             self._runs[key] = _Run(key=key, server=server, tracker=Tracker(graph))
 
+    def told(self, key: str, server: str, progress: ProgressView | None = None) -> bool:
+        """Another process says that a server runs a request; whether that brings news of it."""
+        with self._lock:
+            run = self._runs.get(key)
+            if run is None or run.server != server:
+                run = self._runs[key] = _Run(key=key, server=server, tracker=Tracker({}))
+            self._now[server] = key
+            if progress is None or progress == run.progress:
+                return False
+            run.progress = progress
+            return True
+
     def ended(self, key: str) -> ErrorView | None:
         """A request is no longer on a server; returns the error that its server told of, if any."""
         with self._lock:

@@ -1,6 +1,6 @@
 """Puts TLS before a service, as a reverse proxy does; prints its port.
 
-    python tests/deploy/tls_proxy.py URL CERTIFICATE KEY
+python tests/deploy/tls_proxy.py URL CERTIFICATE KEY
 """
 
 from __future__ import annotations

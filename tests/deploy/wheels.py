@@ -1,6 +1,6 @@
 """Wheels of this checkout for tests of deploy.sh: as it is, broken, with other tables.
 
-    python tests/deploy/wheels.py FOLDER
+python tests/deploy/wheels.py FOLDER
 """
 
 from __future__ import annotations

@@ -527,14 +527,18 @@ class Store:
             rows = self._db.execute(statements.CALLED_OFF, {"owner": owner}).fetchall()
             return frozenset(row[0] for row in rows)
 
-    def take_over(self, owner: str, seconds: float | None, *, all: bool = False) -> list[Attempt]:
+    def take_over(
+        self, owner: str, seconds: float | None, *, all: bool = False, of: Collection[str] = ()
+    ) -> list[Attempt]:
         """Make the attempts of others one's own whose leases have run out; returns them.
 
-        With `all` also those that are held: for an owner who knows that nobody else lives. An
-        attempt that its owner is writing of at this moment is passed over.
+        With `all` also those that are held, for an owner who knows that nobody else lives; `of`
+        are owners who are known to be dead. An attempt that its owner is writing of at this moment
+        is passed over.
         """
         table = tables.attempts
-        free = sa.or_(table.c.lease.is_(None), table.c.lease < statements.now())
+        ran_out = sa.or_(table.c.lease.is_(None), table.c.lease < statements.now())
+        free = sa.or_(ran_out, table.c.owner.in_(of))
         which = [table.c.outcome.is_(None), table.c.owner != owner, *([] if all else [free])]
         chosen = sa.select(table.c.id).where(*which).with_for_update(skip_locked=True)
         lease = None if seconds is None else statements.now() + seconds
