@@ -410,7 +410,7 @@ main() {
     KEPT=$BACKUPS/before-$NAME-$(date -u +%Y%m%dT%H%M%SZ).tar
     if [[ -z $DRY_RUN ]]; then
         mkdir -p "$PREFIX"
-        exec 9>"$PREFIX/.deploy.lock"
+        exec 9>>"$PREFIX/.deploy.lock"
         flock -n 9 || fail "somebody else deploys at this moment"
     fi
     prepare_machine

@@ -239,7 +239,7 @@ tell_lines() {
 tell_json() {
     printf '%s' "$FOUND" | awk -F '\t' -v code="$1" -v word="$(word_of "$1")" '
         function quoted(text) {
-            gsub(/\\/, "\\\\", text); gsub(/"/, "\\\"", text); gsub(/[[:cntrl:]]/, " ", text)
+            gsub(/\\/, "&&", text); gsub(/"/, "\\\\&", text); gsub(/[[:cntrl:]]/, " ", text)
             return "\"" text "\""
         }
         BEGIN { split("OK,WARNING,CRITICAL,UNKNOWN", words, ",")

@@ -16,8 +16,12 @@ setup_file() {
     cat >"$FAKE_ROOT/etc/spriteworks/spriteworks.env" <<SETTINGS
 SPRITEWORKS_DATA=$FAKE_ROOT/var/lib/spriteworks
 SPRITEWORKS_URL=$URL
-SPRITEWORKS_SERVE_OPTIONS="--port $PORT --server http://127.0.0.1:9"
+SPRITEWORKS_SERVE_OPTIONS="--port $PORT --no-servers"
 SETTINGS
+    for worker in a b; do
+        echo 'SPRITEWORKS_WORKER_OPTIONS="--server http://127.0.0.1:9 --drain 5"' \
+            >"$FAKE_ROOT/etc/spriteworks/worker-$worker.env"
+    done
 }
 
 teardown_file() {
@@ -60,11 +64,12 @@ post() {
 }
 
 @test "a version is deployed and answers" {
-    deploy "$(wheel 0.1.0)"
-    tail -n 5 "$FAKE_STATE/spriteworks.service.log"
+    deploy "$(wheel 0.1.0)" --workers "a b"
     [ "$status" -eq 0 ]
     [[ $(current) == 0.1.0-* ]]
     curl --fail --silent "$URL/health"
+    systemctl is-active spriteworks-worker@a.service
+    systemctl is-active spriteworks-worker@b.service
     cmp "$BATS_TEST_DIRNAME/../../scripts/spriteworks.service" \
         "$FAKE_ROOT/etc/systemd/system/spriteworks.service"
     grep -q '^enable .*spriteworks.service' "$FAKE_STATE/calls"
@@ -96,9 +101,23 @@ post() {
     curl --fail --silent "$URL/health"
 }
 
+@test "a version whose workers do not start is rolled back" {
+    before=$(current)
+    : >"$FAKE_STATE/calls"
+    deploy "$(wheel 6.0)"
+    [ "$status" -eq 1 ]
+    [[ $output == *"$before runs again"* ]]
+    [ "$(current)" = "$before" ]
+    curl --fail --silent "$URL/health"
+    systemctl is-active spriteworks-worker@a.service
+    systemctl is-active spriteworks-worker@b.service
+    # One after the other: the second was not touched before the first ran.
+    restarts=$(grep '^restart' "$FAKE_STATE/calls" | head -n 2 | tr '\n' ' ')
+    [ "$restarts" = "restart spriteworks.service restart spriteworks-worker@a.service " ]
+}
+
 @test "a broken version that changed the tables is rolled back with them" {
     before=$(current)
-    sqlite "UPDATE facts SET value = value WHERE name = 'version'"
     tables=$(sqlite "SELECT value FROM facts WHERE name = 'version'")
     sqlite "INSERT INTO facts VALUES ('of the test', 'is still there')"
     deploy "$(wheel 8.0)"
@@ -119,6 +138,7 @@ post() {
     curl --fail --silent "$URL/health"
     [ "$(sqlite "SELECT value FROM facts WHERE name = 'version'")" -eq $((tables + 1)) ]
     [ -s "$(echo "$FAKE_ROOT"/var/backups/spriteworks/before-9.0-*.tar)" ]
+    systemctl is-active spriteworks-worker@b.service
 }
 
 @test "what cannot be used is refused, and changes nothing" {

@@ -33,7 +33,8 @@ def build(folder: Path) -> Path:
     """The wheel of this checkout."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*command, "--wheel-dir", str(folder), str(REPOSITORY)], check=True)
-    return next(folder.glob("*.whl"))
+    wheel = next(folder.glob("*.whl"))
+    return variant(wheel, wheel.name.split("-")[1], without_models)
 
 
 def variant(wheel: Path, version: str, change: Callable[[dict[str, bytes]], None]) -> Path:
@@ -45,7 +46,7 @@ def variant(wheel: Path, version: str, change: Callable[[dict[str, bytes]], None
     change(files)
     old = wheel.name.split("-")[1]
     path = wheel.with_name(wheel.name.replace(f"-{old}-", f"-{version}-"))
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             if name.endswith(".dist-info/METADATA"):
                 content = re.sub(rb"(?m)^Version: .*$", b"Version: " + version.encode(), content)
@@ -53,9 +54,20 @@ def variant(wheel: Path, version: str, change: Callable[[dict[str, bytes]], None
     return path
 
 
+def without_models(files: dict[str, bytes]) -> None:
+    """It installs in a moment."""
+    for name in [name for name in files if name.startswith("comfy_nodes/model_files/")]:
+        del files[name]
+
+
 def broken(files: dict[str, bytes]) -> None:
     """It says its version, and does not serve."""
     files["orchestrator/service/serving.py"] += b"\n\nraise RuntimeError('broken on purpose')\n"
+
+
+def with_broken_workers(files: dict[str, bytes]) -> None:
+    """It serves, and no worker starts."""
+    files["orchestrator/service/workers/running.py"] += b"\n\nraise RuntimeError('on purpose')\n"
 
 
 def with_other_tables(files: dict[str, bytes]) -> None:
@@ -81,6 +93,7 @@ def main(folder: Path) -> None:
     variant(wheel, "7.0", broken)
     variant(wheel, "8.0", broken_with_other_tables)
     variant(wheel, "9.0", with_other_tables)
+    variant(wheel, "6.0", with_broken_workers)
 
 
 if __name__ == "__main__":
