@@ -17,6 +17,8 @@ import typer
 from .batch.cli import app as batch_app
 from .bench.cli import EPILOG as BENCH_EPILOG
 from .bench.cli import bench as bench_command
+from .doctor.cli import EPILOG as DOCTOR_EPILOG
+from .doctor.cli import doctor as doctor_command
 from .errors import UsageError
 from .models.cli import app as models_app
 from .service.backup_commands import BACKUP_EPILOG, MIGRATE_EPILOG, RESTORE_EPILOG
@@ -68,6 +70,7 @@ app.command("restore", epilog=RESTORE_EPILOG)(restore_command)
 app.command("migrate", epilog=MIGRATE_EPILOG)(migrate_command)
 app.command("worker", epilog=WORKER_EPILOG)(worker_command)
 app.command("workers", epilog=WORKERS_EPILOG)(workers_command)
+app.command("doctor", epilog=DOCTOR_EPILOG)(doctor_command)
 app.command("snap", epilog=SNAP_EPILOG)(snap_command)
 app.command("frames", epilog=FRAMES_EPILOG)(frames_command)
 app.command("tile", epilog=TILE_EPILOG)(tile_command)
