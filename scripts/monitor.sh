@@ -17,13 +17,14 @@
 #     --gpus N               GPUs that this machine should have (default 0: as many as there are)
 #     --hot WARN:CRIT        degrees Celsius that a GPU may have (default 85:95)
 #     --certificate WARN:CRIT  days that an https certificate should still count (default 21:7)
+#     --site URL             an https address whose certificate to look at; else that of --url
 #     --cacert FILE          certificates to trust, for one that is signed by yourself
 #     --settings FILE        default /etc/spriteworks/spriteworks.env
 #     --timeout S            for each question (default 10)
 #     --json                 one JSON object instead
 set -u
 
-URL='' QUEUE=900:3600 WORKERS=0 DISKS='' FULL=85:95 GPUS=0 HOT=85:95 CERTIFICATE=21:7 CACERT=''
+URL='' QUEUE=900:3600 WORKERS=0 DISKS='' FULL=85:95 GPUS=0 HOT=85:95 CERTIFICATE=21:7 SITE='' CACERT=''
 SETTINGS=/etc/spriteworks/spriteworks.env TIMEOUT=10 JSON=''
 # a line for each check: code, name, value with unit, words; with tabs between
 FOUND=''
@@ -41,8 +42,8 @@ read_arguments() {
         case $1 in
         --json) JSON=1 && shift && continue ;;
         -h | --help) usage && exit 0 ;;
-        --url | --queue | --workers | --disk | --full | --gpus | --hot | --certificate | --cacert | \
-            --settings | --timeout)
+        --url | --queue | --workers | --disk | --full | --gpus | --hot | --certificate | --site | \
+            --cacert | --settings | --timeout)
             [ $# -gt 1 ] || misused "$1 needs a value"
             ;;
         *) misused "there is no option $1" ;;
@@ -57,6 +58,7 @@ read_arguments() {
         --gpus) GPUS=$2 ;;
         --hot) HOT=$2 ;;
         --certificate) CERTIFICATE=$2 ;;
+        --site) SITE=$2 ;;
         --cacert) CACERT=$2 ;;
         --settings) SETTINGS=$2 ;;
         --timeout) TIMEOUT=$2 ;;
@@ -76,6 +78,7 @@ read_arguments() {
     [ -n "$URL" ] || URL=$(setting SPRITEWORKS_URL)
     URL=${URL:-http://127.0.0.1:8190}
     URL=${URL%/}
+    SITE=${SITE:-$URL}
     [ -n "$DISKS" ] || DISKS=$(setting SPRITEWORKS_DATA)
 }
 
@@ -104,7 +107,8 @@ ask() {
 
 check_service() {
     if ! answer=$(ask --fail "$URL/health"); then
-        note 2 service '' "$URL does not answer: $(printf '%s' "$answer" | tail -n 1)"
+        reason=$(printf '%s\n' "$answer" | sed -n 's/^curl: ([0-9]*) //p' | head -n 1)
+        note 2 service '' "$URL does not answer: $reason"
         return 1
     fi
     note 0 service '' "$URL answers"
@@ -187,8 +191,8 @@ GPUS
 }
 
 check_certificate() {
-    case $URL in https://*) ;; *) return ;; esac
-    host=${URL#https://}
+    case $SITE in https://*) ;; *) return ;; esac
+    host=${SITE#https://}
     host=${host%%/*}
     case $host in *:*) port=${host##*:} host=${host%:*} ;; *) port=443 ;; esac
     certificate=$(timeout "$TIMEOUT" openssl s_client -connect "$host:$port" -servername "$host" \

@@ -2,6 +2,8 @@
 # deploy.sh in a throw-away root, with real environments and real services; only systemctl is a
 # fake, which starts and stops them as systemd does. Each test goes on where the one before ended.
 #
+# Those with the tag `slow` are left out unless they are asked for, as pytest's are.
+#
 # WHEELS: what wheels.py wrote. PYTHON: a Python that has what Spriteworks needs.
 
 setup_file() {
@@ -85,6 +87,7 @@ post() {
     ! grep -E '^(daemon-reload|enable|restart|start|stop)' "$FAKE_STATE/calls"
 }
 
+# bats test_tags=slow
 @test "a service that was stopped is started by a deploy of the same version" {
     systemctl stop spriteworks.service
     deploy "$(wheel 0.1.0)"
@@ -101,6 +104,7 @@ post() {
     curl --fail --silent "$URL/health"
 }
 
+# bats test_tags=slow
 @test "a version whose workers do not start is rolled back" {
     before=$(current)
     : >"$FAKE_STATE/calls"
@@ -116,6 +120,7 @@ post() {
     [ "$restarts" = "restart spriteworks.service restart spriteworks-worker@a.service " ]
 }
 
+# bats test_tags=slow
 @test "a broken version that changed the tables is rolled back with them" {
     before=$(current)
     tables=$(sqlite "SELECT value FROM facts WHERE name = 'version'")
@@ -130,6 +135,7 @@ post() {
     [ "$(sqlite "SELECT value FROM facts WHERE name = 'of the test'")" = "is still there" ]
 }
 
+# bats test_tags=slow
 @test "a version with other tables is deployed after a backup" {
     tables=$(sqlite "SELECT value FROM facts WHERE name = 'version'")
     deploy "$(wheel 9.0)"
@@ -141,6 +147,7 @@ post() {
     systemctl is-active spriteworks-worker@b.service
 }
 
+# bats test_tags=slow
 @test "what cannot be used is refused, and changes nothing" {
     before=$(current)
     deploy "$(wheel 0.1.0)"
@@ -157,6 +164,7 @@ post() {
     curl --fail --silent "$URL/health"
 }
 
+# bats test_tags=slow
 @test "two do not deploy at once" {
     exec 8>"$FAKE_ROOT/opt/spriteworks/.deploy.lock"
     flock 8
@@ -165,6 +173,7 @@ post() {
     [[ $output == *"somebody else deploys"* ]]
 }
 
+# bats test_tags=slow
 @test "old versions go, those that count and ran before stay" {
     deploy "$(wheel 9.0)" --keep 1
     systemctl stop spriteworks.service

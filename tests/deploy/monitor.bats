@@ -162,6 +162,8 @@ assert one["text"].endswith("handle for GPU \"0000:01:00.0\": | GPU is lost\\"),
         "$BATS_TEST_TMPDIR/key" >"$BATS_TEST_TMPDIR/port" 3>&- &
     proxy=$!
     wait_for test -s "$BATS_TEST_TMPDIR/port"
+    monitor --site "https://localhost:$(cat "$BATS_TEST_TMPDIR/port")" --certificate 40:7
+    beside=$status
     URL=https://localhost:$(cat "$BATS_TEST_TMPDIR/port")
     monitor --cacert "$BATS_TEST_TMPDIR/certificate"
     ok=$status
@@ -172,7 +174,7 @@ assert one["text"].endswith("handle for GPU \"0000:01:00.0\": | GPU is lost\\"),
     monitor
     strange=$status
     kill "$proxy"
-    [ "$ok $soon $late $strange" = "0 1 2 2" ]
+    [ "$beside $ok $soon $late $strange" = "1 0 1 2 2" ]
     [[ $words == *"the certificate counts until"* ]]
 }
 

@@ -15,10 +15,10 @@ HERE = Path(__file__).resolve().parent
 SCRIPTS = HERE.parent.parent / "scripts"
 
 
-def bats(file: str, **environment: str) -> None:
+def bats(file: str, *options: str, **environment: str) -> None:
     """Run a file of bats tests; each that fails is told with its output."""
     done = subprocess.run(
-        ["bats", "--timing", str(HERE / file)],
+        ["bats", "--timing", *options, str(HERE / file)],
         env={**os.environ, "PYTHON": sys.executable, **environment},
         capture_output=True,
         text=True,
@@ -44,11 +44,13 @@ def test_monitor(needs: Callable[..., None]) -> None:
 
 
 @pytest.mark.timeout(1800)
-def test_deploy(tmp_path: Path, needs: Callable[..., None]) -> None:
+@pytest.mark.parametrize("all_of_it", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_deploy(all_of_it: bool, tmp_path: Path, needs: Callable[..., None]) -> None:
     needs("bats", "curl", "flock")
     pytest.importorskip("hatchling", reason="pip install hatchling")
     packages = Path(sysconfig.get_paths()["purelib"])
     if (packages / "orchestrator").exists():
         pytest.skip("needs Spriteworks installed as editable: pip install -e '.[dev]'")
     subprocess.run([sys.executable, str(HERE / "wheels.py"), str(tmp_path)], check=True)
-    bats("deploy.bats", WHEELS=str(tmp_path))
+    options = [] if all_of_it else ["--filter-tags", "!slow"]
+    bats("deploy.bats", *options, WHEELS=str(tmp_path))
