@@ -13,6 +13,7 @@ SpriteworksError
 ├── InputError                an input picture that is missing or no picture
 ├── OutputError               the result cannot be written (full disk, read-only folder)
 ├── StoreError                the record of a batch cannot be read or written
+│   ├── StoreUnreachable      its database does not answer, or is locked; later it may
 │   ├── IllegalTransition     a job cannot go from the state it is in to that one
 │   ├── LeaseLost             an attempt was taken over by another orchestrator
 │   ├── OtherVersion          the record is of another version than the worker
@@ -136,6 +137,10 @@ class OutputError(SpriteworksError):
 
 class StoreError(SpriteworksError):
     """The record of a batch cannot be read or written."""
+
+
+class StoreUnreachable(StoreError):
+    """The database of a record does not answer for now, or is locked; the same may work later."""
 
 
 class IllegalTransition(StoreError):

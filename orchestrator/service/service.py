@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import threading
 import time
 import uuid
@@ -16,10 +17,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..batch.dispatcher import Settings as Rules
 from ..batch.fleet import Care, Processes, fleet
 from ..batch.jobs import Job
-from ..batch.leases import LEASE, new_owner
 from ..batch.store.store import Store
 from ..errors import (
     AccessDenied,
@@ -33,6 +32,7 @@ from ..errors import (
 )
 from ..local.serving import Choice
 from ..protocol import Graph
+from ..version import __version__
 from ..workflow.roles import image_inputs, parameters, seed_of, set_parameters
 from .admission import Admission, checked_labels, plain
 from .assets import Asset, Assets, Content
@@ -67,6 +67,7 @@ from .views import OutputView, RequestView, Status, traced
 from .webhooks import Webhooks
 from .workers.joining import SERVICE
 from .workers.logins import Logins
+from .workers.registry import Worker, WorkerServer
 from .workers.relay import Relay
 
 logger = logging.getLogger(__name__)
@@ -188,7 +189,6 @@ class Service:
         self._in_flight: set[tuple[str, str]] = set()
         self._has_keys, self._keys_asked = True, -_KEYS_FRESH - 1
         self._stopping = threading.Event()
-        self._owner = new_owner()
         servers = fleet(choice, care or Care(), store)
         self.admission = Admission(self.catalogues, servers, assets, self._trouble)
         self.supplies = supplies = Supplies(
@@ -204,7 +204,6 @@ class Service:
             IntoStorage(supplies, supplies),
             self._board,
             self._fits,
-            Rules(owner=self._owner, lease=LEASE, endless=True),
         )
         self._has_servers = bool(servers)
         self._tidier = threading.Thread(target=self._tidy, name="tidier", daemon=True)
@@ -215,17 +214,10 @@ class Service:
         """Take up what an earlier process left, and begin to work."""
         Processes(self._store).end_leftovers()
         self._board.load()
-        self._loop.start(self._succeed())
+        self._store.set_fact(SERVICE, __version__)
+        self._loop.start()
         self.relay.start()
         self._tidier.start()
-
-    def _succeed(self) -> str | None:
-        """Note under which name this process claims; returns that of the one before, now dead."""
-        # The folder is this process's alone, and workers have other names.
-        with self._store.transaction():
-            before = self._store.fact(SERVICE)
-            self._store.set_fact(SERVICE, self._owner)
-        return before
 
     def when_ended(self, tell: Callable[[RequestView], None]) -> None:
         """Have each request told of that ends from now on; called from several threads."""
@@ -676,6 +668,10 @@ class Service:
                 found.append((one.view, one.known, self._board.runs.on(one.view.name)))
         return found
 
+    def workers(self) -> list[tuple[Worker, list[WorkerServer]]]:
+        """The workers that gave a sign within a day, and their servers."""
+        return self.relay.workers()
+
     def latest_on(self, caller: Caller, server: str) -> tuple[str, str]:
         """The model of the latest request that a server ended, and why the caller's last failed."""
         notes, error = self._requests.latest_on(server, caller.owner)
@@ -712,6 +708,15 @@ class Service:
         well = any(view.is_open for view, _, _ in self.servers())
         checks["servers"] = "" if well else self._trouble()
         return Readiness(is_ready=not any(checks.values()), checks=checks)
+
+    def disks(self) -> dict[str, int]:
+        """Bytes that are free where the "record" and the "files" lie, as far as that is here."""
+        places = {"record": self._store.database.folder, "files": self.assets.storage.folder}
+        return {
+            name: shutil.disk_usage(folder).free
+            for name, folder in places.items()
+            if folder is not None
+        }
 
     def figures(self) -> Figures:
         """What metrics are made from."""

@@ -96,6 +96,20 @@ def test_two_workers_share_the_work(cluster: Cluster) -> None:
         assert min(counts) > 0
 
 
+def test_what_a_killed_worker_had_is_made_by_another(cluster: Cluster) -> None:
+    gate = threading.Event()
+    with FakeServer() as one, FakeServer() as two:
+        one.script(Script(gates={"2": gate}))
+        first = cluster.work("--server", one.url, "--name", "one")
+        cluster.service.wait_until_ready()
+        ids = cluster.post(4)
+        until(lambda: len(one.submissions), bool)
+        first.kill()
+        gate.set()
+        cluster.work("--server", two.url, "--name", "two")
+        cluster.wait_until_made(ids)
+
+
 def test_a_worker_that_drains_ends_what_runs_and_gives_the_rest_back(cluster: Cluster) -> None:
     gate = threading.Event()
     with FakeServer() as one, FakeServer() as two:

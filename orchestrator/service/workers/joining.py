@@ -23,8 +23,8 @@ from ..storage import Storage
 DATABASE, STORAGE = "SPRITEWORKS_DATABASE", "SPRITEWORKS_STORAGE"
 # where a service's files lie in its folder
 FILES = "files"
-# the fact of a record by which a service claims attempts, once one has used it
-SERVICE = "service owner"
+# the fact of a record that says which version of Spriteworks served it last
+SERVICE = "service"
 
 
 @dataclass(frozen=True, kw_only=True)

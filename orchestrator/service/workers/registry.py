@@ -111,12 +111,16 @@ class Worker:
 class WorkerServer:
     """A server of a worker."""
 
-    worker: str
     view: ServerView
     # what it last told of itself; None before it has
     stats: SystemStats | None = None
     # the hash of its catalogue; "" before it has told it
     catalogue: str = ""
+
+    @property
+    def worker(self) -> str:
+        """The name of its worker."""
+        return self.view.worker
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
@@ -338,6 +342,7 @@ def _server(row: Any) -> WorkerServer:
         words=row.words,
         done=row.done,
         failures=row.failures,
+        worker=row.worker,
     )
     stats = SystemStats(**json.loads(row.stats)) if row.stats else None
-    return WorkerServer(worker=row.worker, view=view, stats=stats, catalogue=row.catalogue)
+    return WorkerServer(view=view, stats=stats, catalogue=row.catalogue)

@@ -62,6 +62,7 @@ class Relay:
         self._catalogues = catalogues
         self._clock = clock
         self._workers: list[Worker] = []
+        self._having: list[WorkerServer] = []
         self._remotes: list[Remote] = []
         # by the hash of its catalogue, what is known of each server that counts
         self._known: dict[str, tuple[str, Known]] = {}
@@ -83,9 +84,13 @@ class Relay:
         self._ending.set()
         self._thread.join(seconds)
 
-    def workers(self) -> list[Worker]:
-        """All that gave a sign within a day, as they were a moment ago."""
-        return list(self._workers)
+    def workers(self) -> list[tuple[Worker, list[WorkerServer]]]:
+        """All that gave a sign within a day, and their servers, as they were a moment ago."""
+        having = list(self._having)
+        return [
+            (worker, [one for one in having if one.worker == worker.name])
+            for worker in list(self._workers)
+        ]
 
     def remotes(self) -> list[Remote]:
         """The servers of workers that are there."""
@@ -150,7 +155,8 @@ class Relay:
         if not self._workers:
             return
         by_name = {one.name: one for one in self._workers}
-        counted = [one for one in self.registry.servers() if self._counts(by_name, one)]
+        self._having = self.registry.servers()
+        counted = [one for one in self._having if self._counts(by_name, one)]
         for one in counted:
             self._learn(one)
         gone = set(self._known) - {one.view.name for one in counted}

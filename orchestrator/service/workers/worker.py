@@ -72,8 +72,10 @@ class WorkerProcess:
         self._store = store
         self._registry = Registry(store.database)
         enlisted = self._registry.enlist(owner, setup.name)
-        self.worker, self._predecessor = enlisted.worker, enlisted.predecessor
-        self._servers = fleet(setup.choice, setup.care, store, self.worker.name)
+        self.worker = enlisted.worker
+        self._processes = Processes.of_this_process(store)
+        prefix = f"{self.worker.name}/"
+        self._servers = fleet(setup.choice, setup.care, store, self._processes, prefix)
         self._shelf = Shelf(store.database)
         self._catalogues = Catalogues(self._learnt)
         # by server, the hash of the catalogue that it has
@@ -102,6 +104,8 @@ class WorkerProcess:
             self._reporter,
             self._fits,
             Rules(owner=owner, lease=LEASE, endless=True),
+            is_holder=False,
+            dead=[enlisted.predecessor] if enlisted.predecessor else [],
         )
         self._told: list[WorkerServer] = []
         # why it cannot go on; None while it can
@@ -116,10 +120,9 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Begin to claim."""
-        Processes(self._store, self.worker.name).end_leftovers()
+        self._processes.end_leftovers()
         self._has_started = True
-        # A name of its own, or that of a process which is known to be dead.
-        self._loop.start(self._predecessor or self.worker.owner)
+        self._loop.start()
         self._teller.start()
         self._looker.start()
 
@@ -207,14 +210,11 @@ class WorkerProcess:
     def _state_of(self, server: Server) -> WorkerServer:
         (view,) = (one for one in self._loop.servers() if one.name == server.name)
         known = self._catalogues.known.get(server.name)
-        shown = replace(view, name=self._shown(server.name))
+        shown = replace(view, name=self._shown(server.name), worker=self.worker.name)
         if known is None:
             words = view.words or "it has not answered yet"
-            return WorkerServer(
-                worker=self.worker.name, view=replace(shown, is_open=False, words=words)
-            )
+            return WorkerServer(view=replace(shown, is_open=False, words=words))
         return WorkerServer(
-            worker=self.worker.name,
             view=shown,
             stats=known.stats,
             catalogue=self._shelve(server.name, known),
