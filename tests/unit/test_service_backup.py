@@ -7,6 +7,7 @@ import sqlite3
 import tarfile
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -308,28 +309,18 @@ def test_the_record_alone(tmp_path: Path) -> None:
     assert contents(folder) == before
 
 
-def old_record(folder: Path) -> None:
-    """A record without the tables of this version's last migration."""
-    Store.open(folder).close()
-    with closing(sqlite3.connect(folder / "batch.sqlite")) as connection:
-        connection.executescript(
-            "DROP TABLE sessions; DROP TABLE marks;"
-            "UPDATE facts SET value = '4' WHERE name = 'version';"
-            "UPDATE alembic_version SET version_num = '4';"
-        )
-
-
-@pytest.mark.skipif(VERSION != 5, reason="takes the record back from version 5")
-def test_tables_are_brought_to_this_version(tmp_path: Path) -> None:
-    old_record(tmp_path)
-    assert migrating.planned(tmp_path).is_needed
-    assert migrating.planned(tmp_path).is_needed
-    other = Database(sqlite_url(tmp_path / "batch.sqlite"))
+def test_tables_are_brought_to_this_version(tmp_path: Path, repository: Path) -> None:
+    with zipfile.ZipFile(repository / "tests" / "data" / "batches" / "version-1.zip") as archive:
+        archive.extractall(tmp_path)
+    old = tmp_path / "out"
+    assert migrating.planned(old).is_needed
+    assert migrating.planned(old) == migrating.planned(old)
+    other = Database(sqlite_url(old / "batch.sqlite"))
     with closing(other), pytest.raises(StoreError, match="open; stop"):
-        migrating.migrate(tmp_path, alone=True)
-    found = migrating.migrate(tmp_path, alone=True)
-    assert (found.before, found.after) == (4, 5)
-    assert not migrating.planned(tmp_path).is_needed
+        migrating.migrate(old, alone=True)
+    found = migrating.migrate(old, alone=True)
+    assert (found.before, found.after) == (1, VERSION)
+    assert not migrating.planned(old).is_needed
     with pytest.raises(UsageError, match="--data"):
         migrating.planned(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()

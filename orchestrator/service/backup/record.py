@@ -211,6 +211,8 @@ def _frozen_postgresql(url: str) -> Iterator[Frozen]:
     with closing(Database(url)) as database, database.reading() as connection:
         isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
         connection.execute(sa.text(isolation))
+        # a dump takes minutes, in which this connection says nothing
+        database.take_your_time()
         snapshot = connection.execute(sa.select(sa.func.pg_export_snapshot())).scalar_one()
         version, sizes = _seen(connection)
         # It can be dumped for as long as this transaction is open.
