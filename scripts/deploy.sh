@@ -140,26 +140,28 @@ install_version() {
     perform "install $NAME in $VERSION" make_environment
 }
 
-# In a shell of its own, whose end removes what it worked in.
+# In a shell of its own, so that each step can end it.
 make_environment() (
-    source=$SOURCE constraints=()
+    constraints=()
     rm -rf "$VERSION"
-    work=$(mktemp -d) || exit 1
-    trap 'rm -rf "$work"' EXIT
+    "$PYTHON" -m venv "$VERSION" || exit 1
+    # It stays: `pip install` of another extra later takes the same version. And what a build leaves
+    # in its folder shall not be in the operator's.
+    mkdir -p "$VERSION/source" "$VERSION/units" || exit 1
     if [[ -d $SOURCE ]]; then
-        # what a build leaves in its folder shall not be in the operator's
-        (cd "$SOURCE" && cp -R "${PARTS[@]}" "$work/") || exit 1
-        source=$work
-        constraints=(--constraint "$work/scripts/constraints.txt"
-            --constraint "$work/scripts/constraints-torch.txt")
+        (cd "$SOURCE" && cp -R "${PARTS[@]}" "$VERSION/source/") || exit 1
+        source=$VERSION/source
+        constraints=(--constraint "$source/scripts/constraints.txt"
+            --constraint "$source/scripts/constraints-torch.txt")
+    else
+        cp "$SOURCE" "$VERSION/source/" || exit 1
+        source=$VERSION/source/$(basename "$SOURCE")
     fi
     [[ -z $CONSTRAINTS ]] || constraints+=(--constraint "$CONSTRAINTS")
-    "$PYTHON" -m venv "$VERSION" || exit 1
     "$VERSION/bin/python" -m pip install --quiet --disable-pip-version-check \
         ${constraints[@]+"${constraints[@]}"} \
         "spriteworks[$EXTRAS] @ file://$(realpath "$source")" || exit 1
     "$VERSION/bin/spriteworks" --version >&2 || exit 1
-    mkdir -p "$VERSION/units" || exit 1
     (cd "$HERE" && cp "${UNITS[@]}" "$VERSION/units/") || exit 1
     touch "$VERSION/.complete"
 )

@@ -8,6 +8,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+# what huggingface_hub brings
+from packaging.requirements import Requirement
+
 from ..errors import BadValue
 from ..extras import install_line
 from ..local.launch import has_pack, python_of
@@ -16,9 +19,6 @@ from ..version import __version__
 from .findings import Finding, State, absent
 
 _NAME = "spriteworks"
-# of a requirement as metadata has it: "psycopg[binary]>=3.1; extra == 'postgresql'"
-_PACKAGE = re.compile(r"[A-Za-z0-9._-]+")
-_EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
 # Where comfy-cli and people put it.
 _USUAL = ("comfy/ComfyUI", "ComfyUI")
 
@@ -47,14 +47,10 @@ def extras(asked: Collection[str]) -> Iterator[Finding]:
 
 
 def _packages(needed: list[str], extra: str) -> Iterator[str]:
-    for one in needed:
-        text, _, marker = one.partition(";")
-        names = _EXTRA.findall(marker)
-        # One that is for some systems only cannot be judged by its name alone.
-        if names == [extra] and " and " not in marker:
-            found = _PACKAGE.match(text.strip())
-            if found and found[0] != _NAME:
-                yield found[0]
+    """The packages that an extra needs on this system."""
+    for one in map(Requirement, needed):
+        if one.name != _NAME and one.marker and one.marker.evaluate({"extra": extra}):
+            yield one.name
 
 
 def _is_installed(package: str) -> bool:

@@ -57,9 +57,7 @@ def test_what_is_pasted_by_hand_makes_a_sprite(tmp_path: Path, needs: Callable[.
         timeout=800,
     )
     assert "Traceback" not in done.stderr, done.stderr
-    told = next(line for line in done.stdout.splitlines() if '"outputs"' in line)
-    start = told.index("{", told.index('"id"') - 5)
-    job, _ = json.JSONDecoder().raw_decode(told[start:])
+    job, _ = json.JSONDecoder().raw_decode(done.stdout, done.stdout.index('{"job_id"'))
     assert job["status"] == "succeeded", done.stdout + done.stderr
     assert re.search(r"(?m)^left +live", done.stdout), done.stdout
     assert re.search(r"(?m)^right +live", done.stdout), done.stdout
