@@ -50,6 +50,9 @@ CONSTRAINTS = SCRIPTS / "constraints.txt"
 TORCH_CONSTRAINTS = SCRIPTS / "constraints-torch.txt"
 OLDEST_TORCH = (2, 4)
 
+# Of tests at once. Each may have torch, an engine and a ComfyUI: 3 GB.
+MOST_PROCESSES = 4
+
 CHECKS = (
     ("format", ["ruff", "format", "--check", "."]),
     ("lint", ["ruff", "check", "."]),
@@ -313,12 +316,30 @@ def test_newest(environment: Environment, arguments: list[str]) -> int:
 def checks(environment: Environment, arguments: list[str]) -> Iterator[tuple[str, list[str]]]:
     for name, check in CHECKS:
         yield name, [str(environment.bin / check[0]), *check[1:]]
-    yield "tests", [str(environment.python), "-m", "pytest", *arguments]
+    pytest = [str(environment.python), "-m", "pytest"]
+    yield "tests", [*pytest, *in_processes(arguments), *arguments]
+
+
+def in_processes(arguments: list[str]) -> list[str]:
+    """The options of pytest-xdist, where tests are to run in several processes.
+
+    As many as SPRITEWORKS_TEST_PROCESSES says; else, of the whole suite, one a core. What is asked
+    for by arguments runs in one process, as pytest runs it anywhere.
+    """
+    named = os.environ.get("SPRITEWORKS_TEST_PROCESSES")
+    cores = min(os.cpu_count() or 1, MOST_PROCESSES)
+    count = named or str(1 if arguments else cores)
+    if count == "1":
+        return []
+    # Tests of a file share what it has started. Files go out in the order of their names, by which
+    # those whose tests take long come first and none is left for the end.
+    return ["-n", count, "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def run_check(name: str, command: list[str]) -> int:
     print(f"== {name}: {' '.join([Path(command[0]).stem, *command[1:]])}", flush=True)
-    # pytest ends its tests in good order at Ctrl-C, and the servers that they started.
+    # At Ctrl-C pytest ends its tests in good order. pytest-xdist takes ten seconds to end its
+    # workers and is killed before; the servers that they started end with them.
     return call(command, cwd=REPOSITORY, is_gentle=name == "tests")
 
 

@@ -193,7 +193,6 @@ class Board:
         elif state == State.PENDING.value:
             self._show_waiting(view)
         else:
-            self.runs.ended(id)
             self._show_end(view)
 
     def told_progress(self, id: str, server: str, progress: ProgressView) -> None:
@@ -239,11 +238,12 @@ class Board:
         self.publish_status(view)
 
     def _end(self, view: RequestView, state: State, reason: str) -> None:
-        told = self.runs.ended(view.id)
+        told = self.runs.error(view.id)
         self._standing.ended(view.id, state, view.server, reason, told)
         self._show_end(view)
 
     def _show_end(self, view: RequestView) -> None:
+        self.runs.ended(view.id)
         self.forget(view.id)
         ended = self._requests.get(view.id)
         if ended is None:

@@ -59,6 +59,12 @@ _Storage = Annotated[
         help="Keep the files there, as s3://bucket/prefix; else SPRITEWORKS_STORAGE.",
     ),
 ]
+_Broker = Annotated[
+    str,
+    typer.Option(
+        metavar="URL", help="A Redis that wakes workers by Celery; else SPRITEWORKS_BROKER."
+    ),
+]
 _Retention = Annotated[float, typer.Option(min=0.01, metavar="DAYS", help="How long results stay.")]
 _Allow = Annotated[
     list[str],
@@ -89,6 +95,7 @@ def serve(
     workflows: _Workflows = None,
     store: _Store = "",
     storage: _Storage = "",
+    broker: _Broker = "",
     retention: _Retention = 7.0,
     allow: _Allow = [],  # noqa: B006
     log_level: _LogLevel = "info",
@@ -106,10 +113,10 @@ def serve(
 
     with needed("service", "the service"):
         from .home import home_of
+        from .intake import Settings
         from .opening import Setup
-        from .service import Settings
         from .serving import run
-        from .workers.joining import DATABASE, STORAGE
+        from .workers.joining import BROKER, DATABASE, STORAGE
 
     named = Choice(
         urls=tuple(servers),
@@ -126,6 +133,7 @@ def serve(
         choice=choose(named, os.environ),
         store=store or os.environ.get(DATABASE, "").strip(),
         storage=storage or os.environ.get(STORAGE, "").strip(),
+        broker=broker or os.environ.get(BROKER, "").strip(),
         workflow=workflow,
         model=model,
         workflows=workflows,

@@ -69,6 +69,12 @@ def exposition(service: Service) -> str:
             "Times that nodes ran, by class.",
             (({"class": kind}, count) for kind, (count, _) in work.nodes.items()),
         ),
+        *_metric(
+            "jobs_taken_over_total",
+            "counter",
+            "Jobs that a process took over from another that had died or lost the database.",
+            [({}, figures.taken_over)],
+        ),
         *_metric("images_total", "counter", "Pictures that jobs made.", [({}, work.images)]),
         *_metric(
             "images_per_minute",

@@ -112,6 +112,8 @@ class Figures:
     work: Work
     # pictures of the last 60 s
     images_a_minute: int
+    # times that a process went on with what another had claimed
+    taken_over: int
     files: int
     file_bytes: int
 
@@ -423,6 +425,7 @@ class Requests:
                 },
                 oldest=0.0 if oldest is None else max(0.0, now - oldest),
                 work=work.of_all(self._store),
+                taken_over=self._store.taken_over(),
                 images_a_minute=work.images_since(self._store, now - 60.0),
                 files=files,
                 file_bytes=size or 0,

@@ -66,8 +66,11 @@ class Standing:
     def ended(
         self, id: str, state: State, server: str, reason: str, told: ErrorView | None = None
     ) -> None:
-        """It has come to its end; `told` is the error that its server told of."""
-        kind, words = self._causes.pop(id, ("", ""))
+        """It has come to its end; `told` is the error that its server told of.
+
+        May be said again, as after a StoreError.
+        """
+        kind, words = self._causes.get(id, ("", ""))
         error = None
         if state in (State.FAILED, State.QUARANTINED):
             error = told or ErrorView(
@@ -77,6 +80,7 @@ class Standing:
             if self._requests.ended(id, self._clock(), server, error):
                 self._tell_webhook(self._requests.get(id))
             self._tell(id, state.value, server, reason)
+        self._causes.pop(id, None)
 
     def _tell_webhook(self, view: RequestView | None) -> None:
         if view is not None and view.webhook:

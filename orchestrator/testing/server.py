@@ -66,7 +66,13 @@ class SocketMode(Enum):
 class FakeServer:
     """A fake server; a context manager. All attributes may be read from the test's thread."""
 
-    def __init__(self, *, object_info: Mapping[str, Any] | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        object_info: Mapping[str, Any] | None = None,
+        port: int = 0,
+        host: str = "127.0.0.1",
+    ) -> None:
         self.object_info = dict(object_info or OBJECT_INFO)
         self.sockets = SocketMode.TALK
         # True: cached output nodes report null instead of their output
@@ -101,7 +107,7 @@ class FakeServer:
         self.closed = False
         self._changed = threading.Condition()
         self._reached: dict[str, threading.Event] = defaultdict(threading.Event)
-        self._door = Door(self, port)
+        self._door = Door(self, port, host)
         self.url = self._door.url
         self._worker = threading.Thread(target=self._work, daemon=True)
         self._worker.start()
@@ -137,18 +143,18 @@ class FakeServer:
         """Spoil no further request."""
         self._faults.clear()
 
-    def reached(self, moment: str, timeout: float = 10.0) -> None:
+    def reached(self, moment: str, timeout: float = 60.0) -> None:
         """Wait until a run has come to a node (or to RECORD); fails after `timeout` s."""
         if not self._reached[moment].wait(timeout):
             raise TimeoutError(f"no run came to {moment!r}")
 
-    def socket_came(self, number: int, timeout: float = 10.0) -> None:
+    def socket_came(self, number: int, timeout: float = 60.0) -> None:
         """Wait until `number` WebSockets have been opened in all."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._opened >= number, timeout):
                 raise TimeoutError(f"{self._opened} sockets came, not {number}")
 
-    def requested(self, method: str, path: str, times: int = 1, timeout: float = 10.0) -> None:
+    def requested(self, method: str, path: str, times: int = 1, timeout: float = 60.0) -> None:
         """Wait until a path that begins with `path` has been asked for `times` times."""
 
         def count() -> int:

@@ -101,3 +101,24 @@ def test_an_environment_that_was_ready_keeps_what_is_in_it(
     (tmp_path / "spriteworks-run.stamp").touch()
     environment.make()
     assert called == [[sys.executable, "-m", "venv", str(tmp_path)]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "count"),
+    [
+        ([], None, "2"),
+        ([], "1", None),
+        ([], "3", "3"),
+        (["tests/unit/test_bootstrap.py", "-k", "torch"], None, None),
+        (["tests/acceptance"], "2", "2"),
+    ],
+)
+def test_the_whole_suite_runs_in_a_process_for_each_core(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], named: str | None, count: str | None
+) -> None:
+    monkeypatch.setattr(bootstrap.os, "cpu_count", lambda: 2)
+    monkeypatch.delenv("SPRITEWORKS_TEST_PROCESSES", raising=False)
+    if named:
+        monkeypatch.setenv("SPRITEWORKS_TEST_PROCESSES", named)
+    options = bootstrap.in_processes(arguments)
+    assert options[:2] == (["-n", count] if count else [])

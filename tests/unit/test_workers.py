@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import UsageError
+from orchestrator.local.serving import Choice
 from orchestrator.service.references import reference
 from orchestrator.service.workers import relay
+from orchestrator.service.workers.joining import service_at
 from orchestrator.service.workers.logins import Logins
 from orchestrator.service.workers.reporter import Reporter
+from orchestrator.service.workers.worker import Setup, joined
 from orchestrator.testing import FakeServer, Script
 from sdk_pictures import picture
 from service_world import LONG, graph, serving, until
@@ -99,6 +103,17 @@ def test_a_failure_on_a_worker_is_told_as_one_here_is(tmp_path: Path) -> None:
         assert "it is odd" in ended["error"]["message"]
 
 
+def test_an_end_on_a_worker_is_told_to_a_webhook_once(
+    tmp_path: Path, receiver: tuple[str, list[tuple[dict[str, str], bytes]]]
+) -> None:
+    url, came = receiver
+    with FakeServer() as fake, cluster(tmp_path, fake.url, allow=("127.0.0.0/8",)) as world:
+        ids = [world.post(graph(color=one), webhook_url=url).json()["id"] for one in range(3)]
+        assert {world.ended(id)["status"] for id in ids} == {"succeeded"}
+        until(lambda: len(came), lambda count: count >= 3)
+        assert sorted(json.loads(body)["data"]["id"] for _, body in came) == sorted(ids)
+
+
 def test_logins_lie_in_the_record_no_longer_than_needed(tmp_path: Path) -> None:
     gate = threading.Event()
     with FakeServer() as fake, cluster(tmp_path, fake.url) as world:
@@ -170,6 +185,19 @@ def test_a_request_that_nobody_told_of_is_found_by_comparing(
         ended = world.ended(world.post(graph()).json()["id"])
         assert ended["status"] == "succeeded"
         assert ended["outputs"]
+
+
+def test_files_of_another_place_are_refused(tmp_path: Path) -> None:
+    """A worker that wrote there would make pictures that nobody finds."""
+    with serving(tmp_path / "service", choice=NOTHING, is_ready=False):
+        service = service_at(tmp_path / "service", "", str(tmp_path / "elsewhere"), {})
+        setup = Setup(service=service, choice=Choice(urls=("http://127.0.0.1:9",)))
+        with pytest.raises(UsageError, match="not those of the service"), joined(setup):
+            pass
+        assert not (tmp_path / "elsewhere").exists()
+        (tmp_path / "elsewhere").mkdir()
+        with pytest.raises(UsageError, match="not those of the service"), joined(setup):
+            pass
 
 
 def test_metrics_tell_of_workers(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ from .rows import (
 
 # The attempt after which a person asked to try everything again.
 _RETRIED_AFTER = "retried_after"
+# How many jobs owners have taken over from one another.
+_TAKEN_OVER = "taken over"
 # Rows sent to the database at once while planning.
 _CHUNK = 2000
 # The latest attempts that an estimate looks at.
@@ -579,7 +581,23 @@ class Store:
         )
         with self._db.transaction() as connection:
             ids = connection.execute(update).scalars().all()
-            return self._attempts(table.c.id.in_(ids)) if ids else []
+            taken = self._attempts(table.c.id.in_(ids)) if ids else []
+            self._count(_TAKEN_OVER, sum(len(one.shots) for one in taken))
+            return taken
+
+    def taken_over(self) -> int:
+        """How many jobs an owner has taken over from another so far."""
+        return int(self.fact(_TAKEN_OVER) or 0)
+
+    def _count(self, name: str, number: int) -> None:
+        """Add to a number that is noted as a fact; also by several at once."""
+        if not number:
+            return
+        table = tables.facts
+        sum_now = sa.cast(sa.cast(table.c.value, sa.BigInteger) + number, sa.Text)
+        with self._db.transaction() as connection:
+            connection.execute(self._db.insert_missing(table), {"name": name, "value": "0"})
+            connection.execute(table.update().where(table.c.name == name).values(value=sum_now))
 
     def others_at_work(self, owner: str) -> bool:
         """Say whether another owner has attempts that have not ended, held or not."""

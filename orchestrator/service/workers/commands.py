@@ -36,6 +36,10 @@ _Data = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="The service's folder; else SPRITEWORKS_DATA."),
 ]
+_Broker = Annotated[
+    str,
+    typer.Option(metavar="URL", help="A Redis that wakes it by Celery; else SPRITEWORKS_BROKER."),
+]
 _Servers = Annotated[
     list[str],
     typer.Option("--server", metavar="URL", help="A server that runs; may be repeated."),
@@ -77,6 +81,7 @@ def worker(
     database: _Database = "",
     storage: _Storage = "",
     data: _Data = None,
+    broker: _Broker = "",
     servers: _Servers = [],  # noqa: B006  (typer reads it and never changes it)
     comfyui: _Comfyui = None,
     engines: _Engines = 0,
@@ -96,13 +101,17 @@ def worker(
     rest back; a second one ends it at once, and others take over what it had.
     """
     import os
+    from dataclasses import replace
 
-    from ...batch.fleet import Care
+    from ...extras import needed
     from ...local.serving import Choice, choose
-    from ..journal import checked, set_up
-    from .joining import service_at
-    from .running import run
-    from .worker import Setup
+
+    with needed("service", "a worker"):
+        from ...batch.fleet import Care
+        from ..journal import checked, set_up
+        from .joining import BROKER, service_at
+        from .running import run
+        from .worker import Setup
 
     named = Choice(
         urls=tuple(servers),
@@ -113,7 +122,10 @@ def worker(
         device=device,
     )
     setup = Setup(
-        service=service_at(data, database, storage),
+        service=replace(
+            service_at(data, database, storage),
+            broker=broker or os.environ.get(BROKER, "").strip(),
+        ),
         choice=choose(named, os.environ),
         name=name,
         care=Care(recycle_after=recycle),
@@ -131,8 +143,11 @@ def workers(
     as_json: _Json = False,
 ) -> None:
     """List the workers of a service and their servers, also while nobody serves it."""
-    from .joining import record_of, service_at
-    from .registry import Registry
+    from ...extras import needed
+
+    with needed("service", "the list of workers"):
+        from .joining import record_of, service_at
+        from .registry import Registry
 
     with record_of(service_at(data, database, "", files=False)) as store:
         registry = Registry(store.database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,15 +17,20 @@ from ...batch.store.place import place_of
 from ...batch.store.store import Store
 from ...errors import OtherVersion, StoreError, UsageError
 from ...version import __version__
+from ..assets import Assets
 from ..home import VARIABLE, home_of
 from ..storage import Storage
 
 # name the record and the files where no option does, so that no password stands on a command line
 DATABASE, STORAGE = "SPRITEWORKS_DATABASE", "SPRITEWORKS_STORAGE"
+BROKER = "SPRITEWORKS_BROKER"
 # where a service's files lie in its folder
 FILES = "files"
 # the fact of a record that says which version of Spriteworks served it last
 SERVICE = "service"
+# The fact that has the hash of a file that lies in no other service's storage, and whose file that
+# is: no key has such an id.
+_MARK, _NOBODY = "mark of files", "-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +41,8 @@ class Service:
     database: str
     # URL or folder of its files
     storage: str | Path
+    # URL of a Redis through which workers are woken; "" is without
+    broker: str = ""
 
 
 def service_at(
@@ -107,9 +115,25 @@ def check_version(database: Database) -> None:
         )
 
 
-def files_of(service: Service) -> Storage:
-    """The files of a service."""
-    return Storage(service.storage)
+def mark(store: Store, assets: Assets) -> None:
+    """Leave in a service's storage what only that has, for workers to know it by."""
+    known = store.fact(_MARK)
+    if known is None or not assets.storage.has(known):
+        kept = assets.add(_NOBODY, uuid.uuid4().hex.encode(), "service.txt", "text/plain")
+        store.set_fact(_MARK, kept.hash)
+
+
+def files_of(service: Service, store: Store) -> Storage:
+    """The files of a service; raises UsageError where others are there, or none."""
+    # A folder that is not there is none of the service's, and is not made.
+    is_there = "://" in str(service.storage) or Path(service.storage).is_dir()
+    storage, known = Storage(service.storage) if is_there else None, store.fact(_MARK)
+    if storage is None or known is None or not storage.has(known):
+        raise UsageError(
+            f"the files at {service.storage} are not those of the service; give --storage, or "
+            f"{STORAGE}, as the service has it"
+        )
+    return storage
 
 
 def _file_of(url: str) -> Path | None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from ...batch.dispatcher import Settings as Rules
 from ...batch.fleet import Care, Processes, Server, fleet
 from ...batch.jobs import Job
 from ...batch.leases import LEASE, new_owner
+from ...batch.messages import fault
 from ...batch.store.store import Store
 from ...client.client import Client
 from ...errors import OtherVersion, SpriteworksError, StoreError, WorkerReplaced
@@ -34,6 +35,8 @@ from ..requests import Requests
 from ..standing import Standing
 from ..storage import Storage
 from ..supplies import Supplies
+from ..waking.reconciler import awake
+from ..waking.wakeups import check_broker
 from ..webhooks import Webhooks
 from .joining import Service, check_version, files_of, record_of
 from .logins import Logins
@@ -113,14 +116,18 @@ class WorkerProcess:
         self._has_started = False
         self._ended = threading.Event()
         self._changed = threading.Event()
-        self._teller = threading.Thread(target=self._tell, name="beats", daemon=True)
-        self._looker = threading.Thread(target=self._look, name="looks", daemon=True)
+        self._teller = threading.Thread(
+            target=self._guarded, args=[self._tell], name="beats", daemon=True
+        )
+        self._looker = threading.Thread(
+            target=self._guarded, args=[self._look], name="looks", daemon=True
+        )
 
     # ------------------------------------------------------------------ from any thread
 
     def start(self) -> None:
         """Begin to claim."""
-        self._processes.end_leftovers()
+        self._processes.end_orphans()
         self._has_started = True
         self._loop.start()
         self._teller.start()
@@ -179,6 +186,12 @@ class WorkerProcess:
         self._changed.set()
 
     # ------------------------------------------------------------------ threads of its own
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  (the last place before the thread ends)
+            self._give_up(fault(error, self.worker.name))
 
     def _tell(self) -> None:
         """Beat, and tell how far requests are, until the worker ends."""
@@ -268,10 +281,15 @@ def _is_here(server: str) -> bool:
 
 @contextmanager
 def joined(setup: Setup) -> Iterator[WorkerProcess]:
-    """A worker that has its name, not started yet; closed at the end."""
-    with record_of(setup.service) as store:
-        worker = WorkerProcess(store, files_of(setup.service), setup)
-        try:
-            yield worker
-        finally:
-            worker.close()
+    """A worker that has its name and is woken, not started yet; closed at the end."""
+    where = setup.service
+    # Mistakes are told before anything is written.
+    check_broker(where.broker)
+    with record_of(where) as store, ExitStack() as stack:
+        worker = WorkerProcess(store, files_of(where, store), setup)
+        stack.callback(worker.close)
+        wakeups = stack.enter_context(
+            awake(store.database, where.database, where.broker, worker.worker.name)
+        )
+        stack.enter_context(wakeups.listen(worker.arrived, worker.models))
+        yield worker
