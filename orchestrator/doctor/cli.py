@@ -90,6 +90,7 @@ def doctor(
     Ends with 1 where something is missing that was asked for, by an option or the environment.
     """
     from ..service.home import home_of
+    from ..service.workers.joining import BROKER, DATABASE, STORAGE
     from .findings import is_well
 
     asked = Wanted(
@@ -99,9 +100,9 @@ def doctor(
         models=tuple(wanted),
         folder=models,
         servers=tuple(servers),
-        database=database or os.environ.get("SPRITEWORKS_DATABASE", "").strip(),
-        storage=storage or os.environ.get("SPRITEWORKS_STORAGE", "").strip(),
-        broker=broker or os.environ.get("SPRITEWORKS_BROKER", "").strip(),
+        database=database or os.environ.get(DATABASE, "").strip(),
+        storage=storage or os.environ.get(STORAGE, "").strip(),
+        broker=broker or os.environ.get(BROKER, "").strip(),
         ports=tuple(ports),
         data=home_of(data),
     )
