@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.local.process import python_environment
 from orchestrator.service.systemd import Systemd
 from orchestrator.testing import FakeServer
 from served import LONG, served
@@ -134,3 +136,28 @@ def test_the_service_tells(tmp_path: Path, manager: Manager) -> None:
         while told == {"WATCHDOG": "1"}:
             told = manager.heard()
         assert told["STOPPING"] == "1"
+
+
+def test_a_worker_tells(tmp_path: Path, manager: Manager) -> None:
+    with FakeServer() as fake, served(tmp_path, ["--no-servers"]):
+        command = [sys.executable, "-m", "orchestrator", "worker", "--data", str(tmp_path)]
+        told_by = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "200000"}
+        worker = subprocess.Popen(
+            [*command, "--server", fake.url, "--log-level", "warning"],
+            env={**python_environment(), **told_by},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            told = manager.heard()
+            while told == {"WATCHDOG": "1"}:
+                told = manager.heard()
+            assert told == {"READY": "1", "STATUS": "at work on 1 servers"}
+            assert manager.heard() == {"WATCHDOG": "1"}
+            worker.terminate()
+            while (told := manager.heard()) == {"WATCHDOG": "1"}:
+                pass
+            assert told["STOPPING"] == "1"
+            assert worker.wait(LONG) == 0
+        finally:
+            worker.kill()
+            worker.wait()
