@@ -199,6 +199,10 @@ prepare_machine() {
     if [[ ! -d $BACKUPS || ! -d $PREFIX/versions || ! -d $ETC || ! -d $STATE ]]; then
         perform "make the folders" make_folders
     fi
+    if ! cmp -s "$HERE/as-service.sh" "$PREFIX/spriteworks"; then
+        perform "put the command $PREFIX/spriteworks in place" \
+            install -m 755 "$HERE/as-service.sh" "$PREFIX/spriteworks"
+    fi
     if [[ ! -e $ETC/spriteworks.env ]]; then
         perform "write $ETC/spriteworks.env; look at it" write_settings
     fi
@@ -220,7 +224,7 @@ owned() { [[ $(id -u) != 0 ]] || chown spriteworks:spriteworks "$@"; }
 
 write_settings() {
     (umask 027 && cat >"$ETC/spriteworks.env") <<'SETTINGS'
-# Read by the service and every worker, as systemd reads EnvironmentFile=.
+# Read by the service and every worker as EnvironmentFile= of systemd, and by a shell.
 SPRITEWORKS_DATA=/var/lib/spriteworks
 # Without these two all is in that folder, for this machine alone. For several, the same on each:
 #SPRITEWORKS_DATABASE=postgresql://USER:PASSWORD@HOST/DATABASE

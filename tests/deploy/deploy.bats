@@ -75,6 +75,7 @@ post() {
     cmp "$BATS_TEST_DIRNAME/../../scripts/spriteworks.service" \
         "$FAKE_ROOT/etc/systemd/system/spriteworks.service"
     grep -q '^enable .*spriteworks.service' "$FAKE_STATE/calls"
+    cmp "$BATS_TEST_DIRNAME/../../scripts/as-service.sh" "$FAKE_ROOT/opt/spriteworks/spriteworks"
 }
 
 @test "a second deploy changes nothing" {

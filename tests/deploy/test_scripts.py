@@ -28,7 +28,7 @@ def bats(file: str, *options: str, **environment: str) -> None:
     assert "\nnot ok" not in done.stdout
 
 
-@pytest.mark.parametrize("script", ["deploy.sh", "monitor.sh"])
+@pytest.mark.parametrize("script", ["as-service.sh", "deploy.sh", "monitor.sh"])
 def test_shellcheck_has_nothing_to_say(script: str, needs: Callable[..., None]) -> None:
     needs("shellcheck")
     done = subprocess.run(
