@@ -503,8 +503,9 @@ class Dispatcher:
         self._queue.refill()
         if self._queue.window:
             return False
-        # What another orchestrator has may come back to us.
-        return not (self._is_shared and self.store.others_at_work(self.settings.owner))
+        # What another orchestrator has may come back to us, and so does a claim of which the
+        # answer was lost.
+        return not (self._is_shared and self.store.has_open_attempts())
 
     def pause(self, seconds: float = _PULSE) -> None:
         """Wait until something changes, a job's pause ends, or `seconds` have passed."""

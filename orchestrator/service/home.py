@@ -13,6 +13,8 @@ from ..errors import UsageError
 
 # names the folder where no option does
 VARIABLE = "SPRITEWORKS_DATA"
+# names the database where no option does, so that no password stands on a command line
+DATABASE = "SPRITEWORKS_DATABASE"
 
 
 def home_of(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:

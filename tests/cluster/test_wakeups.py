@@ -104,14 +104,20 @@ def test_a_listener_comes_back_behind_its_database(own_postgres: PostgresServer)
         wakes(wakeups, "a", heard)
 
 
-def test_a_call_waits_for_nobody() -> None:
+@pytest.mark.parametrize("kind", ["postgresql://ann@{}/x?connect_timeout=2", "redis://{}/0"])
+def test_a_call_waits_for_nobody(kind: str) -> None:
+    if kind.startswith("redis"):
+        pytest.importorskip("celery", reason="pip install 'spriteworks[worker]'")
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         # It takes connections and never says a word.
-        port = deaf.getsockname()[1]
-        for url in (f"postgresql://ann@127.0.0.1:{port}/x?connect_timeout=2", ""):
-            wakeups = open_wakeups(url)
-            wakeups.call(["a"])
-            wakeups.close()
+        url = kind.format(f"127.0.0.1:{deaf.getsockname()[1]}")
+        wakeups = open_wakeups(url, url if kind.startswith("redis") else "")
+        wakeups.call(["a"])
+        line, _ = deaf.accept()
+        # Whoever sends waits for an answer by now, and whoever calls does not.
+        wakeups.call(["b"])
+        line.close()
+        wakeups.close()
 
 
 def test_a_broker_wakes_who_has_the_model(redis_server: RedisServer) -> None:

@@ -100,7 +100,7 @@ def test_every_file_that_is_named_is_there() -> None:
     missing = [
         name
         for name in named
-        if not (REPOSITORY / name.rstrip(".")).exists() and not name.startswith("scripts/deploy")
+        if not (REPOSITORY / name.rstrip(".")).exists()
     ]
     assert missing == []
 

