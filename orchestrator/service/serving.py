@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -20,6 +21,7 @@ from .journal import checked, set_up
 from .opening import Setup, opened
 from .patience import protocol
 from .service import Service
+from .systemd import Systemd
 
 logger = logging.getLogger(__name__)
 
@@ -80,15 +82,27 @@ class _Server(uvicorn.Server):
         self.number = 0
         self._service = service
         self._url = _address(listener, host)
+        self._systemd = Systemd()
+        self._beating: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and say where."""
         await super().startup(sockets=sockets)
         if self.started:
             print(f"serving on {self._url}", file=sys.stderr, flush=True)
+            self._systemd.ready(f"serving on {self._url}")
+            self._beating = asyncio.create_task(self._beat())
+
+    async def _beat(self) -> None:
+        # From the loop that answers: where that is stuck, no beat comes.
+        while self._systemd.period is not None:
+            self._systemd.beat()
+            await asyncio.sleep(self._systemd.period)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End; first whoever waits for a job gets an answer, and streams their end."""
+        if self._beating is not None:
+            self._beating.cancel()
         self._service.hub.close()
         await super().shutdown(sockets)
 
@@ -98,6 +112,7 @@ class _Server(uvicorn.Server):
             # Whatever is open is adopted by the next start.
             os._exit(128 + sig)
         self.number = sig
+        self._systemd.stopping("what runs has 3 s to end")
         logger.info("ending: what runs has 3 s, and what is left is taken up by the next start")
         self.should_exit = True
 

@@ -279,6 +279,14 @@ def chunks_of(source: bytes | BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
         yield from source
 
 
+def hash_of(chunks: Iterable[bytes]) -> str:
+    """The hash of bytes, as it is written here."""
+    hasher = _hasher()
+    for chunk in chunks:
+        hasher.update(chunk)
+    return f"{ALGORITHM}:{hasher.hexdigest()}"
+
+
 # ------------------------------------------------------------------------------- places
 
 

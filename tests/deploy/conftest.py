@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+_PACKAGES = {"systemd-analyze": "systemd"}
 # s for a tool that only reads files, on a slow and loaded machine
 PATIENCE = 120.0
 
@@ -57,3 +58,18 @@ def said() -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def needs() -> Callable[..., None]:
+    """Skips a test of the scripts where one of these programs is missing."""
+
+    def check(*programs: str) -> None:
+        if sys.platform != "linux":
+            pytest.skip("deploys to Linux with systemd")
+        for program in programs:
+            if shutil.which(program) is None:
+                package = _PACKAGES.get(program, program)
+                pytest.skip(f"no {program}: apt-get install {package}")
+
+    return check

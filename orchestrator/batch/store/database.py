@@ -215,6 +215,18 @@ def sqlite_url(path: Path) -> str:
     return sa.URL.create("sqlite", database=str(path)).render_as_string()
 
 
+def sqlite_file(url: str) -> Path | None:
+    """The file that a database is; None where a server has it. Raises BadValue for no URL."""
+    try:
+        made = sa.make_url(url)
+    except ArgumentError as error:
+        raise BadValue(
+            f"{_without_password(url)} is no address of a database; give one like "
+            "postgresql://USER@HOST/DATABASE"
+        ) from error
+    return Path(made.database or "") if made.get_backend_name() == "sqlite" else None
+
+
 def _engine(url: str) -> sa.Engine:
     # Of the drivers for PostgreSQL, the one that our extra installs.
     url = re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
+from ..systemd import Systemd
 from .worker import Setup, WorkerProcess, joined
 
 logger = logging.getLogger(__name__)
@@ -39,13 +40,15 @@ def run(setup: Setup, drain: float, started: Callable[[WorkerProcess], None]) ->
     `started` is called once it claims. Returns the worker as it was at its end; raises what it
     could not go on for, OtherVersion or WorkerReplaced.
     """
-    signals = _Signals()
-    with joined(setup) as worker:
+    signals, systemd = _Signals(), Systemd()
+    with joined(setup) as worker, systemd.beating(lambda: worker.trouble is None):
         worker.start()
         started(worker)
+        systemd.ready(f"at work on {len(worker.servers())} servers")
         wake = threading.Event()
         while not signals.asked and worker.trouble is None:
             wake.wait(_TICK)
+        systemd.stopping(f"what runs has {drain:.0f} s to end")
         logger.info("ending: what runs has %.0f s, and what is left waits again", drain)
         draining = threading.Thread(target=worker.drain, args=(drain,), daemon=True)
         draining.start()
