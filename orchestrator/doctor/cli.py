@@ -89,8 +89,8 @@ def doctor(
 
     Ends with 1 where something is missing that was asked for, by an option or the environment.
     """
-    from ..service.home import home_of
-    from ..service.workers.joining import BROKER, DATABASE, STORAGE
+    from ..service.home import DATABASE, home_of
+    from ..service.workers.joining import BROKER, STORAGE
     from .findings import is_well
 
     asked = Wanted(

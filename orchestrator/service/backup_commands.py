@@ -134,7 +134,7 @@ def migrate(
 
 
 def _named(store: str) -> str:
-    from .workers.joining import DATABASE
+    from .home import DATABASE
 
     return store or os.environ.get(DATABASE, "").strip()
 

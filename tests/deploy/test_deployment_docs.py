@@ -97,11 +97,7 @@ def test_every_option_of_a_script_is_there(script: str) -> None:
 def test_every_file_that_is_named_is_there() -> None:
     named = {name for line in LINES for name in re.findall(r"\bscripts/[\w@./-]+", line)}
     assert {"scripts/deploy.sh", "scripts/monitor.sh", "scripts/spriteworks.service"} <= named
-    missing = [
-        name
-        for name in named
-        if not (REPOSITORY / name.rstrip(".")).exists()
-    ]
+    missing = [name for name in named if not (REPOSITORY / name.rstrip(".")).exists()]
     assert missing == []
 
 
