@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .growth import GROWTH
+from .options import Recycle, RecycleGrowth
+
 if TYPE_CHECKING:
     from .live import Events, View
     from .production import Plan, Request
@@ -96,12 +99,8 @@ def run(
         int | None,
         typer.Option(min=1, metavar="N", help="Pictures in one graph that differ in the seed."),
     ] = None,
-    recycle_after: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Restart servers started here after N graphs.")
-    ] = 0,
-    recycle_growth: Annotated[
-        int, typer.Option(min=0, metavar="MIB", help="... and after growing by so many MiB.")
-    ] = 8192,
+    recycle: Recycle = 0,
+    recycle_growth: RecycleGrowth = GROWTH,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print events, one JSON object a line.")
     ] = False,
@@ -112,7 +111,7 @@ def run(
     from .production import run as run_batch
 
     request = _request(manifest, out, servers, comfyui, gpus, engines, models, store)
-    care = replace(request.care, recycle_after=recycle_after, recycle_growth=recycle_growth)
+    care = replace(request.care, recycle=recycle, recycle_growth=recycle_growth)
     request = replace(request, care=care, batch_size=batch_size)
     with _observer(out, as_json) as observer:
         result = run_batch(request, observer)

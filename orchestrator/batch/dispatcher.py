@@ -460,6 +460,13 @@ class Dispatcher:
             self._queue.refill()
             return not self._queue.window
 
+    def has_more(self) -> bool:
+        """Say whether jobs wait that are still to be handed out."""
+        with self._changed:
+            if not self._stopping:
+                self._queue.refill()
+            return not self._stopping and bool(self._queue.window)
+
     def pause(self, seconds: float = _PULSE) -> None:
         """Wait until something changes, a job's pause ends, or `seconds` have passed."""
         with self._changed:
