@@ -54,6 +54,11 @@ class JobQueue:
         """Owners who have had nothing since they came, in the order in which they came."""
         return tuple(self._fresh)
 
+    @property
+    def owners(self) -> int:
+        """How many owners have jobs here."""
+        return len(self._here)
+
     def job(self, key: str) -> Job:
         """A job of the window."""
         return self._jobs[key]
@@ -107,7 +112,8 @@ class JobQueue:
 
     def widen(self) -> bool:
         """Look further, as no server takes what is here; False where there is nothing further."""
-        if not self._more or len(self.window) >= _MOST:
+        # Jobs that no server takes may stay for days, while others come and go behind them.
+        if not self._more or len(self.window) >= _MOST or self._widened >= _MOST // _EACH:
             return False
         self._widened *= 2
         self._has_come = self._is_stale = True
