@@ -22,6 +22,9 @@ from .models.cli import app as models_app
 from .service.cli import EPILOG as SERVE_EPILOG
 from .service.cli import serve as serve_command
 from .service.key_commands import app as keys_app
+from .service.workers.commands import WORKER_EPILOG, WORKERS_EPILOG
+from .service.workers.commands import worker as worker_command
+from .service.workers.commands import workers as workers_command
 from .sprites.cli import CUTOUT_EPILOG, SNAP_EPILOG
 from .sprites.cli import cutout as cutout_command
 from .sprites.cli import snap as snap_command
@@ -56,6 +59,8 @@ app.add_typer(keys_app)
 app.command("bench", epilog=BENCH_EPILOG)(bench_command)
 app.command("cutout", epilog=CUTOUT_EPILOG)(cutout_command)
 app.command("serve", epilog=SERVE_EPILOG)(serve_command)
+app.command("worker", epilog=WORKER_EPILOG)(worker_command)
+app.command("workers", epilog=WORKERS_EPILOG)(workers_command)
 app.command("snap", epilog=SNAP_EPILOG)(snap_command)
 app.command("frames", epilog=FRAMES_EPILOG)(frames_command)
 app.command("tile", epilog=TILE_EPILOG)(tile_command)

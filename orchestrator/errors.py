@@ -13,8 +13,11 @@ SpriteworksError
 ├── InputError                an input picture that is missing or no picture
 ├── OutputError               the result cannot be written (full disk, read-only folder)
 ├── StoreError                the record of a batch cannot be read or written
+│   ├── StoreUnreachable      its database does not answer, or is locked; later it may
 │   ├── IllegalTransition     a job cannot go from the state it is in to that one
-│   └── LeaseLost             an attempt was taken over by another orchestrator
+│   ├── LeaseLost             an attempt was taken over by another orchestrator
+│   ├── OtherVersion          the record is of another version than the worker
+│   └── WorkerReplaced        another process goes by the name of this worker
 ├── RequestError              what somebody asks of the service cannot be done
 │   ├── AccessDenied          no key, a wrong one, or one that counts no longer
 │   ├── NotFound              nothing of that name is there for the key that asks
@@ -136,12 +139,24 @@ class StoreError(SpriteworksError):
     """The record of a batch cannot be read or written."""
 
 
+class StoreUnreachable(StoreError):
+    """The database of a record does not answer for now, or is locked; the same may work later."""
+
+
 class IllegalTransition(StoreError):
     """A job cannot go from the state it is in to that one."""
 
 
 class LeaseLost(StoreError):
     """An attempt has ended, or was taken over by another orchestrator; nothing was written."""
+
+
+class OtherVersion(StoreError):
+    """The record of a service is of another version than this worker's."""
+
+
+class WorkerReplaced(StoreError):
+    """Another process goes by the name of this worker."""
 
 
 class RequestError(SpriteworksError):

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
+from typing import Any, TypeVar
 
-from ..errors import IllegalTransition, LeaseLost, OutputError, SpriteworksError, StoreError
+from ..errors import (
+    IllegalTransition,
+    LeaseLost,
+    OutputError,
+    SpriteworksError,
+    StoreError,
+    StoreUnreachable,
+)
 from ..protocol import Event, new_prompt_id
 from .assignments import Assignment, Rejection, packed, unpacked
 from .job_queue import JobQueue
 from .jobs import Artifact, Attempt, Job, Outcome, Shot, State, Timing, counted
 from .messages import Observer, failure_event, failure_words
+from .outages import Outages
 from .retry import Decision, Degradation, Kind, Limits, Past, Rung, Step, decide
 from .scheduler import Rules, ServerState, Situation, Waiting, alternatives, choose, due
 from .store.statements import CANCELLED, CANDIDATES
@@ -32,8 +42,13 @@ _AS_IS = Degradation()
 # Claims after one that came too late for which others are thought to be claiming, too, and jobs
 # that are as good as the one that was chosen.
 _RIVALRY, _ALTERNATIVES = 64, CANDIDATES - 1
+# sentences for the log that wait for the record at most, while it is away
+_MOST_UNWRITTEN = 1000
 # what observers are told of a job whose server has begun with it
 RUNNING = "running"
+
+
+T = TypeVar("T")
 
 
 class Fate(Enum):
@@ -101,6 +116,8 @@ class Finished:
     keep: Callable[[Artifact], None] = lambda _: None
 
 
+# where a job goes that is not tried again
+_ENDS = {Step.GIVE_UP: State.FAILED, Step.QUARANTINE: State.QUARANTINED}
 # a job's key, the state that it is in now, and why
 _Move = tuple[str, str, str]
 
@@ -136,6 +153,14 @@ class Dispatcher:
         self._fits = fits
         self._clock = clock
         self._changed = threading.Condition(threading.RLock())
+        self.outages = Outages(
+            lambda text, warning: self.tell(text, warning=warning),
+            self._rest,
+            lambda: self._stopping,
+        )
+        # what the log lacks because the record was away
+        self._unwritten: deque[dict[str, Any]] = deque(maxlen=_MOST_UNWRITTEN)
+        self._counts = dict.fromkeys(State, 0)
         self._queue = JobQueue(store, self._look_at)
         # claims for which to be ready that another orchestrator is quicker
         self._rivals = 0
@@ -146,8 +171,8 @@ class Dispatcher:
         self._open: dict[str, Assignment] = {}
         # keys of jobs of theirs that a person wants no longer
         self._called_off: set[str] = set()
-        # when all of them were held for a lease, by the clocks of `_moments`
-        self._renewed = _moments()
+        # when all of them were held for a lease, by the clocks of `moments`
+        self._renewed = moments()
         # those of them that their server is done with
         self._fetching: set[str] = set()
         # by server, wrong pictures since the last right one
@@ -212,11 +237,26 @@ class Dispatcher:
     # ------------------------------------------------------------------- jobs
 
     def adopt(self, attempts: Iterable[Attempt]) -> list[Assignment]:
-        """Take over attempts that an earlier run left open; their jobs are on their servers."""
+        """Take over attempts that were left open; their jobs are on their servers.
+
+        Those need not be of the fleet.
+        """
         with self._changed:
             found = [self._adopted(attempt) for attempt in attempts]
             self._open.update((one.attempt.prompt_id, one) for one in found)
             return found
+
+    def take_over(self, *, all: bool = False, dead: Collection[str] = ()) -> list[Assignment]:
+        """Adopt what others had and let run out, and what the record says is ours and we forgot.
+
+        `all` and `dead` as in `Store.take_over`. Raises StoreUnreachable.
+        """
+        owner, lease = self.settings.owner, self.settings.lease
+        with self._changed:
+            if self._stopping:
+                return []
+            known = [one.attempt.id for one in self._open.values()]
+            return self.adopt(self.store.take_over(owner, lease, all=all, dead=dead, held=known))
 
     def recall(self, rungs: Callable[[Assignment], Sequence[Rung]]) -> None:
         """Remember what earlier runs learnt of jobs that failed and wait: how to make them easier.
@@ -238,18 +278,26 @@ class Dispatcher:
         """The next jobs for a server, written down for it; None where it gets none now."""
         with self._changed:
             gone = server not in self._servers or server in self._distrusted
-            if self._stopping or gone:
+            if self._stopping or gone or self._is_away:
                 return None
-            if self.settings.endless:
+            if self._is_shared:
                 self._look_now_and_then()
-            while chosen := self._choose(server):
-                try:
-                    return self._assign(server, chosen)
-                except IllegalTransition:
-                    # Another orchestrator has claimed some of them, or a person cancelled them.
-                    self._queue.lost(chosen)
-                    self._rivals = _RIVALRY
-            return None
+            try:
+                return self._claim_next(server)
+            except StoreUnreachable as error:
+                # A claim whose answer was lost is found by `take_over`.
+                self.outages.began(error)
+                return None
+
+    def _claim_next(self, server: str) -> Assignment | None:
+        while chosen := self._choose(server):
+            try:
+                return self._assign(server, chosen)
+            except IllegalTransition:
+                # Another orchestrator has claimed some of them, or a person cancelled them.
+                self._queue.lost(chosen)
+                self._rivals = _RIVALRY
+        return None
 
     def arrived(self) -> None:
         """There are new jobs in the store."""
@@ -288,17 +336,27 @@ class Dispatcher:
             self._moved([(key, RUNNING, "") for key in keys], server)
         self._observer.happened("progress", server=server, key=keys[0], event=event)
 
-    def submitted(self, assignment: Assignment) -> None:
-        """The server has had an attempt for a while; may be said again after a break."""
+    def submitted(self, assignment: Assignment) -> bool:
+        """The server has had an attempt for a while; may be said again after a break.
+
+        False where that could not be written down for now.
+        """
+        attempt = assignment.attempt
+        if self._is_away:
+            return False
         try:
-            is_new = self.store.mark_submitted(assignment.attempt.id, owner=self.settings.owner)
+            is_new = self.store.mark_submitted(attempt.id, owner=self.settings.owner)
+        except StoreUnreachable as error:
+            self.outages.began(error)
+            return False
         except LeaseLost as error:
             self._lose([assignment], str(error))
-            return
+            return True
         if is_new:
-            keys = [job.key for job in assignment.jobs]
             submitted = State.SUBMITTED.value
-            self._moved([(key, submitted, "") for key in keys], assignment.attempt.server)
+            moves = [(job.key, submitted, "") for job in assignment.jobs]
+            self._moved(moves, attempt.server)
+        return True
 
     def ended(self, assignment: Assignment) -> None:
         """The server has run an attempt to its end; its pictures are still to be fetched."""
@@ -313,19 +371,14 @@ class Dispatcher:
     def done(self, *finished: Finished) -> None:
         """Attempts ended well; all that is written down of them is one transaction."""
         with self._changed:
-            written: list[_Written | None] = []
-            with self.store.transaction():
-                for one in finished:
-                    try:
-                        written.append(self._write_down(one))
-                    except LeaseLost:
-                        # Nothing is written of it yet, and the others are none the worse.
-                        written.append(None)
+            attempts = [one.assignment.attempt for one in finished]
+            written = self._write(lambda: [*map(self._written_down, finished)], attempts)
             for one, what in zip(finished, written, strict=True):
                 if what is None:
                     self._lose([one.assignment])
                     continue
                 self._wrong.pop(one.assignment.attempt.server, None)
+                self._heed_rolls(one, what)
                 self._closed(one.assignment)
                 self._count(one)
                 self._tell_done(one, what)
@@ -343,15 +396,21 @@ class Dispatcher:
         None where another orchestrator has taken it over, who decides.
         """
         with self._changed:
+            attempt, server = assignment.attempt, assignment.attempt.server
             try:
-                decision, moves = self._write_failure(assignment, kind, error, possible)
+                decided = self._write(
+                    lambda: self._write_failure(assignment, kind, error, possible), [attempt]
+                )
             except LeaseLost:
                 self._lose([assignment])
                 return None
-            server = assignment.attempt.server
+            decision = decided[0][0]
+            self._tell_failed(assignment, kind, error, decision)
+            for (one, move), job in zip(decided, assignment.jobs, strict=True):
+                self._heed_decision(one, move, kind, job, attempt)
             self._closed(assignment)
-            self._moved(moves, server)
-            self.server_counts[server].failures += kind is not Kind.NOT_SENT
+            self._moved([move for _, move in decided], server)
+            self._counts_of(server).failures += kind is not Kind.NOT_SENT
             if kind is Kind.RESULT_WRONG:
                 self._came_wrong(server, error)
             if decision.step is Step.STOP:
@@ -364,21 +423,15 @@ class Dispatcher:
         Those that a person cancelled are cancelled.
         """
         with self._changed:
+            attempt = assignment.attempt
             try:
-                moves = self._write_back(assignment.attempt, reason)
+                moves = self._write(lambda: self._write_back(attempt, reason), [attempt])
             except LeaseLost:
                 self._lose([assignment])
                 return
             self._closed(assignment)
-            self._moved(moves, assignment.attempt.server)
-
-    def write_off(self, attempts: Iterable[Attempt], reason: str) -> None:
-        """Close attempts of an earlier run whose server is not there any more; their jobs wait."""
-        with self._changed:
-            for attempt in attempts:
-                self._moved(self._write_back(attempt, reason), attempt.server)
             self._look_again()
-            self._changed.notify_all()
+            self._moved(moves, attempt.server)
 
     # --------------------------------------------------------------- leases
 
@@ -393,7 +446,7 @@ class Dispatcher:
             return
         with self._changed:
             held = {one.attempt.id: one for one in self._open.values()}
-        began = _moments()
+        began = moments()
         # Not under our lock: workers and downloaders go on while the store takes its time.
         renewed = self.store.renew(owner, lease, held)
         with self._changed:
@@ -415,7 +468,7 @@ class Dispatcher:
         """
         lease = self.settings.lease
         if lease is not None and any(
-            now - then >= lease for now, then in zip(_moments(), self._renewed, strict=True)
+            now - then >= lease for now, then in zip(moments(), self._renewed, strict=True)
         ):
             try:
                 self.renew()
@@ -425,8 +478,16 @@ class Dispatcher:
         return self.fate(assignment) is not Fate.LOST
 
     def counts(self) -> dict[str, int]:
-        """How many jobs are where; see `jobs.counted`."""
-        return counted(self.store.counts())
+        """How many jobs are where; see `jobs.counted`. As last known while the record is away."""
+        try:
+            self._counts = self._counts if self._is_away else self.store.counts()
+        except StoreUnreachable as error:
+            self.outages.began(error)
+        return counted(self._counts)
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """Do what needs the record and may be repeated, see `Outages.patiently`."""
+        return self.outages.patiently(work)
 
     # ---------------------------------------------------------------- the end
 
@@ -455,18 +516,26 @@ class Dispatcher:
                 return False
             if self._stopping:
                 return True
-            if self.settings.endless or self._queue.window:
+            if self.settings.endless or self._queue.window or self._is_away:
                 return False
-            # A person may have asked for a job again, from another process.
-            self._look_again()
-            self._queue.refill()
-            return not self._queue.window
+            try:
+                return self._is_all_done()
+            except StoreUnreachable as error:
+                self.outages.began(error)
+                return False
+
+    def _is_all_done(self) -> bool:
+        # A person may have asked for a job again, from another process.
+        self._look_again()
+        self._queue.refill()
+        if self._queue.window:
+            return False
+        # What another orchestrator has may come back to us.
+        return not (self._is_shared and self.store.others_at_work(self.settings.owner))
 
     def has_more(self) -> bool:
-        """Say whether jobs wait that are still to be handed out."""
+        """Say whether jobs are known to wait that are still to be handed out."""
         with self._changed:
-            if not self._stopping:
-                self._queue.refill()
             return not self._stopping and bool(self._queue.window)
 
     def pause(self, seconds: float = _PULSE) -> None:
@@ -484,8 +553,24 @@ class Dispatcher:
 
     def say(self, text: str, *, warning: bool = False, server: str = "", key: str = "") -> None:
         """Write a sentence into the batch's log and tell the observer."""
-        self.store.log(text, warning=warning, server=server, key=key)
+        about = {"text": text, "warning": warning, "server": server, "key": key}
+        self._unwritten.append({**about, "now": time.time()})
+        self.write_log()
         self.tell(text, warning=warning, server=server, key=key)
+
+    def write_log(self) -> None:
+        """Write the sentences that wait into the batch's log, if the record is there."""
+        while not self._is_away:
+            try:
+                one = self._unwritten.popleft()
+            except IndexError:
+                return
+            try:
+                self.store.log(**one)
+            except StoreUnreachable as error:
+                self._unwritten.appendleft(one)
+                self.outages.began(error)
+                return
 
     def tell(self, text: str, *, warning: bool = True, server: str = "", key: str = "") -> None:
         """Tell the observer a sentence, and write nothing; `key` is of the job it is about."""
@@ -493,6 +578,43 @@ class Dispatcher:
         self._observer.happened("note", text=text, warning=warning, server=server, **about)
 
     # --------------------------------------------------------------- privates
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether others may work on the record, or put something into it."""
+        return self.settings.endless or self.settings.lease is not None
+
+    @property
+    def _is_away(self) -> bool:
+        """Whether to leave the record alone: whoever renews leases finds out when it is back."""
+        return self.settings.lease is not None and self.outages.is_away
+
+    def _rest(self, seconds: float) -> None:
+        """Wait, while others go on."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+
+    def _write(self, work: Callable[[], T], attempts: Sequence[Attempt]) -> T:
+        """Do `work`, which ends attempts, in one transaction, and again until it is written.
+
+        While the record is away others go on, so `work` changes nothing here.
+        """
+        owner, made = self.settings.owner, list[T]()
+
+        def once() -> T:
+            with self.store.transaction():
+                # The answer to the last try may have been lost behind its commit.
+                if made and any(self.store.has_ended(one.id, owner) for one in attempts):
+                    return made[-1]
+                made.append(work())
+            return made[-1]
+
+        return self.outages.patiently(once)
+
+    def _counts_of(self, server: str) -> ServerCounts:
+        return self.server_counts.setdefault(server, ServerCounts())
 
     def _choose(self, server: str) -> tuple[Waiting, ...]:
         """The jobs for a server; where it has nothing to do, they are looked for far and wide."""
@@ -630,10 +752,11 @@ class Dispatcher:
 
     def _adopted(self, attempt: Attempt) -> Assignment:
         jobs = tuple(self.store.entry(shot.key).job for shot in attempt.shots)
-        server_state = self._servers[attempt.server]
-        self._servers[attempt.server] = replace(
-            server_state, held=server_state.held + 1, model=jobs[0].model
-        )
+        server_state = self._servers.get(attempt.server)
+        if server_state is not None:
+            self._servers[attempt.server] = replace(
+                server_state, held=server_state.held + 1, model=jobs[0].model
+            )
         return Assignment(attempt=attempt, jobs=jobs, degradation=unpacked(attempt.degraded))
 
     def _closed(self, assignment: Assignment) -> None:
@@ -667,9 +790,10 @@ class Dispatcher:
                 self.say(f"{words}: {why}" if why else words, warning=True)
 
     def _moved(self, moves: Iterable[_Move], server: str = "") -> None:
-        """Tell observers where jobs stand now."""
+        """Tell observers where jobs stand now; they may look into the record for it."""
         for key, state, reason in moves:
-            self._observer.happened("state", key=key, state=state, server=server, reason=reason)
+            about = {"key": key, "state": state, "server": server, "reason": reason}
+            self.outages.patiently(partial(self._observer.happened, "state", **about))
 
     def _recall(
         self, key: str, attempt: Attempt, rungs: Callable[[Assignment], Sequence[Rung]]
@@ -707,35 +831,38 @@ class Dispatcher:
 
     def _write_failure(
         self, assignment: Assignment, kind: Kind, error: str, possible: Sequence[Rung]
-    ) -> tuple[Decision, list[_Move]]:
-        """Write down that an attempt failed; returns what was decided of its first job."""
-        attempt = assignment.attempt
-        decisions, moves = [], []
-        with self.store.transaction():
-            outcome = Outcome.NEVER_SENT if kind is Kind.NOT_SENT else Outcome.FAILED
-            self.store.close_attempt(
-                attempt.id, outcome, owner=self.settings.owner, failure=kind.value, error=error
-            )
-            for job in assignment.jobs:
-                decision = decide(self._past(job.key, assignment), possible, self.settings.limits)
-                moves.append(self._apply(decision, kind, job, attempt, error))
-                decisions.append(decision)
-            self.say(
-                failure_words(assignment, error, decisions[0]),
-                warning=True,
-                server=attempt.server,
-                key=assignment.jobs[0].key,
-            )
-            event = failure_event(assignment, kind, error, decisions[0])
-            self._observer.happened("failed", **event)
-        return decisions[0], moves
+    ) -> list[tuple[Decision, _Move]]:
+        """Write down that an attempt failed; returns what was decided of each job."""
+        outcome = Outcome.NEVER_SENT if kind is Kind.NOT_SENT else Outcome.FAILED
+        self.store.close_attempt(
+            assignment.attempt.id,
+            outcome,
+            owner=self.settings.owner,
+            failure=kind.value,
+            error=error,
+        )
+        decided = []
+        for job in assignment.jobs:
+            decision = decide(self._past(job.key, assignment), possible, self.settings.limits)
+            to = _ENDS.get(decision.step, State.PENDING)
+            (move,) = self._settle([job.key], to, f"{error} ({decision.reason})")
+            decided.append((decision, move))
+        return decided
+
+    def _tell_failed(
+        self, assignment: Assignment, kind: Kind, error: str, decision: Decision
+    ) -> None:
+        words = failure_words(assignment, error, decision)
+        server, key = assignment.attempt.server, assignment.jobs[0].key
+        self.say(words, warning=True, server=server, key=key)
+        self._observer.happened("failed", **failure_event(assignment, kind, error, decision))
 
     def _write_back(self, attempt: Attempt, reason: str) -> list[_Move]:
-        with self.store.transaction():
-            self.store.close_attempt(
-                attempt.id, Outcome.CANCELLED, owner=self.settings.owner, error=reason
-            )
-            return self._settle([shot.key for shot in attempt.shots], State.PENDING, reason)
+        """Write down that an attempt came to nothing, and that its jobs wait."""
+        self.store.close_attempt(
+            attempt.id, Outcome.CANCELLED, owner=self.settings.owner, error=reason
+        )
+        return self._settle([shot.key for shot in attempt.shots], State.PENDING, reason)
 
     def _settle(self, keys: Sequence[str], to: State, reason: str = "") -> list[_Move]:
         """Move jobs on; those that a person cancelled are cancelled instead."""
@@ -746,17 +873,13 @@ class Dispatcher:
             for key in keys
         ]
 
-    def _apply(
-        self, decision: Decision, kind: Kind, job: Job, attempt: Attempt, error: str
-    ) -> _Move:
-        ends = {Step.GIVE_UP: State.FAILED, Step.QUARANTINE: State.QUARANTINED}
-        to = ends.get(decision.step, State.PENDING)
-        (move,) = self._settle([job.key], to, f"{error} ({decision.reason})")
+    def _heed_decision(
+        self, decision: Decision, move: _Move, kind: Kind, job: Job, attempt: Attempt
+    ) -> None:
         if move[1] == State.PENDING.value:
             self._remember(decision, kind, job, attempt)
         else:
             self._notes.pop(job.key, None)
-        return move
 
     def _remember(self, decision: Decision, kind: Kind, job: Job, attempt: Attempt) -> None:
         note = self._notes.setdefault(job.key, _Note())
@@ -777,7 +900,6 @@ class Dispatcher:
         (move,) = self._settle([job.key], State.PENDING, reason)
         if move[1] == State.PENDING.value:
             self.store.roll(job.key)
-            self._wait(replace(job, roll=job.roll + 1), order=-1)
         return move, f"{job.name} is rolled again ({job.roll + 1} of {job.rerolls}): {reason}"
 
     def _write_down(self, one: Finished) -> _Written:
@@ -800,13 +922,27 @@ class Dispatcher:
                 move, text = self._reject(job, rejected[job.key])
                 moves.append(move)
                 words.append(text)
-            else:
-                self._notes.pop(job.key, None)
         self.store.record_timings(attempt.id, one.spans)
         return _Written(words=words, moves=moves, artifacts=kept)
 
+    def _heed_rolls(self, one: Finished, written: _Written) -> None:
+        """Let those wait that are rolled again; the others have their end."""
+        again = {key for key, state, _ in written.moves if state == State.PENDING.value}
+        for job in one.assignment.jobs:
+            if job.key in again:
+                self._wait(replace(job, roll=job.roll + 1), order=-1)
+            else:
+                self._notes.pop(job.key, None)
+
+    def _written_down(self, one: Finished) -> _Written | None:
+        """Do the same; None where the attempt is another's, and the others are none the worse."""
+        try:
+            return self._write_down(one)
+        except LeaseLost:
+            return None
+
     def _count(self, one: Finished) -> None:
-        counts_of = self.server_counts[one.assignment.attempt.server]
+        counts_of = self._counts_of(one.assignment.attempt.server)
         counts_of.pictures += len(one.assignment.jobs) - len(one.rejections)
         by_name = {span.span: span.seconds for span in one.spans}
         counts_of.busy += by_name.get("run", one.seconds)
@@ -834,6 +970,6 @@ class _Written:
     artifacts: Sequence[Artifact]
 
 
-def _moments() -> tuple[float, float]:
+def moments() -> tuple[float, float]:
     """Now, in s by two clocks: one stands still while a computer sleeps, one may be set back."""
     return time.monotonic(), time.time()

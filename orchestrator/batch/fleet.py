@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -177,10 +179,20 @@ class OwnServer(Server):
 
 
 class Processes:
-    """The processes of ours that run, kept in the store so that a later run can end them."""
+    """The processes of ours that run, kept in the store so that a later run can end them.
 
-    def __init__(self, store: Store) -> None:
+    Those of the one who holds the folder are kept under one name; others who work on the record
+    keep theirs by themselves, see `of_this_process`.
+    """
+
+    def __init__(self, store: Store, fact: str = _PROCESSES) -> None:
         self._store = store
+        self._fact = fact
+
+    @classmethod
+    def of_this_process(cls, store: Store) -> Processes:
+        """Those that this process has started, which nobody ends while it lives."""
+        return cls(store, f"{_here()}{os.getpid()} {_born(os.getpid()):.2f}")
 
     def add(self, pid: int) -> None:
         """Note a process."""
@@ -191,7 +203,14 @@ class Processes:
         self._change({str(pid): None})
 
     def end_leftovers(self) -> int:
-        """End what a run that was killed left behind; returns how many processes."""
+        """End what runs that were killed left behind; returns how many processes."""
+        dead = [name for name in self._store.facts(_here()) if not _lives(name)]
+        ended = sum(Processes(self._store, name)._end_all() for name in dead)
+        for name in dead:
+            self._store.set_fact(name, None)
+        return ended + self._end_all()
+
+    def _end_all(self) -> int:
         found = self._read()
         # A number may by now belong to somebody else's process; its birth tells.
         left = [int(pid) for pid, born in found.items() if born and _born(int(pid)) == born]
@@ -205,21 +224,41 @@ class Processes:
         """Note when processes were born; None forgets one."""
         # Servers start and end on threads of their own. In one transaction nobody writes between
         # reading and writing, so that no entry is lost.
-        with self._store.transaction():
+        with self._store.database.alone():
             found = {**self._read(), **births}
             known = {pid: born for pid, born in found.items() if born is not None}
-            self._store.set_fact(_PROCESSES, json.dumps(known))
+            self._store.set_fact(self._fact, json.dumps(known))
 
     def _read(self) -> dict[str, float]:
-        found: dict[str, float] = json.loads(self._store.fact(_PROCESSES) or "{}")
+        found: dict[str, float] = json.loads(self._store.fact(self._fact) or "{}")
         return found
 
 
-def fleet(choice: Choice, care: Care, store: Store) -> list[Server]:
-    """The servers of a choice, not started yet."""
-    processes = Processes(store)
-    own = (OwnServer(name, care, start, processes) for name, start in choice.own())
+def fleet(
+    choice: Choice,
+    care: Care,
+    store: Store,
+    processes: Processes | None = None,
+    prefix: str = "",
+) -> list[Server]:
+    """The servers of a choice, not started yet; `processes` notes those that are ours.
+
+    Their names begin with `prefix`, where others have such servers, too.
+    """
+    processes = processes or Processes(store)
+    own = (OwnServer(f"{prefix}{name}", care, start, processes) for name, start in choice.own())
     return [*(Server(url, care) for url in choice.urls), *own]
+
+
+def _here() -> str:
+    """What the names of facts begin with that are about processes of this machine."""
+    return f"{_PROCESSES} {platform.node()[:20]} "
+
+
+def _lives(fact: str) -> bool:
+    """Say whether the process lives that keeps its processes under this name."""
+    pid, born = fact.removeprefix(_here()).split()
+    return f"{_born(int(pid)):.2f}" == born
 
 
 def _is_alive(pid: int) -> bool:

@@ -26,14 +26,16 @@ from ..errors import (
     ServerStartFailed,
     ServerUnreachable,
     SpriteworksError,
+    StoreUnreachable,
 )
 from ..protocol import Event, ExecutionStart, Graph, HistoryRecord, JobState, QueueState
 from ..runs.submission import Submission
 from .assignments import Assignment
 from .collecting import Collector
 from .dispatcher import Dispatcher, Fate
-from .downloader import Downloader, Judge, Load, fault
+from .downloader import Downloader, Judge, Load
 from .fleet import Server
+from .messages import fault
 from .pace import Pace
 from .retry import Kind, classify
 
@@ -100,13 +102,16 @@ class Worker(threading.Thread):
         collector: Collector,
         *,
         adopted: Sequence[Assignment] = (),
+        whose: str = "of an earlier run",
     ) -> None:
+        """`adopted` are attempts that the server may have, and `whose` they were."""
         super().__init__(name=server.name, daemon=True)
         self.server = server
         self._dispatcher = dispatcher
         self._recipe = recipe
         self._held = [self._adopted(one) for one in adopted]
         self._unsorted = bool(adopted)
+        self._whose = whose
         self._downloader = Downloader(server, dispatcher, recipe, collector)
         self._pace = Pace(server.care.patience)
         self._client: Client | None = None
@@ -151,8 +156,12 @@ class Worker(threading.Thread):
         finally:
             self._downloader.finish()
             self._pass_on_the_rest()
-            self._dispatcher.leave(self.server.name)
-            self.server.stop()
+            self._part()
+
+    def _part(self) -> None:
+        """Nothing more is to be done for the server."""
+        self._dispatcher.leave(self.server.name)
+        self.server.stop()
 
     def _pass_on_the_rest(self) -> None:
         """Let others make what could not be fetched at the very end; a stopped run leaves it."""
@@ -258,6 +267,10 @@ class Worker(threading.Thread):
         except ServerError as error:
             self._dispatcher.failed(assignment, Kind.NOT_SENT, str(error))
             raise
+        except StoreUnreachable as error:
+            # What is to be sent is in the record, too.
+            self._dispatcher.give_back(assignment, str(error))
+            return
         except SpriteworksError as error:
             self._failed(assignment, classify(error), str(error))
             return
@@ -357,8 +370,7 @@ class Worker(threading.Thread):
         if self._dispatcher.stopping:
             self._take_back(client, [one for one in self._held if one is not sent], _STOPPED)
         if not sent.told:
-            sent.told = True
-            self._dispatcher.submitted(sent.assignment)
+            sent.told = self._dispatcher.submitted(sent.assignment)
         self._drop_unwanted(client)
         if sent not in self._held:
             raise _Dropped
@@ -381,6 +393,8 @@ class Worker(threading.Thread):
                 else:
                     client.cancel(prompt_id)
                 self._dispatcher.give_back(sent.assignment, _CANCELLED)
+                # The record may have kept us waiting, for which the others are not to blame.
+                self._pace.sign(time.monotonic())
             self._held.remove(sent)
 
     def _doubt(self, client: Client, sent: _Sent) -> None:
@@ -440,11 +454,11 @@ class Worker(threading.Thread):
             self._dispatcher.failed(
                 sent.assignment,
                 Kind.NOT_SENT,
-                "an earlier run wrote it down for this server, which does not have it",
+                f"it is {self._whose}, written down for this server, which does not have it",
             )
         for sent in self._held:
             self._dispatcher.say(
-                f"{self.server.name} still has {sent.assignment.label} of an earlier run",
+                f"{self.server.name} still has {sent.assignment.label} {self._whose}",
                 server=self.server.name,
             )
 

@@ -30,6 +30,10 @@ _Comfyui = Annotated[
 _Engines = Annotated[
     int, typer.Option(min=0, metavar="N", help="Start the embedded engine N times.")
 ]
+_NoServers = Annotated[
+    bool,
+    typer.Option("--no-servers", help="Have no server here: `spriteworks worker` makes the jobs."),
+]
 _Gpus = Annotated[
     str, typer.Option(metavar="LIST", help="GPUs for servers started here, for example 0,1.")
 ]
@@ -48,10 +52,21 @@ _Workflows = Annotated[
     typer.Option(metavar="DIR", help="More workflows that prompts may name, as JSON files."),
 ]
 _Store = Annotated[
-    str, typer.Option(metavar="URL", help="Keep the record in a PostgreSQL database.")
+    str,
+    typer.Option(metavar="URL", help="Keep the record in PostgreSQL; else SPRITEWORKS_DATABASE."),
 ]
 _Storage = Annotated[
-    str, typer.Option(metavar="URL", help="Keep the files there, for example s3://bucket/prefix.")
+    str,
+    typer.Option(
+        metavar="URL|DIR",
+        help="Keep the files there, as s3://bucket/prefix; else SPRITEWORKS_STORAGE.",
+    ),
+]
+_Broker = Annotated[
+    str,
+    typer.Option(
+        metavar="URL", help="A Redis that wakes workers by Celery; else SPRITEWORKS_BROKER."
+    ),
 ]
 _Retention = Annotated[float, typer.Option(min=0.01, metavar="DAYS", help="How long results stay.")]
 _Allow = Annotated[
@@ -74,6 +89,7 @@ def serve(
     servers: _Servers = [],  # noqa: B006  (typer reads it and never changes it)
     comfyui: _Comfyui = None,
     engines: _Engines = 0,
+    no_servers: _NoServers = False,
     gpus: _Gpus = "",
     models: _Models = None,
     device: _Device = "",
@@ -84,6 +100,7 @@ def serve(
     workflows: _Workflows = None,
     store: _Store = "",
     storage: _Storage = "",
+    broker: _Broker = "",
     retention: _Retention = 7.0,
     allow: _Allow = [],  # noqa: B006
     log_level: _LogLevel = "info",
@@ -102,6 +119,7 @@ def serve(
     from .opening import Setup
     from .service import Settings
     from .serving import run
+    from .workers.joining import BROKER, DATABASE, STORAGE
 
     named = Choice(
         urls=tuple(servers),
@@ -111,12 +129,14 @@ def serve(
         models=models,
         device=device,
         previews=True,
+        nothing=no_servers,
     )
     setup = Setup(
         folder=home_of(data),
         choice=choose(named, os.environ),
-        store=store,
-        storage=storage,
+        store=store or os.environ.get(DATABASE, "").strip(),
+        storage=storage or os.environ.get(STORAGE, "").strip(),
+        broker=broker or os.environ.get(BROKER, "").strip(),
         workflow=workflow,
         model=model,
         workflows=workflows,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import threading
 import time
 import uuid
@@ -31,6 +32,7 @@ from ..errors import (
 )
 from ..local.serving import Choice
 from ..protocol import Graph
+from ..version import __version__
 from ..workflow.roles import image_inputs, parameters, seed_of, set_parameters
 from .admission import Admission, checked_labels, plain
 from .assets import Asset, Assets, Content
@@ -56,12 +58,18 @@ from .recipe import IntoStorage, RequestRecipe
 from .references import references
 from .requests import BatchView, Figures, Filter, New, Once, Requests
 from .sessions import Sessions
+from .standing import Standing
 from .storage import Part
 from .supplies import Supplies
 from .times import Times, seconds_left
 from .tracing import Trace
 from .views import OutputView, RequestView, Status, traced
+from .waking.wakeups import Polling, Wakeups
 from .webhooks import Webhooks
+from .workers.joining import SERVICE, mark
+from .workers.logins import Logins
+from .workers.registry import Worker, WorkerServer
+from .workers.relay import Relay
 
 logger = logging.getLogger(__name__)
 
@@ -164,6 +172,7 @@ class Service:
         workflows: Workflows,
         care: Care | None = None,
         settings: Settings | None = None,
+        wakeups: Wakeups | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.assets, self.keys, self.hub, self.webhooks = assets, keys, hub, webhooks
@@ -172,6 +181,7 @@ class Service:
         self.settings = settings or Settings()
         self.catalogues = Catalogues(lambda: self._loop.sort_anew())
         self._clock = clock
+        self._wakeups = wakeups or Polling()
         self._store = store
         self._requests = Requests(store)
         self.sessions = Sessions(store.database, clock)
@@ -184,10 +194,12 @@ class Service:
         self._stopping = threading.Event()
         servers = fleet(choice, care or Care(), store)
         self.admission = Admission(self.catalogues, servers, assets, self._trouble)
-        self.supplies = supplies = Supplies(self._requests, assets, workflows, self._about_to_send)
-        self._board = Board(
-            store, self._requests, hub, webhooks, supplies.graph, self._forgotten, clock
+        self.supplies = supplies = Supplies(
+            self._requests, assets, workflows, self._about_to_send, Logins(store.database).of
         )
+        standing = Standing(store, self._requests, webhooks, clock)
+        self._board = Board(self._requests, hub, standing, supplies.graph, self._forgotten, clock)
+        self.relay = Relay(store, self._board, self._requests, self.catalogues)
         self._loop = Loop(
             store,
             servers,
@@ -196,6 +208,7 @@ class Service:
             self._board,
             self._fits,
         )
+        self._has_servers = bool(servers)
         self._tidier = threading.Thread(target=self._tidy, name="tidier", daemon=True)
 
     # ------------------------------------------------------------------- life
@@ -204,7 +217,10 @@ class Service:
         """Take up what an earlier process left, and begin to work."""
         Processes(self._store).end_leftovers()
         self._board.load()
+        self._store.set_fact(SERVICE, __version__)
+        mark(self._store, self.assets)
         self._loop.start()
+        self.relay.start()
         self._tidier.start()
 
     def when_ended(self, tell: Callable[[RequestView], None]) -> None:
@@ -215,6 +231,7 @@ class Service:
         """Hand out nothing more; what servers have after `seconds` is adopted by the next start."""
         self._stopping.set()
         self._loop.stop(seconds)
+        self.relay.stop(seconds)
         self._tidier.join(seconds)
 
     # ------------------------------------------------------------------- asking for pictures
@@ -252,10 +269,15 @@ class Service:
         news = [self._new(caller, one, now) for one in wanted]
         for new, one in zip(news, wanted, strict=True):
             self.supplies.keep(new.id, new.graph, one.secrets)
+        logins = (
+            {}
+            if self._makes_all
+            else {new.id: one.secrets for new, one in zip(news, wanted, strict=True) if one.secrets}
+        )
         views = None
         try:
             # Before anybody else sees the rows: the next moment a server may have them.
-            views = self._requests.add(news, self._board.put, once)
+            views = self._requests.add(news, self._board.put, once, logins)
         finally:
             if views is None:
                 for new in news:
@@ -265,7 +287,13 @@ class Service:
         for view in views:
             self._board.begin(view, caller.request)
         self._loop.arrived()
+        self._wakeups.call({new.model for new in news})
         return [self._board.dressed(view) for view in views]
+
+    @property
+    def _makes_all(self) -> bool:
+        """Whether no worker can get at what is posted now."""
+        return self._has_servers and not self.relay.any
 
     def _new(self, caller: Caller, wanted: Wanted, now: float) -> New:
         graph = self.admission.graph_of(caller.owner, wanted.workflow)
@@ -639,7 +667,15 @@ class Service:
                 words = view.words or "it has not answered yet"
                 view = replace(view, is_open=False, words=words)
             found.append((view, known.get(view.name), self._board.runs.on(view.name)))
+        mine = {view.name for view, _, _ in found}
+        for one in self.relay.remotes():
+            if one.view.name not in mine:
+                found.append((one.view, one.known, self._board.runs.on(one.view.name)))
         return found
+
+    def workers(self) -> list[tuple[Worker, list[WorkerServer]]]:
+        """The workers that gave a sign within a day, and their servers."""
+        return self.relay.workers()
 
     def latest_on(self, caller: Caller, server: str) -> tuple[str, str]:
         """The model of the latest request that a server ended, and why the caller's last failed."""
@@ -674,10 +710,18 @@ class Service:
             self._requests.count("")
         except StoreError as error:
             checks["database"] = str(error)
-        servers = [view for view, _, _ in self.servers()]
-        well = any(view.is_open for view in servers)
-        checks["servers"] = "" if well else "; ".join(f"{one.name}: {one.words}" for one in servers)
+        well = any(view.is_open for view, _, _ in self.servers())
+        checks["servers"] = "" if well else self._trouble()
         return Readiness(is_ready=not any(checks.values()), checks=checks)
+
+    def disks(self) -> dict[str, int]:
+        """Bytes that are free where the "record" and the "files" lie, as far as that is here."""
+        places = {"record": self._store.database.folder, "files": self.assets.storage.folder}
+        return {
+            name: shutil.disk_usage(folder).free
+            for name, folder in places.items()
+            if folder is not None
+        }
 
     def figures(self) -> Figures:
         """What metrics are made from."""
@@ -703,7 +747,8 @@ class Service:
         self.catalogues.forget(id)
 
     def _trouble(self) -> str:
-        return "; ".join(f"{view.name}: {view.words}" for view, _, _ in self.servers())
+        told = "; ".join(f"{view.name}: {view.words}" for view, _, _ in self.servers())
+        return told or "no worker is at work"
 
     def _tidy(self) -> None:
         # A bucket takes its time to be listed, and nobody waits for that.

@@ -16,7 +16,7 @@ from ..errors import ServerStartFailed, UsageError
 from ..guard import is_loopback
 from . import telemetry
 from .app import create_app
-from .journal import FORMATS, set_up
+from .journal import checked, set_up
 from .opening import Setup, opened
 from .patience import protocol
 from .service import Service
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 # s that open streams have to end, when the service does
 _GOODBYE = 1
-_LEVELS = ("debug", "info", "warning", "error")
 
 
 def run(
@@ -36,11 +35,7 @@ def run(
     Raises UsageError where it would listen for other machines and no key was made,
     ServerStartFailed where the port is taken, BatchBusy where another service has the folder.
     """
-    if log_level not in _LEVELS:
-        raise UsageError(f"--log-level {log_level}: it is one of {', '.join(_LEVELS)}")
-    if log_format not in FORMATS:
-        raise UsageError(f"--log-format {log_format}: it is {' or '.join(FORMATS)}")
-    set_up(log_level, log_format)
+    set_up(*checked(log_level, log_format))
     with telemetry.opened(os.environ) as told, opened(setup) as service:
         _refuse_strangers(service, host)
         service.when_ended(told.job)

@@ -61,7 +61,7 @@ def figures_of(
     """The figures of what came of a cluster; `costs` are those of `costs.measured`, in ms."""
     seconds = cluster.seconds
     kinds = ("claim", "late", "submitted", "done", "owners", "read", "rows", "still")
-    requests = {kind: outcome.counts[kind] / seconds for kind in kinds}
+    requests = {kind: outcome.asked[kind] / seconds for kind in kinds}
     # What leases ask for does not depend on jobs, and is counted, not played.
     requests["renew"] = cluster.workers / _RENEWED
     requests["called_off"] = cluster.workers / _LOOKED
@@ -88,7 +88,7 @@ def _cores(
 ) -> dict[str, float]:
     """A look at who waits costs little where nobody does, and more the more owners there are."""
     found = {kind: rate * costs[kind] / 1000 for kind, rate in requests.items()}
-    waiting = outcome.counts["owners_seen"] / max(1, outcome.counts["owners"])
+    waiting = outcome.asked["owners_seen"] / max(1, outcome.asked["owners"])
     part = min(1.0, waiting / owners)
     look = costs["owners_idle"] + part * (costs["owners"] - costs["owners_idle"])
     found["owners"] = requests["owners"] * look / 1000

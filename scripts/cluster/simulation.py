@@ -96,7 +96,7 @@ class Outcome:
     waits_of: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     done_of: Counter[str] = field(default_factory=Counter)
     # requests to the record, by kind
-    counts: Counter[str] = field(default_factory=Counter)
+    asked: Counter[str] = field(default_factory=Counter)
     # the most jobs that a worker's window had
     window: int = 0
 
@@ -154,7 +154,7 @@ class Simulation:
         self.outcome = Outcome()
         self.store.asked.clear()
         self._pass(self.cluster.warm_up + self.cluster.seconds)
-        self.outcome.counts = self.store.asked.copy()
+        self.outcome.asked = self.store.asked.copy()
         return self.outcome
 
     def _pass(self, until: float) -> None:

@@ -58,6 +58,8 @@ from .rows import (
 _BATCH = "batch"
 # The attempt after which a person asked to try everything again.
 _RETRIED_AFTER = "retried_after"
+# How many jobs owners have taken over from one another.
+_TAKEN_OVER = "taken over"
 # Rows sent to the database at once while planning.
 _CHUNK = 2000
 # The latest attempts that an estimate looks at.
@@ -200,9 +202,21 @@ class Store:
         rows = self._read(sa.select(tables.facts.c.value).where(tables.facts.c.name == name))
         return rows[0][0] if rows else None
 
-    def set_fact(self, name: str, value: str) -> None:
+    def facts(self, prefix: str) -> list[str]:
+        """The names that begin with `prefix` under which something was noted."""
+        names = tables.facts.c.name
+        return [
+            row.name
+            for row in self._read(sa.select(names).where(names.startswith(prefix, autoescape=True)))
+        ]
+
+    def set_fact(self, name: str, value: str | None) -> None:
+        """Note something, in place of what was noted under the name; None forgets it."""
         with self._db.transaction() as connection:
-            connection.execute(self._db.upsert(tables.facts), {"name": name, "value": value})
+            if value is None:
+                connection.execute(tables.facts.delete().where(tables.facts.c.name == name))
+            else:
+                connection.execute(self._db.upsert(tables.facts), {"name": name, "value": value})
 
     # ----------------------------------------------------------------------- plan
 
@@ -215,6 +229,8 @@ class Store:
         """
         table = tables.jobs
         with self._db.transaction() as connection:
+            # Between two of its statements pictures are read and hashed.
+            self._db.take_your_time()
             number = int(self.fact("plan") or 0) + 1
             self.set_fact("plan", str(number))
             rows = (job_row(job, place, number) for place, job in enumerate(jobs))
@@ -529,16 +545,35 @@ class Store:
             rows = self._db.execute(statements.CALLED_OFF, {"owner": owner}).fetchall()
             return frozenset(row[0] for row in rows)
 
-    def take_over(self, owner: str, seconds: float | None, *, all: bool = False) -> list[Attempt]:
+    def take_over(
+        self,
+        owner: str,
+        seconds: float | None,
+        *,
+        all: bool = False,
+        dead: Collection[str] = (),
+        held: Collection[int] | None = None,
+    ) -> list[Attempt]:
         """Make the attempts of others one's own whose leases have run out; returns them.
 
-        With `all` also those that are held: for an owner who knows that nobody else lives. An
-        attempt that its owner is writing of at this moment is passed over.
+        With `all` also those that are held: for an owner who knows that nobody else lives; `dead`
+        are owners who are known to live no longer. With `held`, the ids of the attempts that the
+        owner knows to be its own, those come, too, that are its own and that it does not know of:
+        the answer to a claim was lost. An attempt that its owner is writing of at this moment is
+        passed over.
         """
         table = tables.attempts
-        free = sa.or_(table.c.lease.is_(None), table.c.lease < statements.now())
-        which = [table.c.outcome.is_(None), table.c.owner != owner, *([] if all else [free])]
-        chosen = sa.select(table.c.id).where(*which).with_for_update(skip_locked=True)
+        free = sa.or_(
+            table.c.lease.is_(None), table.c.lease < statements.now(), table.c.owner.in_(dead)
+        )
+        which = (table.c.owner != owner) & (sa.true() if all else free)
+        if held is not None:
+            which |= (table.c.owner == owner) & table.c.id.not_in(held)
+        open_ones = table.c.outcome.is_(None)
+        # Only read where there is nothing, so that nobody waits for a writer.
+        if not self._read(sa.select(table.c.id).where(open_ones, which).limit(1)):
+            return []
+        chosen = sa.select(table.c.id).where(open_ones, which).with_for_update(skip_locked=True)
         lease = None if seconds is None else statements.now() + seconds
         update = (
             table.update()
@@ -548,7 +583,37 @@ class Store:
         )
         with self._db.transaction() as connection:
             ids = connection.execute(update).scalars().all()
-            return self._attempts(table.c.id.in_(ids)) if ids else []
+            taken = self._attempts(table.c.id.in_(ids)) if ids else []
+            self._count(_TAKEN_OVER, sum(len(one.shots) for one in taken))
+            return taken
+
+    def taken_over(self) -> int:
+        """How many jobs an owner has taken over from another so far."""
+        return int(self.fact(_TAKEN_OVER) or 0)
+
+    def _count(self, name: str, number: int) -> None:
+        """Add to a number that is noted as a fact; also by several at once."""
+        if not number:
+            return
+        table = tables.facts
+        sum_now = sa.cast(sa.cast(table.c.value, sa.BigInteger) + number, sa.Text)
+        with self._db.transaction() as connection:
+            connection.execute(self._db.insert_missing(table), {"name": name, "value": "0"})
+            connection.execute(table.update().where(table.c.name == name).values(value=sum_now))
+
+    def others_at_work(self, owner: str) -> bool:
+        """Say whether another owner has attempts that have not ended, held or not."""
+        table = tables.attempts
+        query = sa.select(table.c.id).where(table.c.outcome.is_(None), table.c.owner != owner)
+        return bool(self._read(query.limit(1)))
+
+    def has_ended(self, attempt_id: int, owner: str) -> bool:
+        """Say whether an attempt is closed by its owner `owner`; waits for who writes of it."""
+        table = tables.attempts
+        query = sa.select(table.c.owner, table.c.outcome).where(table.c.id == attempt_id)
+        with self._db.transaction() as connection:
+            row = connection.execute(query.with_for_update()).one()
+            return bool(row.owner == owner and row.outcome is not None)
 
     def cancel(self, keys: Collection[str], reason: str = statements.CANCELLED) -> dict[str, State]:
         """Give up jobs: those that wait at once, others as soon as their owner looks.

@@ -203,9 +203,17 @@ async def list_servers(request: Request, caller: Who) -> Response:
                 "job_id": job_id if job_id and service.owns(caller, job_id) else None,
                 "done": view.done,
                 "failures": view.failures,
+                "worker": view.worker or None,
             }
         )
     return json_answer({"servers": told})
+
+
+@router.get("/workers", responses={200: {"model": shapes.Workers}})
+async def list_workers(request: Request, caller: Who) -> Response:
+    """List the workers, which make jobs on servers of their own, and how those do."""
+    found = await asyncio.to_thread(service_of(request).workers)
+    return json_answer({"workers": [worker.to_json(servers) for worker, servers in found]})
 
 
 class _Stream:
