@@ -87,6 +87,7 @@ class JobQueue:
         if self._has_come:
             waiting = self._store.owners_waiting()
             self._more.update(owner for owner in waiting if not self._here[owner])
+            self._gone(self._more.difference(waiting))
             if self._is_stale and len(waiting) <= _MANY:
                 self._has_come = self._is_stale = False
                 return waiting
@@ -112,8 +113,7 @@ class JobQueue:
 
     def widen(self) -> bool:
         """Look further, as no server takes what is here; False where there is nothing further."""
-        # Jobs that no server takes may stay for days, while others come and go behind them.
-        if not self._more or len(self.window) >= _MOST or self._widened >= _MOST // _EACH:
+        if not self._more or len(self.window) >= _MOST:
             return False
         self._widened *= 2
         self._has_come = self._is_stale = True
@@ -193,6 +193,13 @@ class JobQueue:
         self._present.discard(owner)
         self._fresh.pop(owner, None)
         self.passed.pop(owner, None)
+
+    def _gone(self, owners: Iterable[str]) -> None:
+        """Owners have nothing in the store that waits; what is here of them others have by now."""
+        for owner in list(owners):
+            self._more.discard(owner)
+            self.remove([one.key for one in self.window.values() if one.batch == owner])
+            self._see_off(owner)
 
     def _forget(self, level: int) -> None:
         """Forget what owners had who are away, as far as it says nothing any more."""

@@ -464,13 +464,16 @@ def test_jobs_of_other_processes_are_found_without_being_told(store: Store) -> N
     assert run.names() == ["n1"]
 
 
-def test_jobs_that_no_server_takes_may_stay_while_others_come(store: Store) -> None:
-    run = Endless(store, fits=lambda job, server: job.name == "n100")
-    for number in range(1, 100):
-        run.post(planned(number))
-        assert run.names() == []
-    run.post(planned(100))
-    assert run.names() == ["n100"]
+def test_an_owner_whose_last_job_another_process_took_is_looked_for_no_further(
+    store: Store,
+) -> None:
+    run = Endless(store, fits=lambda job, server: False)
+    run.post(planned(1))
+    assert run.names() == []
+    assert Endless(store).names() == ["n1"]
+    run.dispatcher.arrived()
+    run.now += 10.0
+    assert run.names() == []
 
 
 def test_the_more_owners_wait_the_more_seldom_all_of_them_are_read(
