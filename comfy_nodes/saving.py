@@ -52,8 +52,12 @@ def save_sprites(
 
 def save_sheet(
     sheet: Sheet, prefix: str, formats: Sequence[str], texts: Mapping[str, object]
-) -> list[dict[str, str]]:
-    """Saves a sheet in these formats in a new folder; returns where each of its pages is.
+) -> dict[str, list[dict[str, str]]]:
+    """Saves a sheet in these formats in a new folder; returns what to tell of it in the history.
+
+    That is under "images" filename, subfolder and type of each page, as of any picture, and under
+    "sheet_files" the same of the other files, with "name" for "filename": hosts and clients take
+    whatever has a "filename" for something to show.
 
     The folder is the prefix with a number, its files are called by the prefix. There is all of it,
     or none. `texts` are as in `save_sprites`, in the pages.
@@ -72,7 +76,11 @@ def save_sheet(
     folder = target.folder / f"{name}_{target.counter:05}_"
     _write_all(folder, files)
     subfolder = "/".join(filter(None, (target.subfolder, folder.name)))
-    return [{"filename": page, "subfolder": subfolder, "type": "output"} for page in pages]
+    where = {"subfolder": subfolder, "type": "output"}
+    return {
+        "images": [{"filename": page, **where} for page in pages],
+        "sheet_files": [{"name": name, **where} for name in files if name not in pages],
+    }
 
 
 def _with_texts(page: bytes, texts: Mapping[str, object]) -> bytes:

@@ -11,6 +11,7 @@ from .errors import BadInput
 from .formats.sheets import FORMATS
 from .loaders import CATEGORY
 from .ops import pictures
+from .ops.duplicates import Nearness
 from .ops.frames import Animation, Direction, Frame
 from .ops.packing import LARGEST
 from .ops.sheet import Sheet, in_grid, packed
@@ -30,7 +31,7 @@ class SpriteSheet(io.ComfyNode):
             display_name="Sprite Sheet (Spriteworks)",
             category=CATEGORY,
             description="Puts pictures on a sheet that finds its own size: trimmed, equal ones "
-            "once, none turned; or on a grid. One node for each animation, joined by their sheets.",
+            "once; or on a grid. One node for each animation, joined by their sheets.",
             is_input_list=True,
             inputs=[
                 io.Image.Input("image", tooltip="The frames, in order, as a batch or a list."),
@@ -97,6 +98,23 @@ class SpriteSheet(io.ComfyNode):
                 ),
                 io.Mask.Input("mask", optional=True, tooltip="1 where a frame is transparent."),
                 SHEET.Input("sheet", optional=True, tooltip="The animations before this one."),
+                io.Boolean.Input(
+                    "rotate",
+                    default=False,
+                    optional=True,
+                    tooltip="Frames may be turned by 90 degrees, where they take less room so. "
+                    "Save Sheet refuses formats whose engine cannot turn them back.",
+                ),
+                io.Float.Input(
+                    "near",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="Frames with no pixel that differs by more share one picture: a "
+                    "distance in OKLab, or in alpha of 1. 0: equal frames only.",
+                ),
             ],
             outputs=[
                 SHEET.Output(display_name="sheet", tooltip="All frames, for Save Sheet."),
@@ -128,6 +146,8 @@ class SpriteSheet(io.ComfyNode):
         pivot_y: Sequence[int] = (-1,),
         mask: Sequence[torch.Tensor | None] = (None,),
         sheet: Sequence[Sheet | None] = (None,),
+        rotate: Sequence[bool] = (False,),
+        near: Sequence[float] = (0.0,),
     ) -> io.NodeOutput:
         """The sheet, and its pages as lists of IMAGE and MASK. Raises BadInput."""
         before = sheet[0]
@@ -141,6 +161,11 @@ class SpriteSheet(io.ComfyNode):
             animations.append(Animation(name, names, Direction(direction[0]), loop[0]))
         frames += own
         if columns[0]:
+            if rotate[0] or near[0]:
+                raise BadInput(
+                    "A grid has a cell for each frame, as it is: set columns to 0, or rotate to "
+                    "off and near to 0."
+                )
             made = in_grid(
                 frames,
                 animations,
@@ -156,6 +181,8 @@ class SpriteSheet(io.ComfyNode):
                 extrude=extrude[0],
                 largest=max_size[0],
                 power_of_two=power_of_two[0],
+                rotate=rotate[0],
+                near=Nearness(distance=near[0]) if near[0] else None,
             )
         pages = [pictures.from_bytes(page[None]) for page in made.pages]
         masks = [pictures.transparency(page) for page in pages]
@@ -218,7 +245,7 @@ class SaveSheet(io.ComfyNode):
 
     @classmethod
     def execute(cls, sheet: Sheet, filename_prefix: str, formats: str) -> io.NodeOutput:
-        """Writes the files and tells the host the pages. Raises BadInput or SaveFailed."""
+        """Writes the files and tells the host where they are. Raises BadInput or SaveFailed."""
         wanted = [name.strip().lower() for name in formats.split(",") if name.strip()]
         if not wanted:
             raise BadInput(f"No format is named; there are {', '.join(FORMATS)}.")
@@ -226,4 +253,4 @@ class SaveSheet(io.ComfyNode):
         if cls.hidden.prompt is not None:
             texts["prompt"] = cls.hidden.prompt
         texts.update(cls.hidden.extra_pnginfo or {})
-        return io.NodeOutput(ui={"images": save_sheet(sheet, filename_prefix, wanted, texts)})
+        return io.NodeOutput(ui=save_sheet(sheet, filename_prefix, wanted, texts))

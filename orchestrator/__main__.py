@@ -19,6 +19,10 @@ def main() -> int:
     try:
         # 0.3 s, in which there is nothing to put in order yet
         from . import cli  # noqa: F401
+    except ModuleNotFoundError as error:
+        from .extras import missing
+
+        return _fail(str(missing("orchestrator", "the command", str(error.name))), 2)
     except Exception as error:  # noqa: BLE001  (the last place before the user)
         return _fail(f"Spriteworks is not installed as it should be ({error})", 1)
     try:

@@ -50,6 +50,9 @@ CONSTRAINTS = SCRIPTS / "constraints.txt"
 TORCH_CONSTRAINTS = SCRIPTS / "constraints-torch.txt"
 OLDEST_TORCH = (2, 4)
 
+# Of tests at once. Each may have torch, an engine and a ComfyUI: 3 GB.
+MOST_PROCESSES = 4
+
 CHECKS = (
     ("format", ["ruff", "format", "--check", "."]),
     ("lint", ["ruff", "check", "."]),
@@ -242,8 +245,8 @@ def ensure_locked(environment: Environment, extra: str) -> None:
         print("Installing torch; this is the large part.", file=sys.stderr, flush=True)
         environment.pip_install(*locked, "--constraint", str(TORCH_CONSTRAINTS), "torch")
     print("Installing Spriteworks and what it needs.", file=sys.stderr, flush=True)
-    # pip would build with the newest setuptools of the day if it isolated the build
-    environment.pip_install(*locked, "setuptools")
+    # pip would build with the newest hatchling of the day if it isolated the build
+    environment.pip_install(*locked, "hatchling", "editables")
     environment.pip_install(*locked, "--no-build-isolation", "--editable", project(extra))
     stamp.write_text(wanted, encoding="utf-8")
     print(f"Ready after {time.monotonic() - begun:.0f} s.", file=sys.stderr, flush=True)
@@ -259,7 +262,7 @@ def ensure_newest(environment: Environment) -> None:
 
 def project(extra: str) -> str:
     # A checkout runs every command; what `serve` needs besides is small.
-    return f"{REPOSITORY}[{'dev' if extra == 'dev' else 'service'}]"
+    return f"{REPOSITORY}[{'dev' if extra == 'dev' else 'engine,service'}]"
 
 
 def own_torch() -> str | None:
@@ -313,12 +316,30 @@ def test_newest(environment: Environment, arguments: list[str]) -> int:
 def checks(environment: Environment, arguments: list[str]) -> Iterator[tuple[str, list[str]]]:
     for name, check in CHECKS:
         yield name, [str(environment.bin / check[0]), *check[1:]]
-    yield "tests", [str(environment.python), "-m", "pytest", *arguments]
+    pytest = [str(environment.python), "-m", "pytest"]
+    yield "tests", [*pytest, *in_processes(arguments), *arguments]
+
+
+def in_processes(arguments: list[str]) -> list[str]:
+    """The options of pytest-xdist, where tests are to run in several processes.
+
+    As many as SPRITEWORKS_TEST_PROCESSES says; else, of the whole suite, one a core. What is asked
+    for by arguments runs in one process, as pytest runs it anywhere.
+    """
+    named = os.environ.get("SPRITEWORKS_TEST_PROCESSES")
+    cores = min(os.cpu_count() or 1, MOST_PROCESSES)
+    count = named or str(1 if arguments else cores)
+    if count == "1":
+        return []
+    # Tests of a file share what it has started. Files go out in the order of their names, by which
+    # those whose tests take long come first and none is left for the end.
+    return ["-n", count, "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def run_check(name: str, command: list[str]) -> int:
     print(f"== {name}: {' '.join([Path(command[0]).stem, *command[1:]])}", flush=True)
-    # pytest ends its tests in good order at Ctrl-C, and the servers that they started.
+    # At Ctrl-C pytest ends its tests in good order. pytest-xdist takes ten seconds to end its
+    # workers and is killed before; the servers that they started end with them.
     return call(command, cwd=REPOSITORY, is_gentle=name == "tests")
 
 

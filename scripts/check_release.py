@@ -1,10 +1,13 @@
 """Says whether a tag may be published: it is the version's, and the changelog knows it.
 
 python scripts/check_release.py v0.2.0
+
+On GitHub also whether pyproject.toml names the repository that publishes.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -33,7 +36,15 @@ def problem_with(tag: str) -> str | None:
         )
     if version() not in released():
         return f"CHANGELOG.md has no section [{version()}]: name its changes first, then tag."
+    here = os.environ.get("GITHUB_REPOSITORY")
+    if here and f'Repository = "https://github.com/{here}"' not in project():
+        return f"pyproject.toml names another repository than {here}: mend [project.urls] and Icon."
     return None
+
+
+def project() -> str:
+    # 3.10 has no tomllib
+    return (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def version() -> str:

@@ -31,8 +31,8 @@ FOR_OLD_TORCH = ["diffusers<0.37", "transformers<5.14"]
 # The torch that the test suite ran with.
 TORCH = "torch==2.13.0"
 # What builds Spriteworks is installed beside it: pip older than 25.3 cannot pin what it builds with
-# on its own. 77 reads our licence; torch 2.10 to 2.12 refuse 82.
-BUILD = "setuptools>=77.0.3,<82"
+# on its own. hatchling wants editables where a checkout is installed as it stands.
+BUILD = ["hatchling>=1.27", "editables>=0.5"]
 
 # torch for macOS asks for none of CUDA's libraries, whose versions torch for Linux fixes by itself.
 WITHOUT_CUDA = "sys_platform == 'darwin'"
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     try:
         locked = compiled(
             [str(PROJECT), "--all-extras", *upgrade],
-            requirements=[BUILD, *FOR_OLD_TORCH],
+            requirements=[*BUILD, *FOR_OLD_TORCH],
             # uv has no word for "leave out, with all that it asks for"; this is always false
             overrides=["torch ; python_version < '3'"],
             known=CONSTRAINTS,

@@ -4,7 +4,8 @@
     python scripts/simulate_cluster.py --sprites 10e6 --gpus-each 8 --json
     python scripts/simulate_cluster.py --measure postgresql://USER@HOST/DATABASE > costs.json
     python scripts/simulate_cluster.py --costs costs.json                 # and the database's load
-    python scripts/simulate_cluster.py --costs costs.json --sweep --plots docs/images
+    python scripts/simulate_cluster.py --costs costs.json --sweep --plots docs/images > swept.json
+    python scripts/simulate_cluster.py --drawn swept.json --plots docs/images
 
 Servers, clients and time are played (scripts/cluster/simulation.py); who gets what, claims, windows
 and fairness are the product's own code on a real record, SQLite in a temporary folder. `--measure`
@@ -97,6 +98,15 @@ def _sweep(base: Cluster, options: argparse.Namespace) -> dict[str, list[Figures
     return found
 
 
+def _read(path: Path) -> dict[str, list[Figures]]:
+    """What a sweep printed."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: [Figures(**{**one, "cluster": Cluster(**one["cluster"])}) for one in made]
+        for name, made in found.items()
+    }
+
+
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -118,6 +128,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--sweep", action="store_true", help="the tables of docs/scaling.md")
     parser.add_argument("--series", nargs="+", help="only these of the sweep")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the sweep there")
+    parser.add_argument("--drawn", type=Path, metavar="FILE", help="draw what --sweep printed")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -134,13 +145,14 @@ def main() -> None:
     if options.measure:
         print(json.dumps(_measured(options.measure), indent=2))
         return
-    if options.sweep:
-        found = _sweep(base, options)
+    if options.sweep or options.drawn:
+        found = _read(options.drawn) if options.drawn else _sweep(base, options)
         if options.plots:
             from scripts.cluster.plots import draw
 
             draw(found, options.plots)
-        print(json.dumps({name: [asdict(one) for one in made] for name, made in found.items()}))
+        if options.sweep:
+            print(json.dumps({name: [asdict(one) for one in made] for name, made in found.items()}))
         return
     costs = _costs(options.costs, base.owners)
     made = [simulated(replace(base, seed=seed), costs) for seed in options.seeds]

@@ -29,6 +29,10 @@ from orchestrator.local.process import ServerProcess
 # torch's threads spin while they wait for each other; where the cores are shared that made tests
 # fifty times slower. Set before anything imports torch, and inherited by the servers we start.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Where several processes run tests (pytest-xdist), each has its share of the cores.
+_processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if _processes > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _processes)))
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile(

@@ -10,15 +10,17 @@ import numpy as np
 
 from ..errors import BadInput
 from .arrays import Bytes
+from .duplicates import Nearness, aliases, with_shared_pictures
 from .frames import Animation, Frame, of_one_set, trimmed, untrimmed
 from .packing import Packing, Size, Spot, pack, rows
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a frame's picture is: the page, from 0, and its rectangle in px.
+    """Where a frame's picture is: the page, from 0, its top left corner and its size in px.
 
-    Frames with the same picture share a rectangle.
+    Frames with the same picture share a place. The size is the picture's own; where it is rotated,
+    it takes its height in width on the page, and its width in height.
     """
 
     frame: str
@@ -27,8 +29,13 @@ class Placement:
     y: int
     width: int
     height: int
-    # by 90 degrees; the packing never turns a frame
+    # by 90 degrees clockwise, as TexturePacker turns: what was the top is on the right
     rotated: bool = False
+
+    @property
+    def on_page(self) -> Size:
+        """Width and height in px of what it takes on the page."""
+        return (self.height, self.width) if self.rotated else (self.width, self.height)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +51,8 @@ class Sheet:
     padding: int
     # px by which the edge of each frame is repeated around it
     extrude: int
+    # whether frames may be rotated; not every engine turns them back
+    rotate: bool = False
 
     @property
     def fill(self) -> float:
@@ -66,29 +75,39 @@ def packed(
     largest: int = 4096,
     power_of_two: bool = False,
     trim: bool = True,
+    rotate: bool = False,
+    near: Nearness | None = None,
 ) -> Sheet:
-    """A sheet that takes little room: trimmed frames, equal ones once, nothing turned.
+    """A sheet that takes little room: trimmed frames, equal ones once.
 
     `padding` are the px between frames and `extrude` the px by which the edge of each is repeated,
     0 to 16, so that an engine that blends pixels meets no foreign colour. `largest` is the longest
-    side of a page in px; what does not fit on one goes on another. Raises BadInput for what cannot
-    be packed.
+    side of a page in px; what does not fit on one goes on another. With `rotate` a frame may be
+    turned by 90 degrees. With `near` frames that differ by so little have one picture, that of the
+    first of them. Raises BadInput for what cannot be packed.
     """
     chosen = _checked(frames, animations, extrude)
+    if near is not None:
+        shared = with_shared_pictures(chosen, aliases(chosen, near))
+        chosen = shared if trim else tuple(untrimmed(frame) for frame in shared)
     if trim:
         chosen = tuple(trimmed(frame) for frame in chosen)
     same: dict[tuple[Size, bytes], int] = {}
     place_of = [same.setdefault(_content(frame.picture), len(same)) for frame in chosen]
     sizes = [size for size, _ in same]
+    first = {place: frame.name for place, frame in zip(place_of[::-1], chosen[::-1], strict=True)}
     around = 2 * extrude
     packing = pack(
         [(width + around, height + around) for width, height in sizes],
         padding=padding,
         largest=largest,
         power_of_two=power_of_two,
+        turn=rotate,
+        names=[first[place] for place in range(len(sizes))],
     )
-    spots = [packing.spots[place] for place in place_of]
-    return _drawn(chosen, animations, Packing(tuple(spots), packing.pages), padding, extrude)
+    spots = tuple(packing.spots[place] for place in place_of)
+    made = _drawn(chosen, animations, Packing(spots, packing.pages), padding, extrude)
+    return replace(made, rotate=rotate)
 
 
 def in_grid(
@@ -217,15 +236,16 @@ def _drawn(
     drawn: set[Spot] = set()
     for frame, spot in zip(frames, packing.spots, strict=True):
         height, width = frame.picture.shape[:2]
-        placements.append(
-            Placement(frame.name, spot.page, spot.x + extrude, spot.y + extrude, width, height)
-        )
+        x, y = spot.x + extrude, spot.y + extrude
+        placements.append(Placement(frame.name, spot.page, x, y, width, height, spot.turned))
         if spot in drawn:
             continue
         drawn.add(spot)
         around = np.pad(
             frame.picture, ((extrude, extrude), (extrude, extrude), (0, 0)), mode="edge"
         )
+        if spot.turned:
+            around = np.rot90(around, -1)
         tall, wide = around.shape[:2]
         pages[spot.page][spot.y : spot.y + tall, spot.x : spot.x + wide] = around
     return Sheet(

@@ -104,21 +104,27 @@ class IntoFolder:
             Path(part).unlink(missing_ok=True)
 
 
-def prepare_folder(folder: Path, busy: Collection[int] = ()) -> None:
+def prepare_folder(folder: Path, busy: Collection[int] | None = ()) -> None:
     """Make the folder for parts, empty; raises OutputError where that is not allowed.
 
-    Parts of attempts in `busy`, by id, stay: other orchestrators are at work on them.
+    Parts of attempts in `busy`, by id, stay: other orchestrators are at work on them. None leaves
+    all that there are.
     """
     parts = folder / PARTS
     with writing(parts):
         parts.mkdir(parents=True, exist_ok=True)
-        for part in parts.iterdir():
-            if part.name.rpartition("-")[2] not in map(str, busy):
-                part.unlink(missing_ok=True)
+        if busy is not None:
+            _clear(parts, {str(attempt) for attempt in busy})
         # Some file systems let folders be made where files cannot be written.
         probe = parts / f"probe-{os.getpid()}"
         probe.write_bytes(b"")
         probe.unlink()
+
+
+def _clear(parts: Path, busy: Collection[str]) -> None:
+    for part in parts.iterdir():
+        if part.name.rpartition("-")[2] not in busy:
+            part.unlink(missing_ok=True)
 
 
 def fetch(

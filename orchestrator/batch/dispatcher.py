@@ -24,14 +24,17 @@ from ..errors import (
     StoreUnreachable,
 )
 from ..protocol import Event, new_prompt_id
-from .assignments import Assignment, Rejection, packed, unpacked
+from .assignments import Assignment, packed, unpacked
+from .endings import Endings, Move, Written
+from .endings import Finished as Finished
 from .job_queue import JobQueue
-from .jobs import Artifact, Attempt, Job, Outcome, Shot, State, Timing, counted
+from .jobs import Attempt, Job, Shot, State, counted
 from .messages import Observer, failure_event, failure_words
+from .notes import Notes
 from .outages import Outages
-from .retry import Decision, Degradation, Kind, Limits, Past, Rung, Step, decide
+from .retry import Decision, Degradation, Kind, Limits, Rung, Step
 from .scheduler import Rules, ServerState, Situation, Waiting, alternatives, choose, due
-from .store.statements import CANCELLED, CANDIDATES
+from .store.statements import CANDIDATES
 from .store.store import Store
 
 # s after which a waiting thread looks again by itself
@@ -62,17 +65,6 @@ class Fate(Enum):
 
 
 @dataclass(kw_only=True)
-class _Note:
-    """What is remembered of a job that failed."""
-
-    degradation: Degradation = _AS_IS
-    not_before: float = 0.0
-    avoid: frozenset[str] = frozenset()
-    # servers that sent another picture, and would send it from their cache again
-    wrong_from: frozenset[str] = frozenset()
-
-
-@dataclass(kw_only=True)
 class ServerCounts:
     """What one server did in this run."""
 
@@ -100,26 +92,6 @@ class Settings:
     lease: float | None = None
     # whether more jobs may come at any time, so that it is over only when it is stopped
     endless: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """An attempt that ended well: its pictures are in the folder, those rejected are not."""
-
-    assignment: Assignment
-    artifacts: Sequence[Artifact]
-    rejections: Sequence[Rejection] = ()
-    # s from submission to the end
-    seconds: float
-    spans: Sequence[Timing]
-    # called for each artifact that counts, in the transaction that says so; quick, or OutputError
-    keep: Callable[[Artifact], None] = lambda _: None
-
-
-# where a job goes that is not tried again
-_ENDS = {Step.GIVE_UP: State.FAILED, Step.QUARANTINE: State.QUARANTINED}
-# a job's key, the state that it is in now, and why
-_Move = tuple[str, str, str]
 
 
 class Dispatcher:
@@ -165,7 +137,10 @@ class Dispatcher:
         # claims for which to be ready that another orchestrator is quicker
         self._rivals = 0
         self._looked = self._looked_everywhere = self._clock()
-        self._notes: dict[str, _Note] = {}
+        self._notes = Notes()
+        self._endings = Endings(store, self.settings.owner, self.settings.limits)
+        # attempts whose end is being written down, by id
+        self._ending: set[int] = set()
         self._servers: dict[str, ServerState] = {}
         # attempts whose outcome is not known yet, by prompt_id
         self._open: dict[str, Assignment] = {}
@@ -372,7 +347,7 @@ class Dispatcher:
         """Attempts ended well; all that is written down of them is one transaction."""
         with self._changed:
             attempts = [one.assignment.attempt for one in finished]
-            written = self._write(lambda: [*map(self._written_down, finished)], attempts)
+            written = self._write(lambda: [*map(self._endings.done, finished)], attempts)
             for one, what in zip(finished, written, strict=True):
                 if what is None:
                     self._lose([one.assignment])
@@ -399,7 +374,7 @@ class Dispatcher:
             attempt, server = assignment.attempt, assignment.attempt.server
             try:
                 decided = self._write(
-                    lambda: self._write_failure(assignment, kind, error, possible), [attempt]
+                    lambda: self._endings.failed(assignment, kind, error, possible), [attempt]
                 )
             except LeaseLost:
                 self._lose([assignment])
@@ -425,7 +400,7 @@ class Dispatcher:
         with self._changed:
             attempt = assignment.attempt
             try:
-                moves = self._write(lambda: self._write_back(attempt, reason), [attempt])
+                moves = self._write(lambda: self._endings.given_back(attempt, reason), [attempt])
             except LeaseLost:
                 self._lose([assignment])
                 return
@@ -601,17 +576,21 @@ class Dispatcher:
 
         While the record is away others go on, so `work` changes nothing here.
         """
-        owner, made = self.settings.owner, list[T]()
+        owner, made, ids = self.settings.owner, list[T](), {one.id for one in attempts}
 
         def once() -> T:
             with self.store.transaction():
                 # The answer to the last try may have been lost behind its commit.
-                if made and any(self.store.has_ended(one.id, owner) for one in attempts):
+                if made and any(self.store.has_ended(one, owner) for one in ids):
                     return made[-1]
                 made.append(work())
             return made[-1]
 
-        return self.outages.patiently(once)
+        self._ending |= ids
+        try:
+            return self.outages.patiently(once)
+        finally:
+            self._ending -= ids
 
     def _counts_of(self, server: str) -> ServerCounts:
         return self.server_counts.setdefault(server, ServerCounts())
@@ -674,7 +653,7 @@ class Dispatcher:
         self._queue.put(job, waiting if order is None else replace(waiting, order=order))
 
     def _look_at(self, job: Job) -> Waiting:
-        note = self._notes.get(job.key) or _Note()
+        note = self._notes.of(job)
         size = min(self.settings.batch_size, note.degradation.most or self.settings.batch_size)
         group = ""
         if size > 1 and not job.roll and job.seed is not None and self._can_batch(job):
@@ -737,17 +716,13 @@ class Dispatcher:
     def _attempt(self, server: str, chosen: Sequence[Waiting]) -> Attempt:
         """An attempt at these jobs, to be written down."""
         jobs = [self._queue.job(one.key) for one in chosen]
-        note = self._notes.get(jobs[0].key)
-        degradation = note.degradation if note else _AS_IS
-        if any(server in self._notes[job.key].wrong_from for job in jobs if job.key in self._notes):
-            degradation = replace(degradation, free=True)
         return Attempt(
             prompt_id=new_prompt_id(),
             server=server,
             shots=tuple(
                 Shot(key=job.key, seed=job.seed_now, index=index) for index, job in enumerate(jobs)
             ),
-            degraded=packed(degradation),
+            degraded=packed(self._notes.degradation(jobs, server)),
         )
 
     def _adopted(self, attempt: Attempt) -> Assignment:
@@ -782,14 +757,15 @@ class Dispatcher:
         """Others have taken attempts over; what comes of them here counts for nothing."""
         with self._changed:
             for one in assignments:
-                if self._open.get(one.attempt.prompt_id) is not one:
-                    # It ended while that was being found out.
+                is_ending = one.attempt.id in self._ending
+                if self._open.get(one.attempt.prompt_id) is not one or is_ending:
+                    # It ended while that was being found out, or whoever writes finds out.
                     continue
                 self._closed(one)
                 words = f"{one.label} was taken over by another orchestrator"
                 self.say(f"{words}: {why}" if why else words, warning=True)
 
-    def _moved(self, moves: Iterable[_Move], server: str = "") -> None:
+    def _moved(self, moves: Iterable[Move], server: str = "") -> None:
         """Tell observers where jobs stand now; they may look into the record for it."""
         for key, state, reason in moves:
             about = {"key": key, "state": state, "server": server, "reason": reason}
@@ -803,13 +779,8 @@ class Dispatcher:
             return
         jobs = tuple(entry.job for entry in entries)
         assignment = Assignment(attempt=attempt, jobs=jobs, degradation=unpacked(attempt.degraded))
-        decision = decide(self._past(key, assignment), rungs(assignment), self.settings.limits)
-        note = self._notes.setdefault(key, _Note())
-        note.degradation = decision.degradation
-        if decision.step is Step.ELSEWHERE:
-            note.avoid = frozenset({attempt.server})
-        if attempt.failure == Kind.RESULT_WRONG.value:
-            note.wrong_from = frozenset({attempt.server})
+        decision = self._endings.decide(key, assignment, rungs(assignment))
+        self._notes.recall(key, attempt, decision)
 
     def _came_wrong(self, server: str, error: str) -> None:
         """Charge a wrong picture to its server; the only one that is open goes on all the same."""
@@ -820,35 +791,6 @@ class Dispatcher:
             # What it had made by then may come home behind it.
             self._distrusted.setdefault(server, words)
 
-    def _past(self, key: str, assignment: Assignment) -> Past:
-        since = self.store.retried_after()
-        kinds = [
-            Kind(one.failure)
-            for one in self.store.attempts_of(key)
-            if one.failure and one.id > since
-        ]
-        return Past(kinds=kinds, degradation=assignment.degradation, together=len(assignment.jobs))
-
-    def _write_failure(
-        self, assignment: Assignment, kind: Kind, error: str, possible: Sequence[Rung]
-    ) -> list[tuple[Decision, _Move]]:
-        """Write down that an attempt failed; returns what was decided of each job."""
-        outcome = Outcome.NEVER_SENT if kind is Kind.NOT_SENT else Outcome.FAILED
-        self.store.close_attempt(
-            assignment.attempt.id,
-            outcome,
-            owner=self.settings.owner,
-            failure=kind.value,
-            error=error,
-        )
-        decided = []
-        for job in assignment.jobs:
-            decision = decide(self._past(job.key, assignment), possible, self.settings.limits)
-            to = _ENDS.get(decision.step, State.PENDING)
-            (move,) = self._settle([job.key], to, f"{error} ({decision.reason})")
-            decided.append((decision, move))
-        return decided
-
     def _tell_failed(
         self, assignment: Assignment, kind: Kind, error: str, decision: Decision
     ) -> None:
@@ -857,75 +799,17 @@ class Dispatcher:
         self.say(words, warning=True, server=server, key=key)
         self._observer.happened("failed", **failure_event(assignment, kind, error, decision))
 
-    def _write_back(self, attempt: Attempt, reason: str) -> list[_Move]:
-        """Write down that an attempt came to nothing, and that its jobs wait."""
-        self.store.close_attempt(
-            attempt.id, Outcome.CANCELLED, owner=self.settings.owner, error=reason
-        )
-        return self._settle([shot.key for shot in attempt.shots], State.PENDING, reason)
-
-    def _settle(self, keys: Sequence[str], to: State, reason: str = "") -> list[_Move]:
-        """Move jobs on; those that a person cancelled are cancelled instead."""
-        # why it waits again is for those who watch, not for the record
-        cancelled = self.store.settle(keys, to, "" if to is State.PENDING else reason)
-        return [
-            (key, State.CANCELLED.value, CANCELLED) if key in cancelled else (key, to.value, reason)
-            for key in keys
-        ]
-
     def _heed_decision(
-        self, decision: Decision, move: _Move, kind: Kind, job: Job, attempt: Attempt
+        self, decision: Decision, move: Move, kind: Kind, job: Job, attempt: Attempt
     ) -> None:
-        if move[1] == State.PENDING.value:
-            self._remember(decision, kind, job, attempt)
-        else:
+        if move[1] != State.PENDING.value:
             self._notes.pop(job.key, None)
-
-    def _remember(self, decision: Decision, kind: Kind, job: Job, attempt: Attempt) -> None:
-        note = self._notes.setdefault(job.key, _Note())
-        note.degradation = decision.degradation
-        note.not_before = self._clock() + decision.delay
-        if decision.step is Step.ELSEWHERE:
-            note.avoid |= {attempt.server}
-        if kind is Kind.RESULT_WRONG:
-            note.wrong_from |= {attempt.server}
+            return
+        self._notes.take(job, attempt, decision, kind, self._clock())
         # Before all that was not tried yet: the night's end should not be full of old trouble.
         self._wait(job, order=-1)
 
-    def _reject(self, job: Job, reason: str) -> tuple[_Move, str]:
-        """Roll a job again, or fail it; returns what became of it, and that in words."""
-        if not job.has_rolls:
-            (move,) = self._settle([job.key], State.FAILED, reason)
-            return move, f"{job.name} failed: {reason}"
-        (move,) = self._settle([job.key], State.PENDING, reason)
-        if move[1] == State.PENDING.value:
-            self.store.roll(job.key)
-        return move, f"{job.name} is rolled again ({job.roll + 1} of {job.rerolls}): {reason}"
-
-    def _write_down(self, one: Finished) -> _Written:
-        """Write an attempt's end into the store; raises LeaseLost, and then nothing is written."""
-        attempt, jobs = one.assignment.attempt, one.assignment.jobs
-        rejected = {rejection.key: rejection.reason for rejection in one.rejections}
-        outcome = Outcome.REJECTED if rejected else Outcome.DONE
-        self.store.close_attempt(
-            attempt.id, outcome, owner=self.settings.owner, seconds=one.seconds
-        )
-        moves = self._settle([job.key for job in jobs if job.key not in rejected], State.DONE)
-        done = {key for key, state, _ in moves if state == State.DONE.value}
-        kept = [artifact for artifact in one.artifacts if artifact.key in done]
-        for artifact in kept:
-            one.keep(artifact)
-            self.store.record_artifact(artifact)
-        words = []
-        for job in jobs:
-            if job.key in rejected:
-                move, text = self._reject(job, rejected[job.key])
-                moves.append(move)
-                words.append(text)
-        self.store.record_timings(attempt.id, one.spans)
-        return _Written(words=words, moves=moves, artifacts=kept)
-
-    def _heed_rolls(self, one: Finished, written: _Written) -> None:
+    def _heed_rolls(self, one: Finished, written: Written) -> None:
         """Let those wait that are rolled again; the others have their end."""
         again = {key for key, state, _ in written.moves if state == State.PENDING.value}
         for job in one.assignment.jobs:
@@ -934,13 +818,6 @@ class Dispatcher:
             else:
                 self._notes.pop(job.key, None)
 
-    def _written_down(self, one: Finished) -> _Written | None:
-        """Do the same; None where the attempt is another's, and the others are none the worse."""
-        try:
-            return self._write_down(one)
-        except LeaseLost:
-            return None
-
     def _count(self, one: Finished) -> None:
         counts_of = self._counts_of(one.assignment.attempt.server)
         counts_of.pictures += len(one.assignment.jobs) - len(one.rejections)
@@ -948,7 +825,7 @@ class Dispatcher:
         counts_of.busy += by_name.get("run", one.seconds)
         counts_of.idle += by_name.get("idle", 0.0)
 
-    def _tell_done(self, one: Finished, written: _Written) -> None:
+    def _tell_done(self, one: Finished, written: Written) -> None:
         server = one.assignment.attempt.server
         for text in written.words:
             self.say(text, warning=True, server=server)
@@ -957,17 +834,6 @@ class Dispatcher:
                 "done", path=artifact.path, seed=artifact.seed, server=server, seconds=one.seconds
             )
         self._moved(written.moves, server)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Written:
-    """What was written down of an attempt that ended well."""
-
-    # what is to be said of it
-    words: Sequence[str]
-    moves: Sequence[_Move]
-    # of jobs that are done
-    artifacts: Sequence[Artifact]
 
 
 def moments() -> tuple[float, float]:

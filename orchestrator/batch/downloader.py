@@ -23,7 +23,8 @@ from ..runs.fetching import Fetched, sent_as_told
 from ..workflow.signatures import Signatures
 from .assignments import Assignment, Rejection
 from .collecting import Collector, Part
-from .dispatcher import Dispatcher, Fate, Finished
+from .dispatcher import Dispatcher, Fate
+from .endings import Finished
 from .fleet import Server
 from .gates import CUT, GRAPH, Picture, pixels_sha256
 from .jobs import Job, Timing

@@ -325,6 +325,8 @@ def _sheet_options(sheet: Sheet, aligned: Sequence[int] | None) -> Options:
         extrude=sheet.extrude,
         power_of_two=sheet.power_of_two,
         max_size=sheet.max_size,
+        rotate=sheet.rotate,
+        near=sheet.near,
         pivot=sheet.pivot or _point(aligned) or "bottom",
         fps=sheet.fps,
         pingpong=frozenset(sheet.pingpong),

@@ -203,12 +203,19 @@ class Processes:
         self._change({str(pid): None})
 
     def end_leftovers(self) -> int:
-        """End what runs that were killed left behind; returns how many processes."""
+        """End what runs that were killed left behind; returns how many processes.
+
+        For the one who holds the folder: nobody else keeps processes under this name now.
+        """
+        return self.end_orphans() + self._end_all()
+
+    def end_orphans(self) -> int:
+        """Do the same for those on this machine who kept theirs by themselves."""
         dead = [name for name in self._store.facts(_here()) if not _lives(name)]
         ended = sum(Processes(self._store, name)._end_all() for name in dead)
         for name in dead:
             self._store.set_fact(name, None)
-        return ended + self._end_all()
+        return ended
 
     def _end_all(self) -> int:
         found = self._read()

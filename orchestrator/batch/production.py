@@ -1,7 +1,7 @@
 """A batch from its manifest to its pictures: plan, run, status, retry, cancel.
 
 `run` is start and resume in one: it plans what the manifest wants, sees what is there, looks for
-what an earlier run left on the servers, and makes the rest.
+what an earlier run left on the servers, and makes the rest. `join` helps with that on more servers.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from .planning import Planner
 from .recipes import Recipes
 from .status import cancel, left_in, retry, status
 from .store.folder_lock import held
-from .store.store import PlanDiff, Store
+from .store.store import PlanDiff, Store, settled
 from .store.verification import verify
 from .takeover import Takeover
 from .worker import Worker
@@ -62,13 +62,25 @@ _PARTING = 2.0
 # looks for which nothing is left to do before workers are no longer waited for
 _PATIENCE = 10
 
-__all__ = ["Plan", "Request", "Result", "cancel", "export", "plan", "retry", "run", "status"]
+__all__ = [
+    "Plan",
+    "Request",
+    "Result",
+    "cancel",
+    "export",
+    "join",
+    "plan",
+    "retry",
+    "run",
+    "status",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What to run and where."""
 
+    # not read by `join`
     manifest: Path
     out: Path
     choice: Choice
@@ -148,6 +160,60 @@ def run(request: Request, observer: Observer) -> Result:
         return result if result.stopped else _exported(result, store, request.out, observer)
 
 
+def join(request: Request, observer: Observer) -> Result:
+    """Help with what a run has planned in `request.out`, until all of it is done.
+
+    Plans nothing, and leaves what is done with all pictures together to the run. Several may join,
+    on any machine that sees the folder and the database at the same places. Raises UsageError where
+    nothing is planned, StoreError where there is no batch.
+    """
+    if not request.out.is_dir():
+        raise UsageError(f"{request.out} is no folder; --join takes that of a batch that was run")
+    with Store.open(request.out, create=False) as store:
+        known = planned.recall(store)
+        if known is None:
+            raise UsageError(f"nothing is planned in {request.out} yet; run its manifest first")
+        prepare_folder(request.out, None)
+        Processes(store).end_orphans()
+        succession = Succession(new_owner(), None, joined=True)
+        servers = fleet(request.choice, request.care, store, Processes.of_this_process(store))
+        try:
+            signal = (
+                0
+                if settled(store.counts())
+                else _help(request, store, servers, observer, succession, known)
+            )
+        finally:
+            for server in servers:
+                server.stop()
+        return _told_end(store, signal, observer)
+
+
+def _help(
+    request: Request,
+    store: Store,
+    servers: list[Server],
+    observer: Observer,
+    succession: Succession,
+    known: Planned,
+) -> int:
+    """Make what another run has planned; returns the signal that ended it, or 0."""
+    info, planner = first_planner(servers, lambda info: planner_for(known.workflow, info))
+    recipes = Recipes(planner, info, known.workflow, store, canvas_of(known.workflow))
+    settings = _settings(request, known, succession)
+    names = ", ".join(server.name for server in servers)
+    _tell([f"{succession.owner} joins with {names}"], store, observer, warning=False)
+    return _make(request, store, servers, recipes, settings, observer, succession)
+
+
+def _settings(request: Request, known: Planned, succession: Succession) -> Settings:
+    return Settings(
+        batch_size=request.batch_size or known.manifest.batch_size,
+        owner=succession.owner,
+        lease=request.lease,
+    )
+
+
 @dataclass(frozen=True)
 class Succession:
     """Who works now, and who held the folder before; None where that is not known."""
@@ -184,11 +250,7 @@ def _run(
     recipes = Recipes(planner, info, known.workflow, store, canvas)
     _tell(verify(store, request.out).sentences(), store, observer)
     _tell(judge_again(store, request.out), store, observer)
-    settings = Settings(
-        batch_size=request.batch_size or known.manifest.batch_size,
-        owner=succession.owner,
-        lease=request.lease,
-    )
+    settings = _settings(request, known, succession)
     again = True
     while again:
         signal = _make(request, store, servers, recipes, settings, observer, succession)
@@ -196,6 +258,10 @@ def _run(
         said, again = ([], False) if signal else sort_out_duplicates(store, request.out)
         _tell(said, store, observer)
     _tell(_without_graph(store), store, observer)
+    return _told_end(store, signal, observer)
+
+
+def _told_end(store: Store, signal: int, observer: Observer) -> Result:
     result = Result(counts=store.counts(), signal=signal)
     store.log(result.words)
     observer.happened(

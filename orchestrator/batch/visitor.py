@@ -56,6 +56,10 @@ class Visitor(Worker):
 
     def _set_aside(self, error: SpriteworksError) -> None:
         self._take_returned()
+        if self._dispatcher.stopping:
+            # It stays open, for whoever comes next.
+            self._held = []
+            return
         if isinstance(error, ServerFrozen):
             self._interrupt(error)
         self._release(Kind.JOB_LOST, f"{self.server.name} cannot be visited: {error}")

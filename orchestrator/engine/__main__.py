@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..errors import SpriteworksError
+from ..extras import needed
 
 MODEL_FILES = Path(__file__).resolve().parents[2] / "comfy_nodes" / "model_files"
 
@@ -55,14 +56,21 @@ def main(argv: list[str] | None = None) -> int:
     )
     # Here, so that --help and mistakes in the arguments answer at once; and before there is a
     # folder to remove: a signal that comes while torch is loaded ends the process as it stands.
-    from .serving import listening, server  # noqa: F401
-
+    try:
+        with needed("engine", "the engine"):
+            from .serving import listening, server  # noqa: F401
+    except SpriteworksError as error:
+        return _fail(error)
     with tempfile.TemporaryDirectory(prefix="spriteworks-") as scratch:
         try:
             return _serve(arguments, arguments.temp_directory or Path(scratch))
         except SpriteworksError as error:
-            print(f"spriteworks engine: {error}", file=sys.stderr)
-            return error.exit_code
+            return _fail(error)
+
+
+def _fail(error: SpriteworksError) -> int:
+    print(f"spriteworks engine: {error}", file=sys.stderr)
+    return error.exit_code
 
 
 def _serve(arguments: argparse.Namespace, temp: Path) -> int:

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ServerStartFailed, UsageError
+from ..extras import missing
 from .process import Command, ServerProcess, own_python, python_environment, running
 
 # Folders that may hold models, as ComfyUI names them.
@@ -96,6 +97,9 @@ def engine(
 
     `device` is cpu, cuda or mps, or "" for the accelerator where there is one.
     """
+    if importlib.util.find_spec("torch") is None:
+        # Its process would say so, too, behind its exit code and its log.
+        raise missing("engine", "the engine", "torch")
     with _workspace() as work:
         arguments = [own_python(), "-m", "orchestrator.engine", "--host", "127.0.0.1"]
         arguments += ["--output-directory", str(work / "output")]

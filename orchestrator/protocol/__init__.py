@@ -42,6 +42,7 @@ from .http import (
     new_prompt_id,
     read_node_errors,
     read_refusal,
+    sheet_files_of,
     with_meta,
 )
 from .jobs import (
@@ -98,6 +99,7 @@ __all__ = [
     "read_node_errors",
     "read_refusal",
     "refused_ids",
+    "sheet_files_of",
     "waiting_job",
     "with_meta",
 ]

@@ -214,6 +214,24 @@ def files_of(outputs: Mapping[str, Any]) -> list[tuple[str, FileRef]]:
     return found
 
 
+def sheet_files_of(outputs: Mapping[str, Any]) -> list[tuple[str, FileRef]]:
+    """List (node id, file) of what Save Sheet wrote beside its pages, in order.
+
+    Raises ProtocolError where one of them cannot be read.
+    """
+    named: dict[str, Any] = {}
+    for node_id, output in outputs.items():
+        told = output.get("sheet_files") if isinstance(output, dict) else None
+        entries = told if isinstance(told, list) else []
+        files = [
+            {**entry, "filename": entry["name"]}
+            for entry in entries
+            if isinstance(entry, dict) and "name" in entry
+        ]
+        named[node_id] = {"files": files}
+    return files_of(named)
+
+
 class JobState(str, Enum):
     """Where a job is, as far as its server tells."""
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from ..client.client import Client, writing
 from ..errors import GraphError, ResultWrong
-from ..protocol import FileRef, HistoryRecord, files_of
+from ..protocol import FileRef, HistoryRecord, files_of, sheet_files_of
 from ..workflow.graph import parse_graph
 from ..workflow.signatures import Signatures
 from .looking import NAMED, Look, carries, format_of, look
@@ -28,6 +28,8 @@ class Wanted:
     # place among the files of its node, from 0
     index: int
     file: FileRef
+    # whether it is of a set whose files name each other, so that their names must stay
+    of_sheet: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,19 @@ def wanted(record: HistoryRecord) -> list[Wanted]:
         counts[node] = index + 1
         found.append(Wanted(node=node, index=index, file=file))
     return found
+
+
+def with_sheets(record: HistoryRecord) -> list[Wanted]:
+    """The files to keep, and what stands beside the sheets among them, for engines to read."""
+    beside = [
+        (node, file) for node, file in sheet_files_of(record.outputs) if file.type == "output"
+    ]
+    sheets = {node for node, _ in beside}
+    pictures = [replace(one, of_sheet=one.node in sheets) for one in wanted(record)]
+    return pictures + [
+        Wanted(node=node, index=index, file=file, of_sheet=True)
+        for index, (node, file) in enumerate(beside)
+    ]
 
 
 def fetch(client: Client, one: Wanted, sent: Signatures, *, any_graph: bool = False) -> Fetched:

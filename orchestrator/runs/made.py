@@ -47,7 +47,8 @@ class ServerInfo:
 class Picture:
     """One file that a run made, nearly always a picture."""
 
-    # as the server named it, without folders; in an output folder perhaps with another number
+    # as the server named it; in an output folder perhaps with another number. Files of a sheet have
+    # its folder before it, with /; all others none
     name: str
     # where it lies; without an output folder only as long as what the run gave is kept
     path: Path
@@ -80,6 +81,7 @@ class Picture:
         if content is not None:
             held = TemporaryFolder()
             path = held.path / state["name"]
+            path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
             state = {**state, "held": held, "path": path}
         vars(self).update(state)

@@ -23,8 +23,8 @@ from .made import Made, Picture, TemporaryFolder
 
 RUN_FILE = "run.json"
 
-# ComfyUI's own numbering: prefix_00001_.png
-_NUMBERED = re.compile(r"(?P<stem>.*_)(?P<number>\d{5,})(?P<rest>_\.[^.]*)")
+# ComfyUI's own numbering: prefix_00001_.png; a sheet's folder is prefix_00001_
+_NUMBERED = re.compile(r"(?P<stem>.*_)(?P<number>\d{5,})(?P<rest>_(\.[^.]*)?)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,9 @@ class Gathered:
     height: int | None
     node: str
     seed: int | None
+    # what it goes into in the output folder, without folders; "" for none. All files of one node in
+    # one folder keep their names, as they name each other
+    folder: str = ""
 
 
 class Outputs:
@@ -55,9 +58,22 @@ class Outputs:
     def place(self, files: Sequence[Gathered]) -> list[Picture]:
         """Choose each file's final name; nothing is moved yet."""
         taken: dict[str, str] = {}
-        return [self._picture(file, taken) for file in files]
+        folders: dict[tuple[str, str], str] = {}
+        for file in files:
+            if file.folder and (file.node, file.folder) not in folders:
+                own = [one for one in files if (one.node, one.folder) == (file.node, file.folder)]
+                used = set(folders.values())
+                folders[file.node, file.folder] = self._free_folder(file.folder, own, used)
+        return [
+            self._in_folder(file, folders[file.node, file.folder])
+            if file.folder
+            else self._picture(file, taken)
+            for file in files
+        ]
 
-    def gather(self, fetched: Fetched, name: str, node: str, seed: int | None) -> Gathered:
+    def gather(
+        self, fetched: Fetched, name: str, node: str, seed: int | None, folder: str = ""
+    ) -> Gathered:
         """Keep a file that came under its server's `name`; raises OutputError."""
         self._gathered += 1
         path = self.staging / f"{self._gathered:06}"
@@ -71,6 +87,7 @@ class Outputs:
             height=found.height if found else None,
             node=node,
             seed=seed,
+            folder=plain_name(folder) if folder else "",
         )
 
     def publish(self, files: Sequence[Gathered], made: Made) -> None:
@@ -81,8 +98,12 @@ class Outputs:
             record.write_text(text, encoding="utf-8")
             self.folder.mkdir(parents=True, exist_ok=True)
             moved: list[Path] = []
+            made_folders: list[Path] = []
             try:
                 for file, picture in zip(files, made.pictures, strict=True):
+                    if not picture.path.parent.exists():
+                        picture.path.parent.mkdir()
+                        made_folders.append(picture.path.parent)
                     if not picture.path.exists():
                         moved.append(picture.path)
                     os.replace(file.path, picture.path)
@@ -90,6 +111,8 @@ class Outputs:
             except BaseException:
                 for path in moved:
                     path.unlink(missing_ok=True)
+                for path in made_folders:
+                    path.rmdir()
                 raise
 
     def _picture(self, file: Gathered, taken: dict[str, str]) -> Picture:
@@ -100,10 +123,28 @@ class Outputs:
             if known is None or (known == digest and name not in taken):
                 break
         taken[name] = digest
+        return self._placed(file, name)
+
+    def _free_folder(self, folder: str, files: Sequence[Gathered], used: set[str]) -> str:
+        """The first folder name in which no file is in the way of one of these."""
+        for name in names(folder):
+            place = self.folder / name
+            there = [_sha256_if_there(place / file.name) for file in files]
+            clear = all(
+                known in (None, file.sha256) for known, file in zip(there, files, strict=True)
+            )
+            if name not in used and clear and (place.is_dir() or not place.exists()):
+                return name
+        raise AssertionError("names() has no end")
+
+    def _in_folder(self, file: Gathered, folder: str) -> Picture:
+        return self._placed(file, f"{folder}/{file.name}")
+
+    def _placed(self, file: Gathered, name: str) -> Picture:
         return Picture(
             name=name,
             path=self.folder / name,
-            sha256=digest,
+            sha256=file.sha256,
             node=file.node,
             width=file.width,
             height=file.height,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from ..workflow.embeddings import missing_embeddings, named_embeddings
 from ..workflow.layout import with_values
 from ..workflow.roles import Settings, parameters, seed_of_image
 from ..workflow.signatures import Signatures
-from .fetching import Fetched, counted, fetch, wanted
+from .fetching import Fetched, counted, fetch, with_sheets
 from .made import Made, ServerInfo
 from .outputs import Gathered, Outputs, outputs
 from .pictures import upload_pictures
@@ -162,13 +162,15 @@ class Run:
         assert watch is not None
         assert graph is not None
         sent, gathered = Signatures(graph), []
-        for one in wanted(record):
+        for one in with_sheets(record):
             with watch.transfer():
                 fetched = fetch(self._client, one, sent, any_graph=self._any_graph)
             name = one.file.filename
-            self._notes += _oddities(fetched, name)
+            if fetched.look is not None or not one.of_sheet:
+                self._notes += _oddities(fetched, name)
+            folder = PurePosixPath(one.file.subfolder).name if one.of_sheet else ""
             seed = seed_of_image(graph, one.node, one.index) if one.node in graph else None
-            gathered.append(self._place.gather(fetched, name, one.node, seed))
+            gathered.append(self._place.gather(fetched, name, one.node, seed, folder))
         return gathered
 
     def _made(self, record: HistoryRecord, files: list[Gathered], memory: MemoryUse | None) -> Made:

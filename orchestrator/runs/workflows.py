@@ -20,7 +20,10 @@ from ..workflow.roles import Settings, seed_of, set_targets, takes_choices
 from ..workflow.wording import did_you_mean, listed
 from .looking import format_of, look
 
-_SHIPPED = Path(__file__).resolve().parents[2] / "workflows"
+_PACKAGE = Path(__file__).resolve().parents[1]
+# In a wheel they lie inside the package, in a checkout beside it.
+_IN_WHEEL = _PACKAGE / "shipped"
+_SHIPPED = _IN_WHEEL if _IN_WHEEL.is_dir() else _PACKAGE.parent / "workflows"
 # The formats in which the editor keeps workflows.
 _PICTURES = ("PNG", "WEBP")
 

@@ -113,13 +113,16 @@ def serve(
     """
     import os
 
-    from ..batch.fleet import Care
+    from ..extras import needed
     from ..local.serving import Choice, choose
-    from .home import home_of
-    from .opening import Setup
-    from .service import Settings
-    from .serving import run
-    from .workers.joining import BROKER, DATABASE, STORAGE
+
+    with needed("service", "the service"):
+        from ..batch.fleet import Care
+        from .home import home_of
+        from .intake import Settings
+        from .opening import Setup
+        from .serving import run
+        from .workers.joining import BROKER, DATABASE, STORAGE
 
     named = Choice(
         urls=tuple(servers),

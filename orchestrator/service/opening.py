@@ -14,11 +14,13 @@ from ..local.serving import Choice
 from .assets import Assets
 from .events import Hub
 from .home import record_in
+from .intake import Settings
 from .keys import Keys
 from .prompting import Workflows
-from .service import Service, Settings
+from .service import Service
 from .storage import Storage
 from .waking.reconciler import awake
+from .waking.wakeups import check_broker
 from .webhooks import Webhooks
 
 
@@ -50,6 +52,7 @@ def opened(setup: Setup) -> Iterator[Service]:
     Whoever leaves the block has stopped it before.
     """
     # Mistakes are told before anything is written.
+    check_broker(setup.broker)
     workflows = Workflows(default=setup.workflow, model=setup.model, folder=setup.workflows)
     with ExitStack() as stack:
         stack.enter_context(held(setup.folder))

@@ -12,9 +12,9 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..batch.fleet import Care, Processes, fleet
@@ -34,15 +34,16 @@ from ..local.serving import Choice
 from ..protocol import Graph
 from ..version import __version__
 from ..workflow.roles import image_inputs, parameters, seed_of, set_parameters
-from .admission import Admission, checked_labels, plain
+from .admission import Admission, plain
 from .assets import Asset, Assets, Content
 from .board import Board
 from .catalogues import Catalogues, Known, models_of
 from .events import OUTPUT, STATUS, Hub, Watcher
+from .intake import BATCH, Caller, Intake, Settings, Submitted, Wanted
 from .keys import Keys
-from .limits import Limits, RateLimiter
+from .limits import RateLimiter
 from .loop import Loop, ServerView
-from .manifests import MOST_JOBS, asset_names, batch_of
+from .manifests import asset_names, batch_of
 from .marks import Marks, Verdict
 from .prompting import (
     Prompt,
@@ -56,14 +57,13 @@ from .prompting import (
 )
 from .recipe import IntoStorage, RequestRecipe
 from .references import references
-from .requests import BatchView, Figures, Filter, New, Once, Requests
+from .requests import BatchView, Figures, Filter, Once, Requests
 from .sessions import Sessions
 from .standing import Standing
 from .storage import Part
 from .supplies import Supplies
 from .times import Times, seconds_left
-from .tracing import Trace
-from .views import OutputView, RequestView, Status, traced
+from .views import OutputView, RequestView, Status
 from .waking.wakeups import Polling, Wakeups
 from .webhooks import Webhooks
 from .workers.joining import SERVICE, mark
@@ -77,65 +77,7 @@ logger = logging.getLogger(__name__)
 _TIDYING = 60.0
 # s after which it is looked again whether there are keys
 _KEYS_FRESH = 1.0
-_MOST_PRIORITY = 100
-# the label that the pictures of one manifest share
-BATCH = "batch"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How the service treats requests."""
-
-    # s that results stay
-    retention: float = 7 * 24 * 3600.0
-    # requests of all together that may wait
-    most_waiting: int = 20_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Caller:
-    """Who asks; without keys everybody is the same."""
-
-    owner: str = ""
-    limits: Limits = field(default_factory=Limits)
-    # which request asks, and where that is in whose trace; "" and None outside of HTTP
-    request: str = ""
-    trace: Trace | None = None
-
-
 _ANYBODY = Caller()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A graph to run, and what goes with it."""
-
-    # as it was posted
-    workflow: Any
-    labels: Mapping[str, str] = field(default_factory=dict)
-    # higher goes first, among the requests of all
-    priority: int = 0
-    # secrets for nodes that ask other services; kept in memory only
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    extra_data: Mapping[str, Any] = field(default_factory=dict)
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    warnings: Sequence[str] = ()
-    # URL that is told of its end; it was looked at by `Service.check_webhook`
-    webhook: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Submitted:
-    """Requests that were taken, one or more."""
-
-    views: Sequence[RequestView]
-    # True where their idempotency key had been seen before
-    replayed: bool = False
-
-    @property
-    def view(self) -> RequestView:
-        """The first of them."""
-        return self.views[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,9 +129,6 @@ class Service:
         self.sessions = Sessions(store.database, clock)
         self.marks = Marks(store.database, clock)
         self._times = Times(self._requests.recent)
-        self._lock = threading.Lock()
-        # (owner, idempotency key) of what is being taken
-        self._in_flight: set[tuple[str, str]] = set()
         self._has_keys, self._keys_asked = True, -_KEYS_FRESH - 1
         self._stopping = threading.Event()
         servers = fleet(choice, care or Care(), store)
@@ -199,7 +138,7 @@ class Service:
         )
         standing = Standing(store, self._requests, webhooks, clock)
         self._board = Board(self._requests, hub, standing, supplies.graph, self._forgotten, clock)
-        self.relay = Relay(store, self._board, self._requests, self.catalogues)
+        self.relay = Relay(store, self._board, self._requests, self.catalogues, webhooks.arrived)
         self._loop = Loop(
             store,
             servers,
@@ -208,7 +147,16 @@ class Service:
             self._board,
             self._fits,
         )
-        self._has_servers = bool(servers)
+        self._intake = Intake(
+            self._requests,
+            self._board,
+            self.admission,
+            supplies,
+            self.settings,
+            is_alone=lambda: bool(servers) and not self.relay.workers(),
+            arrived=self._arrived,
+            clock=lambda: self._clock(),
+        )
         self._tidier = threading.Thread(target=self._tidy, name="tidier", daemon=True)
 
     # ------------------------------------------------------------------- life
@@ -239,113 +187,8 @@ class Service:
     def submit(
         self, caller: Caller, prepare: Callable[[], Sequence[Wanted]], once: Once | None = None
     ) -> Submitted:
-        """Take requests, all or none. `prepare` says what is wanted, and may refuse.
-
-        With `once` they are taken once, however often they are posted. Raises RequestRefused,
-        LimitReached and their kin.
-        """
-        if once is None:
-            views = self._take(caller, prepare())
-            assert views is not None
-            return Submitted(views=views)
-        if (known := self._replayed(caller, once)) is not None:
-            return known
-        with self._alone(caller, once):
-            views = self._take(caller, prepare(), once)
-        if views is not None:
-            return Submitted(views=views)
-        # Another process was sooner.
-        known = self._replayed(caller, once)
-        if known is None:
-            raise RequestRefused("idempotency_conflict", _IN_FLIGHT, retry_after=1.0)
-        return known
-
-    def _take(
-        self, caller: Caller, wanted: Sequence[Wanted], once: Once | None = None
-    ) -> list[RequestView] | None:
-        """Write requests down and let them wait; None where their key is taken."""
-        self._check_queue(caller, len(wanted))
-        now = self._clock()
-        news = [self._new(caller, one, now) for one in wanted]
-        for new, one in zip(news, wanted, strict=True):
-            self.supplies.keep(new.id, new.graph, one.secrets)
-        logins = (
-            {}
-            if self._makes_all
-            else {new.id: one.secrets for new, one in zip(news, wanted, strict=True) if one.secrets}
-        )
-        views = None
-        try:
-            # Before anybody else sees the rows: the next moment a server may have them.
-            views = self._requests.add(news, self._board.put, once, logins)
-        finally:
-            if views is None:
-                for new in news:
-                    self._board.forget(new.id)
-        if views is None:
-            return None
-        for view in views:
-            self._board.begin(view, caller.request)
-        self._loop.arrived()
-        self._wakeups.call({new.model for new in news})
-        return [self._board.dressed(view) for view in views]
-
-    @property
-    def _makes_all(self) -> bool:
-        """Whether no worker can get at what is posted now."""
-        return self._has_servers and not self.relay.any
-
-    def _new(self, caller: Caller, wanted: Wanted, now: float) -> New:
-        graph = self.admission.graph_of(caller.owner, wanted.workflow)
-        self.admission.check_size(caller.limits, graph)
-        return New(
-            id=str(uuid.uuid4()),
-            owner=caller.owner,
-            graph=graph,
-            model=self.admission.model_of(graph),
-            created_at=now,
-            expires_at=now + self.settings.retention,
-            priority=max(-_MOST_PRIORITY, min(wanted.priority, _MOST_PRIORITY)),
-            extra_data=wanted.extra_data,
-            notes={**wanted.notes, **traced(caller.trace)},
-            warnings=wanted.warnings,
-            labels=checked_labels(wanted.labels),
-            nodes=len(graph),
-            webhook=wanted.webhook,
-        )
-
-    def _replayed(self, caller: Caller, once: Once) -> Submitted | None:
-        known = self._requests.known(caller.owner, once.key, self._clock())
-        if known is None:
-            return None
-        id, fingerprint = known
-        if fingerprint != once.fingerprint:
-            raise RequestRefused(
-                "idempotency_key_reuse",
-                "this Idempotency-Key came with another request before; take a new one for each",
-            )
-        first = self.get(caller, id)
-        batch = first.labels.get(BATCH) if BATCH in first.notes else None
-        if batch is None:
-            return Submitted(views=[first], replayed=True)
-        mine = Filter(owner=caller.owner, labels={BATCH: batch})
-        found = self._requests.page(mine, MOST_JOBS)
-        return Submitted(
-            views=[self._board.dressed(view) for view in reversed(found)], replayed=True
-        )
-
-    @contextmanager
-    def _alone(self, caller: Caller, once: Once) -> Iterator[None]:
-        mark = caller.owner, once.key
-        with self._lock:
-            if mark in self._in_flight:
-                raise RequestRefused("idempotency_conflict", _IN_FLIGHT, retry_after=1.0)
-            self._in_flight.add(mark)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._in_flight.discard(mark)
+        """Take requests, all or none; see `Intake.submit`."""
+        return self._intake.submit(caller, prepare, once)
 
     def prompted(self, caller: Caller, prompt: Prompt) -> Prompted:
         """The graph that a prompt makes of a named workflow, for the servers that are there."""
@@ -729,12 +572,9 @@ class Service:
 
     # ------------------------------------------------------------------- inside
 
-    def _check_queue(self, caller: Caller, count: int) -> None:
-        if len(self._board) + count > self.settings.most_waiting:
-            raise RequestRefused("queue_full", "too many requests wait; try again", retry_after=5.0)
-        if caller.limits.queue is not None:
-            mine = sum(one.owner == caller.owner for one in self._board.live())
-            caller.limits.check_queue(mine, count)
+    def _arrived(self, models: Collection[str]) -> None:
+        self._loop.arrived()
+        self._wakeups.call(models)
 
     def _fits(self, job: Job, server: str) -> bool:
         return self.catalogues.fits(job.key, lambda: plain(self.supplies.graph(job.key)), server)
@@ -775,9 +615,6 @@ class Service:
         self.keys.note_use()
         self.webhooks.forget_old()
         return len(expired)
-
-
-_IN_FLIGHT = "a request with this Idempotency-Key is being taken right now; try again"
 
 
 def _is_id(text: str) -> bool:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from ..errors import BadValue, NotFound, OutputError, SpriteworksError, TooLarge, UsageError
+from ..extras import install_line, needed
 
 if TYPE_CHECKING:
     from blake3 import blake3
@@ -347,7 +348,7 @@ class _Remote:
 
             self._files, root = fsspec.url_to_fs(url, use_listings_cache=False, **options)
         except ImportError as error:
-            hint = "pip install 'spriteworks[s3]'" if scheme == "s3" else "install it"
+            hint = install_line("s3") if scheme == "s3" else "install it"
             raise UsageError(f"{scheme}:// needs a package that is missing: {hint}") from error
         except ValueError as error:
             raise UsageError(f"files cannot be kept at {scheme}:// ({error})") from error
@@ -406,12 +407,8 @@ class _Remote:
 
 
 def _hasher() -> blake3:
-    try:
+    with needed("service", "the service"):
         from blake3 import blake3
-    except ImportError as error:
-        raise UsageError(
-            "the service needs packages that are missing: pip install 'spriteworks[service]'"
-        ) from error
     return blake3()
 
 

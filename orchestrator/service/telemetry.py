@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ..errors import UsageError
+from ..extras import install_line
 from ..version import __version__
 from .journal import Visit
 from .tracing import Trace
@@ -187,5 +188,5 @@ def _start_sentry(**options: Any) -> None:
 
 def _missing(variable: str, extra: str) -> UsageError:
     return UsageError(
-        f"{variable} is set, and what it needs is missing: pip install 'spriteworks[{extra}]'"
+        f"{variable} is set, and what it needs is not installed: {install_line(extra)}"
     )

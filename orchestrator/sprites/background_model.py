@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, UsageError
+from ..extras import install_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,7 @@ def background_model(name: str) -> Masks:
     except ImportError as error:
         raise UsageError(
             f"--model {name} needs rembg, which is an extra for Python 3.11 and up: "
-            "pip install 'spriteworks[rembg]'"
+            + install_line("rembg")
         ) from error
     known = {one: kind for one, kind in sessions.items() if kind.is_local()}
     if name not in known:

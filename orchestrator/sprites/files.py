@@ -179,7 +179,7 @@ def read_picture(file: Path) -> NDArray[np.uint8]:
         found = look(file)
         if found.frames > 1:
             raise InputError(
-                f"{file} has {found.frames} frames; give them as single pictures, with --sequence"
+                f"{file} has {found.frames} frames; give them as single pictures, in one folder"
             )
         pixels: NDArray[np.uint8] = found.upright
     except ResultWrong as error:

@@ -59,6 +59,17 @@ def sheet(
     no_trim: Annotated[
         bool, typer.Option("--no-trim", help="Keep what is transparent around each frame.")
     ] = False,
+    rotate: Annotated[
+        bool,
+        typer.Option("--rotate", help="Frames may be turned by 90 degrees; not all --for take it."),
+    ] = False,
+    near: Annotated[
+        float,
+        typer.Option(
+            metavar="D",
+            help="Frames with no pixel farther apart share one picture; in OKLab, alpha of 1.",
+        ),
+    ] = 0.0,
     pivot: Annotated[
         str,
         typer.Option(
@@ -98,6 +109,8 @@ def sheet(
         power_of_two=power_of_two,
         max_size=max_size,
         trim=not no_trim,
+        rotate=rotate,
+        near=near,
         pivot=pivot,
         fps=fps,
         pingpong=pingpong or (),

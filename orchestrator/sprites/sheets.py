@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from comfy_nodes.errors import BadInput
-from comfy_nodes.formats.sheets import FORMATS, write
+from comfy_nodes.formats.sheets import FORMATS, check_takes_rotated, is_device, write
 from comfy_nodes.formats.sheets.files import Files
+from comfy_nodes.ops.duplicates import Nearness
 from comfy_nodes.ops.frames import Animation, Direction, Frame, trimmed
 from comfy_nodes.ops.sheet import Sheet, in_grid, packed
 
@@ -74,6 +76,10 @@ class Options:
     power_of_two: bool = False
     max_size: int = 4096
     trim: bool = True
+    # whether frames may be turned by 90 degrees
+    rotate: bool = False
+    # frames of which no pixel differs by more have one picture: in OKLab, alpha of 1; 0: equal ones
+    near: float = 0.0
     pivot: Pivot = "bottom"
     fps: float = 10.0
     # names of animations
@@ -90,6 +96,18 @@ class Options:
             raise UsageError(
                 "a grid has the size of its cells; leave out --columns or --power-of-two"
             )
+        if self.columns is not None and (self.rotate or self.near):
+            raise UsageError(
+                "a grid has a cell for each frame, as it is; leave out --columns or --rotate and "
+                "--near"
+            )
+        if not 0 <= self.near <= 1:
+            raise UsageError(f"--near {self.near:g} is not in 0 to 1")
+        if self.rotate:
+            try:
+                check_takes_rotated(self.formats)
+            except BadInput as error:
+                raise UsageError(str(error)) from error
         point_of(self.pivot, (1, 1))
 
     @property
@@ -109,6 +127,8 @@ def make_sheet(
     power_of_two: bool = False,
     max_size: int = 4096,
     trim: bool = True,
+    rotate: bool = False,
+    near: float = 0.0,
     pivot: Pivot = "bottom",
     fps: float = 10.0,
     pingpong: Iterable[str] = (),
@@ -123,8 +143,10 @@ def make_sheet(
 
     Frames are packed on pages of at most `max_size` px, trimmed, `padding` px apart (2) with their
     edge repeated by `extrude` px (1); with `columns` they are equal cells of a grid, whole, with 0
-    for both. Each frame is shown for 1 / `fps` s; the animations named in `pingpong` run there and
-    back, those in `once` stop at their end.
+    for both. With `rotate` frames may be turned by 90 degrees, which not every format takes. Frames
+    of which no pixel differs by more than `near`, in OKLab and in alpha of 0 to 1, share one
+    picture; 0: equal ones only. Each frame is shown for 1 / `fps` s; the animations named in
+    `pingpong` run there and back, those in `once` stop at their end.
 
     Raises UsageError or InputError before anything is written, and OutputError where a file cannot
     be; then none of them is new.
@@ -138,6 +160,8 @@ def make_sheet(
         power_of_two=power_of_two,
         max_size=max_size,
         trim=trim,
+        rotate=rotate,
+        near=near,
         pivot=pivot,
         fps=fps,
         pingpong=frozenset(pingpong),
@@ -174,14 +198,15 @@ def sheet_of(sources: Sequence[Source], target: Path, options: Options) -> MadeS
 def _target(out: Path) -> Path:
     if not is_name(out.name):
         raise UsageError(
-            f"--out {out} is no name of a sheet: give letters, digits, - and _, without a suffix"
+            f"--out {out} is no name of a sheet: give letters, digits, - and _, without a suffix, "
+            "and no device of Windows such as CON"
         )
     return out
 
 
 def is_name(text: str) -> bool:
     """Whether a sheet may be called so: the names of all its files are made of it."""
-    return re.fullmatch(r"[\w-][\w -]*", text) is not None
+    return re.fullmatch(r"[\w-][\w -]*", text) is not None and not is_device(text)
 
 
 @dataclass(frozen=True)
@@ -323,7 +348,9 @@ def _sheet(sources: Sequence[Source], options: Options) -> Sheet:
         extrude=1 if options.extrude is None else options.extrude,
         largest=options.max_size,
         power_of_two=options.power_of_two,
-        trim=False,
+        trim=options.trim,
+        rotate=options.rotate,
+        near=Nearness(distance=options.near) if options.near else None,
     )
 
 
@@ -355,7 +382,8 @@ def _written(files: Files, folder: Path, inputs: Sequence[Path]) -> tuple[Path, 
         raise
     finally:
         for part in parts.values():
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # where it could not even be made
+                part.unlink()
     return tuple(targets)
 
 

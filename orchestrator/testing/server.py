@@ -143,18 +143,18 @@ class FakeServer:
         """Spoil no further request."""
         self._faults.clear()
 
-    def reached(self, moment: str, timeout: float = 10.0) -> None:
+    def reached(self, moment: str, timeout: float = 60.0) -> None:
         """Wait until a run has come to a node (or to RECORD); fails after `timeout` s."""
         if not self._reached[moment].wait(timeout):
             raise TimeoutError(f"no run came to {moment!r}")
 
-    def socket_came(self, number: int, timeout: float = 10.0) -> None:
+    def socket_came(self, number: int, timeout: float = 60.0) -> None:
         """Wait until `number` WebSockets have been opened in all."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._opened >= number, timeout):
                 raise TimeoutError(f"{self._opened} sockets came, not {number}")
 
-    def requested(self, method: str, path: str, times: int = 1, timeout: float = 10.0) -> None:
+    def requested(self, method: str, path: str, times: int = 1, timeout: float = 60.0) -> None:
         """Wait until a path that begins with `path` has been asked for `times` times."""
 
         def count() -> int:

@@ -59,7 +59,7 @@ class Silent:
 
 folder, name = sys.argv[1:]
 with Store.open(Path(folder)) as store:
-    settings = Settings(owner=name, lease=1.0, endless=True)
+    settings = Settings(owner=name, lease=2.0, endless=True)
     dispatcher = Dispatcher(store, Silent(), settings)
     dispatcher.join("http://" + name)
     with Renewal(dispatcher):

@@ -328,6 +328,9 @@ def test_a_sheet_that_cannot_be_made_is_told(made: Batch) -> None:
         ({"sheet": {"for": "png", "name": "a.png"}}, "export.sheet.name", "letters, digits"),
         ({"sheet": {"for": "png", "pivot": "top"}}, "export.sheet.pivot", "bottom, center"),
         ({"sheet": {"for": "png", "fps": 0}}, "export.sheet.fps", "0.1"),
+        ({"sheet": {"for": "png", "near": 2}}, "export.sheet.near", "1"),
+        ({"sheet": {"for": "pixi, unity", "rotate": True}}, "export.sheet", "unity cannot turn"),
+        ({"sheet": {"for": "png", "rotate": True, "columns": 2}}, "export.sheet", "as it is"),
         ({"sheet": {"for": "png", "column": 3}}, "export.sheet.column", "did you mean 'columns'"),
     ],
 )

@@ -95,9 +95,11 @@ class Told:
             self.events.append((kind, details))
             self._changed.notify_all()
 
-    def wait_for(self, kind: str, count: int = 1) -> None:
+    def wait_for(self, kind: str, count: int = 1, **details: Any) -> None:
+        """Wait for so many events of a kind, of which all of `details` are true."""
+
         def came() -> int:
-            return sum(one == kind for one, _ in self.events)
+            return sum(one == kind and details.items() <= had.items() for one, had in self.events)
 
         with self._changed:
             assert self._changed.wait_for(lambda: came() >= count, 30), f"no {kind}: {self.events}"
@@ -152,6 +154,21 @@ class Bench:
             return results[0]  # type: ignore[no-any-return]
 
         return result
+
+    def when_sent(self, *counts: int) -> threading.Event:
+        """What is set once each server has been sent so many jobs.
+
+        A gate for scripts: without one, the server that answers first may make all pictures.
+        """
+        sent = threading.Event()
+
+        def watch() -> None:
+            for server, count in zip(self.servers, counts, strict=True):
+                server.requested("POST", "/prompt", count, timeout=60)
+            sent.set()
+
+        threading.Thread(target=watch, daemon=True).start()
+        return sent
 
     def pictures(self) -> set[str]:
         return {path.name for path in self.out.glob("*.png")}
@@ -209,6 +226,9 @@ def single(tmp_path: Path) -> Iterator[Bench]:
 
 def test_a_batch_completes_and_a_second_run_does_nothing(bench: Bench) -> None:
     bench.want(12)
+    both = bench.when_sent(1, 1)
+    for server in bench.servers:
+        server.script(Script(gates={"1": both}))
     assert bench.run().is_complete
     bench.assert_complete(12)
     assert bench.sent() == {n: 1 for n in range(1, 13)}
@@ -291,7 +311,9 @@ def test_a_picture_that_the_server_has_lost_is_made_again_without_its_cache(sing
 
 def test_a_node_that_raises_once_is_tried_on_the_other_server(bench: Bench) -> None:
     bench.want(6)
-    bench.servers[0].script(Script(fail_in="1"))
+    both = bench.when_sent(1, 1)
+    bench.servers[0].script(Script(fail_in="1", gates={"1": both}))
+    bench.servers[1].script(Script(gates={"1": both}))
     assert bench.run().is_complete
     bench.assert_complete(6)
     assert "it goes to another server" in bench.log()
@@ -328,7 +350,12 @@ def test_a_server_that_lacks_what_the_workflow_needs_is_left_out(bench: Bench) -
     bench.want(4)
     info = bench.servers[1].object_info
     bench.servers[1].object_info = {name: info[name] for name in info if name != "EmptyImage"}
-    assert bench.run().is_complete
+    hold = threading.Event()
+    bench.servers[0].script(Script(gates={"1": hold}))
+    finished = bench.in_background()
+    bench.told.wait_for("server", server=bench.servers[1].url, open=False)
+    hold.set()
+    assert finished().is_complete
     assert not bench.servers[1].submissions
     assert f"{bench.servers[1].url} is given up" in bench.log()
     assert batch.plan(bench.request()).servers[bench.servers[1].url]
@@ -493,6 +520,7 @@ def test_a_job_that_kills_two_servers_is_quarantined(tmp_path: Path) -> None:
 def test_a_server_dies_and_the_other_takes_over(bench: Bench) -> None:
     bench.want(10)
     bench.servers[0].script(Script(), Script(), Script(die_in="2"))
+    bench.servers[1].script(Script(gates={"1": bench.when_sent(3, 1)}))
     assert bench.run().is_complete
     bench.assert_complete(10)
     assert f"{bench.servers[0].url} is set aside" in bench.log()
@@ -515,6 +543,7 @@ def test_a_frozen_job_is_interrupted_and_goes_elsewhere(bench: Bench) -> None:
     for server in bench.servers:
         server.pace = 0.01
     bench.servers[0].script(Script(), Script(), Script(gates={"2": threading.Event()}))
+    bench.servers[1].script(Script(gates={"1": bench.when_sent(3, 1)}))
     care = replace(CARE, patience=Patience(first=1.0, least=1.0))
     assert bench.run(care).is_complete
     bench.assert_complete(8)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from served import Served, served
 HAS_SDK = importlib.util.find_spec("comfy_sdk") is not None
 needs_sdk = pytest.mark.skipif(not HAS_SDK, reason="comfy-sdk is not installed")
 
-# 200 steps of the starter model: some 10 s on a CPU
+# some 20 s of the starter model on a CPU that does nothing else
 LONG_JOB = {"prompt": "a red potion", "steps": 400, "seed": 1}
 
 
@@ -91,20 +91,40 @@ def test_curl_sees_the_stream_to_its_end(bare: Served) -> None:
     assert Image.open(io.BytesIO(image)).format == "PNG"
 
 
-def test_a_running_job_stops_within_two_seconds(bare: Served) -> None:
-    id = bare.call("POST", "/v1/jobs", json=LONG_JOB).json()["job_id"]
-    late = time.monotonic() + 60
-    while bare.call("GET", f"/v1/jobs/{id}").json()["status"] != "running":
-        assert time.monotonic() < late
-        time.sleep(0.05)
-    began = time.monotonic()
-    bare.call("DELETE", f"/v1/jobs/{id}")
-    while (status := bare.call("GET", f"/v1/jobs/{id}").json()["status"]) == "canceling":
-        assert time.monotonic() - began < 10
+def _seconds_of_all_steps(look: Callable[[], dict[str, Any]]) -> float:
+    """What all steps of a job that runs take on this machine, as it is now, from ten of them."""
+    late = time.monotonic() + 100
+    first: tuple[float, int] | None = None
+    while True:
+        seen = look()
+        assert time.monotonic() < late, seen
+        step = (seen["progress"] or {}).get("step")
+        if step and first is None:
+            first = time.monotonic(), step
+        elif step and first and step >= first[1] + 10:
+            each = (time.monotonic() - first[0]) / (step - first[1])
+            return float(each * seen["progress"]["steps"])
         time.sleep(0.02)
-    seconds = time.monotonic() - began
+
+
+def _seconds_to_stop(look: Callable[[], dict[str, Any]], cancel: Callable[[], object]) -> float:
+    began = time.monotonic()
+    cancel()
+    while (status := look()["status"]) == "canceling":
+        assert time.monotonic() - began < 100
+        time.sleep(0.02)
     assert status == "canceled"
-    assert seconds < 2, seconds
+    return time.monotonic() - began
+
+
+def test_a_running_job_stops_long_before_its_end(bare: Served) -> None:
+    id = bare.call("POST", "/v1/jobs", json=LONG_JOB).json()["job_id"]
+
+    def look() -> dict[str, Any]:
+        return dict(bare.call("GET", f"/v1/jobs/{id}").json())
+
+    whole = _seconds_of_all_steps(look)
+    assert _seconds_to_stop(look, lambda: bare.call("DELETE", f"/v1/jobs/{id}")) < whole / 4
     # and the server is free
     body = {"prompt": "a key", "steps": 2, "seed": 5}
     done = bare.call("POST", "/v1/jobs", json=body, params={"wait": 60})
@@ -139,10 +159,7 @@ def test_a_cancel_on_comfyui_stops_that_job_and_nobody_elses(
             return dict(found.json())
 
         running = post(ann, **LONG_JOB)
-        late = time.monotonic() + 100
-        while (seen := look(ann, running))["status"] != "running" or not seen["progress"]:
-            assert time.monotonic() < late, seen
-            time.sleep(0.05)
+        whole = _seconds_of_all_steps(lambda: look(ann, running))
         waiting = post(ann, **{**LONG_JOB, "seed": 2})
         others = post(bob, prompt="a key", steps=2, seed=3)
         foreign = requests.post(f"{comfyui_url}/prompt", json={"prompt": _graph()}, timeout=30)
@@ -151,19 +168,16 @@ def test_a_cancel_on_comfyui_stops_that_job_and_nobody_elses(
         for key, id in ((bob, running), (bob, waiting), (ann, others)):
             assert service.call("DELETE", f"/v1/jobs/{id}", headers=key).status_code == 404
 
-        began = time.monotonic()
         service.call("DELETE", f"/v1/jobs/{waiting}", headers=ann)
         assert look(ann, waiting)["status"] == "canceled"
-        service.call("DELETE", f"/v1/jobs/{running}", headers=ann)
-        while (status := look(ann, running)["status"]) == "canceling":
-            assert time.monotonic() - began < 10
-            time.sleep(0.02)
-        seconds = time.monotonic() - began
-        assert status == "canceled"
-        assert seconds < 2, seconds
+        seconds = _seconds_to_stop(
+            lambda: look(ann, running),
+            lambda: service.call("DELETE", f"/v1/jobs/{running}", headers=ann),
+        )
+        assert seconds < whole / 4
         # the node itself has stopped: ComfyUI goes on with what is behind it
         assert look(bob, others, wait=100)["status"] == "succeeded"
-        late = time.monotonic() + 30
+        late = time.monotonic() + 100
         while not (told := requests.get(f"{comfyui_url}/history/{foreign_id}", timeout=30).json()):
             assert time.monotonic() < late
             time.sleep(0.1)

@@ -130,6 +130,40 @@ def test_a_worker_that_drains_ends_what_runs_and_gives_the_rest_back(cluster: Cl
         assert len(two.submissions) == 4 - len(done)
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_a_worker_that_has_no_time_gives_back_what_runs(cluster: Cluster) -> None:
+    gate = threading.Event()
+    with FakeServer() as fake:
+        fake.script(Script(gates={"2": gate}))
+        worker = cluster.work("--server", fake.url, "--drain", "0")
+        cluster.service.wait_until_ready()
+        ids = cluster.post(2)
+        until(lambda: {cluster.status(id) for id in ids}, lambda found: "running" in found)
+        assert worker.end(signal.SIGTERM) == 0, worker.text
+        until(lambda: {cluster.status(id) for id in ids}, lambda found: found == {"queued"})
+        assert set(fake.cancelled) == {one.prompt_id for one in fake.submissions}
+        gate.set()
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_a_second_signal_ends_a_worker_at_once(cluster: Cluster) -> None:
+    gate = threading.Event()
+    with FakeServer() as fake:
+        fake.script(Script(gates={"2": gate}))
+        worker = cluster.work("--server", fake.url)
+        cluster.service.wait_until_ready()
+        ids = cluster.post(1)
+        until(lambda: cluster.status(ids[0]), lambda status: status == "running")
+        worker.process.send_signal(signal.SIGTERM)
+        until(lambda: worker.text, lambda text: "ending: what runs has" in text)
+        assert worker.end(signal.SIGINT) == 128 + signal.SIGINT
+        gate.set()
+        # on the same machine the next of its name knows that it is dead
+        cluster.work("--server", fake.url)
+        cluster.wait_until_made(ids)
+        assert len(fake.submissions) == 1
+
+
 def test_workers_go_on_while_the_service_is_started_anew(cluster: Cluster) -> None:
     gate = threading.Event()
     with FakeServer() as fake:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import pickle
 import socket
 import subprocess
 import sys
@@ -9,17 +12,22 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from orchestrator.batch.store import tables
 from orchestrator.batch.store.database import Database
 from orchestrator.batch.store.store import Store
 from orchestrator.errors import UsageError
 from orchestrator.local.process import python_environment
-from orchestrator.service.waking.reconciler import Reconciler
+from orchestrator.service.waking.reconciler import HOLDER, Reconciler
 from orchestrator.service.waking.wakeups import Wakeups, open_wakeups
 from real_postgres import PostgresServer
 from real_redis import RedisServer
+
+psycopg = pytest.importorskip("psycopg", reason="pip install 'spriteworks[postgresql]'")
 
 # s, for which what must come is waited for
 LONG = 60.0
@@ -142,6 +150,62 @@ def test_hints_that_nobody_hears_leave_nothing_in_redis(redis_server: RedisServe
     assert kinds <= {b"set", b"zset", b"string"}, kinds
 
 
+class Touch:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_is_refused(redis_server: RedisServer, tmp_path: Path) -> None:
+    kombu = pytest.importorskip("kombu")
+    exchange = kombu.Exchange("spriteworks", type="fanout", durable=False)
+    trap = tmp_path / "trap"
+    options = {
+        "exchange": exchange,
+        "routing_key": "wake",
+        "declare": [exchange],
+        "content_type": "application/x-python-serialize",
+        "content_encoding": "binary",
+        "headers": {"task": "spriteworks.wake", "id": "x", "lang": "py"},
+    }
+    with closing(open_wakeups("", redis_server.url)) as wakeups, listening(wakeups) as heard:
+        wakes(wakeups, "a", heard)
+        before = heard.settle()
+        with kombu.Connection(redis_server.url) as connection:
+            body = pickle.dumps([[], {}, {"x": Touch(trap)}])
+            connection.Producer().publish(body, **options)
+            # the same with nothing in it that is not allowed, so that it is known to arrive
+            options.update(content_type="application/json", content_encoding="utf-8")
+            connection.Producer().publish(b"[[], {}, {}]", **options)
+        assert heard.wait(before)
+        assert heard.settle() == before + 1
+    assert not trap.exists()
+
+
+def test_a_hint_says_nothing_but_that_something_waits(redis_server: RedisServer) -> None:
+    redis = pytest.importorskip("redis")
+    with (
+        closing(redis.Redis.from_url(redis_server.url)) as client,
+        client.pubsub(ignore_subscribe_messages=True) as line,
+        closing(open_wakeups("", redis_server.url)) as wakeups,
+    ):
+        line.psubscribe("*")
+        line.get_message(timeout=LONG)
+        wakeups.call(["a model"])
+        found = {}
+        while len(found) < 2:
+            message = line.get_message(timeout=LONG)
+            assert message is not None
+            body = json.loads(base64.b64decode(json.loads(message["data"])["body"]))
+            found[message["channel"]] = body[:2]
+    channels = {b"/0.spriteworks/wake", b"/0.spriteworks.a%20model/wake"}
+    assert found == {channel: [[], {}] for channel in channels}
+
+
 @pytest.mark.parametrize("broker", ["amqp://ann:secret@host//", "localhost:6379"])
 def test_only_a_redis_is_a_broker(broker: str) -> None:
     with pytest.raises(UsageError, match="redis://HOST") as caught:
@@ -179,3 +243,11 @@ def test_one_of_all_reconciles(postgres_url: str, tmp_path: object) -> None:
         for thread in threads:
             thread.join()
         assert sorted(found) == [False, True]
+        # A process that froze while it wrote that down keeps nobody waiting.
+        gone = sa.update(tables.facts).where(tables.facts.c.name == HOLDER)
+        with other.transaction() as connection:
+            connection.execute(gone.values(value='["gone", 1.0]'))
+        with psycopg.connect(postgres_url) as frozen:
+            frozen.execute("SELECT * FROM facts WHERE name = 'reconciler' FOR UPDATE")
+            assert not every[0].holds()
+        assert every[0].holds()

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from comfy_nodes.ops.sheet import Sheet, packed
 from sample_sheet import animations, frames
@@ -51,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def engines_folder() -> Path:
-    """Where the engines are kept."""
+    """Where the engines are kept; whoever installs some has a lock on it."""
     named = os.environ.get("SPRITEWORKS_ENGINES")
     cache = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME")
     folder = Path(cache) if cache else Path.home() / ".cache"
@@ -73,7 +74,11 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def npm(engines_folder: Path, chromium: str) -> Path:
     """The folder node_modules with all of NPM, or a skip that says what is missing."""
-    folder = engines_folder / "npm"
+    with FileLock(engines_folder / "npm.lock"):
+        return _npm(engines_folder / "npm")
+
+
+def _npm(folder: Path) -> Path:
     package = json.dumps({"private": True, "dependencies": NPM})
     written = folder / "package.json"
     done = folder / "installed.json"
@@ -96,7 +101,11 @@ def npm(engines_folder: Path, chromium: str) -> Path:
 @pytest.fixture(scope="session")
 def aseprite_python(engines_folder: Path) -> Path:
     """A Python of 3.12 or newer with aseprite and aseprite-reader, or a skip."""
-    folder = engines_folder / "aseprite"
+    with FileLock(engines_folder / "aseprite.lock"):
+        return _aseprite_python(engines_folder / "aseprite")
+
+
+def _aseprite_python(folder: Path) -> Path:
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     done = folder / "installed"
     if done.is_file():

@@ -65,6 +65,44 @@ def test_pixi_finds_all_pages(stage: Any, pages_of_few: Sheet, decoded: Decode) 
     check_drawn(stage.ask("pixi.html", "draw", drawing(file="hero-0.json")), decoded)
 
 
+@pytest.mark.parametrize("largest", [4096, 60])
+def test_pixi_turns_rotated_frames_back(stage: Any, decoded: Decode, largest: int) -> None:
+    """Trimmed, with their edge repeated, and with their ground points."""
+    rotated = packed(frames(), animations(), rotate=True, extrude=2, largest=largest)
+    assert any(at.rotated for at in rotated.placements)
+    assert (len(rotated.pages) > 1) == (largest == 60)
+    files = write(rotated, "hero", ["pixi"])
+    stage.put(files)
+    file = "hero-0.json" if len(rotated.pages) > 1 else "hero.json"
+    check_drawn(stage.ask("pixi.html", "draw", drawing(file=file)), decoded)
+
+
+def test_a_frame_that_is_turned_the_other_way_is_seen(stage: Any, decoded: Decode) -> None:
+    rotated = packed(frames(), animations(), rotate=True)
+    (first, *_) = (at for at in rotated.placements if at.rotated)
+    width, height = first.on_page
+    part = rotated.pages[0][first.y : first.y + height, first.x : first.x + width]
+    part[:] = np.rot90(part, 2).copy()
+    stage.put(write(rotated, "hero", ["pixi"]))
+    pictures = stage.ask("pixi.html", "draw", drawing())
+    with pytest.raises(AssertionError, match=first.frame):
+        check_drawn(pictures, decoded)
+
+
+@pytest.mark.parametrize("version", PHASERS)
+def test_phaser_does_not_turn_rotated_frames_back(
+    stage: Any, decoded: Decode, version: str
+) -> None:
+    """Why `phaser` refuses them; where this fails, Phaser has learnt it."""
+    rotated = packed(frames(), animations(), rotate=True)
+    stage.put(write(rotated, "hero", ["texturepacker-array"]))
+    pictures = stage.ask("phaser.html", "draw", drawing(version=version, kind="array"))
+    upright = [not at.rotated for at in rotated.placements]
+    for index, right in enumerate(upright):
+        drawn = decoded(pictures[index])
+        assert np.array_equal(drawn, on_ground(frames()[index], SIZE, POINT)) == right
+
+
 def test_pixi_plays_there_and_back(stage: Any, sample: Sheet) -> None:
     stage.put(write(sample, "hero", ["pixi"]))
     asked = {"file": "hero.json", "animation": "walk", "total": 1500}

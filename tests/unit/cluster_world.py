@@ -71,20 +71,25 @@ class Fake:
     """A fake server as a process."""
 
     def __init__(
-        self, folder: Path, pace: float, host: str = "127.0.0.1", inside: Any = ()
+        self,
+        folder: Path,
+        pace: float,
+        host: str = "127.0.0.1",
+        inside: Sequence[str] = (),
+        port: int = 0,
     ) -> None:
-        self._inside, self._host, self._port = inside, host, free_port()
+        self._inside, self._host, self.port = inside, host, port or free_port()
         self._pace = pace
-        self._log = folder / f"server-{self._port}.jsonl"
+        self._log = folder / f"server-{'there-' if inside else ''}{self.port}.jsonl"
         self._process: subprocess.Popen[str] | None = None
         self.start()
 
     @property
     def url(self) -> str:
-        return f"http://{self._host}:{self._port}"
+        return f"http://{self._host}:{self.port}"
 
     def start(self) -> None:
-        arguments = [self._host, str(self._port), str(self._log), str(self._pace)]
+        arguments = [self._host, str(self.port), str(self._log), str(self._pace)]
         self._process = subprocess.Popen(
             [*self._inside, sys.executable, "-c", _SERVE, *arguments],
             env=python_environment(),
@@ -102,7 +107,9 @@ class Fake:
             process.communicate()
 
     def queue(self) -> set[str] | None:
-        """The prompt_ids that it runs or will run; None where it does not answer."""
+        """The prompt_ids that it runs or will run; None where it does not answer us."""
+        if self._inside and self._host == "127.0.0.1":
+            return None
         try:
             found = requests.get(f"{self.url}/queue", timeout=1).json()
         except (requests.RequestException, ValueError):
@@ -341,8 +348,9 @@ class Cluster:
 
     def open(self) -> None:
         """Wait until all is at work, and begin to look."""
-        for hand in self.hands:
-            until(hand.times_at_work, bool, LONG)
+        with self._explained():
+            for hand in self.hands:
+                until(hand.times_at_work, bool, LONG)
         self.service.wait_until_ready()
         self.observer = Observer(self.database, self.hands)
         self.observer.start()
@@ -362,18 +370,16 @@ class Cluster:
         self.service = Served(self._home, *self._options, port=port)
 
     def wait_until_done(self, count: int, seconds: float = 240.0) -> None:
-        assert self.observer is not None
+        """Wait until so many are done; says where the others stand, where that takes too long."""
         observer = self.observer
-        until(lambda: observer.fault or observer.done, lambda done: _least(done, count), seconds)
+        assert observer is not None
+        with self._explained():
+            until(lambda: observer.fault or observer.done, lambda one: _least(one, count), seconds)
 
     def outcome(self, seconds: float = 240.0) -> Outcome:
         """What came of all jobs, once they have ended."""
         assert self.observer is not None
-        try:
-            self.wait_until_done(len(self.ids), seconds)
-        except AssertionError:
-            print(self._why())
-            raise
+        self.wait_until_done(len(self.ids), seconds)
         took = time.monotonic() - self._began
         until(self._statuses, lambda found: set(found) == {"succeeded"}, 30.0)
         self.observer.end()
@@ -381,6 +387,9 @@ class Cluster:
         made = [one for hand in self.hands for fake in hand.fakes for one in fake.made()]
         # What was kept is what a server made, and says to have made.
         assert set(kept.values()) <= set(made)
+        for hand in self.hands:
+            told = hand.log.read_text(encoding="utf-8")
+            assert "fault of Spriteworks" not in told, told
         idle, job, server = self.observer.longest()
         print(f"longest idle: {job} for {idle:.1f} s, while {server} was free")
         return Outcome(
@@ -436,6 +445,17 @@ class Cluster:
             assert set(counts) == set(self.ids)
             found += sum(counts.values()) - len(counts)
         return found
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say where all stand when it takes too long."""
+        try:
+            yield
+        except AssertionError:
+            print(self._why())
+            for hand in self.hands:
+                print(hand.name, hand.log.read_text(encoding="utf-8")[-4000:])
+            raise
 
     def _why(self) -> str:
         """Where jobs stand that have not ended, for people."""

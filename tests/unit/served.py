@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from orchestrator.local.process import python_environment
+from orchestrator.local.watchdog import Watchdog
 
 # s for starting, imports and an engine included
 LONG = 120.0
@@ -34,6 +35,8 @@ class Served:
             # a kill of this process must not reach the test's own
             start_new_session=True,
         )
+        # and a kill of the test's own ends this process
+        self._watchdog: Watchdog | None = Watchdog(self.process.pid)
         self.lines: list[str] = []
         self._listening = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -62,13 +65,19 @@ class Served:
     def kill(self) -> None:
         """End it as a power cut does."""
         self.process.kill()
-        self.process.wait()
+        self._ended(None)
 
     def end(self, number: int) -> int:
         """Send a signal; returns the exit code."""
-        with suppress(ProcessLookupError):
-            os.kill(self.process.pid, number)
-        return self.process.wait(LONG)
+        self.process.send_signal(number)
+        return self._ended(LONG)
+
+    def _ended(self, within: float | None) -> int:
+        code = self.process.wait(within)
+        if self._watchdog is not None:
+            self._watchdog.dismiss()
+            self._watchdog = None
+        return code
 
 
 @contextmanager
@@ -78,8 +87,7 @@ def served(data: Path, options: Sequence[str] = (), *, port: int = 0) -> Iterato
     try:
         yield service
     finally:
-        service.process.terminate()
         try:
-            service.process.wait(20)
+            service.end(signal.SIGTERM)
         except subprocess.TimeoutExpired:
             service.kill()

@@ -40,11 +40,11 @@ def test_everything_is_installed_by_the_lock_and_once(
     installs: Installs, environment: bootstrap.Environment
 ) -> None:
     bootstrap.ensure_locked(environment, "dev")
-    torch, setuptools, project = installs
+    torch, builder, project = installs
     for asked in installs:
         assert asked[:2] == ("--constraint", str(bootstrap.CONSTRAINTS))
     assert torch[2:] == ("--constraint", str(bootstrap.TORCH_CONSTRAINTS), "torch")
-    assert setuptools[2:] == ("setuptools",)
+    assert builder[2:] == ("hatchling", "editables")
     assert project[2:] == ("--no-build-isolation", "--editable", f"{REPOSITORY}[dev]")
     bootstrap.ensure_locked(environment, "dev")
     assert len(installs) == 3
@@ -59,7 +59,7 @@ def test_a_lock_that_changed_is_installed(
     with getattr(bootstrap, name).open("a", encoding="utf-8") as lock:
         lock.write("another==1\n")
     bootstrap.ensure_locked(environment, "run")
-    assert installs[-1][-1] == f"{REPOSITORY}[service]"
+    assert installs[-1][-1] == f"{REPOSITORY}[engine,service]"
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,24 @@ def test_an_environment_that_was_ready_keeps_what_is_in_it(
     (tmp_path / "spriteworks-run.stamp").touch()
     environment.make()
     assert called == [[sys.executable, "-m", "venv", str(tmp_path)]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "count"),
+    [
+        ([], None, "2"),
+        ([], "1", None),
+        ([], "3", "3"),
+        (["tests/unit/test_bootstrap.py", "-k", "torch"], None, None),
+        (["tests/acceptance"], "2", "2"),
+    ],
+)
+def test_the_whole_suite_runs_in_a_process_for_each_core(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], named: str | None, count: str | None
+) -> None:
+    monkeypatch.setattr(bootstrap.os, "cpu_count", lambda: 2)
+    monkeypatch.delenv("SPRITEWORKS_TEST_PROCESSES", raising=False)
+    if named:
+        monkeypatch.setenv("SPRITEWORKS_TEST_PROCESSES", named)
+    options = bootstrap.in_processes(arguments)
+    assert options[:2] == (["-n", count] if count else [])

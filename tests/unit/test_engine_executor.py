@@ -150,7 +150,7 @@ class Steps(io.ComfyNode):
             calls.append(f"step {step}")
             if wait and step == 1:
                 cls.reached.set()
-                cls.go_on.wait(20)
+                cls.go_on.wait(60)
             context().progress(step + 1, steps, lambda: Image.new("RGB", (2000, 10)))
         return io.NodeOutput(steps)
 
@@ -401,10 +401,10 @@ def test_interrupt_stops_within_a_step(executor: Executor, audience: Audience) -
     reports: list[Report] = []
     thread = threading.Thread(target=lambda: reports.append(executor.run(steps)))
     thread.start()
-    assert Steps.reached.wait(20)
+    assert Steps.reached.wait(60)
     steps.stop.set()
     Steps.go_on.set()
-    thread.join(20)
+    thread.join(60)
     assert calls == ["step 0", "step 1"]
     (event,) = audience.told(ExecutionInterrupted)
     assert (event.node_id, event.node_type) == ("1", "Steps")
@@ -440,7 +440,7 @@ def test_the_worker_survives_what_no_node_raised(audience: Audience) -> None:
     queue.put(broken)
     queue.put(job(adding(), "second"))
     worker.start()
-    assert done.wait(20)
+    assert done.wait(60)
     worker.stop()
     assert queue.record("first")["first"]["status"]["status_str"] == "error"
     assert queue.record("second")["second"]["status"]["completed"] is True

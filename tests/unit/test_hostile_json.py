@@ -35,6 +35,7 @@ from orchestrator.protocol import (
     read_node_errors,
     read_refusal,
     refused_ids,
+    sheet_files_of,
 )
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.checking import validate
@@ -133,6 +134,7 @@ def look_at_all(record: HistoryRecord) -> None:
     assert seconds is None or 0 <= seconds < 1e12
     json.dumps(Stopwatch({}).timings(record).to_json(), allow_nan=False)
     only_protocol_errors(lambda: files_of(record.outputs))
+    only_protocol_errors(lambda: sheet_files_of(record.outputs))
     reports_in(record.outputs)
     record.message("execution_start")
 

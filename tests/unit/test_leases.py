@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from orchestrator.batch.store.store import Store
 from orchestrator.errors import StoreError
 
 # s, for which what must come is waited for
-LONG = 30.0
+LONG = 60.0
 HERE, THERE = "http://a", "http://b"
 
 
@@ -60,7 +61,9 @@ class Owner:
         assert assignment is not None
         return assignment
 
-    def finish(self, *assignments: Assignment) -> None:
+    def finish(
+        self, *assignments: Assignment, keep: Callable[[Artifact], None] = lambda one: None
+    ) -> None:
         self.dispatcher.done(
             *(
                 Finished(
@@ -68,6 +71,7 @@ class Owner:
                     artifacts=[artifact(one.jobs[0], one.attempt.id)],
                     seconds=1.0,
                     spans=[Timing(span="run", seconds=1.0)],
+                    keep=keep,
                 )
                 for one in assignments
             )
@@ -206,13 +210,24 @@ def test_an_attempt_that_ends_while_it_is_renewed_is_not_lost(one: Owner) -> Non
 
 
 def test_a_thread_renews_and_heeds_what_is_cancelled_elsewhere(folder: Path, two: Owner) -> None:
-    one = Owner(folder, "one", HERE, lease=0.6)
+    one = Owner(folder, "one", HERE, lease=3.0)
     assignment = one.take()
+    renew, renewed = one.store.renew, threading.Semaphore(0)
+
+    def counted(*arguments: Any) -> Any:
+        try:
+            return renew(*arguments)
+        finally:
+            renewed.release()
+
+    one.store.renew = counted  # type: ignore[method-assign]
     with Renewal(one.dispatcher):
-        # Far longer than a lease, and nobody can take it over.
-        for _ in range(15):
-            assert two.store.take_over("two", 30.0) == []
-            threading.Event().wait(0.1)
+        # Longer than a lease, which is renewed three times in its time, nobody can take it over.
+        for _ in range(5):
+            late = time.monotonic() + LONG
+            while not renewed.acquire(timeout=0.1):
+                assert time.monotonic() < late
+                assert two.store.take_over("two", 30.0) == []
         two.store.cancel([assignment.jobs[0].key])
         for _ in range(300):
             if one.dispatcher.fate(assignment) is Fate.CALLED_OFF:

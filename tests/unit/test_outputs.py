@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -26,10 +27,10 @@ def gather(place: Outputs, number: int, name: str, color: tuple[int, int, int]) 
     return gathered(path, name, number)
 
 
-def gathered(path: Path, name: str, seed: int | None = None) -> Gathered:
+def gathered(path: Path, name: str, seed: int | None = None, folder: str = "") -> Gathered:
     digest = sha256(path.read_bytes()).hexdigest()
     size = {"width": 4, "height": 3}
-    return Gathered(path=path, name=name, sha256=digest, node="9", seed=seed, **size)
+    return Gathered(path=path, name=name, sha256=digest, node="9", seed=seed, folder=folder, **size)
 
 
 def publish(place: Outputs, files: list[Gathered]) -> dict[str, Any]:
@@ -198,3 +199,54 @@ def test_a_file_where_the_folder_should_be_is_said_at_once(tmp_path: Path) -> No
     (tmp_path / "out").write_bytes(b"")
     with pytest.raises(OutputError, match="it is a file, not a folder"), outputs(tmp_path / "out"):
         pass
+
+
+def of_sheet(place: Outputs, color: tuple[int, int, int]) -> list[Gathered]:
+    """A page and what names it, in one folder, and a picture beside them."""
+    text = place.staging / "text"
+    text.write_text(f"page.png {color}", encoding="utf-8")
+    page = replace(gather(place, 1, "page.png", color), folder="s_00001_")
+    lone = gather(place, 2, "page.png", color)
+    return [page, gathered(text, "page.tres", folder="s_00001_"), lone]
+
+
+def test_what_names_each_other_stays_together(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    names = []
+    for color in ((9, 9, 9), (8, 8, 8), (9, 9, 9)):
+        with outputs(out) as place:
+            told = publish(place, of_sheet(place, color))
+            names.append([one["file"] for one in told["artifacts"]])
+    assert names == [
+        ["s_00001_/page.png", "s_00001_/page.tres", "page.png"],
+        ["s_00002_/page.png", "s_00002_/page.tres", "page-2.png"],
+        ["s_00001_/page.png", "s_00001_/page.tres", "page.png"],
+    ]
+    assert (out / "s_00002_" / "page.tres").read_text("utf-8") == "page.png (8, 8, 8)"
+
+
+def test_a_file_where_the_folder_would_be_stays(tmp_path: Path) -> None:
+    (tmp_path / "s_00001_").write_text("mine", encoding="utf-8")
+    with outputs(tmp_path) as place:
+        told = publish(place, of_sheet(place, (9, 9, 9)))
+    assert told["artifacts"][0]["file"] == "s_00002_/page.png"
+    assert (tmp_path / "s_00001_").read_text("utf-8") == "mine"
+
+
+def test_no_folder_of_a_sheet_is_left_by_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target).suffix == ".tres":
+            raise OSError(28, "No space left on device")
+        move(source, target)
+
+    out = tmp_path / "out"
+    with outputs(out) as place:
+        files = of_sheet(place, (9, 9, 9))
+        monkeypatch.setattr(os, "replace", full)
+        with pytest.raises(OutputError):
+            publish(place, files)
+    assert not (out / "s_00001_").exists()

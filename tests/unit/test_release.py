@@ -34,6 +34,16 @@ def test_a_version_without_changes_is_refused(monkeypatch: pytest.MonkeyPatch) -
     assert "no section [9.9.9]" in problem
 
 
+def test_a_repository_that_the_project_does_not_name_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tag = f"v{orchestrator.__version__}"
+    monkeypatch.setenv("GITHUB_REPOSITORY", "somebody/else")
+    assert "another repository than somebody/else" in (check_release.problem_with(tag) or "")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "spriteworks/spriteworks")
+    assert check_release.problem_with(tag) is None
+
+
 @pytest.mark.parametrize("package", ["comfy_nodes", "orchestrator"])
 def test_the_packages_say_that_they_have_types(package: str) -> None:
     assert (REPOSITORY / package / "py.typed").is_file()

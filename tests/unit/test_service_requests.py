@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.service.intake import Settings
 from orchestrator.service.limits import Limits
 from orchestrator.service.requests import IDEMPOTENCY
-from orchestrator.service.service import Settings
 from orchestrator.testing import FakeServer, Script
 from service_world import LONG, World, graph, serving, until
 
@@ -107,6 +107,7 @@ def test_a_waiting_job_is_cancelled_at_once(world: World, fake: FakeServer) -> N
     try:
         running = world.post(graph()).json()["id"]
         fake.reached("2")
+        until(lambda: world.job(running)["status"], lambda status: status == "running")
         waiting = [world.post(graph(color=one)).json()["id"] for one in range(1, 5)]
         places = [world.job(id)["queue_position"] for id in waiting]
         assert places == [1, 2, 3, 4]

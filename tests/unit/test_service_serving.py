@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import signal
 import sys
 import threading
-import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import requests
 
 from orchestrator.testing import FakeServer, Script
 from served import served
-from service_world import graph
+from service_world import LONG, graph, until
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that can be caught")
@@ -24,31 +26,40 @@ def test_who_waits_is_answered_when_the_service_ends(tmp_path: Path) -> None:
         hold = threading.Event()
         fake.script(Script(gates={"2": hold}))
         id = service.call("POST", "/api/v2/jobs", json={"workflow": graph()}).json()["id"]
+        job = f"/v1/jobs/{id}"
+        until(lambda: service.call("GET", job).json()["status"], lambda now: now == "running")
         told: dict[str, Any] = {}
-        reached = threading.Semaphore(0)
+        streams = {
+            f"{job}/stream": threading.Event(),
+            f"/api/v2/jobs/{id}/events": threading.Event(),
+        }
 
         def ask(path: str) -> None:
-            with requests.get(service.url + path, stream=True, timeout=30) as answer:
+            with requests.get(service.url + path, stream=True, timeout=LONG) as answer:
                 lines = []
                 for line in answer.iter_lines():
-                    reached.release()
+                    streams[path].set()
                     lines.append(line.decode())
                 told[path] = (answer.status_code, "\n".join(lines))
 
-        streams = [f"/v1/jobs/{id}/stream", f"/api/v2/jobs/{id}/events"]
-        waiting = f"/v1/jobs/{id}?wait=60"
-        asking = [threading.Thread(target=ask, args=(path,)) for path in [*streams, waiting]]
+        asking = [threading.Thread(target=ask, args=(path,)) for path in streams]
         for thread in asking:
             thread.start()
-        for _ in streams:
-            assert reached.acquire(timeout=30)
-        time.sleep(0.5)
+        for reached in streams.values():
+            assert reached.wait(LONG)
+        line = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=LONG)
+        line.request("GET", f"{job}?wait=60")
+        # What is asked later has been answered, so the service has heard this, too.
+        for _ in range(3):
+            assert service.call("GET", "/health").ok
         assert service.end(signal.SIGTERM) == 128 + signal.SIGTERM
+        with closing(line), line.getresponse() as answer:
+            assert answer.status == 200
+            assert json.load(answer)["status"] == "running"
         for thread in asking:
-            thread.join(30)
+            thread.join(LONG)
         # As it is: neither an error nor an end that it did not come to.
         assert {status for status, _ in told.values()} == {200}, told
-        assert '"status":"running"' in told[waiting][1]
         for path in streams:
             assert "running" in told[path][1]
             assert "DONE" not in told[path][1]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from comfy_nodes.errors import BadInput
+from comfy_nodes.ops.duplicates import Nearness
 from comfy_nodes.ops.frames import Animation, Frame, untrimmed
 from comfy_nodes.ops.sheet import Sheet, common_canvas, ground, in_grid, on_one_canvas, packed
 from sample_sheet import animations, frames, on_ground
@@ -13,11 +14,21 @@ from sample_sheet import animations, frames, on_ground
 
 def cut(sheet: Sheet, index: int) -> np.ndarray:
     at = sheet.placements[index]
-    return sheet.pages[at.page][at.y : at.y + at.height, at.x : at.x + at.width]
+    width, height = at.on_page
+    found = sheet.pages[at.page][at.y : at.y + height, at.x : at.x + width]
+    return np.rot90(found) if at.rotated else found
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"padding": 0, "extrude": 0}, {"power_of_two": True}, {"largest": 60}]
+    "options",
+    [
+        {},
+        {"padding": 0, "extrude": 0},
+        {"power_of_two": True},
+        {"largest": 60},
+        {"rotate": True},
+        {"rotate": True, "padding": 0, "extrude": 3},
+    ],
 )
 def test_every_frame_comes_back_whole(options: dict[str, int]) -> None:
     sheet = packed(frames(), animations(), **options)
@@ -27,6 +38,7 @@ def test_every_frame_comes_back_whole(options: dict[str, int]) -> None:
         np.testing.assert_array_equal(untrimmed(after).picture, before.picture)
         assert (after.pivot, after.duration) == (before.pivot, before.duration)
     assert len(sheet.pages) == (2 if "largest" in options else 1)
+    assert any(at.rotated for at in sheet.placements) == ("rotate" in options)
 
 
 def test_equal_frames_share_a_place() -> None:
@@ -36,14 +48,44 @@ def test_equal_frames_share_a_place() -> None:
     assert len(set(at.values())) == 7
 
 
-def test_the_edge_is_repeated_around() -> None:
-    sheet = packed(frames(), padding=2, extrude=2)
+@pytest.mark.parametrize("rotate", [False, True])
+def test_the_edge_is_repeated_around(rotate: bool) -> None:
+    sheet = packed(frames(), padding=2, extrude=2, rotate=rotate)
     for index, at in enumerate(sheet.placements):
-        page = sheet.pages[at.page]
-        around = page[at.y - 2 : at.y + at.height + 2, at.x - 2 : at.x + at.width + 2]
+        page, (width, height) = sheet.pages[at.page], at.on_page
+        around = page[at.y - 2 : at.y + height + 2, at.x - 2 : at.x + width + 2]
+        around = np.rot90(around) if at.rotated else around
         np.testing.assert_array_equal(
             around, np.pad(cut(sheet, index), ((2, 2), (2, 2), (0, 0)), mode="edge")
         )
+
+
+def nearly_the_same() -> list[Frame]:
+    first = frames()[0]
+    shade = first.picture.astype(int)
+    shade[..., :3] += np.where(shade[..., :3] < 250, 1, 0) * (shade[..., 3:] > 0)
+    return [first, Frame.whole("near", shade.astype(np.uint8), first.pivot, 70), frames()[1]]
+
+
+def test_near_frames_share_a_place_where_that_is_asked_for() -> None:
+    own = packed(nearly_the_same())
+    assert len({(at.x, at.y) for at in own.placements}) == 3
+    near = packed(nearly_the_same(), near=Nearness(distance=0.02))
+    at = {one.frame: (one.x, one.y) for one in near.placements}
+    assert at["walk_1"] == at["near"] != at["walk_2"]
+    shown = near.frames[1]
+    assert (shown.name, shown.duration) == ("near", 70)
+    np.testing.assert_array_equal(untrimmed(shown).picture, frames()[0].picture)
+
+
+def test_near_frames_stay_whole_where_nothing_is_trimmed() -> None:
+    moved = np.roll(frames()[0].picture, 1, axis=1)
+    sheet = packed(
+        [*nearly_the_same(), Frame.whole("moved", moved)], trim=False, near=Nearness(distance=0.02)
+    )
+    assert all(frame.is_whole for frame in sheet.frames)
+    assert len({(at.x, at.y) for at in sheet.placements}) == 3
+    np.testing.assert_array_equal(cut(sheet, 3), moved)
 
 
 def test_fill_counts_what_is_covered() -> None:

@@ -112,6 +112,24 @@ def test_a_grid(sprites: Path, tmp_path: Path) -> None:
     assert spaced.pages == ((4 * 28 - 2, 2 * 36 - 2),)
 
 
+def test_frames_may_be_turned(sprites: Path, tmp_path: Path) -> None:
+    given = ["sheet", str(sprites), "--out", str(tmp_path / "hero"), "--for", "pixi", "--rotate"]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "hero.json").read_text())["frames"]
+    assert {frame["rotated"] for frame in told.values()} == {True, False}
+
+
+def test_near_frames_are_one_picture(sprites: Path, tmp_path: Path) -> None:
+    shade = np.asarray(Image.open(sprites / "walk_1.png")).copy()
+    shade[10, 10, :3] ^= 1
+    Image.fromarray(shade).save(sprites / "walk_3.png")
+    assert make_sheet(sprites, tmp_path / "hero").unique == 6
+    given = ["sheet", str(sprites), "--out", str(tmp_path / "hero"), "--near", "0.02", "--json"]
+    told = json.loads(CliRunner().invoke(app, given).stdout)
+    assert (told["frames"], told["unique"]) == (7, 5)
+
+
 def test_all_formats_at_once(sprites: Path, tmp_path: Path) -> None:
     every = "png,phaser,pixi,godot,unity,aseprite,tiled,libgdx,gamemaker,texturepacker,"
     made = make_sheet(sprites, tmp_path / "hero", formats=every + "texturepacker-array,contact")
@@ -146,9 +164,14 @@ def test_the_same_twice_is_the_same(sprites: Path, tmp_path: Path) -> None:
         ({"pivot": "left"}, "--pivot left is no point"),
         ({"fps": 0}, "--fps 0 is not in 0.1 to 1000"),
         ({"pingpong": ["run"]}, "--pingpong run is no animation here; there are idle, walk"),
-        ({"max_size": 16}, "does not fit on a page of 16x16"),
+        ({"max_size": 16}, "Frame idle_1 of 11x26 does not fit on a page of 16x16"),
         ({"padding": 999}, "padding is 0 to 256"),
         ({"columns": 2, "power_of_two": True}, "leave out --columns or --power-of-two"),
+        ({"columns": 2, "rotate": True}, "leave out --columns or --rotate"),
+        ({"columns": 2, "near": 0.1}, "leave out --columns or --rotate and --near"),
+        ({"near": 1.5}, "--near 1.5 is not in 0 to 1"),
+        ({"near": float("nan")}, "--near nan is not in 0 to 1"),
+        ({"formats": "pixi,godot", "rotate": True}, "godot cannot turn a rotated frame back"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_anything_is_written(
@@ -159,10 +182,24 @@ def test_what_cannot_be_done_is_told_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["hero.png", "he/..", "a:b", "a\nb"])
+@pytest.mark.parametrize("name", ["hero.png", "he/..", "a:b", "a\nb", "CON", "nul"])
 def test_a_name_that_is_none_is_told(sprites: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="is no name of a sheet"):
         make_sheet(sprites, tmp_path / name)
+
+
+def test_a_folder_that_is_a_file_is_told(sprites: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"hero\.png cannot be written"):
+        make_sheet(sprites, tmp_path / "taken" / "hero")
+    assert (tmp_path / "taken").read_text("utf-8") == "mine"
+
+
+def test_an_animated_picture_is_told(sprites: Path, tmp_path: Path) -> None:
+    first, *more = (Image.fromarray(frame.picture) for frame in frames()[:3])
+    first.save(sprites / "walk.png", save_all=True, append_images=more)
+    with pytest.raises(InputError, match="has 3 frames; give them as single pictures"):
+        make_sheet(sprites, tmp_path / "hero")
 
 
 def test_inputs_are_never_overwritten(sprites: Path) -> None:

@@ -5,6 +5,7 @@ tests/engines opens the others. The golden files are in tests/data/sheets.
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import re
@@ -85,21 +86,38 @@ def test_the_script_for_unity_reads_what_the_json_has(files: dict[str, bytes]) -
     assert script.count("{") == script.count("}")
 
 
-def test_libgdx_draws_each_frame_on_the_ground(files: dict[str, bytes]) -> None:
-    """As AtlasSprite does: offsets are from the left and from the bottom of the whole frame."""
-    page = pixels(files["hero.png"])
+@pytest.mark.parametrize("rotate", [False, True])
+def test_libgdx_draws_each_frame_on_the_ground(rotate: bool) -> None:
+    """As AtlasSprite does: offsets are from the left and from the bottom of the whole frame.
+
+    It turns a rotated region clockwise, so it was turned the other way.
+    """
+    sheet = packed(frames(), animations(), rotate=rotate, extrude=2)
+    # the others' pages are as they were
+    files = write(sheet, "hero", ["libgdx", "pixi"])
+    assert ("hero-libgdx.png" in files) == rotate
+    np.testing.assert_array_equal(pixels(files["hero.png"]), sheet.pages[0])
     text = files["hero.atlas"].decode()
-    regions = re.findall(r"^(\w+)\nindex: (\d+)\n((?:\w+: .*\n){4})", text, re.MULTILINE)
+    page = pixels(files[text.splitlines()[0]])
+    regions = re.findall(r"^(\w+)\nindex: (\d+)\n((?:\w+: .*\n){4,5})", text, re.MULTILINE)
+    assert ("rotate: 90\n" in text) == rotate
     for frame, (name, index, values) in zip(frames(), regions, strict=True):
         assert f"{name}_{index}" == frame.name
-        found = {key: eval(value) for key, value in re.findall(r"(\w+): (.*)", values)}
+        found = {key: ast.literal_eval(value) for key, value in re.findall(r"(\w+): (.*)", values)}
         x, y, width, height = found["bounds"]
         left, below, _, whole = found["offsets"]
         at = (
             POINT[0] - found["pivot"][0] + left,
             POINT[1] - found["pivot"][1] + whole - below - height,
         )
-        drawn = placed(page[y : y + height, x : x + width], *at)
+        turned = "rotate" in found
+        across, down = (height, width) if turned else (width, height)
+        edge = page[y - 2 : y + down + 2, x - 2 : x + across + 2]
+        part = np.rot90(edge, -1 if turned else 0)
+        np.testing.assert_array_equal(
+            part, np.pad(part[2:-2, 2:-2], ((2, 2), (2, 2), (0, 0)), "edge")
+        )
+        drawn = placed(part[2:-2, 2:-2], *at)
         np.testing.assert_array_equal(drawn, on_ground(frame, SIZE, POINT))
         assert found["duration"] == frame.duration
 
@@ -164,6 +182,40 @@ def test_an_unknown_format_is_told(sheet: Sheet) -> None:
         write(sheet, "hero", ["unreal"])
 
 
+ABLE = {
+    *("png", "pixi", "tiled", "libgdx", "gamemaker"),
+    *("texturepacker", "texturepacker-array", "contact"),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_rotated_frames_are_for_readers_that_turn_them_back(name: str) -> None:
+    rotated = packed(frames(), animations(), rotate=True)
+    if name in ABLE:
+        assert write(rotated, "hero", [name])
+        return
+    with pytest.raises(BadInput, match=f"{name} cannot turn a rotated frame back: leave out"):
+        write(rotated, "hero", ["png", name])
+
+
+@pytest.mark.parametrize("name", ["texturepacker", "texturepacker-array"])
+def test_texturepacker_draws_rotated_frames_on_the_ground(name: str) -> None:
+    """As its documentation has it: on the page clockwise, and the size is the frame's own."""
+    files = write(packed(frames(), animations(), rotate=True), "hero", [name])
+    told = json.loads(files["hero.array.json" if "array" in name else "hero.json"])["frames"]
+    listed = told if isinstance(told, list) else list(told.values())
+    page = pixels(files["hero.png"])
+    assert {said["rotated"] for said in listed} == {True, False}
+    for frame, said in zip(frames(), listed, strict=True):
+        x, y, width, height = said["frame"].values()
+        across, down = (height, width) if said["rotated"] else (width, height)
+        part = np.rot90(page[y : y + down, x : x + across], 1 if said["rotated"] else 0)
+        source, trim = said["sourceSize"], said["spriteSourceSize"]
+        left = POINT[0] - said["pivot"]["x"] * source["w"] + trim["x"]
+        top = POINT[1] - said["pivot"]["y"] * source["h"] + trim["y"]
+        np.testing.assert_array_equal(placed(part, left, top), on_ground(frame, SIZE, POINT))
+
+
 def test_tags_are_ranges_only() -> None:
     ends = [Animation("ends", ("walk_1", "walk_4")), Animation("walk", ("walk_1", "walk_2"))]
     told: Any = json.loads(write(packed(frames(), ends), "a", ["pixi"])["a.json"])
@@ -182,6 +234,24 @@ def test_a_name_that_breaks_lines_is_told(name: str) -> None:
 def test_a_name_that_leaves_its_folder_is_told(name: str) -> None:
     with pytest.raises(BadInput, match="cannot be the name of a file"):
         write(packed(frames(), [Animation(name, ("walk_1",))]), "hero", ["gamemaker"])
+
+
+@pytest.mark.parametrize("name", ["CON", "nul", "Lpt1", "aux "])
+def test_a_name_that_is_a_device_on_windows_is_told(sheet: Sheet, name: str) -> None:
+    with pytest.raises(BadInput, match="cannot be the name of a file on every system"):
+        write(sheet, name, ["libgdx"])
+    assert write(sheet, f"{name}sole", ["libgdx"])
+
+
+def test_no_two_regions_of_libgdx_are_one() -> None:
+    picture = np.full((4, 4, 4), 255, np.uint8)
+    names = ("run_1", "run_01", "run 1", "run_2", "run", "7")
+    made = write(packed([Frame.whole(name, picture) for name in names]), "a", ["libgdx"])
+    regions = re.findall(r"^(\w[\w ]*)\n(?:index: (\d+)\n)?bounds", made["a.atlas"].decode(), re.M)
+    assert regions == [
+        *(("run_1", ""), ("run_01", ""), ("run 1", "")),
+        *(("run", "2"), ("run", ""), ("7", "")),
+    ]
 
 
 def test_names_that_some_systems_do_not_tell_apart_are_told() -> None:

@@ -108,6 +108,20 @@ def test_single_pictures_and_sheets_are_joined(node: Any) -> None:
         run(node, [walk()], sheet=first)
 
 
+def test_frames_may_be_turned_and_near_ones_be_one(node: Any, output: Path) -> None:
+    pictures = walk()[[0, 1, 1, 3]]
+    pictures[2, 15, 10, :3] = pictures[2, 15, 10, :3] * 0.99
+    plain, _, _ = run(node, [pictures])
+    assert len({(at.x, at.y) for at in plain.placements}) == 4
+    sheet, _, _ = run(node, [pictures], rotate=True, near=0.02)
+    assert len({(at.x, at.y) for at in sheet.placements}) == 3
+    assert sheet.rotate
+    with pytest.raises(BadInput, match="godot cannot turn a rotated frame back"):
+        save_sheet(sheet, "hero", ["godot"], {})
+    with pytest.raises(BadInput, match="A grid has a cell for each frame"):
+        run(node, [pictures], columns=2, near=0.02)
+
+
 def test_a_mask_is_the_alpha(node: Any) -> None:
     opaque = walk()[..., :3]
     mask = 1 - walk()[..., 3]
@@ -120,9 +134,13 @@ def test_a_mask_is_the_alpha(node: Any) -> None:
 def test_a_sheet_is_saved_whole_in_a_folder_of_its_own(node: Any, output: Path) -> None:
     sheet, _, _ = run(node, [walk()])
     told = save_sheet(sheet, "hero", ["godot", "phaser"], {"prompt": {"1": {}}})
-    assert told == [{"filename": "hero.png", "subfolder": "sub/hero_00007_", "type": "output"}]
+    where = {"subfolder": "sub/hero_00007_", "type": "output"}
+    assert told["images"] == [{"filename": "hero.png", **where}]
     (folder,) = output.iterdir()
     names = {"hero.png", "hero.tres", "hero.tscn", "hero.json", "hero.anims.json"}
+    assert sorted(told["sheet_files"], key=lambda one: one["name"]) == [
+        {"name": name, **where} for name in sorted(names - {"hero.png"})
+    ]
     assert {file.name for file in folder.iterdir()} == names
     page = Image.open(folder / "hero.png")
     assert json.loads(page.info["prompt"]) == {"1": {}}

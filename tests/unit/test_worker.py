@@ -30,7 +30,7 @@ from orchestrator.protocol import Graph, new_prompt_id
 from orchestrator.testing import FakeServer, Fault, Script, SocketMode
 
 # s, for which what must come is waited for
-LONG = 30.0
+LONG = 60.0
 TIMEOUTS = Timeouts(
     connect=LONG,
     read=LONG,

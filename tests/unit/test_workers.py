@@ -103,6 +103,17 @@ def test_a_failure_on_a_worker_is_told_as_one_here_is(tmp_path: Path) -> None:
         assert "it is odd" in ended["error"]["message"]
 
 
+def test_an_end_on_a_worker_is_told_to_a_webhook_once(
+    tmp_path: Path, receiver: tuple[str, list[tuple[dict[str, str], bytes]]]
+) -> None:
+    url, came = receiver
+    with FakeServer() as fake, cluster(tmp_path, fake.url, allow=("127.0.0.0/8",)) as world:
+        ids = [world.post(graph(color=one), webhook_url=url).json()["id"] for one in range(3)]
+        assert {world.ended(id)["status"] for id in ids} == {"succeeded"}
+        until(lambda: len(came), lambda count: count >= 3)
+        assert sorted(json.loads(body)["data"]["id"] for _, body in came) == sorted(ids)
+
+
 def test_logins_lie_in_the_record_no_longer_than_needed(tmp_path: Path) -> None:
     gate = threading.Event()
     with FakeServer() as fake, cluster(tmp_path, fake.url) as world:

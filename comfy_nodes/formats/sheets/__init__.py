@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from ...errors import BadInput
 from ...ops.sheet import Sheet
 from . import aseprite, contact, gamemaker, godot, libgdx, phaser, texturepacker, tiled, unity
 from .files import Files, pages
 
-FORMATS: dict[str, Callable[[Sheet, str], Files]] = {
-    "png": pages,
-    "phaser": phaser.write,
-    "pixi": texturepacker.hashed,
-    "godot": godot.write,
-    "unity": unity.write,
-    "aseprite": aseprite.write,
-    "tiled": tiled.write,
-    "libgdx": libgdx.write,
-    "gamemaker": gamemaker.write,
-    "texturepacker": texturepacker.hashed,
-    "texturepacker-array": texturepacker.array,
-    "contact": contact.write,
+
+@dataclass(frozen=True)
+class Format:
+    """How the files of a sheet are made for one reader."""
+
+    write: Callable[[Sheet, str], Files]
+    # whether its reader turns a rotated frame back, or has no use for the pages
+    takes_rotated: bool = True
+
+
+FORMATS: dict[str, Format] = {
+    "png": Format(pages),
+    # draws a rotated frame mirrored and stretched (3.90.0 and 4.2.1; tests/engines)
+    "phaser": Format(phaser.write, takes_rotated=False),
+    "pixi": Format(texturepacker.hashed),
+    "godot": Format(godot.write, takes_rotated=False),
+    "unity": Format(unity.write, takes_rotated=False),
+    # in its JSON no frame is rotated
+    "aseprite": Format(aseprite.write, takes_rotated=False),
+    "tiled": Format(tiled.write),
+    "libgdx": Format(libgdx.write),
+    "gamemaker": Format(gamemaker.write),
+    "texturepacker": Format(texturepacker.hashed),
+    "texturepacker-array": Format(texturepacker.array),
+    "contact": Format(contact.write),
 }
-"""What writes each, by the name that a user gives."""
+"""Each by the name that a user gives."""
 
 
 def write(sheet: Sheet, name: str, formats: Iterable[str]) -> Files:
@@ -39,9 +52,22 @@ def write(sheet: Sheet, name: str, formats: Iterable[str]) -> Files:
         if format not in FORMATS:
             known = ", ".join(FORMATS)
             raise BadInput(f"{format} is no format of a sheet; those there are: {known}.")
-        files |= FORMATS[format](sheet, name)
+        if sheet.rotate:
+            check_takes_rotated([format])
+        files |= FORMATS[format].write(sheet, name)
     _check_files(files)
     return files
+
+
+def check_takes_rotated(formats: Iterable[str]) -> None:
+    """Raises BadInput for a format, one of FORMATS, whose reader cannot turn a frame back."""
+    for format in formats:
+        if not FORMATS[format].takes_rotated:
+            able = ", ".join(name for name, one in FORMATS.items() if one.takes_rotated)
+            raise BadInput(
+                f"{format} cannot turn a rotated frame back: leave out rotate, or make another "
+                f"sheet for it. What can, or reads no pages: {able}."
+            )
 
 
 def _check_names(sheet: Sheet) -> None:
@@ -55,11 +81,19 @@ def _check_names(sheet: Sheet) -> None:
             )
 
 
+def is_device(name: str) -> bool:
+    """Whether Windows takes a file for a device, whatever stands behind the first dot."""
+    stem = name.split(".")[0].rstrip().upper()
+    return re.fullmatch(r"CON|PRN|AUX|NUL|(COM|LPT)[0-9\u00b9\u00b2\u00b3]", stem) is not None
+
+
 def _check_files(files: Files) -> None:
     known: dict[str, str] = {}
     for name in files:
-        if re.search(r'[/\\:*?"<>|]', name) or name.startswith("."):
-            raise BadInput(f"{name!r} cannot be the name of a file.")
+        if re.search(r'[/\\:*?"<>|]', name) or name.startswith(".") or is_device(name):
+            raise BadInput(
+                f"{name!r} cannot be the name of a file on every system; rename what it comes from."
+            )
         # some systems do not tell Walk from walk
         other = known.setdefault(name.casefold(), name)
         if other != name:

@@ -4,7 +4,8 @@ There is no specification; codeandweb.com/texturepacker writes it, and the reade
 PixiJS 8 (`Spritesheet`), Phaser (`textures/parsers/JSONHash`, `JSONArray`). A frame has both
 `pivot`, which Phaser takes, and `anchor`, which PixiJS takes: shares of the untrimmed frame, from
 its top left corner. PixiJS takes `animations`, lists of frames as they are played; Aseprite's
-readers take `meta.frameTags`. A frame's duration in ms stands beside it, as Aseprite writes it.
+readers take `meta.frameTags`. A frame's duration in ms stands beside it, as Aseprite writes it. The
+size of a rotated frame is its own, not that of what it takes on the page.
 """
 
 from __future__ import annotations

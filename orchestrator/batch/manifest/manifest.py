@@ -269,6 +269,16 @@ def _pivot(pivot: str) -> str:
     return pivot
 
 
+def _check_rotated(formats: list[str]) -> None:
+    from comfy_nodes.errors import BadInput
+    from comfy_nodes.formats.sheets import check_takes_rotated
+
+    try:
+        check_takes_rotated(formats)
+    except BadInput as error:
+        raise PydanticCustomError("for", "{why}", {"why": str(error)}) from None
+
+
 class Sheet(_Model):
     """One sheet of all pictures, as game engines read it."""
 
@@ -282,6 +292,10 @@ class Sheet(_Model):
     extrude: Annotated[int, Field(ge=0, le=16)] | None = None
     power_of_two: bool = False
     max_size: Annotated[int, Field(ge=1, le=16_384)] = 4096
+    # frames may be turned by 90 degrees
+    rotate: bool = False
+    # frames of which no pixel differs by more have one picture: OKLab, alpha of 1
+    near: Annotated[float, Field(ge=0, le=1)] = 0.0
     # None: where the pictures are aligned, else the middle of the lower edge
     pivot: Annotated[str, AfterValidator(_pivot)] | None = None
     fps: Annotated[float, Field(ge=0.1, le=1000)] = 10.0
@@ -293,6 +307,10 @@ class Sheet(_Model):
     def _is_one_kind(self) -> Sheet:
         if self.columns is not None and self.power_of_two:
             raise PydanticCustomError("sheet", "a grid has the size of its cells")
+        if self.columns is not None and (self.rotate or self.near):
+            raise PydanticCustomError("sheet", "a grid has a cell for each frame, as it is")
+        if self.rotate:
+            _check_rotated(self.formats)
         return self
 
 

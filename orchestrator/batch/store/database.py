@@ -19,6 +19,7 @@ from sqlalchemy.exc import (
 )
 
 from ...errors import BadValue, OutputError, SpriteworksError, StoreError, StoreUnreachable
+from ...extras import install_line
 
 # s that a writer waits for another process's transaction; ours take milliseconds, a plan seconds
 _PATIENCE = 60
@@ -39,6 +40,9 @@ _FROZEN = 20
 # transaction was in the way (40), too many are connected (53300), the server ends, begins or has
 # ended what was idle (57P0x, 25P03, 57014 is a statement's own time).
 _PASSING = re.compile("08|40|53300|57P0|57014|25P03|55P03")
+# how SQLite and PostgreSQL say that there is no room
+_FULL = re.compile(r"\bfull\b|No space left")
+_UNUSABLE = "the record of the batch, {name}, cannot be used: {reason}"
 
 
 class Database:
@@ -54,6 +58,8 @@ class Database:
         # how many `transaction` blocks of this thread are open, one inside the other
         self._depth = 0
         self._writing = False
+        # the isolation level that was set last, and of which of the driver's connections
+        self._level: tuple[Any, str] | None = None
         self._compiled: dict[int, _Compiled] = {}
         with _translated(_without_password(url)):
             self._engine = _engine(url)
@@ -126,6 +132,9 @@ class Database:
         try:
             if isinstance(parameters, Mapping):
                 cursor.execute(compiled.text, compiled.arguments(parameters))
+            elif len(parameters) == 1:
+                # The driver prepares for many, which costs another two ways to the server.
+                cursor.execute(compiled.text, compiled.arguments(parameters[0]))
             else:
                 cursor.executemany(compiled.text, [compiled.arguments(row) for row in parameters])
         except self._engine.dialect.loaded_dbapi.Error as error:
@@ -180,7 +189,9 @@ class Database:
         # The driver says it with its BEGIN, which costs no time on the way.
         level: Any = "READ COMMITTED" if self._writing else "REPEATABLE READ"
         raw: Any = connection.connection.dbapi_connection
-        self._engine.dialect.set_isolation_level(raw, level)
+        if self._level != (raw, level):
+            self._engine.dialect.set_isolation_level(raw, level)
+            self._level = raw, level
 
 
 class _Compiled:
@@ -217,7 +228,7 @@ def _engine(url: str) -> sa.Engine:
         return engine
     except ModuleNotFoundError as error:
         raise BadValue(
-            f"the driver for --store is missing ({error}); pip install 'spriteworks[postgresql]'"
+            f"the driver for --store is missing ({error}): {install_line('postgresql')}"
         ) from error
     except (NoSuchModuleError, ArgumentError, ImportError) as error:
         raise BadValue(
@@ -266,7 +277,9 @@ def _bound(connection: Any, _record: Any) -> None:
 def _explained(error: Exception, name: str) -> SpriteworksError:
     cause: Any = getattr(error, "orig", None) or error
     reason = str(cause).strip().splitlines()[0]
-    if "full" in reason:
+    if _is_passing(error, cause):
+        return StoreUnreachable(_UNUSABLE.format(name=name, reason=reason))
+    if _FULL.search(reason):
         return OutputError(f"{name} cannot be written ({reason}); make room on the disk, then run")
     if "readonly" in reason or "read-only" in reason:
         return OutputError(f"{name} cannot be written ({reason}); check the folder's permissions")
@@ -274,8 +287,7 @@ def _explained(error: Exception, name: str) -> SpriteworksError:
         return StoreUnreachable(
             f"{name} has been locked by another program for {_PATIENCE} s ({reason})"
         )
-    kind = StoreUnreachable if _is_passing(error, cause) else StoreError
-    return kind(f"the record of the batch, {name}, cannot be used: {reason}")
+    return StoreError(_UNUSABLE.format(name=name, reason=reason))
 
 
 def _is_passing(error: Exception, cause: Any) -> bool:

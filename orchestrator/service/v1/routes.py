@@ -15,8 +15,9 @@ from ..answers import frame, json_answer
 from ..bodies import StrictRoute, caller_of, once_of, service_of
 from ..cursors import cursor_of, place_of
 from ..events import STATUS, Event
+from ..intake import BATCH, Caller, Wanted
 from ..prompting import Prompt
-from ..service import BATCH, Caller, Service, Wanted
+from ..service import Service
 from ..streams import last_event_id, stream
 from ..v2.shapes import ErrorEnvelope
 from ..views import RequestView, Status

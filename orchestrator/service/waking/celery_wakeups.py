@@ -19,18 +19,15 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-from ...errors import UsageError
+from ...extras import needed
 from .coalescing import Coalescer
-from .wakeups import ANY, Models, checked_broker, names_in
+from .wakeups import ANY, Models, names_in
 
-try:
+with needed("worker", "--broker"):
+    import redis  # noqa: F401  (kombu's own error would name no extra)
     from celery import Celery
     from celery.worker import WorkController, state
     from kombu import Exchange, Queue
-except ModuleNotFoundError as error:
-    raise UsageError(
-        f"a broker needs Celery ({error}); pip install 'spriteworks[worker]'"
-    ) from error
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +80,7 @@ class CeleryWakeups:
 
     def __init__(self, url: str, name: str = "") -> None:
         """`name` is what Flower calls this process, before the host's name."""
-        self._app = Celery("spriteworks", broker=checked_broker(url), set_as_current=False)
+        self._app = Celery("spriteworks", broker=url, set_as_current=False)
         self._app.conf.update(_CONFIGURATION)
         self._name = name or f"spriteworks-{os.getpid()}"
         self._listener: _Listener | None = None

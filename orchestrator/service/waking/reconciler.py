@@ -85,23 +85,21 @@ class Reconciler(threading.Thread):
 
     def holds(self) -> bool:
         """Say whether it is this process that wakes, and be it for a while where nobody is."""
-        with self._db.reading() as connection:
-            owner, is_due = self._read(connection)
-        if not is_due:
-            return owner == self._owner
-        mine = tables.facts.c.name == HOLDER
+        before, time = self._noted()
+        owner, until = json.loads(before)
+        if until - time >= (LEASE / 2 if owner == self._owner else 0.0):
+            return bool(owner == self._owner)
+        facts = tables.facts
+        # Another may be sooner, or have frozen over it, which nobody may wait for.
+        free = (
+            sa.select(facts.c.name)
+            .where(facts.c.name == HOLDER, facts.c.value == before)
+            .with_for_update(skip_locked=True)
+        )
+        value = json.dumps([self._owner, time + LEASE])
         with self._db.transaction() as connection:
-            nobody = {"name": HOLDER, "value": json.dumps(["", 0.0])}
-            connection.execute(self._db.insert_missing(tables.facts), nobody)
-            connection.execute(sa.select(tables.facts.c.name).where(mine).with_for_update())
-            # Another may have been sooner.
-            owner, is_due = self._read(connection)
-            if not is_due:
-                return owner == self._owner
-            until = connection.execute(sa.select(now())).scalar_one() + LEASE
-            value = json.dumps([self._owner, until])
-            connection.execute(tables.facts.update().where(mine).values(value=value))
-            return True
+            update = facts.update().where(facts.c.name.in_(free)).values(value=value)
+            return bool(connection.execute(update).rowcount)
 
     def waiting(self) -> set[str]:
         """The models that the first jobs need which wait, and ANY where a lease has run out."""
@@ -116,12 +114,15 @@ class Reconciler(threading.Thread):
             is_left = connection.execute(run_out.limit(1)).first() is not None
         return found | ({ANY} if is_left else set())
 
-    def _read(self, connection: sa.Connection) -> tuple[str, bool]:
-        """Who does it, and whether that is to be written down anew."""
+    def _noted(self) -> tuple[str, float]:
+        """What is noted of who does it, and now by the database's clock."""
         query = sa.select(tables.facts.c.value, now()).where(tables.facts.c.name == HOLDER)
-        row = connection.execute(query).first()
-        if row is None:
-            return "", True
-        owner, until = json.loads(row[0])
-        left = until - row[1]
-        return owner, left < (LEASE / 2 if owner == self._owner else 0.0)
+        with self._db.reading() as connection:
+            row = connection.execute(query).first()
+        if row is not None:
+            return row[0], row[1]
+        nobody = {"name": HOLDER, "value": json.dumps(["", 0.0])}
+        with self._db.transaction() as connection:
+            connection.execute(self._db.insert_missing(tables.facts), nobody)
+            found = connection.execute(query).one()
+            return found[0], found[1]

@@ -67,8 +67,8 @@ def open_wakeups(database_url: str, broker_url: str = "", name: str = "") -> Wak
     redis://HOST:6379/0; `name` is what this process is called there. Raises UsageError where the
     broker is another one, or Celery is missing.
     """
+    check_broker(broker_url)
     if broker_url:
-        # Only now: it takes 0.3 s to load.
         from .celery_wakeups import CeleryWakeups
 
         return CeleryWakeups(broker_url, name)
@@ -110,12 +110,12 @@ def _texts(value: object) -> Iterable[str]:
             yield from _texts(one)
 
 
-def checked_broker(url: str) -> str:
-    """The address of a broker; raises UsageError where it is no Redis."""
-    kind = url.partition("://")[0]
-    if kind not in ("redis", "rediss", "redis+socket"):
-        raise UsageError(
-            f"a broker at {kind}:// is none that hints go through; give a Redis, as "
-            "redis://HOST:6379/0"
-        )
-    return url
+def check_broker(url: str) -> None:
+    """Raise UsageError where a broker is no Redis, or Celery is missing; "" is without one."""
+    if not url:
+        return
+    kind, separator, _ = url.partition("://")
+    if not separator or kind not in ("redis", "rediss", "redis+socket"):
+        raise UsageError("--broker is a Redis, as redis://HOST:6379/0")
+    # Only now: it takes 0.3 s to load.
+    from . import celery_wakeups  # noqa: F401

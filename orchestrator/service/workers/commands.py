@@ -103,12 +103,15 @@ def worker(
     import os
     from dataclasses import replace
 
-    from ...batch.fleet import Care
+    from ...extras import needed
     from ...local.serving import Choice, choose
-    from ..journal import checked, set_up
-    from .joining import BROKER, service_at
-    from .running import run
-    from .worker import Setup
+
+    with needed("service", "a worker"):
+        from ...batch.fleet import Care
+        from ..journal import checked, set_up
+        from .joining import BROKER, service_at
+        from .running import run
+        from .worker import Setup
 
     named = Choice(
         urls=tuple(servers),
@@ -140,8 +143,11 @@ def workers(
     as_json: _Json = False,
 ) -> None:
     """List the workers of a service and their servers, also while nobody serves it."""
-    from .joining import record_of, service_at
-    from .registry import Registry
+    from ...extras import needed
+
+    with needed("service", "the list of workers"):
+        from .joining import record_of, service_at
+        from .registry import Registry
 
     with record_of(service_at(data, database, "", files=False)) as store:
         registry = Registry(store.database)

@@ -129,7 +129,7 @@ class WorkerServer:
             "name": self.view.name,
             "open": self.view.is_open,
             "words": self.view.words,
-            "kind": stats and stats.kind,
+            "kind": stats and ("engine" if stats.is_engine else stats.kind),
             "version": stats and stats.version,
             "device": stats and stats.device,
             "vram_total": stats and stats.vram_total,

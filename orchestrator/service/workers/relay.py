@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # s between two looks for news, for progress, at the workers, and at all requests that are alive
 _NEWS, _PROGRESS, _WORKERS, _ALL = 0.2, 0.5, 1.0, 5.0
+# how many times as long as the latter takes it rests at least
+_SHARE = 50
 # s between two rounds of forgetting
 _TIDYING = 600.0
 # s for which a server counts for what is let in after its worker gave its last sign: requests wait
@@ -53,8 +55,11 @@ class Relay:
         board: Board,
         requests: Requests,
         catalogues: Catalogues,
+        ended: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`ended` is told when requests may have come to their end on workers."""
+        self._ended = ended
         self.registry = Registry(store.database)
         self._shelf = Shelf(store.database)
         self._news = News(store.database)
@@ -130,10 +135,14 @@ class Relay:
         while told := self._news.take():
             for one in told:
                 self._hear(one)
+            self._ended()
         if self._is_due("progress", _PROGRESS) and self.any:
             self._look_at_progress()
         if self._is_due("all", _ALL):
+            began = self._clock()
             self._compare()
+            # 20,000 that wait take 0.2 s
+            self._due["all"] = began + max(_ALL, _SHARE * (self._clock() - began))
         if self._is_due("tidying", _TIDYING):
             self.registry.forget_old()
             self._shelf.clear()

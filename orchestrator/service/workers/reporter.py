@@ -6,6 +6,7 @@ The counterpart of `board.Board` in a process that nobody asks anything: `loop.W
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from .news import Kind, News, Told
 
 # Those of which the service needs to know nothing: it is told when the server begins.
 _ON_THE_WAY = (State.CLAIMED.value, State.SUBMITTED.value)
+# s after which how far a request is has been told often enough
+_STILL = 30.0
 
 
 class Reporter:
@@ -29,6 +32,7 @@ class Reporter:
         graph_of: Callable[[str], Graph],
         forgotten: Callable[[str], None],
         shown: Callable[[str], str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`shown` is what a server is called outside of this process."""
         self._standing = standing
@@ -36,10 +40,11 @@ class Reporter:
         self._graph_of = graph_of
         self._forgotten = forgotten
         self._shown = shown
+        self._clock = clock
         self.runs = Runs()
         self._lock = threading.Lock()
-        # how far requests are that run, and whether somebody has yet to be told
-        self._progress: dict[str, dict[str, Any]] = {}
+        # when each request moved last, s, monotonic, and how far it is; and whether that is news
+        self._progress: dict[str, tuple[float, dict[str, Any]]] = {}
         self._has_moved = False
 
     def moved(self, key: str, state: str, server: str, reason: str) -> None:
@@ -66,7 +71,7 @@ class Reporter:
             return
         told = {"server": self._shown(server), **news.progress.to_fields()}
         with self._lock:
-            self._progress[key] = told
+            self._progress[key] = self._clock(), told
             self._has_moved = True
 
     def failed_once(self, names: Sequence[str], error: str, cause: str) -> None:
@@ -80,12 +85,17 @@ class Reporter:
             self.runs.sent(shot.key, self._graph_of(shot.key), attempt.server)
 
     def progress(self) -> Mapping[str, Any] | None:
-        """How far each request is that runs; None where nothing has changed since it was asked."""
+        """How far each request is that moves; None where nothing has changed since it was asked.
+
+        Whoever listens remembers the others. One that another process took over moves no more.
+        """
         with self._lock:
             if not self._has_moved:
                 return None
             self._has_moved = False
-            return dict(self._progress)
+            late = self._clock() - _STILL
+            self._progress = {key: one for key, one in self._progress.items() if one[0] > late}
+            return {key: told for key, (_, told) in self._progress.items()}
 
     def _forget_progress(self, key: str) -> None:
         with self._lock:

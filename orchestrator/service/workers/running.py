@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from types import FrameType
 
 from ..waking.reconciler import awake
+from ..waking.wakeups import check_broker
 from .worker import Setup, WorkerProcess, joined
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ def run(setup: Setup, drain: float, started: Callable[[WorkerProcess], None]) ->
     `started` is called once it claims. Returns the worker as it was at its end; raises what it
     could not go on for, OtherVersion or WorkerReplaced.
     """
+    # Mistakes are told before anything is written.
+    check_broker(setup.service.broker)
     signals = _Signals()
     with ExitStack() as stack:
         worker = stack.enter_context(joined(setup))

@@ -130,7 +130,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Begin to claim."""
-        self._processes.end_leftovers()
+        self._processes.end_orphans()
         self._has_started = True
         self._loop.start()
         self._teller.start()
