@@ -4,6 +4,7 @@
     python scripts/simulate_cluster.py --sprites 10e6 --gpus-each 8 --json
     python scripts/simulate_cluster.py --measure postgresql://USER@HOST/DATABASE > costs.json
     python scripts/simulate_cluster.py --costs costs.json                 # and the database's load
+    python scripts/simulate_cluster.py --head-start 0 --newcomers-first   # by the rules of batches
     python scripts/simulate_cluster.py --costs costs.json --sweep --plots docs/images > swept.json
     python scripts/simulate_cluster.py --drawn swept.json --plots docs/images
 
@@ -52,7 +53,7 @@ def swept(base: Cluster, seeds: Iterable[int]) -> dict[str, list[Cluster]]:
         "sprites": [replace(base, sprites_a_day=n * 1e6) for n in (1, 3, 5, 8, 12)],
         "workers": [replace(base, gpus_each=n) for n in (100, 20, 8, 4, 1)],
         "owners": [replace(base, owners=n) for n in (1, 50, 500)],
-        "head start": [replace(base, head_start=n) for n in (0.0, 1.0)],
+        "as batches": [replace(base, head_start=0.0, newcomers_first=True)],
     }
     return {
         name: [replace(one, seed=seed) for one in clusters for seed in seeds]
@@ -122,6 +123,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--load", type=float, default=usual["load"], help="s to load a model")
     parser.add_argument("--wake", choices=["poll", "all", "model"], default=usual["wake"])
     parser.add_argument("--head-start", type=float, default=usual["head_start"], metavar="S")
+    parser.add_argument("--newcomers-first", action="store_true", help="as in a batch")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="a run for each")
     parser.add_argument("--costs", type=Path, metavar="FILE", help="what --measure printed")
     parser.add_argument("--measure", metavar="URL", help="measure the costs on a PostgreSQL")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from .jobs import Job
 from .scheduler import Waiting
@@ -102,10 +103,13 @@ class JobQueue:
 
     def _read(self, owner: str, share: int) -> None:
         found = self._store.pending(share, owner=owner)
+        # Where more waits than is looked at, nobody has to be left anything.
+        is_backlog = len(found) >= share
         for job in found:
             if job.key not in self.window:
-                self.put(job, self._look_at(job))
-        if len(found) >= share:
+                waiting = self._look_at(job)
+                self.put(job, replace(waiting, since=0.0) if is_backlog else waiting)
+        if is_backlog:
             self._more.add(owner)
         else:
             self._more.discard(owner)

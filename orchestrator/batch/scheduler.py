@@ -69,6 +69,9 @@ class Rules:
     # s that a job is left to servers that have its model, before one loads it; for records on which
     # several orchestrators work, none of whom sees what the servers of the others have loaded
     head_start: float = 0.0
+    # whether the first job of one who has just come goes before affinity; where many orchestrators
+    # work on a record, everybody has just come to each of them
+    newcomers_first: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +182,7 @@ def _fairest(server_state: ServerState, jobs: list[Waiting], situation: Situatio
     served = {batch: situation.served.get(batch, 0) for batch in {job.batch for job in jobs}}
     behind = min(served.values())
     newcomer = next((one for one in situation.fresh if served.get(one) == behind), None)
-    if newcomer is not None:
+    if newcomer is not None and situation.rules.newcomers_first:
         jobs = [job for job in jobs if job.batch == newcomer]
     jobs = _patient(jobs, situation)
     kept = [job for job in jobs if served[job.batch] - behind < situation.rules.lead]

@@ -66,9 +66,11 @@ class Cluster:
     # that has the model, or with one that has done nothing yet)
     wake: str = "poll"
     # s, `scheduler.Rules.head_start`
-    head_start: float = 0.0
+    head_start: float = 1.0
     # `scheduler.Rules.lead`
     lead: int = 4
+    # `scheduler.Rules.newcomers_first`
+    newcomers_first: bool = False
     # jobs that wait at the beginning
     backlog: int = 0
     seed: int = 1
@@ -238,7 +240,11 @@ class Simulation:
             owner=f"worker-{number}",
             lease=None,
             endless=True,
-            rules=Rules(head_start=self.cluster.head_start, lead=self.cluster.lead),
+            rules=Rules(
+                head_start=self.cluster.head_start,
+                lead=self.cluster.lead,
+                newcomers_first=self.cluster.newcomers_first,
+            ),
         )
         dispatcher = Dispatcher(self.store, _Deaf(), settings, clock=lambda: self.now)
         worker = _Worker(dispatcher=dispatcher)

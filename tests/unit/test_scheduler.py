@@ -72,6 +72,24 @@ def test_a_job_is_left_for_a_while_to_servers_that_have_its_model() -> None:
         assert chosen(A, loaded) == ["1"]
 
 
+@pytest.mark.parametrize(("newcomers_first", "gets"), [(True, ["new"]), (False, ["old"])])
+def test_a_newcomer_goes_before_affinity_unless_everybody_is_one(
+    newcomers_first: bool, gets: list[str]
+) -> None:
+    waiting = [
+        Waiting(key="old", batch="ann", order=1, model="m"),
+        Waiting(key="new", batch="bob", order=2, model="n"),
+    ]
+    given = situation(
+        waiting,
+        ServerState(url=A, model="m"),
+        served={"ann": 3, "bob": 3},
+        fresh=["bob"],
+        rules=Rules(newcomers_first=newcomers_first),
+    )
+    assert chosen(A, given) == gets
+
+
 def test_a_job_without_a_model_is_left_to_nobody() -> None:
     waiting = [Waiting(key="1", since=10.0)]
     given = situation(waiting, ServerState(url=A, model="n"), now=10.0, rules=Rules(head_start=1.0))

@@ -52,8 +52,9 @@ _PROGRESS = 0.5
 # s between two looks at what servers have and how much memory is left, and s that one has to answer
 _LOOK, _PATIENCE = 30.0, 10.0
 # A worker does not see which models the servers of others have loaded: jobs are left to those for
-# as long as it takes all workers to look once.
-_BESIDE_OTHERS = Choosing(head_start=1.0)
+# as long as it takes all workers to look once. Nor does it see whom others serve: everybody is new
+# to each of them, so that being new must not go before the loaded model; see docs/scaling.md.
+_BESIDE_OTHERS = Choosing(head_start=1.0, newcomers_first=False)
 # s for which a worker that stops waits, when nobody says otherwise, for what runs
 DRAIN = 300.0
 
