@@ -50,10 +50,13 @@ def simulated(cluster: Cluster, costs: Mapping[str, float] | None = None) -> Fig
 def swept(base: Cluster, seeds: Iterable[int]) -> dict[str, list[Cluster]]:
     """The clusters of docs/scaling.md, by what is varied in each series."""
     together = {
-        "sprites": [replace(base, sprites_a_day=n * 1e6) for n in (1, 3, 5, 8, 12)],
-        "workers": [replace(base, gpus_each=n) for n in (100, 20, 8, 4, 1)],
+        "sprites": [
+            replace(base, gpus=base.gpus // 10, sprites_a_day=n * 1e6, newcomers_first=first)
+            for n in (0.5, 1.0, 1.5, 3.0)
+            for first in (False, True)
+        ],
+        "workers": [replace(base, gpus_each=n) for n in (20, 4, 1)],
         "owners": [replace(base, owners=n) for n in (1, 50, 500)],
-        "as batches": [replace(base, head_start=0.0, newcomers_first=True)],
     }
     return {
         name: [replace(one, seed=seed) for one in clusters for seed in seeds]

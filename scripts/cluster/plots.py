@@ -29,13 +29,18 @@ def draw(found: Mapping[str, Sequence[Figures]], folder: Path) -> None:
     """Write one plot for each series that was swept; the folder is there."""
     if series := found.get("sprites"):
         day: Callable[[Figures], float] = lambda one: one.cluster.sprites_a_day / 1e6  # noqa: E731
-        wanted = Line(name="posted", points=[(day(one), day(one)) for one in series])
-        made = _line("made", series, day, lambda one: one.done * 0.0864)
+        wanted = Line(name="posted", points=[(one, one) for one in sorted({*map(day, series)})])
+        rules = {"made": False, "newcomers first": True}
+        made = [
+            _line(name, chosen, day, lambda one: one.done * 0.0864)
+            for name, first in rules.items()
+            if (chosen := [one for one in series if one.cluster.newcomers_first is first])
+        ]
         _write(
             folder / "scaling-throughput.png",
             "Sprites made, in millions a day",
             "posted, in millions a day",
-            [wanted, made],
+            [wanted, *made],
         )
     if series := found.get("workers"):
         workers: Callable[[Figures], float] = lambda one: float(one.cluster.workers)  # noqa: E731
@@ -99,7 +104,7 @@ def _write(path: Path, title: str, below: str, lines: Sequence[Line]) -> None:
         value = most_y * part / 4
         pen.line([at(0, value), at(most_x, value)], fill=_RULE)
         _text(pen, (18, at(0, value)[1] - 9), f"{value:g}", _FAINT, 14)
-    for place, _ in lines[-1].points:
+    for place, _ in lines[0].points:
         x, y = at(place, 0)
         _text(pen, (x - 8, y + 8), f"{place:g}", _FAINT, 14)
     names = _apart([at(*line.points[-1])[1] for line in lines])
