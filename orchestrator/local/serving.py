@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol
 
 from ..client.client import Client
 from ..client.wire import base_url
@@ -19,8 +20,13 @@ from .process import ServerProcess
 
 _DEVICES = ("", "cpu", "cuda", "mps")
 
-# Runs a server until its block ends.
-Launcher: TypeAlias = Callable[[], AbstractContextManager[ServerProcess]]
+
+class Launcher(Protocol):
+    """Runs a server until its block ends; one that starts is given up once `cancelled` is set."""
+
+    def __call__(
+        self, *, cancelled: threading.Event | None = None
+    ) -> AbstractContextManager[ServerProcess]: ...
 
 
 @dataclass(frozen=True, kw_only=True)

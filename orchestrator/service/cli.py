@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..batch.growth import GROWTH
+from ..batch.options import Recycle, RecycleGrowth
+
 EPILOG = "Example: spriteworks serve --data service --server http://gpu-1:8188"
 
 _Data = Annotated[
@@ -90,6 +93,8 @@ def serve(
     gpus: _Gpus = "",
     models: _Models = None,
     device: _Device = "",
+    recycle: Recycle = 0,
+    recycle_growth: RecycleGrowth = GROWTH,
     workflow: _Workflow = "sprite",
     model: _Model = "",
     workflows: _Workflows = None,
@@ -112,6 +117,7 @@ def serve(
     from ..local.serving import Choice, choose
 
     with needed("service", "the service"):
+        from ..batch.fleet import Care
         from .home import DATABASE, home_of
         from .intake import Settings
         from .opening import Setup
@@ -138,6 +144,7 @@ def serve(
         model=model,
         workflows=workflows,
         allow=tuple(allow),
+        care=Care(recycle=recycle, recycle_growth=recycle_growth),
         settings=Settings(retention=retention * 86_400),
     )
     run(setup, host, port, log_level, log_format)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...batch.growth import GROWTH
+from ...batch.options import Recycle, RecycleGrowth
+
 if TYPE_CHECKING:
     from .registry import Worker, WorkerServer
     from .worker import WorkerProcess
@@ -59,10 +62,6 @@ _Models = Annotated[
 _Device = Annotated[
     str, typer.Option(metavar="NAME", help="cpu, cuda or mps, for servers started here.")
 ]
-_Recycle = Annotated[
-    int,
-    typer.Option(min=0, metavar="N", help="Start servers of its own anew after N jobs; 0 never."),
-]
 _Name = Annotated[
     str, typer.Option(metavar="NAME", help="What it is called; else its machine and a number.")
 ]
@@ -88,7 +87,8 @@ def worker(
     gpus: _Gpus = "",
     models: _Models = None,
     device: _Device = "",
-    recycle: _Recycle = 0,
+    recycle: Recycle = 0,
+    recycle_growth: RecycleGrowth = GROWTH,
     name: _Name = "",
     drain: _Drain = 300.0,
     log_level: _LogLevel = "info",
@@ -128,7 +128,7 @@ def worker(
         ),
         choice=choose(named, os.environ),
         name=name,
-        care=Care(recycle_after=recycle),
+        care=Care(recycle=recycle, recycle_growth=recycle_growth),
     )
     set_up(*checked(log_level, log_format))
     ended = run(setup, drain, _begun)

@@ -19,6 +19,7 @@ from ...batch.fleet import Care, Processes, Server, fleet
 from ...batch.jobs import Job
 from ...batch.leases import LEASE, new_owner
 from ...batch.messages import fault
+from ...batch.scheduler import Rules as Choosing
 from ...batch.store.store import Store
 from ...client.client import Client
 from ...errors import OtherVersion, SpriteworksError, StoreError, WorkerReplaced
@@ -51,6 +52,10 @@ logger = logging.getLogger(__name__)
 _PROGRESS = 0.5
 # s between two looks at what servers have and how much memory is left, and s that one has to answer
 _LOOK, _PATIENCE = 30.0, 10.0
+# A worker does not see which models the servers of others have loaded: jobs are left to those for
+# as long as it takes all workers to look once. Nor does it see whom others serve: everybody is new
+# to each of them, so that being new must not go before the loaded model; see docs/scaling.md.
+_BESIDE_OTHERS = Choosing(head_start=1.0, newcomers_first=False)
 # s for which a worker that stops waits, when nobody says otherwise, for what runs
 DRAIN = 300.0
 
@@ -106,7 +111,7 @@ class WorkerProcess:
             IntoStorage(supplies, supplies),
             self._reporter,
             self._fits,
-            Rules(owner=owner, lease=LEASE, endless=True),
+            Rules(owner=owner, lease=LEASE, endless=True, rules=_BESIDE_OTHERS),
             is_holder=False,
             dead=[enlisted.predecessor] if enlisted.predecessor else [],
         )
