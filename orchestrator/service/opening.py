@@ -19,8 +19,8 @@ from .keys import Keys
 from .prompting import Workflows
 from .service import Service
 from .storage import Storage
+from .waking.opening import check_broker
 from .waking.reconciler import awake
-from .waking.wakeups import check_broker
 from .webhooks import Webhooks
 
 

@@ -22,8 +22,9 @@ from orchestrator.batch.store.database import Database
 from orchestrator.batch.store.store import Store
 from orchestrator.errors import UsageError
 from orchestrator.local.process import python_environment
+from orchestrator.service.waking.opening import open_wakeups
 from orchestrator.service.waking.reconciler import HOLDER, Reconciler
-from orchestrator.service.waking.wakeups import Wakeups, open_wakeups
+from orchestrator.service.waking.wakeups import Wakeups
 from real_postgres import PostgresServer
 from real_redis import RedisServer
 
@@ -222,7 +223,7 @@ def test_only_a_redis_is_a_broker(broker: str) -> None:
 def test_a_celery_worker_of_ours_never_loads_torch() -> None:
     pytest.importorskip("celery", reason="pip install 'spriteworks[worker]'")
     code = (
-        "import sys; from orchestrator.service.waking.wakeups import open_wakeups;"
+        "import sys; from orchestrator.service.waking.opening import open_wakeups;"
         "open_wakeups('', 'redis://127.0.0.1:1/0').close();"
         "sys.exit('torch' in sys.modules or 'celery' not in sys.modules)"
     )

@@ -19,8 +19,9 @@ from orchestrator.protocol import new_prompt_id
 from orchestrator.service.waking import reconciler
 from orchestrator.service.waking.coalescing import Coalescer
 from orchestrator.service.waking.notifications import concerns, payload_of
+from orchestrator.service.waking.opening import open_wakeups
 from orchestrator.service.waking.reconciler import Reconciler
-from orchestrator.service.waking.wakeups import ANY, Polling, names_in, open_wakeups
+from orchestrator.service.waking.wakeups import ANY, Polling, names_in
 
 LONG = 30.0
 

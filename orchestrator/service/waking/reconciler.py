@@ -21,7 +21,8 @@ from ...batch.store import tables
 from ...batch.store.database import Database
 from ...batch.store.statements import now
 from ...errors import SpriteworksError
-from .wakeups import ANY, Polling, Wakeups, open_wakeups
+from .opening import open_wakeups
+from .wakeups import ANY, Polling, Wakeups
 
 logger = logging.getLogger(__name__)
 

@@ -36,8 +36,8 @@ from ..requests import Requests
 from ..standing import Standing
 from ..storage import Storage
 from ..supplies import Supplies
+from ..waking.opening import check_broker
 from ..waking.reconciler import awake
-from ..waking.wakeups import check_broker
 from ..webhooks import Webhooks
 from .joining import Service, check_version, files_of, record_of
 from .logins import Logins
