@@ -16,7 +16,9 @@ SpriteworksError
 ├── StoreError                the record of a batch cannot be read or written
 │   ├── StoreUnreachable      its database does not answer, or is locked; later it may
 │   ├── IllegalTransition     a job cannot go from the state it is in to that one
-│   └── LeaseLost             an attempt was taken over by another orchestrator
+│   ├── LeaseLost             an attempt was taken over by another orchestrator
+│   ├── OtherVersion          the record is of another version than the worker
+│   └── WorkerReplaced        another process goes by the name of this worker
 ├── RequestError              what somebody asks of the service cannot be done
 │   ├── AccessDenied          no key, a wrong one, or one that counts no longer
 │   ├── NotFound              nothing of that name is there for the key that asks
@@ -152,6 +154,14 @@ class IllegalTransition(StoreError):
 
 class LeaseLost(StoreError):
     """An attempt has ended, or was taken over by another orchestrator; nothing was written."""
+
+
+class OtherVersion(StoreError):
+    """The record of a service is of another version than this worker's."""
+
+
+class WorkerReplaced(StoreError):
+    """Another process goes by the name of this worker."""
 
 
 class RequestError(SpriteworksError):

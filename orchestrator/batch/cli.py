@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .growth import GROWTH
+from .options import Recycle, RecycleGrowth
+
 if TYPE_CHECKING:
     from .live import Events, View
     from .production import Plan, Request
@@ -97,12 +100,8 @@ def run(
         int | None,
         typer.Option(min=1, metavar="N", help="Pictures in one graph that differ in the seed."),
     ] = None,
-    recycle_after: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Restart servers started here after N graphs.")
-    ] = 0,
-    recycle_growth: Annotated[
-        int, typer.Option(min=0, metavar="MIB", help="... and after growing by so many MiB.")
-    ] = 8192,
+    recycle: Recycle = 0,
+    recycle_growth: RecycleGrowth = GROWTH,
     joined: Annotated[
         bool,
         typer.Option(
@@ -122,7 +121,7 @@ def run(
     if joined:
         out = _joined_folder(manifest, out, store)
     request = _request(manifest, out, servers, comfyui, gpus, engines, models, store)
-    care = replace(request.care, recycle_after=recycle_after, recycle_growth=recycle_growth)
+    care = replace(request.care, recycle=recycle, recycle_growth=recycle_growth)
     request = replace(request, care=care, batch_size=batch_size)
     with _observer(out, as_json) as observer:
         result = (production.join if joined else production.run)(request, observer)

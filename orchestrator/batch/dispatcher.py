@@ -39,6 +39,8 @@ from .store.store import Store
 
 # s after which a waiting thread looks again by itself
 _PULSE = 1.0
+# s, for each owner, after which it is looked for jobs that go before those that are known
+_EVERYWHERE = 0.1
 _AS_IS = Degradation()
 # Claims after one that came too late for which others are thought to be claiming, too, and jobs
 # that are as good as the one that was chosen.
@@ -134,7 +136,7 @@ class Dispatcher:
         self._queue = JobQueue(store, self._look_at)
         # claims for which to be ready that another orchestrator is quicker
         self._rivals = 0
-        self._looked = self._clock()
+        self._looked = self._looked_everywhere = self._clock()
         self._notes = Notes()
         self._endings = Endings(store, self.settings.owner, self.settings.limits)
         # attempts whose end is being written down, by id
@@ -253,8 +255,8 @@ class Dispatcher:
             gone = server not in self._servers or server in self._distrusted
             if self._stopping or gone or self._is_away:
                 return None
-            if self._is_shared and self._clock() - self._looked >= _PULSE:
-                self._look_again()
+            if self._is_shared:
+                self._look_now_and_then()
             try:
                 return self._claim_next(server)
             except StoreUnreachable as error:
@@ -507,6 +509,11 @@ class Dispatcher:
         # answer was lost.
         return not (self._is_shared and self.store.has_open_attempts())
 
+    def has_more(self) -> bool:
+        """Say whether jobs are known to wait that are still to be handed out."""
+        with self._changed:
+            return not self._stopping and bool(self._queue.window)
+
     def pause(self, seconds: float = _PULSE) -> None:
         """Wait until something changes, a job's pause ends, or `seconds` have passed."""
         with self._changed:
@@ -613,8 +620,21 @@ class Dispatcher:
             rules=self.settings.rules,
         )
 
+    def _look_now_and_then(self) -> None:
+        """Look for what other processes posted, and more seldom for what is more urgent.
+
+        The latter reads some jobs of each owner: 12,500 reads a second where 250 orchestrators do
+        so each second for 50 owners.
+        """
+        now = self._clock()
+        if now - self._looked_everywhere >= max(_PULSE, _EVERYWHERE * self._queue.owners):
+            self._look_again()
+        elif now - self._looked >= _PULSE:
+            self._looked = now
+            self._queue.arrived()
+
     def _look_again(self) -> None:
-        self._looked = self._clock()
+        self._looked = self._looked_everywhere = self._clock()
         self._queue.look_again()
 
     def _sort_anew(self) -> None:
@@ -649,6 +669,7 @@ class Dispatcher:
             seed=job.seed_now or 0,
             batch_size=size,
             not_before=note.not_before,
+            since=self._clock(),
             avoid=note.avoid,
             only=self._servers_for(job),
         )

@@ -14,14 +14,23 @@ import psutil
 from ..client.client import Client
 from ..client.wire import Timeouts
 from ..errors import ServerLost
+from ..local.footprint import resident, room
 from ..local.process import ServerProcess
 from ..local.serving import Choice, Launcher
+from ..local.succession import Successor
+from ..protocol import SystemStats
+from .growth import GROWTH, Growth
 from .pace import Patience
 from .store.store import Store
 
 # What is known of the processes that this batch has started, for the next run to end them.
 _PROCESSES = "processes"
 _MIB = 1 << 20
+# How many times the memory of a server that has just started must be free for another beside it:
+# ours have then read their libraries and no model yet.
+_ROOM = 2.0
+# Bytes of a GPU's memory that must be free for that; CUDA takes some hundred MiB for each process.
+_VRAM = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +41,11 @@ class Care:
     patience: Patience = field(default_factory=Patience)
     # for which a server that went away may come back to its jobs before others get them
     grace: float = 30.0
-    # graphs after which a process of ours is started anew; 0 is never
-    recycle_after: int = 0
-    # MiB by which a process of ours may grow after its first jobs; 0 is any
-    recycle_growth: int = 8192
+    # graphs after which a process of ours is started anew, which gives back all the memory that
+    # it holds; 0 is never
+    recycle: int = 0
+    # MiB by which a process of ours, with its children, may grow after its first jobs; 0 is any
+    recycle_growth: int = GROWTH
     # starts in a row that may fail
     starts: int = 3
 
@@ -60,6 +70,13 @@ class Server:
 
     def stop(self) -> None:
         """End it, where that is ours to do."""
+
+    def prepare(self, client: Client) -> None:
+        """Start the process that shall follow beside this one, where memory has room for both."""
+
+    def retire(self) -> None:
+        """End it as `stop` does, but for a process that was prepared, which `start` takes."""
+        self.stop()
 
     def has_ended(self) -> bool:
         """Say whether it is known to be gone with all its jobs."""
@@ -90,7 +107,10 @@ class OwnServer(Server):
         self._processes = processes
         self._stack = ExitStack()
         self._process: ServerProcess | None = None
-        self._first_size = 0
+        self._successor: Successor | None = None
+        # bytes that the process took when it had just started
+        self._bare = 0
+        self._growth = Growth(care.recycle_growth * _MIB)
 
     def connected(self) -> Client:
         """A client of the process, to be closed; raises ServerLost where there is none."""
@@ -103,13 +123,33 @@ class OwnServer(Server):
         """Start the process unless it runs; raises ServerStartFailed."""
         if self._process is not None and not self.has_ended():
             return
-        self.stop()
-        self._process = self._stack.enter_context(self._launcher())
+        self.retire()
+        successor, self._successor = self._successor, None
+        if successor is not None:
+            self._process, self._stack = successor.take()
+        else:
+            self._process = self._stack.enter_context(self._launcher())
+            self._bare = resident(self._process.pid)
         self._processes.add(self._process.pid)
-        self._first_size = 0
+        self._growth = Growth(self.care.recycle_growth * _MIB)
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process, and the one that was to follow."""
+        successor, self._successor = self._successor, None
+        if successor is not None:
+            successor.end()
+        self.retire()
+
+    def prepare(self, client: Client) -> None:
+        """Start the process that shall follow beside this one, where memory has room for both.
+
+        It loads no model before its first job, when this one has ended.
+        """
+        if self._successor is None and self._has_room(client.system_stats()):
+            self._successor = Successor(self._launcher)
+
+    def retire(self) -> None:
+        """End the process, but for one that was prepared, which `start` takes."""
         process, self._process = self._process, None
         self._stack.close()
         if process is not None:
@@ -121,26 +161,21 @@ class OwnServer(Server):
 
     def worn_out(self, graphs: int) -> str:
         """Why it should be started anew after `graphs` graphs; "" where it should not."""
-        if self.care.recycle_after and graphs >= self.care.recycle_after:
-            return f"it has run {graphs} graphs"
-        # Reading the size of a process takes a system call; the first graphs load the models.
-        if not self.care.recycle_growth or graphs < 4 or graphs % 4:
-            return ""
-        size = self._size()
-        self._first_size = self._first_size or size
-        grown = (size - self._first_size) // _MIB
-        return f"it has grown by {grown} MiB" if grown > self.care.recycle_growth else ""
+        if self.care.recycle and graphs >= self.care.recycle:
+            return f"it has run {graphs} graph{'' if graphs == 1 else 's'}"
+        if self._process is not None and self._growth.is_due(graphs):
+            self._growth.look(graphs, resident(self._process.pid))
+        grown = self._growth.too_much
+        return f"it has grown by {grown // _MIB} MiB" if grown else ""
+
+    def _has_room(self, stats: SystemStats) -> bool:
+        own = stats.device_type != "cpu"
+        return room() >= _ROOM * self._bare and not (own and stats.vram_free < _VRAM)
 
     def _check(self) -> None:
         super()._check()
         if self._process is not None:
             self._process.check()
-
-    def _size(self) -> int:
-        try:
-            return int(psutil.Process(self._process.pid).memory_info().rss) if self._process else 0
-        except psutil.NoSuchProcess:
-            return 0
 
 
 class Processes:
@@ -207,11 +242,18 @@ class Processes:
 
 
 def fleet(
-    choice: Choice, care: Care, store: Store, processes: Processes | None = None
+    choice: Choice,
+    care: Care,
+    store: Store,
+    processes: Processes | None = None,
+    prefix: str = "",
 ) -> list[Server]:
-    """The servers of a choice, not started yet; `processes` notes those that are ours."""
+    """The servers of a choice, not started yet; `processes` notes those that are ours.
+
+    Their names begin with `prefix`, where others have such servers, too.
+    """
     processes = processes or Processes(store)
-    own = (OwnServer(name, care, start, processes) for name, start in choice.own())
+    own = (OwnServer(f"{prefix}{name}", care, start, processes) for name, start in choice.own())
     return [*(Server(url, care) for url in choice.urls), *own]
 
 

@@ -207,14 +207,20 @@ class Worker(threading.Thread):
             if why := self._dispatcher.distrust_of(self.server.name):
                 self._hand_on(client)
                 raise _Distrusted(why)
-            worn = self.server.worn_out(self._graphs)
-            if not worn:
-                self._fill(client)
+            self._fill(client)
+            worn = self._wear()
             if self._held:
+                if worn and self._dispatcher.has_more():
+                    self.server.prepare(client)
                 self._collect(client)
             elif worn:
-                self._recycle(worn)
-                return
+                # What it made goes with it; what could not be fetched is waited for once more.
+                self._downloader.drain()
+                self._take_returned()
+                if not self._held:
+                    if not self._is_over():
+                        self._recycle(worn)
+                    return
             elif self._is_over():
                 return
             else:
@@ -233,18 +239,20 @@ class Worker(threading.Thread):
             self._held.append(sent)
 
     def _fill(self, client: Client) -> None:
-        while (
-            not self._retired
-            and (assignment := self._dispatcher.take(self.server.name)) is not None
-        ):
+        while not (self._retired or self._wear()):
+            assignment = self._dispatcher.take(self.server.name)
+            if assignment is None:
+                return
             self._send(client, assignment)
 
+    def _wear(self) -> str:
+        """Why the server is to be started anew before it gets more; "" where it is not."""
+        return self.server.worn_out(self._graphs)
+
     def _recycle(self, why: str) -> None:
-        # What it made goes with it.
-        self._downloader.drain()
         self._graphs, self._paused = 0, True
         self._dispatcher.say(f"{self.server.name} is started anew: {why}", server=self.server.name)
-        self.server.stop()
+        self.server.retire()
 
     # ------------------------------------------------------------------ one job
 
@@ -300,9 +308,8 @@ class Worker(threading.Thread):
         self._held.remove(sent)
         self._dispatcher.ended(sent.assignment)
         try:
-            if not self.server.worn_out(self._graphs):
-                # The next one runs by now; send the one after it before anything else.
-                self._fill(client)
+            # The next one runs by now; send the one after it before anything else.
+            self._fill(client)
         finally:
             load = Load(
                 assignment=sent.assignment,
@@ -481,7 +488,8 @@ class Worker(threading.Thread):
         if self.server.is_ours and isinstance(error, ServerLost | ServerFrozen):
             # Its jobs go with it, and starting it anew is the surest cure.
             self._release(Kind.SERVER_LOST, str(error))
-            self.server.stop()
+            self.server.retire()
+            self._graphs = 0
             self._abandoned.clear()
             self._stuck = ""
 

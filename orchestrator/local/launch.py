@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,12 +35,14 @@ def comfyui(
     previews: bool = False,
     gpu: str | None = None,
     device: str = "",
+    cancelled: threading.Event | None = None,
 ) -> Iterator[ServerProcess]:
     """Run the ComfyUI of `folder` with our pack until the block ends.
 
     `models` is a further folder of models, laid out as ComfyUI's; `gpu` is the number of the one
     GPU that the server shall see; `device` is "cpu" where it shall use none. Raises UsageError
-    where `folder` is no ComfyUI and ServerStartFailed where it does not start.
+    where `folder` is no ComfyUI and ServerStartFailed where it does not start, or `cancelled` is
+    set before it is ready.
     """
     main = folder / "main.py"
     if not main.is_file() or not (folder / "comfy").is_dir():
@@ -59,16 +62,20 @@ def comfyui(
             cwd=folder,
             env={"PYTHONUNBUFFERED": "1", **_byte_code(), **_seeing(gpu)},
         )
-        with running(command, work / "server.log") as process:
+        with running(command, work / "server.log", cancelled) as process:
             _refuse_without_pack(process)
             yield process
 
 
 @contextmanager
 def engine(
-    *, models: Path | None = None, gpu: str | None = None, device: str = ""
+    *,
+    models: Path | None = None,
+    gpu: str | None = None,
+    device: str = "",
+    cancelled: threading.Event | None = None,
 ) -> Iterator[ServerProcess]:
-    """Run the embedded engine until the block ends; `gpu` as for `comfyui`.
+    """Run the embedded engine until the block ends; `gpu` and `cancelled` as for `comfyui`.
 
     `device` is cpu, cuda or mps, or "" for the accelerator where there is one.
     """
@@ -89,7 +96,7 @@ def engine(
             arguments=lambda port: [*arguments, "--port", str(port)],
             env={**python_environment(), **_seeing(gpu)},
         )
-        with running(command, work / "server.log") as process:
+        with running(command, work / "server.log", cancelled) as process:
             yield process
 
 

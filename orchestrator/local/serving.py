@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol
 
 from ..client.client import Client
 from ..client.wire import base_url
@@ -20,13 +21,18 @@ from .process import ServerProcess
 
 _DEVICES = ("", "cpu", "cuda", "mps")
 
-# Runs a server until its block ends.
-Launcher: TypeAlias = Callable[[], AbstractContextManager[ServerProcess]]
+
+class Launcher(Protocol):
+    """Runs a server until its block ends; one that starts is given up once `cancelled` is set."""
+
+    def __call__(
+        self, *, cancelled: threading.Event | None = None
+    ) -> AbstractContextManager[ServerProcess]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The servers that a person chose; none at all means one embedded engine.
+    """The servers that a person chose; none at all means one embedded engine, but for `nothing`.
 
     Raises UsageError where it contradicts itself.
     """
@@ -45,6 +51,8 @@ class Choice:
     previews: bool = False
     # cpu, cuda or mps, for servers that are started here; "" is the accelerator where there is one
     device: str = ""
+    # no server at all: others have them
+    nothing: bool = False
 
     def __post_init__(self) -> None:
         """Read the addresses, and refuse what cannot be meant."""
@@ -57,6 +65,8 @@ class Choice:
         if twice:
             raise UsageError(f"--server {twice.pop()} is given twice; give each server once")
         here = self.comfyui is not None or self.engines > 0
+        if self.nothing and (urls or here):
+            raise UsageError("--no-servers is for none at all; leave it out, or all servers")
         if self.gpus and not here:
             raise UsageError("--gpus is for servers that are started here; add --comfyui DIR")
         if self.device not in _DEVICES:
@@ -76,6 +86,8 @@ class Choice:
 
     def own(self) -> list[tuple[str, Launcher]]:
         """The servers to start here, by name."""
+        if self.nothing:
+            return []
         gpus: Sequence[str | None] = self.gpus or (None,)
         if self.comfyui is not None:
             return [(_name("comfyui", gpu), self._comfyui(self.comfyui, gpu)) for gpu in gpus]
@@ -110,7 +122,7 @@ class Choice:
 
 def choose(named: Choice, environment: Mapping[str, str]) -> Choice:
     """The servers that options name, else those of SPRITEWORKS_SERVER or COMFYUI_PATH."""
-    if named.urls or named.comfyui or named.engines:
+    if named.urls or named.comfyui or named.engines or named.nothing:
         return named
     url, folder = environment.get("SPRITEWORKS_SERVER"), environment.get("COMFYUI_PATH")
     if url:

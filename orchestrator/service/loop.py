@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -49,6 +49,8 @@ class ServerView:
     words: str = ""
     done: int = 0
     failures: int = 0
+    # the worker that has it; "" where the service itself does
+    worker: str = ""
 
 
 class Watcher(Protocol):
@@ -114,13 +116,14 @@ class Loop:
         settings: Settings | None = None,
         *,
         is_holder: bool = True,
+        dead: Collection[str] = (),
     ) -> None:
         """`is_holder` says whether this process holds the service's folder.
 
-        Then whoever held it before is dead, and what it left is taken up at once; of all others
-        when its lease has run out.
+        Then whoever held it before is dead, and what it left is taken up at once, as is that of
+        owners who are known to be `dead`; of all others when its lease has run out.
         """
-        self._is_holder = is_holder
+        self._is_holder, self._dead = is_holder, dead
         self._store = store
         self._servers = {server.name: server for server in servers}
         self._recipe_for = recipe_for
@@ -162,6 +165,16 @@ class Loop:
         self._thread.join(seconds)
         for server in self._servers.values():
             server.stop()
+
+    def drain(self, seconds: float) -> None:
+        """Hand out nothing more; what runs has `seconds` to end, and then waits again elsewhere."""
+        self._ending.set()
+        dispatcher = self._dispatcher
+        if dispatcher is not None:
+            dispatcher.stop()
+            self._thread.join(seconds)
+            dispatcher.stop(hurry=True)
+        self.stop()
 
     def arrived(self) -> None:
         """There are new requests in the store."""
@@ -259,7 +272,7 @@ class Loop:
     def _left_behind(self, takeover: Takeover) -> dict[str, list[Assignment]]:
         """What was left by those who are known to be dead, and by this process before an error."""
         if not self._is_holder:
-            return takeover.begin()
+            return takeover.begin(dead=self._dead)
         before = succeed(self._store, self._settings.owner)
         return takeover.begin(all=before is None, dead=[] if before is None else [before])
 

@@ -143,6 +143,8 @@ def test_a_late_loser_writes_nothing_and_the_winner_decides(one: Owner, two: Own
         connection.execute(tables.attempts.update().where(which).values(lease=1.0))
     (attempt,) = two.store.take_over("two", 30.0)
     assert attempt.prompt_id == lost.attempt.prompt_id
+    assert two.store.take_over("two", 30.0) == []
+    assert one.store.taken_over() == 1
     assert one.dispatcher.fate(lost) is Fate.GO_ON
     # Two end together; the other one is none the worse.
     one.finish(lost, kept)

@@ -21,6 +21,9 @@ from .rows import (
     shot_row,
 )
 
+# A fact: how many jobs owners have taken over from one another.
+_TAKEN_OVER = "taken over"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Renewed:
@@ -210,7 +213,13 @@ class Attempts(Entries):
         )
         with self._db.transaction() as connection:
             ids = connection.execute(update).scalars().all()
-            return self._attempts(table.c.id.in_(ids)) if ids else []
+            taken = self._attempts(table.c.id.in_(ids)) if ids else []
+            self.add_to_fact(_TAKEN_OVER, sum(len(one.shots) for one in taken))
+            return taken
+
+    def taken_over(self) -> int:
+        """How many jobs an owner has taken over from another so far."""
+        return int(self.fact(_TAKEN_OVER) or 0)
 
     def has_open_attempts(self) -> bool:
         """Say whether anybody has attempts that have not ended, held or not."""

@@ -73,6 +73,12 @@ class Database:
             self.name = self._engine.url.render_as_string(hide_password=True)
             self._connection = self._engine.connect()
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the file that it is; None where it is none of this machine's."""
+        path = self._engine.url.database if self.is_sqlite else None
+        return Path(path).parent if path else None
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()
@@ -209,6 +215,18 @@ def sqlite_url(path: Path) -> str:
     return sa.URL.create("sqlite", database=str(path)).render_as_string()
 
 
+def sqlite_file(url: str) -> Path | None:
+    """The file that a database is; None where a server has it. Raises BadValue for no URL."""
+    try:
+        made = sa.make_url(url)
+    except ArgumentError as error:
+        raise BadValue(
+            f"{_without_password(url)} is no address of a database; give one like "
+            "postgresql://USER@HOST/DATABASE"
+        ) from error
+    return Path(made.database or "") if made.get_backend_name() == "sqlite" else None
+
+
 def _engine(url: str) -> sa.Engine:
     # Of the drivers for PostgreSQL, the one that our extra installs.
     url = re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)
@@ -229,6 +247,11 @@ def _engine(url: str) -> sa.Engine:
             f"a store cannot be opened at this --store ({error}); give one like "
             "postgresql://USER@HOST/DATABASE"
         ) from error
+
+
+def engine_of(url: str) -> sa.Engine:
+    """SQLAlchemy's engine for a database, for connections beside that of a `Database`."""
+    return _engine(url)
 
 
 def _without_password(url: str) -> str:

@@ -73,6 +73,16 @@ class Record:
             else:
                 connection.execute(self._db.upsert(tables.facts), {"name": name, "value": value})
 
+    def add_to_fact(self, name: str, number: int) -> None:
+        """Add to a number that is noted under a name, 0 where nothing is; also by several."""
+        if not number:
+            return
+        table = tables.facts
+        total = sa.cast(sa.cast(table.c.value, sa.BigInteger) + number, sa.Text)
+        with self._db.transaction() as connection:
+            connection.execute(self._db.insert_missing(table), {"name": name, "value": "0"})
+            connection.execute(table.update().where(table.c.name == name).values(value=total))
+
     # ----------------------------------------------------------------------- log
 
     def log(

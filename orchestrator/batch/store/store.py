@@ -22,14 +22,11 @@ from .attempts import Renewed as Renewed
 from .database import Database
 from .entries import Entry as Entry
 from .entries import settled as settled
-from .place import FILE_NAME, Place, place_of, remember
+from .place import BATCH, FILE_NAME, Place, place_of, remember
 from .plans import PlanDiff as PlanDiff
 from .plans import Plans
 from .record import Event as Event
 from .results import Results
-
-# A fact: which batch this is.
-_BATCH = "batch"
 
 
 class Store(Plans, Results):
@@ -71,11 +68,11 @@ class Store(Plans, Results):
 
     def _belong_to(self, folder: Path, place: Place) -> None:
         with self._db.transaction():
-            token = self.fact(_BATCH)
+            token = self.fact(BATCH)
             if token is None:
                 # The folder first: a database that nobody names is of no use to anybody.
                 remember(folder, place)
-                self.set_fact(_BATCH, place.token)
+                self.set_fact(BATCH, place.token)
             elif token != place.token:
                 raise StoreError(
                     f"{self._db.name} has the record of another batch than {folder}; give each "
