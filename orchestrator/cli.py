@@ -20,6 +20,7 @@ from .bench.cli import bench as bench_command
 from .doctor.cli import EPILOG as DOCTOR_EPILOG
 from .doctor.cli import doctor as doctor_command
 from .errors import UsageError
+from .local.cli import app as comfyui_app
 from .models.cli import app as models_app
 from .service.backup_commands import BACKUP_EPILOG, MIGRATE_EPILOG, RESTORE_EPILOG
 from .service.backup_commands import backup as backup_command
@@ -62,6 +63,7 @@ app.add_typer(batch_app)
 app.add_typer(models_app)
 app.add_typer(palette_app)
 app.add_typer(keys_app)
+app.add_typer(comfyui_app)
 app.command("bench", epilog=BENCH_EPILOG)(bench_command)
 app.command("cutout", epilog=CUTOUT_EPILOG)(cutout_command)
 app.command("serve", epilog=SERVE_EPILOG)(serve_command)
@@ -114,7 +116,7 @@ _Server = Annotated[
 ]
 _Comfyui = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="A ComfyUI to start and stop; else COMFYUI_PATH."),
+    typer.Option(metavar="[DIR]", help="A ComfyUI to start and stop; else COMFYUI_PATH."),
 ]
 _Models = Annotated[
     Path | None,

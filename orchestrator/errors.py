@@ -12,6 +12,7 @@ SpriteworksError
 ├── ModelError                a model file or folder that is missing or damaged
 ├── InputError                an input picture that is missing or no picture
 ├── OutputError               the result cannot be written (full disk, read-only folder)
+├── InstallFailed             ComfyUI cannot be fetched, or what it needs not be installed
 ├── StoreError                the record of a batch cannot be read or written
 │   ├── StoreUnreachable      its database does not answer, or is locked; later it may
 │   ├── IllegalTransition     a job cannot go from the state it is in to that one
@@ -133,6 +134,10 @@ class InputError(SpriteworksError):
 
 class OutputError(SpriteworksError):
     """The result cannot be written."""
+
+
+class InstallFailed(SpriteworksError):
+    """ComfyUI cannot be fetched, or what it needs cannot be installed."""
 
 
 class StoreError(SpriteworksError):

@@ -40,7 +40,7 @@ _Servers = Annotated[
     typer.Option("--server", metavar="URL", help="A server that runs; may be repeated."),
 ]
 _Comfyui = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="A ComfyUI to start, once for each GPU.")
+    Path | None, typer.Option(metavar="[DIR]", help="A ComfyUI to start, once for each GPU.")
 ]
 _Gpus = Annotated[
     str, typer.Option(metavar="LIST", help="GPUs for servers started here, for example 0,1.")

@@ -13,7 +13,8 @@ from packaging.requirements import Requirement
 
 from ..errors import BadValue
 from ..extras import install_line
-from ..local.launch import has_pack, python_of
+from ..local.launch import python_of
+from ..local.pack import has_pack
 from ..models.store import listed, named
 from ..version import __version__
 from .findings import Finding, State, absent

@@ -53,6 +53,8 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
     # s; ComfyUI with many custom nodes takes minutes
     patience: float = 300.0
+    # 0 is any free one
+    port: int = 0
 
 
 def free_port() -> int:
@@ -68,7 +70,7 @@ class ServerProcess:
     def __init__(self, command: Command, log: Path) -> None:
         self._command = command
         self._log = log
-        self.port = free_port()
+        self.port = command.port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process = self._spawn()
         try:

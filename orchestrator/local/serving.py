@@ -16,6 +16,7 @@ from ..client.wire import base_url
 from ..errors import UsageError
 from ..protocol import SystemStats
 from . import launch
+from .arguments import MANAGED
 from .process import ServerProcess
 
 _DEVICES = ("", "cpu", "cuda", "mps")
@@ -38,7 +39,7 @@ class Choice:
 
     # servers that run, as people write addresses
     urls: tuple[str, ...] = ()
-    # a ComfyUI to start, once for each of `gpus`
+    # a ComfyUI to start, once for each of `gpus`; MANAGED is the newest of Spriteworks' own
     comfyui: Path | None = None
     # numbers of GPUs, for servers that are started here
     gpus: tuple[str, ...] = ()
@@ -58,7 +59,7 @@ class Choice:
         urls = tuple(base_url(url) for url in self.urls)
         object.__setattr__(self, "urls", urls)
         # Shells leave the `~` of --comfyui=~/ComfyUI as it is, and of COMFYUI_PATH in a file.
-        object.__setattr__(self, "comfyui", _at_home(self.comfyui))
+        object.__setattr__(self, "comfyui", _managed(_at_home(self.comfyui)))
         object.__setattr__(self, "models", _at_home(self.models))
         twice = {url for url in urls if urls.count(url) > 1}
         if twice:
@@ -185,6 +186,16 @@ def _beginning(choice: Choice) -> str:
 
 def _at_home(folder: Path | None) -> Path | None:
     return None if folder is None else Path(os.path.expanduser(folder))
+
+
+def _managed(folder: Path | None) -> Path | None:
+    """The folder that is meant; raises UsageError where it is the managed one and there is none."""
+    if folder != Path(MANAGED):
+        return folder
+    # 20 ms, for those who ask for it
+    from .installs import chosen, root_of
+
+    return chosen(root_of()).folder
 
 
 def _name(kind: str, gpu: str | None) -> str:

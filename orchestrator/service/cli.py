@@ -25,7 +25,7 @@ _Servers = Annotated[
     typer.Option("--server", metavar="URL", help="A server that runs; may be repeated."),
 ]
 _Comfyui = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="A ComfyUI to start, once for each GPU.")
+    Path | None, typer.Option(metavar="[DIR]", help="A ComfyUI to start, once for each GPU.")
 ]
 _Engines = Annotated[
     int, typer.Option(min=0, metavar="N", help="Start the embedded engine N times.")
