@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from freezing import freeze
 from orchestrator.batch.jobs import Outcome, State
 from orchestrator.batch.store import tables
+from orchestrator.batch.store.place import FILE_NAME
 from orchestrator.batch.store.store import Store
 from orchestrator.local.process import python_environment
 from orchestrator.runs.looking import look
@@ -236,7 +238,7 @@ def test_one_that_freezes_past_its_lease_loses_what_it_had_and_works_on(
     batch: Batch, fakes: list[FakeServer]
 ) -> None:
     run, (joined,) = joined_by(batch, fakes[:2])
-    joined.send_signal(signal.SIGSTOP)
+    freeze(joined.pid, batch.out / FILE_NAME)
     fakes[0].pace = fakes[1].pace = 0.02
     with Store.open(batch.out) as store:
         theirs = {one.id for one in store.open_attempts() if one.server == fakes[1].url}
