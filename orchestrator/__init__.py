@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from .errors import ServerUnreachable as ServerUnreachable
     from .errors import SpriteworksError as SpriteworksError
     from .errors import StoreError as StoreError
+    from .errors import StoreUnreachable as StoreUnreachable
     from .errors import TooLarge as TooLarge
     from .errors import UnknownNodeClass as UnknownNodeClass
     from .errors import UnknownParameter as UnknownParameter
@@ -117,7 +118,8 @@ _HOMES = {
         "ManifestError ManifestProblem ModelError NodeFailed NodeProblem NotFound OutputError "
         "ProtocolError RangeUnsatisfiable RequestError RequestRefused ResultMissing ResultWrong "
         "ServerError ServerFailed ServerFrozen ServerLost ServerStartFailed ServerUnreachable "
-        "SpriteworksError StoreError TooLarge UnknownNodeClass UnknownParameter UsageError"
+        "SpriteworksError StoreError StoreUnreachable TooLarge UnknownNodeClass UnknownParameter "
+        "UsageError"
     ),
     "library": (
         "BatchStatus Job Progress Server batch_status connect convert run_batch start_comfyui "

@@ -44,6 +44,7 @@ def run(arguments: list[str]) -> int:
     import io
 
     from . import cli
+    from .local.arguments import with_managed
 
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character must not end a run.
@@ -51,7 +52,7 @@ def run(arguments: list[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     cli.State.debug = False
     try:
-        given = arguments or ["--help"]
+        given = with_managed(arguments) or ["--help"]
         code = cli.app(args=given, standalone_mode=False, prog_name="spriteworks")
     except BaseException as error:  # noqa: BLE001  (the last place before the user)
         return _report(error, debug=cli.State.debug)

@@ -17,11 +17,21 @@ import typer
 from .batch.cli import app as batch_app
 from .bench.cli import EPILOG as BENCH_EPILOG
 from .bench.cli import bench as bench_command
+from .doctor.cli import EPILOG as DOCTOR_EPILOG
+from .doctor.cli import doctor as doctor_command
 from .errors import UsageError
+from .local.cli import app as comfyui_app
 from .models.cli import app as models_app
+from .service.backup_commands import BACKUP_EPILOG, MIGRATE_EPILOG, RESTORE_EPILOG
+from .service.backup_commands import backup as backup_command
+from .service.backup_commands import migrate as migrate_command
+from .service.backup_commands import restore as restore_command
 from .service.cli import EPILOG as SERVE_EPILOG
 from .service.cli import serve as serve_command
 from .service.key_commands import app as keys_app
+from .service.workers.commands import WORKER_EPILOG, WORKERS_EPILOG
+from .service.workers.commands import worker as worker_command
+from .service.workers.commands import workers as workers_command
 from .sprites.cli import CUTOUT_EPILOG, SNAP_EPILOG
 from .sprites.cli import cutout as cutout_command
 from .sprites.cli import snap as snap_command
@@ -53,9 +63,16 @@ app.add_typer(batch_app)
 app.add_typer(models_app)
 app.add_typer(palette_app)
 app.add_typer(keys_app)
+app.add_typer(comfyui_app)
 app.command("bench", epilog=BENCH_EPILOG)(bench_command)
 app.command("cutout", epilog=CUTOUT_EPILOG)(cutout_command)
 app.command("serve", epilog=SERVE_EPILOG)(serve_command)
+app.command("backup", epilog=BACKUP_EPILOG)(backup_command)
+app.command("restore", epilog=RESTORE_EPILOG)(restore_command)
+app.command("migrate", epilog=MIGRATE_EPILOG)(migrate_command)
+app.command("worker", epilog=WORKER_EPILOG)(worker_command)
+app.command("workers", epilog=WORKERS_EPILOG)(workers_command)
+app.command("doctor", epilog=DOCTOR_EPILOG)(doctor_command)
 app.command("snap", epilog=SNAP_EPILOG)(snap_command)
 app.command("frames", epilog=FRAMES_EPILOG)(frames_command)
 app.command("tile", epilog=TILE_EPILOG)(tile_command)
@@ -99,7 +116,7 @@ _Server = Annotated[
 ]
 _Comfyui = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="A ComfyUI to start and stop; else COMFYUI_PATH."),
+    typer.Option(metavar="[DIR]", help="A ComfyUI to start and stop; else COMFYUI_PATH."),
 ]
 _Models = Annotated[
     Path | None,

@@ -12,9 +12,13 @@ SpriteworksError
 ├── ModelError                a model file or folder that is missing or damaged
 ├── InputError                an input picture that is missing or no picture
 ├── OutputError               the result cannot be written (full disk, read-only folder)
+├── InstallFailed             ComfyUI cannot be fetched, or what it needs not be installed
 ├── StoreError                the record of a batch cannot be read or written
+│   ├── StoreUnreachable      its database does not answer, or is locked; later it may
 │   ├── IllegalTransition     a job cannot go from the state it is in to that one
-│   └── LeaseLost             an attempt was taken over by another orchestrator
+│   ├── LeaseLost             an attempt was taken over by another orchestrator
+│   ├── OtherVersion          the record is of another version than the worker
+│   └── WorkerReplaced        another process goes by the name of this worker
 ├── RequestError              what somebody asks of the service cannot be done
 │   ├── AccessDenied          no key, a wrong one, or one that counts no longer
 │   ├── NotFound              nothing of that name is there for the key that asks
@@ -132,8 +136,16 @@ class OutputError(SpriteworksError):
     """The result cannot be written."""
 
 
+class InstallFailed(SpriteworksError):
+    """ComfyUI cannot be fetched, or what it needs cannot be installed."""
+
+
 class StoreError(SpriteworksError):
     """The record of a batch cannot be read or written."""
+
+
+class StoreUnreachable(StoreError):
+    """The database of a record does not answer for now, or is locked; the same may work later."""
 
 
 class IllegalTransition(StoreError):
@@ -142,6 +154,14 @@ class IllegalTransition(StoreError):
 
 class LeaseLost(StoreError):
     """An attempt has ended, or was taken over by another orchestrator; nothing was written."""
+
+
+class OtherVersion(StoreError):
+    """The record of a service is of another version than this worker's."""
+
+
+class WorkerReplaced(StoreError):
+    """Another process goes by the name of this worker."""
 
 
 class RequestError(SpriteworksError):

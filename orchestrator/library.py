@@ -28,6 +28,7 @@ from .errors import (
     ServerError,
     UsageError,
 )
+from .local.arguments import MANAGED
 from .local.serving import Choice, reached
 from .protocol import Event, Executing, ExecutionCached, Graph, JobState, Preview
 from .protocol import Progress as Stepped
@@ -82,14 +83,16 @@ def start_engine(*, models: Folder | None = None) -> Server:
 
 
 def start_comfyui(
-    folder: Folder, *, models: Folder | None = None, previews: bool = False
+    folder: Folder | None = None, *, models: Folder | None = None, previews: bool = False
 ) -> Server:
     """Start the ComfyUI of a folder with our nodes, without changing it; best in a `with`.
 
-    `previews` has it send intermediate pictures. Raises UsageError where the folder holds no
-    ComfyUI, ServerStartFailed where it does not start.
+    Without a folder it is the newest that `spriteworks comfyui install` made. `previews` has it
+    send intermediate pictures. Raises UsageError where the folder holds no ComfyUI, and where there
+    is none of ours, ServerStartFailed where it does not start.
     """
-    return Server(Choice(comfyui=_path(folder), models=_path(models), previews=previews))
+    place = _path(folder) or Path(MANAGED)
+    return Server(Choice(comfyui=place, models=_path(models), previews=previews))
 
 
 def connect(url: str, *, timeout: float | None = None) -> Server:

@@ -27,14 +27,27 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SOURCE = "https://github.com/Comfy-Org/ComfyUI.git"
-# With what older versions import and do not name.
-TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0", "requests")
-VERSION_FILE = "comfyui_version.py"
+sys.path.insert(0, str(REPOSITORY))
+
+from orchestrator.errors import SpriteworksError  # noqa: E402
+from orchestrator.local import checkouts  # noqa: E402
+from orchestrator.local.checkouts import (  # noqa: E402
+    SOURCE,
+    clone,
+    commit_at,
+    commit_of,
+    order,
+    version_of,
+)
+from orchestrator.local.environments import (  # noqa: E402
+    TORCH,
+    environment_python,
+    make_environment,
+)
+
 BEGIN, END = "<!-- tested versions: begin -->", "<!-- tested versions: end -->"
 # A test that is left out by a mark says nothing of the version.
 BY_MARK = re.compile(r"only with -m ")
-_VERSION = re.compile(r'__version__ = "([^"]+)"')
 
 
 class Failed(Exception):
@@ -69,7 +82,7 @@ def main() -> int:
             print(_line(results[version]), flush=True)
         if options.table:
             write_table(options.table, list(results.values()))
-    except Failed as error:
+    except (Failed, SpriteworksError) as error:
         print(f"try-comfyui: {error}", file=sys.stderr)
         return 2
     return 1 if any(results[version].failed for version in options.versions) else 0
@@ -82,75 +95,20 @@ def prepare(version: str, source: str, into: Path, torch: Sequence[str]) -> Path
     if version_of(folder) != version:
         check_out(version, source, folder)
     done = folder / ".venv" / "spriteworks-ready"
-    python = python_of(folder)
+    python = environment_python(folder)
     if not done.is_file() and not (folder == default and python.is_file()):
         print(f"Making the environment of ComfyUI {version} ...", flush=True)
-        install(folder, torch)
+        make_environment(folder, torch, lambda line: print(f"  {line}", flush=True))
         done.write_text("\n".join(torch), encoding="utf-8")
     return folder
 
 
 def check_out(version: str, source: str, folder: Path) -> None:
-    """The first commit of SOURCE that calls itself that version."""
+    """The files of that version in SOURCE, in a folder; what was there before is gone."""
     print(f"Fetching ComfyUI {version} ...", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
-    _git(None, "clone", "--quiet", "--no-checkout", source, str(folder))
-    commit = commit_of(version, folder)
-    # A mirror may lack large files that no test needs (tokenizers of other models): git says so
-    # and checks the others out.
-    _git(folder, "checkout", "--quiet", commit, check=False)
-    if version_of(folder) != version:
-        raise Failed(f"git could not check out {commit} of {source} into {folder}.")
-
-
-def commit_of(version: str, folder: Path) -> str:
-    """By its tag, else by the history of the file that names the version. Raises Failed."""
-    tag = _git(folder, "rev-parse", "--verify", "--quiet", f"v{version}^{{commit}}", check=False)
-    if tag.returncode == 0:
-        return tag.stdout.strip()
-    history = _git(folder, "log", "--format=%H", "--reverse", "HEAD", "--", VERSION_FILE)
-    for commit in history.stdout.split():
-        text = _git(folder, "show", f"{commit}:{VERSION_FILE}", check=False).stdout
-        if _version_in(text) == version:
-            return commit
-    raise Failed(f"There is no ComfyUI {version} in that repository: name one with --source.")
-
-
-def version_of(folder: Path) -> str | None:
-    """What the checkout in a folder calls itself."""
-    path = folder / VERSION_FILE
-    return _version_in(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def _version_in(text: str) -> str | None:
-    found = _VERSION.search(text)
-    return found[1] if found else None
-
-
-def install(folder: Path, torch: Sequence[str]) -> None:
-    """ComfyUI's requirements in its .venv; by uv, where there is one, else by pip."""
-    wanted = ["-r", str(folder / "requirements.txt"), *torch]
-    place = folder / ".venv"
-    uv = shutil.which("uv")
-    if uv:
-        commands = [
-            [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(place)],
-            [uv, "pip", "install", "--quiet", "--python", str(python_of(folder)), *wanted],
-        ]
-    else:
-        commands = [
-            [sys.executable, "-m", "venv", str(place)],
-            [str(python_of(folder)), "-m", "pip", "install", "--quiet", *wanted],
-        ]
-    for command in commands:
-        if subprocess.run(command, check=False).returncode:
-            raise Failed(f"Installing what ComfyUI needs into {place} failed; see above.")
-
-
-def python_of(folder: Path) -> Path:
-    """The Python of its .venv, whether or not it is there."""
-    place = folder / ".venv"
-    return place / "Scripts" / "python.exe" if os.name == "nt" else place / "bin" / "python"
+    clone(source, folder)
+    checkouts.check_out(commit_of(version, folder), folder)
 
 
 def run_suite(version: str, folder: Path, tests: Sequence[str]) -> Result:
@@ -166,7 +124,7 @@ def run_suite(version: str, folder: Path, tests: Sequence[str]) -> Result:
         )
         if not report.is_file():
             raise Failed("pytest ended without a report; see above.")
-        return read_report(report, version, _commit(folder), frontend_of(folder))
+        return read_report(report, version, commit_at(folder)[:8] or "no git", frontend_of(folder))
 
 
 def read_report(path: Path, version: str, commit: str, frontend: str) -> Result:
@@ -207,7 +165,7 @@ def write_table(page: Path, results: Sequence[Result]) -> None:
 
 def table(results: Sequence[Result]) -> str:
     """Markdown: a row for each version, newest first, and every skip with its reason."""
-    ordered = sorted(results, key=lambda one: _order(one.version), reverse=True)
+    ordered = sorted(results, key=lambda one: order(one.version), reverse=True)
     lines = [
         "| ComfyUI | commit | frontend | passed | failed | skipped |",
         "|---|---|---|---|---|---|",
@@ -225,10 +183,6 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def _order(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version))
-
-
 def _line(result: Result) -> str:
     return (
         f"ComfyUI {result.version}: {result.passed} passed, {len(result.failed)} failed, "
@@ -241,24 +195,6 @@ def _read(record: Path) -> dict[str, Result]:
         return {}
     rows: list[Mapping[str, object]] = json.loads(record.read_text(encoding="utf-8"))
     return {str(row["version"]): Result(**row) for row in rows}  # type: ignore[arg-type]
-
-
-def _commit(folder: Path) -> str:
-    found = _git(folder, "rev-parse", "--short=8", "HEAD", check=False)
-    return found.stdout.strip() or "no git"
-
-
-def _git(
-    folder: Path | None, *arguments: str, check: bool = True
-) -> subprocess.CompletedProcess[str]:
-    place = [] if folder is None else ["-C", str(folder)]
-    done = subprocess.run(
-        ["git", *place, *arguments], capture_output=True, text=True, encoding="utf-8", check=False
-    )
-    if check and done.returncode:
-        last = (done.stderr.strip().splitlines() or ["git said nothing"])[-1]
-        raise Failed(f"git {arguments[0]} failed: {last}")
-    return done
 
 
 def _options() -> argparse.Namespace:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .growth import GROWTH
+from .options import Recycle, RecycleGrowth
+
 if TYPE_CHECKING:
     from .live import Events, View
     from .production import Plan, Request
@@ -37,7 +40,7 @@ _Servers = Annotated[
     typer.Option("--server", metavar="URL", help="A server that runs; may be repeated."),
 ]
 _Comfyui = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="A ComfyUI to start, once for each GPU.")
+    Path | None, typer.Option(metavar="[DIR]", help="A ComfyUI to start, once for each GPU.")
 ]
 _Gpus = Annotated[
     str, typer.Option(metavar="LIST", help="GPUs for servers started here, for example 0,1.")
@@ -81,7 +84,8 @@ def plan(
 
 @app.command(
     epilog="Example: spriteworks batch run potions.yaml --out out --server URL --server URL. The "
-    "same command goes on where a run was ended."
+    "same command goes on where a run was ended. Another one helps with it meanwhile: spriteworks "
+    "batch run out --join --server URL"
 )
 def run(
     manifest: _Manifest,
@@ -96,12 +100,15 @@ def run(
         int | None,
         typer.Option(min=1, metavar="N", help="Pictures in one graph that differ in the seed."),
     ] = None,
-    recycle_after: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Restart servers started here after N graphs.")
-    ] = 0,
-    recycle_growth: Annotated[
-        int, typer.Option(min=0, metavar="MIB", help="... and after growing by so many MiB.")
-    ] = 8192,
+    recycle: Recycle = 0,
+    recycle_growth: RecycleGrowth = GROWTH,
+    joined: Annotated[
+        bool,
+        typer.Option(
+            "--join",
+            help="Help with the batch in the folder that stands for MANIFEST; plan nothing.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print events, one JSON object a line.")
     ] = False,
@@ -109,22 +116,25 @@ def run(
     """Make what is missing: start and resume in one."""
     from dataclasses import replace
 
-    from .production import run as run_batch
+    from . import production
 
+    if joined:
+        out = _joined_folder(manifest, out, store)
     request = _request(manifest, out, servers, comfyui, gpus, engines, models, store)
-    care = replace(request.care, recycle_after=recycle_after, recycle_growth=recycle_growth)
+    care = replace(request.care, recycle=recycle, recycle_growth=recycle_growth)
     request = replace(request, care=care, batch_size=batch_size)
     with _observer(out, as_json) as observer:
-        result = run_batch(request, observer)
+        result = (production.join if joined else production.run)(request, observer)
     if not as_json:
         print(result.words, file=sys.stderr)
         print(out)
     if result.stopped:
         print(f"to go on, run the same command again ({manifest})", file=sys.stderr)
         raise typer.Exit(_SIGNALLED + result.signal)
-    from .report.page import write as write_report
+    if not joined:
+        from .report.page import write as write_report
 
-    write_report(out)
+        write_report(out)
     if not result.is_complete or result.unexported:
         raise typer.Exit(_INCOMPLETE)
 
@@ -195,6 +205,16 @@ def cancel(folder: _Folder, names: _Names = []) -> None:  # noqa: B006
     from .production import cancel as cancel_jobs
 
     print(f"{cancel_jobs(folder, names)} jobs are cancelled; `batch retry` takes that back")
+
+
+def _joined_folder(folder: Path, out: Path, store: str) -> Path:
+    from ..errors import UsageError
+
+    if out != Path("out") or store:
+        raise UsageError(
+            "--join takes the batch's folder, which knows the rest; leave out --out and --store"
+        )
+    return folder
 
 
 def _request(

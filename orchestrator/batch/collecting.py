@@ -2,13 +2,14 @@
 
 A picture is fetched and looked at, written into a folder for parts on the same disk, synced, and
 only then renamed to its name; what a killed process leaves behind is a part, never half a picture.
+The rename is part of the transaction that ends the attempt: of one that another orchestrator has
+taken over meanwhile nothing gets a name.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +17,7 @@ from typing import Protocol
 from ..client.client import Client, writing
 from ..errors import JobError, ResultMissing, ResultWrong
 from ..protocol import HistoryRecord
-from ..runs.fetching import Fetched, Wanted, store, wanted
+from ..runs.fetching import Fetched, Wanted, store_part, wanted
 from ..runs.fetching import fetch as fetch_file
 from ..workflow.signatures import Signatures
 from .assignments import Assignment
@@ -67,6 +68,8 @@ class IntoFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        # parts that have no name yet, by attempt and name; each is one thread's alone
+        self._held: dict[int | None, dict[str, str]] = {}
 
     def fetch(
         self, client: Client, assignment: Assignment, record: HistoryRecord, sent: Signatures
@@ -77,26 +80,51 @@ class IntoFolder:
     def place(
         self, part: Part, measured: Mapping[str, float], pixels: str, assignment: Assignment
     ) -> Artifact:
-        """See `place`."""
-        return place(part, measured, pixels, assignment, self._folder)
+        """Write a picture as a part; `keep` gives it its name."""
+        attempt = assignment.attempt.id
+        path = os.path.join(self._folder, PARTS, f"{part.job.key}-{part.number}-{attempt}")
+        artifact = _placed(part, measured, pixels, assignment, self._folder, path)
+        self._held.setdefault(attempt, {})[artifact.path] = path
+        return artifact
 
     def keep(self, artifact: Artifact) -> None:
-        """It is in its place already: two runs never share a folder."""
+        """Give a picture its name; may be called again where that could not be written down."""
+        part = self._held[artifact.attempt_id][artifact.path]
+        target = self._folder / artifact.path
+        with writing(target):
+            try:
+                os.replace(part, target)
+            except FileNotFoundError:
+                if not target.exists():
+                    raise
 
     def release(self, assignment: Assignment) -> None:
-        """Nothing is held."""
+        """Remove the parts of an attempt that got no name."""
+        for part in self._held.pop(assignment.attempt.id, {}).values():
+            Path(part).unlink(missing_ok=True)
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the folder for parts, empty; raises OutputError where that is not allowed."""
+def prepare_folder(folder: Path, busy: Collection[int] | None = ()) -> None:
+    """Make the folder for parts, empty; raises OutputError where that is not allowed.
+
+    Parts of attempts in `busy`, by id, stay: other orchestrators are at work on them. None leaves
+    all that there are.
+    """
     parts = folder / PARTS
     with writing(parts):
-        if parts.exists():
-            shutil.rmtree(parts)
-        parts.mkdir(parents=True)
+        parts.mkdir(parents=True, exist_ok=True)
+        if busy is not None:
+            _clear(parts, {str(attempt) for attempt in busy})
         # Some file systems let folders be made where files cannot be written.
-        (parts / "probe").write_bytes(b"")
-        (parts / "probe").unlink()
+        probe = parts / f"probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+
+
+def _clear(parts: Path, busy: Collection[str]) -> None:
+    for part in parts.iterdir():
+        if part.name.rpartition("-")[2] not in busy:
+            part.unlink(missing_ok=True)
 
 
 def fetch(
@@ -118,25 +146,26 @@ def fetch(
         yield Part(job=job, number=number, fetched=fetched, node=one.node)
 
 
-def place(
+def _placed(
     part: Part,
     measured: Mapping[str, float],
     pixels: str,
     assignment: Assignment,
     folder: Path,
+    path: str,
 ) -> Artifact:
-    """Put a picture into the folder under its name; raises OutputError where that fails.
+    """Write a picture to `path`, all but its name in the folder.
 
-    `pixels` is the hash of its pixels, where a gate compares them, else "". One that a power cut
-    takes back is missing, which `verify` sees, and the next run makes it again.
+    A name that a power cut takes back is missing, which `verify` sees, and the next run makes the
+    picture again.
     """
     fetched, look = part.fetched, part.fetched.look
     assert look is not None
     name = path_of(part.job.name, part.number, fetched.suffix)
     # not joined by pathlib, which takes longer than the writing
     target = os.path.join(folder, name)
-    store(fetched.content, os.path.join(folder, PARTS, f"{part.job.key}-{part.number}"), target)
-    status = os.stat(target)
+    store_part(fetched.content, path, target)
+    status = os.stat(path)
     return Artifact(
         key=part.job.key,
         path=name,

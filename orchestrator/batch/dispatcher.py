@@ -8,30 +8,50 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
+from typing import Any, TypeVar
 
-from ..errors import IllegalTransition, LeaseLost, OutputError, SpriteworksError, StoreError
+from ..errors import (
+    IllegalTransition,
+    LeaseLost,
+    OutputError,
+    SpriteworksError,
+    StoreError,
+    StoreUnreachable,
+)
 from ..protocol import Event, new_prompt_id
-from .assignments import Assignment, Rejection, packed, unpacked
+from .assignments import Assignment, packed, unpacked
+from .endings import Endings, Move, Written
+from .endings import Finished as Finished
 from .job_queue import JobQueue
-from .jobs import Artifact, Attempt, Job, Outcome, Shot, State, Timing, counted
+from .jobs import Attempt, Job, Shot, State, counted
 from .messages import Observer, failure_event, failure_words
-from .retry import Decision, Degradation, Kind, Limits, Past, Rung, Step, decide
+from .notes import Notes
+from .outages import Outages
+from .retry import Decision, Degradation, Kind, Limits, Rung, Step
 from .scheduler import Rules, ServerState, Situation, Waiting, alternatives, choose, due
-from .store.statements import CANCELLED, CANDIDATES
+from .store.statements import CANDIDATES
 from .store.store import Store
 
 # s after which a waiting thread looks again by itself
 _PULSE = 1.0
+# s, for each owner, after which it is looked for jobs that go before those that are known
+_EVERYWHERE = 0.1
 _AS_IS = Degradation()
 # Claims after one that came too late for which others are thought to be claiming, too, and jobs
 # that are as good as the one that was chosen.
 _RIVALRY, _ALTERNATIVES = 64, CANDIDATES - 1
+# sentences for the log that wait for the record at most, while it is away
+_MOST_UNWRITTEN = 1000
 # what observers are told of a job whose server has begun with it
 RUNNING = "running"
+
+
+T = TypeVar("T")
 
 
 class Fate(Enum):
@@ -42,17 +62,6 @@ class Fate(Enum):
     CALLED_OFF = "called off"
     # another orchestrator took it over, and decides
     LOST = "lost"
-
-
-@dataclass(kw_only=True)
-class _Note:
-    """What is remembered of a job that failed."""
-
-    degradation: Degradation = _AS_IS
-    not_before: float = 0.0
-    avoid: frozenset[str] = frozenset()
-    # servers that sent another picture, and would send it from their cache again
-    wrong_from: frozenset[str] = frozenset()
 
 
 @dataclass(kw_only=True)
@@ -83,24 +92,6 @@ class Settings:
     lease: float | None = None
     # whether more jobs may come at any time, so that it is over only when it is stopped
     endless: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """An attempt that ended well: its pictures are in the folder, those rejected are not."""
-
-    assignment: Assignment
-    artifacts: Sequence[Artifact]
-    rejections: Sequence[Rejection] = ()
-    # s from submission to the end
-    seconds: float
-    spans: Sequence[Timing]
-    # called for each artifact that counts, in the transaction that says so; quick, or OutputError
-    keep: Callable[[Artifact], None] = lambda _: None
-
-
-# a job's key, the state that it is in now, and why
-_Move = tuple[str, str, str]
 
 
 class Dispatcher:
@@ -134,18 +125,29 @@ class Dispatcher:
         self._fits = fits
         self._clock = clock
         self._changed = threading.Condition(threading.RLock())
+        self.outages = Outages(
+            lambda text, warning: self.tell(text, warning=warning),
+            self._rest,
+            lambda: self._stopping,
+        )
+        # what the log lacks because the record was away
+        self._unwritten: deque[dict[str, Any]] = deque(maxlen=_MOST_UNWRITTEN)
+        self._counts = dict.fromkeys(State, 0)
         self._queue = JobQueue(store, self._look_at)
         # claims for which to be ready that another orchestrator is quicker
         self._rivals = 0
-        self._looked = self._clock()
-        self._notes: dict[str, _Note] = {}
+        self._looked = self._looked_everywhere = self._clock()
+        self._notes = Notes()
+        self._endings = Endings(store, self.settings.owner, self.settings.limits)
+        # attempts whose end is being written down, by id
+        self._ending: set[int] = set()
         self._servers: dict[str, ServerState] = {}
         # attempts whose outcome is not known yet, by prompt_id
         self._open: dict[str, Assignment] = {}
         # keys of jobs of theirs that a person wants no longer
         self._called_off: set[str] = set()
-        # when all of them were held for a lease, by the clocks of `_moments`
-        self._renewed = _moments()
+        # when all of them were held for a lease, by the clocks of `moments`
+        self._renewed = moments()
         # those of them that their server is done with
         self._fetching: set[str] = set()
         # by server, wrong pictures since the last right one
@@ -210,11 +212,26 @@ class Dispatcher:
     # ------------------------------------------------------------------- jobs
 
     def adopt(self, attempts: Iterable[Attempt]) -> list[Assignment]:
-        """Take over attempts that an earlier run left open; their jobs are on their servers."""
+        """Take over attempts that were left open; their jobs are on their servers.
+
+        Those need not be of the fleet.
+        """
         with self._changed:
             found = [self._adopted(attempt) for attempt in attempts]
             self._open.update((one.attempt.prompt_id, one) for one in found)
             return found
+
+    def take_over(self, *, all: bool = False, dead: Collection[str] = ()) -> list[Assignment]:
+        """Adopt what others had and let run out, and what the record says is ours and we forgot.
+
+        `all` and `dead` as in `Store.take_over`. Raises StoreUnreachable.
+        """
+        owner, lease = self.settings.owner, self.settings.lease
+        with self._changed:
+            if self._stopping:
+                return []
+            known = [one.attempt.id for one in self._open.values()]
+            return self.adopt(self.store.take_over(owner, lease, all=all, dead=dead, held=known))
 
     def recall(self, rungs: Callable[[Assignment], Sequence[Rung]]) -> None:
         """Remember what earlier runs learnt of jobs that failed and wait: how to make them easier.
@@ -236,18 +253,26 @@ class Dispatcher:
         """The next jobs for a server, written down for it; None where it gets none now."""
         with self._changed:
             gone = server not in self._servers or server in self._distrusted
-            if self._stopping or gone:
+            if self._stopping or gone or self._is_away:
                 return None
-            if self.settings.endless and self._clock() - self._looked >= _PULSE:
-                self._look_again()
-            while chosen := self._choose(server):
-                try:
-                    return self._assign(server, chosen)
-                except IllegalTransition:
-                    # Another orchestrator has claimed some of them, or a person cancelled them.
-                    self._queue.lost(chosen)
-                    self._rivals = _RIVALRY
-            return None
+            if self._is_shared:
+                self._look_now_and_then()
+            try:
+                return self._claim_next(server)
+            except StoreUnreachable as error:
+                # A claim whose answer was lost is found by `take_over`.
+                self.outages.began(error)
+                return None
+
+    def _claim_next(self, server: str) -> Assignment | None:
+        while chosen := self._choose(server):
+            try:
+                return self._assign(server, chosen)
+            except IllegalTransition:
+                # Another orchestrator has claimed some of them, or a person cancelled them.
+                self._queue.lost(chosen)
+                self._rivals = _RIVALRY
+        return None
 
     def arrived(self) -> None:
         """There are new jobs in the store."""
@@ -286,17 +311,27 @@ class Dispatcher:
             self._moved([(key, RUNNING, "") for key in keys], server)
         self._observer.happened("progress", server=server, key=keys[0], event=event)
 
-    def submitted(self, assignment: Assignment) -> None:
-        """The server has had an attempt for a while; may be said again after a break."""
+    def submitted(self, assignment: Assignment) -> bool:
+        """The server has had an attempt for a while; may be said again after a break.
+
+        False where that could not be written down for now.
+        """
+        attempt = assignment.attempt
+        if self._is_away:
+            return False
         try:
-            is_new = self.store.mark_submitted(assignment.attempt.id, owner=self.settings.owner)
+            is_new = self.store.mark_submitted(attempt.id, owner=self.settings.owner)
+        except StoreUnreachable as error:
+            self.outages.began(error)
+            return False
         except LeaseLost as error:
             self._lose([assignment], str(error))
-            return
+            return True
         if is_new:
-            keys = [job.key for job in assignment.jobs]
             submitted = State.SUBMITTED.value
-            self._moved([(key, submitted, "") for key in keys], assignment.attempt.server)
+            moves = [(job.key, submitted, "") for job in assignment.jobs]
+            self._moved(moves, attempt.server)
+        return True
 
     def ended(self, assignment: Assignment) -> None:
         """The server has run an attempt to its end; its pictures are still to be fetched."""
@@ -311,19 +346,14 @@ class Dispatcher:
     def done(self, *finished: Finished) -> None:
         """Attempts ended well; all that is written down of them is one transaction."""
         with self._changed:
-            written: list[_Written | None] = []
-            with self.store.transaction():
-                for one in finished:
-                    try:
-                        written.append(self._write_down(one))
-                    except LeaseLost:
-                        # Nothing is written of it yet, and the others are none the worse.
-                        written.append(None)
+            attempts = [one.assignment.attempt for one in finished]
+            written = self._write(lambda: [*map(self._endings.done, finished)], attempts)
             for one, what in zip(finished, written, strict=True):
                 if what is None:
                     self._lose([one.assignment])
                     continue
                 self._wrong.pop(one.assignment.attempt.server, None)
+                self._heed_rolls(one, what)
                 self._closed(one.assignment)
                 self._count(one)
                 self._tell_done(one, what)
@@ -341,15 +371,21 @@ class Dispatcher:
         None where another orchestrator has taken it over, who decides.
         """
         with self._changed:
+            attempt, server = assignment.attempt, assignment.attempt.server
             try:
-                decision, moves = self._write_failure(assignment, kind, error, possible)
+                decided = self._write(
+                    lambda: self._endings.failed(assignment, kind, error, possible), [attempt]
+                )
             except LeaseLost:
                 self._lose([assignment])
                 return None
-            server = assignment.attempt.server
+            decision = decided[0][0]
+            self._tell_failed(assignment, kind, error, decision)
+            for (one, move), job in zip(decided, assignment.jobs, strict=True):
+                self._heed_decision(one, move, kind, job, attempt)
             self._closed(assignment)
-            self._moved(moves, server)
-            self.server_counts[server].failures += kind is not Kind.NOT_SENT
+            self._moved([move for _, move in decided], server)
+            self._counts_of(server).failures += kind is not Kind.NOT_SENT
             if kind is Kind.RESULT_WRONG:
                 self._came_wrong(server, error)
             if decision.step is Step.STOP:
@@ -362,21 +398,15 @@ class Dispatcher:
         Those that a person cancelled are cancelled.
         """
         with self._changed:
+            attempt = assignment.attempt
             try:
-                moves = self._write_back(assignment.attempt, reason)
+                moves = self._write(lambda: self._endings.given_back(attempt, reason), [attempt])
             except LeaseLost:
                 self._lose([assignment])
                 return
             self._closed(assignment)
-            self._moved(moves, assignment.attempt.server)
-
-    def write_off(self, attempts: Iterable[Attempt], reason: str) -> None:
-        """Close attempts of an earlier run whose server is not there any more; their jobs wait."""
-        with self._changed:
-            for attempt in attempts:
-                self._moved(self._write_back(attempt, reason), attempt.server)
             self._look_again()
-            self._changed.notify_all()
+            self._moved(moves, attempt.server)
 
     # --------------------------------------------------------------- leases
 
@@ -391,7 +421,7 @@ class Dispatcher:
             return
         with self._changed:
             held = {one.attempt.id: one for one in self._open.values()}
-        began = _moments()
+        began = moments()
         # Not under our lock: workers and downloaders go on while the store takes its time.
         renewed = self.store.renew(owner, lease, held)
         with self._changed:
@@ -413,7 +443,7 @@ class Dispatcher:
         """
         lease = self.settings.lease
         if lease is not None and any(
-            now - then >= lease for now, then in zip(_moments(), self._renewed, strict=True)
+            now - then >= lease for now, then in zip(moments(), self._renewed, strict=True)
         ):
             try:
                 self.renew()
@@ -423,8 +453,16 @@ class Dispatcher:
         return self.fate(assignment) is not Fate.LOST
 
     def counts(self) -> dict[str, int]:
-        """How many jobs are where; see `jobs.counted`."""
-        return counted(self.store.counts())
+        """How many jobs are where; see `jobs.counted`. As last known while the record is away."""
+        try:
+            self._counts = self._counts if self._is_away else self.store.counts()
+        except StoreUnreachable as error:
+            self.outages.began(error)
+        return counted(self._counts)
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """Do what needs the record and may be repeated, see `Outages.patiently`."""
+        return self.outages.patiently(work)
 
     # ---------------------------------------------------------------- the end
 
@@ -453,12 +491,28 @@ class Dispatcher:
                 return False
             if self._stopping:
                 return True
-            if self.settings.endless or self._queue.window:
+            if self.settings.endless or self._queue.window or self._is_away:
                 return False
-            # A person may have asked for a job again, from another process.
-            self._look_again()
-            self._queue.refill()
-            return not self._queue.window
+            try:
+                return self._is_all_done()
+            except StoreUnreachable as error:
+                self.outages.began(error)
+                return False
+
+    def _is_all_done(self) -> bool:
+        # A person may have asked for a job again, from another process.
+        self._look_again()
+        self._queue.refill()
+        if self._queue.window:
+            return False
+        # What another orchestrator has may come back to us, and so does a claim of which the
+        # answer was lost.
+        return not (self._is_shared and self.store.has_open_attempts())
+
+    def has_more(self) -> bool:
+        """Say whether jobs are known to wait that are still to be handed out."""
+        with self._changed:
+            return not self._stopping and bool(self._queue.window)
 
     def pause(self, seconds: float = _PULSE) -> None:
         """Wait until something changes, a job's pause ends, or `seconds` have passed."""
@@ -475,8 +529,24 @@ class Dispatcher:
 
     def say(self, text: str, *, warning: bool = False, server: str = "", key: str = "") -> None:
         """Write a sentence into the batch's log and tell the observer."""
-        self.store.log(text, warning=warning, server=server, key=key)
+        about = {"text": text, "warning": warning, "server": server, "key": key}
+        self._unwritten.append({**about, "now": time.time()})
+        self.write_log()
         self.tell(text, warning=warning, server=server, key=key)
+
+    def write_log(self) -> None:
+        """Write the sentences that wait into the batch's log, if the record is there."""
+        while not self._is_away:
+            try:
+                one = self._unwritten.popleft()
+            except IndexError:
+                return
+            try:
+                self.store.log(**one)
+            except StoreUnreachable as error:
+                self._unwritten.appendleft(one)
+                self.outages.began(error)
+                return
 
     def tell(self, text: str, *, warning: bool = True, server: str = "", key: str = "") -> None:
         """Tell the observer a sentence, and write nothing; `key` is of the job it is about."""
@@ -484,6 +554,47 @@ class Dispatcher:
         self._observer.happened("note", text=text, warning=warning, server=server, **about)
 
     # --------------------------------------------------------------- privates
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether others may work on the record, or put something into it."""
+        return self.settings.endless or self.settings.lease is not None
+
+    @property
+    def _is_away(self) -> bool:
+        """Whether to leave the record alone: whoever renews leases finds out when it is back."""
+        return self.settings.lease is not None and self.outages.is_away
+
+    def _rest(self, seconds: float) -> None:
+        """Wait, while others go on."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+
+    def _write(self, work: Callable[[], T], attempts: Sequence[Attempt]) -> T:
+        """Do `work`, which ends attempts, in one transaction, and again until it is written.
+
+        While the record is away others go on, so `work` changes nothing here.
+        """
+        owner, made, ids = self.settings.owner, list[T](), {one.id for one in attempts}
+
+        def once() -> T:
+            with self.store.transaction():
+                # The answer to the last try may have been lost behind its commit.
+                if made and any(self.store.has_ended(one, owner) for one in ids):
+                    return made[-1]
+                made.append(work())
+            return made[-1]
+
+        self._ending |= ids
+        try:
+            return self.outages.patiently(once)
+        finally:
+            self._ending -= ids
+
+    def _counts_of(self, server: str) -> ServerCounts:
+        return self.server_counts.setdefault(server, ServerCounts())
 
     def _choose(self, server: str) -> tuple[Waiting, ...]:
         """The jobs for a server; where it has nothing to do, they are looked for far and wide."""
@@ -509,8 +620,21 @@ class Dispatcher:
             rules=self.settings.rules,
         )
 
+    def _look_now_and_then(self) -> None:
+        """Look for what other processes posted, and more seldom for what is more urgent.
+
+        The latter reads some jobs of each owner: 12,500 reads a second where 250 orchestrators do
+        so each second for 50 owners.
+        """
+        now = self._clock()
+        if now - self._looked_everywhere >= max(_PULSE, _EVERYWHERE * self._queue.owners):
+            self._look_again()
+        elif now - self._looked >= _PULSE:
+            self._looked = now
+            self._queue.arrived()
+
     def _look_again(self) -> None:
-        self._looked = self._clock()
+        self._looked = self._looked_everywhere = self._clock()
         self._queue.look_again()
 
     def _sort_anew(self) -> None:
@@ -530,7 +654,7 @@ class Dispatcher:
         self._queue.put(job, waiting if order is None else replace(waiting, order=order))
 
     def _look_at(self, job: Job) -> Waiting:
-        note = self._notes.get(job.key) or _Note()
+        note = self._notes.of(job)
         size = min(self.settings.batch_size, note.degradation.most or self.settings.batch_size)
         group = ""
         if size > 1 and not job.roll and job.seed is not None and self._can_batch(job):
@@ -545,6 +669,7 @@ class Dispatcher:
             seed=job.seed_now or 0,
             batch_size=size,
             not_before=note.not_before,
+            since=self._clock(),
             avoid=note.avoid,
             only=self._servers_for(job),
         )
@@ -592,25 +717,22 @@ class Dispatcher:
     def _attempt(self, server: str, chosen: Sequence[Waiting]) -> Attempt:
         """An attempt at these jobs, to be written down."""
         jobs = [self._queue.job(one.key) for one in chosen]
-        note = self._notes.get(jobs[0].key)
-        degradation = note.degradation if note else _AS_IS
-        if any(server in self._notes[job.key].wrong_from for job in jobs if job.key in self._notes):
-            degradation = replace(degradation, free=True)
         return Attempt(
             prompt_id=new_prompt_id(),
             server=server,
             shots=tuple(
                 Shot(key=job.key, seed=job.seed_now, index=index) for index, job in enumerate(jobs)
             ),
-            degraded=packed(degradation),
+            degraded=packed(self._notes.degradation(jobs, server)),
         )
 
     def _adopted(self, attempt: Attempt) -> Assignment:
         jobs = tuple(self.store.entry(shot.key).job for shot in attempt.shots)
-        server_state = self._servers[attempt.server]
-        self._servers[attempt.server] = replace(
-            server_state, held=server_state.held + 1, model=jobs[0].model
-        )
+        server_state = self._servers.get(attempt.server)
+        if server_state is not None:
+            self._servers[attempt.server] = replace(
+                server_state, held=server_state.held + 1, model=jobs[0].model
+            )
         return Assignment(attempt=attempt, jobs=jobs, degradation=unpacked(attempt.degraded))
 
     def _closed(self, assignment: Assignment) -> None:
@@ -636,17 +758,19 @@ class Dispatcher:
         """Others have taken attempts over; what comes of them here counts for nothing."""
         with self._changed:
             for one in assignments:
-                if self._open.get(one.attempt.prompt_id) is not one:
-                    # It ended while that was being found out.
+                is_ending = one.attempt.id in self._ending
+                if self._open.get(one.attempt.prompt_id) is not one or is_ending:
+                    # It ended while that was being found out, or whoever writes finds out.
                     continue
                 self._closed(one)
                 words = f"{one.label} was taken over by another orchestrator"
                 self.say(f"{words}: {why}" if why else words, warning=True)
 
-    def _moved(self, moves: Iterable[_Move], server: str = "") -> None:
-        """Tell observers where jobs stand now."""
+    def _moved(self, moves: Iterable[Move], server: str = "") -> None:
+        """Tell observers where jobs stand now; they may look into the record for it."""
         for key, state, reason in moves:
-            self._observer.happened("state", key=key, state=state, server=server, reason=reason)
+            about = {"key": key, "state": state, "server": server, "reason": reason}
+            self.outages.patiently(partial(self._observer.happened, "state", **about))
 
     def _recall(
         self, key: str, attempt: Attempt, rungs: Callable[[Assignment], Sequence[Rung]]
@@ -656,13 +780,8 @@ class Dispatcher:
             return
         jobs = tuple(entry.job for entry in entries)
         assignment = Assignment(attempt=attempt, jobs=jobs, degradation=unpacked(attempt.degraded))
-        decision = decide(self._past(key, assignment), rungs(assignment), self.settings.limits)
-        note = self._notes.setdefault(key, _Note())
-        note.degradation = decision.degradation
-        if decision.step is Step.ELSEWHERE:
-            note.avoid = frozenset({attempt.server})
-        if attempt.failure == Kind.RESULT_WRONG.value:
-            note.wrong_from = frozenset({attempt.server})
+        decision = self._endings.decide(key, assignment, rungs(assignment))
+        self._notes.recall(key, attempt, decision)
 
     def _came_wrong(self, server: str, error: str) -> None:
         """Charge a wrong picture to its server; the only one that is open goes on all the same."""
@@ -673,123 +792,41 @@ class Dispatcher:
             # What it had made by then may come home behind it.
             self._distrusted.setdefault(server, words)
 
-    def _past(self, key: str, assignment: Assignment) -> Past:
-        since = self.store.retried_after()
-        kinds = [
-            Kind(one.failure)
-            for one in self.store.attempts_of(key)
-            if one.failure and one.id > since
-        ]
-        return Past(kinds=kinds, degradation=assignment.degradation, together=len(assignment.jobs))
+    def _tell_failed(
+        self, assignment: Assignment, kind: Kind, error: str, decision: Decision
+    ) -> None:
+        words = failure_words(assignment, error, decision)
+        server, key = assignment.attempt.server, assignment.jobs[0].key
+        self.say(words, warning=True, server=server, key=key)
+        self._observer.happened("failed", **failure_event(assignment, kind, error, decision))
 
-    def _write_failure(
-        self, assignment: Assignment, kind: Kind, error: str, possible: Sequence[Rung]
-    ) -> tuple[Decision, list[_Move]]:
-        """Write down that an attempt failed; returns what was decided of its first job."""
-        attempt = assignment.attempt
-        decisions, moves = [], []
-        with self.store.transaction():
-            outcome = Outcome.NEVER_SENT if kind is Kind.NOT_SENT else Outcome.FAILED
-            self.store.close_attempt(
-                attempt.id, outcome, owner=self.settings.owner, failure=kind.value, error=error
-            )
-            for job in assignment.jobs:
-                decision = decide(self._past(job.key, assignment), possible, self.settings.limits)
-                moves.append(self._apply(decision, kind, job, attempt, error))
-                decisions.append(decision)
-            self.say(
-                failure_words(assignment, error, decisions[0]),
-                warning=True,
-                server=attempt.server,
-                key=assignment.jobs[0].key,
-            )
-            event = failure_event(assignment, kind, error, decisions[0])
-            self._observer.happened("failed", **event)
-        return decisions[0], moves
-
-    def _write_back(self, attempt: Attempt, reason: str) -> list[_Move]:
-        with self.store.transaction():
-            self.store.close_attempt(
-                attempt.id, Outcome.CANCELLED, owner=self.settings.owner, error=reason
-            )
-            return self._settle([shot.key for shot in attempt.shots], State.PENDING, reason)
-
-    def _settle(self, keys: Sequence[str], to: State, reason: str = "") -> list[_Move]:
-        """Move jobs on; those that a person cancelled are cancelled instead."""
-        # why it waits again is for those who watch, not for the record
-        cancelled = self.store.settle(keys, to, "" if to is State.PENDING else reason)
-        return [
-            (key, State.CANCELLED.value, CANCELLED) if key in cancelled else (key, to.value, reason)
-            for key in keys
-        ]
-
-    def _apply(
-        self, decision: Decision, kind: Kind, job: Job, attempt: Attempt, error: str
-    ) -> _Move:
-        ends = {Step.GIVE_UP: State.FAILED, Step.QUARANTINE: State.QUARANTINED}
-        to = ends.get(decision.step, State.PENDING)
-        (move,) = self._settle([job.key], to, f"{error} ({decision.reason})")
-        if move[1] == State.PENDING.value:
-            self._remember(decision, kind, job, attempt)
-        else:
+    def _heed_decision(
+        self, decision: Decision, move: Move, kind: Kind, job: Job, attempt: Attempt
+    ) -> None:
+        if move[1] != State.PENDING.value:
             self._notes.pop(job.key, None)
-        return move
-
-    def _remember(self, decision: Decision, kind: Kind, job: Job, attempt: Attempt) -> None:
-        note = self._notes.setdefault(job.key, _Note())
-        note.degradation = decision.degradation
-        note.not_before = self._clock() + decision.delay
-        if decision.step is Step.ELSEWHERE:
-            note.avoid |= {attempt.server}
-        if kind is Kind.RESULT_WRONG:
-            note.wrong_from |= {attempt.server}
+            return
+        self._notes.take(job, attempt, decision, kind, self._clock())
         # Before all that was not tried yet: the night's end should not be full of old trouble.
         self._wait(job, order=-1)
 
-    def _reject(self, job: Job, reason: str) -> tuple[_Move, str]:
-        """Roll a job again, or fail it; returns what became of it, and that in words."""
-        if not job.has_rolls:
-            (move,) = self._settle([job.key], State.FAILED, reason)
-            return move, f"{job.name} failed: {reason}"
-        (move,) = self._settle([job.key], State.PENDING, reason)
-        if move[1] == State.PENDING.value:
-            self.store.roll(job.key)
-            self._wait(replace(job, roll=job.roll + 1), order=-1)
-        return move, f"{job.name} is rolled again ({job.roll + 1} of {job.rerolls}): {reason}"
-
-    def _write_down(self, one: Finished) -> _Written:
-        """Write an attempt's end into the store; raises LeaseLost, and then nothing is written."""
-        attempt, jobs = one.assignment.attempt, one.assignment.jobs
-        rejected = {rejection.key: rejection.reason for rejection in one.rejections}
-        outcome = Outcome.REJECTED if rejected else Outcome.DONE
-        self.store.close_attempt(
-            attempt.id, outcome, owner=self.settings.owner, seconds=one.seconds
-        )
-        moves = self._settle([job.key for job in jobs if job.key not in rejected], State.DONE)
-        done = {key for key, state, _ in moves if state == State.DONE.value}
-        kept = [artifact for artifact in one.artifacts if artifact.key in done]
-        for artifact in kept:
-            one.keep(artifact)
-            self.store.record_artifact(artifact)
-        words = []
-        for job in jobs:
-            if job.key in rejected:
-                move, text = self._reject(job, rejected[job.key])
-                moves.append(move)
-                words.append(text)
+    def _heed_rolls(self, one: Finished, written: Written) -> None:
+        """Let those wait that are rolled again; the others have their end."""
+        again = {key for key, state, _ in written.moves if state == State.PENDING.value}
+        for job in one.assignment.jobs:
+            if job.key in again:
+                self._wait(replace(job, roll=job.roll + 1), order=-1)
             else:
                 self._notes.pop(job.key, None)
-        self.store.record_timings(attempt.id, one.spans)
-        return _Written(words=words, moves=moves, artifacts=kept)
 
     def _count(self, one: Finished) -> None:
-        counts_of = self.server_counts[one.assignment.attempt.server]
+        counts_of = self._counts_of(one.assignment.attempt.server)
         counts_of.pictures += len(one.assignment.jobs) - len(one.rejections)
         by_name = {span.span: span.seconds for span in one.spans}
         counts_of.busy += by_name.get("run", one.seconds)
         counts_of.idle += by_name.get("idle", 0.0)
 
-    def _tell_done(self, one: Finished, written: _Written) -> None:
+    def _tell_done(self, one: Finished, written: Written) -> None:
         server = one.assignment.attempt.server
         for text in written.words:
             self.say(text, warning=True, server=server)
@@ -800,17 +837,6 @@ class Dispatcher:
         self._moved(written.moves, server)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Written:
-    """What was written down of an attempt that ended well."""
-
-    # what is to be said of it
-    words: Sequence[str]
-    moves: Sequence[_Move]
-    # of jobs that are done
-    artifacts: Sequence[Artifact]
-
-
-def _moments() -> tuple[float, float]:
+def moments() -> tuple[float, float]:
     """Now, in s by two clocks: one stands still while a computer sleeps, one may be set back."""
     return time.monotonic(), time.time()

@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from ..client.client import Client, raise_for_state
@@ -22,10 +23,12 @@ from ..runs.fetching import Fetched, sent_as_told
 from ..workflow.signatures import Signatures
 from .assignments import Assignment, Rejection
 from .collecting import Collector, Part
-from .dispatcher import Dispatcher, Fate, Finished
+from .dispatcher import Dispatcher, Fate
+from .endings import Finished
 from .fleet import Server
 from .gates import CUT, GRAPH, Picture, pixels_sha256
 from .jobs import Job, Timing
+from .messages import fault
 from .retry import Rung, classify
 from .spans import SpanTaker
 
@@ -195,7 +198,7 @@ class Downloader(threading.Thread):
             if self._client is None:
                 self._client = self._server.connected()
             while left:
-                home = self._fetched(self._client, left[0])
+                home = self._dispatcher.patiently(partial(self._fetched, self._client, left[0]))
                 left.popleft()
                 homes += [home] if home else []
         except ServerError as error:
@@ -210,10 +213,27 @@ class Downloader(threading.Thread):
             placed = (self._placed(home) for home in homes)
             finished = [one for one in placed if one is not None]
             if finished:
-                self._dispatcher.done(*finished)
+                self._finish(finished)
         finally:
             for home in homes:
                 self._collector.release(home.load.assignment)
+
+    def _finish(self, finished: Sequence[Finished]) -> None:
+        """Let what is here count; one that gets no name stands in no other's way."""
+        try:
+            self._dispatcher.done(*finished)
+        except OutputError as error:
+            if len(finished) == 1:
+                self._cannot_write(error)
+                return
+            for one in finished:
+                self._finish([one])
+
+    def _cannot_write(self, error: OutputError) -> None:
+        """End the run: pictures cannot be written, which is no fault of their jobs."""
+        if not self._dispatcher.stopping:
+            self._dispatcher.say(f"the run stops: {error}", warning=True)
+        self._dispatcher.stop(error)
 
     def _is_hopeless(self, load: Load, error: ServerError) -> bool:
         """Fail a load that a server has and does not bring, though it answers; True where so."""
@@ -300,15 +320,19 @@ class Downloader(threading.Thread):
             return None
         try:
             artifacts = [
-                self._collector.place(
-                    part, {**oddities(part.fetched), **judgement.measured}, pixels, assignment
+                self._dispatcher.patiently(
+                    partial(
+                        self._collector.place,
+                        part,
+                        {**oddities(part.fetched), **judgement.measured},
+                        pixels,
+                        assignment,
+                    )
                 )
                 for part, judgement, pixels in home.kept
             ]
         except OutputError as error:
-            if not self._dispatcher.stopping:
-                self._dispatcher.say(f"the run stops: {error}", warning=True)
-            self._dispatcher.stop(error)
+            self._cannot_write(error)
             return None
         return Finished(
             assignment=assignment,
@@ -327,13 +351,3 @@ class Downloader(threading.Thread):
 def oddities(seen: Fetched) -> dict[str, float]:
     """What is noted of a picture that counts and is odd, beside what gates measured of it."""
     return {**({} if seen.has_graph else {GRAPH: 0.0}), **({CUT: seen.cut} if seen.cut else {})}
-
-
-def fault(error: Exception, where: str) -> SpriteworksError:
-    """An error that should not have happened, as one of ours."""
-    wrapped = SpriteworksError(
-        f"this is a fault of Spriteworks ({type(error).__name__}: {error}) at {where}; please "
-        "report it"
-    )
-    wrapped.__cause__ = error
-    return wrapped

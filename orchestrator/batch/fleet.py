@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,14 +14,23 @@ import psutil
 from ..client.client import Client
 from ..client.wire import Timeouts
 from ..errors import ServerLost
+from ..local.footprint import resident, room
 from ..local.process import ServerProcess
 from ..local.serving import Choice, Launcher
+from ..local.succession import Successor
+from ..protocol import SystemStats
+from .growth import GROWTH, Growth
 from .pace import Patience
 from .store.store import Store
 
 # What is known of the processes that this batch has started, for the next run to end them.
 _PROCESSES = "processes"
 _MIB = 1 << 20
+# How many times the memory of a server that has just started must be free for another beside it:
+# ours have then read their libraries and no model yet.
+_ROOM = 2.0
+# Bytes of a GPU's memory that must be free for that; CUDA takes some hundred MiB for each process.
+_VRAM = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +41,11 @@ class Care:
     patience: Patience = field(default_factory=Patience)
     # for which a server that went away may come back to its jobs before others get them
     grace: float = 30.0
-    # graphs after which a process of ours is started anew; 0 is never
-    recycle_after: int = 0
-    # MiB by which a process of ours may grow after its first jobs; 0 is any
-    recycle_growth: int = 8192
+    # graphs after which a process of ours is started anew, which gives back all the memory that
+    # it holds; 0 is never
+    recycle: int = 0
+    # MiB by which a process of ours, with its children, may grow after its first jobs; 0 is any
+    recycle_growth: int = GROWTH
     # starts in a row that may fail
     starts: int = 3
 
@@ -58,6 +70,13 @@ class Server:
 
     def stop(self) -> None:
         """End it, where that is ours to do."""
+
+    def prepare(self, client: Client) -> None:
+        """Start the process that shall follow beside this one, where memory has room for both."""
+
+    def retire(self) -> None:
+        """End it as `stop` does, but for a process that was prepared, which `start` takes."""
+        self.stop()
 
     def has_ended(self) -> bool:
         """Say whether it is known to be gone with all its jobs."""
@@ -88,7 +107,10 @@ class OwnServer(Server):
         self._processes = processes
         self._stack = ExitStack()
         self._process: ServerProcess | None = None
-        self._first_size = 0
+        self._successor: Successor | None = None
+        # bytes that the process took when it had just started
+        self._bare = 0
+        self._growth = Growth(care.recycle_growth * _MIB)
 
     def connected(self) -> Client:
         """A client of the process, to be closed; raises ServerLost where there is none."""
@@ -101,13 +123,33 @@ class OwnServer(Server):
         """Start the process unless it runs; raises ServerStartFailed."""
         if self._process is not None and not self.has_ended():
             return
-        self.stop()
-        self._process = self._stack.enter_context(self._launcher())
+        self.retire()
+        successor, self._successor = self._successor, None
+        if successor is not None:
+            self._process, self._stack = successor.take()
+        else:
+            self._process = self._stack.enter_context(self._launcher())
+            self._bare = resident(self._process.pid)
         self._processes.add(self._process.pid)
-        self._first_size = 0
+        self._growth = Growth(self.care.recycle_growth * _MIB)
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process, and the one that was to follow."""
+        successor, self._successor = self._successor, None
+        if successor is not None:
+            successor.end()
+        self.retire()
+
+    def prepare(self, client: Client) -> None:
+        """Start the process that shall follow beside this one, where memory has room for both.
+
+        It loads no model before its first job, when this one has ended.
+        """
+        if self._successor is None and self._has_room(client.system_stats()):
+            self._successor = Successor(self._launcher)
+
+    def retire(self) -> None:
+        """End the process, but for one that was prepared, which `start` takes."""
         process, self._process = self._process, None
         self._stack.close()
         if process is not None:
@@ -119,33 +161,38 @@ class OwnServer(Server):
 
     def worn_out(self, graphs: int) -> str:
         """Why it should be started anew after `graphs` graphs; "" where it should not."""
-        if self.care.recycle_after and graphs >= self.care.recycle_after:
-            return f"it has run {graphs} graphs"
-        # Reading the size of a process takes a system call; the first graphs load the models.
-        if not self.care.recycle_growth or graphs < 4 or graphs % 4:
-            return ""
-        size = self._size()
-        self._first_size = self._first_size or size
-        grown = (size - self._first_size) // _MIB
-        return f"it has grown by {grown} MiB" if grown > self.care.recycle_growth else ""
+        if self.care.recycle and graphs >= self.care.recycle:
+            return f"it has run {graphs} graph{'' if graphs == 1 else 's'}"
+        if self._process is not None and self._growth.is_due(graphs):
+            self._growth.look(graphs, resident(self._process.pid))
+        grown = self._growth.too_much
+        return f"it has grown by {grown // _MIB} MiB" if grown else ""
+
+    def _has_room(self, stats: SystemStats) -> bool:
+        own = stats.device_type != "cpu"
+        return room() >= _ROOM * self._bare and not (own and stats.vram_free < _VRAM)
 
     def _check(self) -> None:
         super()._check()
         if self._process is not None:
             self._process.check()
 
-    def _size(self) -> int:
-        try:
-            return int(psutil.Process(self._process.pid).memory_info().rss) if self._process else 0
-        except psutil.NoSuchProcess:
-            return 0
-
 
 class Processes:
-    """The processes of ours that run, kept in the store so that a later run can end them."""
+    """The processes of ours that run, kept in the store so that a later run can end them.
 
-    def __init__(self, store: Store) -> None:
+    Those of the one who holds the folder are kept under one name; others who work on the record
+    keep theirs by themselves, see `of_this_process`.
+    """
+
+    def __init__(self, store: Store, fact: str = _PROCESSES) -> None:
         self._store = store
+        self._fact = fact
+
+    @classmethod
+    def of_this_process(cls, store: Store) -> Processes:
+        """Those that this process has started, which nobody ends while it lives."""
+        return cls(store, f"{_here()}{os.getpid()} {_born(os.getpid()):.2f}")
 
     def add(self, pid: int) -> None:
         """Note a process."""
@@ -156,7 +203,21 @@ class Processes:
         self._change({str(pid): None})
 
     def end_leftovers(self) -> int:
-        """End what a run that was killed left behind; returns how many processes."""
+        """End what runs that were killed left behind; returns how many processes.
+
+        For the one who holds the folder: nobody else keeps processes under this name now.
+        """
+        return self.end_orphans() + self._end_all()
+
+    def end_orphans(self) -> int:
+        """Do the same for those on this machine who kept theirs by themselves."""
+        dead = [name for name in self._store.facts(_here()) if not _lives(name)]
+        ended = sum(Processes(self._store, name)._end_all() for name in dead)
+        for name in dead:
+            self._store.set_fact(name, None)
+        return ended
+
+    def _end_all(self) -> int:
         found = self._read()
         # A number may by now belong to somebody else's process; its birth tells.
         left = [int(pid) for pid, born in found.items() if born and _born(int(pid)) == born]
@@ -170,21 +231,41 @@ class Processes:
         """Note when processes were born; None forgets one."""
         # Servers start and end on threads of their own. In one transaction nobody writes between
         # reading and writing, so that no entry is lost.
-        with self._store.transaction():
+        with self._store.database.alone():
             found = {**self._read(), **births}
             known = {pid: born for pid, born in found.items() if born is not None}
-            self._store.set_fact(_PROCESSES, json.dumps(known))
+            self._store.set_fact(self._fact, json.dumps(known))
 
     def _read(self) -> dict[str, float]:
-        found: dict[str, float] = json.loads(self._store.fact(_PROCESSES) or "{}")
+        found: dict[str, float] = json.loads(self._store.fact(self._fact) or "{}")
         return found
 
 
-def fleet(choice: Choice, care: Care, store: Store) -> list[Server]:
-    """The servers of a choice, not started yet."""
-    processes = Processes(store)
-    own = (OwnServer(name, care, start, processes) for name, start in choice.own())
+def fleet(
+    choice: Choice,
+    care: Care,
+    store: Store,
+    processes: Processes | None = None,
+    prefix: str = "",
+) -> list[Server]:
+    """The servers of a choice, not started yet; `processes` notes those that are ours.
+
+    Their names begin with `prefix`, where others have such servers, too.
+    """
+    processes = processes or Processes(store)
+    own = (OwnServer(f"{prefix}{name}", care, start, processes) for name, start in choice.own())
     return [*(Server(url, care) for url in choice.urls), *own]
+
+
+def _here() -> str:
+    """What the names of facts begin with that are about processes of this machine."""
+    return f"{_PROCESSES} {platform.node()[:20]} "
+
+
+def _lives(fact: str) -> bool:
+    """Say whether the process lives that keeps its processes under this name."""
+    pid, born = fact.removeprefix(_here()).split()
+    return f"{_born(int(pid)):.2f}" == born
 
 
 def _is_alive(pid: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from .jobs import Job
 from .scheduler import Waiting
@@ -54,6 +55,11 @@ class JobQueue:
         """Owners who have had nothing since they came, in the order in which they came."""
         return tuple(self._fresh)
 
+    @property
+    def owners(self) -> int:
+        """How many owners have jobs here."""
+        return len(self._here)
+
     def job(self, key: str) -> Job:
         """A job of the window."""
         return self._jobs[key]
@@ -82,6 +88,7 @@ class JobQueue:
         if self._has_come:
             waiting = self._store.owners_waiting()
             self._more.update(owner for owner in waiting if not self._here[owner])
+            self._gone(self._more.difference(waiting))
             if self._is_stale and len(waiting) <= _MANY:
                 self._has_come = self._is_stale = False
                 return waiting
@@ -96,10 +103,13 @@ class JobQueue:
 
     def _read(self, owner: str, share: int) -> None:
         found = self._store.pending(share, owner=owner)
+        # Where more waits than is looked at, nobody has to be left anything.
+        is_backlog = len(found) >= share
         for job in found:
             if job.key not in self.window:
-                self.put(job, self._look_at(job))
-        if len(found) >= share:
+                waiting = self._look_at(job)
+                self.put(job, replace(waiting, since=0.0) if is_backlog else waiting)
+        if is_backlog:
             self._more.add(owner)
         else:
             self._more.discard(owner)
@@ -187,6 +197,13 @@ class JobQueue:
         self._present.discard(owner)
         self._fresh.pop(owner, None)
         self.passed.pop(owner, None)
+
+    def _gone(self, owners: Iterable[str]) -> None:
+        """Owners have nothing in the store that waits; what is here of them others have by now."""
+        for owner in list(owners):
+            self._more.discard(owner)
+            self.remove([one.key for one in self.window.values() if one.batch == owner])
+            self._see_off(owner)
 
     def _forget(self, level: int) -> None:
         """Forget what owners had who are away, as far as it says nothing any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ..errors import SpriteworksError
 from .assignments import Assignment
 from .retry import Decision, Kind, Step
 
@@ -44,3 +45,13 @@ def failure_event(
         "next": decision.step.value,
         "error": error,
     }
+
+
+def fault(error: Exception, where: str) -> SpriteworksError:
+    """An error that should not have happened, as one of ours."""
+    wrapped = SpriteworksError(
+        f"this is a fault of Spriteworks ({type(error).__name__}: {error}) at {where}; please "
+        "report it"
+    )
+    wrapped.__cause__ = error
+    return wrapped

@@ -1,7 +1,7 @@
 """A batch from its manifest to its pictures: plan, run, status, retry, cancel.
 
 `run` is start and resume in one: it plans what the manifest wants, sees what is there, looks for
-what an earlier run left on the servers, and makes the rest.
+what an earlier run left on the servers, and makes the rest. `join` helps with that on more servers.
 """
 
 from __future__ import annotations
@@ -34,24 +34,25 @@ from ..workflow.conversion import load
 from ..workflow.document import Document
 from ..workflow.graph import Form
 from . import plan as planned
+from .assignments import Assignment
 from .collecting import IntoFolder, prepare_folder
 from .dispatcher import Dispatcher, Settings
-from .downloader import fault
 from .export import export, export_pictures
 from .fleet import Care, Processes, Server, fleet
-from .jobs import Attempt, Job, State, counted
+from .jobs import Job, State, counted
 from .judging import judge_again, sort_out_duplicates
-from .leases import LEASE, Renewal, new_owner
+from .leases import LEASE, Renewal, new_owner, succeed
 from .manifest import reading as manifest_file
 from .manifest.sources import Sources, text_of
-from .messages import Observer
+from .messages import Observer, fault
 from .plan import Estimate, Planned
 from .planning import Planner
 from .recipes import Recipes
 from .status import cancel, left_in, retry, status
 from .store.folder_lock import held
-from .store.store import PlanDiff, Store
+from .store.store import PlanDiff, Store, settled
 from .store.verification import verify
+from .takeover import Takeover
 from .worker import Worker
 
 # s between two looks of the main thread
@@ -61,13 +62,25 @@ _PARTING = 2.0
 # looks for which nothing is left to do before workers are no longer waited for
 _PATIENCE = 10
 
-__all__ = ["Plan", "Request", "Result", "cancel", "export", "plan", "retry", "run", "status"]
+__all__ = [
+    "Plan",
+    "Request",
+    "Result",
+    "cancel",
+    "export",
+    "join",
+    "plan",
+    "retry",
+    "run",
+    "status",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What to run and where."""
 
+    # not read by `join`
     manifest: Path
     out: Path
     choice: Choice
@@ -76,6 +89,8 @@ class Request:
     batch_size: int | None = None
     # URL of the database for the record; "" is a file in the folder, or what the folder names
     store: str = ""
+    # s for which an attempt is held, see `leases`
+    lease: float = LEASE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,20 +144,93 @@ def run(request: Request, observer: Observer) -> Result:
     Raises BatchBusy, and does nothing, where another orchestrator is at work in the folder.
     """
     with held(request.out), Store.open(request.out, url=request.store) as store:
-        prepare_folder(request.out)
         left = Processes(store).end_leftovers()
         if left:
             store.log(f"ended {left} server processes that a run before this one left behind")
+        owner = new_owner()
+        before = succeed(store, owner)
+        others = [one.id for one in store.open_attempts() if before not in (None, one.owner)]
+        prepare_folder(request.out, others)
         servers = fleet(request.choice, request.care, store)
         try:
-            result = _run(request, store, servers, observer)
+            result = _run(request, store, servers, observer, Succession(owner, before))
         finally:
             for server in servers:
                 server.stop()
         return result if result.stopped else _exported(result, store, request.out, observer)
 
 
-def _run(request: Request, store: Store, servers: list[Server], observer: Observer) -> Result:
+def join(request: Request, observer: Observer) -> Result:
+    """Help with what a run has planned in `request.out`, until all of it is done.
+
+    Plans nothing, and leaves what is done with all pictures together to the run. Several may join,
+    on any machine that sees the folder and the database at the same places. Raises UsageError where
+    nothing is planned, StoreError where there is no batch.
+    """
+    if not request.out.is_dir():
+        raise UsageError(f"{request.out} is no folder; --join takes that of a batch that was run")
+    with Store.open(request.out, create=False) as store:
+        known = planned.recall(store)
+        if known is None:
+            raise UsageError(f"nothing is planned in {request.out} yet; run its manifest first")
+        prepare_folder(request.out, None)
+        Processes(store).end_orphans()
+        succession = Succession(new_owner(), None, joined=True)
+        servers = fleet(request.choice, request.care, store, Processes.of_this_process(store))
+        try:
+            signal = (
+                0
+                if settled(store.counts())
+                else _help(request, store, servers, observer, succession, known)
+            )
+        finally:
+            for server in servers:
+                server.stop()
+        return _told_end(store, signal, observer)
+
+
+def _help(
+    request: Request,
+    store: Store,
+    servers: list[Server],
+    observer: Observer,
+    succession: Succession,
+    known: Planned,
+) -> int:
+    """Make what another run has planned; returns the signal that ended it, or 0."""
+    info, planner = first_planner(servers, lambda info: planner_for(known.workflow, info))
+    recipes = Recipes(planner, info, known.workflow, store, canvas_of(known.workflow))
+    settings = _settings(request, known, succession)
+    names = ", ".join(server.name for server in servers)
+    _tell([f"{succession.owner} joins with {names}"], store, observer, warning=False)
+    return _make(request, store, servers, recipes, settings, observer, succession)
+
+
+def _settings(request: Request, known: Planned, succession: Succession) -> Settings:
+    return Settings(
+        batch_size=request.batch_size or known.manifest.batch_size,
+        owner=succession.owner,
+        lease=request.lease,
+    )
+
+
+@dataclass(frozen=True)
+class Succession:
+    """Who works now, and who held the folder before; None where that is not known."""
+
+    owner: str
+    before: str | None
+    # whether others may be at work who hold the folder
+    joined: bool = False
+
+
+def _run(
+    request: Request,
+    store: Store,
+    servers: list[Server],
+    observer: Observer,
+    succession: Succession,
+) -> Result:
     known = planned.recall(store, request.manifest)
     # mistakes are told before a server is started
     loaded = None if known else _loaded(request.manifest)
@@ -162,18 +250,18 @@ def _run(request: Request, store: Store, servers: list[Server], observer: Observ
     recipes = Recipes(planner, info, known.workflow, store, canvas)
     _tell(verify(store, request.out).sentences(), store, observer)
     _tell(judge_again(store, request.out), store, observer)
-    settings = Settings(
-        batch_size=request.batch_size or known.manifest.batch_size,
-        owner=new_owner(),
-        lease=LEASE,
-    )
+    settings = _settings(request, known, succession)
     again = True
     while again:
-        signal = _make(request, store, servers, recipes, settings, observer)
+        signal = _make(request, store, servers, recipes, settings, observer, succession)
         # Only now all twins are known.
         said, again = ([], False) if signal else sort_out_duplicates(store, request.out)
         _tell(said, store, observer)
     _tell(_without_graph(store), store, observer)
+    return _told_end(store, signal, observer)
+
+
+def _told_end(store: Store, signal: int, observer: Observer) -> Result:
     result = Result(counts=store.counts(), signal=signal)
     store.log(result.words)
     observer.happened(
@@ -208,13 +296,23 @@ def _make(
     recipes: Recipes,
     settings: Settings,
     observer: Observer,
+    succession: Succession,
 ) -> int:
     """Make what is missing; returns the signal that ended it, or 0. Raises what else ended it."""
     dispatcher = Dispatcher(store, observer, settings, can_batch=recipes.can_batch)
     dispatcher.recall(recipes.rungs)
-    with Renewal(dispatcher):
-        workers = _workers(request, dispatcher, recipes, servers)
-        signal = _see_through(dispatcher, workers, observer)
+    collector = IntoFolder(request.out)
+    takeover = Takeover(dispatcher, servers, lambda server: recipes, collector, care=request.care)
+    with Renewal(dispatcher, takeover.look):
+        for server in servers:
+            dispatcher.join(server.name)
+        adopted = _left_behind(takeover, succession)
+        workers = [
+            Worker(server, dispatcher, recipes, collector, adopted=adopted.get(server.name, []))
+            for server in servers
+        ]
+        signal = _see_through(dispatcher, workers, takeover, observer)
+    takeover.end()
     if dispatcher.stop_error is not None:
         raise dispatcher.stop_error
     return signal
@@ -280,66 +378,29 @@ def _started_answers(servers: Sequence[Server]) -> Iterator[Catalogue | Spritewo
                 yield error
 
 
-def _workers(
-    request: Request,
-    dispatcher: Dispatcher,
-    recipes: Recipes,
-    servers: Sequence[Server],
-) -> list[Worker]:
-    owner, lease = dispatcher.settings.owner, dispatcher.settings.lease
-    # The folder is ours alone, so nobody else lives who could hold them.
-    by_server = _by_server(dispatcher.store.take_over(owner, lease, all=True))
-    here = {server.name for server in servers}
-    strangers = [Server(url, request.care) for url in by_server if url not in here]
-    for server in servers:
-        dispatcher.join(server.name)
-    workers, collector = [], IntoFolder(request.out)
-    for server in [*servers, *strangers]:
-        attempts = by_server.get(server.name, [])
-        if server in strangers or server.is_ours:
-            _write_off(dispatcher, server, attempts)
-            attempts = []
-        if server in strangers:
-            continue
-        adopted = dispatcher.adopt(attempts)
-        workers.append(Worker(server, dispatcher, recipes, collector, adopted=adopted))
-    return workers
+def _left_behind(takeover: Takeover, succession: Succession) -> dict[str, list[Assignment]]:
+    """What was left by those who are known to be dead, as far as servers of ours may have it."""
+    if succession.joined:
+        return takeover.begin()
+    if succession.before is None:
+        # Nobody joined a run of the version that left it.
+        return takeover.begin(all=True)
+    return takeover.begin(dead=[succession.before])
 
 
-def _write_off(dispatcher: Dispatcher, server: Server, attempts: Iterable[Attempt]) -> None:
-    """Close attempts whose server is not there any more; their jobs are sent anew."""
-    attempts = list(attempts)
-    if not attempts:
-        return
-    gone = server.is_ours or not _cancelled_there(server, attempts)
-    reason = "its server is no longer there" if gone else "its server is no longer one of ours"
-    dispatcher.write_off(attempts, reason)
-    dispatcher.say(f"{len(attempts)} jobs that {server.name} had are sent anew: {reason}")
-
-
-def _cancelled_there(server: Server, attempts: Iterable[Attempt]) -> bool:
-    """Take jobs from a server that was left out of this run; False where it does not answer."""
-    try:
-        with Client(server.name) as client:
-            client.system_stats()
-            for attempt in attempts:
-                client.cancel(attempt.prompt_id)
-    except SpriteworksError:
-        return False
-    return True
-
-
-def _see_through(dispatcher: Dispatcher, workers: Sequence[Worker], observer: Observer) -> int:
+def _see_through(
+    dispatcher: Dispatcher, workers: Sequence[Worker], takeover: Takeover, observer: Observer
+) -> int:
     """Let the workers work until all is over; returns the signal that ended it, or 0."""
     for worker in workers:
         worker.start()
     try:
-        return _attend(dispatcher, workers, observer)
+        return _attend(dispatcher, lambda: _alive(workers, takeover), observer)
     except BaseException:
         # Whoever watches may raise. The record is closed behind us, and the folder is free then.
         dispatcher.stop(hurry=True)
         late = time.monotonic() + _PARTING
-        while alive := [worker for worker in workers if worker.is_alive()]:
+        while alive := _alive(workers, takeover):
             alive[0].join(_TICK)
             if time.monotonic() > late:
                 for worker in alive:
@@ -347,10 +408,14 @@ def _see_through(dispatcher: Dispatcher, workers: Sequence[Worker], observer: Ob
         raise
 
 
-def _attend(dispatcher: Dispatcher, workers: Sequence[Worker], observer: Observer) -> int:
+def _alive(workers: Sequence[Worker], takeover: Takeover) -> list[Worker]:
+    return [worker for worker in (*workers, *takeover.visitors) if worker.is_alive()]
+
+
+def _attend(dispatcher: Dispatcher, at_work: Callable[[], list[Worker]], observer: Observer) -> int:
     heeded = idle = 0
     with Interrupts() as interrupts:
-        while alive := [worker for worker in workers if worker.is_alive()]:
+        while alive := at_work():
             alive[0].join(_TICK)
             observer.happened("tick", dispatcher=dispatcher)
             idle = idle + 1 if dispatcher.is_over() else 0
@@ -373,13 +438,6 @@ _STOPPING = {
     "next run; Ctrl-C again waits for nothing",
     True: "stopping at once: what runs is interrupted and made in the next run",
 }
-
-
-def _by_server(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
-    found: dict[str, list[Attempt]] = {}
-    for attempt in attempts:
-        found.setdefault(attempt.server, []).append(attempt)
-    return found
 
 
 # ------------------------------------------------------------------------------ plan

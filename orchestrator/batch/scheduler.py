@@ -34,6 +34,8 @@ class Waiting:
     batch_size: int = 1
     # not before this moment, in s on the caller's monotonic clock
     not_before: float = 0.0
+    # since when it is known to wait, on the same clock
+    since: float = 0.0
     # servers on which it failed
     avoid: frozenset[str] = frozenset()
     # servers that can run it; None where any can
@@ -64,6 +66,12 @@ class Rules:
     # jobs of an owner that affinity may let pass before the owner's first; None is any number, for
     # batches, which end
     passing: int | None = None
+    # s that a job is left to servers that have its model, before one loads it; for records on which
+    # several orchestrators work, none of whom sees what the servers of the others have loaded
+    head_start: float = 0.0
+    # whether the first job of one who has just come goes before affinity; where many orchestrators
+    # work on a record, everybody has just come to each of them
+    newcomers_first: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +101,8 @@ def choose(url: str, situation: Situation) -> tuple[Waiting, ...]:
         for job in situation.waiting
         if job.not_before <= situation.now and (job.only is None or url in job.only)
     ]
+    if situation.rules.head_start:
+        ready = [job for job in ready if _may_begin(job, server_state, situation)]
     if server_state.held and len(ready) <= _idle(situation, ready, besides=url):
         # The last jobs go to servers that could begin at once.
         return ()
@@ -143,6 +153,12 @@ def _idle(situation: Situation, ready: Sequence[Waiting], besides: str) -> int:
     return sum(any(job.only is None or url in job.only for job in ready) for url in idle)
 
 
+def _may_begin(job: Waiting, server_state: ServerState, situation: Situation) -> bool:
+    """Say whether a server has a job's model, or others that may have it had time to take it."""
+    is_loaded = not job.model or job.model == server_state.model
+    return is_loaded or situation.now - job.since >= situation.rules.head_start
+
+
 def _should_avoid(job: Waiting, server_state: ServerState, situation: Situation) -> bool:
     """A job keeps away from servers on which it failed, as long as another one is open to it."""
     if server_state.url not in job.avoid:
@@ -166,7 +182,7 @@ def _fairest(server_state: ServerState, jobs: list[Waiting], situation: Situatio
     served = {batch: situation.served.get(batch, 0) for batch in {job.batch for job in jobs}}
     behind = min(served.values())
     newcomer = next((one for one in situation.fresh if served.get(one) == behind), None)
-    if newcomer is not None:
+    if newcomer is not None and situation.rules.newcomers_first:
         jobs = [job for job in jobs if job.batch == newcomer]
     jobs = _patient(jobs, situation)
     kept = [job for job in jobs if served[job.batch] - behind < situation.rules.lead]

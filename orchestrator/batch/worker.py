@@ -26,14 +26,16 @@ from ..errors import (
     ServerStartFailed,
     ServerUnreachable,
     SpriteworksError,
+    StoreUnreachable,
 )
 from ..protocol import Event, ExecutionStart, Graph, HistoryRecord, JobState, QueueState
 from ..runs.submission import Submission
 from .assignments import Assignment
 from .collecting import Collector
 from .dispatcher import Dispatcher, Fate
-from .downloader import Downloader, Judge, Load, fault
+from .downloader import Downloader, Judge, Load
 from .fleet import Server
+from .messages import fault
 from .pace import Pace
 from .retry import Kind, classify
 
@@ -100,13 +102,16 @@ class Worker(threading.Thread):
         collector: Collector,
         *,
         adopted: Sequence[Assignment] = (),
+        whose: str = "of an earlier run",
     ) -> None:
+        """`adopted` are attempts that the server may have, and `whose` they were."""
         super().__init__(name=server.name, daemon=True)
         self.server = server
         self._dispatcher = dispatcher
         self._recipe = recipe
         self._held = [self._adopted(one) for one in adopted]
         self._unsorted = bool(adopted)
+        self._whose = whose
         self._downloader = Downloader(server, dispatcher, recipe, collector)
         self._pace = Pace(server.care.patience)
         self._client: Client | None = None
@@ -151,8 +156,12 @@ class Worker(threading.Thread):
         finally:
             self._downloader.finish()
             self._pass_on_the_rest()
-            self._dispatcher.leave(self.server.name)
-            self.server.stop()
+            self._part()
+
+    def _part(self) -> None:
+        """Nothing more is to be done for the server."""
+        self._dispatcher.leave(self.server.name)
+        self.server.stop()
 
     def _pass_on_the_rest(self) -> None:
         """Let others make what could not be fetched at the very end; a stopped run leaves it."""
@@ -198,14 +207,20 @@ class Worker(threading.Thread):
             if why := self._dispatcher.distrust_of(self.server.name):
                 self._hand_on(client)
                 raise _Distrusted(why)
-            worn = self.server.worn_out(self._graphs)
-            if not worn:
-                self._fill(client)
+            self._fill(client)
+            worn = self._wear()
             if self._held:
+                if worn and self._dispatcher.has_more():
+                    self.server.prepare(client)
                 self._collect(client)
             elif worn:
-                self._recycle(worn)
-                return
+                # What it made goes with it; what could not be fetched is waited for once more.
+                self._downloader.drain()
+                self._take_returned()
+                if not self._held:
+                    if not self._is_over():
+                        self._recycle(worn)
+                    return
             elif self._is_over():
                 return
             else:
@@ -224,18 +239,20 @@ class Worker(threading.Thread):
             self._held.append(sent)
 
     def _fill(self, client: Client) -> None:
-        while (
-            not self._retired
-            and (assignment := self._dispatcher.take(self.server.name)) is not None
-        ):
+        while not (self._retired or self._wear()):
+            assignment = self._dispatcher.take(self.server.name)
+            if assignment is None:
+                return
             self._send(client, assignment)
 
+    def _wear(self) -> str:
+        """Why the server is to be started anew before it gets more; "" where it is not."""
+        return self.server.worn_out(self._graphs)
+
     def _recycle(self, why: str) -> None:
-        # What it made goes with it.
-        self._downloader.drain()
         self._graphs, self._paused = 0, True
         self._dispatcher.say(f"{self.server.name} is started anew: {why}", server=self.server.name)
-        self.server.stop()
+        self.server.retire()
 
     # ------------------------------------------------------------------ one job
 
@@ -250,6 +267,10 @@ class Worker(threading.Thread):
         except ServerError as error:
             self._dispatcher.failed(assignment, Kind.NOT_SENT, str(error))
             raise
+        except StoreUnreachable as error:
+            # What is to be sent is in the record, too.
+            self._dispatcher.give_back(assignment, str(error))
+            return
         except SpriteworksError as error:
             self._failed(assignment, classify(error), str(error))
             return
@@ -287,9 +308,8 @@ class Worker(threading.Thread):
         self._held.remove(sent)
         self._dispatcher.ended(sent.assignment)
         try:
-            if not self.server.worn_out(self._graphs):
-                # The next one runs by now; send the one after it before anything else.
-                self._fill(client)
+            # The next one runs by now; send the one after it before anything else.
+            self._fill(client)
         finally:
             load = Load(
                 assignment=sent.assignment,
@@ -350,8 +370,7 @@ class Worker(threading.Thread):
         if self._dispatcher.stopping:
             self._take_back(client, [one for one in self._held if one is not sent], _STOPPED)
         if not sent.told:
-            sent.told = True
-            self._dispatcher.submitted(sent.assignment)
+            sent.told = self._dispatcher.submitted(sent.assignment)
         self._drop_unwanted(client)
         if sent not in self._held:
             raise _Dropped
@@ -374,6 +393,8 @@ class Worker(threading.Thread):
                 else:
                     client.cancel(prompt_id)
                 self._dispatcher.give_back(sent.assignment, _CANCELLED)
+                # The record may have kept us waiting, for which the others are not to blame.
+                self._pace.sign(time.monotonic())
             self._held.remove(sent)
 
     def _doubt(self, client: Client, sent: _Sent) -> None:
@@ -433,11 +454,11 @@ class Worker(threading.Thread):
             self._dispatcher.failed(
                 sent.assignment,
                 Kind.NOT_SENT,
-                "an earlier run wrote it down for this server, which does not have it",
+                f"it is {self._whose}, written down for this server, which does not have it",
             )
         for sent in self._held:
             self._dispatcher.say(
-                f"{self.server.name} still has {sent.assignment.label} of an earlier run",
+                f"{self.server.name} still has {sent.assignment.label} {self._whose}",
                 server=self.server.name,
             )
 
@@ -467,7 +488,8 @@ class Worker(threading.Thread):
         if self.server.is_ours and isinstance(error, ServerLost | ServerFrozen):
             # Its jobs go with it, and starting it anew is the surest cure.
             self._release(Kind.SERVER_LOST, str(error))
-            self.server.stop()
+            self.server.retire()
+            self._graphs = 0
             self._abandoned.clear()
             self._stuck = ""
 

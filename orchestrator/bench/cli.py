@@ -35,7 +35,7 @@ def bench(
         str | None, typer.Option(metavar="URL", help="A server that runs; best an idle one.")
     ] = None,
     comfyui: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A ComfyUI to start and stop.")
+        Path | None, typer.Option(metavar="[DIR]", help="A ComfyUI to start and stop.")
     ] = None,
     models: Annotated[
         Path | None, typer.Option(metavar="DIR", help="More models for a server started here.")

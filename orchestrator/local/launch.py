@@ -13,36 +13,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ServerStartFailed, UsageError
 from ..extras import missing
+from .pack import SHIM_NAME, has_pack, renew_pack, write_shim
 from .process import Command, ServerProcess, own_python, python_environment, running
 
 # Folders that may hold models, as ComfyUI names them.
 _MODEL_KINDS = ("checkpoints", "loras", "vae", "embeddings", "diffusers", "upscale_models")
-
-# The package in custom_nodes that loads the pack from where it lies. ComfyUI imports every package
-# of a custom_nodes folder, so the pack's own parent folder cannot be named there.
-_SHIM_NAME = "spriteworks"
-_SHIM = '''"""Loads Spriteworks' nodes from where they lie; written for one run of this server."""
-
-import importlib.util
-import sys
-
-_FOLDER = {folder}
-_NAME = "spriteworks_comfy_nodes"
-_spec = importlib.util.spec_from_file_location(
-    _NAME, _FOLDER + "/__init__.py", submodule_search_locations=[_FOLDER]
-)
-_pack = importlib.util.module_from_spec(_spec)
-sys.modules[_NAME] = _pack
-_spec.loader.exec_module(_pack)
-comfy_entrypoint = _pack.comfy_entrypoint
-WEB_DIRECTORY = _FOLDER + "/web"
-'''
 
 
 @contextmanager
@@ -53,18 +35,21 @@ def comfyui(
     previews: bool = False,
     gpu: str | None = None,
     device: str = "",
+    cancelled: threading.Event | None = None,
 ) -> Iterator[ServerProcess]:
     """Run the ComfyUI of `folder` with our pack until the block ends.
 
     `models` is a further folder of models, laid out as ComfyUI's; `gpu` is the number of the one
     GPU that the server shall see; `device` is "cpu" where it shall use none. Raises UsageError
-    where `folder` is no ComfyUI and ServerStartFailed where it does not start.
+    where `folder` is no ComfyUI and ServerStartFailed where it does not start, or `cancelled` is
+    set before it is ready.
     """
     main = folder / "main.py"
     if not main.is_file() or not (folder / "comfy").is_dir():
         raise UsageError(
             f"{folder} is no ComfyUI folder (it has no main.py); give the one that was cloned"
         )
+    renew_pack(folder)
     with _workspace() as work:
         arguments = _comfyui_arguments(folder, work, models)
         if previews:
@@ -77,16 +62,20 @@ def comfyui(
             cwd=folder,
             env={"PYTHONUNBUFFERED": "1", **_byte_code(), **_seeing(gpu)},
         )
-        with running(command, work / "server.log") as process:
+        with running(command, work / "server.log", cancelled) as process:
             _refuse_without_pack(process)
             yield process
 
 
 @contextmanager
 def engine(
-    *, models: Path | None = None, gpu: str | None = None, device: str = ""
+    *,
+    models: Path | None = None,
+    gpu: str | None = None,
+    device: str = "",
+    cancelled: threading.Event | None = None,
 ) -> Iterator[ServerProcess]:
-    """Run the embedded engine until the block ends; `gpu` as for `comfyui`.
+    """Run the embedded engine until the block ends; `gpu` and `cancelled` as for `comfyui`.
 
     `device` is cpu, cuda or mps, or "" for the accelerator where there is one.
     """
@@ -107,7 +96,7 @@ def engine(
             arguments=lambda port: [*arguments, "--port", str(port)],
             env={**python_environment(), **_seeing(gpu)},
         )
-        with running(command, work / "server.log") as process:
+        with running(command, work / "server.log", cancelled) as process:
             yield process
 
 
@@ -131,20 +120,6 @@ def has_gpu() -> bool:
         return False
     listed = subprocess.run([query, "--list-gpus"], capture_output=True, check=False)
     return listed.returncode == 0 and b"GPU" in listed.stdout
-
-
-def pack_folder() -> Path:
-    """Where comfy_nodes lies, without importing it."""
-    spec = importlib.util.find_spec("comfy_nodes")
-    if spec is None or spec.origin is None:
-        raise ServerStartFailed("the package comfy_nodes is not installed; install spriteworks")
-    return Path(spec.origin).parent
-
-
-def has_pack(folder: Path) -> bool:
-    """Say whether a ComfyUI folder has our pack among its custom nodes."""
-    places = (folder / "custom_nodes").glob("*/comfy_nodes/extension.py")
-    return any(not place.parts[-3].endswith(".disabled") for place in places)
 
 
 def _byte_code() -> dict[str, str]:
@@ -186,7 +161,7 @@ def write_extra_paths(folder: Path, work: Path, models: Path | None) -> Path:
     """Write the file, in `work`, that tells the ComfyUI of `folder` of our pack and `models`."""
     section: dict[str, str] = {}
     if not has_pack(folder):
-        _write_shim(work / "custom_nodes" / _SHIM_NAME)
+        write_shim(work / "custom_nodes" / SHIM_NAME)
         section["custom_nodes"] = str(work / "custom_nodes")
     if models is not None:
         for kind in _MODEL_KINDS:
@@ -197,15 +172,9 @@ def write_extra_paths(folder: Path, work: Path, models: Path | None) -> Path:
     return path
 
 
-def _write_shim(package: Path) -> None:
-    package.mkdir()
-    source = _SHIM.format(folder=repr(pack_folder().as_posix()))
-    (package / "__init__.py").write_text(source, encoding="utf-8")
-
-
 def _refuse_without_pack(process: ServerProcess) -> None:
     failed = [line for line in process.log().splitlines() if "(IMPORT FAILED)" in line]
-    ours = os.path.join("custom_nodes", _SHIM_NAME)
+    ours = os.path.join("custom_nodes", SHIM_NAME)
     if any(line.rstrip().endswith(ours) for line in failed):
         raise ServerStartFailed(
             f"ComfyUI could not load the Spriteworks nodes; its log says:\n{process.tail()}"

@@ -53,6 +53,8 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
     # s; ComfyUI with many custom nodes takes minutes
     patience: float = 300.0
+    # 0 is any free one
+    port: int = 0
 
 
 def free_port() -> int:
@@ -68,7 +70,7 @@ class ServerProcess:
     def __init__(self, command: Command, log: Path) -> None:
         self._command = command
         self._log = log
-        self.port = free_port()
+        self.port = command.port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process = self._spawn()
         try:
@@ -93,15 +95,18 @@ class ServerProcess:
                 f"ends with:\n{self.tail()}"
             )
 
-    def wait_until_ready(self) -> None:
-        """Wait until it answers; raises ServerStartFailed, with the end of its log."""
+    def wait_until_ready(self, cancelled: threading.Event | None = None) -> None:
+        """Wait until it answers; raises ServerStartFailed, with the end of its log.
+
+        Who sets `cancelled` wants it no longer.
+        """
         late = time.monotonic() + self._command.patience
         wire = Wire(self.url, Timeouts(connect=1.0, read=5.0, total=5.0))
         while not _answers(wire):
             code = self._process.poll()
             if code is not None:
                 raise self._failed(f"ended with exit code {code} before it was ready")
-            if is_hurried():
+            if is_hurried() or (cancelled is not None and cancelled.is_set()):
                 raise ServerStartFailed(f"{self._command.name} was stopped before it was ready")
             if time.monotonic() > late:
                 raise self._failed(f"was not ready after {self._command.patience:g} s")
@@ -164,8 +169,13 @@ class ServerProcess:
 
 
 @contextmanager
-def running(command: Command, log: Path) -> Iterator[ServerProcess]:
-    """Run a server until the block ends, on another port where the first was just taken."""
+def running(
+    command: Command, log: Path, cancelled: threading.Event | None = None
+) -> Iterator[ServerProcess]:
+    """Run a server until the block ends, on another port where the first was just taken.
+
+    A start is given up, by ServerStartFailed, once `cancelled` is set.
+    """
     for attempt in range(1, _STARTS + 1):
         with ExitStack() as stack:
             # A Ctrl-C between the start and the promise to stop would leave the server behind.
@@ -173,7 +183,7 @@ def running(command: Command, log: Path) -> Iterator[ServerProcess]:
                 process = ServerProcess(command, log)
                 stack.callback(process.stop)
             try:
-                process.wait_until_ready()
+                process.wait_until_ready(cancelled)
             except ServerStartFailed:
                 if attempt == _STARTS or not process.port_was_taken():
                     raise

@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol
 
 from ..client.client import Client
 from ..client.wire import base_url
 from ..errors import UsageError
 from ..protocol import SystemStats
 from . import launch
+from .arguments import MANAGED
 from .process import ServerProcess
 
 _DEVICES = ("", "cpu", "cuda", "mps")
 
-# Runs a server until its block ends.
-Launcher: TypeAlias = Callable[[], AbstractContextManager[ServerProcess]]
+
+class Launcher(Protocol):
+    """Runs a server until its block ends; one that starts is given up once `cancelled` is set."""
+
+    def __call__(
+        self, *, cancelled: threading.Event | None = None
+    ) -> AbstractContextManager[ServerProcess]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The servers that a person chose; none at all means one embedded engine.
+    """The servers that a person chose; none at all means one embedded engine, but for `nothing`.
 
     Raises UsageError where it contradicts itself.
     """
 
     # servers that run, as people write addresses
     urls: tuple[str, ...] = ()
-    # a ComfyUI to start, once for each of `gpus`
+    # a ComfyUI to start, once for each of `gpus`; MANAGED is the newest of Spriteworks' own
     comfyui: Path | None = None
     # numbers of GPUs, for servers that are started here
     gpus: tuple[str, ...] = ()
@@ -44,18 +51,22 @@ class Choice:
     previews: bool = False
     # cpu, cuda or mps, for servers that are started here; "" is the accelerator where there is one
     device: str = ""
+    # no server at all: others have them
+    nothing: bool = False
 
     def __post_init__(self) -> None:
         """Read the addresses, and refuse what cannot be meant."""
         urls = tuple(base_url(url) for url in self.urls)
         object.__setattr__(self, "urls", urls)
         # Shells leave the `~` of --comfyui=~/ComfyUI as it is, and of COMFYUI_PATH in a file.
-        object.__setattr__(self, "comfyui", _at_home(self.comfyui))
+        object.__setattr__(self, "comfyui", _managed(_at_home(self.comfyui)))
         object.__setattr__(self, "models", _at_home(self.models))
         twice = {url for url in urls if urls.count(url) > 1}
         if twice:
             raise UsageError(f"--server {twice.pop()} is given twice; give each server once")
         here = self.comfyui is not None or self.engines > 0
+        if self.nothing and (urls or here):
+            raise UsageError("--no-servers is for none at all; leave it out, or all servers")
         if self.gpus and not here:
             raise UsageError("--gpus is for servers that are started here; add --comfyui DIR")
         if self.device not in _DEVICES:
@@ -75,6 +86,8 @@ class Choice:
 
     def own(self) -> list[tuple[str, Launcher]]:
         """The servers to start here, by name."""
+        if self.nothing:
+            return []
         gpus: Sequence[str | None] = self.gpus or (None,)
         if self.comfyui is not None:
             return [(_name("comfyui", gpu), self._comfyui(self.comfyui, gpu)) for gpu in gpus]
@@ -109,7 +122,7 @@ class Choice:
 
 def choose(named: Choice, environment: Mapping[str, str]) -> Choice:
     """The servers that options name, else those of SPRITEWORKS_SERVER or COMFYUI_PATH."""
-    if named.urls or named.comfyui or named.engines:
+    if named.urls or named.comfyui or named.engines or named.nothing:
         return named
     url, folder = environment.get("SPRITEWORKS_SERVER"), environment.get("COMFYUI_PATH")
     if url:
@@ -173,6 +186,16 @@ def _beginning(choice: Choice) -> str:
 
 def _at_home(folder: Path | None) -> Path | None:
     return None if folder is None else Path(os.path.expanduser(folder))
+
+
+def _managed(folder: Path | None) -> Path | None:
+    """The folder that is meant; raises UsageError where it is the managed one and there is none."""
+    if folder != Path(MANAGED):
+        return folder
+    # 20 ms, for those who ask for it
+    from .installs import chosen, root_of
+
+    return chosen(root_of()).folder
 
 
 def _name(kind: str, gpu: str | None) -> str:

@@ -146,6 +146,17 @@ def store(content: bytes, part: str, target: str) -> None:
     The rename itself is not waited for: a power cut may take it back. Raises OutputError, and then
     neither is there. Paths are texts, as pathlib's take longer than the writing.
     """
+    store_part(content, part, target)
+    with writing(Path(target)):
+        try:
+            os.replace(part, target)
+        except OSError:
+            Path(part).unlink(missing_ok=True)
+            raise
+
+
+def store_part(content: bytes, part: str, target: str) -> None:
+    """Do all of it but the rename, so that this is quick and hardly fails."""
     with writing(Path(target)):
         try:
             with open(part, "wb", buffering=0) as stream:
@@ -154,7 +165,6 @@ def store(content: bytes, part: str, target: str) -> None:
                     left = left[stream.write(left) :]
                 os.fsync(stream.fileno())
             os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-            os.replace(part, target)
         except OSError:
             Path(part).unlink(missing_ok=True)
             raise

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GraphError, ResultWrong, UsageError
+from ..local.pack import workflows_folder
 from ..protocol import Graph
 from ..workflow.catalogue import Catalogue
 from ..workflow.checking import check, ignored
@@ -20,10 +21,7 @@ from ..workflow.roles import Settings, seed_of, set_targets, takes_choices
 from ..workflow.wording import did_you_mean, listed
 from .looking import format_of, look
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-# In a wheel they lie inside the package, in a checkout beside it.
-_IN_WHEEL = _PACKAGE / "shipped"
-_SHIPPED = _IN_WHEEL if _IN_WHEEL.is_dir() else _PACKAGE.parent / "workflows"
+_SHIPPED = workflows_folder()
 # The formats in which the editor keeps workflows.
 _PICTURES = ("PNG", "WEBP")
 

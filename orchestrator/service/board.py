@@ -16,21 +16,18 @@ from dataclasses import replace
 from typing import Any
 
 from ..batch.jobs import Attempt, State
-from ..batch.store.store import Store
 from ..protocol import Event, Graph
 from .events import OUTPUT, STATUS, Hub
 from .places import Places
 from .requests import Requests
-from .views import ErrorView, RequestView, Status, told_of
+from .standing import Standing
+from .views import ProgressView, RequestView, Status
 from .watching import Runs
-from .webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 
 # Requests that have ended and that are kept in memory.
 _ENDED = 2048
-# What kinds of failures (`batch.retry.Kind`) are called in answers, where that is not their name.
-_CODES = {"node_failed": "node_execution_error", "refused": "invalid_workflow"}
 
 
 class Board:
@@ -38,19 +35,17 @@ class Board:
 
     def __init__(
         self,
-        store: Store,
         requests: Requests,
         hub: Hub,
-        webhooks: Webhooks,
+        standing: Standing,
         graph_of: Callable[[str], Graph],
         forgotten: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`graph_of` gives a request's graph; `forgotten` is told of each that is alive no more."""
-        self._store = store
         self._requests = requests
         self._hub = hub
-        self._webhooks = webhooks
+        self._standing = standing
         self._graph_of = graph_of
         self._forgotten = forgotten
         self._clock = clock
@@ -62,8 +57,6 @@ class Board:
         self._ended: OrderedDict[str, RequestView] = OrderedDict()
         # who is told of each request that has ended
         self.listeners: list[Callable[[RequestView], None]] = []
-        # why the latest attempt of a request failed: (kind, sentence)
-        self._causes: dict[str, tuple[str, str]] = {}
 
     def __len__(self) -> int:
         """How many are alive."""
@@ -175,34 +168,69 @@ class Board:
 
     def failed_once(self, names: Sequence[str], error: str, cause: str) -> None:
         """An attempt failed."""
+        self._standing.failed_once(names, error, cause)
         for name in names:
-            self._causes[name] = cause, error
             if (view := self._live.get(name)) is not None:
                 # Of the error only its kind: its words may have some of the prompt.
                 _note(view, "job attempt failed", logging.WARNING, code=cause)
-            self._hub.publish(name, "log", {"level": "warning", "message": error.splitlines()[0]})
+            self.log(name, error)
 
     def adopted(self, attempt: Attempt) -> None:
         """A server still has what an earlier process sent."""
         for shot in attempt.shots:
             self.runs.sent(shot.key, self._graph_of(shot.key), attempt.server)
 
+    # ------------------------------------------------------------------- told by workers
+
+    def told(self, id: str, state: str, server: str) -> None:
+        """A worker has written down that a request is in another state."""
+        view = self._live.get(id)
+        if view is None:
+            return
+        if state == "running":
+            self.runs.told(id, server)
+            self._show_begun(view, self._clock(), server)
+        elif state == State.PENDING.value:
+            self._show_waiting(view)
+        else:
+            self._show_end(view)
+
+    def told_progress(self, id: str, server: str, progress: ProgressView) -> None:
+        """A worker tells how far a request is."""
+        view = self._live.get(id)
+        if view is None or view.started_at is None:
+            return
+        if self.runs.told(id, server, progress):
+            self._hub.publish(id, "progress", progress.to_json())
+
+    def log(self, id: str, error: str) -> None:
+        """Tell who watches a request what went wrong with it for once."""
+        message = {"level": "warning", "message": error.splitlines()[0]}
+        self._hub.publish(id, "log", message)
+
+    # ------------------------------------------------------------------- inside
+
     def _begin(self, view: RequestView, server: str) -> None:
         if view.status.is_final or view.started_at is not None:
             return
-        now = self._clock()
+        now = self._standing.began(view.id, server)
+        self._show_begun(view, now, server)
+
+    def _show_begun(self, view: RequestView, now: float, server: str) -> None:
         status = Status.CANCELING if view.status is Status.CANCELING else Status.RUNNING
         view = replace(view, status=status, started_at=now, server=server or view.server)
         self._live[view.id] = view
         self._places.remove(view.id)
-        self._requests.began(view.id, now)
         _note(view, "job running")
         self.publish_status(view)
 
     def _wait_again(self, view: RequestView) -> None:
-        self.runs.ended(view.id)
         if view.started_at is not None:
-            self._requests.waits_again(view.id)
+            self._standing.waits_again(view.id)
+        self._show_waiting(view)
+
+    def _show_waiting(self, view: RequestView) -> None:
+        self.runs.ended(view.id)
         _note(view, "job waits again")
         view = replace(view, status=Status.QUEUED, started_at=None, server="", progress=None)
         self._live[view.id] = view
@@ -210,17 +238,12 @@ class Board:
         self.publish_status(view)
 
     def _end(self, view: RequestView, state: State, reason: str) -> None:
-        told = self.runs.ended(view.id)
-        kind, words = self._causes.pop(view.id, ("", ""))
-        error = None
-        if state in (State.FAILED, State.QUARANTINED):
-            error = told or ErrorView(
-                code=_CODES.get(kind, kind or "job_failed"), message=reason or words
-            )
-        now = self._clock()
-        with self._store.transaction():
-            self._requests.ended(view.id, now, view.server, error)
-            self._tell_webhook(view.id)
+        told = self.runs.error(view.id)
+        self._standing.ended(view.id, state, view.server, reason, told)
+        self._show_end(view)
+
+    def _show_end(self, view: RequestView) -> None:
+        self.runs.ended(view.id)
         self.forget(view.id)
         ended = self._requests.get(view.id)
         if ended is None:
@@ -232,12 +255,6 @@ class Board:
         _note_end(ended)
         for tell in self.listeners:
             tell(ended)
-
-    def _tell_webhook(self, id: str) -> None:
-        view = self._requests.get(id)
-        if view is not None and view.webhook:
-            kind = f"job.{view.status.value}"
-            self._webhooks.enqueue(view.owner, id, view.webhook, kind, told_of(view))
 
 
 def _note(view: RequestView, words: str, level: int = logging.INFO, **more: Any) -> None:

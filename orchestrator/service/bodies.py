@@ -16,9 +16,10 @@ from starlette.exceptions import HTTPException
 
 from ..errors import ProtocolError, RequestRefused
 from ..protocol.decoding import decode_json
+from .intake import Caller
 from .journal import visit_of
 from .requests import Once
-from .service import Caller, Service
+from .service import Service
 
 # bytes of a body that is JSON: two pictures in base64, and what stands around them
 MOST_JSON = 64 * 1024 * 1024

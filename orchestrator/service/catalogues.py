@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from ..errors import GraphError, NodeProblem
@@ -47,6 +47,12 @@ class Catalogues:
             self._known = {**self._known, server: known}
             self._answers.clear()
         self._changed()
+
+    def drop(self, servers: Collection[str]) -> None:
+        """Servers are no longer there."""
+        with self._lock:
+            self._known = {one: known for one, known in self._known.items() if one not in servers}
+            self._answers.clear()
 
     def note(self, server: str, stats: SystemStats) -> None:
         """A server has told how it does; what it has is as before."""

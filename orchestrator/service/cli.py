@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..batch.growth import GROWTH
+from ..batch.options import Recycle, RecycleGrowth
+
 EPILOG = "Example: spriteworks serve --data service --server http://gpu-1:8188"
 
 _Data = Annotated[
@@ -22,10 +25,14 @@ _Servers = Annotated[
     typer.Option("--server", metavar="URL", help="A server that runs; may be repeated."),
 ]
 _Comfyui = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="A ComfyUI to start, once for each GPU.")
+    Path | None, typer.Option(metavar="[DIR]", help="A ComfyUI to start, once for each GPU.")
 ]
 _Engines = Annotated[
     int, typer.Option(min=0, metavar="N", help="Start the embedded engine N times.")
+]
+_NoServers = Annotated[
+    bool,
+    typer.Option("--no-servers", help="Have no server here: `spriteworks worker` makes the jobs."),
 ]
 _Gpus = Annotated[
     str, typer.Option(metavar="LIST", help="GPUs for servers started here, for example 0,1.")
@@ -45,10 +52,21 @@ _Workflows = Annotated[
     typer.Option(metavar="DIR", help="More workflows that prompts may name, as JSON files."),
 ]
 _Store = Annotated[
-    str, typer.Option(metavar="URL", help="Keep the record in a PostgreSQL database.")
+    str,
+    typer.Option(metavar="URL", help="Keep the record in PostgreSQL; else SPRITEWORKS_DATABASE."),
 ]
 _Storage = Annotated[
-    str, typer.Option(metavar="URL", help="Keep the files there, for example s3://bucket/prefix.")
+    str,
+    typer.Option(
+        metavar="URL|DIR",
+        help="Keep the files there, as s3://bucket/prefix; else SPRITEWORKS_STORAGE.",
+    ),
+]
+_Broker = Annotated[
+    str,
+    typer.Option(
+        metavar="URL", help="A Redis that wakes workers by Celery; else SPRITEWORKS_BROKER."
+    ),
 ]
 _Retention = Annotated[float, typer.Option(min=0.01, metavar="DAYS", help="How long results stay.")]
 _Allow = Annotated[
@@ -71,14 +89,18 @@ def serve(
     servers: _Servers = [],  # noqa: B006  (typer reads it and never changes it)
     comfyui: _Comfyui = None,
     engines: _Engines = 0,
+    no_servers: _NoServers = False,
     gpus: _Gpus = "",
     models: _Models = None,
     device: _Device = "",
+    recycle: Recycle = 0,
+    recycle_growth: RecycleGrowth = GROWTH,
     workflow: _Workflow = "sprite",
     model: _Model = "",
     workflows: _Workflows = None,
     store: _Store = "",
     storage: _Storage = "",
+    broker: _Broker = "",
     retention: _Retention = 7.0,
     allow: _Allow = [],  # noqa: B006
     log_level: _LogLevel = "info",
@@ -95,10 +117,12 @@ def serve(
     from ..local.serving import Choice, choose
 
     with needed("service", "the service"):
-        from .home import home_of
+        from ..batch.fleet import Care
+        from .home import DATABASE, home_of
+        from .intake import Settings
         from .opening import Setup
-        from .service import Settings
         from .serving import run
+        from .workers.joining import BROKER, STORAGE
 
     named = Choice(
         urls=tuple(servers),
@@ -108,16 +132,19 @@ def serve(
         models=models,
         device=device,
         previews=True,
+        nothing=no_servers,
     )
     setup = Setup(
         folder=home_of(data),
         choice=choose(named, os.environ),
-        store=store,
-        storage=storage,
+        store=store or os.environ.get(DATABASE, "").strip(),
+        storage=storage or os.environ.get(STORAGE, "").strip(),
+        broker=broker or os.environ.get(BROKER, "").strip(),
         workflow=workflow,
         model=model,
         workflows=workflows,
         allow=tuple(allow),
+        care=Care(recycle=recycle, recycle_growth=recycle_growth),
         settings=Settings(retention=retention * 86_400),
     )
     run(setup, host, port, log_level, log_format)

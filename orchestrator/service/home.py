@@ -13,6 +13,8 @@ from ..errors import UsageError
 
 # names the folder where no option does
 VARIABLE = "SPRITEWORKS_DATA"
+# names the database where no option does, so that no password stands on a command line
+DATABASE = "SPRITEWORKS_DATABASE"
 
 
 def home_of(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
@@ -21,16 +23,27 @@ def home_of(given: Path | None, environment: Mapping[str, str] = os.environ) -> 
     return given or (Path(named) if named else Path.home() / ".spriteworks")
 
 
+def database_of(folder: Path, url: str = "") -> str:
+    """The URL of the database that a service's folder names, else `url`; makes nothing.
+
+    Raises UsageError where there is none.
+    """
+    place = place_of(folder, url)
+    if not (place.known or url):
+        raise UsageError(
+            f"no service has its data in {folder}; give its folder by --data, or {VARIABLE}"
+        )
+    return place.url
+
+
 def record_in(folder: Path, url: str = "", *, create: bool = True) -> Store:
     """Open the record of a service; `url` is the database for it where it is new.
 
     It may be open in a running service, too. A new folder is its owner's alone: the record has what
     webhooks are signed with. Raises UsageError where there is none and `create` is False.
     """
-    if not create and not place_of(folder, url).known:
-        raise UsageError(
-            f"no service has its data in {folder}; give its folder by --data, or {VARIABLE}"
-        )
+    if not create:
+        database_of(folder)
     with writing(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Store.open(folder, url=url)

@@ -21,11 +21,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..errors import UsageError
 from .tracing import Trace, begun
 
 logger = logging.getLogger(__name__)
 
-FORMATS = ("text", "json")
+LEVELS, FORMATS = ("debug", "info", "warning", "error"), ("text", "json")
 # What a line may say beside its message: attributes of its record, in their order.
 FIELDS = (
     *("request", "job", "server", "key", "trace", "span"),
@@ -49,6 +50,15 @@ class Visit:
 
 # Told of each request: (visit, method, path, s since the epoch of its begin and end).
 Told = Callable[[Visit, str, str, float, float], None]
+
+
+def checked(level: str, form: str) -> tuple[str, str]:
+    """A level and a form of lines as options name them; raises UsageError for any other."""
+    if level not in LEVELS:
+        raise UsageError(f"--log-level {level}: it is one of {', '.join(LEVELS)}")
+    if form not in FORMATS:
+        raise UsageError(f"--log-format {form}: it is {' or '.join(FORMATS)}")
+    return level, form
 
 
 def visit_of(request: Request) -> Visit | None:

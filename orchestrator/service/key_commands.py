@@ -29,7 +29,11 @@ _Data = Annotated[
 ]
 _Store = Annotated[
     str,
-    typer.Option(metavar="URL", help="The database, where the service is new and it is elsewhere."),
+    typer.Option(
+        metavar="URL",
+        help="The database, where the service is new and it is elsewhere; else "
+        "SPRITEWORKS_DATABASE.",
+    ),
 ]
 _Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object, alone, on standard output.")
@@ -117,11 +121,15 @@ def revoke(
 
 @contextmanager
 def _opened(data: Path | None, store: str, *, create: bool) -> Iterator[tuple[Keys, Webhooks]]:
-    from .home import home_of, record_in
+    import os
+
+    from .home import DATABASE, home_of, record_in
     from .keys import Keys
     from .webhooks import Webhooks
 
-    with record_in(home_of(data), store, create=create) as record:
+    # a folder that was named knows its own
+    url = store or ("" if data else os.environ.get(DATABASE, "").strip())
+    with record_in(home_of(data), url, create=create) as record:
         yield Keys(record.database), Webhooks(record.database)
 
 

@@ -9,20 +9,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from ..batch.assignments import Assignment
 from ..batch.collecting import Collector
 from ..batch.dispatcher import Dispatcher, Settings
-from ..batch.downloader import fault
 from ..batch.fleet import Server
 from ..batch.jobs import Attempt, Job
-from ..batch.leases import LEASE, Renewal, new_owner
+from ..batch.leases import LEASE, Renewal, new_owner, succeed
+from ..batch.messages import fault
 from ..batch.store.store import Store
+from ..batch.takeover import Takeover
 from ..batch.worker import Recipe, Worker
-from ..client.client import Client
 from ..errors import SpriteworksError
 from ..protocol import Event
 
@@ -49,6 +49,8 @@ class ServerView:
     words: str = ""
     done: int = 0
     failures: int = 0
+    # the worker that has it; "" where the service itself does
+    worker: str = ""
 
 
 class Watcher(Protocol):
@@ -112,7 +114,16 @@ class Loop:
         watcher: Watcher,
         fits: Callable[[Job, str], bool],
         settings: Settings | None = None,
+        *,
+        is_holder: bool = True,
+        dead: Collection[str] = (),
     ) -> None:
+        """`is_holder` says whether this process holds the service's folder.
+
+        Then whoever held it before is dead, and what it left is taken up at once, as is that of
+        owners who are known to be `dead`; of all others when its lease has run out.
+        """
+        self._is_holder, self._dead = is_holder, dead
         self._store = store
         self._servers = {server.name: server for server in servers}
         self._recipe_for = recipe_for
@@ -126,6 +137,7 @@ class Loop:
         }
         self._lock = threading.Lock()
         self._dispatcher: Dispatcher | None = None
+        self._takeover: Takeover | None = None
         self._ending = threading.Event()
         # why nothing is handed out for a while
         self._trouble = ""
@@ -148,12 +160,21 @@ class Loop:
             dispatcher.stop()
         late = time.monotonic() + seconds
         self._thread.join(max(0.0, late - time.monotonic()))
-        for worker in list(self._workers.values()):
-            if worker.is_alive():
-                worker.abandon()
+        for worker in self._at_work():
+            worker.abandon()
         self._thread.join(seconds)
         for server in self._servers.values():
             server.stop()
+
+    def drain(self, seconds: float) -> None:
+        """Hand out nothing more; what runs has `seconds` to end, and then waits again elsewhere."""
+        self._ending.set()
+        dispatcher = self._dispatcher
+        if dispatcher is not None:
+            dispatcher.stop()
+            self._thread.join(seconds)
+            dispatcher.stop(hurry=True)
+        self.stop()
 
     def arrived(self) -> None:
         """There are new requests in the store."""
@@ -223,9 +244,18 @@ class Loop:
         dispatcher = Dispatcher(self._store, self._observer, self._settings, fits=self._fits)
         dispatcher.recall(lambda assignment: ())
         self._rests.clear()
-        with Renewal(dispatcher):
-            adopted = self._take_over(dispatcher)
-            self._dispatcher = dispatcher
+        takeover = Takeover(
+            dispatcher,
+            self._servers.values(),
+            self._recipe_for,
+            self._collector,
+            adopted=self._watcher.adopted,
+        )
+        with Renewal(dispatcher, takeover.look):
+            for name in self._servers:
+                dispatcher.join(name)
+            adopted = self._left_behind(takeover)
+            self._dispatcher, self._takeover = dispatcher, takeover
             self._trouble = ""
             for server in self._servers.values():
                 self._hire(dispatcher, server, adopted.get(server.name, []))
@@ -239,40 +269,16 @@ class Loop:
         if dispatcher.stop_error is not None:
             raise dispatcher.stop_error
 
-    def _take_over(self, dispatcher: Dispatcher) -> dict[str, list[Attempt]]:
-        """What an earlier process left on servers that are still there; the rest is sent anew."""
-        found: dict[str, list[Attempt]] = {}
-        owner, lease = self._settings.owner, self._settings.lease
-        # The folder is ours alone, so nobody else lives who could hold them.
-        for attempt in self._store.take_over(owner, lease, all=True):
-            found.setdefault(attempt.server, []).append(attempt)
-        # and what this process left, where its dispatcher ended by an error
-        known = {attempt.id for attempts in found.values() for attempt in attempts}
-        for attempt in self._store.open_attempts():
-            if attempt.id not in known:
-                found.setdefault(attempt.server, []).append(attempt)
-        for name in list(found):
-            server = self._servers.get(name)
-            if server is None or server.is_ours:
-                self._write_off(dispatcher, name, found.pop(name))
-        return found
-
-    def _write_off(self, dispatcher: Dispatcher, name: str, attempts: Sequence[Attempt]) -> None:
-        """Close attempts whose server is no longer there, or no longer one of these."""
-        if name not in self._servers and "://" in name:
-            with suppress(SpriteworksError), Client(name) as client, client.at_most(PARTING):
-                client.system_stats()
-                for attempt in attempts:
-                    client.cancel(attempt.prompt_id)
-        dispatcher.write_off(attempts, "its server is no longer there")
+    def _left_behind(self, takeover: Takeover) -> dict[str, list[Assignment]]:
+        """What was left by those who are known to be dead, and by this process before an error."""
+        if not self._is_holder:
+            return takeover.begin(dead=self._dead)
+        before = succeed(self._store, self._settings.owner)
+        return takeover.begin(all=before is None, dead=[] if before is None else [before])
 
     def _hire(
-        self, dispatcher: Dispatcher, server: Server, attempts: Sequence[Attempt] = ()
+        self, dispatcher: Dispatcher, server: Server, adopted: Sequence[Assignment] = ()
     ) -> None:
-        dispatcher.join(server.name)
-        adopted = dispatcher.adopt(attempts)
-        for attempt in attempts:
-            self._watcher.adopted(attempt)
         worker = Worker(
             server,
             dispatcher,
@@ -294,10 +300,15 @@ class Loop:
                 self._rests[name] = now + pause, min(2 * pause, _LONGEST_REST)
             elif now >= due:
                 self._rests[name] = 0.0, pause
+                dispatcher.join(name)
                 self._hire(dispatcher, self._servers[name])
 
     def _see_off(self) -> None:
         """Wait for the workers: as long as it takes, or until `stop` abandons them."""
-        for worker in self._workers.values():
-            worker.join()
+        while alive := self._at_work():
+            alive[0].join(_TICK)
         self._workers.clear()
+
+    def _at_work(self) -> list[Worker]:
+        visitors = [] if self._takeover is None else self._takeover.visitors
+        return [one for one in (*list(self._workers.values()), *visitors) if one.is_alive()]

@@ -5,9 +5,11 @@ Written in its text format 0.0.4 (prometheus.io/docs/instrumenting/exposition_fo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from .service import Service
+from .workers.registry import Status
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "spriteworks_"
@@ -67,6 +69,12 @@ def exposition(service: Service) -> str:
             "Times that nodes ran, by class.",
             (({"class": kind}, count) for kind, (count, _) in work.nodes.items()),
         ),
+        *_metric(
+            "jobs_taken_over_total",
+            "counter",
+            "Jobs that a process took over from another that had died or lost the database.",
+            [({}, figures.taken_over)],
+        ),
         *_metric("images_total", "counter", "Pictures that jobs made.", [({}, work.images)]),
         *_metric(
             "images_per_minute",
@@ -94,8 +102,49 @@ def exposition(service: Service) -> str:
                 if known and known.stats.vram_free is not None
             ),
         ),
+        *_of_workers(service),
+        *_of_disks(service),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _of_workers(service: Service) -> Iterator[str]:
+    found = service.workers()
+    counts = Counter(worker.status for worker, _ in found)
+    there = [(worker, servers) for worker, servers in found if worker.status is not Status.LEFT]
+    yield from _metric(
+        "workers",
+        "gauge",
+        "Workers, by status: stale is one that gave no sign for 20 s.",
+        (
+            ({"status": status.value}, counts[status])
+            for status in (Status.LIVE, Status.STALE, Status.DRAINING)
+        ),
+    )
+    yield from _metric(
+        "worker_beat_age_seconds",
+        "gauge",
+        "s since the latest sign of a worker that has not ended in good order.",
+        (({"worker": worker.name}, worker.age) for worker, _ in there),
+    )
+    yield from _metric(
+        "worker_servers",
+        "gauge",
+        "Servers of a worker that get jobs.",
+        (
+            ({"worker": worker.name}, sum(one.view.is_open for one in servers))
+            for worker, servers in there
+        ),
+    )
+
+
+def _of_disks(service: Service) -> Iterator[str]:
+    yield from _metric(
+        "disk_free_bytes",
+        "gauge",
+        "Bytes that are free where the record and the files lie, of what lies on a disk here.",
+        (({"path": path}, free) for path, free in service.disks().items()),
+    )
 
 
 def _metric(

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..batch.fleet import Care
 from ..batch.store.folder_lock import held
+from ..batch.store.place import place_of
 from ..local.serving import Choice
 from .assets import Assets
 from .events import Hub
 from .home import record_in
+from .intake import Settings
 from .keys import Keys
 from .prompting import Workflows
-from .service import Service, Settings
+from .service import Service
 from .storage import Storage
+from .waking.opening import check_broker
+from .waking.reconciler import awake
 from .webhooks import Webhooks
 
 
@@ -30,6 +34,8 @@ class Setup:
     store: str = ""
     # URL of the storage, "s3://bucket/prefix"; "" is in the folder
     storage: str = ""
+    # URL of a Redis through which workers are woken; "" is without
+    broker: str = ""
     workflow: str = "sprite"
     model: str = ""
     workflows: Path | None = None
@@ -46,8 +52,13 @@ def opened(setup: Setup) -> Iterator[Service]:
     Whoever leaves the block has stopped it before.
     """
     # Mistakes are told before anything is written.
+    check_broker(setup.broker)
     workflows = Workflows(default=setup.workflow, model=setup.model, folder=setup.workflows)
-    with held(setup.folder), record_in(setup.folder, setup.store) as store:
+    with ExitStack() as stack:
+        stack.enter_context(held(setup.folder))
+        store = stack.enter_context(record_in(setup.folder, setup.store))
+        url = place_of(setup.folder, setup.store).url
+        wakeups = stack.enter_context(awake(store.database, url, setup.broker, "spriteworks-serve"))
         storage = Storage(setup.storage or setup.folder / "files")
         yield Service(
             store,
@@ -59,4 +70,5 @@ def opened(setup: Setup) -> Iterator[Service]:
             workflows=workflows,
             care=setup.care,
             settings=setup.settings,
+            wakeups=wakeups,
         )

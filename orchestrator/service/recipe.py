@@ -129,7 +129,9 @@ class RequestRecipe:
         """What could be made easier about a request."""
         graph = self._orders.graph(assignment.jobs[0].key)
         plain = replaced(graph, lambda asset: asset)
-        return rungs(plain, self._catalogues.of(self._server), together=1)
+        known = self._catalogues.known.get(self._server)
+        # Of a server that another process left it with nothing is known here.
+        return [Rung.FREE] if known is None else rungs(plain, known.catalogue, together=1)
 
     def needs_pixels(self, job: Job) -> bool:
         """Say that nobody measures the pictures of requests."""

@@ -112,6 +112,8 @@ class Figures:
     work: Work
     # pictures of the last 60 s
     images_a_minute: int
+    # times that a process went on with what another had claimed
+    taken_over: int
     files: int
     file_bytes: int
 
@@ -129,11 +131,12 @@ class Requests:
         news: Sequence[New],
         added: Callable[[Sequence[RequestView]], None],
         once: Once | None = None,
+        logins: Mapping[str, Mapping[str, str]] = {},
     ) -> list[RequestView] | None:
         """Write requests down, with their jobs; None, and nothing is, where their key is taken.
 
         The key stands for the first of them. `added` is told of all before anybody else can see
-        one.
+        one. `logins` are for those of them that others than this process may make.
         """
         jobs = [
             Job(
@@ -161,6 +164,9 @@ class Requests:
             connection.execute(tables.requests.insert(), rows)
             if labels:
                 connection.execute(tables.labels.insert(), labels)
+            for id, content in logins.items():
+                row = {"request": id, "content": packed(dict(content))}
+                connection.execute(tables.logins.insert(), row)
             views = [_new_view(new, place) for new, place in zip(news, places, strict=True)]
             added(views)
         return views
@@ -180,16 +186,27 @@ class Requests:
         }
         return bool(connection.execute(insert.on_conflict_do_nothing(), row).rowcount)
 
-    def began(self, id: str, at: float) -> None:
-        """A server runs it."""
-        self._set(id, started_at=at)
+    def began(self, id: str, at: float, server: str = "") -> None:
+        """A server runs it; nothing changes where it has ended."""
+        table = tables.requests
+        alive = (table.c.id == id) & table.c.ended_at.is_(None)
+        with self._store.transaction() as connection:
+            update = table.update().where(alive).values(started_at=at, server=server)
+            connection.execute(update)
 
     def waits_again(self, id: str) -> None:
-        """It is no longer on its server."""
-        self._set(id, started_at=None)
+        """It is no longer on its server; nothing changes where it has ended."""
+        table = tables.requests
+        begun = (table.c.id == id) & table.c.ended_at.is_(None) & table.c.started_at.is_not(None)
+        with self._store.transaction() as connection:
+            update = table.update().where(begun).values(started_at=None, server="")
+            connection.execute(update)
 
-    def ended(self, id: str, at: float, server: str, error: ErrorView | None = None) -> None:
-        """It has come to its end; where nobody heard it begin, that is when it was sent."""
+    def ended(self, id: str, at: float, server: str, error: ErrorView | None = None) -> bool:
+        """It has come to its end; where nobody heard it begin, that is when it was sent.
+
+        False, and nothing changes, where that was written before.
+        """
         table = tables.requests
         told = "" if error is None else json.dumps(asdict(error))
         values = {"ended_at": at, "server": server, "error": told}
@@ -200,14 +217,11 @@ class Requests:
             .scalar_subquery()
         )
         begun = sa.func.coalesce(table.c.started_at, sent)
-        update = table.update().where(table.c.id == id).values(**values, started_at=begun)
+        alive = (table.c.id == id) & table.c.ended_at.is_(None)
+        update = table.update().where(alive).values(**values, started_at=begun)
         with self._store.transaction() as connection:
-            connection.execute(update)
-
-    def _set(self, id: str, **values: Any) -> None:
-        table = tables.requests
-        with self._store.transaction() as connection:
-            connection.execute(table.update().where(table.c.id == id).values(**values))
+            connection.execute(tables.logins.delete().where(tables.logins.c.request == id))
+            return bool(connection.execute(update).rowcount)
 
     def remove(self, ids: Collection[str]) -> None:
         """Forget requests that have ended, with all that was noted of them."""
@@ -368,6 +382,17 @@ class Requests:
         )
         return [tuple(row) for row in self._store.rows(query)]
 
+    def standings(self) -> dict[str, tuple[bool, str]]:
+        """(whether its server runs it, the server) of each that has not come to its end."""
+        states = [state.value for state in _LIVE]
+        table = tables.requests
+        query = (
+            sa.select(table.c.id, table.c.started_at.is_not(None), table.c.server)
+            .join(batch.jobs, batch.jobs.c.key == table.c.id)
+            .where(batch.jobs.c.state.in_(states))
+        )
+        return {id: (bool(runs), server) for id, runs, server in self._store.rows(query)}
+
     def count(self, owner: str) -> int:
         """How many of an owner have not come to their end."""
         states = [state.value for state in _LIVE]
@@ -400,6 +425,7 @@ class Requests:
                 },
                 oldest=0.0 if oldest is None else max(0.0, now - oldest),
                 work=work.of_all(self._store),
+                taken_over=self._store.taken_over(),
                 images_a_minute=work.images_since(self._store, now - 60.0),
                 files=files,
                 file_bytes=size or 0,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..batch.fleet import Care, Processes, fleet
@@ -31,16 +32,18 @@ from ..errors import (
 )
 from ..local.serving import Choice
 from ..protocol import Graph
+from ..version import __version__
 from ..workflow.roles import image_inputs, parameters, seed_of, set_parameters
-from .admission import Admission, checked_labels, plain
+from .admission import Admission, plain
 from .assets import Asset, Assets, Content
 from .board import Board
 from .catalogues import Catalogues, Known, models_of
 from .events import OUTPUT, STATUS, Hub, Watcher
+from .intake import BATCH, Caller, Intake, Settings, Submitted, Wanted
 from .keys import Keys
-from .limits import Limits, RateLimiter
+from .limits import RateLimiter
 from .loop import Loop, ServerView
-from .manifests import MOST_JOBS, asset_names, batch_of
+from .manifests import asset_names, batch_of
 from .marks import Marks, Verdict
 from .prompting import (
     Prompt,
@@ -54,14 +57,19 @@ from .prompting import (
 )
 from .recipe import IntoStorage, RequestRecipe
 from .references import references
-from .requests import BatchView, Figures, Filter, New, Once, Requests
+from .requests import BatchView, Figures, Filter, Once, Requests
 from .sessions import Sessions
+from .standing import Standing
 from .storage import Part
 from .supplies import Supplies
 from .times import Times, seconds_left
-from .tracing import Trace
-from .views import OutputView, RequestView, Status, traced
+from .views import OutputView, RequestView, Status
+from .waking.wakeups import Polling, Wakeups
 from .webhooks import Webhooks
+from .workers.joining import SERVICE, mark
+from .workers.logins import Logins
+from .workers.registry import Worker, WorkerServer
+from .workers.relay import Relay
 
 logger = logging.getLogger(__name__)
 
@@ -69,65 +77,7 @@ logger = logging.getLogger(__name__)
 _TIDYING = 60.0
 # s after which it is looked again whether there are keys
 _KEYS_FRESH = 1.0
-_MOST_PRIORITY = 100
-# the label that the pictures of one manifest share
-BATCH = "batch"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How the service treats requests."""
-
-    # s that results stay
-    retention: float = 7 * 24 * 3600.0
-    # requests of all together that may wait
-    most_waiting: int = 20_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Caller:
-    """Who asks; without keys everybody is the same."""
-
-    owner: str = ""
-    limits: Limits = field(default_factory=Limits)
-    # which request asks, and where that is in whose trace; "" and None outside of HTTP
-    request: str = ""
-    trace: Trace | None = None
-
-
 _ANYBODY = Caller()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A graph to run, and what goes with it."""
-
-    # as it was posted
-    workflow: Any
-    labels: Mapping[str, str] = field(default_factory=dict)
-    # higher goes first, among the requests of all
-    priority: int = 0
-    # secrets for nodes that ask other services; kept in memory only
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    extra_data: Mapping[str, Any] = field(default_factory=dict)
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    warnings: Sequence[str] = ()
-    # URL that is told of its end; it was looked at by `Service.check_webhook`
-    webhook: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Submitted:
-    """Requests that were taken, one or more."""
-
-    views: Sequence[RequestView]
-    # True where their idempotency key had been seen before
-    replayed: bool = False
-
-    @property
-    def view(self) -> RequestView:
-        """The first of them."""
-        return self.views[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +114,7 @@ class Service:
         workflows: Workflows,
         care: Care | None = None,
         settings: Settings | None = None,
+        wakeups: Wakeups | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.assets, self.keys, self.hub, self.webhooks = assets, keys, hub, webhooks
@@ -172,22 +123,22 @@ class Service:
         self.settings = settings or Settings()
         self.catalogues = Catalogues(lambda: self._loop.sort_anew())
         self._clock = clock
+        self._wakeups = wakeups or Polling()
         self._store = store
         self._requests = Requests(store)
         self.sessions = Sessions(store.database, clock)
         self.marks = Marks(store.database, clock)
         self._times = Times(self._requests.recent)
-        self._lock = threading.Lock()
-        # (owner, idempotency key) of what is being taken
-        self._in_flight: set[tuple[str, str]] = set()
         self._has_keys, self._keys_asked = True, -_KEYS_FRESH - 1
         self._stopping = threading.Event()
         servers = fleet(choice, care or Care(), store)
         self.admission = Admission(self.catalogues, servers, assets, self._trouble)
-        self.supplies = supplies = Supplies(self._requests, assets, workflows, self._about_to_send)
-        self._board = Board(
-            store, self._requests, hub, webhooks, supplies.graph, self._forgotten, clock
+        self.supplies = supplies = Supplies(
+            self._requests, assets, workflows, self._about_to_send, Logins(store.database).of
         )
+        standing = Standing(store, self._requests, webhooks, clock)
+        self._board = Board(self._requests, hub, standing, supplies.graph, self._forgotten, clock)
+        self.relay = Relay(store, self._board, self._requests, self.catalogues, webhooks.arrived)
         self._loop = Loop(
             store,
             servers,
@@ -195,6 +146,16 @@ class Service:
             IntoStorage(supplies, supplies),
             self._board,
             self._fits,
+        )
+        self._intake = Intake(
+            self._requests,
+            self._board,
+            self.admission,
+            supplies,
+            self.settings,
+            is_alone=lambda: bool(servers) and not self.relay.workers(),
+            arrived=self._arrived,
+            clock=lambda: self._clock(),
         )
         self._tidier = threading.Thread(target=self._tidy, name="tidier", daemon=True)
 
@@ -204,7 +165,10 @@ class Service:
         """Take up what an earlier process left, and begin to work."""
         Processes(self._store).end_leftovers()
         self._board.load()
+        self._store.set_fact(SERVICE, __version__)
+        mark(self._store, self.assets)
         self._loop.start()
+        self.relay.start()
         self._tidier.start()
 
     def when_ended(self, tell: Callable[[RequestView], None]) -> None:
@@ -215,6 +179,7 @@ class Service:
         """Hand out nothing more; what servers have after `seconds` is adopted by the next start."""
         self._stopping.set()
         self._loop.stop(seconds)
+        self.relay.stop(seconds)
         self._tidier.join(seconds)
 
     # ------------------------------------------------------------------- asking for pictures
@@ -222,102 +187,8 @@ class Service:
     def submit(
         self, caller: Caller, prepare: Callable[[], Sequence[Wanted]], once: Once | None = None
     ) -> Submitted:
-        """Take requests, all or none. `prepare` says what is wanted, and may refuse.
-
-        With `once` they are taken once, however often they are posted. Raises RequestRefused,
-        LimitReached and their kin.
-        """
-        if once is None:
-            views = self._take(caller, prepare())
-            assert views is not None
-            return Submitted(views=views)
-        if (known := self._replayed(caller, once)) is not None:
-            return known
-        with self._alone(caller, once):
-            views = self._take(caller, prepare(), once)
-        if views is not None:
-            return Submitted(views=views)
-        # Another process was sooner.
-        known = self._replayed(caller, once)
-        if known is None:
-            raise RequestRefused("idempotency_conflict", _IN_FLIGHT, retry_after=1.0)
-        return known
-
-    def _take(
-        self, caller: Caller, wanted: Sequence[Wanted], once: Once | None = None
-    ) -> list[RequestView] | None:
-        """Write requests down and let them wait; None where their key is taken."""
-        self._check_queue(caller, len(wanted))
-        now = self._clock()
-        news = [self._new(caller, one, now) for one in wanted]
-        for new, one in zip(news, wanted, strict=True):
-            self.supplies.keep(new.id, new.graph, one.secrets)
-        views = None
-        try:
-            # Before anybody else sees the rows: the next moment a server may have them.
-            views = self._requests.add(news, self._board.put, once)
-        finally:
-            if views is None:
-                for new in news:
-                    self._board.forget(new.id)
-        if views is None:
-            return None
-        for view in views:
-            self._board.begin(view, caller.request)
-        self._loop.arrived()
-        return [self._board.dressed(view) for view in views]
-
-    def _new(self, caller: Caller, wanted: Wanted, now: float) -> New:
-        graph = self.admission.graph_of(caller.owner, wanted.workflow)
-        self.admission.check_size(caller.limits, graph)
-        return New(
-            id=str(uuid.uuid4()),
-            owner=caller.owner,
-            graph=graph,
-            model=self.admission.model_of(graph),
-            created_at=now,
-            expires_at=now + self.settings.retention,
-            priority=max(-_MOST_PRIORITY, min(wanted.priority, _MOST_PRIORITY)),
-            extra_data=wanted.extra_data,
-            notes={**wanted.notes, **traced(caller.trace)},
-            warnings=wanted.warnings,
-            labels=checked_labels(wanted.labels),
-            nodes=len(graph),
-            webhook=wanted.webhook,
-        )
-
-    def _replayed(self, caller: Caller, once: Once) -> Submitted | None:
-        known = self._requests.known(caller.owner, once.key, self._clock())
-        if known is None:
-            return None
-        id, fingerprint = known
-        if fingerprint != once.fingerprint:
-            raise RequestRefused(
-                "idempotency_key_reuse",
-                "this Idempotency-Key came with another request before; take a new one for each",
-            )
-        first = self.get(caller, id)
-        batch = first.labels.get(BATCH) if BATCH in first.notes else None
-        if batch is None:
-            return Submitted(views=[first], replayed=True)
-        mine = Filter(owner=caller.owner, labels={BATCH: batch})
-        found = self._requests.page(mine, MOST_JOBS)
-        return Submitted(
-            views=[self._board.dressed(view) for view in reversed(found)], replayed=True
-        )
-
-    @contextmanager
-    def _alone(self, caller: Caller, once: Once) -> Iterator[None]:
-        mark = caller.owner, once.key
-        with self._lock:
-            if mark in self._in_flight:
-                raise RequestRefused("idempotency_conflict", _IN_FLIGHT, retry_after=1.0)
-            self._in_flight.add(mark)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._in_flight.discard(mark)
+        """Take requests, all or none; see `Intake.submit`."""
+        return self._intake.submit(caller, prepare, once)
 
     def prompted(self, caller: Caller, prompt: Prompt) -> Prompted:
         """The graph that a prompt makes of a named workflow, for the servers that are there."""
@@ -639,7 +510,15 @@ class Service:
                 words = view.words or "it has not answered yet"
                 view = replace(view, is_open=False, words=words)
             found.append((view, known.get(view.name), self._board.runs.on(view.name)))
+        mine = {view.name for view, _, _ in found}
+        for one in self.relay.remotes():
+            if one.view.name not in mine:
+                found.append((one.view, one.known, self._board.runs.on(one.view.name)))
         return found
+
+    def workers(self) -> list[tuple[Worker, list[WorkerServer]]]:
+        """The workers that gave a sign within a day, and their servers."""
+        return self.relay.workers()
 
     def latest_on(self, caller: Caller, server: str) -> tuple[str, str]:
         """The model of the latest request that a server ended, and why the caller's last failed."""
@@ -674,10 +553,18 @@ class Service:
             self._requests.count("")
         except StoreError as error:
             checks["database"] = str(error)
-        servers = [view for view, _, _ in self.servers()]
-        well = any(view.is_open for view in servers)
-        checks["servers"] = "" if well else "; ".join(f"{one.name}: {one.words}" for one in servers)
+        well = any(view.is_open for view, _, _ in self.servers())
+        checks["servers"] = "" if well else self._trouble()
         return Readiness(is_ready=not any(checks.values()), checks=checks)
+
+    def disks(self) -> dict[str, int]:
+        """Bytes that are free where the "record" and the "files" lie, as far as that is here."""
+        places = {"record": self._store.database.folder, "files": self.assets.storage.folder}
+        return {
+            name: shutil.disk_usage(folder).free
+            for name, folder in places.items()
+            if folder is not None
+        }
 
     def figures(self) -> Figures:
         """What metrics are made from."""
@@ -685,12 +572,9 @@ class Service:
 
     # ------------------------------------------------------------------- inside
 
-    def _check_queue(self, caller: Caller, count: int) -> None:
-        if len(self._board) + count > self.settings.most_waiting:
-            raise RequestRefused("queue_full", "too many requests wait; try again", retry_after=5.0)
-        if caller.limits.queue is not None:
-            mine = sum(one.owner == caller.owner for one in self._board.live())
-            caller.limits.check_queue(mine, count)
+    def _arrived(self, models: Collection[str]) -> None:
+        self._loop.arrived()
+        self._wakeups.call(models)
 
     def _fits(self, job: Job, server: str) -> bool:
         return self.catalogues.fits(job.key, lambda: plain(self.supplies.graph(job.key)), server)
@@ -703,7 +587,8 @@ class Service:
         self.catalogues.forget(id)
 
     def _trouble(self) -> str:
-        return "; ".join(f"{view.name}: {view.words}" for view, _, _ in self.servers())
+        told = "; ".join(f"{view.name}: {view.words}" for view, _, _ in self.servers())
+        return told or "no worker is at work"
 
     def _tidy(self) -> None:
         # A bucket takes its time to be listed, and nobody waits for that.
@@ -730,9 +615,6 @@ class Service:
         self.keys.note_use()
         self.webhooks.forget_old()
         return len(expired)
-
-
-_IN_FLIGHT = "a request with this Idempotency-Key is being taken right now; try again"
 
 
 def _is_id(text: str) -> bool:

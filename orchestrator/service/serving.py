@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -16,16 +17,16 @@ from ..errors import ServerStartFailed, UsageError
 from ..guard import is_loopback
 from . import telemetry
 from .app import create_app
-from .journal import FORMATS, set_up
+from .journal import checked, set_up
 from .opening import Setup, opened
 from .patience import protocol
 from .service import Service
+from .systemd import Systemd
 
 logger = logging.getLogger(__name__)
 
 # s that open streams have to end, when the service does
 _GOODBYE = 1
-_LEVELS = ("debug", "info", "warning", "error")
 
 
 def run(
@@ -36,11 +37,7 @@ def run(
     Raises UsageError where it would listen for other machines and no key was made,
     ServerStartFailed where the port is taken, BatchBusy where another service has the folder.
     """
-    if log_level not in _LEVELS:
-        raise UsageError(f"--log-level {log_level}: it is one of {', '.join(_LEVELS)}")
-    if log_format not in FORMATS:
-        raise UsageError(f"--log-format {log_format}: it is {' or '.join(FORMATS)}")
-    set_up(log_level, log_format)
+    set_up(*checked(log_level, log_format))
     with telemetry.opened(os.environ) as told, opened(setup) as service:
         _refuse_strangers(service, host)
         service.when_ended(told.job)
@@ -85,15 +82,27 @@ class _Server(uvicorn.Server):
         self.number = 0
         self._service = service
         self._url = _address(listener, host)
+        self._systemd = Systemd()
+        self._beating: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and say where."""
         await super().startup(sockets=sockets)
         if self.started:
             print(f"serving on {self._url}", file=sys.stderr, flush=True)
+            self._systemd.ready(f"serving on {self._url}")
+            self._beating = asyncio.create_task(self._beat())
+
+    async def _beat(self) -> None:
+        # From the loop that answers: where that is stuck, no beat comes.
+        while self._systemd.period is not None:
+            self._systemd.beat()
+            await asyncio.sleep(self._systemd.period)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End; first whoever waits for a job gets an answer, and streams their end."""
+        if self._beating is not None:
+            self._beating.cancel()
         self._service.hub.close()
         await super().shutdown(sockets)
 
@@ -103,6 +112,7 @@ class _Server(uvicorn.Server):
             # Whatever is open is adopted by the next start.
             os._exit(128 + sig)
         self.number = sig
+        self._systemd.stopping("what runs has 3 s to end")
         logger.info("ending: what runs has 3 s, and what is left is taken up by the next start")
         self.should_exit = True
 

@@ -189,6 +189,11 @@ class Storage:
             part.drop()
 
     @property
+    def folder(self) -> Path | None:
+        """The folder where the contents lie; None where that is none of this machine's."""
+        return self._place.root if isinstance(self._place, _Folder) else None
+
+    @property
     def is_far(self) -> bool:
         """Whether keeping a part and asking for a content take a network's time, not a rename's."""
         return self._place.is_far
@@ -274,6 +279,14 @@ def chunks_of(source: bytes | BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
         yield from source
 
 
+def hash_of(chunks: Iterable[bytes]) -> str:
+    """The hash of bytes, as it is written here."""
+    hasher = _hasher()
+    for chunk in chunks:
+        hasher.update(chunk)
+    return f"{ALGORITHM}:{hasher.hexdigest()}"
+
+
 # ------------------------------------------------------------------------------- places
 
 
@@ -283,14 +296,14 @@ class _Folder:
     is_far = False
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         self.parts = root / _PARTS
         with _written(root):
             self.parts.mkdir(parents=True, exist_ok=True)
 
     def _path(self, name: str) -> Path:
         # 256 folders: some file systems are slow with 100,000 files in one
-        return self._root / name[:2] / name
+        return self.root / name[:2] / name
 
     def size(self, name: str) -> int | None:
         with _read(name):
@@ -326,7 +339,7 @@ class _Folder:
         return True
 
     def names(self, older_than: float) -> Iterable[str]:
-        for path in self._root.glob("??/*"):
+        for path in self.root.glob("??/*"):
             if _NAME.fullmatch(path.name) and _older(path, older_than):
                 yield path.name
 

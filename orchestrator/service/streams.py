@@ -9,7 +9,8 @@ from typing import TypeAlias
 from starlette.responses import StreamingResponse
 
 from .events import Event
-from .service import Caller, Service
+from .intake import Caller
+from .service import Service
 from .views import Status
 
 # s of silence after which a comment says that the line stands; SDKs give up after 45

@@ -32,12 +32,17 @@ class Supplies:
         assets: Assets,
         workflows: Workflows,
         about_to_send: Callable[[str, str, Graph], None],
+        logins_of: Callable[[str], Mapping[str, str]] = lambda key: {},
     ) -> None:
-        """`about_to_send` is told (request, server, graph) before a graph is sent."""
+        """`about_to_send` is told (request, server, graph) before a graph is sent.
+
+        `logins_of` looks up logins that came with a request that another process took.
+        """
         self._requests = requests
         self._assets = assets
         self._workflows = workflows
         self._about_to_send = about_to_send
+        self._logins_of = logins_of
         self._lock = threading.Lock()
         self._graphs: OrderedDict[str, Graph] = OrderedDict()
         # logins for nodes that ask other services, in memory only
@@ -72,7 +77,7 @@ class Supplies:
         return {
             **({} if drawn is None else {"extra_pnginfo": {"workflow": drawn}}),
             **{name: value for name, value in headers.items() if value},
-            **self._secrets.get(key, {}),
+            **(self._secrets.get(key) or self._logins_of(key)),
         }
 
     def sent(self, key: str, server: str, graph: Graph) -> None:

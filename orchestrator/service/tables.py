@@ -6,9 +6,20 @@ are s since the epoch by the wall clock, and lists and limits are JSON texts.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+)
 
-from ..batch.store.tables import metadata
+from ..batch.store.tables import ID, metadata
 
 keys = Table(
     "keys",
@@ -116,7 +127,7 @@ requests = Table(
     Column("started_at", Float),
     Column("ended_at", Float),
     Column("expires_at", Float, nullable=False),
-    # which made it; "" before it has come to its end
+    # which made it, or runs it; "" before that
     Column("server", Text, nullable=False),
     # why it failed, as JSON; "" where it did not
     Column("error", Text, nullable=False),
@@ -171,4 +182,73 @@ marks = Table(
     Column("marked_at", Float, nullable=False),
     Index("marks_by_job", "job_id", "verdict"),
     Index("marks_by_owner", "owner", "verdict", "marked_at"),
+)
+
+# The processes that make requests on servers of their own, beside the service; see `workers`.
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    # the name under which it claims attempts
+    Column("owner", String(64), nullable=False),
+    # the machine, the process and when that began, by which a dead one is known on its machine
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("born", Float, nullable=False),
+    # of Spriteworks, Python and the operating system
+    Column("version", Text, nullable=False),
+    Column("python", Text, nullable=False),
+    Column("system", Text, nullable=False),
+    # a `workers.registry.Stage`
+    Column("stage", String(12), nullable=False),
+    Column("started_at", Float, nullable=False),
+    # its latest sign of life, by the database's clock
+    Column("beat_at", Float, nullable=False),
+    # how far its requests are, as JSON
+    Column("progress", Text, nullable=False),
+)
+
+# the servers of workers
+worker_servers = Table(
+    "worker_servers",
+    metadata,
+    Column("worker", String(64), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("is_ours", Boolean, nullable=False),
+    Column("is_open", Boolean, nullable=False),
+    Column("words", Text, nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    # what it last told of itself, as JSON, and the hash of its catalogue; "" before it has
+    Column("stats", Text, nullable=False),
+    Column("catalogue", String(64), nullable=False),
+)
+
+# Catalogues of servers, each once: servers of one kind have the same.
+catalogues = Table(
+    "catalogues",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    # the answer to GET /object_info, JSON packed by zlib
+    Column("content", LargeBinary, nullable=False),
+    Column("is_engine", Boolean, nullable=False),
+)
+
+# What workers did, for the service, which takes each row away when it has heard it.
+news = Table(
+    "news",
+    metadata,
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("request", String(64), nullable=False),
+    # a `workers.news.Kind`, and what it says, as JSON
+    Column("kind", String(12), nullable=False),
+    Column("data", Text, nullable=False),
+)
+
+# Logins that came with requests which workers may make, until those have come to their end.
+logins = Table(
+    "logins",
+    metadata,
+    Column("request", String(64), primary_key=True),
+    Column("content", Text, nullable=False),
 )

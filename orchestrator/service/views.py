@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import Any
 
@@ -69,6 +69,10 @@ class ProgressView:
         if self.node_class is None:
             return None
         return f"{self.node_class} {self.step}/{self.steps}" if self.steps else self.node_class
+
+    def to_fields(self) -> dict[str, Any]:
+        """By the names of the fields, from which it can be made again."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def to_json(self) -> dict[str, Any]:
         """In the words of Comfy API v2."""

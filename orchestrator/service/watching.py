@@ -54,15 +54,29 @@ class Runs:
         with self._lock:
             self._runs[key] = _Run(key=key, server=server, tracker=Tracker(graph))
 
-    def ended(self, key: str) -> ErrorView | None:
-        """A request is no longer on a server; returns the error that its server told of, if any."""
+    def told(self, key: str, server: str, progress: ProgressView | None = None) -> bool:
+        """Another process says that a server runs a request; whether that brings news of it."""
+        with self._lock:
+            run = self._runs.get(key)
+            if run is None or run.server != server:
+                run = self._runs[key] = _Run(key=key, server=server, tracker=Tracker({}))
+            self._now[server] = key
+            if progress is None or progress == run.progress:
+                return False
+            run.progress = progress
+            return True
+
+    def error(self, key: str) -> ErrorView | None:
+        """What its server told of an error of a request; None where it told of none."""
+        run = self._runs.get(key)
+        return run.error if run else None
+
+    def ended(self, key: str) -> None:
+        """A request is no longer on a server."""
         with self._lock:
             run = self._runs.pop(key, None)
-            if run is None:
-                return None
-            if self._now.get(run.server) == key:
+            if run is not None and self._now.get(run.server) == key:
                 del self._now[run.server]
-            return run.error
 
     def progress(self, key: str) -> ProgressView | None:
         """How far a request is; None where it does not run."""

@@ -327,13 +327,13 @@ def _cut(connection: socket.socket) -> None:
 class Door:
     """A listening port whose every connection can be cut at once."""
 
-    def __init__(self, site: Site, port: int = 0) -> None:
+    def __init__(self, site: Site, port: int = 0, host: str = "127.0.0.1") -> None:
         connections: set[socket.socket] = set()
         handler = type("Handler", (Handler,), {"site": site, "connections": connections})
         self._connections = connections
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        self._server = ThreadingHTTPServer((host, port), handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"http://{host}:{self._server.server_address[1]}"
         # the pace at which it notices that it is to stop, in s
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True

@@ -66,7 +66,13 @@ class SocketMode(Enum):
 class FakeServer:
     """A fake server; a context manager. All attributes may be read from the test's thread."""
 
-    def __init__(self, *, object_info: Mapping[str, Any] | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        object_info: Mapping[str, Any] | None = None,
+        port: int = 0,
+        host: str = "127.0.0.1",
+    ) -> None:
         self.object_info = dict(object_info or OBJECT_INFO)
         self.sockets = SocketMode.TALK
         # True: cached output nodes report null instead of their output
@@ -101,7 +107,7 @@ class FakeServer:
         self.closed = False
         self._changed = threading.Condition()
         self._reached: dict[str, threading.Event] = defaultdict(threading.Event)
-        self._door = Door(self, port)
+        self._door = Door(self, port, host)
         self.url = self._door.url
         self._worker = threading.Thread(target=self._work, daemon=True)
         self._worker.start()

@@ -139,6 +139,16 @@ class Catalogue:
         self._engine = engine
         self._classes: dict[str, NodeClass] = {}
 
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        """What the server answered to `GET /object_info`; not to be changed."""
+        return self._raw
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether it is that of the embedded engine."""
+        return self._engine
+
     def __contains__(self, name: object) -> bool:
         return name in self._raw
 

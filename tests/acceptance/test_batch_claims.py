@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from freezing import freeze
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 from orchestrator.batch.jobs import Job, Outcome, State  # noqa: E402
 from orchestrator.batch.store import tables  # noqa: E402
+from orchestrator.batch.store.place import FILE_NAME  # noqa: E402
 from orchestrator.batch.store.store import Store  # noqa: E402
 from orchestrator.errors import StoreError  # noqa: E402
 from scripts import bench_claims  # noqa: E402
@@ -121,7 +124,7 @@ def test_an_orchestrator_that_freezes_past_its_lease_writes_nothing_of_what_it_l
             assert said(frozen) == "n0"
             # As long as it lives, nobody takes it over.
             assert store.take_over("rescuer", 60.0) == []
-            frozen.send_signal(signal.SIGSTOP)
+            freeze(frozen.pid, tmp_path / FILE_NAME)
             (attempt,) = wait_for_take_over(store)
             store.close_attempt(attempt.id, Outcome.CANCELLED, owner="rescuer")
             store.move([attempt.shots[0].key], State.PENDING)

@@ -64,7 +64,7 @@ def test_killed_and_recycled_engines_make_the_same_pictures(tmp_path: Path) -> N
     assert set(plain) == {
         f"potion-{colour}-{seed}.png" for colour in ("red", "blue") for seed in (100, 101, 102)
     }
-    assert run(tmp_path / "recycled", Care(recycle_after=3)) == plain
+    assert run(tmp_path / "recycled", Care(recycle=3)) == plain
     assert run(tmp_path / "killed", Care(), kill_after=2) == plain
     for name, words in (
         ("recycled", "is started anew: it has run 3 graphs"),

@@ -6,6 +6,7 @@ The ComfyUI here is a folder whose main.py is the fake server, so that it starts
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -111,7 +112,8 @@ def test_each_gpu_has_a_server_that_sees_no_other(
 @pytest.mark.parametrize(
     ("care", "leak", "words"),
     [
-        ({"recycle_after": 6}, 0, "comfyui is started anew: it has run 6 graphs"),
+        ({"recycle": 1}, 0, "comfyui is started anew: it has run 1 graph"),
+        ({"recycle": 6}, 0, "comfyui is started anew: it has run 6 graphs"),
         ({"recycle_growth": 24}, 8 << 20, "comfyui is started anew: it has grown by"),
     ],
 )
@@ -131,6 +133,9 @@ def test_a_worn_out_server_is_started_anew(
     restarts = [note for note in told.notes if note.startswith(words)]
     assert restarts
     assert len(seen(folder)) == len(restarts) + 1
+    if "recycle" in care:
+        # Each has run so many and not one more, and none was started for nothing.
+        assert len(seen(folder)) == math.ceil(20 / care["recycle"])
     with Store.open(out) as store:
         # No job was lost with its server.
         tried = [len(store.attempts_of(entry.job.key)) for entry in store.entries()]

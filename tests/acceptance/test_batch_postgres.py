@@ -23,7 +23,7 @@ from orchestrator.batch.jobs import Job, State
 from orchestrator.batch.report import page
 from orchestrator.batch.store import upgrading
 from orchestrator.batch.store.store import Store
-from orchestrator.errors import IllegalTransition, StoreError
+from orchestrator.errors import IllegalTransition, StoreError, StoreUnreachable
 from orchestrator.local.process import free_port, python_environment
 from orchestrator.local.serving import Choice
 from orchestrator.testing import FakeServer, Fault
@@ -254,3 +254,51 @@ def test_a_database_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be used") as caught:
         Store.open(tmp_path, url=f"postgresql://ann:secret@127.0.0.1:{free_port()}/x")
     assert "secret" not in str(caught.value)
+
+
+def test_what_is_read_together_is_one_view(tmp_path: Path, url: str) -> None:
+    with Store.open(tmp_path, url=url) as store, Store.open(tmp_path) as other:
+        store.plan(_jobs())
+        with store.database.reading():
+            before = store.counts()
+            other.move_all([State.PENDING], State.CANCELLED)
+            assert store.counts() == before
+            assert len(store.pending(5)) == before[State.PENDING] == 3
+        assert store.counts()[State.CANCELLED] == 3
+        # A transaction sees what others have done by then, as a compare-and-set must.
+        with store.transaction():
+            store.log("a transaction has begun")
+            other.move_all([State.CANCELLED], State.PENDING)
+            assert store.counts()[State.PENDING] == 3
+
+
+def test_a_process_that_freezes_inside_a_transaction_loses_it(tmp_path: Path, url: str) -> None:
+    query = sa.text("SELECT current_setting('idle_in_transaction_session_timeout')")
+    with Store.open(tmp_path, url=url) as store:
+        with store.transaction() as connection:
+            assert connection.execute(query).scalar() == "20s"
+            store.database.take_your_time()
+            assert connection.execute(query).scalar() == "0"
+        with pytest.raises(StoreUnreachable):
+            _freeze(store, url)
+        assert store.counts()
+
+
+def _freeze(store: Store, url: str) -> None:
+    """Stay in a transaction for longer than one may."""
+    with store.transaction() as connection:
+        connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 50"))
+        wait_until_alone(url)
+        with pytest.raises(StoreUnreachable):
+            store.counts()
+        # Nor can it go on.
+        store.counts()
+
+
+def wait_until_alone(url: str) -> None:
+    """Wait until the database has ended every other connection."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    late = time.monotonic() + 60
+    with psycopg.connect(url, autocommit=True) as watcher:
+        while watcher.execute(query).fetchone() != (1,):
+            assert time.monotonic() < late

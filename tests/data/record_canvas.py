@@ -28,7 +28,7 @@ CANVAS = HERE / "canvas"
 sys.path.insert(0, str(REPOSITORY))  # the pack and the orchestrator of this tree, and no other
 
 from orchestrator.errors import SpriteworksError  # noqa: E402
-from orchestrator.local import launch  # noqa: E402
+from orchestrator.local import launch, pack  # noqa: E402
 
 # name -> (shipped workflow, version of the saved file, change)
 CASES = {
@@ -137,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("comfyui", type=Path, help="folder of ComfyUI")
     folder = parser.parse_args().comfyui.expanduser().resolve()
-    if launch.has_pack(folder):
+    if pack.has_pack(folder):
         parser.error(f"{folder} has a Spriteworks of its own in custom_nodes: move it away first")
     if browser() is None:
         parser.error("no Chromium was found: install the package chromium")

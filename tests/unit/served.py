@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import requests
@@ -25,13 +26,19 @@ LONG = 120.0
 class Served:
     """A service that runs as a process of its own."""
 
-    def __init__(self, data: Path, *options: str, port: int = 0) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *options: str,
+        port: int = 0,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         command = [sys.executable, "-m", "orchestrator", "serve", "--data", str(data)]
         self.process = subprocess.Popen(
             [*command, "--port", str(port), "--log-level", "warning", *options],
             stderr=subprocess.PIPE,
             text=True,
-            env={**python_environment(), "OMP_WAIT_POLICY": "PASSIVE"},
+            env={**python_environment(), "OMP_WAIT_POLICY": "PASSIVE", **environment},
             # a kill of this process must not reach the test's own
             start_new_session=True,
         )
@@ -81,9 +88,15 @@ class Served:
 
 
 @contextmanager
-def served(data: Path, options: Sequence[str] = (), *, port: int = 0) -> Iterator[Served]:
+def served(
+    data: Path,
+    options: Sequence[str] = (),
+    *,
+    port: int = 0,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Served]:
     """Serve until the block ends."""
-    service = Served(data, *options, port=port)
+    service = Served(data, *options, port=port, environment=environment)
     try:
         yield service
     finally:

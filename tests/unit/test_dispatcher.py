@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -461,6 +462,41 @@ def test_jobs_of_other_processes_are_found_without_being_told(store: Store) -> N
     store.add([planned(1)])
     run.now += 1.0
     assert run.names() == ["n1"]
+
+
+def test_an_owner_whose_last_job_another_process_took_is_looked_for_no_further(
+    store: Store,
+) -> None:
+    run = Endless(store, fits=lambda job, server: False)
+    run.post(planned(1))
+    assert run.names() == []
+    assert Endless(store).names() == ["n1"]
+    run.dispatcher.arrived()
+    run.now += 10.0
+    assert run.names() == []
+
+
+def test_the_more_owners_wait_the_more_seldom_all_of_them_are_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Endless(store)
+    run.post(*(replace(planned(n), owner=f"o{n % 40}") for n in range(400)))
+    assert run.names()
+    reads: list[str | None] = []
+    pending = Store.pending
+
+    def counted(self: Store, limit: int, **values: Any) -> list[Job]:
+        reads.append(values["owner"])
+        return pending(self, limit, **values)
+
+    monkeypatch.setattr(Store, "pending", counted)
+    for _ in range(3):
+        run.now += 1.0
+        run.names()
+    assert len(reads) < 40
+    run.now += 1.0
+    run.names()
+    assert len(set(reads)) == 40
 
 
 def test_something_more_urgent_goes_before_what_waits_already(store: Store) -> None:

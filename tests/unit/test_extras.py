@@ -96,6 +96,12 @@ def test_the_engine_and_the_service_name_their_extras(tmp_path: Path) -> None:
     assert process.returncode == 2
     assert "[service]" in sentence(process)
     assert not out.exists()
+    broker = ("--no-servers", "--broker", "redis://127.0.0.1:1/0")
+    process = without("celery", "serve", "--data", str(out), *broker)
+    assert process.returncode == 2
+    assert "--broker needs " in sentence(process)
+    assert "[worker]" in sentence(process)
+    assert not out.exists()
 
 
 # What the extra `orchestrator` does not bring, of all that the others do.

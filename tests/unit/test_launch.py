@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.local import launch
+from orchestrator.local import launch, pack
 from orchestrator.local.serving import Choice, choose
 
 ENVIRONMENT = {"SPRITEWORKS_SERVER": "http://there:1", "COMFYUI_PATH": "/opt/ComfyUI"}
@@ -66,13 +66,13 @@ def comfyui_folder(path: Path) -> Path:
 
 def test_the_pack_is_not_added_twice(tmp_path: Path) -> None:
     folder = comfyui_folder(tmp_path / "ComfyUI")
-    assert not launch.has_pack(folder)
+    assert not pack.has_pack(folder)
     nodes = folder / "custom_nodes" / "Spriteworks.disabled" / "comfy_nodes"
     nodes.mkdir(parents=True)
     (nodes / "extension.py").touch()
-    assert not launch.has_pack(folder)
+    assert not pack.has_pack(folder)
     nodes.parent.rename(folder / "custom_nodes" / "Spriteworks")
-    assert launch.has_pack(folder)
+    assert pack.has_pack(folder)
 
 
 def load(package: Path) -> ModuleType:
@@ -87,11 +87,11 @@ def load(package: Path) -> ModuleType:
 def test_the_shim_loads_the_pack_from_a_path_with_spaces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pack = tmp_path / "my 'own' packs" / "comfy_nodes"
-    pack.mkdir(parents=True)
-    (pack / "__init__.py").write_text("from .deep import comfy_entrypoint\n", encoding="utf-8")
-    (pack / "deep.py").write_text("def comfy_entrypoint(): return 'nodes'\n", encoding="utf-8")
-    monkeypatch.setattr(launch, "pack_folder", lambda: pack)
+    nodes = tmp_path / "my 'own' packs" / "comfy_nodes"
+    nodes.mkdir(parents=True)
+    (nodes / "__init__.py").write_text("from .deep import comfy_entrypoint\n", encoding="utf-8")
+    (nodes / "deep.py").write_text("def comfy_entrypoint(): return 'nodes'\n", encoding="utf-8")
+    monkeypatch.setattr(pack, "pack_folder", lambda: nodes)
     monkeypatch.delitem(sys.modules, "spriteworks_comfy_nodes", raising=False)
     work = tmp_path / "work"
     (work / "custom_nodes").mkdir(parents=True)
@@ -102,10 +102,10 @@ def test_the_shim_loads_the_pack_from_a_path_with_spaces(
     (package,) = (work / "custom_nodes").iterdir()
     module = load(package)
     assert module.comfy_entrypoint() == "nodes"
-    assert Path(module.WEB_DIRECTORY) == pack / "web"
+    assert Path(module.WEB_DIRECTORY) == nodes / "web"
     for name in [name for name in sys.modules if name.startswith("spriteworks_comfy_nodes")]:
         monkeypatch.delitem(sys.modules, name)
 
 
 def test_the_pack_lies_where_it_was_installed() -> None:
-    assert (launch.pack_folder() / "extension.py").is_file()
+    assert (pack.pack_folder() / "extension.py").is_file()

@@ -61,7 +61,9 @@ class Owner:
         assert assignment is not None
         return assignment
 
-    def finish(self, *assignments: Assignment) -> None:
+    def finish(
+        self, *assignments: Assignment, keep: Callable[[Artifact], None] = lambda one: None
+    ) -> None:
         self.dispatcher.done(
             *(
                 Finished(
@@ -69,6 +71,7 @@ class Owner:
                     artifacts=[artifact(one.jobs[0], one.attempt.id)],
                     seconds=1.0,
                     spans=[Timing(span="run", seconds=1.0)],
+                    keep=keep,
                 )
                 for one in assignments
             )
@@ -140,6 +143,8 @@ def test_a_late_loser_writes_nothing_and_the_winner_decides(one: Owner, two: Own
         connection.execute(tables.attempts.update().where(which).values(lease=1.0))
     (attempt,) = two.store.take_over("two", 30.0)
     assert attempt.prompt_id == lost.attempt.prompt_id
+    assert two.store.take_over("two", 30.0) == []
+    assert one.store.taken_over() == 1
     assert one.dispatcher.fate(lost) is Fate.GO_ON
     # Two end together; the other one is none the worse.
     one.finish(lost, kept)
@@ -150,7 +155,8 @@ def test_a_late_loser_writes_nothing_and_the_winner_decides(one: Owner, two: Own
     assert [row.attempt_id for row in one.store.rows(query)] == [kept.attempt.id]
     assert one.store.entry(kept.jobs[0].key).state is State.DONE
     assert [note for note in one.told.notes() if "taken over" in note]
-    two.dispatcher.write_off([attempt], "its server is not ours")
+    (assignment,) = two.dispatcher.adopt([attempt])
+    two.dispatcher.give_back(assignment, "its server is not ours")
     assert two.store.entry(lost.jobs[0].key).state is State.PENDING
 
 
@@ -244,7 +250,7 @@ def test_a_store_that_is_away_is_waited_for(folder: Path) -> None:
 
     one.store.renew = broken  # type: ignore[method-assign]
     with Renewal(one.dispatcher):
-        one.told.wait(lambda: any("cannot be renewed" in note for note in one.told.notes()))
+        one.told.wait(lambda: any("cannot be reached" in note for note in one.told.notes()))
         assert not one.dispatcher.stopping
         away.clear()
         one.told.wait(lambda: any("reached again" in note for note in one.told.notes()))

@@ -62,6 +62,40 @@ def test_priority_beats_affinity() -> None:
     assert chosen(A, situation(waiting, ServerState(url=A, model="m"))) == ["urgent"]
 
 
+def test_a_job_is_left_for_a_while_to_servers_that_have_its_model() -> None:
+    waiting = [Waiting(key="1", model="m", since=10.0)]
+    rules = Rules(head_start=1.0)
+    for now, gets in ((10.0, []), (10.9, []), (11.0, ["1"])):
+        without = situation(waiting, ServerState(url=A, model="n"), now=now, rules=rules)
+        assert chosen(A, without) == gets
+        loaded = situation(waiting, ServerState(url=A, model="m"), now=now, rules=rules)
+        assert chosen(A, loaded) == ["1"]
+
+
+@pytest.mark.parametrize(("newcomers_first", "gets"), [(True, ["new"]), (False, ["old"])])
+def test_a_newcomer_goes_before_affinity_unless_everybody_is_one(
+    newcomers_first: bool, gets: list[str]
+) -> None:
+    waiting = [
+        Waiting(key="old", batch="ann", order=1, model="m"),
+        Waiting(key="new", batch="bob", order=2, model="n"),
+    ]
+    given = situation(
+        waiting,
+        ServerState(url=A, model="m"),
+        served={"ann": 3, "bob": 3},
+        fresh=["bob"],
+        rules=Rules(newcomers_first=newcomers_first),
+    )
+    assert chosen(A, given) == gets
+
+
+def test_a_job_without_a_model_is_left_to_nobody() -> None:
+    waiting = [Waiting(key="1", since=10.0)]
+    given = situation(waiting, ServerState(url=A, model="n"), now=10.0, rules=Rules(head_start=1.0))
+    assert chosen(A, given) == ["1"]
+
+
 @pytest.mark.parametrize(("held", "gets"), [(0, 1), (1, 1), (2, 0), (3, 0)])
 def test_one_job_runs_and_one_looks_ahead(held: int, gets: int) -> None:
     assert len(choose(A, situation(jobs("1", "2"), ServerState(url=A, held=held)))) == gets

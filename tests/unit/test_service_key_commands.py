@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from orchestrator.cli import app
 from orchestrator.errors import AccessDenied, BadValue, NotFound, UsageError
-from orchestrator.service.home import VARIABLE, home_of, record_in
+from orchestrator.service.home import DATABASE, VARIABLE, home_of, record_in
 from orchestrator.service.keys import Keys
 from orchestrator.service.webhooks import Webhooks
 
@@ -128,3 +128,19 @@ def test_an_option_beats_the_environment(home: Path, tmp_path: Path) -> None:
     assert (
         len(json.loads(keys("list", "--data", str(tmp_path / "other"), "--json")[0])["keys"]) == 1
     )
+
+
+def test_the_database_is_that_of_the_environment(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere.sqlite"
+    monkeypatch.setenv(DATABASE, f"sqlite:///{elsewhere.as_posix()}")
+    secret = keys("create", "x")[0].strip()
+    assert elsewhere.is_file()
+    # as `serve` opens it, which has the same environment
+    with record_in(home, f"sqlite:///{elsewhere.as_posix()}") as record:
+        assert Keys(record.database).check(secret)
+    # a folder that is named is meant
+    other = tmp_path / "other"
+    keys("create", "y", "--data", str(other))
+    assert (other / "batch.sqlite").is_file()

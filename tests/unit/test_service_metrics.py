@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator.service import metrics
-from orchestrator.service.service import Settings
+from orchestrator.service.intake import Settings
 from orchestrator.testing import FakeServer, Script
 from service_world import World, graph, serving, until
 

@@ -101,7 +101,8 @@ def test_runs_do_not_tell_every_step() -> None:
         prompt_id="p", node_id="3", node_type="KSampler", exception_message="no such thing"
     )
     runs.heard("job", "server", error)
-    ended = runs.ended("job")
+    ended = runs.error("job")
+    runs.ended("job")
     assert ended is not None
     assert (ended.code, ended.node_id) == ("node_execution_error", "3")
     assert runs.on("server") == ""

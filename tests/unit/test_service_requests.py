@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.service.intake import Settings
 from orchestrator.service.limits import Limits
 from orchestrator.service.requests import IDEMPOTENCY
-from orchestrator.service.service import Settings
 from orchestrator.testing import FakeServer, Script
 from service_world import LONG, World, graph, serving, until
 
@@ -313,7 +313,9 @@ def test_results_go_when_their_time_is_over(tmp_path: Path, fake: FakeServer) ->
         assert (
             world.call("GET", job["outputs"][0]["url"].removeprefix(world.url)).status_code == 404
         )
-        assert not [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
+        left = [path for path in (tmp_path / "files").rglob("*") if path.is_file()]
+        # what workers know the service's files by
+        assert [f"blake3:{path.name}" for path in left] == [service._store.fact("mark of files")]
 
 
 # ------------------------------------------------------------------------ streams

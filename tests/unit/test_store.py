@@ -224,7 +224,7 @@ def test_jobs_of_two_plans_that_share_a_place_are_all_found(
         store.plan(job(f"{plan}{number}") for number in range(5))
     # Pages that end between jobs of one place.
     for size in (1, 2, 4):
-        monkeypatch.setattr("orchestrator.batch.store.store._CHUNK", size)
+        monkeypatch.setattr("orchestrator.batch.store.entries.CHUNK", size)
         found = [entry.job.name for entry in store.entries()]
         assert sorted(found) == sorted(f"{plan}{number}" for plan in "abc" for number in range(5))
 

@@ -2,63 +2,49 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import tiny_comfyui
+
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+from orchestrator.errors import InstallFailed, UsageError  # noqa: E402
+from orchestrator.local.checkouts import version_of  # noqa: E402
 from scripts import try_comfyui  # noqa: E402
 from scripts.try_comfyui import BEGIN, END, Failed, Result  # noqa: E402
-
-
-def git(folder: Path, *arguments: str) -> str:
-    who = ["-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "commit.gpgsign=false"]
-    command = ["git", "-C", str(folder), *who, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Path:
     """Two versions, each followed by a commit that changes something else."""
-    folder = tmp_path / "a mirror"
-    folder.mkdir()
-    git(folder, "init", "--quiet")
-    for version in ("0.9.0", "0.10.0"):
-        text = f'__version__ = "{version}"\n'
-        (folder / "comfyui_version.py").write_text(text, encoding="utf-8")
-        git(folder, "add", ".")
-        git(folder, "commit", "--quiet", "-m", version)
-        (folder / "main.py").write_text(version, encoding="utf-8")
-        git(folder, "add", ".")
-        git(folder, "commit", "--quiet", "-m", f"after {version}")
-    return folder
+    return tiny_comfyui.repository(tmp_path / "a mirror", "0.9.0", "0.10.0")
 
 
 def test_a_version_is_the_first_commit_that_says_so(mirror: Path, tmp_path: Path) -> None:
     place = tmp_path / "into" / "ComfyUI-0.10.0"
     try_comfyui.check_out("0.10.0", str(mirror), place)
-    assert try_comfyui.version_of(place) == "0.10.0"
-    assert (place / "main.py").read_text(encoding="utf-8") == "0.9.0"
+    assert version_of(place) == "0.10.0"
+    assert (place / "notes.txt").read_text(encoding="utf-8") == "0.9.0"
 
 
 def test_a_tag_comes_before_the_history(mirror: Path, tmp_path: Path) -> None:
-    git(mirror, "tag", "v0.10.0")
+    tiny_comfyui.git(mirror, "tag", "v0.10.0")
     place = tmp_path / "into"
     try_comfyui.check_out("0.10.0", str(mirror), place)
-    assert (place / "main.py").read_text(encoding="utf-8") == "0.10.0"
+    assert (place / "notes.txt").read_text(encoding="utf-8") == "0.10.0"
 
 
 def test_a_version_that_is_not_there_is_one_sentence(mirror: Path, tmp_path: Path) -> None:
-    with pytest.raises(Failed, match=r"There is no ComfyUI 7\.0\.0 in that repository"):
+    with pytest.raises(UsageError, match=r"there is no ComfyUI 7\.0\.0 in that repository"):
         try_comfyui.check_out("7.0.0", str(mirror), tmp_path / "into")
 
 
 def test_no_repository_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(Failed, match="git clone failed"):
+    with pytest.raises(InstallFailed, match="cannot be fetched"):
         try_comfyui.check_out("0.9.0", str(tmp_path / "none"), tmp_path / "into")
 
 

@@ -418,6 +418,8 @@ class Ours(Server):
         self.started = 0
         self.graphs = 0
         self.stopped: Callable[[], None] = lambda: None
+        # times that the next process was wanted beside this one
+        self.prepared = 0
         self._runs = False
 
     def start(self) -> None:
@@ -431,6 +433,9 @@ class Ours(Server):
     def stop(self) -> None:
         self._runs = False
         self.stopped()
+
+    def prepare(self, client: Client) -> None:
+        self.prepared += 1
 
     def worn_out(self, graphs: int) -> str:
         return "it is worn out" if self.graphs and graphs >= self.graphs else ""
@@ -479,6 +484,17 @@ def test_a_server_is_started_anew_only_when_its_pictures_are_home(
         assert not stopped.wait(0.2)
         bench.recipe.go.set()
     assert home[:2] == [1, 2]
+
+
+def test_a_server_gets_not_one_graph_more_than_it_may_run(tmp_path: Path, fake: FakeServer) -> None:
+    server = Ours(fake, [True] * 9, Care(timeouts=TIMEOUTS))
+    server.graphs = 1
+    bench = Bench(tmp_path, fake, 3, server=server, others=False)
+    with bench.working():
+        pass
+    assert server.started == 3
+    # The last one is followed by none, as nothing waits.
+    assert server.prepared == 2
 
 
 # --------------------------------------------------------------------------- not wanted any more

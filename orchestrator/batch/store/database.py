@@ -11,15 +11,38 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    NoSuchModuleError,
+    PendingRollbackError,
+    SQLAlchemyError,
+)
 
-from ...errors import BadValue, OutputError, SpriteworksError, StoreError
+from ...errors import BadValue, OutputError, SpriteworksError, StoreError, StoreUnreachable
 from ...extras import install_line
 
 # s that a writer waits for another process's transaction; ours take milliseconds, a plan seconds
 _PATIENCE = 60
 # The key of the lock of PostgreSQL that `Database.alone` holds: the letters "sprite".
 _ALONE = int.from_bytes(b"sprite", "big")
+# What libpq is told, so that nobody waits for ever: s for a connection to be set up, and to be
+# given up where the other end acknowledges nothing (Linux takes ms for the latter).
+_DEADLINES: Mapping[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+# s after which a process that froze inside a transaction loses it, and others get at its rows
+_FROZEN = 20
+# Classes of SQLSTATE that say nothing of what was asked: the connection broke (08), another
+# transaction was in the way (40), too many are connected (53300), the server ends, begins or has
+# ended what was idle (57P0x, 25P03, 57014 is a statement's own time).
+_PASSING = re.compile("08|40|53300|57P0|57014|25P03|55P03")
+# how SQLite and PostgreSQL say that there is no room
+_FULL = re.compile(r"\bfull\b|No space left")
+_UNUSABLE = "the record of the batch, {name}, cannot be used: {reason}"
 
 
 class Database:
@@ -35,16 +58,26 @@ class Database:
         # how many `transaction` blocks of this thread are open, one inside the other
         self._depth = 0
         self._writing = False
+        # the isolation level that was set last, and of which of the driver's connections
+        self._level: tuple[Any, str] | None = None
         self._compiled: dict[int, _Compiled] = {}
         with _translated(_without_password(url)):
             self._engine = _engine(url)
             self.is_sqlite = self._engine.dialect.name == "sqlite"
             if self.is_sqlite:
                 sa.event.listen(self._engine, "connect", _set_up)
-                sa.event.listen(self._engine, "begin", self._begin)
+            else:
+                sa.event.listen(self._engine, "connect", _bound)
+            sa.event.listen(self._engine, "begin", self._begin)
             # without a password in it
             self.name = self._engine.url.render_as_string(hide_password=True)
             self._connection = self._engine.connect()
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the file that it is; None where it is none of this machine's."""
+        path = self._engine.url.database if self.is_sqlite else None
+        return Path(path).parent if path else None
 
     def close(self) -> None:
         with self._lock:
@@ -59,9 +92,19 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """One consistent view of the record; inside a transaction, that transaction's."""
+        """One consistent view of the record; inside a transaction, what that one sees.
+
+        Outside, every statement sees the record as it was at the first one. In a transaction of
+        PostgreSQL each sees what was committed before it (READ COMMITTED); ask in one statement
+        what must agree there.
+        """
         with self._opened(writing=False) as connection:
             yield connection
+
+    def take_your_time(self) -> None:
+        """In a transaction whose statements have long pauses: do not take it for a frozen one."""
+        if not self.is_sqlite:
+            self._connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
     @contextmanager
     def alone(self) -> Iterator[sa.Connection]:
@@ -89,6 +132,9 @@ class Database:
         try:
             if isinstance(parameters, Mapping):
                 cursor.execute(compiled.text, compiled.arguments(parameters))
+            elif len(parameters) == 1:
+                # The driver prepares for many, which costs another two ways to the server.
+                cursor.execute(compiled.text, compiled.arguments(parameters[0]))
             else:
                 cursor.executemany(compiled.text, [compiled.arguments(row) for row in parameters])
         except self._engine.dialect.loaded_dbapi.Error as error:
@@ -135,9 +181,17 @@ class Database:
                 self._depth, self._writing = 0, False
 
     def _begin(self, connection: sa.Connection) -> None:
-        # A transaction that reads first and writes later could find itself overtaken by another
-        # process and fail; taking the write lock at once makes it wait instead.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if self._writing else "BEGIN")
+        if self.is_sqlite:
+            # A transaction that reads first and writes later could find itself overtaken by
+            # another process and fail; taking the write lock at once makes it wait instead.
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if self._writing else "BEGIN")
+            return
+        # The driver says it with its BEGIN, which costs no time on the way.
+        level: Any = "READ COMMITTED" if self._writing else "REPEATABLE READ"
+        raw: Any = connection.connection.dbapi_connection
+        if self._level != (raw, level):
+            self._engine.dialect.set_isolation_level(raw, level)
+            self._level = raw, level
 
 
 class _Compiled:
@@ -161,12 +215,29 @@ def sqlite_url(path: Path) -> str:
     return sa.URL.create("sqlite", database=str(path)).render_as_string()
 
 
+def sqlite_file(url: str) -> Path | None:
+    """The file that a database is; None where a server has it. Raises BadValue for no URL."""
+    try:
+        made = sa.make_url(url)
+    except ArgumentError as error:
+        raise BadValue(
+            f"{_without_password(url)} is no address of a database; give one like "
+            "postgresql://USER@HOST/DATABASE"
+        ) from error
+    return Path(made.database or "") if made.get_backend_name() == "sqlite" else None
+
+
 def _engine(url: str) -> sa.Engine:
     # Of the drivers for PostgreSQL, the one that our extra installs.
     url = re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)
     try:
         # Errors are logged, and values of a statement are prompts, labels and secrets.
-        return sa.create_engine(url, hide_parameters=True)
+        engine = sa.create_engine(url, hide_parameters=True)
+        if engine.dialect.name == "postgresql" and engine.dialect.driver.startswith("psycopg"):
+            # What the URL says goes before.
+            deadlines = {name: _DEADLINES[name] for name in {*_DEADLINES} - {*engine.url.query}}
+            engine = sa.create_engine(url, hide_parameters=True, connect_args=deadlines)
+        return engine
     except ModuleNotFoundError as error:
         raise BadValue(
             f"the driver for --store is missing ({error}): {install_line('postgresql')}"
@@ -176,6 +247,11 @@ def _engine(url: str) -> sa.Engine:
             f"a store cannot be opened at this --store ({error}); give one like "
             "postgresql://USER@HOST/DATABASE"
         ) from error
+
+
+def engine_of(url: str) -> sa.Engine:
+    """SQLAlchemy's engine for a database, for connections beside that of a `Database`."""
+    return _engine(url)
 
 
 def _without_password(url: str) -> str:
@@ -204,12 +280,40 @@ def _set_up(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+def _bound(connection: Any, _record: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {_FROZEN * 1000}")
+    connection.commit()
+
+
 def _explained(error: Exception, name: str) -> SpriteworksError:
-    reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    if "full" in reason:
+    cause: Any = getattr(error, "orig", None) or error
+    reason = str(cause).strip().splitlines()[0]
+    if _is_passing(error, cause):
+        return StoreUnreachable(_UNUSABLE.format(name=name, reason=reason))
+    if _FULL.search(reason):
         return OutputError(f"{name} cannot be written ({reason}); make room on the disk, then run")
     if "readonly" in reason or "read-only" in reason:
         return OutputError(f"{name} cannot be written ({reason}); check the folder's permissions")
     if "locked" in reason:
-        return StoreError(f"{name} has been locked by another program for {_PATIENCE} s ({reason})")
-    return StoreError(f"the record of the batch, {name}, cannot be used: {reason}")
+        return StoreUnreachable(
+            f"{name} has been locked by another program for {_PATIENCE} s ({reason})"
+        )
+    return StoreError(_UNUSABLE.format(name=name, reason=reason))
+
+
+def _is_passing(error: Exception, cause: Any) -> bool:
+    """Say whether the same may work later, as far as the driver tells."""
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    if state:
+        return bool(_PASSING.match(state))
+    # Of a connection that broke, or could not be made, the server had no time to tell more.
+    names = {one.__name__ for one in type(cause).__mro__}
+    is_postgres = type(cause).__module__.partition(".")[0] in ("psycopg", "psycopg2")
+    # A transaction cannot go on behind that.
+    broken = getattr(error, "connection_invalidated", False) or isinstance(
+        error, PendingRollbackError
+    )
+    return bool(broken) or (
+        is_postgres and not names.isdisjoint({"OperationalError", "InterfaceError"})
+    )

@@ -15,6 +15,8 @@ from .database import sqlite_url
 FILE_NAME = "batch.sqlite"
 # Names the database where the record is elsewhere.
 POINTER = "batch.store.json"
+# The fact, in the database, that says which batch it is of.
+BATCH = "batch"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,11 +24,11 @@ from sqlalchemy import (
 
 # The number of the latest migration. A record of an earlier version is upgraded when it is opened,
 # one of a later version is refused, not guessed at.
-VERSION = 5
+VERSION = 6
 
 metadata = MetaData()
 # SQLite numbers rows by itself only where the type is INTEGER.
-_ID = BigInteger().with_variant(Integer(), "sqlite")
+ID = BigInteger().with_variant(Integer(), "sqlite")
 
 # what is known of the batch as a whole: its name, the plan's sources, who holds it
 facts = Table(
@@ -74,7 +74,7 @@ jobs = Table(
 attempts = Table(
     "attempts",
     metadata,
-    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("id", ID, primary_key=True, autoincrement=True),
     Column("prompt_id", String(36), nullable=False, unique=True),
     Column("server", Text, nullable=False),
     Column("degraded", Text, nullable=False),
@@ -96,7 +96,7 @@ attempts = Table(
 shots = Table(
     "shots",
     metadata,
-    Column("attempt_id", _ID, primary_key=True),
+    Column("attempt_id", ID, primary_key=True),
     Column("place", Integer, primary_key=True),
     Column("key", String(64), nullable=False),
     Column("seed", String(20)),
@@ -116,7 +116,7 @@ artifacts = Table(
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("seed", String(20)),
-    Column("attempt_id", _ID),
+    Column("attempt_id", ID),
     Column("measured", Text, nullable=False),
     # the gates that it was judged by, as in `jobs`
     Column("gates", Text, nullable=False),
@@ -127,8 +127,8 @@ artifacts = Table(
 timings = Table(
     "timings",
     metadata,
-    Column("id", _ID, primary_key=True, autoincrement=True),
-    Column("attempt_id", _ID, nullable=False),
+    Column("id", ID, primary_key=True, autoincrement=True),
+    Column("attempt_id", ID, nullable=False),
     Column("span", Text, nullable=False),
     Column("node_class", Text, nullable=False),
     Column("seconds", Float, nullable=False),
@@ -138,7 +138,7 @@ timings = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("id", ID, primary_key=True, autoincrement=True),
     Column("at", Float, nullable=False),
     # True for what a person should look at
     Column("warning", Boolean, nullable=False),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from ..intake import BATCH, Caller
 from ..marks import Verdict
-from ..service import BATCH, Caller, Service
+from ..service import Service
 from ..views import OutputView, RequestView, Status
 
 # characters of a prompt that a card shows

@@ -18,7 +18,8 @@ from comfy_nodes.ops.frames import Frame
 from comfy_nodes.ops.sheet import packed
 
 from ...errors import RequestRefused
-from ..service import Caller, Service
+from ..intake import Caller
+from ..service import Service
 from ..views import OutputView, RequestView
 
 # pictures of one sheet or one archive

@@ -9,8 +9,9 @@ from typing import Any
 from starlette.datastructures import FormData, UploadFile
 
 from ...errors import BadValue
+from ..intake import Caller
 from ..prompting import Prompt, WorkflowView
-from ..service import Caller, Service
+from ..service import Service
 
 PICTURES = ("image", "mask")
 # role: (label, type of its widget, its attributes)

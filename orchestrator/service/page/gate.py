@@ -16,7 +16,7 @@ from ...errors import AccessDenied, SpriteworksError
 from ...guard import is_foreign
 from ..answers import meaning
 from ..bodies import service_of
-from ..service import Caller
+from ..intake import Caller
 from ..sessions import LASTS, new_token, proof_of, proves
 from .rendering import POLICY, render
 

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from ...errors import AccessDenied
-from ..service import Caller, Service
+from ..intake import Caller
+from ..service import Service
 from ..sessions import proof_of
 from ..streams import HEARTBEAT
 from ..views import RequestView

@@ -16,10 +16,11 @@ from ...errors import AccessDenied, NotFound, RequestRefused
 from ..answers import content_answer
 from ..bodies import service_of
 from ..cursors import cursor_of, place_of
+from ..intake import BATCH, Caller, Wanted
 from ..loop import ServerView
 from ..marks import Verdict
 from ..prompting import WorkflowView
-from ..service import BATCH, Caller, Service, Wanted
+from ..service import Service
 from ..sessions import new_token
 from ..views import Status
 from . import exports

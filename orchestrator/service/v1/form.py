@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import InputError
 from ...workflow.values import Value
 from ..answers import moment
-from ..service import BATCH
+from ..intake import BATCH
 from ..views import RequestView
 from . import shapes
 

@@ -15,8 +15,9 @@ from ..answers import frame, json_answer
 from ..bodies import StrictRoute, caller_of, once_of, service_of
 from ..cursors import cursor_of, place_of
 from ..events import STATUS, Event
+from ..intake import BATCH, Caller, Wanted
 from ..prompting import Prompt
-from ..service import BATCH, Caller, Service, Wanted
+from ..service import Service
 from ..streams import last_event_id, stream
 from ..v2.shapes import ErrorEnvelope
 from ..views import RequestView, Status
@@ -203,9 +204,17 @@ async def list_servers(request: Request, caller: Who) -> Response:
                 "job_id": job_id if job_id and service.owns(caller, job_id) else None,
                 "done": view.done,
                 "failures": view.failures,
+                "worker": view.worker or None,
             }
         )
     return json_answer({"servers": told})
+
+
+@router.get("/workers", responses={200: {"model": shapes.Workers}})
+async def list_workers(request: Request, caller: Who) -> Response:
+    """List the workers, which make jobs on servers of their own, and how those do."""
+    found = await asyncio.to_thread(service_of(request).workers)
+    return json_answer({"workers": [worker.to_json(servers) for worker, servers in found]})
 
 
 class _Stream:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -190,12 +190,55 @@ class Server(BaseModel):
     job_id: str | None = Field(default=None, description="What it runs, if that is the caller's.")
     done: int
     failures: int
+    worker: str | None = Field(
+        default=None, description="Which worker has it; null where the service itself does."
+    )
 
 
 class Servers(BaseModel):
     """All servers."""
 
     servers: list[Server]
+
+
+class WorkerServer(BaseModel):
+    """A server of a worker."""
+
+    name: str
+    open: bool
+    words: str = Field(description="Why it was set aside, or what was last said of it.")
+    kind: str | None = None
+    version: str | None = None
+    device: str | None = None
+    vram_total: int | None = Field(default=None, description="Bytes, as of the others.")
+    vram_free: int | None = None
+    ram_total: int | None = None
+    ram_free: int | None = None
+    done: int
+    failures: int
+
+
+class Worker(BaseModel):
+    """A process that makes jobs on servers of its own."""
+
+    name: str
+    status: Literal["live", "draining", "stale", "left"] = Field(
+        description="`stale`: it gave no sign for 20 s; `left`: it ended in good order."
+    )
+    host: str
+    pid: int
+    version: str = Field(description="Of Spriteworks.")
+    python: str
+    system: str
+    started_at: float = Field(description="s since the epoch.")
+    beat_age: float = Field(description="s since its latest sign.")
+    servers: list[WorkerServer]
+
+
+class Workers(BaseModel):
+    """The workers that gave a sign within a day."""
+
+    workers: list[Worker]
 
 
 class Ready(BaseModel):

@@ -15,7 +15,7 @@ from ...errors import NotFound, RequestRefused
 from ..answers import content_answer, json_answer, origin_of
 from ..bodies import StrictRoute, caller_of, once_of, service_of
 from ..cursors import cursor_of, place_of
-from ..service import Caller, Wanted
+from ..intake import Caller, Wanted
 from ..streams import last_event_id, stream
 from ..uploads import check_length, receive
 from ..views import Status

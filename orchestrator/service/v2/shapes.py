@@ -27,7 +27,7 @@ class JobRequest(BaseModel):
     extra_data: dict[str, Any] | None = Field(
         default=None,
         description="`api_key_comfy_org`, for nodes that ask Comfy's services. Kept in memory "
-        "only: after a restart of the service such nodes fail.",
+        "only, but where workers make jobs: after a restart of the service such nodes fail.",
     )
     metadata: dict[str, Any] | None = Field(
         default=None,

@@ -1,0 +1,1 @@
+"""The record and the files of a service, kept elsewhere and brought back."""
