@@ -111,6 +111,11 @@ def test_lists_are_wrapped_and_curves_say_what_they_are(catalogue: Catalogue) ->
     }
 
 
+def test_a_curve_that_nobody_drew_is_the_editors_straight_line(catalogue: Catalogue) -> None:
+    line = {"points": [[0, 0], [1, 1]], "interpolation": "monotone_cubic"}
+    assert inputs(canvas([node(1, "Curve")]), catalogue, "1")["curve"] == line
+
+
 def test_a_list_of_choices_has_a_filter_behind_its_control(catalogue: Catalogue) -> None:
     data = canvas([node(1, "Chosen", "b", "increment-wrap", "/x/", 9)])
     assert inputs(data, catalogue, "1") == {"file": "b", "after": 9}
@@ -279,6 +284,28 @@ def test_a_group_may_have_reroutes_and_primitives(catalogue: Catalogue) -> None:
     graph = canvas_to_graph({**data, "extra": {"groupNodes": {"both": group}}}, catalogue)
     assert graph["7:4"]["inputs"] == {"image": ["1", 0], "note": "noted"}
     assert graph["7:6"]["inputs"] == {"text": "shown"}
+
+
+def test_an_output_that_a_group_uses_itself_is_shown_where_the_group_gives_it_away(
+    catalogue: Catalogue,
+) -> None:
+    group = {
+        "nodes": [
+            {**node(0, "Give", "x"), "index": 0},
+            {**node(0, "Take", "", inputs=[slot("image", kind="IMAGE")]), "index": 1},
+        ],
+        "links": [[0, 0, 1, 0, 9, "IMAGE"]],
+    }
+    taker = node(3, "Take", "", inputs=[slot("image", 1, "IMAGE")])
+    data = canvas([node(2, "workflow>both"), taker], [[1, 2, 0, 3, 0, "IMAGE"]])
+
+    def taken(external: list[Any]) -> Any:
+        groups = {"both": {**group, "external": external}}
+        return inputs({**data, "extra": {"groupNodes": groups}}, catalogue, "3")["image"]
+
+    # (node, output, type)
+    assert taken([[0, 0, "IMAGE"]]) == ["6:4", 0]
+    assert taken([]) == ["6:5", 0]
 
 
 def test_a_widget_that_became_an_input_before_the_group_was_made_is_linked_and_filled(

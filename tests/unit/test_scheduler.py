@@ -294,6 +294,15 @@ def test_affinity_passes_an_owners_first_job_only_so_often() -> None:
     assert chosen(A, given) == ["m1"]
 
 
+def test_the_job_that_is_passed_only_so_often_is_first_by_order_wherever_it_stands() -> None:
+    waiting = [*jobs("m0", "m1", model="m"), Waiting(key="n", model="n")]
+    waiting = [replace(job, order=9 - number) for number, job in enumerate(waiting)]
+    given = situation(
+        waiting, ServerState(url=A, model="m"), passed={"": 3}, rules=Rules(passing=3)
+    )
+    assert chosen(A, given) == ["n"]
+
+
 def test_a_job_goes_only_to_servers_that_can_run_it() -> None:
     waiting = [Waiting(key="1", only=frozenset({B})), Waiting(key="2", order=1)]
     servers = ServerState(url=A), ServerState(url=B)

@@ -18,13 +18,16 @@ def entry(kind: Any, **options: Any) -> Input:
     return Catalogue(declared).node_class("Node").by_name["seed"]
 
 
-CHOICES = ["true", "8", 16, "Euler"]
+CHOICES = ["true", "false", "8", 16, "Euler"]
 
 
 @pytest.mark.parametrize(
     ("kind", "given", "expected"),
     [
         (CHOICES, True, "true"),
+        (CHOICES, False, "false"),
+        (["True", "False"], False, "False"),
+        ([True, False], True, True),
         (CHOICES, 8, "8"),
         (CHOICES, "16", 16),
         (CHOICES, 16, 16),
