@@ -398,3 +398,22 @@ def test_a_whole_run_decodes_each_class_once(
     assert asked == ["None"]
     assert sorted(decoded) == sorted(set(decoded))
     assert set(decoded) == {"EmptyImage", "SaveImage"}
+
+
+@pytest.mark.parametrize(
+    ("required", "expected"),
+    [
+        ({"kind": [["a", "b"]], "file": [["x.safetensors"]]}, ("file",)),
+        ({"file": [["X.CKPT"]], "other": [["y.gguf"]], "kind": [["a"]]}, ("file", "other")),
+        # folders, whose names say nothing: the first list
+        ({"size": ["INT", {}], "kind": [["a"]], "more": [["b"]]}, ("kind",)),
+        # a list that is fetched later
+        ({"file": ["COMBO", {"remote": {"route": "/x"}}]}, ("file",)),
+        ({"model": ["MODEL"], "file": [["x.safetensors"]]}, ()),
+    ],
+)
+def test_a_loader_is_known_by_the_files_that_it_lists(required: Any, expected: Any) -> None:
+    loader = {"input": {"required": required}, "output": ["MODEL"]}
+    assert Catalogue({"Loader": loader}).node_class("Loader").model_inputs == expected
+    loader["output"] = ["IMAGE"]
+    assert Catalogue({"Loader": loader}).node_class("Loader").model_inputs == ()

@@ -281,7 +281,159 @@ def test_a_group_may_have_reroutes_and_primitives(catalogue: Catalogue) -> None:
     assert graph["7:6"]["inputs"] == {"text": "shown"}
 
 
+def test_a_widget_that_became_an_input_before_the_group_was_made_is_linked_and_filled(
+    catalogue: Catalogue,
+) -> None:
+    note = slot("note", kind="STRING", widget={"name": "note"})
+    taken = {**node(0, "Take", "old", inputs=[slot("image", kind="IMAGE"), note]), "index": 0}
+    group = {"nodes": [taken, {**node(0, "Give", "x"), "index": 1}], "links": []}
+
+    def note_of(user: Any, *links: list[Any]) -> Any:
+        data = canvas([node(1, "Give", "x"), user], list(links))
+        graph = canvas_to_graph({**data, "extra": {"groupNodes": {"one": group}}}, catalogue)
+        (found,) = [one for one in graph.values() if one["class_type"] == "Take"]
+        return found["inputs"]["note"]
+
+    # values of such inputs stand behind those of all nodes
+    assert note_of(node(2, "workflow>one", "y", "new")) == "new"
+    linked = node(2, "workflow>one", "y", "new", inputs=[slot("note", 1, "STRING")])
+    assert note_of(linked, [1, 1, 0, 2, 0, "STRING"]) == ["1", 0]
+
+
+@pytest.mark.parametrize("shown", ["named", "labelled", "plain"])
+def test_an_input_of_a_group_goes_by_the_name_that_it_was_given(
+    shown: str, catalogue: Catalogue
+) -> None:
+    image = slot("image", kind="IMAGE", **({"label": "picture"} if shown == "labelled" else {}))
+    group = {
+        "nodes": [{**node(0, "Take", "", inputs=[image]), "index": 0}],
+        "links": [],
+        "config": {"0": {"input": {"image": {"name": "given"}}}} if shown == "named" else {},
+    }
+    name = {"named": "given", "labelled": "picture", "plain": "image"}[shown]
+    user = node(2, "workflow>one", "", inputs=[slot(name, 1, "IMAGE")])
+    data = canvas([node(1, "Give", "x"), user], [[1, 1, 0, 2, 0, "IMAGE"]])
+    graph = canvas_to_graph({**data, "extra": {"groupNodes": {"one": group}}}, catalogue)
+    (found,) = [one for one in graph.values() if one["class_type"] == "Take"]
+    assert found["inputs"]["image"] == ["1", 0]
+
+
+def test_a_primitive_of_numbers_in_a_group_has_its_control_behind_it(catalogue: Catalogue) -> None:
+    before = slot("before", kind="INT", widget={"name": "before"})
+    group = {
+        "nodes": [
+            {**node(0, "PrimitiveNode", 1, "fixed", outputs=[slot("INT")]), "index": 0},
+            {**node(0, "Foreign", 1, 2, inputs=[before]), "index": 1},
+        ],
+        "links": [[0, 0, 1, 0, 9, "INT"]],
+    }
+    data = canvas([node(2, "workflow>both", 5, "fixed", 7)], extra={"groupNodes": {"both": group}})
+    (found,) = canvas_to_graph(data, catalogue).values()
+    assert found["inputs"] == {"before": 5, "after": 7}
+
+
+def test_a_bypassed_subgraph_counts_the_inputs_that_its_file_leaves_out(
+    catalogue: Catalogue,
+) -> None:
+    ports = (("note", "STRING"), ("one", "IMAGE"), ("two", "IMAGE"))
+    inner = {
+        "id": "s",
+        "nodes": [node(5, "Take", "a", inputs=[slot("image", 12, "IMAGE")])],
+        "links": [{"id": 12, "origin_id": -10, "origin_slot": 1, "target_id": 5, "target_slot": 0}],
+        "inputs": [
+            {"name": name, "type": kind, "linkIds": [12] if name == "one" else []}
+            for name, kind in ports
+        ],
+        "outputs": [{"name": str(at), "type": "IMAGE", "linkIds": []} for at in range(2)],
+    }
+    data = handed_on(
+        node(2, "Give", "y"),
+        node(4, "s", mode=4, inputs=[slot("one", 1, "IMAGE"), slot("two", 2, "IMAGE")]),
+        links=[[1, 1, 0, 4, 1, "IMAGE"], [2, 2, 0, 4, 2, "IMAGE"], [99, 4, 1, 9, 0, "IMAGE"]],
+        definitions={"subgraphs": [inner]},
+    )
+    # by the second output goes what comes in by the second input
+    assert inputs(data, catalogue, "9")["image"] == ["1", 0]
+
+
 def test_an_api_graph_is_taken_as_it_stands(catalogue: Catalogue) -> None:
     graph = {"1": {"class_type": "Prompt", "inputs": {"text": "a {red|blue} lamp // x"}}}
     conversion = load(graph, catalogue)
     assert conversion.texts.sent(conversion.graph, 1) == graph
+
+
+def test_what_a_bypassed_node_hands_on_goes_by_its_class_and_not_by_an_old_file() -> None:
+    known = Catalogue(
+        {
+            **CLASSES,
+            "Mask": {"input": {"required": {}}, "output": ["MASK"]},
+            "Both": {
+                "input": {"required": {"mask": ["MASK"], "image": ["IMAGE"]}},
+                "output": ["IMAGE"],
+            },
+        }
+    )
+    both = node(3, "Both", mode=4, inputs=[slot("mask", 1), slot("image", 2)])
+    links = [[1, 2, 0, 3, 0, "MASK"], [2, 1, 0, 3, 1, "IMAGE"], [99, 3, 0, 9, 0, "IMAGE"]]
+    data = handed_on(node(2, "Mask"), both, links=links)
+    assert inputs(data, known, "9")["image"] == ["1", 0]
+
+
+@pytest.mark.parametrize(("mode", "source"), [("two", ["1", 0]), ("one", None)])
+def test_a_bypassed_node_has_the_inputs_that_its_choice_brings(mode: str, source: Any) -> None:
+    two = {"key": "two", "inputs": {"required": {"first": ["IMAGE"]}}}
+    modes = ["COMFY_DYNAMICCOMBO_V3", {"options": [{"key": "one", "inputs": {}}, two]}]
+    pick = {"input": {"required": {"mode": modes}}, "output": ["IMAGE"]}
+    known = Catalogue({**CLASSES, "Pick": pick})
+    data = handed_on(
+        node(3, "Pick", mode, mode=4, inputs=[slot("mode.first", 1, "IMAGE")]),
+        links=[[1, 1, 0, 3, 0, "IMAGE"], [99, 3, 0, 9, 0, "IMAGE"]],
+    )
+    assert inputs(data, known, "9").get("image") == source
+
+
+def test_a_primitive_of_an_input_that_is_gone_takes_no_other_with_it(catalogue: Catalogue) -> None:
+    slots = [
+        slot("gone", 5, "STRING", widget={"name": "gone"}),
+        slot("note", 6, "STRING", widget={"name": "note"}),
+    ]
+    data = canvas(
+        [
+            node(1, "PrimitiveNode", "lost", outputs=[slot("STRING")]),
+            node(2, "PrimitiveNode", "noted", outputs=[slot("STRING")]),
+            node(9, "Take", "", inputs=slots),
+        ],
+        [[5, 1, 0, 9, 0, "STRING"], [6, 2, 0, 9, 1, "STRING"]],
+    )
+    assert inputs(data, catalogue, "9") == {"note": "noted"}
+
+
+# --------------------------------------------------------------------------- numbers
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "shown"),
+    [
+        # a class without a default
+        ({}, None, 0.0),
+        # a step of two decimal places
+        ({"step": 0.01}, 0.126, 0.13),
+        ({"step": 0.01}, 0.124, 0.12),
+        ({"step": 0.01, "round": 0.05}, 0.13, 0.15),
+        ({"step": 0.01, "round": False}, 0.126, 0.13),
+        # whole ones
+        ({"step": 5}, 7.3, 7.3),
+        ({"step": 0.1, "max": 1.0}, 1.26, 1.0),
+        ({"step": 0.1, "min": -1.0}, -1.26, -1.0),
+        ({"step": 0.1}, -0.26, 0.0),
+    ],
+)
+def test_a_number_that_comes_by_a_primitive_goes_by_the_steps(
+    options: dict[str, Any], given: float | None, shown: float
+) -> None:
+    entry = (
+        Catalogue({"Number": {"input": {"required": {"value": ["FLOAT", options]}}, "output": []}})
+        .node_class("Number")
+        .by_name["value"]
+    )
+    assert (entry.default if given is None else entry.turned_to(given)) == shown

@@ -20,6 +20,7 @@ from orchestrator.workflow.graph import (
     is_link,
     links,
     order,
+    owner,
     parse_graph,
     read_json,
     sha256_of,
@@ -138,6 +139,12 @@ def test_graphs_deeper_than_the_recursion_limit() -> None:
     }
     assert order(graph)[0] == str(depth - 1)
     assert len(ancestors(graph, "0")) == depth
+
+
+def test_an_event_is_about_the_first_of_its_ids_that_was_submitted() -> None:
+    graph = {"1": node("Give"), "2": node("Give")}
+    assert owner(graph, "9.1", None, "2", "1") == "2"
+    assert owner(graph, "9.1", None) is None
 
 
 def test_ancestors_are_nearest_first(sprite: Any) -> None:

@@ -208,9 +208,11 @@ def test_of_two_jobs_with_one_seed_the_earlier_goes_along() -> None:
 def test_affinity_lets_a_batch_lead_only_so_far() -> None:
     waiting = [Waiting(key="1", batch="x", model="m"), Waiting(key="2", batch="y", model="n")]
     server_state = ServerState(url=A, model="m")
-    rules = Rules(lead=4)
-    assert chosen(A, situation(waiting, server_state, served={"x": 3}, rules=rules)) == ["1"]
-    assert chosen(A, situation(waiting, server_state, served={"x": 4}, rules=rules)) == ["2"]
+    # four, where nothing else is said
+    for lead, rules in ((4, Rules()), (2, Rules(lead=2))):
+        for ahead, got in ((lead - 1, "1"), (lead, "2")):
+            given = situation(waiting, server_state, served={"x": ahead}, rules=rules)
+            assert chosen(A, given) == [got]
 
 
 def test_seeds_that_follow_on_go_together() -> None:

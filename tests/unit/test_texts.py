@@ -44,6 +44,11 @@ def test_the_seed_and_the_text_choose() -> None:
     found = {resolved(text, seed, comments=True) for seed in range(100)}
     assert len(found) == 6
     assert resolved(text, 3, comments=True) == resolved(text, 3, comments=True)
+    # a graph without a seed chooses as one whose seed is 0, and 1 is another
+    none, zero, one = (
+        [resolved(f"{text}{n}", seed, comments=True) for n in range(20)] for seed in (None, 0, 1)
+    )
+    assert none == zero != one
     # equal texts of two nodes are given the same choice, others choose by themselves
     others = [resolved(f"{text}!", seed, comments=True)[:-1] for seed in range(100)]
     assert others != [resolved(text, seed, comments=True) for seed in range(100)]
@@ -79,7 +84,17 @@ def test_dates(pattern: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(8.0, "8"), (0.5, "0.5"), (True, "true"), (None, ""), ([1, "a"], "1,a"), (2**64, str(2**64))],
+    [
+        (8.0, "8"),
+        (0.5, "0.5"),
+        (True, "true"),
+        (None, ""),
+        ([1, "a"], "1,a"),
+        (2**64, str(2**64)),
+        # from here on JavaScript writes an exponent
+        (1e21, "1e+21"),
+        (1e20, "1" + 20 * "0"),
+    ],
 )
 def test_values_in_texts(value: Any, expected: str) -> None:
     assert as_text(value) == expected
