@@ -448,8 +448,8 @@ def test_a_primitive_of_an_input_that_is_gone_takes_no_other_with_it(catalogue: 
         ({"step": 0.01}, 0.124, 0.12),
         ({"step": 0.01, "round": 0.05}, 0.13, 0.15),
         ({"step": 0.01, "round": False}, 0.126, 0.13),
-        # whole ones
-        ({"step": 5}, 7.3, 7.3),
+        # one of whole numbers rounds nothing
+        ({"step": 5}, 7.34, 7.34),
         ({"step": 0.1, "max": 1.0}, 1.26, 1.0),
         ({"step": 0.1, "min": -1.0}, -1.26, -1.0),
         ({"step": 0.1}, -0.26, 0.0),
@@ -464,3 +464,20 @@ def test_a_number_that_comes_by_a_primitive_goes_by_the_steps(
         .by_name["value"]
     )
     assert (entry.default if given is None else entry.turned_to(given)) == shown
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "shown"),
+    [
+        ({}, 7.5, 8),
+        ({"step": 8}, 13, 16),
+        # the steps begin at the smallest value
+        ({"step": 8, "min": 3}, 13, 11),
+        ({"step": 8, "min": 3}, 16, 19),
+    ],
+)
+def test_a_whole_number_that_comes_by_a_primitive_goes_by_the_steps(
+    options: dict[str, Any], given: float, shown: int
+) -> None:
+    declared = {"Number": {"input": {"required": {"value": ["INT", options]}}, "output": []}}
+    assert Catalogue(declared).node_class("Number").by_name["value"].turned_to(given) == shown
