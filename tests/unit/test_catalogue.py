@@ -401,12 +401,27 @@ def test_a_whole_run_decodes_each_class_once(
 
 
 @pytest.mark.parametrize(
+    "declaration",
+    [
+        ("INT", {"default": 1, "min": 0}),
+        (["a", "b"], {"default": "b"}),
+        ("COMBO", {"options": ["a", "b"]}),
+        ("MODEL", {}),
+    ],
+)
+def test_an_input_tells_its_declaration_as_it_was_sent(declaration: Any) -> None:
+    declared = {"Node": {"input": {"required": {"one": list(declaration)}}, "output": []}}
+    assert Catalogue(declared).node_class("Node").by_name["one"].declared == declaration
+
+
+@pytest.mark.parametrize(
     ("required", "expected"),
     [
         ({"kind": [["a", "b"]], "file": [["x.safetensors"]]}, ("file",)),
         ({"file": [["X.CKPT"]], "other": [["y.gguf"]], "kind": [["a"]]}, ("file", "other")),
         # folders, whose names say nothing: the first list
         ({"size": ["INT", {}], "kind": [["a"]], "more": [["b"]]}, ("kind",)),
+        ({"on": ["BOOLEAN", {}], "kind": [["a"]]}, ("kind",)),
         # a list that is fetched later
         ({"file": ["COMBO", {"remote": {"route": "/x"}}]}, ("file",)),
         ({"model": ["MODEL"], "file": [["x.safetensors"]]}, ()),

@@ -435,6 +435,18 @@ def test_a_primitive_of_an_input_that_is_gone_takes_no_other_with_it(catalogue: 
     assert inputs(data, catalogue, "9") == {"note": "noted"}
 
 
+def test_a_file_name_takes_what_a_subgraph_shows(info: Catalogue) -> None:
+    path = Path(__file__).resolve().parent.parent / "data" / "canvas" / "subgraph_seed.json"
+    data = json.loads(path.read_text(encoding="utf-8"))["canvas"]
+    nodes = {raw["id"]: raw for raw in data["nodes"]}
+    nodes[15]["title"] = "Drawn"
+    nodes[11]["type"] = "SaveImage"
+    nodes[11]["widgets_values"] = ["%Drawn.seed%/%Drawn.width%"]
+    conversion = convert(data, info)
+    sent = conversion.texts.sent(conversion.graph, None)
+    assert sent["11"]["inputs"]["filename_prefix"] == "77/512"
+
+
 # --------------------------------------------------------------------------- numbers
 
 

@@ -240,10 +240,13 @@ def test_a_thread_renews_and_heeds_what_is_cancelled_elsewhere(folder: Path, two
 
 
 class Clock:
-    """A clock that goes on only while somebody waits; the event that ends it comes at `end`, s."""
+    """A clock that goes on only while somebody waits; the event that ends it comes at `end`, s.
 
-    def __init__(self, end: float) -> None:
-        self.now, self._end = 0.0, end
+    While it is waited for the first time, the process stands still for `frozen` s.
+    """
+
+    def __init__(self, end: float, frozen: float = 0.0) -> None:
+        self.now, self._end, self._frozen = 0.0, end, frozen
 
     def monotonic(self) -> float:
         return self.now
@@ -252,7 +255,8 @@ class Clock:
         return self.now >= self._end
 
     def wait(self, seconds: float) -> bool:
-        self.now += seconds
+        self.now += seconds + self._frozen
+        self._frozen = 0.0
         return self.is_set()
 
 
@@ -284,6 +288,21 @@ def test_a_lease_is_renewed_well_before_it_runs_out(
     # What was cancelled is seen soon, however long a lease is.
     assert longest(sorted([*renewed, *looked])) <= 0.5 + 1e-9
     one.store.close()
+
+
+@pytest.mark.parametrize(("frozen", "expected"), [(0.0, []), (20.0, [20.5])])
+def test_others_get_time_after_this_process_stood_still_and_only_then(
+    frozen: float, expected: list[float], one: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(end=60.0, frozen=frozen)
+    disturbed: list[float] = []
+    monkeypatch.setattr(leases, "time", clock)
+    monkeypatch.setattr(leases, "moments", lambda: (clock.now, clock.now))
+    monkeypatch.setattr(one.dispatcher.outages, "disturbed", lambda: disturbed.append(clock.now))
+    renewal = Renewal(one.dispatcher)
+    monkeypatch.setattr(renewal, "_ending", clock)
+    renewal.run()
+    assert disturbed == expected
 
 
 def longest(moments: list[float]) -> float:

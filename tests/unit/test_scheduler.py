@@ -66,8 +66,9 @@ def test_a_job_is_left_for_a_while_to_servers_that_have_its_model() -> None:
     waiting = [Waiting(key="1", model="m", since=10.0)]
     rules = Rules(head_start=1.0)
     for now, gets in ((10.0, []), (10.9, []), (11.0, ["1"])):
-        without = situation(waiting, ServerState(url=A, model="n"), now=now, rules=rules)
-        assert chosen(A, without) == gets
+        for another in ("", "l", "n"):
+            without = situation(waiting, ServerState(url=A, model=another), now=now, rules=rules)
+            assert chosen(A, without) == gets
         loaded = situation(waiting, ServerState(url=A, model="m"), now=now, rules=rules)
         assert chosen(A, loaded) == ["1"]
 

@@ -56,6 +56,13 @@ def test_a_value_means_what_its_text_means(kind: Any, given: Any, expected: Any)
         assert (found, type(found)) == (expected, type(expected))
 
 
+@pytest.mark.parametrize(("bounds", "given"), [({"min": 4}, 3), ({"max": 4}, 5)])
+def test_one_bound_is_a_bound(bounds: dict[str, int], given: int) -> None:
+    assert typed("name", 4, entry("INT", **bounds)) == 4
+    with pytest.raises(BadValue, match="allowed, 4"):
+        typed("name", given, entry("INT", **bounds))
+
+
 def test_a_random_seed_is_one_that_the_input_takes() -> None:
     for least, most in ((0, 1), (5, 7), (0, 2**64 - 1)):
         seeds = {random_seed(entry("INT", min=least, max=most)) for _ in range(200)}
