@@ -463,6 +463,8 @@ def test_a_file_name_takes_what_a_subgraph_shows(info: Catalogue) -> None:
         # one of whole numbers rounds nothing
         ({"step": 5}, 7.34, 7.34),
         ({"step": 0.1, "max": 1.0}, 1.26, 1.0),
+        # the editor's own, where a class names none
+        ({"step": 0.1}, 3000.0, 2048.0),
         ({"step": 0.1, "min": -1.0}, -1.26, -1.0),
         ({"step": 0.1}, -0.26, 0.0),
     ],

@@ -71,6 +71,18 @@ def test_owners_with_little_keep_it_when_another_has_too_much(store: Store) -> N
     assert len(queue.window) < 300
 
 
+def test_of_an_owner_who_has_nothing_left_in_the_store_nothing_stays_here(store: Store) -> None:
+    gone, _ = store.add([job("a", "ann"), job("b", "bob")])
+    queue = JobQueue(store, seen)
+    queue.refill()
+    assert names(queue) == ["a", "b"]
+    store.cancel([gone.key])
+    queue.arrived()
+    queue.refill()
+    assert names(queue) == ["b"]
+    assert list(queue.fresh) == ["bob"]
+
+
 @pytest.mark.parametrize(("waiting", "gets"), [(400, 1), (3, 0)])
 def test_a_server_without_the_model_takes_at_once_what_no_window_holds(
     waiting: int, gets: int, store: Store
