@@ -265,7 +265,7 @@ def test_a_lease_is_renewed_well_before_it_runs_out(
     lease: float, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = Owner(folder, "one", HERE, lease=lease)
-    clock, renewed, looked = Clock(end=3 * lease), [0.0], [0.0]
+    clock, renewed, looked, looked_over = Clock(end=3 * lease), [0.0], [0.0], [0.0]
     renew, look = one.store.renew, one.store.called_off
 
     def noted_renewal(*arguments: Any) -> Any:
@@ -280,13 +280,15 @@ def test_a_lease_is_renewed_well_before_it_runs_out(
     one.store.called_off = noted_look  # type: ignore[method-assign]
     monkeypatch.setattr(leases, "time", clock)
     monkeypatch.setattr(leases, "moments", lambda: (clock.now, clock.now))
-    renewal = Renewal(one.dispatcher)
+    renewal = Renewal(one.dispatcher, lambda: looked_over.append(clock.now))
     monkeypatch.setattr(renewal, "_ending", clock)
     renewal.run()
     # Three times in a lease, each late by one look at most.
     assert lease / 4 < longest(renewed) < lease / 2
     # What was cancelled is seen soon, however long a lease is.
     assert longest(sorted([*renewed, *looked])) <= 0.5 + 1e-9
+    # What others let run out is looked for every second, or more often.
+    assert longest([*looked_over, clock.now]) <= 1.5 + 1e-9
     one.store.close()
 
 

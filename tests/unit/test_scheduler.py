@@ -341,6 +341,10 @@ def test_what_is_as_good_as_the_job_that_was_chosen() -> None:
     given = situation([*others.values(), first], ServerState(url=A), ServerState(url=B))
     assert [job.key for job in alternatives(A, first, given, 9)] == ["second", "third"]
     assert [job.key for job in alternatives(A, first, given, 1)] == ["second"]
+    waiting = [others["second"], others["avoids"]]
+    given = situation(waiting, ServerState(url=A), ServerState(url=B, open=False))
+    found = [job.key for job in alternatives(A, first, given, 9)]
+    assert found == ["second", "avoids"], "the other server is not open"
 
 
 @given(
