@@ -14,10 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
-import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError
-
-from ...errors import BadValue, UsageError
+from ...batch.store.database import read_url
+from ...errors import UsageError
 
 # What a hint for no certain model is for, such as a graph that loads none.
 ANY = ""
@@ -87,20 +85,13 @@ def open_wakeups(database_url: str, broker_url: str = "", name: str = "") -> Wak
 
 def is_postgresql(url: str) -> bool:
     """Say whether a database speaks LISTEN and NOTIFY."""
-    return bool(url) and _read(url).get_backend_name() in ("postgres", "postgresql")
+    return bool(url) and read_url(url).get_backend_name() in ("postgres", "postgresql")
 
 
 def _file_of(url: str) -> str:
     """The file that a database is; "" where it is none."""
-    read = _read(url) if url else None
+    read = read_url(url) if url else None
     return (read.database or "") if read and read.get_backend_name() == "sqlite" else ""
-
-
-def _read(url: str) -> sa.URL:
-    try:
-        return sa.make_url(url)
-    except ArgumentError as error:
-        raise BadValue(f"a database has no such address: {error}") from error
 
 
 def names_in(model: str) -> frozenset[str]:
