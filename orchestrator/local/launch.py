@@ -45,6 +45,21 @@ WEB_DIRECTORY = _FOLDER + "/web"
 '''
 
 
+def check_comfyui(folder: Path) -> None:
+    """Raise UsageError where a folder is no ComfyUI."""
+    if not (folder / "main.py").is_file() or not (folder / "comfy").is_dir():
+        raise UsageError(
+            f"{folder} is no ComfyUI folder (it has no main.py); give the one that was cloned"
+        )
+
+
+def check_engine() -> None:
+    """Raise UsageError where the embedded engine lacks what it runs on."""
+    if importlib.util.find_spec("torch") is None:
+        # Its process would say so, too, behind its exit code and its log.
+        raise missing("engine", "the engine", "torch")
+
+
 @contextmanager
 def comfyui(
     folder: Path,
@@ -60,11 +75,7 @@ def comfyui(
     GPU that the server shall see; `device` is "cpu" where it shall use none. Raises UsageError
     where `folder` is no ComfyUI and ServerStartFailed where it does not start.
     """
-    main = folder / "main.py"
-    if not main.is_file() or not (folder / "comfy").is_dir():
-        raise UsageError(
-            f"{folder} is no ComfyUI folder (it has no main.py); give the one that was cloned"
-        )
+    check_comfyui(folder)
     with _workspace() as work:
         arguments = _comfyui_arguments(folder, work, models)
         if previews:
@@ -90,9 +101,7 @@ def engine(
 
     `device` is cpu, cuda or mps, or "" for the accelerator where there is one.
     """
-    if importlib.util.find_spec("torch") is None:
-        # Its process would say so, too, behind its exit code and its log.
-        raise missing("engine", "the engine", "torch")
+    check_engine()
     with _workspace() as work:
         arguments = [own_python(), "-m", "orchestrator.engine", "--host", "127.0.0.1"]
         arguments += ["--output-directory", str(work / "output")]

@@ -126,7 +126,7 @@ def worker(
             service_at(data, database, storage),
             broker=broker or os.environ.get(BROKER, "").strip(),
         ),
-        choice=choose(named, os.environ),
+        choice=choose(named, os.environ).startable(),
         name=name,
         care=Care(recycle_after=recycle),
     )
