@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from orchestrator.batch.store import tables
@@ -25,6 +28,7 @@ from orchestrator.service.workers.shelf import Shelf
 from orchestrator.testing import OBJECT_INFO
 from orchestrator.workflow.catalogue import Catalogue
 from service_parts import opened
+from service_world import until
 
 
 @pytest.fixture
@@ -92,6 +96,23 @@ def test_the_next_of_a_dead_process_has_its_name_at_once(
     enlisted = registry.enlist("second")
     assert enlisted.worker.name.endswith("-1")
     assert enlisted.predecessor == "first"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such processes")
+def test_the_next_of_a_killed_process_need_not_wait_until_it_was_reaped(
+    registry: Registry, database: Database
+) -> None:
+    registry.enlist("first", "paints")
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    try:
+        there = psutil.Process(process.pid)
+        born = there.create_time()
+        until(there.status, lambda status: status == psutil.STATUS_ZOMBIE)
+        with database.transaction() as connection:
+            connection.execute(table.update().values(pid=process.pid, born=born))
+        assert registry.enlist("second", "paints").predecessor == "first"
+    finally:
+        process.wait()
 
 
 def test_whoever_was_replaced_is_told(registry: Registry, database: Database) -> None:
