@@ -53,9 +53,13 @@ def test_a_database_that_is_none_is_refused_and_leaves_nothing(
     assert not left
 
 
-def test_a_database_that_is_away_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://u:secret@127.0.0.1:PORT/db", "postgresql://127.0.0.1:PORT/db?password=secret"],
+)
+def test_a_database_that_is_away_leaves_nothing(tmp_path: Path, url: str) -> None:
     pytest.importorskip("psycopg", reason="pip install 'spriteworks[postgresql]'")
-    error, left = _refused(tmp_path, store=f"postgresql://u:secret@127.0.0.1:{free_port()}/db")
+    error, left = _refused(tmp_path, store=url.replace("PORT", str(free_port())))
     assert isinstance(error, StoreError)
     assert "secret" not in str(error)
     assert not left

@@ -71,7 +71,7 @@ class Database:
                 sa.event.listen(self._engine, "connect", _bound)
             sa.event.listen(self._engine, "begin", self._begin)
             # without a password in it
-            self.name = self._engine.url.render_as_string(hide_password=True)
+            self.name = _without_password(url)
             self._connection = self._engine.connect()
 
     @property
@@ -256,7 +256,9 @@ def engine_of(url: str) -> sa.Engine:
 
 
 def _without_password(url: str) -> str:
-    return read_url(url).render_as_string(hide_password=True)
+    # libpq takes them as parameters, too.
+    plain = read_url(url).difference_update_query(["password", "sslpassword"])
+    return plain.render_as_string(hide_password=True)
 
 
 @contextmanager
