@@ -38,8 +38,8 @@ def _refused(tmp_path: Path, **setup: str) -> tuple[SpriteworksError, list[str]]
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("postgresql://u:secret@127.0.0.1:port/db", "no address of a database"),
-        ("nonsense", "no address of a database"),
+        ("postgresql://u:secret@127.0.0.1:port/db", "that is no address of one"),
+        ("nonsense", "that is no address of one"),
         ("mysql://u:secret@127.0.0.1/db", "not in mysql"),
     ],
 )

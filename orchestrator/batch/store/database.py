@@ -222,7 +222,7 @@ def read_url(url: str) -> sa.URL:
         return sa.make_url(url)
     except (ArgumentError, ValueError) as error:
         # SQLAlchemy lets a port that is no number through to int().
-        raise BadValue(f"that is no address of a database; {_LIKE}") from error
+        raise BadValue(f"a database cannot be opened there, as that is no address of one; {_LIKE}") from error
 
 
 def _engine(url: str) -> sa.Engine:
@@ -240,7 +240,7 @@ def _engine(url: str) -> sa.Engine:
     except ModuleNotFoundError as error:
         raise BadValue(_no_driver(url, error)) from error
     except (NoSuchModuleError, ArgumentError, ImportError) as error:
-        raise BadValue(f"no database can be opened there ({error}); {_LIKE}") from error
+        raise BadValue(f"a database cannot be opened there ({error}); {_LIKE}") from error
 
 
 def _no_driver(url: str, error: ModuleNotFoundError) -> str:
