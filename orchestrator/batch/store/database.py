@@ -222,7 +222,9 @@ def read_url(url: str) -> sa.URL:
         return sa.make_url(url)
     except (ArgumentError, ValueError) as error:
         # SQLAlchemy lets a port that is no number through to int().
-        raise BadValue(f"a database cannot be opened there, as that is no address of one; {_LIKE}") from error
+        raise BadValue(
+            f"a database cannot be opened there, as that is no address of one; {_LIKE}"
+        ) from error
 
 
 def _engine(url: str) -> sa.Engine:
