@@ -12,11 +12,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from orchestrator.batch.store import tables
 from orchestrator.batch.store.database import Database, sqlite_url
 from orchestrator.batch.store.statements import now
 from orchestrator.batch.store.store import Store
+from orchestrator.cli import app
 from orchestrator.errors import OtherVersion, StoreError, UsageError, WorkerReplaced
 from orchestrator.service.loop import ServerView
 from orchestrator.service.tables import workers as table
@@ -266,3 +268,19 @@ def test_a_record_of_another_version_is_refused_and_left_as_it_is(
         pass
     with closing(Database(sqlite_url(folder / "batch.sqlite"))) as database:
         assert Store(database).fact("version") == str(version)
+
+
+def test_a_server_of_a_worker_that_is_gone_is_listed_as_closed(folder: Path) -> None:
+    def column() -> str:
+        result = CliRunner().invoke(app, ["workers", "--data", str(folder)])
+        head, row = result.stdout.splitlines()
+        return row[head.index("OPEN") :].split()[0]
+
+    view = ServerView(name="http://a", is_ours=False, is_open=True, worker="paints")
+    with record_of(service_at(folder, "", "", {})) as store:
+        registry = Registry(store.database)
+        worker = registry.enlist("first", "paints").worker
+        registry.beat(worker, [WorkerServer(view=view)])
+        assert column() == "yes"
+        registry.leave(worker)
+        assert column() == "no"
