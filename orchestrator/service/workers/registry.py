@@ -297,7 +297,10 @@ def _is_at_work(worker: Worker, host: str) -> bool:
     if worker.host != host:
         return True
     try:
-        return bool(psutil.Process(worker.pid).create_time() == worker.born)
+        process = psutil.Process(worker.pid)
+        # One that was killed keeps its number until its parent has asked how it ended.
+        has_ended = process.status() == psutil.STATUS_ZOMBIE
+        return bool(process.create_time() == worker.born) and not has_ended
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
