@@ -100,6 +100,18 @@ def test_the_next_of_a_dead_process_has_its_name_at_once(
     assert enlisted.predecessor == "first"
 
 
+def test_another_machine_of_the_same_name_is_another(
+    registry: Registry, database: Database
+) -> None:
+    """As copies of a machine are, and containers that were given one host name."""
+    registry.enlist("first")
+    with database.transaction() as connection:
+        connection.execute(table.update().values(machine="0" * 64, born=1.0))
+    enlisted = registry.enlist("second")
+    assert enlisted.worker.name.endswith("-2")
+    assert enlisted.predecessor == ""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such processes")
 def test_the_next_of_a_killed_process_need_not_wait_until_it_was_reaped(
     registry: Registry, database: Database
