@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .errors import HashMismatch as HashMismatch
     from .errors import IllegalTransition as IllegalTransition
     from .errors import InputError as InputError
+    from .errors import InstallFailed as InstallFailed
     from .errors import JobError as JobError
     from .errors import JobInterrupted as JobInterrupted
     from .errors import JobLost as JobLost
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .errors import NodeFailed as NodeFailed
     from .errors import NodeProblem as NodeProblem
     from .errors import NotFound as NotFound
+    from .errors import OtherVersion as OtherVersion
     from .errors import OutputError as OutputError
     from .errors import ProtocolError as ProtocolError
     from .errors import RangeUnsatisfiable as RangeUnsatisfiable
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from .errors import UnknownNodeClass as UnknownNodeClass
     from .errors import UnknownParameter as UnknownParameter
     from .errors import UsageError as UsageError
+    from .errors import WorkerReplaced as WorkerReplaced
     from .library import BatchStatus as BatchStatus
     from .library import Job as Job
     from .library import Progress as Progress
@@ -114,12 +117,12 @@ _HOMES = {
     "client.timings": "NodeTiming Timings",
     "errors": (
         "AccessDenied BadValue BatchBusy CanvasError GraphError HashMismatch IllegalTransition "
-        "InputError JobError JobInterrupted JobLost JobRefused JobTimedOut LeaseLost LimitReached "
-        "ManifestError ManifestProblem ModelError NodeFailed NodeProblem NotFound OutputError "
-        "ProtocolError RangeUnsatisfiable RequestError RequestRefused ResultMissing ResultWrong "
-        "ServerError ServerFailed ServerFrozen ServerLost ServerStartFailed ServerUnreachable "
-        "SpriteworksError StoreError StoreUnreachable TooLarge UnknownNodeClass UnknownParameter "
-        "UsageError"
+        "InputError InstallFailed JobError JobInterrupted JobLost JobRefused JobTimedOut "
+        "LeaseLost LimitReached ManifestError ManifestProblem ModelError NodeFailed NodeProblem "
+        "NotFound OtherVersion OutputError ProtocolError RangeUnsatisfiable RequestError "
+        "RequestRefused ResultMissing ResultWrong ServerError ServerFailed ServerFrozen "
+        "ServerLost ServerStartFailed ServerUnreachable SpriteworksError StoreError "
+        "StoreUnreachable TooLarge UnknownNodeClass UnknownParameter UsageError WorkerReplaced"
     ),
     "library": (
         "BatchStatus Job Progress Server batch_status connect convert run_batch start_comfyui "

@@ -112,11 +112,11 @@ def service(server: str, *options: str) -> Iterator[tuple[str, int]]:
         command = [sys.executable, "-m", "orchestrator", "serve", "--data", folder, "--port", "0"]
         command += ["--server", server, "--log-level", "warning", *options]
         with running(command, r"serving on (\S+)", env=python_environment()) as (url, pid):
-            _until(lambda: Session().get(f"{url}/ready").ok)
+            until(lambda: Session().get(f"{url}/ready").ok)
             yield url, pid
 
 
-def _until(so: Callable[[], bool], seconds: float = 600.0) -> None:
+def until(so: Callable[[], bool], seconds: float = 600.0) -> None:
     late = time.monotonic() + seconds
     while not so():
         if time.monotonic() > late:
@@ -143,7 +143,7 @@ def _wrk(url: str, body: Path | None = None) -> dict[str, float]:
     return found
 
 
-def _post(url: str, number: int = 0) -> str:
+def post(url: str, number: int = 0) -> str:
     answer = Session().post(f"{url}/api/v2/jobs", json={"workflow": graph_of(number)})
     answer.raise_for_status()
     return str(answer.json()["id"])
@@ -156,7 +156,7 @@ def _ended(url: str, id: str) -> dict[str, Any]:
         job.update(Session().get(f"{url}/api/v2/jobs/{id}").json())
         return job["status"] in ("succeeded", "failed", "canceled", "expired")
 
-    _until(has)
+    until(has)
     return job
 
 
@@ -174,7 +174,7 @@ def rates(rounds: int) -> dict[str, Any]:
     with ExitStack() as stack:
         (fake,) = stack.enter_context(fakes(1, 0.0))
         url, _ = stack.enter_context(service(fake.url))
-        done = _ended(url, _post(url))["id"]
+        done = _ended(url, post(url))["id"]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         answer = folder / "answer.json"
         answer.write_bytes(Session().get(f"{url}/api/v2/jobs/{done}").content)
@@ -197,7 +197,7 @@ def rates(rounds: int) -> dict[str, Any]:
 
 def _cancel_all(url: str) -> None:
     # again and again: some that wrk posted last may still be on their way in
-    _until(lambda: not _cancelled(url))
+    until(lambda: not _cancelled(url))
 
 
 def _cancelled(url: str) -> int:
@@ -238,7 +238,7 @@ def _drained(url: str) -> None:
         counts = re.findall(r'^spriteworks_jobs\{status="(queued|running)"\} (\S+)', found, re.M)
         return not any(float(count) for _, count in counts)
 
-    _until(is_drained)
+    until(is_drained)
 
 
 def _kib(pid: int) -> float:
@@ -250,7 +250,7 @@ def streams(rounds: int, count: int = 500) -> dict[str, Any]:
     sizes, told, seconds = [], [], []
     for _ in range(rounds):
         with fakes(1, 20.0) as (fake,), service(fake.url) as (url, pid), ExitStack() as stack:
-            id = _post(url)
+            id = post(url)
             for _ in range(50):
                 Session().get(f"{url}/api/v2/jobs/{id}")
             time.sleep(1)
@@ -339,7 +339,7 @@ def _through_the_service(fake: Fake, first: int, jobs: int) -> float:
             body = {"workflow": graph_of(number)}
             session.post(f"{url}/api/v2/jobs", json=body).raise_for_status()
         page = {"status": "succeeded", "limit": "100"}
-        _until(lambda: len(session.get(f"{url}/api/v2/jobs", params=page).json()["jobs"]) == jobs)
+        until(lambda: len(session.get(f"{url}/api/v2/jobs", params=page).json()["jobs"]) == jobs)
         return (time.monotonic() - began) / jobs
 
 
@@ -360,7 +360,7 @@ def quick(rounds: int, jobs: int, venvs: Path) -> dict[str, Any]:
                 options = [str(port), "--comfyui", engine.url, "--state-dir", state]
                 with running([*command, *options], "(running on http|8189|" + str(port) + ")"):
                     url = f"http://127.0.0.1:{port}"
-                    _until(lambda url=url: _answers(url))  # type: ignore[misc]
+                    until(lambda url=url: _answers(url))  # type: ignore[misc]
                     numbers = range(first + jobs, first + 2 * jobs)
                     found["proxy"].append(_by_sdk(url, engine.url, numbers))
     return {"jobs": jobs, "proxy_is": PROXY, "sdk": metadata.version("comfy-sdk"), **found}

@@ -4,6 +4,7 @@
     python scripts/simulate_cluster.py --sprites 10e6 --gpus-each 8 --json
     python scripts/simulate_cluster.py --measure postgresql://USER@HOST/DATABASE > costs.json
     python scripts/simulate_cluster.py --costs costs.json                 # and the database's load
+    python scripts/simulate_cluster.py --seconds 3600 --part 600          # an hour, in six parts
     python scripts/simulate_cluster.py --head-start 0 --newcomers-first   # by the rules of batches
     python scripts/simulate_cluster.py --costs costs.json --sweep --plots docs/images > swept.json
     python scripts/simulate_cluster.py --drawn swept.json --plots docs/images
@@ -24,7 +25,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,23 @@ from scripts.cluster.simulation import Cluster, Simulation
 
 def simulated(cluster: Cluster, costs: Mapping[str, float] | None = None) -> Figures:
     """One cluster, on a record of its own."""
+    (figures,) = in_parts(cluster, cluster.seconds, costs)
+    return figures
+
+
+def in_parts(
+    cluster: Cluster, each: float, costs: Mapping[str, float] | None = None
+) -> Iterator[Figures]:
+    """One cluster, on a record of its own, and its figures each `each` s."""
     place = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with tempfile.TemporaryDirectory(dir=place) as folder:
         store = CountingStore.open(folder)
         assert isinstance(store, CountingStore)
         with store:
-            outcome = Simulation(cluster, store).run()
-    return figures_of(cluster, outcome, costs)
+            left = cluster.seconds
+            for outcome in Simulation(cluster, store).parts(each):
+                yield figures_of(replace(cluster, seconds=min(each, left)), outcome, costs)
+                left -= each
 
 
 def swept(base: Cluster, seeds: Iterable[int]) -> dict[str, list[Cluster]]:
@@ -121,6 +132,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--gpus-each", type=int, default=usual["gpus_each"], help="of a worker")
     parser.add_argument("--sprites", type=float, default=usual["sprites_a_day"], help="a day")
     parser.add_argument("--seconds", type=float, default=usual["seconds"], help="that are counted")
+    parser.add_argument("--part", type=float, metavar="S", help="figures of so many s each")
     parser.add_argument("--warm-up", type=float, default=usual["warm_up"], help="s before them")
     parser.add_argument("--job", type=float, default=usual["job"], help="s of a job")
     parser.add_argument("--load", type=float, default=usual["load"], help="s to load a model")
@@ -145,7 +157,10 @@ def _cluster(options: argparse.Namespace) -> Cluster:
 
 
 def main() -> None:
-    options = _arguments().parse_args()
+    arguments = _arguments()
+    options = arguments.parse_args()
+    if options.part is not None and not options.part > 0:
+        arguments.error("--part takes more than 0 s")
     base = _cluster(options)
     if options.measure:
         print(json.dumps(_measured(options.measure), indent=2))
@@ -160,9 +175,9 @@ def main() -> None:
             print(json.dumps({name: [asdict(one) for one in made] for name, made in found.items()}))
         return
     costs = _costs(options.costs, base.owners)
-    made = [simulated(replace(base, seed=seed), costs) for seed in options.seeds]
-    for one in made:
-        print(json.dumps(asdict(one)) if options.json else one.words())
+    for seed in options.seeds:
+        for one in in_parts(replace(base, seed=seed), options.part or base.seconds, costs):
+            print(json.dumps(asdict(one)) if options.json else one.words(), flush=True)
 
 
 if __name__ == "__main__":

@@ -265,7 +265,8 @@ def _here() -> str:
 def _lives(fact: str) -> bool:
     """Say whether the process lives that keeps its processes under this name."""
     pid, born = fact.removeprefix(_here()).split()
-    return f"{_born(int(pid)):.2f}" == born
+    # One that was killed keeps its number until its parent has asked how it ended.
+    return f"{_born(int(pid)):.2f}" == born and _is_alive(int(pid))
 
 
 def _is_alive(pid: int) -> bool:

@@ -86,10 +86,12 @@ def base_url(text: str) -> str:
         url = f"http://{url}"
     try:
         parts = urlsplit(url)
-        port_is_fine = parts.port is None or parts.port > 0
+        is_fine = parts.port is None or parts.port > 0
     except ValueError:
-        port_is_fine = False
-    if not port_is_fine or parts.scheme not in ("http", "https") or not parts.hostname:
+        is_fine = False
+    # No URL has a space in it (RFC 3986), and urlsplit() says nothing of one.
+    is_fine = is_fine and url.isprintable() and " " not in url
+    if not is_fine or parts.scheme not in ("http", "https") or not parts.hostname:
         raise BadValue(f"{text!r} is no server address; write it like http://127.0.0.1:8188")
     return url.rstrip("/")
 

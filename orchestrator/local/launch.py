@@ -27,6 +27,21 @@ from .process import Command, ServerProcess, own_python, python_environment, run
 _MODEL_KINDS = ("checkpoints", "loras", "vae", "embeddings", "diffusers", "upscale_models")
 
 
+def check_comfyui(folder: Path) -> None:
+    """Raise UsageError where a folder is no ComfyUI."""
+    if not (folder / "main.py").is_file() or not (folder / "comfy").is_dir():
+        raise UsageError(
+            f"{folder} is no ComfyUI folder (it has no main.py); give the one that was cloned"
+        )
+
+
+def check_engine() -> None:
+    """Raise UsageError where the embedded engine lacks what it runs on."""
+    if importlib.util.find_spec("torch") is None:
+        # Its process would say so, too, behind its exit code and its log.
+        raise missing("engine", "the engine", "torch")
+
+
 @contextmanager
 def comfyui(
     folder: Path,
@@ -44,11 +59,7 @@ def comfyui(
     where `folder` is no ComfyUI and ServerStartFailed where it does not start, or `cancelled` is
     set before it is ready.
     """
-    main = folder / "main.py"
-    if not main.is_file() or not (folder / "comfy").is_dir():
-        raise UsageError(
-            f"{folder} is no ComfyUI folder (it has no main.py); give the one that was cloned"
-        )
+    check_comfyui(folder)
     renew_pack(folder)
     with _workspace() as work:
         arguments = _comfyui_arguments(folder, work, models)
@@ -79,9 +90,7 @@ def engine(
 
     `device` is cpu, cuda or mps, or "" for the accelerator where there is one.
     """
-    if importlib.util.find_spec("torch") is None:
-        # Its process would say so, too, behind its exit code and its log.
-        raise missing("engine", "the engine", "torch")
+    check_engine()
     with _workspace() as work:
         arguments = [own_python(), "-m", "orchestrator.engine", "--host", "127.0.0.1"]
         arguments += ["--output-directory", str(work / "output")]

@@ -101,6 +101,14 @@ class Choice:
             for number, gpu in enumerate(chosen, 1)
         ]
 
+    def startable(self) -> Choice:
+        """The same, where this machine has what its servers need; raises UsageError elsewhere."""
+        if self.comfyui is not None:
+            launch.check_comfyui(self.comfyui)
+        elif self.own():
+            launch.check_engine()
+        return self
+
     def one(self) -> Choice:
         """The same, where it is one server; raises UsageError where it is several."""
         if self.urls and self.comfyui:

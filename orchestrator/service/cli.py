@@ -136,7 +136,7 @@ def serve(
     )
     setup = Setup(
         folder=home_of(data),
-        choice=choose(named, os.environ),
+        choice=choose(named, os.environ).startable(),
         store=store or os.environ.get(DATABASE, "").strip(),
         storage=storage or os.environ.get(STORAGE, "").strip(),
         broker=broker or os.environ.get(BROKER, "").strip(),

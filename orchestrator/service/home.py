@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..batch.store.database import Database, read_url
 from ..batch.store.place import place_of
 from ..batch.store.store import Store
 from ..client.client import writing
@@ -44,6 +45,24 @@ def record_in(folder: Path, url: str = "", *, create: bool = True) -> Store:
     """
     if not create:
         database_of(folder)
+    check_database(folder, url)
+    make_home(folder)
+    return Store.open(folder, url=url)
+
+
+def check_database(folder: Path, url: str = "") -> None:
+    """Connect once to the database of a service, where a server has it; nothing is written.
+
+    Raises BadValue for what is no address of one, StoreError where it does not let us in.
+    """
+    place = place_of(folder, url)
+    if read_url(place.url).get_backend_name() != "sqlite":
+        Database(place.url).close()
+
+
+def make_home(folder: Path) -> bool:
+    """Make a service's folder for its owner alone; returns False where it is there already."""
+    is_new = not folder.exists()
     with writing(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Store.open(folder, url=url)
+    return is_new

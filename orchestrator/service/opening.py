@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..batch.fleet import Care
 from ..batch.store.folder_lock import held
 from ..batch.store.place import place_of
+from ..errors import SpriteworksError
 from ..local.serving import Choice
 from .assets import Assets
 from .events import Hub
-from .home import record_in
+from .home import check_database, make_home, record_in
 from .intake import Settings
 from .keys import Keys
 from .prompting import Workflows
@@ -54,12 +55,13 @@ def opened(setup: Setup) -> Iterator[Service]:
     # Mistakes are told before anything is written.
     check_broker(setup.broker)
     workflows = Workflows(default=setup.workflow, model=setup.model, folder=setup.workflows)
+    check_database(setup.folder, setup.store)
+    storage = _home(setup)
     with ExitStack() as stack:
         stack.enter_context(held(setup.folder))
         store = stack.enter_context(record_in(setup.folder, setup.store))
         url = place_of(setup.folder, setup.store).url
         wakeups = stack.enter_context(awake(store.database, url, setup.broker, "spriteworks-serve"))
-        storage = Storage(setup.storage or setup.folder / "files")
         yield Service(
             store,
             setup.choice,
@@ -72,3 +74,16 @@ def opened(setup: Setup) -> Iterator[Service]:
             settings=setup.settings,
             wakeups=wakeups,
         )
+
+
+def _home(setup: Setup) -> Storage:
+    """Make the folder and the place for files; a new folder goes again where that cannot be."""
+    is_new = make_home(setup.folder)
+    try:
+        return Storage(setup.storage or setup.folder / "files")
+    except SpriteworksError:
+        if is_new:
+            # One that has something in it by now is somebody's, and stays.
+            with suppress(OSError):
+                setup.folder.rmdir()
+        raise

@@ -504,16 +504,15 @@ class Service:
     def servers(self) -> list[tuple[ServerView, Known | None, str]]:
         """Each server, what it told of itself, and the request that it runs."""
         known = self.catalogues.known
+        views = {view.name: (view, known.get(view.name)) for view in self._loop.servers()}
+        for one in self.relay.remotes():
+            views.setdefault(one.view.name, (one.view, one.known))
         found = []
-        for view in self._loop.servers():
-            if view.name not in known:
+        for view, told in views.values():
+            if told is None:
                 words = view.words or "it has not answered yet"
                 view = replace(view, is_open=False, words=words)
-            found.append((view, known.get(view.name), self._board.runs.on(view.name)))
-        mine = {view.name for view, _, _ in found}
-        for one in self.relay.remotes():
-            if one.view.name not in mine:
-                found.append((one.view, one.known, self._board.runs.on(one.view.name)))
+            found.append((view, told, self._board.runs.on(view.name)))
         return found
 
     def workers(self) -> list[tuple[Worker, list[WorkerServer]]]:

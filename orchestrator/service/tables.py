@@ -191,8 +191,9 @@ workers = Table(
     Column("name", String(64), primary_key=True),
     # the name under which it claims attempts
     Column("owner", String(64), nullable=False),
-    # the machine, the process and when that began, by which a dead one is known on its machine
     Column("host", Text, nullable=False),
+    # the machine, the process and when that began, by which a dead one is known on its machine
+    Column("machine", String(64), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("born", Float, nullable=False),
     # of Spriteworks, Python and the operating system

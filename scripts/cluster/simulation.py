@@ -127,7 +127,7 @@ class _Worker:
 
 
 class Simulation:
-    """One run of a cluster; `run` gives what came of it."""
+    """One run of a cluster; `run` gives what came of it, `parts` what came of each part of it."""
 
     def __init__(self, cluster: Cluster, store: CountingStore) -> None:
         self.cluster = cluster
@@ -145,6 +145,22 @@ class Simulation:
 
     def run(self) -> Outcome:
         """Let the seconds pass."""
+        (outcome,) = self.parts(self.cluster.seconds)
+        return outcome
+
+    def parts(self, each: float) -> Iterator[Outcome]:
+        """Let the seconds pass, and give what came of each part; a last one may be shorter."""
+        self._start()
+        self._pass(self.cluster.warm_up)
+        end = self.cluster.warm_up + self.cluster.seconds
+        while self.now < end:
+            self.outcome = Outcome()
+            self.store.asked.clear()
+            self._pass(min(end, self.now + each))
+            self.outcome.asked = self.store.asked.copy()
+            yield self.outcome
+
+    def _start(self) -> None:
         with self.store.uncounted():
             while self.outcome.posted < self.cluster.backlog:
                 self._post()
@@ -152,17 +168,12 @@ class Simulation:
             self._at(self._random.uniform(0, _PULSE), self._poller(worker))
         if self.cluster.sprites_a_day:
             self._at(self._gap(), self._posting)
-        self._pass(self.cluster.warm_up)
-        self.outcome = Outcome()
-        self.store.asked.clear()
-        self._pass(self.cluster.warm_up + self.cluster.seconds)
-        self.outcome.asked = self.store.asked.copy()
-        return self.outcome
 
     def _pass(self, until: float) -> None:
         while self._events and self._events[0][0] <= until:
             self.now, _, act = heapq.heappop(self._events)
             act()
+        self.now = until
 
     # ------------------------------------------------------------------ what happens
 

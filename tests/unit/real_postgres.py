@@ -135,5 +135,7 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     name = f"t{uuid.uuid4().hex}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-        yield f"{server}/{name}"
+    yield f"{server}/{name}"
+    # The test may have ended the one from before with the server.
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -16,7 +16,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from orchestrator.workflow.catalogue import Catalogue  # noqa: E402
 from orchestrator.workflow.checking import validate  # noqa: E402
-from scripts import bench_cpu, bench_gpu  # noqa: E402
+from scripts import bench_cpu, bench_gpu, bench_orchestrators  # noqa: E402
 from scripts.bench import flops  # noqa: E402
 from scripts.bench.contestants import Contestant, Job, Run, graph_of  # noqa: E402
 from scripts.bench.rows import Results, Row, measured  # noqa: E402
@@ -164,3 +164,17 @@ def test_a_run_on_the_cpu_that_was_ended_goes_on(tmp_path: Path) -> None:
     assert bench_cpu._opened(path, {}, job).rows == first.rows
     with pytest.raises(SystemExit, match="another job"):
         bench_cpu._opened(path, {}, JOB)
+
+
+def test_workers_are_told_by_the_medians_of_rounds_and_the_least_share_of_linear() -> None:
+    def stage(rate: float, linear: float, most: int) -> dict[str, Any]:
+        cpu = {"service_cpu_s_per_job": 0.01 * rate, "workers_cpu_s_per_job": 0.02}
+        counts = {"workers": 2, "fewest_and_most": [29, most]}
+        return {**counts, "jobs_per_s": rate, "linear": linear, **cpu}
+
+    rounds = [[stage(1.8, 0.97, 30)], [stage(2.0, 0.96, 31)], [stage(1.9, 0.99, 30)]]
+    (middle,) = bench_orchestrators._middle(rounds)
+    assert (middle["workers"], middle["jobs_per_s"], middle["linear"]) == (2, 1.9, 0.97)
+    assert (middle["least_linear"], middle["fewest_and_most"]) == (0.96, [29, 31])
+    told = bench_orchestrators._table([middle]).splitlines()[-1]
+    assert told == "| 2 | 1.900 | 0.970 | 0.960 | 20 ms | 19 ms |"

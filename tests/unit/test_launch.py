@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import BadValue, UsageError
 from orchestrator.local import launch, pack
 from orchestrator.local.serving import Choice, choose
 
@@ -41,6 +41,27 @@ def test_two_servers_are_one_too_many() -> None:
         Choice(urls=("here:1",), comfyui=Path("mine")).one()
     with pytest.raises(UsageError, match="takes one server"):
         Choice(engines=2).one()
+
+
+def test_what_can_never_start_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="is no ComfyUI folder"):
+        Choice(comfyui=tmp_path, urls=("here:1",)).startable()
+    (tmp_path / "comfy").mkdir()
+    (tmp_path / "main.py").touch()
+    assert Choice(comfyui=tmp_path).startable().comfyui == tmp_path
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="needs torch"):
+        Choice().startable()
+    assert Choice(urls=("here:1",)).startable().urls == ("http://here:1",)
+    assert Choice(nothing=True).startable().nothing
+
+
+@pytest.mark.parametrize("url", ["http://bad url", "http://bad\x7f", "a b:8188", "http://x:y"])
+def test_what_is_no_address_is_no_server(url: str) -> None:
+    with pytest.raises(BadValue, match="is no server address"):
+        Choice(urls=(url,))
 
 
 def test_models_are_for_servers_started_here(tmp_path: Path) -> None:

@@ -84,3 +84,36 @@ def test_the_command_prints_json(
     simulate_cluster.main()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["cluster"]["seed"] for line in lines] == [3, 4]
+
+
+def test_parts_are_together_what_the_whole_is(tmp_path: Path) -> None:
+    whole, store = run(tmp_path / "whole", SMALL)
+    store.close()
+    (tmp_path / "parts").mkdir()
+    store = CountingStore.open(tmp_path / "parts")
+    assert isinstance(store, CountingStore)
+    with store:
+        parts = [*Simulation(SMALL, store).parts(25.0)]
+    assert len(parts) == 3
+    assert sum(part.done for part in parts) == whole.done > 0
+    assert [wait for part in parts for wait in part.waits] == whole.waits
+    assert sum((part.asked for part in parts), whole.asked - whole.asked) == whole.asked
+
+
+def test_the_command_prints_a_line_for_each_part(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--gpus", "4", "--seconds", "5", "--warm-up", "5", "--part", "2", "--json"]
+    monkeypatch.setattr(sys, "argv", ["simulate_cluster.py", *arguments])
+    simulate_cluster.main()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["cluster"]["seconds"] for line in lines] == [2.0, 2.0, 1.0]
+
+
+def test_a_part_is_not_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["simulate_cluster.py", "--part", "0"])
+    with pytest.raises(SystemExit):
+        simulate_cluster.main()
+    assert "--part takes more than 0 s" in capsys.readouterr().err

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
+from typer.testing import CliRunner
 
 from orchestrator.batch.store import tables
 from orchestrator.batch.store.database import Database, sqlite_url
 from orchestrator.batch.store.statements import now
 from orchestrator.batch.store.store import Store
+from orchestrator.cli import app
 from orchestrator.errors import OtherVersion, StoreError, UsageError, WorkerReplaced
 from orchestrator.service.loop import ServerView
 from orchestrator.service.tables import workers as table
@@ -25,6 +30,7 @@ from orchestrator.service.workers.shelf import Shelf
 from orchestrator.testing import OBJECT_INFO
 from orchestrator.workflow.catalogue import Catalogue
 from service_parts import opened
+from service_world import until
 
 
 @pytest.fixture
@@ -92,6 +98,35 @@ def test_the_next_of_a_dead_process_has_its_name_at_once(
     enlisted = registry.enlist("second")
     assert enlisted.worker.name.endswith("-1")
     assert enlisted.predecessor == "first"
+
+
+def test_another_machine_of_the_same_name_is_another(
+    registry: Registry, database: Database
+) -> None:
+    """As copies of a machine are, and containers that were given one host name."""
+    registry.enlist("first")
+    with database.transaction() as connection:
+        connection.execute(table.update().values(machine="0" * 64, born=1.0))
+    enlisted = registry.enlist("second")
+    assert enlisted.worker.name.endswith("-2")
+    assert enlisted.predecessor == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such processes")
+def test_the_next_of_a_killed_process_need_not_wait_until_it_was_reaped(
+    registry: Registry, database: Database
+) -> None:
+    registry.enlist("first", "paints")
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    try:
+        there = psutil.Process(process.pid)
+        born = there.create_time()
+        until(there.status, lambda status: status == psutil.STATUS_ZOMBIE)
+        with database.transaction() as connection:
+            connection.execute(table.update().values(pid=process.pid, born=born))
+        assert registry.enlist("second", "paints").predecessor == "first"
+    finally:
+        process.wait()
 
 
 def test_whoever_was_replaced_is_told(registry: Registry, database: Database) -> None:
@@ -245,3 +280,19 @@ def test_a_record_of_another_version_is_refused_and_left_as_it_is(
         pass
     with closing(Database(sqlite_url(folder / "batch.sqlite"))) as database:
         assert Store(database).fact("version") == str(version)
+
+
+def test_a_server_of_a_worker_that_is_gone_is_listed_as_closed(folder: Path) -> None:
+    def column() -> str:
+        result = CliRunner().invoke(app, ["workers", "--data", str(folder)])
+        head, row = result.stdout.splitlines()
+        return row[head.index("OPEN") :].split()[0]
+
+    view = ServerView(name="http://a", is_ours=False, is_open=True, worker="paints")
+    with record_of(service_at(folder, "", "", {})) as store:
+        registry = Registry(store.database)
+        worker = registry.enlist("first", "paints").worker
+        registry.beat(worker, [WorkerServer(view=view)])
+        assert column() == "yes"
+        registry.leave(worker)
+        assert column() == "no"

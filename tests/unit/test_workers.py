@@ -16,6 +16,7 @@ from orchestrator.service.workers import relay
 from orchestrator.service.workers.joining import service_at
 from orchestrator.service.workers.logins import Logins
 from orchestrator.service.workers.reporter import Reporter
+from orchestrator.service.workers.shelf import Shelf
 from orchestrator.service.workers.worker import Setup, joined
 from orchestrator.testing import FakeServer, Script
 from sdk_pictures import picture
@@ -37,6 +38,24 @@ def test_a_worker_makes_what_the_service_takes(tmp_path: Path) -> None:
         until(
             lambda: world.call("GET", "/v1/servers").json()["servers"][0]["done"], lambda n: n == 1
         )
+
+
+def test_a_service_is_ready_once_it_knows_what_its_workers_servers_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Shelf, "get", lambda self, hash: None)
+    with (
+        FakeServer() as fake,
+        serving(tmp_path, choice=NOTHING, is_ready=False) as world,
+        working(tmp_path, [fake.url]),
+    ):
+        ((view, _, _),) = until(world.service.servers, bool)
+        assert not view.is_open
+        assert not world.service.ready().is_ready
+        # as nothing can be checked against a server of which nothing is known
+        assert world.call("GET", "/ready").status_code == 503
+        monkeypatch.undo()
+        until(world.service.ready, lambda told: told.is_ready)
 
 
 def test_progress_and_the_end_of_a_workers_job_come_to_who_watches(tmp_path: Path) -> None:

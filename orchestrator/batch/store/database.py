@@ -42,6 +42,7 @@ _FROZEN = 20
 _PASSING = re.compile("08|40|53300|57P0|57014|25P03|55P03")
 # how SQLite and PostgreSQL say that there is no room
 _FULL = re.compile(r"\bfull\b|No space left")
+_LIKE = "give one like postgresql://USER@HOST/DATABASE"
 _UNUSABLE = "the record of the batch, {name}, cannot be used: {reason}"
 
 
@@ -70,7 +71,7 @@ class Database:
                 sa.event.listen(self._engine, "connect", _bound)
             sa.event.listen(self._engine, "begin", self._begin)
             # without a password in it
-            self.name = self._engine.url.render_as_string(hide_password=True)
+            self.name = _without_password(url)
             self._connection = self._engine.connect()
 
     @property
@@ -217,17 +218,23 @@ def sqlite_url(path: Path) -> str:
 
 def sqlite_file(url: str) -> Path | None:
     """The file that a database is; None where a server has it. Raises BadValue for no URL."""
-    try:
-        made = sa.make_url(url)
-    except ArgumentError as error:
-        raise BadValue(
-            f"{_without_password(url)} is no address of a database; give one like "
-            "postgresql://USER@HOST/DATABASE"
-        ) from error
+    made = read_url(url)
     return Path(made.database or "") if made.get_backend_name() == "sqlite" else None
 
 
+def read_url(url: str) -> sa.URL:
+    """Read the address of a database; raises BadValue, with no word of it, for what is none."""
+    try:
+        return sa.make_url(url)
+    except (ArgumentError, ValueError) as error:
+        # SQLAlchemy lets a port that is no number through to int().
+        raise BadValue(
+            f"a database cannot be opened there, as that is no address of one; {_LIKE}"
+        ) from error
+
+
 def _engine(url: str) -> sa.Engine:
+    read_url(url)
     # Of the drivers for PostgreSQL, the one that our extra installs.
     url = re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)
     try:
@@ -239,14 +246,16 @@ def _engine(url: str) -> sa.Engine:
             engine = sa.create_engine(url, hide_parameters=True, connect_args=deadlines)
         return engine
     except ModuleNotFoundError as error:
-        raise BadValue(
-            f"the driver for --store is missing ({error}): {install_line('postgresql')}"
-        ) from error
+        raise BadValue(_no_driver(url, error)) from error
     except (NoSuchModuleError, ArgumentError, ImportError) as error:
-        raise BadValue(
-            f"a store cannot be opened at this --store ({error}); give one like "
-            "postgresql://USER@HOST/DATABASE"
-        ) from error
+        raise BadValue(f"a database cannot be opened there ({error}); {_LIKE}") from error
+
+
+def _no_driver(url: str, error: ModuleNotFoundError) -> str:
+    kind = read_url(url).get_backend_name()
+    if kind == "postgresql":
+        return f"the driver for PostgreSQL is missing ({error}): {install_line('postgresql')}"
+    return f"a record is kept in PostgreSQL or SQLite, not in {kind}; {_LIKE}"
 
 
 def engine_of(url: str) -> sa.Engine:
@@ -255,10 +264,9 @@ def engine_of(url: str) -> sa.Engine:
 
 
 def _without_password(url: str) -> str:
-    try:
-        return sa.make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return "the store"
+    # libpq takes them as parameters, too.
+    plain = read_url(url).difference_update_query(["password", "sslpassword"])
+    return plain.render_as_string(hide_password=True)
 
 
 @contextmanager

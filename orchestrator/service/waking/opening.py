@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError
-
-from ...errors import BadValue, UsageError
+from ...batch.store.database import read_url
+from ...errors import UsageError
 from .wakeups import Polling, Wakeups
 
 
@@ -36,20 +34,13 @@ def open_wakeups(database_url: str, broker_url: str = "", name: str = "") -> Wak
 
 def is_postgresql(url: str) -> bool:
     """Say whether a database speaks LISTEN and NOTIFY."""
-    return bool(url) and _read(url).get_backend_name() in ("postgres", "postgresql")
+    return bool(url) and read_url(url).get_backend_name() in ("postgres", "postgresql")
 
 
 def _file_of(url: str) -> str:
     """The file that a database is; "" where it is none."""
-    read = _read(url) if url else None
+    read = read_url(url) if url else None
     return (read.database or "") if read and read.get_backend_name() == "sqlite" else ""
-
-
-def _read(url: str) -> sa.URL:
-    try:
-        return sa.make_url(url)
-    except ArgumentError as error:
-        raise BadValue(f"a database has no such address: {error}") from error
 
 
 def check_broker(url: str) -> None:

@@ -126,7 +126,7 @@ def worker(
             service_at(data, database, storage),
             broker=broker or os.environ.get(BROKER, "").strip(),
         ),
-        choice=choose(named, os.environ),
+        choice=choose(named, os.environ).startable(),
         name=name,
         care=Care(recycle=recycle, recycle_growth=recycle_growth),
     )
@@ -177,7 +177,7 @@ def _table(found: list[Worker], servers: list[WorkerServer]) -> str:
             one.version,
         )
         mine = [each for each in servers if each.worker == one.name]
-        lines += [(*about, *_cells(each)) for each in mine] or [(*about, "-", "-", "-", "-")]
+        lines += [(*about, *_cells(each, one)) for each in mine] or [(*about, "-", "-", "-", "-")]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = (
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
@@ -186,6 +186,8 @@ def _table(found: list[Worker], servers: list[WorkerServer]) -> str:
     return "\n".join(line.rstrip() for line in padded)
 
 
-def _cells(one: WorkerServer) -> tuple[str, str, str, str]:
+def _cells(one: WorkerServer, worker: Worker) -> tuple[str, str, str, str]:
     device = one.stats.device if one.stats else "-"
-    return one.view.name, "yes" if one.view.is_open else "no", str(one.view.done), device
+    # A server gets nothing from a worker that is gone, whatever that said of it last.
+    is_open = one.view.is_open and worker.is_there
+    return one.view.name, "yes" if is_open else "no", str(one.view.done), device

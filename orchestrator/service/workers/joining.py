@@ -12,10 +12,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ...batch.store import tables, upgrading
-from ...batch.store.database import Database
+from ...batch.store.database import Database, read_url
 from ...batch.store.place import place_of
 from ...batch.store.store import Store
-from ...errors import OtherVersion, StoreError, UsageError
+from ...errors import BadValue, OtherVersion, StoreError, UsageError
 from ...version import __version__
 from ..assets import Assets
 from ..home import DATABASE, VARIABLE, home_of
@@ -139,12 +139,9 @@ def files_of(service: Service, store: Store) -> Storage:
 def _file_of(url: str) -> Path | None:
     """The file that a database is; None where a server has it. Raises UsageError for no URL."""
     try:
-        made = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        raise UsageError(
-            "--database is a URL, as postgresql://USER@HOST/DATABASE; a service's folder is given "
-            "by --data"
-        ) from error
+        made = read_url(url)
+    except BadValue as error:
+        raise UsageError(f"--database: {error}; a service's folder is given by --data") from error
     if made.get_backend_name() != "sqlite":
         return None
     return Path(made.database or "")

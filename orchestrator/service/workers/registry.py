@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from ...batch.store.database import Database
 from ...batch.store.statements import now as database_clock
 from ...errors import UsageError, WorkerReplaced
+from ...local.machine import identity
 from ...protocol import SystemStats
 from ...version import __version__
 from ..loop import ServerView
@@ -64,6 +65,8 @@ class Worker:
     # the name under which it claims attempts
     owner: str
     host: str
+    # `local.machine.identity` of where its process is known by its number
+    machine: str
     pid: int
     # when that process began, s since the epoch
     born: float
@@ -165,9 +168,10 @@ class Registry:
         Raises UsageError where a worker of that name is at work.
         """
         host, process = platform.node() or "localhost", psutil.Process()
+        machine = identity()
         with self._db.alone():
             known = {one.name: one for one in self.workers()}
-            taken = {one.name for one in known.values() if _is_at_work(one, host)}
+            taken = {one.name for one in known.values() if _is_at_work(one, machine)}
             if name and name in taken:
                 other = known[name]
                 raise UsageError(
@@ -179,6 +183,7 @@ class Registry:
                 name=chosen,
                 owner=owner,
                 host=host,
+                machine=machine,
                 pid=process.pid,
                 born=process.create_time(),
                 version=__version__,
@@ -290,14 +295,17 @@ def _free_name(host: str, taken: Sequence[str] | set[str]) -> str:
     raise UsageError(f"{_MOST_HERE - 1} workers are at work on {host}; give this one a --name")
 
 
-def _is_at_work(worker: Worker, host: str) -> bool:
+def _is_at_work(worker: Worker, machine: str) -> bool:
     """Whether a worker lives, as far as can be known here: on its own machine that is for sure."""
     if not worker.is_there:
         return False
-    if worker.host != host:
+    if worker.machine != machine:
         return True
     try:
-        return bool(psutil.Process(worker.pid).create_time() == worker.born)
+        process = psutil.Process(worker.pid)
+        # One that was killed keeps its number until its parent has asked how it ended.
+        has_ended = process.status() == psutil.STATUS_ZOMBIE
+        return bool(process.create_time() == worker.born) and not has_ended
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
@@ -309,6 +317,7 @@ def _worker(row: Any) -> Worker:
         name=row.name,
         owner=row.owner,
         host=row.host,
+        machine=row.machine,
         pid=row.pid,
         born=row.born,
         version=row.version,

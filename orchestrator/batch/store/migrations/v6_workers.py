@@ -40,6 +40,7 @@ def _make_workers() -> None:
         sa.Column("name", sa.String(64), primary_key=True),
         sa.Column("owner", sa.String(64), nullable=False),
         sa.Column("host", sa.Text, nullable=False),
+        sa.Column("machine", sa.String(64), nullable=False),
         sa.Column("pid", sa.Integer, nullable=False),
         sa.Column("born", sa.Float, nullable=False),
         sa.Column("version", sa.Text, nullable=False),
