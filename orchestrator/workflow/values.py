@@ -57,7 +57,7 @@ def typed(name: str, value: Any, entry: Input) -> Any:
         raise BadValue(f"{name}: {value!r} is no text; put quotes around it")
     wanted = {"INT": int, "FLOAT": int | float, "BOOLEAN": bool}.get(entry.value_type or "")
     if wanted is None or (isinstance(value, bool) and wanted is not bool):
-        return parse_value(name, str(value).lower() if value is True else str(value), entry)
+        return parse_value(name, _written(value, entry), entry)
     if not isinstance(value, wanted):
         return parse_value(name, str(value), entry)
     problem = value_problem(entry, value)
@@ -65,6 +65,14 @@ def typed(name: str, value: Any, entry: Input) -> Any:
         raise BadValue(f"{name}: {problem[1]}")
     # 8 and 8.0 are one picture, so they are one text
     return float(value) if entry.value_type == "FLOAT" else value
+
+
+def _written(value: Any, entry: Input) -> str:
+    """A value from YAML as a text; yes and no as the choices write them, else in small letters."""
+    text = str(value)
+    if isinstance(value, bool) and text not in map(str, entry.options or ()):
+        return text.lower()
+    return text
 
 
 def _convert(name: str, text: str, entry: Input) -> Any:

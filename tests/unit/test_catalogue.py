@@ -313,9 +313,12 @@ def test_an_input_of_another_key_is_none(catalogue: Catalogue) -> None:
     ],
 )
 def test_files_spelt_as_on_another_system(given: str, expected: str, catalogue: Catalogue) -> None:
-    graph = {"1": {"class_type": "Load", "inputs": {"file": given, "kind": "other"}}}
+    graph = {
+        "0": {"class_type": "Lost", "inputs": {"file": given}},
+        "1": {"class_type": "Load", "inputs": {"file": given, "kind": "other"}},
+    }
     assert with_known_files(graph, catalogue)["1"]["inputs"]["file"] == expected
-    assert graph["1"]["inputs"]["file"] == given
+    assert {node["inputs"]["file"] for node in graph.values()} == {given}
 
 
 def test_two_that_mean_a_file_are_one_too_many() -> None:
@@ -401,12 +404,27 @@ def test_a_whole_run_decodes_each_class_once(
 
 
 @pytest.mark.parametrize(
+    "declaration",
+    [
+        ("INT", {"default": 1, "min": 0}),
+        (["a", "b"], {"default": "b"}),
+        ("COMBO", {"options": ["a", "b"]}),
+        ("MODEL", {}),
+    ],
+)
+def test_an_input_tells_its_declaration_as_it_was_sent(declaration: Any) -> None:
+    declared = {"Node": {"input": {"required": {"one": list(declaration)}}, "output": []}}
+    assert Catalogue(declared).node_class("Node").by_name["one"].declared == declaration
+
+
+@pytest.mark.parametrize(
     ("required", "expected"),
     [
         ({"kind": [["a", "b"]], "file": [["x.safetensors"]]}, ("file",)),
         ({"file": [["X.CKPT"]], "other": [["y.gguf"]], "kind": [["a"]]}, ("file", "other")),
         # folders, whose names say nothing: the first list
         ({"size": ["INT", {}], "kind": [["a"]], "more": [["b"]]}, ("kind",)),
+        ({"on": ["BOOLEAN", {}], "kind": [["a"]]}, ("kind",)),
         # a list that is fetched later
         ({"file": ["COMBO", {"remote": {"route": "/x"}}]}, ("file",)),
         ({"model": ["MODEL"], "file": [["x.safetensors"]]}, ()),

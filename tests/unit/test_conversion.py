@@ -111,6 +111,11 @@ def test_lists_are_wrapped_and_curves_say_what_they_are(catalogue: Catalogue) ->
     }
 
 
+def test_a_curve_that_nobody_drew_is_the_editors_straight_line(catalogue: Catalogue) -> None:
+    line = {"points": [[0, 0], [1, 1]], "interpolation": "monotone_cubic"}
+    assert inputs(canvas([node(1, "Curve")]), catalogue, "1")["curve"] == line
+
+
 def test_a_list_of_choices_has_a_filter_behind_its_control(catalogue: Catalogue) -> None:
     data = canvas([node(1, "Chosen", "b", "increment-wrap", "/x/", 9)])
     assert inputs(data, catalogue, "1") == {"file": "b", "after": 9}
@@ -281,6 +286,28 @@ def test_a_group_may_have_reroutes_and_primitives(catalogue: Catalogue) -> None:
     assert graph["7:6"]["inputs"] == {"text": "shown"}
 
 
+def test_an_output_that_a_group_uses_itself_is_shown_where_the_group_gives_it_away(
+    catalogue: Catalogue,
+) -> None:
+    group = {
+        "nodes": [
+            {**node(0, "Give", "x"), "index": 0},
+            {**node(0, "Take", "", inputs=[slot("image", kind="IMAGE")]), "index": 1},
+        ],
+        "links": [[0, 0, 1, 0, 9, "IMAGE"]],
+    }
+    taker = node(3, "Take", "", inputs=[slot("image", 1, "IMAGE")])
+    data = canvas([node(2, "workflow>both"), taker], [[1, 2, 0, 3, 0, "IMAGE"]])
+
+    def taken(external: list[Any]) -> Any:
+        groups = {"both": {**group, "external": external}}
+        return inputs({**data, "extra": {"groupNodes": groups}}, catalogue, "3")["image"]
+
+    # (node, output, type)
+    assert taken([[0, 0, "IMAGE"]]) == ["6:4", 0]
+    assert taken([]) == ["6:5", 0]
+
+
 def test_a_widget_that_became_an_input_before_the_group_was_made_is_linked_and_filled(
     catalogue: Catalogue,
 ) -> None:
@@ -408,6 +435,18 @@ def test_a_primitive_of_an_input_that_is_gone_takes_no_other_with_it(catalogue: 
     assert inputs(data, catalogue, "9") == {"note": "noted"}
 
 
+def test_a_file_name_takes_what_a_subgraph_shows(info: Catalogue) -> None:
+    path = Path(__file__).resolve().parent.parent / "data" / "canvas" / "subgraph_seed.json"
+    data = json.loads(path.read_text(encoding="utf-8"))["canvas"]
+    nodes = {raw["id"]: raw for raw in data["nodes"]}
+    nodes[15]["title"] = "Drawn"
+    nodes[11]["type"] = "SaveImage"
+    nodes[11]["widgets_values"] = ["%Drawn.seed%/%Drawn.width%"]
+    conversion = convert(data, info)
+    sent = conversion.texts.sent(conversion.graph, None)
+    assert sent["11"]["inputs"]["filename_prefix"] == "77/512"
+
+
 # --------------------------------------------------------------------------- numbers
 
 
@@ -421,9 +460,11 @@ def test_a_primitive_of_an_input_that_is_gone_takes_no_other_with_it(catalogue: 
         ({"step": 0.01}, 0.124, 0.12),
         ({"step": 0.01, "round": 0.05}, 0.13, 0.15),
         ({"step": 0.01, "round": False}, 0.126, 0.13),
-        # whole ones
-        ({"step": 5}, 7.3, 7.3),
+        # one of whole numbers rounds nothing
+        ({"step": 5}, 7.34, 7.34),
         ({"step": 0.1, "max": 1.0}, 1.26, 1.0),
+        # the editor's own, where a class names none
+        ({"step": 0.1}, 3000.0, 2048.0),
         ({"step": 0.1, "min": -1.0}, -1.26, -1.0),
         ({"step": 0.1}, -0.26, 0.0),
     ],
@@ -437,3 +478,20 @@ def test_a_number_that_comes_by_a_primitive_goes_by_the_steps(
         .by_name["value"]
     )
     assert (entry.default if given is None else entry.turned_to(given)) == shown
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "shown"),
+    [
+        ({}, 7.5, 8),
+        ({"step": 8}, 13, 16),
+        # the steps begin at the smallest value
+        ({"step": 8, "min": 3}, 13, 11),
+        ({"step": 8, "min": 3}, 16, 19),
+    ],
+)
+def test_a_whole_number_that_comes_by_a_primitive_goes_by_the_steps(
+    options: dict[str, Any], given: float, shown: int
+) -> None:
+    declared = {"Number": {"input": {"required": {"value": ["INT", options]}}, "output": []}}
+    assert Catalogue(declared).node_class("Number").by_name["value"].turned_to(given) == shown

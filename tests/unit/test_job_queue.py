@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orchestrator.batch.job_queue import JobQueue
 from orchestrator.batch.jobs import Job
-from orchestrator.batch.scheduler import Waiting
+from orchestrator.batch.scheduler import Rules, ServerState, Situation, Waiting, choose
 from orchestrator.batch.store.store import Store
 
 
@@ -68,6 +69,35 @@ def test_owners_with_little_keep_it_when_another_has_too_much(store: Store) -> N
     queue.refill()
     assert [name for name in names(queue) if name.startswith("b")] == ["b0", "b1", "b2"]
     assert len(queue.window) < 300
+
+
+def test_of_an_owner_who_has_nothing_left_in_the_store_nothing_stays_here(store: Store) -> None:
+    gone, _ = store.add([job("a", "ann"), job("b", "bob")])
+    queue = JobQueue(store, seen)
+    queue.refill()
+    assert names(queue) == ["a", "b"]
+    store.cancel([gone.key])
+    queue.arrived()
+    queue.refill()
+    assert names(queue) == ["b"]
+    assert list(queue.fresh) == ["bob"]
+
+
+@pytest.mark.parametrize(("waiting", "gets"), [(400, 1), (3, 0)])
+def test_a_server_without_the_model_takes_at_once_what_no_window_holds(
+    waiting: int, gets: int, store: Store
+) -> None:
+    store.add([job(f"{n:03}") for n in range(waiting)])
+    now = 1.0
+    queue = JobQueue(store, lambda one: replace(seen(one), model="m", since=now))
+    queue.refill()
+    situation = Situation(
+        waiting=list(queue.window.values()),
+        servers={"http://a": ServerState(url="http://a", model="another")},
+        now=now,
+        rules=Rules(head_start=1.0),
+    )
+    assert len(choose("http://a", situation)) == gets
 
 
 def test_an_owner_is_fresh_until_something_of_it_is_sent_or_nothing_is_left(store: Store) -> None:

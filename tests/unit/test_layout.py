@@ -82,6 +82,18 @@ def test_a_layout_is_filled_again_and_again_as_the_first_time(name: str, info: A
         assert once.filled(graph) == expected
 
 
+def test_numbers_alone_are_filled_again_and_again(sprite: Any, info: Any) -> None:
+    once = Layout(sprite, info)
+    for seed in (1, 2):
+        graph, expected = changed(sprite, info, f"seed={seed}")
+        assert once.filled(graph) == expected
+
+
+def test_a_file_that_is_no_canvas_has_no_layout(sprite: Any, info: Any) -> None:
+    graph = canvas_to_graph(sprite, info)
+    assert with_values({**sprite, "nodes": [{"type": "a"}]}, graph, info) is None
+
+
 def test_a_graph_of_other_nodes_has_no_layout(sprite: Any, info: Any) -> None:
     graph = canvas_to_graph(sprite, info)
     graph["5"] = {**graph["5"], "class_type": "SpriteworksSeedBatch"}

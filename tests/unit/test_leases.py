@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from orchestrator.batch import leases
 from orchestrator.batch.assignments import Assignment
 from orchestrator.batch.dispatcher import Dispatcher, Fate, Finished, Settings
 from orchestrator.batch.jobs import Artifact, Job, Outcome, State, Timing
@@ -235,6 +237,79 @@ def test_a_thread_renews_and_heeds_what_is_cancelled_elsewhere(folder: Path, two
             threading.Event().wait(0.1)
         assert one.dispatcher.fate(assignment) is Fate.CALLED_OFF
     one.store.close()
+
+
+class Clock:
+    """A clock that goes on only while somebody waits; the event that ends it comes at `end`, s.
+
+    While it is waited for the first time, the process stands still for `frozen` s.
+    """
+
+    def __init__(self, end: float, frozen: float = 0.0) -> None:
+        self.now, self._end, self._frozen = 0.0, end, frozen
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def is_set(self) -> bool:
+        return self.now >= self._end
+
+    def wait(self, seconds: float) -> bool:
+        self.now += seconds + self._frozen
+        self._frozen = 0.0
+        return self.is_set()
+
+
+@pytest.mark.parametrize("lease", [0.3, 1.5, 30.0, 300.0])
+def test_a_lease_is_renewed_well_before_it_runs_out(
+    lease: float, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Owner(folder, "one", HERE, lease=lease)
+    clock, renewed, looked, looked_over = Clock(end=3 * lease), [0.0], [0.0], [0.0]
+    renew, look = one.store.renew, one.store.called_off
+
+    def noted_renewal(*arguments: Any) -> Any:
+        renewed.append(clock.now)
+        return renew(*arguments)
+
+    def noted_look(owner: str) -> Any:
+        looked.append(clock.now)
+        return look(owner)
+
+    one.store.renew = noted_renewal  # type: ignore[method-assign]
+    one.store.called_off = noted_look  # type: ignore[method-assign]
+    monkeypatch.setattr(leases, "time", clock)
+    monkeypatch.setattr(leases, "moments", lambda: (clock.now, clock.now))
+    renewal = Renewal(one.dispatcher, lambda: looked_over.append(clock.now))
+    monkeypatch.setattr(renewal, "_ending", clock)
+    renewal.run()
+    # Three times in a lease, each late by one look at most.
+    assert lease / 4 < longest(renewed) < lease / 2
+    # What was cancelled is seen soon, however long a lease is.
+    assert longest(sorted([*renewed, *looked])) <= 0.5 + 1e-9
+    # What others let run out is looked for every second, or more often.
+    assert longest([*looked_over, clock.now]) <= 1.5 + 1e-9
+    one.store.close()
+
+
+@pytest.mark.parametrize(("frozen", "expected"), [(0.0, []), (20.0, [20.5])])
+def test_others_get_time_after_this_process_stood_still_and_only_then(
+    frozen: float, expected: list[float], one: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(end=60.0, frozen=frozen)
+    disturbed: list[float] = []
+    monkeypatch.setattr(leases, "time", clock)
+    monkeypatch.setattr(leases, "moments", lambda: (clock.now, clock.now))
+    monkeypatch.setattr(one.dispatcher.outages, "disturbed", lambda: disturbed.append(clock.now))
+    renewal = Renewal(one.dispatcher)
+    monkeypatch.setattr(renewal, "_ending", clock)
+    renewal.run()
+    assert disturbed == expected
+
+
+def longest(moments: list[float]) -> float:
+    """The longest time between two of them, in s."""
+    return max(after - before for before, after in itertools.pairwise(moments))
 
 
 def test_a_store_that_is_away_is_waited_for(folder: Path) -> None:

@@ -8,13 +8,21 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from scripts.mutation.covering import Covering  # noqa: E402
 from scripts.mutation.mutants import Mutant  # noqa: E402
-from scripts.mutation.results import Equivalents, Fate, Record, Report, Result  # noqa: E402
+from scripts.mutation.results import (  # noqa: E402
+    EQUIVALENTS,
+    Equivalents,
+    Fate,
+    Record,
+    Report,
+    Result,
+)
 from scripts.mutation.targets import TARGETS, chosen  # noqa: E402
 
 GATES = next(target for target in TARGETS if target.name == "gates")
@@ -123,3 +131,14 @@ def test_equivalents_count_apart_and_survivors_are_named(tmp_path: Path):
     assert report.survivors() == [(known, "a is never set"), (other, None)]
     assert "2 of 3 killed, 66.7%; 1 equivalent." in report.as_text()
     assert report.as_json()["modules"][MUTANT.path]["timed out"] == 1
+
+
+def test_every_equivalent_is_a_change_of_a_line_that_is_there():
+    entries = yaml.safe_load(EQUIVALENTS.read_text(encoding="utf-8"))
+    assert entries
+    for entry in entries:
+        source = (REPOSITORY / entry["file"]).read_text(encoding="utf-8")
+        assert entry["before"] in " ".join(source.split()), entry
+        assert entry["after"] != entry["before"], entry
+        assert entry["operator"], entry
+        assert entry["reason"], entry

@@ -528,6 +528,10 @@ def test_pictures_of_one_sampler_share_its_seed() -> None:
     assert seed_of_image(two_samplers(seed=6), "8", 0) == 6
 
 
+def test_the_seed_of_a_sampler_counts_though_its_model_leads_nowhere() -> None:
+    assert seed_of_image(basic(model=["lost", 0]), "8", 0) == 5
+
+
 def test_a_picture_without_a_sampler_has_no_seed(info: Any) -> None:
     graph = {"1": node("LoadImage", image="a.png"), "2": node("SaveImage", images=["1", 0])}
     assert seed_of_image(graph, "2", 0) is None

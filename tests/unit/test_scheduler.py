@@ -66,8 +66,9 @@ def test_a_job_is_left_for_a_while_to_servers_that_have_its_model() -> None:
     waiting = [Waiting(key="1", model="m", since=10.0)]
     rules = Rules(head_start=1.0)
     for now, gets in ((10.0, []), (10.9, []), (11.0, ["1"])):
-        without = situation(waiting, ServerState(url=A, model="n"), now=now, rules=rules)
-        assert chosen(A, without) == gets
+        for another in ("", "l", "n"):
+            without = situation(waiting, ServerState(url=A, model=another), now=now, rules=rules)
+            assert chosen(A, without) == gets
         loaded = situation(waiting, ServerState(url=A, model="m"), now=now, rules=rules)
         assert chosen(A, loaded) == ["1"]
 
@@ -294,6 +295,15 @@ def test_affinity_passes_an_owners_first_job_only_so_often() -> None:
     assert chosen(A, given) == ["m1"]
 
 
+def test_the_job_that_is_passed_only_so_often_is_first_by_order_wherever_it_stands() -> None:
+    waiting = [*jobs("m0", "m1", model="m"), Waiting(key="n", model="n")]
+    waiting = [replace(job, order=9 - number) for number, job in enumerate(waiting)]
+    given = situation(
+        waiting, ServerState(url=A, model="m"), passed={"": 3}, rules=Rules(passing=3)
+    )
+    assert chosen(A, given) == ["n"]
+
+
 def test_a_job_goes_only_to_servers_that_can_run_it() -> None:
     waiting = [Waiting(key="1", only=frozenset({B})), Waiting(key="2", order=1)]
     servers = ServerState(url=A), ServerState(url=B)
@@ -331,6 +341,10 @@ def test_what_is_as_good_as_the_job_that_was_chosen() -> None:
     given = situation([*others.values(), first], ServerState(url=A), ServerState(url=B))
     assert [job.key for job in alternatives(A, first, given, 9)] == ["second", "third"]
     assert [job.key for job in alternatives(A, first, given, 1)] == ["second"]
+    waiting = [others["second"], others["avoids"]]
+    given = situation(waiting, ServerState(url=A), ServerState(url=B, open=False))
+    found = [job.key for job in alternatives(A, first, given, 9)]
+    assert found == ["second", "avoids"], "the other server is not open"
 
 
 @given(

@@ -18,13 +18,16 @@ def entry(kind: Any, **options: Any) -> Input:
     return Catalogue(declared).node_class("Node").by_name["seed"]
 
 
-CHOICES = ["true", "8", 16, "Euler"]
+CHOICES = ["true", "false", "8", 16, "Euler"]
 
 
 @pytest.mark.parametrize(
     ("kind", "given", "expected"),
     [
         (CHOICES, True, "true"),
+        (CHOICES, False, "false"),
+        (["True", "False"], False, "False"),
+        ([True, False], True, True),
         (CHOICES, 8, "8"),
         (CHOICES, "16", 16),
         (CHOICES, 16, 16),
@@ -51,6 +54,13 @@ def test_a_value_means_what_its_text_means(kind: Any, given: Any, expected: Any)
     else:
         found = typed("name", given, entry(kind))
         assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(("bounds", "given"), [({"min": 4}, 3), ({"max": 4}, 5)])
+def test_one_bound_is_a_bound(bounds: dict[str, int], given: int) -> None:
+    assert typed("name", 4, entry("INT", **bounds)) == 4
+    with pytest.raises(BadValue, match="allowed, 4"):
+        typed("name", given, entry("INT", **bounds))
 
 
 def test_a_random_seed_is_one_that_the_input_takes() -> None:
