@@ -191,8 +191,8 @@ def cutout(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Let a model of rembg find the background; an extra: pip install "
-            "'spriteworks[rembg]'. Its models come from GitHub and are never downloaded here.",
+            help="Let a model of rembg find the background, which is the extra rembg. Its models "
+            "come from GitHub and are never downloaded here.",
         ),
     ] = None,
     as_json: Annotated[

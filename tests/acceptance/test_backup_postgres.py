@@ -16,7 +16,7 @@ from orchestrator.local.process import python_environment
 from orchestrator.testing import FakeServer
 from service_world import graph, serving
 
-psycopg = pytest.importorskip("psycopg", reason="pip install 'spriteworks[postgresql]'")
+psycopg = pytest.importorskip("psycopg", reason="pip install -e '.[postgresql]'")
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("pg_dump", "pg_restore", "psql"))),
     reason="no pg_dump, pg_restore and psql: install PostgreSQL's client programs",

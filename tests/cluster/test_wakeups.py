@@ -28,7 +28,7 @@ from orchestrator.service.waking.wakeups import Wakeups
 from real_postgres import PostgresServer
 from real_redis import RedisServer
 
-psycopg = pytest.importorskip("psycopg", reason="pip install 'spriteworks[postgresql]'")
+psycopg = pytest.importorskip("psycopg", reason="pip install -e '.[postgresql]'")
 
 # s, for which what must come is waited for
 LONG = 60.0
@@ -108,7 +108,7 @@ def test_a_listener_comes_back_behind_its_database(own_postgres: PostgresServer)
 @pytest.mark.parametrize("kind", ["postgresql://ann@{}/x?connect_timeout=2", "redis://{}/0"])
 def test_a_call_waits_for_nobody(kind: str) -> None:
     if kind.startswith("redis"):
-        pytest.importorskip("celery", reason="pip install 'spriteworks[worker]'")
+        pytest.importorskip("celery", reason="pip install -e '.[worker]'")
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         # It takes connections and never says a word.
         url = kind.format(f"127.0.0.1:{deaf.getsockname()[1]}")
@@ -221,7 +221,7 @@ def test_only_a_redis_is_a_broker(broker: str) -> None:
 
 
 def test_a_celery_worker_of_ours_never_loads_torch() -> None:
-    pytest.importorskip("celery", reason="pip install 'spriteworks[worker]'")
+    pytest.importorskip("celery", reason="pip install -e '.[worker]'")
     code = (
         "import sys; from orchestrator.service.waking.opening import open_wakeups;"
         "open_wakeups('', 'redis://127.0.0.1:1/0').close();"

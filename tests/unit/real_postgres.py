@@ -39,7 +39,7 @@ def programs() -> Path | None:
 
 def needed() -> Path:
     """The folder of the programs, or a skip that says how to get them."""
-    pytest.importorskip("psycopg", reason="pip install 'spriteworks[postgresql]'")
+    pytest.importorskip("psycopg", reason="pip install -e '.[postgresql]'")
     if os.name == "nt":
         pytest.skip("starts its server as another user")
     folder = programs()
@@ -111,7 +111,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server's address without a database."""
     named = os.environ.get("SPRITEWORKS_TEST_POSTGRES")
     if named:
-        pytest.importorskip("psycopg", reason="pip install 'spriteworks[postgresql]'")
+        pytest.importorskip("psycopg", reason="pip install -e '.[postgresql]'")
         yield named.rpartition("/")[0]
         return
     programs = needed()

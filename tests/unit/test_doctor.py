@@ -86,7 +86,7 @@ def test_a_database_and_its_version(tmp_path: Path) -> None:
 
 
 def test_where_files_go(tmp_path: Path) -> None:
-    pytest.importorskip("blake3", reason="pip install 'spriteworks[service]'")
+    pytest.importorskip("blake3", reason="pip install -e '.[service]'")
     there = tmp_path / "files"
     assert reaching.storage(str(there)).state is State.FINE
     assert not there.exists()

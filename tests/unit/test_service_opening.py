@@ -58,7 +58,7 @@ def test_a_database_that_is_none_is_refused_and_leaves_nothing(
     ["postgresql://u:secret@127.0.0.1:PORT/db", "postgresql://127.0.0.1:PORT/db?password=secret"],
 )
 def test_a_database_that_is_away_leaves_nothing(tmp_path: Path, url: str) -> None:
-    pytest.importorskip("psycopg", reason="pip install 'spriteworks[postgresql]'")
+    pytest.importorskip("psycopg", reason="pip install -e '.[postgresql]'")
     error, left = _refused(tmp_path, store=url.replace("PORT", str(free_port())))
     assert isinstance(error, StoreError)
     assert "secret" not in str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import UsageError
+from orchestrator.extras import install_line
 from orchestrator.local.process import python_environment
 from orchestrator.service import telemetry
 from orchestrator.service.journal import Visit
@@ -68,7 +70,7 @@ def test_what_is_missing_is_named(
     monkeypatch.setitem(sys.modules, module, None)
     environment = {name: "http://key@127.0.0.1:1/1"}
     with (
-        pytest.raises(UsageError, match=rf"spriteworks\[{extra}\]"),
+        pytest.raises(UsageError, match=re.escape(install_line(extra))),
         telemetry.opened(environment),
     ):
         pass
