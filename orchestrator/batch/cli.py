@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .growth import GROWTH
-from .options import Recycle, RecycleGrowth
+from .options import Comfyui, Engines, Gpus, Models, Recycle, RecycleGrowth, Servers, gpus_in
 
 if TYPE_CHECKING:
     from .live import Events, View
@@ -35,22 +35,6 @@ _Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The batch's folder
 _Names = Annotated[
     list[str], typer.Argument(metavar="[NAME]...", help="Item ids or picture names; all if none.")
 ]
-_Servers = Annotated[
-    list[str],
-    typer.Option("--server", metavar="URL", help="A server that runs; may be repeated."),
-]
-_Comfyui = Annotated[
-    Path | None, typer.Option(metavar="[DIR]", help="A ComfyUI to start, once for each GPU.")
-]
-_Gpus = Annotated[
-    str, typer.Option(metavar="LIST", help="GPUs for servers started here, for example 0,1.")
-]
-_Engines = Annotated[
-    int, typer.Option(min=0, metavar="N", help="Start the embedded engine N times.")
-]
-_Models = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="More models for servers started here.")
-]
 _Store = Annotated[
     str,
     typer.Option(metavar="URL", help="Keep the record in a PostgreSQL database, not in DIR."),
@@ -62,11 +46,11 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON, alone, on stand
 def plan(
     manifest: _Manifest,
     out: _Out = Path("out"),
-    servers: _Servers = [],  # noqa: B006  (typer reads it and never changes it)
-    comfyui: _Comfyui = None,
-    gpus: _Gpus = "",
-    engines: _Engines = 0,
-    models: _Models = None,
+    servers: Servers = [],  # noqa: B006  (typer reads it and never changes it)
+    comfyui: Comfyui = None,
+    gpus: Gpus = "",
+    engines: Engines = 0,
+    models: Models = None,
     store: _Store = "",
     as_json: _Json = False,
 ) -> None:
@@ -90,11 +74,11 @@ def plan(
 def run(
     manifest: _Manifest,
     out: _Out = Path("out"),
-    servers: _Servers = [],  # noqa: B006
-    comfyui: _Comfyui = None,
-    gpus: _Gpus = "",
-    engines: _Engines = 0,
-    models: _Models = None,
+    servers: Servers = [],  # noqa: B006
+    comfyui: Comfyui = None,
+    gpus: Gpus = "",
+    engines: Engines = 0,
+    models: Models = None,
     store: _Store = "",
     batch_size: Annotated[
         int | None,
@@ -233,7 +217,7 @@ def _request(
     named = Choice(
         urls=tuple(servers),
         comfyui=comfyui,
-        gpus=tuple(part.strip() for part in gpus.split(",") if part.strip()),
+        gpus=gpus_in(gpus),
         engines=engines,
         models=models,
     )

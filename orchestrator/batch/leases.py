@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import os
 import platform
-import threading
 import time
 import uuid
 from collections.abc import Callable
-from types import TracebackType
 
 from ..errors import StoreError
+from .background import Background
 from .dispatcher import Dispatcher, moments
 from .messages import fault
 from .store.store import Store
@@ -46,29 +45,15 @@ def succeed(store: Store, owner: str) -> str | None:
     return before
 
 
-class Renewal(threading.Thread):
+class Renewal(Background):
     """Renews what a dispatcher holds; a context manager."""
 
     def __init__(self, dispatcher: Dispatcher, look: Callable[[], None] = lambda: None) -> None:
         """`look` looks for what others have let run out, see `takeover.Takeover`; is quick."""
-        super().__init__(name="leases", daemon=True)
+        super().__init__("leases")
         self._dispatcher = dispatcher
         self._look = look
         self._every = (dispatcher.settings.lease or LEASE) / _TIMES
-        self._ending = threading.Event()
-
-    def __enter__(self) -> Renewal:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ending.set()
-        self.join()
 
     def run(self) -> None:
         """Work until the block ends; an unreachable store is waited for."""

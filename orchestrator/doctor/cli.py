@@ -89,7 +89,7 @@ def doctor(
 
     Ends with 1 where something is missing that was asked for, by an option or the environment.
     """
-    from ..service.home import DATABASE, home_of
+    from ..service.home import DATABASE, home_of, named_by
     from ..service.workers.joining import BROKER, STORAGE
     from .findings import is_well
 
@@ -100,9 +100,9 @@ def doctor(
         models=tuple(wanted),
         folder=models,
         servers=tuple(servers),
-        database=database or os.environ.get(DATABASE, "").strip(),
-        storage=storage or os.environ.get(STORAGE, "").strip(),
-        broker=broker or os.environ.get(BROKER, "").strip(),
+        database=named_by(DATABASE, database),
+        storage=named_by(STORAGE, storage),
+        broker=named_by(BROKER, broker),
         ports=tuple(ports),
         data=home_of(data),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -134,15 +133,16 @@ def migrate(
 
 
 def _named(store: str) -> str:
-    from .home import DATABASE
+    from .home import DATABASE, named_by
 
-    return store or os.environ.get(DATABASE, "").strip()
+    return named_by(DATABASE, store)
 
 
 def _stored(storage: str) -> str:
+    from .home import named_by
     from .workers.joining import STORAGE
 
-    return storage or os.environ.get(STORAGE, "").strip()
+    return named_by(STORAGE, storage)
 
 
 def _tell(manifest: Manifest, place: Path, words: str, as_json: bool) -> None:

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from ..batch.growth import GROWTH
-from ..batch.options import Recycle, RecycleGrowth
+from ..batch.options import (
+    Comfyui,
+    Device,
+    Engines,
+    Gpus,
+    Models,
+    Recycle,
+    RecycleGrowth,
+    Servers,
+    gpus_in,
+)
 
 EPILOG = "Example: spriteworks serve --data service --server http://gpu-1:8188"
 
@@ -20,28 +30,9 @@ _Host = Annotated[
     str, typer.Option(metavar="HOST", help="Where to listen; elsewhere than here needs keys.")
 ]
 _Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")]
-_Servers = Annotated[
-    list[str],
-    typer.Option("--server", metavar="URL", help="A server that runs; may be repeated."),
-]
-_Comfyui = Annotated[
-    Path | None, typer.Option(metavar="[DIR]", help="A ComfyUI to start, once for each GPU.")
-]
-_Engines = Annotated[
-    int, typer.Option(min=0, metavar="N", help="Start the embedded engine N times.")
-]
 _NoServers = Annotated[
     bool,
     typer.Option("--no-servers", help="Have no server here: `spriteworks worker` makes the jobs."),
-]
-_Gpus = Annotated[
-    str, typer.Option(metavar="LIST", help="GPUs for servers started here, for example 0,1.")
-]
-_Models = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="More models for servers started here.")
-]
-_Device = Annotated[
-    str, typer.Option(metavar="NAME", help="cpu, cuda or mps, for servers started here.")
 ]
 _Workflow = Annotated[
     str, typer.Option(metavar="NAME", help="The workflow for prompts that name none.")
@@ -86,13 +77,13 @@ def serve(
     data: _Data = None,
     host: _Host = "127.0.0.1",
     port: _Port = 8190,
-    servers: _Servers = [],  # noqa: B006  (typer reads it and never changes it)
-    comfyui: _Comfyui = None,
-    engines: _Engines = 0,
+    servers: Servers = [],  # noqa: B006  (typer reads it and never changes it)
+    comfyui: Comfyui = None,
+    engines: Engines = 0,
     no_servers: _NoServers = False,
-    gpus: _Gpus = "",
-    models: _Models = None,
-    device: _Device = "",
+    gpus: Gpus = "",
+    models: Models = None,
+    device: Device = "",
     recycle: Recycle = 0,
     recycle_growth: RecycleGrowth = GROWTH,
     workflow: _Workflow = "sprite",
@@ -118,7 +109,7 @@ def serve(
 
     with needed("service", "the service"):
         from ..batch.fleet import Care
-        from .home import DATABASE, home_of
+        from .home import DATABASE, home_of, named_by
         from .intake import Settings
         from .opening import Setup
         from .serving import run
@@ -128,7 +119,7 @@ def serve(
         urls=tuple(servers),
         comfyui=comfyui,
         engines=engines,
-        gpus=tuple(filter(None, gpus.split(","))),
+        gpus=gpus_in(gpus),
         models=models,
         device=device,
         previews=True,
@@ -137,9 +128,9 @@ def serve(
     setup = Setup(
         folder=home_of(data),
         choice=choose(named, os.environ).startable(),
-        store=store or os.environ.get(DATABASE, "").strip(),
-        storage=storage or os.environ.get(STORAGE, "").strip(),
-        broker=broker or os.environ.get(BROKER, "").strip(),
+        store=named_by(DATABASE, store),
+        storage=named_by(STORAGE, storage),
+        broker=named_by(BROKER, broker),
         workflow=workflow,
         model=model,
         workflows=workflows,

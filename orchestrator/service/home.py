@@ -18,9 +18,14 @@ VARIABLE = "SPRITEWORKS_DATA"
 DATABASE = "SPRITEWORKS_DATABASE"
 
 
+def named_by(variable: str, given: str = "", environment: Mapping[str, str] = os.environ) -> str:
+    """What an option gives, else what an environment variable does; "" where neither does."""
+    return given or environment.get(variable, "").strip()
+
+
 def home_of(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
     """The folder as given, else by SPRITEWORKS_DATA, else `.spriteworks` in the home folder."""
-    named = environment.get(VARIABLE, "").strip()
+    named = named_by(VARIABLE, environment=environment)
     return given or (Path(named) if named else Path.home() / ".spriteworks")
 
 

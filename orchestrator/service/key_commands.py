@@ -121,14 +121,12 @@ def revoke(
 
 @contextmanager
 def _opened(data: Path | None, store: str, *, create: bool) -> Iterator[tuple[Keys, Webhooks]]:
-    import os
-
-    from .home import DATABASE, home_of, record_in
+    from .home import DATABASE, home_of, named_by, record_in
     from .keys import Keys
     from .webhooks import Webhooks
 
     # a folder that was named knows its own
-    url = store or ("" if data else os.environ.get(DATABASE, "").strip())
+    url = store or ("" if data else named_by(DATABASE))
     with record_in(home_of(data), url, create=create) as record:
         yield Keys(record.database), Webhooks(record.database)
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from types import TracebackType
 
 import sqlalchemy as sa
 
+from ...batch.background import Background
 from ...batch.jobs import State
 from ...batch.leases import new_owner
 from ...batch.store import tables
@@ -47,30 +46,16 @@ def awake(database: Database, url: str, broker: str = "", name: str = "") -> Ite
         yield wakeups
 
 
-class Reconciler(threading.Thread):
+class Reconciler(Background):
     """Looks every `EVERY` s whether work waits, and wakes who can do it; a context manager."""
 
     def __init__(self, database: Database, wakeups: Wakeups, owner: str) -> None:
         """`owner` is a name for this process that no other has."""
-        super().__init__(name="reconciler", daemon=True)
+        super().__init__("reconciler")
         self._db = database
         self._wakeups = wakeups
         self._owner = owner
-        self._ending = threading.Event()
         self._trouble = ""
-
-    def __enter__(self) -> Reconciler:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ending.set()
-        self.join()
 
     def run(self) -> None:
         """Work until the block ends; an unreachable record is waited for."""

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...batch.growth import GROWTH
-from ...batch.options import Recycle, RecycleGrowth
+from ...batch.options import (
+    Comfyui,
+    Device,
+    Engines,
+    Gpus,
+    Models,
+    Recycle,
+    RecycleGrowth,
+    Servers,
+    gpus_in,
+)
 
 if TYPE_CHECKING:
     from .registry import Worker, WorkerServer
@@ -43,25 +53,6 @@ _Broker = Annotated[
     str,
     typer.Option(metavar="URL", help="A Redis that wakes it by Celery; else SPRITEWORKS_BROKER."),
 ]
-_Servers = Annotated[
-    list[str],
-    typer.Option("--server", metavar="URL", help="A server that runs; may be repeated."),
-]
-_Comfyui = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="A ComfyUI to start, once for each GPU.")
-]
-_Engines = Annotated[
-    int, typer.Option(min=0, metavar="N", help="Start the embedded engine N times.")
-]
-_Gpus = Annotated[
-    str, typer.Option(metavar="LIST", help="GPUs for servers started here, for example 0,1.")
-]
-_Models = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="More models for servers started here.")
-]
-_Device = Annotated[
-    str, typer.Option(metavar="NAME", help="cpu, cuda or mps, for servers started here.")
-]
 _Name = Annotated[
     str, typer.Option(metavar="NAME", help="What it is called; else its machine and a number.")
 ]
@@ -81,12 +72,12 @@ def worker(
     storage: _Storage = "",
     data: _Data = None,
     broker: _Broker = "",
-    servers: _Servers = [],  # noqa: B006  (typer reads it and never changes it)
-    comfyui: _Comfyui = None,
-    engines: _Engines = 0,
-    gpus: _Gpus = "",
-    models: _Models = None,
-    device: _Device = "",
+    servers: Servers = [],  # noqa: B006  (typer reads it and never changes it)
+    comfyui: Comfyui = None,
+    engines: Engines = 0,
+    gpus: Gpus = "",
+    models: Models = None,
+    device: Device = "",
     recycle: Recycle = 0,
     recycle_growth: RecycleGrowth = GROWTH,
     name: _Name = "",
@@ -108,6 +99,7 @@ def worker(
 
     with needed("service", "a worker"):
         from ...batch.fleet import Care
+        from ..home import named_by
         from ..journal import checked, set_up
         from .joining import BROKER, service_at
         from .running import run
@@ -117,14 +109,14 @@ def worker(
         urls=tuple(servers),
         comfyui=comfyui,
         engines=engines,
-        gpus=tuple(filter(None, gpus.split(","))),
+        gpus=gpus_in(gpus),
         models=models,
         device=device,
     )
     setup = Setup(
         service=replace(
             service_at(data, database, storage),
-            broker=broker or os.environ.get(BROKER, "").strip(),
+            broker=named_by(BROKER, broker),
         ),
         choice=choose(named, os.environ).startable(),
         name=name,

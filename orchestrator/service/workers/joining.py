@@ -18,7 +18,7 @@ from ...batch.store.store import Store
 from ...errors import BadValue, OtherVersion, StoreError, UsageError
 from ...version import __version__
 from ..assets import Assets
-from ..home import DATABASE, VARIABLE, home_of
+from ..home import DATABASE, VARIABLE, home_of, named_by
 from ..storage import Storage
 
 # name the record and the files where no option does, so that no password stands on a command line
@@ -58,8 +58,8 @@ def service_at(
     A database that is a file lies in the service's folder, beside its files. Raises UsageError
     where that names no service, or leaves open where the `files` are that are needed.
     """
-    url = database or ("" if data else environment.get(DATABASE, "").strip())
-    where: str | Path = storage or environment.get(STORAGE, "").strip()
+    url = database or ("" if data else named_by(DATABASE, environment=environment))
+    where: str | Path = named_by(STORAGE, storage, environment)
     if not url:
         folder = home_of(data, environment)
         place = place_of(folder)
