@@ -243,9 +243,13 @@ class Board:
         self._show_end(view)
 
     def _show_end(self, view: RequestView) -> None:
+        ended = self._requests.get(view.id)
+        if ended is not None and ended.status is Status.SUCCEEDED and view.started_at is None:
+            # So short a job that its server's word of the end came first: it ran all the same.
+            begun = self._clock() if ended.started_at is None else ended.started_at
+            self._show_begun(view, begun, ended.server)
         self.runs.ended(view.id)
         self.forget(view.id)
-        ended = self._requests.get(view.id)
         if ended is None:
             return
         self.keep_ended(ended)

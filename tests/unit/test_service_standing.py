@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import sqlalchemy as sa
 from orchestrator.batch.jobs import Attempt, Shot, State
 from orchestrator.batch.store.store import Store
 from orchestrator.errors import StoreUnreachable
+from orchestrator.service.board import Board
+from orchestrator.service.events import Hub
 from orchestrator.service.requests import New, Requests
 from orchestrator.service.standing import Standing
 from orchestrator.service.tables import webhooks as messages
@@ -57,6 +60,23 @@ def test_an_end_counts_once_whoever_writes_it(store: Store, requests: Requests) 
     assert view is not None
     assert (view.server, view.started_at) == ("s", view.ended_at)
     assert _sent(store) == 1
+
+
+def test_a_job_so_short_that_nobody_heard_it_begin_began_all_the_same(
+    store: Store, requests: Requests, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = Hub()
+    standing = Standing(store, requests, Webhooks(store.database), Clock())
+    board = Board(requests, hub, standing, lambda key: {}, lambda key: None)
+    board.load()
+    with caplog.at_level(logging.INFO):
+        store.settle(["a"], State.DONE)
+        board.moved("a", State.DONE.value, "s", "")
+    assert [one.message for one in caplog.records] == ["job running", "job succeeded"]
+    view = board.find("a")
+    assert view is not None
+    assert view.started_at is not None
+    assert board.live() == []
 
 
 def test_an_end_that_could_not_be_written_is_said_again_with_its_reason(
