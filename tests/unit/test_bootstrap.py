@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -122,3 +123,42 @@ def test_the_whole_suite_runs_in_a_process_for_each_core(
         monkeypatch.setenv("SPRITEWORKS_TEST_PROCESSES", named)
     options = bootstrap.in_processes(arguments)
     assert options[:2] == (["-n", count] if count else [])
+
+
+@pytest.mark.parametrize(
+    ("status", "failed", "alone", "ends", "asked"),
+    [
+        (0, 0, 0, 0, False),
+        (1, 2, 0, 0, True),
+        (1, 2, 1, 1, True),
+        (1, 9, 0, 1, False),
+        (2, 1, 0, 2, False),  # it was stopped, or pytest itself is at fault
+    ],
+)
+def test_a_few_tests_that_failed_beside_others_are_run_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    failed: int,
+    alone: int,
+    ends: int,
+    asked: bool,
+) -> None:
+    names = tmp_path / "lastfailed"
+    names.write_text(json.dumps({f"test_it[{number}]": True for number in range(failed)}))
+    monkeypatch.setattr(bootstrap, "LAST_FAILED", names)
+    monkeypatch.setattr(bootstrap, "in_processes", lambda arguments: ["-n", "2"])
+    run: list[list[str]] = []
+
+    def run_check(name: str, command: list[str]) -> int:
+        run.append(command)
+        if "--last-failed" in command:
+            return alone
+        return status if name == "tests" else 0
+
+    monkeypatch.setattr(bootstrap, "run_check", run_check)
+    assert bootstrap.run_tests(bootstrap.Environment(tmp_path), []) == ends
+    assert ("--last-failed" in run[-1]) == asked
+    told = capsys.readouterr().out
+    assert told.count("unsteady: ") == (failed if asked and alone == 0 else 0)
