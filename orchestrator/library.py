@@ -43,7 +43,7 @@ from .workflow.roles import Settings, parameters
 from .workflow.values import Held
 
 if TYPE_CHECKING:
-    from .batch.dispatcher import Dispatcher
+    from .batch.execution.dispatcher import Dispatcher
 
 # What a parameter of a workflow may be given as; a path names a picture.
 Value: TypeAlias = str | int | float | bool | Path

@@ -31,7 +31,7 @@ from typing import Any
 import requests
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Care
+from orchestrator.batch.execution.fleet import Care
 from orchestrator.client.wire import Timeouts
 from orchestrator.local import launch
 from orchestrator.local.serving import Choice

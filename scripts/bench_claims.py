@@ -26,11 +26,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.batch.dispatcher import Dispatcher, Finished, Settings
-from orchestrator.batch.jobs import Job
-from orchestrator.batch.scheduler import Rules
-from orchestrator.batch.store import tables
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.dispatcher import Dispatcher, Finished, Settings
+from orchestrator.batch.execution.store import tables
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Job
+from orchestrator.batch.logic.scheduler import Rules
 from orchestrator.errors import IllegalTransition
 
 

@@ -45,9 +45,9 @@ import sqlalchemy as sa
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.jobs import Outcome, State
-from orchestrator.batch.store import tables
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store import tables
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Outcome, State
 from orchestrator.local.process import python_environment
 from orchestrator.local.serving import Choice
 from scripts.bench_batch_run import bare_loop, fakes, graph_of

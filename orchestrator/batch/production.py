@@ -33,27 +33,27 @@ from ..workflow.checking import check
 from ..workflow.conversion import load
 from ..workflow.document import Document
 from ..workflow.graph import Form
-from . import plan as planned
-from .assignments import Assignment
-from .collecting import IntoFolder, prepare_folder
-from .dispatcher import Dispatcher, Settings
-from .export import export, export_pictures
-from .fleet import Care, Processes, Server, fleet
-from .jobs import Job, State, counted
-from .judging import judge_again, sort_out_duplicates
-from .leases import LEASE, Renewal, new_owner, succeed
-from .manifest import reading as manifest_file
-from .manifest.sources import Sources, text_of
-from .messages import Observer, fault
-from .plan import Estimate, Planned
-from .planning import Planner
-from .recipes import Recipes
-from .status import cancel, left_in, retry, status
-from .store.folder_lock import held
-from .store.store import PlanDiff, Store, settled
-from .store.verification import verify
-from .takeover import Takeover
-from .worker import Worker
+from .execution import manifest_files as manifest_file
+from .execution import plan as planned
+from .execution.collecting import IntoFolder, prepare_folder
+from .execution.dispatcher import Dispatcher, Settings
+from .execution.fleet import Care, Processes, Server, fleet
+from .execution.judging import judge_again, sort_out_duplicates
+from .execution.leases import LEASE, Renewal, new_owner, succeed
+from .execution.plan import Estimate, Planned
+from .execution.recipes import Recipes
+from .execution.sources import Sources, text_of
+from .execution.store.folder_lock import held
+from .execution.store.store import PlanDiff, Store, settled
+from .execution.store.verification import verify
+from .execution.takeover import Takeover
+from .execution.worker import Worker
+from .logic.assignments import Assignment
+from .logic.jobs import Job, State, counted
+from .logic.messages import Observer, fault
+from .logic.planning import Planner
+from .reporting.export import export, export_pictures
+from .reporting.status import cancel, left_in, retry, status
 
 # s between two looks of the main thread
 _TICK = 0.2

@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..batch.store import upgrading
-from ..batch.store.database import Database, sqlite_file
-from ..batch.store.tables import VERSION
+from ..batch.execution.store import upgrading
+from ..batch.execution.store.database import Database, sqlite_file
+from ..batch.execution.store.tables import VERSION
 from ..client.client import Client
 from ..errors import SpriteworksError
 from .findings import Finding, State

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..batch.fleet import Server
-from ..batch.planning import model_of
+from ..batch.execution.fleet import Server
+from ..batch.logic.planning import model_of
 from ..errors import (
     BadValue,
     GraphError,

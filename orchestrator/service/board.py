@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..batch.jobs import Attempt, State
+from ..batch.logic.jobs import Attempt, State
 from ..protocol import Event, Graph
 from .events import OUTPUT, STATUS, Hub
 from .places import Places

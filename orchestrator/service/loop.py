@@ -13,16 +13,16 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ..batch.assignments import Assignment
-from ..batch.collecting import Collector
-from ..batch.dispatcher import Dispatcher, Settings
-from ..batch.fleet import Server
-from ..batch.jobs import Attempt, Job
-from ..batch.leases import LEASE, Renewal, new_owner, succeed
-from ..batch.messages import fault
-from ..batch.store.store import Store
-from ..batch.takeover import Takeover
-from ..batch.worker import Recipe, Worker
+from ..batch.execution.collecting import Collector
+from ..batch.execution.dispatcher import Dispatcher, Settings
+from ..batch.execution.fleet import Server
+from ..batch.execution.leases import LEASE, Renewal, new_owner, succeed
+from ..batch.execution.store.store import Store
+from ..batch.execution.takeover import Takeover
+from ..batch.execution.worker import Recipe, Worker
+from ..batch.logic.assignments import Assignment
+from ..batch.logic.jobs import Attempt, Job
+from ..batch.logic.messages import fault
 from ..errors import SpriteworksError
 from ..protocol import Event
 

@@ -14,13 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from ..batch.assignments import Assignment
-from ..batch.collecting import Part
-from ..batch.downloader import Judgement
-from ..batch.easing import eased, rungs
-from ..batch.gates import Picture
-from ..batch.jobs import Artifact, Job
-from ..batch.retry import Rung
+from ..batch.execution.collecting import Part
+from ..batch.execution.downloader import Judgement
+from ..batch.logic.assignments import Assignment
+from ..batch.logic.easing import eased, rungs
+from ..batch.logic.gates import Picture
+from ..batch.logic.jobs import Artifact, Job
+from ..batch.logic.retry import Rung
 from ..client.client import Client
 from ..errors import InputError, ResultMissing, ResultWrong
 from ..protocol import Graph, HistoryRecord

@@ -1,6 +1,6 @@
 """The requests' rows: what was posted by whom, and what came of it.
 
-A request is a job of the record (`batch.store`) and a row beside it. Every method is one
+A request is a job of the record (`batch.execution.store`) and a row beside it. Every method is one
 transaction. Moments are s since the epoch by the wall clock and serve people; the order of requests
 is that of their jobs' places.
 """
@@ -15,9 +15,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ..batch.jobs import Job, State
-from ..batch.store import tables as batch
-from ..batch.store.store import Store
+from ..batch.execution.store import tables as batch
+from ..batch.execution.store.store import Store
+from ..batch.logic.jobs import Job, State
 from ..protocol import Graph
 from . import tables, work
 from .content_types import kind_of
@@ -55,7 +55,7 @@ class New:
     id: str
     owner: str
     graph: Graph
-    # the models that the graph loads, as `batch.planning` names them
+    # the models that the graph loads, as `batch.logic.planning` names them
     model: str
     created_at: float
     expires_at: float

@@ -17,9 +17,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..batch.fleet import Care, Processes, fleet
-from ..batch.jobs import Job
-from ..batch.store.store import Store
+from ..batch.execution.fleet import Care, Processes, fleet
+from ..batch.execution.store.store import Store
+from ..batch.logic.jobs import Job
 from ..errors import (
     AccessDenied,
     BadValue,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import Any
 
-from ..batch.jobs import State
+from ..batch.logic.jobs import State
 from .tracing import Trace, job_trace, parsed
 
 # what notes call the trace of the request that was posted: [traceparent, tracestate]

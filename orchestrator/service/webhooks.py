@@ -38,7 +38,7 @@ from typing import Any
 import h11
 import sqlalchemy as sa
 
-from ..batch.store.database import Database
+from ..batch.execution.store.database import Database
 from ..errors import BadValue, SpriteworksError
 from ..version import __version__
 from .addresses import Networks, Target, resolved, target_of

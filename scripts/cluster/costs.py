@@ -17,11 +17,11 @@ from typing import Any
 import psutil
 import psycopg
 
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.dispatcher import Dispatcher, Settings
-from orchestrator.batch.jobs import Attempt, Job, Shot
-from orchestrator.batch.scheduler import Rules
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.dispatcher import Dispatcher, Settings
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.jobs import Attempt, Job, Shot
+from orchestrator.batch.logic.scheduler import Rules
 from orchestrator.errors import IllegalTransition
 from orchestrator.protocol import new_prompt_id
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from .simulation import Cluster, Outcome
 
-# s between two renewals of a worker's leases, and two looks for cancelled jobs (`batch.leases`)
+# s between two renewals of a worker's leases, and two looks for cancelled jobs (see
+# `batch.execution.leases`)
 _RENEWED, _LOOKED = 10.0, 0.5
 
 

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.dispatcher import Dispatcher, Finished, Settings
-from orchestrator.batch.jobs import Artifact, Job, Timing
-from orchestrator.batch.scheduler import Rules
+from orchestrator.batch.execution.dispatcher import Dispatcher, Finished, Settings
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.jobs import Artifact, Job, Timing
+from orchestrator.batch.logic.scheduler import Rules
 
 from .counting import CountingStore
 

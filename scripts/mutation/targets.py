@@ -37,18 +37,18 @@ TARGETS = (
         "numbering promotion values absent_values batch_graphs workflows workflow_damage "
         "hostile_json editor_recordings conversion_judge",
     ),
-    Target("retry", ("orchestrator/batch/retry.py",), "retry scheduler"),
-    Target("scheduler", ("orchestrator/batch/scheduler.py",), "scheduler dispatcher"),
+    Target("retry", ("orchestrator/batch/logic/retry.py",), "retry scheduler"),
+    Target("scheduler", ("orchestrator/batch/logic/scheduler.py",), "scheduler dispatcher"),
     Target(
         "claims",
         (
-            "orchestrator/batch/job_queue.py",
-            "orchestrator/batch/leases.py",
-            "orchestrator/batch/store/statements.py",
+            "orchestrator/batch/execution/job_queue.py",
+            "orchestrator/batch/execution/leases.py",
+            "orchestrator/batch/execution/store/statements.py",
         ),
         "job_queue store leases worker dispatcher fairness",
     ),
-    Target("gates", ("orchestrator/batch/gates.py",), "gates judging"),
+    Target("gates", ("orchestrator/batch/logic/gates.py",), "gates judging"),
     Target("hub", ("comfy_nodes/hub/checking.py",), "hub_checking hub"),
     Target("settings", ("comfy_nodes/settings.py",), "pack_settings settings_inputs"),
 )

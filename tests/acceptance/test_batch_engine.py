@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Care
-from orchestrator.batch.gates import pixels_sha256, read_picture
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.fleet import Care
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.gates import pixels_sha256, read_picture
 from orchestrator.local.serving import Choice
 
 MANIFEST = """

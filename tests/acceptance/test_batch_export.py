@@ -19,8 +19,8 @@ from comfy_nodes.formats.well_known import by_name
 from comfy_nodes.ops.color import pack
 from orchestrator.__main__ import run
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Choice
-from orchestrator.batch.store.folder_lock import held
+from orchestrator.batch.execution.fleet import Choice
+from orchestrator.batch.execution.store.folder_lock import held
 from orchestrator.errors import BatchBusy, ManifestError, UsageError
 from orchestrator.testing import FakeServer, Script
 

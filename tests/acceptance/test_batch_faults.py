@@ -22,11 +22,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Care
-from orchestrator.batch.jobs import State
-from orchestrator.batch.pace import Patience
-from orchestrator.batch.store.folder_lock import held
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.fleet import Care
+from orchestrator.batch.execution.store.folder_lock import held
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import State
+from orchestrator.batch.logic.pace import Patience
 from orchestrator.client.wire import Timeouts
 from orchestrator.errors import BatchBusy, OutputError, ServerUnreachable
 from orchestrator.local.serving import Choice

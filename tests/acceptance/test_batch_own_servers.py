@@ -20,8 +20,8 @@ import psutil
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Care
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.fleet import Care
+from orchestrator.batch.execution.store.store import Store
 from orchestrator.local.process import python_environment
 from orchestrator.local.serving import Choice
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Choice
-from orchestrator.batch.report.page import write as write_report
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.fleet import Choice
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.reporting.report.page import write as write_report
 from orchestrator.runs.looking import SUFFIXES, look
 from orchestrator.testing import FakeServer, Script
 from wrong_pictures import SCRIPT, WRONG

@@ -19,10 +19,10 @@ import pytest
 import sqlalchemy as sa
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.jobs import Job, State
-from orchestrator.batch.report import page
-from orchestrator.batch.store import upgrading
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store import upgrading
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Job, State
+from orchestrator.batch.reporting.report import page
 from orchestrator.errors import IllegalTransition, StoreError, StoreUnreachable
 from orchestrator.local.process import free_port, python_environment
 from orchestrator.local.serving import Choice

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Care
-from orchestrator.batch.pace import Patience
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.fleet import Care
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.pace import Patience
 from orchestrator.client.wire import Timeouts
 from orchestrator.local.process import free_port, python_environment
 from orchestrator.local.serving import Choice

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import production
-from orchestrator.batch.fleet import Care
-from orchestrator.batch.pace import Patience
+from orchestrator.batch.execution.fleet import Care
+from orchestrator.batch.logic.pace import Patience
 from orchestrator.client.foreign import backoff
 from orchestrator.client.wire import Timeouts
 from orchestrator.local.process import python_environment

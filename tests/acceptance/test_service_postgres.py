@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.batch.store.database import Database
+from orchestrator.batch.execution.store.database import Database
 from orchestrator.errors import AccessDenied, NotFound
 from orchestrator.service.assets import Assets
 from orchestrator.service.home import record_in

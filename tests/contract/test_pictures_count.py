@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Choice
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.fleet import Choice
+from orchestrator.batch.execution.store.store import Store
 from orchestrator.client.client import Client
 from orchestrator.protocol import Graph, files_of
 from orchestrator.runs.looking import Look, look

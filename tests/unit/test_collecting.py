@@ -8,10 +8,10 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.collecting import fetch
-from orchestrator.batch.jobs import Attempt, Job
-from orchestrator.batch.retry import Degradation
+from orchestrator.batch.execution.collecting import fetch
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.jobs import Attempt, Job
+from orchestrator.batch.logic.retry import Degradation
 from orchestrator.client.client import Client, Fetched
 from orchestrator.errors import JobError, ResultMissing, ResultWrong
 from orchestrator.protocol import FileRef, Graph, HistoryRecord, JobState

@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 from PIL import Image, ImageFont
 
-from orchestrator.batch.manifest.manifest import ContactSheet
-from orchestrator.batch.report import contact
-from orchestrator.batch.report.contact import Layout, checkerboard, fitted, rows_that_fit, shortened
+from orchestrator.batch.logic.manifest.manifest import ContactSheet
+from orchestrator.batch.reporting.report import contact
+from orchestrator.batch.reporting.report.contact import (
+    Layout,
+    checkerboard,
+    fitted,
+    rows_that_fit,
+    shortened,
+)
 from orchestrator.errors import StoreError
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch.assignments import Assignment, Rejection
-from orchestrator.batch.dispatcher import Dispatcher, Fate, Finished, Settings
-from orchestrator.batch.jobs import Job, Outcome, State, Timing
-from orchestrator.batch.retry import LADDER, Degradation, Kind, Rung
-from orchestrator.batch.status import retry
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.dispatcher import Dispatcher, Fate, Finished, Settings
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.assignments import Assignment, Rejection
+from orchestrator.batch.logic.jobs import Job, Outcome, State, Timing
+from orchestrator.batch.logic.retry import LADDER, Degradation, Kind, Rung
+from orchestrator.batch.reporting.status import retry
 from orchestrator.errors import OutputError, ServerLost, StoreError
 from orchestrator.protocol import ExecutionStart
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.__main__ import run
-from orchestrator.batch.store.database import sqlite_url
-from orchestrator.batch.store.store import Store
-from orchestrator.batch.store.tables import VERSION
+from orchestrator.batch.execution.store.database import sqlite_url
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.execution.store.tables import VERSION
 from orchestrator.doctor import installed, machine, reaching
 from orchestrator.doctor.findings import State
 from orchestrator.errors import BadValue

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.batch import downloader as carrying
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.collecting import IntoFolder, prepare_folder
-from orchestrator.batch.dispatcher import Dispatcher, Finished
-from orchestrator.batch.downloader import Downloader, Judge, Judgement, Load
-from orchestrator.batch.fleet import Care, Server
-from orchestrator.batch.gates import Picture
-from orchestrator.batch.jobs import Job, State
-from orchestrator.batch.retry import Rung
-from orchestrator.batch.store import tables
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution import downloader as carrying
+from orchestrator.batch.execution.collecting import IntoFolder, prepare_folder
+from orchestrator.batch.execution.dispatcher import Dispatcher, Finished
+from orchestrator.batch.execution.downloader import Downloader, Judge, Judgement, Load
+from orchestrator.batch.execution.fleet import Care, Server
+from orchestrator.batch.execution.store import tables
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.gates import Picture
+from orchestrator.batch.logic.jobs import Job, State
+from orchestrator.batch.logic.retry import Rung
 from orchestrator.client.client import Client
 from orchestrator.client.wire import Timeouts
 from orchestrator.errors import OutputError

@@ -15,7 +15,7 @@ from PIL import Image
 from comfy_nodes.ops.measures.catalogue import MEASURES as OF_PIXELS
 from comfy_nodes.ops.measures.measure import Needs, Of
 from comfy_nodes.ops.measures.subject import Subject
-from orchestrator.batch.gates import (
+from orchestrator.batch.logic.gates import (
     MEASURES,
     Picture,
     gate,
@@ -24,7 +24,7 @@ from orchestrator.batch.gates import (
     pixels_sha256,
     read_picture,
 )
-from orchestrator.batch.jobs import Gate
+from orchestrator.batch.logic.jobs import Gate
 from orchestrator.errors import InputError
 
 
@@ -137,7 +137,7 @@ def test_the_gate_for_a_graph_asks_for_one() -> None:
 
 
 def test_a_value_that_is_no_number_passes_no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.batch.gates.MEASURES", MEASURES.copy())
+    monkeypatch.setattr("orchestrator.batch.logic.gates.MEASURES", MEASURES.copy())
     measure("odd", "never a number")(lambda _: float("nan"))
     (verdict,) = judge(picture(), [Gate(name="odd", minimum=0)])
     assert not verdict.passed
@@ -224,7 +224,8 @@ def test_a_gate_that_does_not_apply_lets_pass_and_says_so() -> None:
 
 def test_gates_are_known_without_numpy() -> None:
     code = (
-        "import sys; from orchestrator.batch.gates import MEASURES; assert 'specks' in MEASURES;"
+        "import sys; from orchestrator.batch.logic.gates import MEASURES;"
+        "assert 'specks' in MEASURES;"
         "sys.exit(bool({'numpy', 'scipy', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.batch.growth import Growth
+from orchestrator.batch.execution.growth import Growth
 
 
 class Clock:

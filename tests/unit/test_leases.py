@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.batch import leases
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.dispatcher import Dispatcher, Fate, Finished, Settings
-from orchestrator.batch.jobs import Artifact, Job, Outcome, State, Timing
-from orchestrator.batch.leases import Renewal, new_owner
-from orchestrator.batch.retry import Kind
-from orchestrator.batch.store import tables
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution import leases
+from orchestrator.batch.execution.dispatcher import Dispatcher, Fate, Finished, Settings
+from orchestrator.batch.execution.leases import Renewal, new_owner
+from orchestrator.batch.execution.store import tables
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.jobs import Artifact, Job, Outcome, State, Timing
+from orchestrator.batch.logic.retry import Kind
 from orchestrator.errors import StoreError
 
 # s, for which what must come is waited for

@@ -26,7 +26,9 @@ from scripts.mutation.results import (  # noqa: E402
 from scripts.mutation.targets import TARGETS, chosen  # noqa: E402
 
 GATES = next(target for target in TARGETS if target.name == "gates")
-MUTANT = Mutant(GATES, "orchestrator/batch/gates.py", 3, "AddNot", 0, "if a:", "if not a:", "")
+MUTANT = Mutant(
+    GATES, "orchestrator/batch/logic/gates.py", 3, "AddNot", 0, "if a:", "if not a:", ""
+)
 
 
 def drawing():
@@ -45,9 +47,9 @@ def test_every_module_and_test_of_the_table_is_there():
 
 
 def test_a_module_is_chosen_by_target_or_by_the_end_of_its_path():
-    assert [path for _, path in chosen("gates")] == ["orchestrator/batch/gates.py"]
+    assert [path for _, path in chosen("gates")] == ["orchestrator/batch/logic/gates.py"]
     assert [path for _, path in chosen("store/statements.py")] == [
-        "orchestrator/batch/store/statements.py"
+        "orchestrator/batch/execution/store/statements.py"
     ]
     with pytest.raises(LookupError, match="workflow, retry"):
         chosen("nothing")

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch.dispatcher import Fate
-from orchestrator.batch.jobs import Outcome, State
-from orchestrator.batch.outages import Outages
-from orchestrator.batch.retry import Kind
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.dispatcher import Fate
+from orchestrator.batch.execution.outages import Outages
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Outcome, State
+from orchestrator.batch.logic.retry import Kind
 from orchestrator.errors import StoreUnreachable
 from test_leases import HERE, LONG, Owner, planned
 

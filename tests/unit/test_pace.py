@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.batch.pace import Pace, Patience
+from orchestrator.batch.logic.pace import Pace, Patience
 
 PATIENCE = Patience(first=900.0, least=60.0, factor=4.0)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import errors
-from orchestrator.batch.retry import (
+from orchestrator.batch.logic.retry import (
     LADDER,
     Decision,
     Degradation,

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.batch.store.database import Database, sqlite_url
-from orchestrator.batch.store.folder_lock import held
-from orchestrator.batch.store.store import Store
-from orchestrator.batch.store.tables import VERSION
+from orchestrator.batch.execution.store.database import Database, sqlite_url
+from orchestrator.batch.execution.store.folder_lock import held
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.execution.store.tables import VERSION
 from orchestrator.errors import BatchBusy, InputError, SpriteworksError, StoreError, UsageError
 from orchestrator.service import migrating
 from orchestrator.service.assets import Assets

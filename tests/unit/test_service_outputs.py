@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.collecting import Part
-from orchestrator.batch.dispatcher import Dispatcher, Fate, Finished, Settings
-from orchestrator.batch.jobs import Attempt, State
-from orchestrator.batch.store import tables as batch
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.collecting import Part
+from orchestrator.batch.execution.dispatcher import Dispatcher, Fate, Finished, Settings
+from orchestrator.batch.execution.store import tables as batch
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.jobs import Attempt, State
 from orchestrator.errors import OutputError
 from orchestrator.runs.fetching import Fetched
 from orchestrator.service import tables

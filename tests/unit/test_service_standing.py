@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.batch.jobs import Attempt, Shot, State
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Attempt, Shot, State
 from orchestrator.errors import StoreUnreachable
 from orchestrator.service.board import Board
 from orchestrator.service.events import Hub

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from orchestrator.batch.store.database import Database
+from orchestrator.batch.execution.store.database import Database
 from orchestrator.errors import BadValue
 from orchestrator.service.addresses import Networks, resolved, target_of
 from orchestrator.service.webhooks import MOST_BYTES, PAUSES, Delivery, State, Webhooks, signature

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from orchestrator.batch.store import tables  # noqa: E402
+from orchestrator.batch.execution.store import tables  # noqa: E402
 from scripts import simulate_cluster  # noqa: E402
 from scripts.cluster.counting import CountingStore  # noqa: E402
 from scripts.cluster.figures import figures_of  # noqa: E402

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.batch.collecting import IntoFolder, prepare_folder
-from orchestrator.batch.fleet import Care, Server
-from orchestrator.batch.jobs import Outcome, State
-from orchestrator.batch.leases import Renewal, succeed
-from orchestrator.batch.store.store import Store
-from orchestrator.batch.takeover import Takeover
+from orchestrator.batch.execution.collecting import IntoFolder, prepare_folder
+from orchestrator.batch.execution.fleet import Care, Server
+from orchestrator.batch.execution.leases import Renewal, succeed
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.execution.takeover import Takeover
+from orchestrator.batch.logic.jobs import Outcome, State
 from orchestrator.client.client import Client
 from orchestrator.local.process import free_port
 from orchestrator.testing import FakeServer

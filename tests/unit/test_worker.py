@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.collecting import IntoFolder, prepare_folder
-from orchestrator.batch.dispatcher import Dispatcher, Finished, Settings
-from orchestrator.batch.downloader import Judgement
-from orchestrator.batch.fleet import Care, Server
-from orchestrator.batch.gates import Picture
-from orchestrator.batch.jobs import Attempt, Job, Outcome, Shot, State
-from orchestrator.batch.pace import Patience
-from orchestrator.batch.retry import Rung
-from orchestrator.batch.scheduler import Rules
-from orchestrator.batch.store.store import Store
-from orchestrator.batch.worker import Worker
+from orchestrator.batch.execution.collecting import IntoFolder, prepare_folder
+from orchestrator.batch.execution.dispatcher import Dispatcher, Finished, Settings
+from orchestrator.batch.execution.downloader import Judgement
+from orchestrator.batch.execution.fleet import Care, Server
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.execution.worker import Worker
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.gates import Picture
+from orchestrator.batch.logic.jobs import Attempt, Job, Outcome, Shot, State
+from orchestrator.batch.logic.pace import Patience
+from orchestrator.batch.logic.retry import Rung
+from orchestrator.batch.logic.scheduler import Rules
 from orchestrator.client.client import Client
 from orchestrator.client.wire import Timeouts
 from orchestrator.errors import ServerStartFailed

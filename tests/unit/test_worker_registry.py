@@ -14,10 +14,10 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.batch.store import tables
-from orchestrator.batch.store.database import Database, sqlite_url
-from orchestrator.batch.store.statements import now
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store import tables
+from orchestrator.batch.execution.store.database import Database, sqlite_url
+from orchestrator.batch.execution.store.statements import now
+from orchestrator.batch.execution.store.store import Store
 from orchestrator.cli import app
 from orchestrator.errors import OtherVersion, StoreError, UsageError, WorkerReplaced
 from orchestrator.service.loop import ServerView

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
-from ...batch.store.tables import VERSION
+from ...batch.execution.store.tables import VERSION
 from ...errors import InputError
 
 NAME = "backup.json"
@@ -31,7 +31,7 @@ class Manifest:
     record: str
     sha256: str
     record_bytes: int
-    # of the tables, as in `batch.store.tables`; 0 where there are none yet
+    # of the tables, as in `batch.execution.store.tables`; 0 where there are none yet
     record_version: int
     # contents of files and their bytes in all; None where only the record was kept
     files: int | None

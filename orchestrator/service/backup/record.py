@@ -17,9 +17,9 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from ...batch.store import upgrading
-from ...batch.store.database import Database
-from ...batch.store.tables import metadata
+from ...batch.execution.store import upgrading
+from ...batch.execution.store.database import Database
+from ...batch.execution.store.tables import metadata
 from ...errors import StoreError, UsageError
 from ..tables import assets, contents
 from .manifest import Kind

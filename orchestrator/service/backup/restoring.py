@@ -11,10 +11,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ...batch.store.database import Database
-from ...batch.store.folder_lock import held
-from ...batch.store.place import BATCH, Place, place_of, remember
-from ...batch.store.tables import facts
+from ...batch.execution.store.database import Database
+from ...batch.execution.store.folder_lock import held
+from ...batch.execution.store.place import BATCH, Place, place_of, remember
+from ...batch.execution.store.tables import facts
 from ...errors import InputError, OutputError, UsageError
 from ..storage import ALGORITHM, CHUNK, Storage, chunks_of
 from . import archive, record

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ...batch.store import tables, upgrading
-from ...batch.store.database import Database, read_url
-from ...batch.store.place import place_of
-from ...batch.store.store import Store
+from ...batch.execution.store import tables, upgrading
+from ...batch.execution.store.database import Database, read_url
+from ...batch.execution.store.place import place_of
+from ...batch.execution.store.store import Store
 from ...errors import BadValue, OtherVersion, StoreError, UsageError
 from ...version import __version__
 from ..assets import Assets

@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import sqlalchemy as sa
 
-from ...batch.store.database import Database
-from ...batch.store.statements import now as database_clock
+from ...batch.execution.store.database import Database
+from ...batch.execution.store.statements import now as database_clock
 from ...errors import UsageError, WorkerReplaced
 from ...local.machine import identity
 from ...protocol import SystemStats

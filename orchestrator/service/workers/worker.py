@@ -14,13 +14,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from ...batch.dispatcher import Settings as Rules
-from ...batch.fleet import Care, Processes, Server, fleet
-from ...batch.jobs import Job
-from ...batch.leases import LEASE, new_owner
-from ...batch.messages import fault
-from ...batch.scheduler import Rules as Choosing
-from ...batch.store.store import Store
+from ...batch.execution.dispatcher import Settings as Rules
+from ...batch.execution.fleet import Care, Processes, Server, fleet
+from ...batch.execution.leases import LEASE, new_owner
+from ...batch.execution.store.store import Store
+from ...batch.logic.jobs import Job
+from ...batch.logic.messages import fault
+from ...batch.logic.scheduler import Rules as Choosing
 from ...client.client import Client
 from ...errors import OtherVersion, SpriteworksError, StoreError, WorkerReplaced
 from ...guard import is_loopback

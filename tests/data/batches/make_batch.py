@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.jobs import Attempt, Shot, State
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Attempt, Shot, State
 from orchestrator.local.serving import Choice
 from orchestrator.testing import FakeServer
 
