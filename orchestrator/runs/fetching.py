@@ -17,7 +17,8 @@ from ..errors import GraphError, ResultWrong
 from ..protocol import FileRef, HistoryRecord, files_of, sheet_files_of
 from ..workflow.graph import parse_graph
 from ..workflow.signatures import Signatures
-from .looking import NAMED, Look, carries, format_of, look
+from .looking import Look, carries, format_of, look
+from .picture_formats import NAMED
 
 
 @dataclass(frozen=True, kw_only=True)

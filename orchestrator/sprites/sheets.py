@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from comfy_nodes.errors import BadInput
-from comfy_nodes.formats.sheets import FORMATS, check_takes_rotated, is_device, write
+from comfy_nodes.formats.sheets import FORMATS, check_takes_rotated, write
 from comfy_nodes.formats.sheets.files import Files
 from comfy_nodes.ops.duplicates import Nearness
 from comfy_nodes.ops.frames import Animation, Direction, Frame, trimmed
@@ -20,9 +20,7 @@ from comfy_nodes.ops.sheet import Sheet, in_grid, packed
 from ..client.client import writing
 from ..errors import OutputError, UsageError
 from .files import Names, named, natural, pictures_in, read_picture
-
-Pivot = str | tuple[float, float]
-"""Where frames stand: "bottom" or "center" of each, or x and y in px from its top left corner."""
+from .parsing import Pivot, is_name, point_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,11 +202,6 @@ def _target(out: Path) -> Path:
     return out
 
 
-def is_name(text: str) -> bool:
-    """Whether a sheet may be called so: the names of all its files are made of it."""
-    return re.fullmatch(r"[\w-][\w -]*", text) is not None and not is_device(text)
-
-
 @dataclass(frozen=True)
 class Source:
     """A file that becomes a frame."""
@@ -292,22 +285,6 @@ def _frame(source: Source, options: Options) -> Frame:
     frame = replace(frame, pivot=point_of(options.pivot, frame.source))
     # At once, so that many large pictures of little are not all in memory. A grid has whole ones.
     return trimmed(frame) if options.trim and options.columns is None else frame
-
-
-def point_of(pivot: Pivot, size: tuple[int, int]) -> tuple[float, float]:
-    """The ground point of a frame of that size. Raises UsageError for what is no point."""
-    # in whole px, so that no engine draws pixel art between pixels
-    if pivot == "bottom":
-        return float(size[0] // 2), float(size[1])
-    if pivot == "center":
-        return float(size[0] // 2), float(size[1] // 2)
-    if isinstance(pivot, tuple):
-        return float(pivot[0]), float(pivot[1])
-    number = r"\s*(-?\d{1,6}(?:\.\d{1,6})?)\s*"
-    found = re.fullmatch(f"{number},{number}", pivot)
-    if found is None:
-        raise UsageError(f"--pivot {pivot} is no point; give bottom, center, or x,y in px")
-    return float(found[1]), float(found[2])
 
 
 def _animations(sources: Sequence[Source], options: Options) -> list[Animation]:

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.logic.gates import pixels_sha256, read_picture
+from orchestrator.batch.execution.judging import read_picture
+from orchestrator.batch.logic.gates import pixels_sha256
 from orchestrator.client.client import Client
 from orchestrator.local.serving import Choice
 from orchestrator.workflow.conversion import canvas_to_graph

@@ -12,8 +12,9 @@ import pytest
 
 from orchestrator.batch import production as batch
 from orchestrator.batch.execution.fleet import Care
+from orchestrator.batch.execution.judging import read_picture
 from orchestrator.batch.execution.store.store import Store
-from orchestrator.batch.logic.gates import pixels_sha256, read_picture
+from orchestrator.batch.logic.gates import pixels_sha256
 from orchestrator.local.serving import Choice
 
 MANIFEST = """

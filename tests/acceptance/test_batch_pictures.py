@@ -16,7 +16,8 @@ from orchestrator.batch import production as batch
 from orchestrator.batch.execution.fleet import Choice
 from orchestrator.batch.execution.store.store import Store
 from orchestrator.batch.reporting.report.page import write as write_report
-from orchestrator.runs.looking import SUFFIXES, look
+from orchestrator.runs.looking import look
+from orchestrator.runs.picture_formats import SUFFIXES
 from orchestrator.testing import FakeServer, Script
 from wrong_pictures import SCRIPT, WRONG
 

@@ -15,6 +15,7 @@ from PIL import Image
 from comfy_nodes.ops.measures.catalogue import MEASURES as OF_PIXELS
 from comfy_nodes.ops.measures.measure import Needs, Of
 from comfy_nodes.ops.measures.subject import Subject
+from orchestrator.batch.execution.judging import read_picture
 from orchestrator.batch.logic.gates import (
     MEASURES,
     Picture,
@@ -22,7 +23,6 @@ from orchestrator.batch.logic.gates import (
     judge,
     measure,
     pixels_sha256,
-    read_picture,
 )
 from orchestrator.batch.logic.jobs import Gate
 from orchestrator.errors import InputError

@@ -26,11 +26,11 @@ from ..logic.gates import CUT, GRAPH, Picture, pixels_sha256
 from ..logic.jobs import Job, Timing
 from ..logic.messages import fault
 from ..logic.retry import Rung, classify
-from ..logic.spans import SpanTaker
 from .collecting import Collector, Part
 from .dispatcher import Dispatcher, Fate
 from .endings import Finished
 from .fleet import Server
+from .spans import SpanTaker
 
 # Graphs whose pictures go home together at most, and s that the first waits for others.
 _TOGETHER, _LINGER = 16, 0.25

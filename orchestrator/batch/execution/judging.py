@@ -13,7 +13,8 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from ...errors import InputError
+from ...errors import InputError, ResultWrong
+from ...runs.looking import look
 from ..logic.gates import (
     CUT,
     DUPLICATE,
@@ -22,11 +23,20 @@ from ..logic.gates import (
     Verdict,
     judge,
     pixels_sha256,
-    read_picture,
 )
 from ..logic.jobs import Job, State
 from .downloader import Judgement
 from .store.store import Store
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a picture file; raises InputError where it is none or is cut off."""
+    try:
+        found = look(path)
+        # Whether it is the one that was sent was seen when it came.
+        return Picture(rgba=found.rgba, has_graph=found.graph is not None)
+    except (OSError, ResultWrong) as error:
+        raise InputError(f"{path} is not a picture that can be read ({error})") from error
 
 
 def judgement_of(job: Job, picture: Picture) -> Judgement:

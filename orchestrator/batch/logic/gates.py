@@ -11,15 +11,12 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from comfy_nodes.ops.measures.catalogue import MEASURES as OF_PIXELS
 from comfy_nodes.ops.measures.measure import Asked, Needs, Of, within
 from comfy_nodes.ops.measures.measure import Measure as OfPixels
 
-from ...errors import InputError, ResultWrong
-from ...runs.looking import look
 from .jobs import Gate
 
 if TYPE_CHECKING:
@@ -133,16 +130,6 @@ def _verdict(picture: Picture, gate: Gate) -> Verdict:
 def takes_any_graph(gates: Iterable[Gate]) -> bool:
     """Whether pictures may carry another graph than the one that was sent: the gate asks for 0."""
     return any(one.name == GRAPH and one.minimum == 0 for one in gates)
-
-
-def read_picture(path: Path) -> Picture:
-    """Read a picture file; raises InputError where it is none or is cut off."""
-    try:
-        found = look(path)
-        # Whether it is the one that was sent was seen when it came.
-        return Picture(rgba=found.rgba, has_graph=found.graph is not None)
-    except (OSError, ResultWrong) as error:
-        raise InputError(f"{path} is not a picture that can be read ({error})") from error
 
 
 def pixels_sha256(picture: Picture) -> str:

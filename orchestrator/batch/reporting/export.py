@@ -190,8 +190,8 @@ class _Run:
             return {} if results else self.before.get("align", {})
         from comfy_nodes.ops.alignment import Pivot
 
-        from ...sprites.files import size_of
         from ...sprites.frames import align_in_place
+        from ...sprites.parsing import size_of
         from ...sprites.sheets import sources_in
 
         self.progress("aligning", 0, len(files))

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from .expansion import Place, Report
@@ -28,7 +28,7 @@ class Row(NamedTuple):
     line: int
 
 
-def rows(path: Path, text: str, report: Report) -> Iterator[tuple[Place, Any]]:
+def rows(path: PurePath, text: str, report: Report) -> Iterator[tuple[Place, Any]]:
     """The items in the text of a file as YAML would give them, each with its line."""
     reader = _csv_rows if path.suffix.casefold() == ".csv" else _jsonl_rows
     return reader(str(path), text, report)

@@ -252,7 +252,7 @@ def _sheet_formats(names: list[str]) -> list[str]:
 
 
 def _sheet_name(name: str) -> str:
-    from ....sprites.sheets import is_name
+    from ....sprites.parsing import is_name
 
     if not is_name(name):
         raise PydanticCustomError("name", "a sheet's name has letters, digits, - and _")
@@ -260,7 +260,7 @@ def _sheet_name(name: str) -> str:
 
 
 def _pivot(pivot: str) -> str:
-    from ....sprites.sheets import point_of
+    from ....sprites.parsing import point_of
 
     try:
         point_of(pivot, (1, 1))
@@ -328,7 +328,7 @@ def _alignment_pivot(name: str) -> str:
 
 
 def _canvas(canvas: str) -> str:
-    from ....sprites.files import size_of
+    from ....sprites.parsing import size_of
 
     if size_of(canvas) is None:
         raise PydanticCustomError("canvas", "this is no size; give 64x48")

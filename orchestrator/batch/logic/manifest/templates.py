@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from ....runs.looking import SUFFIXES
+from ....runs.picture_formats import SUFFIXES
 from ....workflow.wording import did_you_mean, listed
 
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....client.client import writing
-from ....runs.looking import SUFFIXES
+from ....runs.picture_formats import SUFFIXES
 from ...execution.plan import recall
 from ...execution.store.store import Store
 from ...logic.jobs import State

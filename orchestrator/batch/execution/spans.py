@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...client.timings import Stopwatch
 from ...protocol import HistoryRecord
-from .jobs import Timing
+from ..logic.jobs import Timing
 
 
 class SpanTaker:
