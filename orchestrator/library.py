@@ -488,7 +488,7 @@ def run_batch(
         gpus=tuple(map(str, gpus)),
         models=_path(models),
     )
-    request = production.Request(
+    request = production.BatchRequest(
         manifest=_path(manifest), out=_path(out), choice=choice, batch_size=batch_size
     )
     result = production.run(request, _BatchProgress(progress))

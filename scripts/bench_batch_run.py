@@ -160,7 +160,7 @@ def batch_run(urls: list[str], jobs: int, first: int, care: Care | None = None) 
         text = {"name": "bench", "workflow": "graph.json", "items": items}
         manifest = folder / "bench.yaml"
         manifest.write_text(json.dumps(text), encoding="utf-8")
-        request = batch.Request(
+        request = batch.BatchRequest(
             manifest=manifest,
             out=folder / "out",
             choice=Choice(urls=tuple(urls)),

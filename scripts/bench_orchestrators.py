@@ -64,7 +64,7 @@ class _Silent:
 
 def _work(folder: Path, url: str, store: str | None, results: Any) -> None:
     """What one orchestrator does: the first plans, and whoever comes later joins."""
-    request = batch.Request(
+    request = batch.BatchRequest(
         manifest=folder / "bench.yaml",
         out=folder / "out",
         choice=Choice(urls=(url,)),
@@ -82,7 +82,7 @@ def _plan(folder: Path, jobs: int, url: str, store: str) -> None:
     manifest = folder / "bench.yaml"
     manifest.write_text(json.dumps(text), encoding="utf-8")
     batch.plan(
-        batch.Request(
+        batch.BatchRequest(
             manifest=manifest, out=folder / "out", choice=Choice(urls=(url,)), store=store
         )
     )

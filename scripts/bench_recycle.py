@@ -159,7 +159,7 @@ def measure(name: str, care: Care, options: argparse.Namespace) -> Series:
             models=options.models,
             device="cpu",
         )
-        request = batch.Request(
+        request = batch.BatchRequest(
             manifest=_manifest(folder, options), out=out, choice=choice, care=care
         )
         watch = _Watch(out)

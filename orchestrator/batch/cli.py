@@ -14,8 +14,8 @@ from .execution.growth import GROWTH
 from .options import Comfyui, Engines, Gpus, Models, Recycle, RecycleGrowth, Servers, gpus_in
 
 if TYPE_CHECKING:
-    from .production import Plan, Request
-    from .reporting.live import Events, View
+    from .production import BatchRequest, Plan
+    from .reporting.live import BatchView, Events
 
 # What the command ends with where pictures are missing at the end, and after a signal, to which its
 # number is added: 130 after Ctrl-C, 143 after SIGTERM.
@@ -210,9 +210,9 @@ def _request(
     engines: int,
     models: Path | None,
     store: str,
-) -> Request:
+) -> BatchRequest:
     from ..local.serving import Choice, choose
-    from .production import Request
+    from .production import BatchRequest
 
     named = Choice(
         urls=tuple(servers),
@@ -222,10 +222,10 @@ def _request(
         models=models,
     )
     choice = choose(named, os.environ)
-    return Request(manifest=manifest, out=out, choice=choice, store=store)
+    return BatchRequest(manifest=manifest, out=out, choice=choice, store=store)
 
 
-def _observer(out: Path, as_json: bool) -> View | Events:
+def _observer(out: Path, as_json: bool) -> BatchView | Events:
     from .reporting.live import Events, view_on
 
     return Events(sys.stdout, out) if as_json else view_on(sys.stderr, out)

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ..batch.execution.collecting import Collector
-from ..batch.execution.dispatcher import Dispatcher, Settings
-from ..batch.execution.fleet import Server
+from ..batch.execution.dispatcher import Dispatcher, DispatchSettings
+from ..batch.execution.fleet import FleetServer
 from ..batch.execution.leases import LEASE, Renewal, new_owner, succeed
 from ..batch.execution.store.store import Store
 from ..batch.execution.takeover import Takeover
-from ..batch.execution.worker import Recipe, Worker
+from ..batch.execution.worker import Recipe, ServerWorker
 from ..batch.logic.assignments import Assignment
 from ..batch.logic.jobs import Attempt, Job
 from ..batch.logic.messages import fault
@@ -108,12 +108,12 @@ class Loop:
     def __init__(
         self,
         store: Store,
-        servers: Sequence[Server],
+        servers: Sequence[FleetServer],
         recipe_for: Callable[[str], Recipe],
         collector: Collector,
         watcher: Watcher,
         fits: Callable[[Job, str], bool],
-        settings: Settings | None = None,
+        settings: DispatchSettings | None = None,
         *,
         is_holder: bool = True,
         dead: Collection[str] = (),
@@ -130,7 +130,7 @@ class Loop:
         self._collector = collector
         self._watcher = watcher
         self._fits = fits
-        self._settings = settings or Settings(owner=new_owner(), lease=LEASE, endless=True)
+        self._settings = settings or DispatchSettings(owner=new_owner(), lease=LEASE, endless=True)
         self._observer = _Observer(self, watcher)
         self._views = {
             server.name: ServerView(name=server.name, is_ours=server.is_ours) for server in servers
@@ -141,7 +141,7 @@ class Loop:
         self._ending = threading.Event()
         # why nothing is handed out for a while
         self._trouble = ""
-        self._workers: dict[str, Worker] = {}
+        self._workers: dict[str, ServerWorker] = {}
         # by server, when its next worker may begin and how long the pause after that is
         self._rests: dict[str, tuple[float, float]] = {}
         self._thread = threading.Thread(target=self._run, name="service loop", daemon=True)
@@ -277,9 +277,9 @@ class Loop:
         return takeover.begin(all=before is None, dead=[] if before is None else [before])
 
     def _hire(
-        self, dispatcher: Dispatcher, server: Server, adopted: Sequence[Assignment] = ()
+        self, dispatcher: Dispatcher, server: FleetServer, adopted: Sequence[Assignment] = ()
     ) -> None:
-        worker = Worker(
+        worker = ServerWorker(
             server,
             dispatcher,
             self._recipe_for(server.name),
@@ -309,6 +309,6 @@ class Loop:
             alive[0].join(_TICK)
         self._workers.clear()
 
-    def _at_work(self) -> list[Worker]:
+    def _at_work(self) -> list[ServerWorker]:
         visitors = [] if self._takeover is None else self._takeover.visitors
         return [one for one in (*list(self._workers.values()), *visitors) if one.is_alive()]

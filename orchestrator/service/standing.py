@@ -15,7 +15,7 @@ from .requests import Requests
 from .views import ErrorView, RequestView, told_of
 from .webhooks import Webhooks
 
-# What kinds of failures (`batch.logic.retry.Kind`) are called in answers, where that is not
+# What kinds of failures (`batch.logic.retry.FailureKind`) are called in answers, where that is not
 # their name.
 _CODES = {"node_failed": "node_execution_error", "refused": "invalid_workflow"}
 

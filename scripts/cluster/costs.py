@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from orchestrator.batch.execution.dispatcher import Dispatcher, Settings
+from orchestrator.batch.execution.dispatcher import Dispatcher, DispatchSettings
 from orchestrator.batch.execution.store.store import Store
 from orchestrator.batch.logic.assignments import Assignment
 from orchestrator.batch.logic.jobs import Attempt, Job, Shot
@@ -176,7 +176,7 @@ def _jobs(kind: str, count: int, owners: int) -> Iterator[Job]:
 def _life(store: Store, meter: Meter, times: int) -> dict[str, float]:
     """The costs of a job's way: claimed, submitted, renewed, done; and of a claim that is late."""
     rules = Rules(look_ahead=10 * times)
-    settings = Settings(owner="worker", lease=3600.0, endless=True, rules=rules)
+    settings = DispatchSettings(owner="worker", lease=3600.0, endless=True, rules=rules)
     dispatcher = Dispatcher(store, _Deaf(), settings)
     dispatcher.join("http://gpu")
     # Claims alone, without the look at the queue before them.

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.batch.execution.dispatcher import Dispatcher, Finished, Settings
+from orchestrator.batch.execution.dispatcher import Dispatcher, DispatchSettings, Finished
 from orchestrator.batch.logic.assignments import Assignment
 from orchestrator.batch.logic.jobs import Artifact, Job, Timing
 from orchestrator.batch.logic.scheduler import Rules
@@ -27,7 +27,7 @@ from orchestrator.batch.logic.scheduler import Rules
 from .counting import CountingStore
 
 _DAY = 86_400.0
-# s between two looks of a server that has nothing to do, as in `Worker` and `Dispatcher`
+# s between two looks of a server that has nothing to do, as in `ServerWorker` and `Dispatcher`
 _PULSE = 1.001
 # s that it takes a hint that something has come to reach a worker, at most
 _HINT = 0.02
@@ -247,7 +247,7 @@ class Simulation:
     # ------------------------------------------------------------------ what there is
 
     def _worker(self, number: int) -> _Worker:
-        settings = Settings(
+        settings = DispatchSettings(
             owner=f"worker-{number}",
             lease=None,
             endless=True,

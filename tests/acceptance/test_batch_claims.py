@@ -51,7 +51,7 @@ def planned(number: int) -> Job:
 ORCHESTRATOR = """
 import sys
 from pathlib import Path
-from orchestrator.batch.execution.dispatcher import Dispatcher, Fate, Finished, Settings
+from orchestrator.batch.execution.dispatcher import DispatchSettings, Dispatcher, Fate, Finished
 from orchestrator.batch.logic.jobs import Artifact
 from orchestrator.batch.execution.leases import Renewal
 from orchestrator.batch.execution.store.store import Store
@@ -62,7 +62,7 @@ class Silent:
 
 folder, name = sys.argv[1:]
 with Store.open(Path(folder)) as store:
-    settings = Settings(owner=name, lease=2.0, endless=True)
+    settings = DispatchSettings(owner=name, lease=2.0, endless=True)
     dispatcher = Dispatcher(store, Silent(), settings)
     dispatcher.join("http://" + name)
     with Renewal(dispatcher):

@@ -38,7 +38,7 @@ def run(folder: Path, url: str, workflow: str = "sprite") -> Path:
     folder.mkdir()
     manifest, out = folder / "potions.yaml", folder / "out"
     manifest.write_text(MANIFEST.format(workflow=workflow), encoding="utf-8")
-    request = batch.Request(manifest=manifest, out=out, choice=Choice(urls=(url,)))
+    request = batch.BatchRequest(manifest=manifest, out=out, choice=Choice(urls=(url,)))
     assert batch.run(request, Silent()).is_complete
     names = {f"potion-{colour}-{seed}.png" for colour in ("red", "blue") for seed in (100, 101)}
     assert {path.name for path in out.glob("*.png")} == names

@@ -50,7 +50,7 @@ def run(folder: Path, care: Care, kill_after: int = 0) -> dict[str, str]:
     folder.mkdir()
     (folder / "potions.yaml").write_text(MANIFEST, encoding="utf-8")
     out = folder / "out"
-    request = batch.Request(
+    request = batch.BatchRequest(
         manifest=folder / "potions.yaml", out=out, choice=Choice(engines=1), care=care
     )
     assert batch.run(request, Killer(out, kill_after)).is_complete

@@ -76,7 +76,7 @@ class Batch:
         self.folder, self.out, self.server = folder, folder / "out", server
         self.heard = Heard()
 
-    def run(self, export: Any, colors: list[int], prefix: str = "") -> batch.Result:
+    def run(self, export: Any, colors: list[int], prefix: str = "") -> batch.BatchResult:
         graph = self.folder / "graph.json"
         if not graph.exists():  # another time of it would mean another plan
             graph.write_text(json.dumps(GRAPH), encoding="utf-8")
@@ -89,7 +89,7 @@ class Batch:
         text = {"name": "sprites", "workflow": "graph.json", "items": items, **more}
         manifest.write_text(json.dumps(text), encoding="utf-8")
         self.heard = Heard()
-        request = batch.Request(
+        request = batch.BatchRequest(
             manifest=manifest, out=self.out, choice=Choice(urls=(self.server.url,))
         )
         return batch.run(request, self.heard)

@@ -121,7 +121,7 @@ def test_a_worn_out_server_is_started_anew(
     tmp_path: Path, comfyui: Callable[..., Path], care: dict[str, int], leak: int, words: str
 ) -> None:
     folder, out = comfyui(leak), tmp_path / "out"
-    request = batch.Request(
+    request = batch.BatchRequest(
         manifest=manifest(tmp_path, 20),
         out=out,
         choice=Choice(comfyui=folder),

@@ -58,7 +58,7 @@ class Told:
             print(json.dumps({"kind": kind, **details}), flush=True)
 
 what, manifest, out, store, lease, *urls = sys.argv[1:]
-request = production.Request(
+request = production.BatchRequest(
     manifest=Path(manifest), out=Path(out), choice=Choice(urls=tuple(urls)), store=store,
     lease=float(lease),
 )

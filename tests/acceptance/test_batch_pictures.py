@@ -45,7 +45,7 @@ class Batch:
     def __init__(self, folder: Path, *servers: FakeServer) -> None:
         self.folder, self.out, self.servers = folder, folder / "out", servers
 
-    def run(self, names: Sequence[str], graph: Any = GRAPH, **more: Any) -> batch.Result:
+    def run(self, names: Sequence[str], graph: Any = GRAPH, **more: Any) -> batch.BatchResult:
         """Make a picture of a colour of its own for each name."""
         (self.folder / "graph.json").write_text(json.dumps(graph), encoding="utf-8")
         items = [
@@ -56,7 +56,7 @@ class Batch:
         manifest = self.folder / "dots.yaml"
         manifest.write_text(json.dumps(text), encoding="utf-8")
         choice = Choice(urls=tuple(server.url for server in self.servers))
-        return batch.run(batch.Request(manifest=manifest, out=self.out, choice=choice), Deaf())
+        return batch.run(batch.BatchRequest(manifest=manifest, out=self.out, choice=choice), Deaf())
 
     def files(self) -> set[str]:
         """The pictures in the folder."""

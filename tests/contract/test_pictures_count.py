@@ -44,7 +44,7 @@ def test_a_batch_of_each_shipped_workflow_counts(tmp_path: Path, url: str, workf
     }
     manifest, out = tmp_path / "potions.yaml", tmp_path / "out"
     manifest.write_text(json.dumps(text), encoding="utf-8")
-    request = batch.Request(manifest=manifest, out=out, choice=Choice(urls=(url,)))
+    request = batch.BatchRequest(manifest=manifest, out=out, choice=Choice(urls=(url,)))
     assert batch.run(request, Silent()).is_complete
     with Store.open(out) as store:
         tries = [one for entry in store.entries() for one in store.attempts_of(entry.job.key)]

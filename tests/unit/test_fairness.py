@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.batch.execution.dispatcher import Dispatcher, Finished, Settings
+from orchestrator.batch.execution.dispatcher import Dispatcher, DispatchSettings, Finished
 from orchestrator.batch.execution.store.store import Store
 from orchestrator.batch.logic.assignments import Assignment
 from orchestrator.batch.logic.jobs import Job
@@ -36,7 +36,7 @@ class Service:
         self.dispatcher = Dispatcher(
             store,
             Deaf(),
-            Settings(endless=True, rules=rules or Rules()),
+            DispatchSettings(endless=True, rules=rules or Rules()),
             clock=lambda: self.now,
         )
         # what each server has, the first of which runs

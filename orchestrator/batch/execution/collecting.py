@@ -28,7 +28,7 @@ PARTS = ".parts"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class CollectedPicture:
     """A fetched picture that counts, and is not in the folder yet."""
 
     job: Job
@@ -45,11 +45,15 @@ class Collector(Protocol):
 
     def fetch(
         self, client: Client, assignment: Assignment, record: HistoryRecord, sent: Signatures
-    ) -> Iterator[Part]:
+    ) -> Iterator[CollectedPicture]:
         """Download what an attempt made; raises JobError where that is not what was asked for."""
 
     def place(
-        self, part: Part, measured: Mapping[str, float], pixels: str, assignment: Assignment
+        self,
+        part: CollectedPicture,
+        measured: Mapping[str, float],
+        pixels: str,
+        assignment: Assignment,
     ) -> Artifact:
         """Bring one file here, whole or not at all; raises OutputError where that fails.
 
@@ -73,12 +77,16 @@ class IntoFolder:
 
     def fetch(
         self, client: Client, assignment: Assignment, record: HistoryRecord, sent: Signatures
-    ) -> Iterator[Part]:
+    ) -> Iterator[CollectedPicture]:
         """See `fetch`."""
         return fetch(client, assignment, record, sent)
 
     def place(
-        self, part: Part, measured: Mapping[str, float], pixels: str, assignment: Assignment
+        self,
+        part: CollectedPicture,
+        measured: Mapping[str, float],
+        pixels: str,
+        assignment: Assignment,
     ) -> Artifact:
         """Write a picture as a part; `keep` gives it its name."""
         attempt = assignment.attempt.id
@@ -129,7 +137,7 @@ def _clear(parts: Path, busy: Collection[str]) -> None:
 
 def fetch(
     client: Client, assignment: Assignment, record: HistoryRecord, sent: Signatures
-) -> Iterator[Part]:
+) -> Iterator[CollectedPicture]:
     """Download the pictures of an attempt, one after the other.
 
     Raises ResultMissing where the server has one no longer or told of none, ResultWrong where one
@@ -143,11 +151,11 @@ def fetch(
             raise ResultWrong(f"what came for {job.name}: {error}") from error
         if fetched.look is None:
             raise ResultWrong(f"what came for {job.name}: {one.file.filename} is no picture")
-        yield Part(job=job, number=number, fetched=fetched, node=one.node)
+        yield CollectedPicture(job=job, number=number, fetched=fetched, node=one.node)
 
 
 def _placed(
-    part: Part,
+    part: CollectedPicture,
     measured: Mapping[str, float],
     pixels: str,
     assignment: Assignment,

@@ -26,9 +26,9 @@ from ...errors import (
 from ...protocol import Event, new_prompt_id
 from ..logic.assignments import Assignment, packed, unpacked
 from ..logic.jobs import Attempt, Job, Shot, State, counted
-from ..logic.messages import Observer, failure_event, failure_words
+from ..logic.messages import BatchObserver, failure_event, failure_words
 from ..logic.notes import Notes
-from ..logic.retry import Decision, Degradation, Kind, Limits, Rung, Step
+from ..logic.retry import Decision, Degradation, FailureKind, RetryLimits, Rung, Step
 from ..logic.scheduler import Rules, ServerState, Situation, Waiting, alternatives, choose, due
 from .endings import Endings, Move, Written
 from .endings import Finished as Finished
@@ -78,11 +78,11 @@ class ServerCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class DispatchSettings:
     """How jobs are handed out."""
 
     rules: Rules = field(default_factory=Rules)
-    limits: Limits = field(default_factory=Limits)
+    limits: RetryLimits = field(default_factory=RetryLimits)
     # pictures in one graph, where jobs differ in nothing but the seed
     batch_size: int = 1
     # the name under which attempts are claimed
@@ -105,8 +105,8 @@ class Dispatcher:
     def __init__(
         self,
         store: Store,
-        observer: Observer,
-        settings: Settings | None = None,
+        observer: BatchObserver,
+        settings: DispatchSettings | None = None,
         *,
         can_batch: Callable[[Job], bool] = lambda job: False,
         fits: Callable[[Job, str], bool] | None = None,
@@ -114,7 +114,7 @@ class Dispatcher:
     ) -> None:
         """`fits` says whether a server can run a job, without asking it; None: any can any."""
         self.store = store
-        self.settings = settings or Settings()
+        self.settings = settings or DispatchSettings()
         self.server_counts: dict[str, ServerCounts] = {}
         # why the run ends before everything is done; None while it goes on
         self.stop_error: SpriteworksError | None = None
@@ -361,7 +361,7 @@ class Dispatcher:
     def failed(
         self,
         assignment: Assignment,
-        kind: Kind,
+        kind: FailureKind,
         error: str,
         *,
         possible: Sequence[Rung] = (Rung.FREE,),
@@ -385,8 +385,8 @@ class Dispatcher:
                 self._heed_decision(one, move, kind, job, attempt)
             self._closed(assignment)
             self._moved([move for _, move in decided], server)
-            self._counts_of(server).failures += kind is not Kind.NOT_SENT
-            if kind is Kind.RESULT_WRONG:
+            self._counts_of(server).failures += kind is not FailureKind.NOT_SENT
+            if kind is FailureKind.RESULT_WRONG:
                 self._came_wrong(server, error)
             if decision.step is Step.STOP:
                 self.stop(OutputError(error))
@@ -793,7 +793,7 @@ class Dispatcher:
             self._distrusted.setdefault(server, words)
 
     def _tell_failed(
-        self, assignment: Assignment, kind: Kind, error: str, decision: Decision
+        self, assignment: Assignment, kind: FailureKind, error: str, decision: Decision
     ) -> None:
         words = failure_words(assignment, error, decision)
         server, key = assignment.attempt.server, assignment.jobs[0].key
@@ -801,7 +801,7 @@ class Dispatcher:
         self._observer.happened("failed", **failure_event(assignment, kind, error, decision))
 
     def _heed_decision(
-        self, decision: Decision, move: Move, kind: Kind, job: Job, attempt: Attempt
+        self, decision: Decision, move: Move, kind: FailureKind, job: Job, attempt: Attempt
     ) -> None:
         if move[1] != State.PENDING.value:
             self._notes.pop(job.key, None)

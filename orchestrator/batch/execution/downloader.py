@@ -22,14 +22,14 @@ from ...protocol import Graph, HistoryRecord
 from ...runs.fetching import Fetched, sent_as_told
 from ...workflow.signatures import Signatures
 from ..logic.assignments import Assignment, Rejection
-from ..logic.gates import CUT, GRAPH, Picture, pixels_sha256
+from ..logic.gates import CUT, GRAPH, JudgedPicture, pixels_sha256
 from ..logic.jobs import Job, Timing
 from ..logic.messages import fault
 from ..logic.retry import Rung, classify
-from .collecting import Collector, Part
+from .collecting import CollectedPicture, Collector
 from .dispatcher import Dispatcher, Fate
 from .endings import Finished
-from .fleet import Server
+from .fleet import FleetServer
 from .spans import SpanTaker
 
 # Graphs whose pictures go home together at most, and s that the first waits for others.
@@ -61,7 +61,7 @@ class Judge(Protocol):
     def needs_pixels(self, job: Job) -> bool:
         """Say whether anybody wants to see a job's picture."""
 
-    def judge(self, job: Job, picture: Picture) -> Judgement:
+    def judge(self, job: Job, picture: JudgedPicture) -> Judgement:
         """What is measured of a job's picture, and why it is rejected."""
 
 
@@ -89,7 +89,7 @@ class _Home:
 
     load: Load
     spans: list[Timing]
-    kept: list[tuple[Part, Judgement, str]] = field(default_factory=list)
+    kept: list[tuple[CollectedPicture, Judgement, str]] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
 
 
@@ -100,7 +100,7 @@ class Downloader(threading.Thread):
     """
 
     def __init__(
-        self, server: Server, dispatcher: Dispatcher, judge: Judge, collector: Collector
+        self, server: FleetServer, dispatcher: Dispatcher, judge: Judge, collector: Collector
     ) -> None:
         super().__init__(name=f"{server.name} downloader", daemon=True)
         self.returned: queue.SimpleQueue[Load] = queue.SimpleQueue()
@@ -274,10 +274,10 @@ class Downloader(threading.Thread):
         home.spans.append(Timing(span="transfer", seconds=time.monotonic() - began))
         return home
 
-    def _look(self, part: Part, home: _Home) -> None:
+    def _look(self, part: CollectedPicture, home: _Home) -> None:
         judgement, pixels, look = Judgement(), "", part.fetched.look
         if look is not None and self._judge.needs_pixels(part.job):
-            picture = Picture(rgba=look.rgba, has_graph=part.fetched.has_graph)
+            picture = JudgedPicture(rgba=look.rgba, has_graph=part.fetched.has_graph)
             judgement, pixels = self._judge.judge(part.job, picture), pixels_sha256(picture)
         if judgement.is_servers_fault:
             raise ResultWrong(f"what came for {part.job.name}: {judgement.reason}")

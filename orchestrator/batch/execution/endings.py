@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ...errors import LeaseLost
 from ..logic.assignments import Assignment, Rejection
 from ..logic.jobs import Artifact, Attempt, Job, Outcome, State, Timing
-from ..logic.retry import Decision, Kind, Limits, Past, Rung, Step, decide
+from ..logic.retry import Decision, FailureKind, Past, RetryLimits, Rung, Step, decide
 from .store.statements import CANCELLED
 from .store.store import Store
 
@@ -51,16 +51,16 @@ class Written:
 class Endings:
     """Writes down how attempts of one orchestrator ended, and where their jobs go."""
 
-    def __init__(self, store: Store, owner: str, limits: Limits) -> None:
+    def __init__(self, store: Store, owner: str, limits: RetryLimits) -> None:
         self._store = store
         self._owner = owner
         self._limits = limits
 
     def failed(
-        self, assignment: Assignment, kind: Kind, error: str, possible: Sequence[Rung]
+        self, assignment: Assignment, kind: FailureKind, error: str, possible: Sequence[Rung]
     ) -> list[tuple[Decision, Move]]:
         """Write down that an attempt failed; returns what was decided of each job."""
-        outcome = Outcome.NEVER_SENT if kind is Kind.NOT_SENT else Outcome.FAILED
+        outcome = Outcome.NEVER_SENT if kind is FailureKind.NOT_SENT else Outcome.FAILED
         self._close(assignment.attempt, outcome, failure=kind.value, error=error)
         decided = []
         for job in assignment.jobs:
@@ -87,7 +87,7 @@ class Endings:
         """What is to become of a job whose latest attempt failed."""
         since = self._store.retried_after()
         kinds = [
-            Kind(one.failure)
+            FailureKind(one.failure)
             for one in self._store.attempts_of(key)
             if one.failure and one.id > since
         ]

@@ -19,8 +19,8 @@ from ...local.process import ServerProcess
 from ...local.serving import Choice, Launcher
 from ...local.succession import Successor
 from ...protocol import SystemStats
-from ..logic.pace import Patience
-from .growth import GROWTH, Growth
+from ..logic.pace import PaceBounds
+from .growth import GROWTH, ServerGrowth
 from .store.store import Store
 
 # What is known of the processes that this batch has started, for the next run to end them.
@@ -38,7 +38,7 @@ class Care:
     """How servers are looked after. Times are in s."""
 
     timeouts: Timeouts = field(default_factory=lambda: Timeouts(read=30.0, transfer=120.0))
-    patience: Patience = field(default_factory=Patience)
+    patience: PaceBounds = field(default_factory=PaceBounds)
     # for which a server that went away may come back to its jobs before others get them
     grace: float = 30.0
     # graphs after which a process of ours is started anew, which gives back all the memory that
@@ -50,7 +50,7 @@ class Care:
     starts: int = 3
 
 
-class Server:
+class FleetServer:
     """A server that is there, at an address."""
 
     is_ours = False
@@ -90,7 +90,7 @@ class Server:
         self.blinks += 1
 
 
-class OwnServer(Server):
+class OwnServer(FleetServer):
     """A process that we start; its address changes with every start."""
 
     is_ours = True
@@ -110,7 +110,7 @@ class OwnServer(Server):
         self._successor: Successor | None = None
         # bytes that the process took when it had just started
         self._bare = 0
-        self._growth = Growth(care.recycle_growth * _MIB)
+        self._growth = ServerGrowth(care.recycle_growth * _MIB)
 
     def connected(self) -> Client:
         """A client of the process, to be closed; raises ServerLost where there is none."""
@@ -131,7 +131,7 @@ class OwnServer(Server):
             self._process = self._stack.enter_context(self._launcher())
             self._bare = resident(self._process.pid)
         self._processes.add(self._process.pid)
-        self._growth = Growth(self.care.recycle_growth * _MIB)
+        self._growth = ServerGrowth(self.care.recycle_growth * _MIB)
 
     def stop(self) -> None:
         """End the process, and the one that was to follow."""
@@ -247,14 +247,14 @@ def fleet(
     store: Store,
     processes: Processes | None = None,
     prefix: str = "",
-) -> list[Server]:
+) -> list[FleetServer]:
     """The servers of a choice, not started yet; `processes` notes those that are ours.
 
     Their names begin with `prefix`, where others have such servers, too.
     """
     processes = processes or Processes(store)
     own = (OwnServer(f"{prefix}{name}", care, start, processes) for name, start in choice.own())
-    return [*(Server(url, care) for url in choice.urls), *own]
+    return [*(FleetServer(url, care) for url in choice.urls), *own]
 
 
 def _here() -> str:

@@ -12,7 +12,7 @@ GROWTH = 8192
 _WARM, _LOOK = 4, 1.0
 
 
-class Growth:
+class ServerGrowth:
     """By how much a process has grown since its first graphs, which load the models."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:

@@ -19,8 +19,8 @@ from ..logic.gates import (
     CUT,
     DUPLICATE,
     GRAPH,
-    Picture,
-    Verdict,
+    GateVerdict,
+    JudgedPicture,
     judge,
     pixels_sha256,
 )
@@ -29,17 +29,17 @@ from .downloader import Judgement
 from .store.store import Store
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path) -> JudgedPicture:
     """Read a picture file; raises InputError where it is none or is cut off."""
     try:
         found = look(path)
         # Whether it is the one that was sent was seen when it came.
-        return Picture(rgba=found.rgba, has_graph=found.graph is not None)
+        return JudgedPicture(rgba=found.rgba, has_graph=found.graph is not None)
     except (OSError, ResultWrong) as error:
         raise InputError(f"{path} is not a picture that can be read ({error})") from error
 
 
-def judgement_of(job: Job, picture: Picture) -> Judgement:
+def judgement_of(job: Job, picture: JudgedPicture) -> Judgement:
     """What a job's gates say of its picture, besides whether there is another one like it."""
     gates = [gate for gate in job.gates if gate.name != DUPLICATE]
     verdicts = judge(picture, gates)
@@ -90,7 +90,7 @@ def _too_alike(job: Job, twins: int) -> str:
     """Why a picture with so many twins before it is rejected; "" where no gate minds."""
     for gate in job.gates:
         if gate.name == DUPLICATE and gate.maximum is not None and twins > gate.maximum:
-            verdict = Verdict(gate=gate, value=twins, passed=False)
+            verdict = GateVerdict(gate=gate, value=twins, passed=False)
             return f"the same picture is earlier in the manifest: {verdict}"
     return ""
 

@@ -13,19 +13,19 @@ from ...errors import ManifestError, ManifestProblem, SpriteworksError
 from ...runs.workflows import shipped, shipped_names
 from ...workflow.wording import did_you_mean, listed
 from ..logic.manifest.expansion import Draft, Place, expand
-from ..logic.manifest.item_files import SUFFIXES, Row, rows
+from ..logic.manifest.item_files import SUFFIXES, ItemRow, rows
 from ..logic.manifest.manifest import (
     MOST_JOBS,
     Align,
-    Bounds,
     ContactSheet,
     Export,
     Item,
     Manifest,
     SeedCount,
     SeedRange,
-    Sheet,
+    SheetExport,
     Style,
+    ValueBounds,
 )
 from ..logic.manifest.yaml_lines import Lines, YamlError, read_yaml
 from .sources import Sources, text_of
@@ -63,7 +63,7 @@ class Problems:
         raise ManifestError(f"{self._path} has {count}:", problems)
 
     def _placed(self, place: Place, message: str, lines: Lines) -> ManifestProblem:
-        if place and isinstance(place[0], Row):
+        if place and isinstance(place[0], ItemRow):
             row = place[0]
             return ManifestProblem(
                 file=row.file, line=row.line, field=_field(place[1:]), message=message
@@ -292,7 +292,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "style": Style,
     "contact_sheet": ContactSheet,
     "export": Export,
-    "sheet": Sheet,
+    "sheet": SheetExport,
     "align": Align,
 }
 _SAID: dict[str, str] = {
@@ -359,7 +359,7 @@ def _fields(inside: Place, model: type[BaseModel]) -> list[str]:
     if last == "seeds":
         models = [SeedRange, SeedCount]
     elif len(inside) > 1 and inside[-2] == "gates":
-        models = [Bounds]
+        models = [ValueBounds]
     return [field.alias or name for one in models for name, field in one.model_fields.items()]
 
 

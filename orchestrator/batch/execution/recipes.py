@@ -17,7 +17,7 @@ from ...workflow.layout import Layout
 from ...workflow.roles import image_inputs
 from ..logic.assignments import Assignment
 from ..logic.easing import eased, rungs
-from ..logic.gates import Picture
+from ..logic.gates import JudgedPicture
 from ..logic.jobs import Job
 from ..logic.planning import Planner
 from ..logic.retry import Rung
@@ -109,7 +109,7 @@ class Recipes:
         """Say whether a gate measures the job's picture, or compares it with others."""
         return bool(job.gates) or self._compares
 
-    def judge(self, job: Job, picture: Picture) -> Judgement:
+    def judge(self, job: Job, picture: JudgedPicture) -> Judgement:
         """What the job's gates say of its picture."""
         return judgement_of(job, picture)
 

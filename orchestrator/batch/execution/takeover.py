@@ -16,12 +16,12 @@ from ...client.client import Client
 from ...errors import SpriteworksError
 from ..logic.assignments import Assignment
 from ..logic.jobs import Attempt
-from ..logic.retry import Kind
+from ..logic.retry import FailureKind
 from .collecting import Collector
 from .dispatcher import Dispatcher
-from .fleet import Care, Server
+from .fleet import Care, FleetServer
 from .visitor import Visitor
-from .worker import Recipe, Worker
+from .worker import Recipe, ServerWorker
 
 # s that a server which is not of the fleet has to let go of what was left on it
 _PARTING = 3.0
@@ -37,7 +37,7 @@ class Takeover:
     def __init__(
         self,
         dispatcher: Dispatcher,
-        servers: Iterable[Server],
+        servers: Iterable[FleetServer],
         recipe_for: Callable[[str], Recipe],
         collector: Collector,
         *,
@@ -92,10 +92,10 @@ class Takeover:
                 # It was a process of its owner's, and has ended with it, or serves nobody.
                 for one in assignments:
                     words = f"{name} was another orchestrator's, which let it go"
-                    self._dispatcher.failed(one, Kind.JOB_LOST, words)
+                    self._dispatcher.failed(one, FailureKind.JOB_LOST, words)
 
     @property
-    def visitors(self) -> list[Worker]:
+    def visitors(self) -> list[ServerWorker]:
         """The threads that wait for what was taken over, as far as they live."""
         with self._lock:
             self._visitors = [one for one in self._visitors if one.is_alive()]
@@ -115,7 +115,7 @@ class Takeover:
         for one in assignments:
             self._adopted(one.attempt)
         visitor = Visitor(
-            Server(name, care),
+            FleetServer(name, care),
             self._dispatcher,
             self._recipe_for(name),
             self._collector,

@@ -8,17 +8,17 @@ from dataclasses import replace
 from ...client.client import Client
 from ...errors import ServerFrozen, SpriteworksError
 from ..logic.assignments import Assignment
-from ..logic.retry import Kind
+from ..logic.retry import FailureKind
 from .collecting import Collector
 from .dispatcher import Dispatcher
-from .fleet import Server
-from .worker import Recipe, Worker
+from .fleet import FleetServer
+from .worker import Recipe, ServerWorker
 
 # s within which a server must say that it is there: nobody knows what its jobs are about meanwhile
 _CONNECT, _ANSWER = 2.0, 3.0
 
 
-class Visitor(Worker):
+class Visitor(ServerWorker):
     """Waits for attempts that were taken over, sends nothing, and ends when they have.
 
     What their server does not have, or cannot bring, waits again at once.
@@ -26,7 +26,7 @@ class Visitor(Worker):
 
     def __init__(
         self,
-        server: Server,
+        server: FleetServer,
         dispatcher: Dispatcher,
         recipe: Recipe,
         collector: Collector,
@@ -62,7 +62,7 @@ class Visitor(Worker):
             return
         if isinstance(error, ServerFrozen):
             self._interrupt(error)
-        self._release(Kind.JOB_LOST, f"{self.server.name} cannot be visited: {error}")
+        self._release(FailureKind.JOB_LOST, f"{self.server.name} cannot be visited: {error}")
 
     def _rest(self, seconds: float) -> bool:
         return False
@@ -70,9 +70,9 @@ class Visitor(Worker):
     def _give_up_server(self, error: SpriteworksError) -> None:
         self._set_aside(error)
 
-    def _release(self, kind: Kind, error: str, *, all_guilty: bool = False) -> None:
+    def _release(self, kind: FailureKind, error: str, *, all_guilty: bool = False) -> None:
         # Of what brought its owner and its server down nobody knows anything.
-        super()._release(Kind.JOB_LOST, error, all_guilty=all_guilty)
+        super()._release(FailureKind.JOB_LOST, error, all_guilty=all_guilty)
 
     def _part(self) -> None:
         """The server is another worker's, or nobody's."""

@@ -33,11 +33,11 @@ from ...runs.submission import Submission
 from ..logic.assignments import Assignment
 from ..logic.messages import fault
 from ..logic.pace import Pace
-from ..logic.retry import Kind, classify
+from ..logic.retry import FailureKind, classify
 from .collecting import Collector
 from .dispatcher import Dispatcher, Fate
 from .downloader import Downloader, Judge, Load
-from .fleet import Server
+from .fleet import FleetServer
 
 # Looks for an attempt of an earlier run, and s between them: it may be on its way in, or on its way
 # from the queue to the history.
@@ -91,12 +91,12 @@ class _Dropped(Exception):
     """What is waited for is not wanted any more, or is another orchestrator's."""
 
 
-class Worker(threading.Thread):
+class ServerWorker(threading.Thread):
     """Feeds one server until nothing is left to do."""
 
     def __init__(
         self,
-        server: Server,
+        server: FleetServer,
         dispatcher: Dispatcher,
         recipe: Recipe,
         collector: Collector,
@@ -168,7 +168,7 @@ class Worker(threading.Thread):
         self._take_returned()
         if not self._dispatcher.stopping:
             words = f"{self.server.name} did not bring what it made, and is given up"
-            self._release(Kind.JOB_LOST, words)
+            self._release(FailureKind.JOB_LOST, words)
 
     # ------------------------------------------------------------ the server's day
 
@@ -265,7 +265,7 @@ class Worker(threading.Thread):
             if assignment.degradation.free:
                 client.free()
         except ServerError as error:
-            self._dispatcher.failed(assignment, Kind.NOT_SENT, str(error))
+            self._dispatcher.failed(assignment, FailureKind.NOT_SENT, str(error))
             raise
         except StoreUnreachable as error:
             # What is to be sent is in the record, too.
@@ -410,13 +410,13 @@ class Worker(threading.Thread):
             f"{silence:.0f} s (its jobs took at most {self._pace.bound:.0f} s so far)"
         )
 
-    def _failed(self, assignment: Assignment, kind: Kind, error: str) -> None:
+    def _failed(self, assignment: Assignment, kind: FailureKind, error: str) -> None:
         self._dispatcher.failed(assignment, kind, error, possible=self._recipe.rungs(assignment))
 
-    def _kind(self, error: JobError, sent: _Sent) -> Kind:
+    def _kind(self, error: JobError, sent: _Sent) -> FailureKind:
         """The first job in line that is lost after its server was away may have brought it down."""
         if isinstance(error, JobLost) and not sent.ran and self.server.blinks:
-            return Kind.SERVER_LOST
+            return FailureKind.SERVER_LOST
         return classify(error)
 
     # ------------------------------------------------------------ away and back
@@ -453,7 +453,7 @@ class Worker(threading.Thread):
             self._held.remove(sent)
             self._dispatcher.failed(
                 sent.assignment,
-                Kind.NOT_SENT,
+                FailureKind.NOT_SENT,
                 f"it is {self._whose}, written down for this server, which does not have it",
             )
         for sent in self._held:
@@ -483,11 +483,11 @@ class Worker(threading.Thread):
             label = self._held[0].assignment.label
             words = f"{self.server.name} answers, and does not tell what became of {label}: {error}"
             # All of them, or the next in line would come back to be waited for as long.
-            self._release(Kind.RESULT_WRONG, words, all_guilty=True)
+            self._release(FailureKind.RESULT_WRONG, words, all_guilty=True)
             self._visits = 0
         if self.server.is_ours and isinstance(error, ServerLost | ServerFrozen):
             # Its jobs go with it, and starting it anew is the surest cure.
-            self._release(Kind.SERVER_LOST, str(error))
+            self._release(FailureKind.SERVER_LOST, str(error))
             self.server.retire()
             self._graphs = 0
             self._abandoned.clear()
@@ -500,7 +500,7 @@ class Worker(threading.Thread):
         self._stuck = self._held[0].assignment.attempt.prompt_id
         with suppress(ServerError), self.server.connected() as client:
             client.cancel(self._stuck)
-        self._release(Kind.FROZEN, str(error))
+        self._release(FailureKind.FROZEN, str(error))
 
     def _rest(self, seconds: float) -> bool:
         """Leave a server alone; when that takes too long, others get its jobs.
@@ -516,10 +516,12 @@ class Worker(threading.Thread):
         self._take_returned()
         away = time.monotonic() - (self._away_since or until)
         if away > self.server.care.grace and self._dispatcher.others_open(self.server.name):
-            self._release(Kind.SERVER_LOST, f"{self.server.name} has been away for {away:.0f} s")
+            self._release(
+                FailureKind.SERVER_LOST, f"{self.server.name} has been away for {away:.0f} s"
+            )
         return True
 
-    def _release(self, kind: Kind, error: str, *, all_guilty: bool = False) -> None:
+    def _release(self, kind: FailureKind, error: str, *, all_guilty: bool = False) -> None:
         """Let others have the jobs; only the first in line may be to blame, or all of them.
 
         Whether it ran cannot be asked: a server that dies at once takes the word of it along.
@@ -527,7 +529,7 @@ class Worker(threading.Thread):
         for sent in self._held:
             self._abandoned.append(sent.assignment.attempt.prompt_id)
             guilty = all_guilty or (sent is self._held[0] and not sent.ran)
-            self._failed(sent.assignment, kind if guilty else Kind.JOB_LOST, error)
+            self._failed(sent.assignment, kind if guilty else FailureKind.JOB_LOST, error)
         self._held = []
 
     def _take_back(self, client: Client, those: Sequence[_Sent], why: str) -> None:
@@ -549,7 +551,7 @@ class Worker(threading.Thread):
         self._held = []
 
     def _give_up_server(self, error: SpriteworksError) -> None:
-        self._release(Kind.SERVER_LOST, str(error))
+        self._release(FailureKind.SERVER_LOST, str(error))
         words = f"{self.server.name} is given up: {error}"
         self._dispatcher.set_open(self.server.name, False, words)
         self._dispatcher.leave(self.server.name, error)

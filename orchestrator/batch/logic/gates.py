@@ -33,7 +33,7 @@ CUT = "cut"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class JudgedPicture:
     """A picture as gates see it."""
 
     # uint8 [height, width, 4], red, green, blue, alpha
@@ -52,11 +52,11 @@ class Picture:
         return Subject(self.rgba, Asked(tile=True))
 
 
-Function: TypeAlias = Callable[[Picture], float | None]
+Function: TypeAlias = Callable[[JudgedPicture], float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
+class GateMeasure:
     """A number that can be taken of a picture, and the bounds that a gate has by itself."""
 
     name: str
@@ -68,7 +68,7 @@ class Measure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class GateVerdict:
     """What a gate said."""
 
     gate: Gate
@@ -89,7 +89,7 @@ class Verdict:
         return f"{self.gate.name} is {value:g}, and must be at most {self.gate.maximum:g}"
 
 
-MEASURES: dict[str, Measure] = {}
+MEASURES: dict[str, GateMeasure] = {}
 
 
 def measure(
@@ -98,7 +98,7 @@ def measure(
     """Make a function known as a measure; the bounds are those of a gate that gives none."""
 
     def enter(function: Function) -> Function:
-        MEASURES[name] = Measure(
+        MEASURES[name] = GateMeasure(
             name=name, about=about, function=function, minimum=minimum, maximum=maximum
         )
         return function
@@ -113,14 +113,14 @@ def gate(name: str, minimum: float | None = None, maximum: float | None = None) 
     return Gate(name=name, minimum=minimum, maximum=maximum)
 
 
-def judge(picture: Picture, gates: Iterable[Gate]) -> list[Verdict]:
+def judge(picture: JudgedPicture, gates: Iterable[Gate]) -> list[GateVerdict]:
     """What each gate says of a picture. A value that is no number passes no gate."""
     return [_verdict(picture, one) for one in gates]
 
 
-def _verdict(picture: Picture, gate: Gate) -> Verdict:
+def _verdict(picture: JudgedPicture, gate: Gate) -> GateVerdict:
     value = MEASURES[gate.name].function(picture)
-    return Verdict(
+    return GateVerdict(
         gate=gate,
         value=None if value is None else float(value),
         passed=within(value, gate.minimum, gate.maximum),
@@ -132,7 +132,7 @@ def takes_any_graph(gates: Iterable[Gate]) -> bool:
     return any(one.name == GRAPH and one.minimum == 0 for one in gates)
 
 
-def pixels_sha256(picture: Picture) -> str:
+def pixels_sha256(picture: JudgedPicture) -> str:
     """SHA-256 over width, height and RGBA pixels: what `Artifact.pixels_sha256` holds."""
     height, width = picture.rgba.shape[:2]
     digest = hashlib.sha256(f"{width}x{height}:".encode())
@@ -141,12 +141,12 @@ def pixels_sha256(picture: Picture) -> str:
 
 
 @measure(GRAPH, "1 where the picture carries the graph that was sent, 0 where not", minimum=1)
-def _graph(picture: Picture) -> float:
+def _graph(picture: JudgedPicture) -> float:
     return picture.has_graph
 
 
 @measure(DUPLICATE, "pictures earlier in the manifest with exactly the same pixels", maximum=0)
-def _duplicate(picture: Picture) -> float:
+def _duplicate(picture: JudgedPicture) -> float:
     return picture.twins
 
 

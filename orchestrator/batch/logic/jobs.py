@@ -204,7 +204,7 @@ class Attempt:
     seconds: float | None = None
     # None while it is open
     outcome: Outcome | None = None
-    # the kind of failure, a `retry.Kind` value, else ""
+    # the kind of failure, a `retry.FailureKind` value, else ""
     failure: str = ""
     # the failure in words
     error: str = ""

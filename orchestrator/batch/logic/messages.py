@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from ...errors import SpriteworksError
 from .assignments import Assignment
-from .retry import Decision, Kind, Step
+from .retry import Decision, FailureKind, Step
 
 _NEXT = {
     Step.HERE: "it is sent again",
@@ -18,7 +18,7 @@ _NEXT = {
 }
 
 
-class Observer(Protocol):
+class BatchObserver(Protocol):
     """Who is told what happens; called under the dispatcher's lock, so it must be quick."""
 
     def happened(self, kind: str, **details: Any) -> None:
@@ -35,7 +35,7 @@ def failure_words(assignment: Assignment, error: str, decision: Decision) -> str
 
 
 def failure_event(
-    assignment: Assignment, kind: Kind, error: str, decision: Decision
+    assignment: Assignment, kind: FailureKind, error: str, decision: Decision
 ) -> dict[str, Any]:
     """The same as JSON values."""
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .jobs import Attempt, Job
-from .retry import Decision, Degradation, Kind, Step
+from .retry import Decision, Degradation, FailureKind, Step
 
 _AS_IS = Degradation()
 
@@ -29,20 +29,22 @@ class Notes(dict[str, Note]):
         """The note of a job."""
         return self.get(job.key) or Note()
 
-    def take(self, job: Job, attempt: Attempt, decision: Decision, kind: Kind, now: float) -> None:
+    def take(
+        self, job: Job, attempt: Attempt, decision: Decision, kind: FailureKind, now: float
+    ) -> None:
         """Note how a job is to be tried again after an attempt; its pause begins `now`."""
         before, server = self.of(job), {attempt.server}
         self[job.key] = Note(
             degradation=decision.degradation,
             not_before=now + decision.delay,
             avoid=before.avoid | (server if decision.step is Step.ELSEWHERE else set()),
-            wrong_from=before.wrong_from | (server if kind is Kind.RESULT_WRONG else set()),
+            wrong_from=before.wrong_from | (server if kind is FailureKind.RESULT_WRONG else set()),
         )
 
     def recall(self, key: str, attempt: Attempt, decision: Decision) -> None:
         """Note what was decided in an earlier run; its pause is over."""
         server = frozenset({attempt.server})
-        was_wrong = attempt.failure == Kind.RESULT_WRONG.value
+        was_wrong = attempt.failure == FailureKind.RESULT_WRONG.value
         self[key] = Note(
             degradation=decision.degradation,
             avoid=server if decision.step is Step.ELSEWHERE else frozenset(),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class PaceBounds:
     """Bounds in s."""
 
     # before a job has ended on the server: it loads a model, perhaps from a slow disk
@@ -26,7 +26,7 @@ _BRISK = 0.2
 class Pace:
     """Watches one server's signs of progress. Times are in s on one monotonic clock."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: PaceBounds) -> None:
         self._patience = patience
         # s that the last job took
         self._last: float | None = None

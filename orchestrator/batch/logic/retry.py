@@ -42,7 +42,7 @@ from ...errors import (
 )
 
 
-class Kind(str, Enum):
+class FailureKind(str, Enum):
     """What went wrong with an attempt."""
 
     # the server's or our own validation said no
@@ -125,7 +125,7 @@ class Degradation:
 class Past:
     """What happened to a job in earlier attempts, the failure at hand included, oldest first."""
 
-    kinds: Sequence[Kind]
+    kinds: Sequence[FailureKind]
     # how the attempt that just failed was made easier
     degradation: Degradation = Degradation()
     # pictures that were in its graph
@@ -133,7 +133,7 @@ class Past:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class RetryLimits:
     """After how much is enough."""
 
     # attempts in which the job may have been at fault
@@ -170,90 +170,92 @@ _LAST_DELAY = 30.0
 
 # Failures that say nothing about the job itself.
 _INNOCENT = {
-    Kind.NOT_SENT,
-    Kind.JOB_LOST,
-    Kind.SERVER_STUMBLED,
-    Kind.RESULT_MISSING,
-    Kind.INTERRUPTED,
+    FailureKind.NOT_SENT,
+    FailureKind.JOB_LOST,
+    FailureKind.SERVER_STUMBLED,
+    FailureKind.RESULT_MISSING,
+    FailureKind.INTERRUPTED,
 }
-_DEADLY = {Kind.SERVER_LOST, Kind.FROZEN}
+_DEADLY = {FailureKind.SERVER_LOST, FailureKind.FROZEN}
 
 
-def classify(error: SpriteworksError) -> Kind:
+def classify(error: SpriteworksError) -> FailureKind:
     """Say what kind of failure an error is."""
     match error:
         case NodeFailed():
             text = f"{error.kind} {error}"
-            return Kind.OUT_OF_MEMORY if _MEMORY.search(text) else Kind.NODE_FAILED
+            return FailureKind.OUT_OF_MEMORY if _MEMORY.search(text) else FailureKind.NODE_FAILED
         case JobRefused() | GraphError() | UsageError() | InputError() | ModelError():
-            return Kind.REFUSED
+            return FailureKind.REFUSED
         case OutputError():
-            return Kind.CANNOT_WRITE
+            return FailureKind.CANNOT_WRITE
         case JobLost():
-            return Kind.JOB_LOST
+            return FailureKind.JOB_LOST
         case JobInterrupted():
-            return Kind.INTERRUPTED
+            return FailureKind.INTERRUPTED
         case JobTimedOut():
-            return Kind.TIMED_OUT
+            return FailureKind.TIMED_OUT
         case ResultMissing():
-            return Kind.RESULT_MISSING
+            return FailureKind.RESULT_MISSING
         case ResultWrong():
-            return Kind.RESULT_WRONG
+            return FailureKind.RESULT_WRONG
         case JobError():
-            return Kind.NODE_FAILED
+            return FailureKind.NODE_FAILED
         case ServerFrozen():
-            return Kind.FROZEN
+            return FailureKind.FROZEN
         case ServerUnreachable():
-            return Kind.NOT_SENT
+            return FailureKind.NOT_SENT
         case ServerLost() | ServerStartFailed():
-            return Kind.SERVER_LOST
-    return Kind.SERVER_STUMBLED
+            return FailureKind.SERVER_LOST
+    return FailureKind.SERVER_STUMBLED
 
 
-def decide(past: Past, possible: Sequence[Rung] = LADDER, limits: Limits = Limits()) -> Decision:
+def decide(
+    past: Past, possible: Sequence[Rung] = LADDER, limits: RetryLimits = RetryLimits()
+) -> Decision:
     """Say what to do after the last failure in `past.kinds`.
 
     `possible` are the rungs that the workflow has: one without a VAE to tile lacks that rung.
     """
     kind = past.kinds[-1]
-    if kind is Kind.REFUSED:
+    if kind is FailureKind.REFUSED:
         return Decision(step=Step.GIVE_UP, reason="a refused workflow is refused every time")
-    if kind is Kind.CANNOT_WRITE:
+    if kind is FailureKind.CANNOT_WRITE:
         return Decision(step=Step.STOP, reason="no picture can be stored until that is put right")
     if _count(past, *_DEADLY) >= limits.deaths and kind in _DEADLY:
         return _quarantine(past)
-    if kind is Kind.NOT_SENT:
+    if kind is FailureKind.NOT_SENT:
         return Decision(
             step=Step.ELSEWHERE, reason="it never got there", degradation=past.degradation
         )
     if _failures(past) >= limits.failures:
         return Decision(step=Step.GIVE_UP, reason=f"it failed {_failures(past)} times in all")
-    if kind is Kind.OUT_OF_MEMORY:
+    if kind is FailureKind.OUT_OF_MEMORY:
         return _climb_down(past, possible)
     if _faults(past) >= limits.tries:
         return Decision(step=Step.GIVE_UP, reason=f"it failed {_faults(past)} times")
     return _again(past, kind, limits)
 
 
-def _again(past: Past, kind: Kind, limits: Limits) -> Decision:
+def _again(past: Past, kind: FailureKind, limits: RetryLimits) -> Decision:
     if kind in _DEADLY:
         return _retry(past, Step.ELSEWHERE, "its server is gone; another one, or the same later")
-    if kind is Kind.RESULT_MISSING:
+    if kind is FailureKind.RESULT_MISSING:
         # The server's cache would give the same answer again.
         fresh = replace(past.degradation, free=True)
         return replace(_retry(past, Step.HERE, "after its cache is emptied"), degradation=fresh)
-    if kind is Kind.RESULT_WRONG:
+    if kind is FailureKind.RESULT_WRONG:
         return _retry(past, Step.ELSEWHERE, "another server may send what was asked for")
-    if kind is Kind.INTERRUPTED:
+    if kind is FailureKind.INTERRUPTED:
         return _retry(past, Step.HERE, "that was no fault of the job")
     if kind in _INNOCENT:
         # One that loses what it is given would lose it again, while others have nothing to do.
         return _retry(past, Step.ELSEWHERE, "that was no fault of the job")
-    if kind is Kind.TIMED_OUT:
+    if kind is FailureKind.TIMED_OUT:
         return _retry(past, Step.ELSEWHERE, "another server may be faster")
-    if _count(past, Kind.NODE_FAILED) >= limits.node_failures:
+    if _count(past, FailureKind.NODE_FAILED) >= limits.node_failures:
         return Decision(
-            step=Step.GIVE_UP, reason=f"nodes failed {_count(past, Kind.NODE_FAILED)} times"
+            step=Step.GIVE_UP, reason=f"nodes failed {_count(past, FailureKind.NODE_FAILED)} times"
         )
     return _retry(past, Step.ELSEWHERE, "another server may have what this one lacks")
 
@@ -293,13 +295,15 @@ def _quarantine(past: Past) -> Decision:
     )
 
 
-def _count(past: Past, *kinds: Kind) -> int:
+def _count(past: Past, *kinds: FailureKind) -> int:
     return sum(kind in kinds for kind in past.kinds)
 
 
 def _failures(past: Past) -> int:
-    return sum(kind is not Kind.NOT_SENT for kind in past.kinds)
+    return sum(kind is not FailureKind.NOT_SENT for kind in past.kinds)
 
 
 def _faults(past: Past) -> int:
-    return sum(kind not in _INNOCENT and kind is not Kind.OUT_OF_MEMORY for kind in past.kinds)
+    return sum(
+        kind not in _INNOCENT and kind is not FailureKind.OUT_OF_MEMORY for kind in past.kinds
+    )

@@ -23,7 +23,7 @@ from ..execution.plan import recall
 from ..execution.store.folder_lock import held
 from ..execution.store.store import Store
 from ..logic.jobs import Artifact
-from ..logic.manifest.manifest import Export, Sheet
+from ..logic.manifest.manifest import Export, SheetExport
 
 if TYPE_CHECKING:
     from comfy_nodes.formats.palettes import Palette
@@ -314,7 +314,7 @@ class _Run:
                     (self.out / SHEET / name).unlink()
 
 
-def _sheet_options(sheet: Sheet, aligned: Sequence[int] | None) -> Options:
+def _sheet_options(sheet: SheetExport, aligned: Sequence[int] | None) -> Options:
     """`aligned` is the point at which all pictures stand, x and y in px, where they do."""
     from ...sprites.sheets import Options
 

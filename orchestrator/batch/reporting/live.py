@@ -55,8 +55,8 @@ class Log:
             self._file.close()
 
 
-class View:
-    """A batch for people; a context manager. See `dispatcher.Observer`.
+class BatchView:
+    """A batch for people; a context manager. See `messages.BatchObserver`.
 
     On a terminal: overall progress, a line a server, rate, time left, last picture.
     """
@@ -71,7 +71,7 @@ class View:
         # s, monotonic, of the last look at the whole; the first picture comes at once
         self._looked = 0.0 if screen.is_live else time.monotonic()
 
-    def __enter__(self) -> View:
+    def __enter__(self) -> BatchView:
         self._screen.__enter__()
         return self
 
@@ -139,7 +139,7 @@ class View:
 
 
 class Events:
-    """A batch for programs: one JSON object a line. See `dispatcher.Observer`."""
+    """A batch for programs: one JSON object a line. See `messages.BatchObserver`."""
 
     def __init__(self, stream: TextIO, folder: Path) -> None:
         self._stream = stream
@@ -241,6 +241,6 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours} h"
 
 
-def view_on(stream: TextIO, folder: Path) -> View:
+def view_on(stream: TextIO, folder: Path) -> BatchView:
     """What shows a batch on a stream."""
-    return View(screen_on(stream), folder)
+    return BatchView(screen_on(stream), folder)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ...batch.execution.store.database import Database
 from ...batch.execution.store.folder_lock import held
-from ...batch.execution.store.place import BATCH, Place, place_of, remember
+from ...batch.execution.store.place import BATCH, RecordPlace, place_of, remember
 from ...batch.execution.store.tables import facts
 from ...errors import InputError, OutputError, UsageError
 from ..storage import ALGORITHM, CHUNK, Storage, chunks_of
@@ -64,7 +64,7 @@ def restore(source: Path, to: Destination, progress: Progress = lambda _d, _t: N
     return manifest
 
 
-def _refuse(manifest: Manifest, place: Place, to: Destination) -> None:
+def _refuse(manifest: Manifest, place: RecordPlace, to: Destination) -> None:
     kind = record.kind_of(place.url)
     if kind is not manifest.kind:
         hint = (
@@ -128,11 +128,11 @@ def _put_files(reader: archive.Reader, storage: Storage, progress: Progress) -> 
         raise InputError(f"the backup is damaged: it has {count} files, and should have {wanted}")
 
 
-def _point(folder: Path, place: Place) -> None:
+def _point(folder: Path, place: RecordPlace) -> None:
     """Let the folder name its database, as the database names the folder's batch."""
     if record.kind_of(place.url) is Kind.SQLITE:
         return
     with closing(Database(place.url)) as database, database.reading() as connection:
         query = sa.select(facts.c.value).where(facts.c.name == BATCH)
         token = connection.execute(query).scalar_one()
-    remember(folder, Place(url=place.url, token=str(token)))
+    remember(folder, RecordPlace(url=place.url, token=str(token)))

@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from ...batch.execution.dispatcher import Settings as Rules
-from ...batch.execution.fleet import Care, Processes, Server, fleet
+from ...batch.execution.dispatcher import DispatchSettings as Rules
+from ...batch.execution.fleet import Care, FleetServer, Processes, fleet
 from ...batch.execution.leases import LEASE, new_owner
 from ...batch.execution.store.store import Store
 from ...batch.logic.jobs import Job
@@ -225,7 +225,7 @@ class WorkerProcess:
         self._registry.beat(self.worker, None if having == self._told else having)
         self._told = having
 
-    def _state_of(self, server: Server) -> WorkerServer:
+    def _state_of(self, server: FleetServer) -> WorkerServer:
         (view,) = (one for one in self._loop.servers() if one.name == server.name)
         known = self._catalogues.known.get(server.name)
         shown = replace(view, name=self._shown(server.name), worker=self.worker.name)
@@ -258,7 +258,7 @@ class WorkerProcess:
                 if server.name in self._catalogues.known and not self._ended.is_set():
                     self._ask(server)
 
-    def _ask(self, server: Server) -> None:
+    def _ask(self, server: FleetServer) -> None:
         before = self._catalogues.of(server.name)
         try:
             with server.connected() as client, client.at_most(_PATIENCE):

@@ -15,7 +15,7 @@ from ....errors import IllegalTransition, StoreError
 from ....workflow.wording import listed
 from ...logic.jobs import MOST_MADE, TRANSITIONS, Job, Outcome, State, sources
 from . import statements, tables
-from .record import Record
+from .record import RecordBase
 from .rows import (
     job_of,
 )
@@ -38,7 +38,7 @@ class Entry:
     reason: str
 
 
-class Entries(Record):
+class Entries(RecordBase):
     """Jobs, their states, and the moves between those."""
 
     def counts(self) -> dict[State, int]:

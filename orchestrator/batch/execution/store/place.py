@@ -20,7 +20,7 @@ BATCH = "batch"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class RecordPlace:
     """Where a record is, or will be."""
 
     url: str
@@ -31,7 +31,7 @@ class Place:
     known: bool = False
 
 
-def place_of(folder: Path, url: str = "") -> Place:
+def place_of(folder: Path, url: str = "") -> RecordPlace:
     """Where the record of a folder is; `url` is where a person wants it, "" for no wish.
 
     Raises BadValue where it is elsewhere already.
@@ -43,15 +43,15 @@ def place_of(folder: Path, url: str = "") -> Place:
         return named
     path = folder / FILE_NAME
     if not url:
-        return Place(url=sqlite_url(path), known=path.is_file())
+        return RecordPlace(url=sqlite_url(path), known=path.is_file())
     if path.is_file():
         raise BadValue(
             f"the record of {folder} is in {path}; leave out --store, or take a new folder"
         )
-    return Place(url=url, token=uuid.uuid4().hex)
+    return RecordPlace(url=url, token=uuid.uuid4().hex)
 
 
-def remember(folder: Path, place: Place) -> None:
+def remember(folder: Path, place: RecordPlace) -> None:
     """Note in the folder where its record is; only its owner may read that, for the password."""
     path = folder / POINTER
     text = json.dumps({"url": place.url, "batch": place.token})
@@ -63,11 +63,11 @@ def remember(folder: Path, place: Place) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _named(folder: Path) -> Place | None:
+def _named(folder: Path) -> RecordPlace | None:
     path = folder / POINTER
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Place(url=str(found["url"]), token=str(found["batch"]), known=True)
+        return RecordPlace(url=str(found["url"]), token=str(found["batch"]), known=True)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from ...logic.jobs import Job, State
 from . import tables
 from .database import Database
-from .record import Record
+from .record import RecordBase
 from .rows import (
     job_row,
 )
@@ -37,7 +37,7 @@ class PlanDiff:
     unwanted: int
 
 
-class Plans(Record):
+class Plans(RecordBase):
     """Makes jobs what is wanted."""
 
     def __init__(self, database: Database) -> None:

@@ -15,7 +15,7 @@ from .database import Database
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event:
+class LogEntry:
     """One line of the batch's log, in words."""
 
     id: int
@@ -27,7 +27,7 @@ class Event:
     key: str = ""
 
 
-class Record:
+class RecordBase:
     """What belongs to no job: facts, and the log. See `store` for what all methods share."""
 
     def __init__(self, database: Database) -> None:
@@ -99,11 +99,11 @@ class Record:
         with self._db.transaction():
             self._db.execute(statements.NEW_EVENT, row)
 
-    def events(self, *, after: int = 0, limit: int = 1000) -> list[Event]:
+    def events(self, *, after: int = 0, limit: int = 1000) -> list[LogEntry]:
         """The log from the entry after number `after`, oldest first."""
         table = tables.events
         query = sa.select(table).where(table.c.id > after).order_by(table.c.id).limit(limit)
-        return [Event(**row._mapping) for row in self._read(query)]
+        return [LogEntry(**row._mapping) for row in self._read(query)]
 
 
 def moment(given: float | None) -> float:

@@ -22,10 +22,10 @@ from .attempts import Renewed as Renewed
 from .database import Database
 from .entries import Entry as Entry
 from .entries import settled as settled
-from .place import BATCH, FILE_NAME, Place, place_of, remember
+from .place import BATCH, FILE_NAME, RecordPlace, place_of, remember
 from .plans import PlanDiff as PlanDiff
 from .plans import Plans
-from .record import Event as Event
+from .record import LogEntry as LogEntry
 from .results import Results
 
 
@@ -66,7 +66,7 @@ class Store(Plans, Results):
                 if 0 < before < tables.VERSION:
                     self.log(f"the record was upgraded, from version {before} to {tables.VERSION}")
 
-    def _belong_to(self, folder: Path, place: Place) -> None:
+    def _belong_to(self, folder: Path, place: RecordPlace) -> None:
         with self._db.transaction():
             token = self.fact(BATCH)
             if token is None:

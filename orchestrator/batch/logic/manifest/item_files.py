@@ -21,7 +21,7 @@ _COLUMNS = frozenset(
 _PREFIXES = ("set", "vars", "images")
 
 
-class Row(NamedTuple):
+class ItemRow(NamedTuple):
     """The line of a CSV or JSONL file, as the beginning of a place."""
 
     file: str
@@ -38,7 +38,7 @@ def _jsonl_rows(file: str, text: str, report: Report) -> Iterator[tuple[Place, A
     for number, line in enumerate(io.StringIO(text), start=1):
         if not line.strip():
             continue
-        place = (Row(file, number),)
+        place = (ItemRow(file, number),)
         try:
             yield place, json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
@@ -49,21 +49,21 @@ def _csv_rows(file: str, text: str, report: Report) -> Iterator[tuple[Place, Any
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
-        _check_header(header, Row(file, 1), report)
+        _check_header(header, ItemRow(file, 1), report)
         # a row may span lines, and begins after the one before it
         begins = reader.line_num + 1
         for cells in reader:
-            place = (Row(file, begins),)
+            place = (ItemRow(file, begins),)
             begins = reader.line_num + 1
             if len(cells) > len(header):
                 report(place, f"{len(cells)} cells, and the header has {len(header)}")
             elif any(cells):
                 yield place, _item_of(dict(zip(header, cells, strict=False)))
     except csv.Error as error:
-        report((Row(file, reader.line_num),), f"this is not CSV ({error})")
+        report((ItemRow(file, reader.line_num),), f"this is not CSV ({error})")
 
 
-def _check_header(header: list[str], row: Row, report: Report) -> None:
+def _check_header(header: list[str], row: ItemRow, report: Report) -> None:
     for name in sorted({name for name in header if header.count(name) > 1 or not name}):
         what = f"the column {name!r} is there twice" if name else "a column has no name"
         report((row,), what)

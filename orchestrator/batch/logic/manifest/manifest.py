@@ -122,14 +122,14 @@ Seeds = Annotated[
 ]
 
 
-class Bounds(_Model):
+class ValueBounds(_Model):
     """What a gate's measured value must lie between, both ends included."""
 
     low: float | None = Field(default=None, alias="min")
     high: float | None = Field(default=None, alias="max")
 
     @model_validator(mode="after")
-    def _rises(self) -> Bounds:
+    def _rises(self) -> ValueBounds:
         if self.low is not None and self.high is not None and self.high < self.low:
             raise PydanticCustomError("bounds", "`max` is smaller than `min`")
         return self
@@ -179,7 +179,7 @@ def _all_bounded(gates: dict[str, Any]) -> dict[str, Any]:
 
 GateName = Annotated[str, AfterValidator(_gate_name)]
 GateBounds = Annotated[
-    Annotated[Bounds, Tag("bounds")] | Annotated[Literal[False], Tag("off")],
+    Annotated[ValueBounds, Tag("bounds")] | Annotated[Literal[False], Tag("off")],
     Discriminator(lambda value: "off" if value is False else "bounds"),
     BeforeValidator(_bounds),
 ]
@@ -279,7 +279,7 @@ def _check_rotated(formats: list[str]) -> None:
         raise PydanticCustomError("for", "{why}", {"why": str(error)}) from None
 
 
-class Sheet(_Model):
+class SheetExport(_Model):
     """One sheet of all pictures, as game engines read it."""
 
     formats: Annotated[list[str], BeforeValidator(_one_or_more), AfterValidator(_sheet_formats)] = (
@@ -304,7 +304,7 @@ class Sheet(_Model):
     once: Annotated[list[str], BeforeValidator(_one_or_more)] = []
 
     @model_validator(mode="after")
-    def _is_one_kind(self) -> Sheet:
+    def _is_one_kind(self) -> SheetExport:
         if self.columns is not None and self.power_of_two:
             raise PydanticCustomError("sheet", "a grid has the size of its cells")
         if self.columns is not None and (self.rotate or self.near):
@@ -367,7 +367,7 @@ class Export(_Model):
     ] = None
     dither: Annotated[str, AfterValidator(_dithering)] = "none"
     align: Annotated[Align | None, BeforeValidator(_aligned_anyhow)] = None
-    sheet: Sheet | None = None
+    sheet: SheetExport | None = None
 
     @model_validator(mode="after")
     def _does_something(self) -> Export:

@@ -41,7 +41,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class ContactLayout:
     """Where things are on a sheet, in pixels."""
 
     sheet: ContactSheet
@@ -97,7 +97,7 @@ def write(folder: Path) -> list[Path]:
 
 def rows_that_fit(sheet: ContactSheet) -> int:
     """How many rows a sheet may have."""
-    empty = Layout(sheet=sheet, columns=1, rows=0)
+    empty = ContactLayout(sheet=sheet, columns=1, rows=0)
     return max(1, (TALLEST - empty.size[1]) // empty.pitch[1])
 
 
@@ -107,7 +107,7 @@ def draw(cells: Sequence[Cell], sheet: ContactSheet, title: str) -> Image.Image:
 
     columns = max(1, min(sheet.columns, len(cells)))
     rows = -(-len(cells) // columns)
-    layout = Layout(sheet=sheet, columns=columns, rows=rows)
+    layout = ContactLayout(sheet=sheet, columns=columns, rows=rows)
     canvas = Image.new("RGB", layout.size, _GROUND)
     pen = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(_FONT_SIZE)

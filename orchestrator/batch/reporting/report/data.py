@@ -24,7 +24,7 @@ _UNSAFE = str.maketrans(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class ReportEntry:
     """A job with all that the report shows of it."""
 
     entry: Entry
@@ -56,7 +56,7 @@ class Words:
         return self._numbers[text]
 
 
-def shared_parameters(pictures: Sequence[Picture]) -> dict[str, Any]:
+def shared_parameters(pictures: Sequence[ReportEntry]) -> dict[str, Any]:
     """The parameters that all pictures have with one and the same value."""
     if not pictures:
         return {}
@@ -69,7 +69,7 @@ def shared_parameters(pictures: Sequence[Picture]) -> dict[str, Any]:
 
 
 def page_data(
-    pictures: Sequence[Picture],
+    pictures: Sequence[ReportEntry],
     attempts: Iterable[Tried],
     spans: Iterable[Span],
     *,
@@ -111,7 +111,7 @@ def embedded(data: Any) -> str:
 
 
 def _picture(
-    one: Picture, words: Words, parameters: Sequence[str], places: Mapping[int, int]
+    one: ReportEntry, words: Words, parameters: Sequence[str], places: Mapping[int, int]
 ) -> list[Any]:
     job = one.entry.job
     return [

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...execution.store import tables
-from ...execution.store.store import Event, Store
+from ...execution.store.store import LogEntry, Store
 from ...logic.jobs import Outcome
 from .statistics import Span, Statistics, Tried, statistics
 
@@ -94,11 +94,11 @@ def files(store: Store) -> dict[str, list[File]]:
     return found
 
 
-def warnings(store: Store, limit: int) -> list[Event]:
+def warnings(store: Store, limit: int) -> list[LogEntry]:
     """The latest sentences of the log that a person should look at, oldest first."""
     table = tables.events
     query = sa.select(table).where(table.c.warning).order_by(table.c.id.desc()).limit(limit)
-    return [Event(**row._mapping) for row in reversed(store.rows(query))]
+    return [LogEntry(**row._mapping) for row in reversed(store.rows(query))]
 
 
 def statistics_of(store: Store, *, latest: int | None = None) -> Statistics:

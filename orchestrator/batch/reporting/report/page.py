@@ -20,7 +20,7 @@ from ...execution.store.store import Store
 from ...logic.jobs import State, counted
 from ...logic.manifest.manifest import ContactSheet
 from . import history, plots
-from .data import Picture, embedded, page_data, shared_parameters
+from .data import ReportEntry, embedded, page_data, shared_parameters
 from .statistics import Span, Statistics, Tried, statistics, with_loads
 from .timeline import Timeline, timeline
 
@@ -33,13 +33,13 @@ _GIVEN_UP = (State.FAILED, State.QUARANTINED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Content:
+class ReportContent:
     """All that a report shows."""
 
     name: str
     contact_sheet: ContactSheet
     counts: dict[State, int]
-    pictures: Sequence[Picture]
+    pictures: Sequence[ReportEntry]
     attempts: Sequence[Tried]
     spans: Sequence[Span]
     # how many of the pictures do not carry the graph that was sent
@@ -65,12 +65,12 @@ def write(folder: Path) -> Path:
     return path
 
 
-def read(store: Store, name: str) -> Content:
+def read(store: Store, name: str) -> ReportContent:
     """Everything of a batch that the report shows; `name` serves one that was never planned."""
     known = recall(store)
     files, tried = history.files(store), history.attempts_by_job(store)
     pictures = [
-        Picture(
+        ReportEntry(
             entry=entry,
             files=files.get(entry.job.key, ()),
             attempts=tried.get(entry.job.key, ()),
@@ -78,7 +78,7 @@ def read(store: Store, name: str) -> Content:
         for entry in store.entries()
     ]
     attempts, spans = list(history.attempts(store)), list(with_loads(history.spans(store)))
-    return Content(
+    return ReportContent(
         name=known.manifest.name if known else name,
         contact_sheet=known.manifest.contact_sheet if known else ContactSheet(),
         counts=store.counts(),
@@ -92,7 +92,7 @@ def read(store: Store, name: str) -> Content:
     )
 
 
-def render(content: Content) -> str:
+def render(content: ReportContent) -> str:
     """The page. Everything that comes from outside is escaped, as text, attribute, URL or JSON."""
     # 60 ms to import; the command line needs it for this command only.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -136,7 +136,7 @@ def render(content: Content) -> str:
     )
 
 
-def failures(pictures: Sequence[Picture]) -> list[tuple[str, str, list[str]]]:
+def failures(pictures: Sequence[ReportEntry]) -> list[tuple[str, str, list[str]]]:
     """(state, reason, names of the pictures) of what was given up, the most frequent first."""
     names: dict[tuple[str, str], list[str]] = {}
     for picture in pictures:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import Markup
 
-from .statistics import BINS_A_DECADE, Spread, place_of
+from .statistics import BINS_A_DECADE, DurationSpread, place_of
 from .timeline import SLICES, Lane
 
 # Colours that the page's style sheet has for servers; more servers take turns.
@@ -18,13 +18,13 @@ COLOURS = 8
 _HEIGHT = 100
 
 
-def strips(spreads: Mapping[str, Spread]) -> dict[str, Markup]:
+def strips(spreads: Mapping[str, DurationSpread]) -> dict[str, Markup]:
     """For each spread how often which duration came, all on one logarithmic axis."""
     low, high = axis(spreads.values())
     return {name: _strip(spread, low, high) for name, spread in spreads.items()}
 
 
-def axis(spreads: Iterable[Spread]) -> tuple[int, int]:
+def axis(spreads: Iterable[DurationSpread]) -> tuple[int, int]:
     """The first and last decade (exponent of 10 s) that holds all of some spreads."""
     bins = [number for spread in spreads for number in spread.bins]
     if not bins:
@@ -102,7 +102,7 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{share * 100:.2g} %"
 
 
-def _strip(spread: Spread, low: int, high: int) -> Markup:
+def _strip(spread: DurationSpread, low: int, high: int) -> Markup:
     begin = low * BINS_A_DECADE
     width = (high - low) * BINS_A_DECADE
     most = max(spread.bins.values())

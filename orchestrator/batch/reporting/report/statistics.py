@@ -72,7 +72,7 @@ class Tried:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
+class DurationSpread:
     """How the durations of one span are spread, in s."""
 
     count: int
@@ -89,7 +89,7 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class ServerFigures:
     """What was measured of one server, or of all together."""
 
     pictures: int
@@ -102,9 +102,9 @@ class Figures:
     # clocks, None before any has run two jobs in a row
     idle_share: float | None
     # {"queued": ..., "load": ..., "run": ..., "transfer": ..., "store": ...}, those that are known
-    spans: Mapping[str, Spread]
+    spans: Mapping[str, DurationSpread]
     # {node class: ...}, those that took the most time in all first
-    nodes: Mapping[str, Spread]
+    nodes: Mapping[str, DurationSpread]
 
     @property
     def pictures_per_hour(self) -> float | None:
@@ -130,8 +130,8 @@ class Figures:
 class Statistics:
     """Figures of a batch: of all servers together, and of each."""
 
-    total: Figures
-    servers: Mapping[str, Figures]
+    total: ServerFigures
+    servers: Mapping[str, ServerFigures]
 
     def to_json(self) -> dict[str, Any]:
         """As `batch status --json` shows it."""
@@ -189,11 +189,11 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
-def spread(values: Iterable[float]) -> Spread:
+def spread(values: Iterable[float]) -> DurationSpread:
     """The spread of at least one duration."""
     ordered = sorted(values)
     bins = Counter(bin_of(value) for value in ordered)
-    return Spread(
+    return DurationSpread(
         count=len(ordered),
         p50=percentile(ordered, 0.5),
         p90=percentile(ordered, 0.9),
@@ -203,7 +203,7 @@ def spread(values: Iterable[float]) -> Spread:
 
 
 def bin_of(seconds: float) -> int:
-    """The bin in which a duration is counted, see `Spread.bins`."""
+    """The bin in which a duration is counted, see `DurationSpread.bins`."""
     return math.floor(place_of(seconds))
 
 
@@ -226,7 +226,7 @@ def stretches(
 
 
 class _Tally:
-    """Collects what becomes `Figures`."""
+    """Collects what becomes `ServerFigures`."""
 
     def __init__(self) -> None:
         self._pictures = self._attempts = self._failures = 0
@@ -250,11 +250,11 @@ class _Tally:
         else:
             self._spans[span.name].append(span.seconds)
 
-    def figures(self) -> Figures:
+    def figures(self) -> ServerFigures:
         idle, busy = math.fsum(self._idle), math.fsum(self._spans.get(_RUN, ()))
         nodes = sorted(self._nodes, key=lambda name: -math.fsum(self._nodes[name]))
         known = [*SPANS, *sorted(self._spans.keys() - set(SPANS))]
-        return Figures(
+        return ServerFigures(
             pictures=self._pictures,
             attempts=self._attempts,
             failures=self._failures,
