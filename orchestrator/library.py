@@ -31,7 +31,7 @@ from .errors import (
 from .local.arguments import MANAGED
 from .local.serving import Choice, reached
 from .protocol import Event, Executing, ExecutionCached, Graph, JobState, Preview
-from .protocol import Progress as Stepped
+from .protocol import StepProgress as Stepped
 from .runs.converting import Converted, catalogue_in, convert_file
 from .runs.made import Made
 from .runs.run import Observer, Run, prepare

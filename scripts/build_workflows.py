@@ -23,7 +23,7 @@ sys.path.insert(0, str(REPOSITORY))
 from orchestrator.protocol import Graph  # noqa: E402
 from orchestrator.workflow.catalogue import Catalogue, NodeClass  # noqa: E402
 from orchestrator.workflow.graph import is_link, order  # noqa: E402
-from orchestrator.workflow.inputs import Input  # noqa: E402
+from orchestrator.workflow.inputs import NodeInput  # noqa: E402
 
 OBJECT_INFO = REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"
 
@@ -491,7 +491,7 @@ def _links(graph: Graph, infos: dict[str, NodeClass]) -> Iterator[list[Any]]:
                 yield [number, int(source), out, int(key), slot, infos[source].outputs[out]]
 
 
-def _slots(info: NodeClass) -> list[Input]:
+def _slots(info: NodeClass) -> list[NodeInput]:
     """The inputs in the order in which the editor lists them: links first, then widgets."""
     return sorted(info.inputs, key=lambda entry: entry.is_widget)
 

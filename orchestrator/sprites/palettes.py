@@ -38,7 +38,7 @@ from .files import (
     read_picture,
     write_picture,
 )
-from .finishing import Finish, Finished, as_palette, dithering
+from .finishing import Finish, FinishedPicture, as_palette, dithering
 from .together import Looked, finish_files
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def check_own(finish: Finish, own_palettes: bool) -> None:
         )
 
 
-def _kept(file: Path, target: Path, one: Finished) -> PaintedFile:
+def _kept(file: Path, target: Path, one: FinishedPicture) -> PaintedFile:
     assert one.palette is not None
     colours = one.found.colours
     return PaintedFile(file=file, saved=target, colours=colours, palette=hex_list(one.palette))

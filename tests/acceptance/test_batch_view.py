@@ -18,7 +18,7 @@ from orchestrator.batch.execution.store.store import Store
 from orchestrator.batch.logic.jobs import Job, State
 from orchestrator.batch.reporting.live import Events, view_on
 from orchestrator.local.process import python_environment
-from orchestrator.protocol import Executing, Progress
+from orchestrator.protocol import Executing, StepProgress
 from orchestrator.testing import FakeServer, Script
 
 GRAPH = {
@@ -79,7 +79,7 @@ def test_the_view_shows_servers_progress_and_the_last_picture(
         view.happened("done", path="n1.png", seed=1, server=URL, seconds=1.0)
         view.happened("progress", server=URL, event=Executing(prompt_id="p", node="7"))
         view.happened(
-            "progress", server=URL, event=Progress(prompt_id="p", node="7", value=3, max=20)
+            "progress", server=URL, event=StepProgress(prompt_id="p", node="7", value=3, max=20)
         )
         dispatcher.set_open(
             "http://gpu-b:8188", False, "gpu-b is set aside: [bold]no answer[/bold]"

@@ -27,8 +27,8 @@ from orchestrator.protocol import (
     ExecutionSuccess,
     Graph,
     Preview,
-    Progress,
     ProgressState,
+    StepProgress,
 )
 
 calls: list[str] = []
@@ -367,7 +367,7 @@ def test_a_failing_node_is_reported(
 
 def test_progress_and_previews(executor: Executor, audience: Audience) -> None:
     run(executor, {"1": node("Steps", steps=3, wait=False), "2": node("Show", value=["1", 0])})
-    assert [(event.node, event.value, event.max) for event in audience.told(Progress)] == [
+    assert [(event.node, event.value, event.max) for event in audience.told(StepProgress)] == [
         ("1", 1, 3),
         ("1", 2, 3),
         ("1", 3, 3),
@@ -389,7 +389,7 @@ def test_without_a_client_only_progress_is_sent(executor: Executor, audience: Au
         {"1": node("Steps", steps=1, wait=False), "2": node("Show", value=["1", 0])},
         client_id=None,
     )
-    assert {type(event) for _, event in audience.heard} == {ProgressState, Progress, Preview}
+    assert {type(event) for _, event in audience.heard} == {ProgressState, StepProgress, Preview}
     assert report.success
     assert report.messages[-1][0] == "execution_success"
 

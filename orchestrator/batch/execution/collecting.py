@@ -17,7 +17,7 @@ from typing import Protocol
 from ...client.client import Client, writing
 from ...errors import JobError, ResultMissing, ResultWrong
 from ...protocol import HistoryRecord
-from ...runs.fetching import Fetched, Wanted, store_part, wanted
+from ...runs.fetching import ExpectedFile, Fetched, store_part, wanted
 from ...runs.fetching import fetch as fetch_file
 from ...workflow.signatures import Signatures
 from ..logic.assignments import Assignment
@@ -189,7 +189,9 @@ def _placed(
     )
 
 
-def _shared_out(assignment: Assignment, record: HistoryRecord) -> list[tuple[Job, int, Wanted]]:
+def _shared_out(
+    assignment: Assignment, record: HistoryRecord
+) -> list[tuple[Job, int, ExpectedFile]]:
     """(job, place among its pictures, file) of every file to fetch."""
     files = wanted(record)
     if not files:
@@ -200,7 +202,7 @@ def _shared_out(assignment: Assignment, record: HistoryRecord) -> list[tuple[Job
     jobs = assignment.jobs
     if len(jobs) == 1:
         return [(jobs[0], number, one) for number, one in enumerate(files)]
-    by_node: dict[str, list[Wanted]] = {}
+    by_node: dict[str, list[ExpectedFile]] = {}
     for one in files:
         by_node.setdefault(one.node, []).append(one)
     if any(len(found) != len(jobs) for found in by_node.values()):

@@ -20,7 +20,7 @@ from ...protocol import Graph
 from ...workflow.catalogue import Catalogue
 from ...workflow.checking import check
 from ...workflow.choices import with_known_files
-from ...workflow.inputs import Input
+from ...workflow.inputs import NodeInput
 from ...workflow.roles import (
     Target,
     available_roles,
@@ -53,7 +53,7 @@ class _Parameter:
 
     name: str
     targets: tuple[Target, ...]
-    entry: Input
+    entry: NodeInput
     # whether the seed chooses among the parts of a text in braces
     is_prompt: bool
 

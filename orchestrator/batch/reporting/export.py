@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from comfy_nodes.formats.palettes import Palette
 
     from ...sprites.finishing import Finish
-    from ...sprites.sheets import Options
+    from ...sprites.sheets import SheetOptions
     from ...sprites.snapping import SnappedFile
 
 FOLDER = "export"
@@ -314,11 +314,11 @@ class _Run:
                     (self.out / SHEET / name).unlink()
 
 
-def _sheet_options(sheet: SheetExport, aligned: Sequence[int] | None) -> Options:
+def _sheet_options(sheet: SheetExport, aligned: Sequence[int] | None) -> SheetOptions:
     """`aligned` is the point at which all pictures stand, x and y in px, where they do."""
-    from ...sprites.sheets import Options
+    from ...sprites.sheets import SheetOptions
 
-    return Options(
+    return SheetOptions(
         formats=sheet.formats,
         columns=sheet.columns,
         padding=sheet.padding,
@@ -337,10 +337,10 @@ def _sheet_options(sheet: SheetExport, aligned: Sequence[int] | None) -> Options
 def _finish(options: Export) -> Finish:
     from comfy_nodes.ops.cutout import Options as Cutout
 
-    from ...sprites.finishing import Finish, Grid, dithering
+    from ...sprites.finishing import Finish, KnownGrid, dithering
 
     return Finish(
-        grid=Grid() if options.snap else None,
+        grid=KnownGrid() if options.snap else None,
         cutout=Cutout() if options.cutout else None,
         palette=_colours(options.palette),
         dither=dithering(options.dither),

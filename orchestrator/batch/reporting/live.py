@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from ...protocol import Event, Executing, Progress
-from ...screen import Bar, Grid, Line, Part, Screen, screen_on
+from ...protocol import Event, Executing, StepProgress
+from ...screen import Bar, Line, Part, Screen, TextGrid, screen_on
 from ..execution.dispatcher import Dispatcher
 
 LOG_FILE = "batch.log"
@@ -112,7 +112,7 @@ class BatchView:
 
     def _progress(self, server: str, event: Event) -> None:
         match event:
-            case Progress():
+            case StepProgress():
                 self._doing[server] = f"step {event.value:g} of {event.max:g}"
             case Executing(node=str(node)):
                 self._doing[server] = f"node {node}"
@@ -131,7 +131,7 @@ class BatchView:
         parts: list[Part] = [
             Bar("pictures", counts["done"], counts["total"]),
             Line(summary(counts, self._rate)),
-            Grid(servers),
+            TextGrid(servers),
         ]
         if self._last_picture:
             parts.append(Line(f"last picture: {self._last_picture}"))

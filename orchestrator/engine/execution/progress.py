@@ -6,7 +6,7 @@ import io
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from ...protocol import Event, NodeProgress, Preview, Progress, ProgressState
+from ...protocol import Event, NodeProgress, Preview, ProgressState, StepProgress
 from ..host.context import Context, InterruptedByUser, PreviewFormat
 from ..host.context import Preview as PreviewImage
 from .jobs import Job
@@ -46,7 +46,7 @@ class RunProgress:
     def update(self, node_id: str, value: float, max: float) -> None:
         """A node's own count, for example sampling steps."""
         self._set(NodeProgress(node_id=node_id, state="running", value=value, max=max))
-        self.send(Progress(prompt_id=self.job.prompt_id, node=node_id, value=value, max=max))
+        self.send(StepProgress(prompt_id=self.job.prompt_id, node=node_id, value=value, max=max))
 
     def send(self, event: Event) -> None:
         """Send to the job's client; to everybody where the job has none."""

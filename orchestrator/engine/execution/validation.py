@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from ...protocol import Graph
 from ...workflow.checking import fits, value_problem
-from ...workflow.inputs import Input, expanded, read_inputs
+from ...workflow.inputs import NodeInput, expanded, read_inputs
 from ..host import ComfyNode, HiddenHolder
 
 # One entry of a node's "errors", as it goes over the wire.
@@ -226,7 +226,7 @@ class _NodeCheck:
                 )
         return found + self._check_own()
 
-    def _check_input(self, entry: Input) -> Iterator[Problem]:
+    def _check_input(self, entry: NodeInput) -> Iterator[Problem]:
         name = entry.name
         if isinstance(self.inputs[name], list):
             yield from self._check_link(entry)
@@ -237,7 +237,7 @@ class _NodeCheck:
         elif name not in self.own and not self.own_all:
             yield from _check_value(entry, self.inputs[name])
 
-    def _check_link(self, entry: Input) -> Iterator[Problem]:
+    def _check_link(self, entry: NodeInput) -> Iterator[Problem]:
         name, config = entry.name, entry.declared
         link = self.inputs[name]
         if len(link) != 2:
@@ -269,7 +269,7 @@ class _NodeCheck:
                 linked_node=link,
             )
 
-    def _convert(self, entry: Input) -> Problem | None:
+    def _convert(self, entry: NodeInput) -> Problem | None:
         value = self.inputs[entry.name]
         # how clients send a constant that is a list, since a bare list is a link
         if isinstance(value, dict) and "__value__" in value:
@@ -329,7 +329,7 @@ def _output_type(graph: Graph, nodes: Nodes, link: list[Any]) -> Any:
     return outputs[index].io_type
 
 
-def _check_value(entry: Input, value: Any) -> Iterator[Problem]:
+def _check_value(entry: NodeInput, value: Any) -> Iterator[Problem]:
     fault = value_problem(entry, value)
     if fault is None:
         return

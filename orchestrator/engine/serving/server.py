@@ -17,7 +17,7 @@ from starlette.datastructures import UploadFile
 
 from ...errors import InputError, OutputError, ProtocolError, SpriteworksError
 from ...guard import Guard
-from ...protocol import PromptRequest, Status, is_prompt_id, new_prompt_id
+from ...protocol import PromptRequest, QueueStatus, is_prompt_id, new_prompt_id
 from .. import host
 from ..execution.jobs import Job, JobQueue
 from ..execution.validation import Verdict, check, problem
@@ -61,7 +61,7 @@ class Engine:
         self.worker.stop()
 
     def _queue_changed(self) -> None:
-        self.hub.send(Status(queue_remaining=self.queue.remaining()), None)
+        self.hub.send(QueueStatus(queue_remaining=self.queue.remaining()), None)
 
 
 def create_app(engine: Engine) -> FastAPI:
