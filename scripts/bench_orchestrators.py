@@ -51,7 +51,7 @@ from orchestrator.batch.logic.jobs import Outcome, State
 from orchestrator.local.process import python_environment
 from orchestrator.local.serving import Choice
 from scripts.bench_batch_run import bare_loop, fakes, graph_of
-from scripts.bench_service import Session, post, running, until
+from scripts.bench_service import ServiceSession, post, running, until
 
 # s above what a job takes after which the bare loop looks for it
 _ABOVE = 0.05
@@ -157,7 +157,7 @@ class _Service:
         """Start one more worker, and wait until it is at work."""
         command = ["worker", "--data", self._folder, "--server", server]
         self.workers.append(self._started(command, r"is at work on (\S+)")[1])
-        until(lambda: Session().get(f"{self.url}/ready").ok)
+        until(lambda: ServiceSession().get(f"{self.url}/ready").ok)
 
     def attempts(self, after: int) -> Sequence[sa.Row[Any]]:
         """Those with a later number, of which some may go on."""

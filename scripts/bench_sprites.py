@@ -30,7 +30,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from comfy_nodes.ops.cutout import Options as Cutout  # noqa: E402
+from comfy_nodes.ops.cutout import CutoutOptions as Cutout  # noqa: E402
 from orchestrator.sprites.files import read_picture, write_picture  # noqa: E402
 from orchestrator.sprites.finishing import Finish, KnownGrid  # noqa: E402
 from scripts.snapping.cases import generator  # noqa: E402

@@ -53,7 +53,7 @@ class ServerView:
     worker: str = ""
 
 
-class Watcher(Protocol):
+class RequestObserver(Protocol):
     """Who is told what becomes of requests; called from several threads, and must be quick."""
 
     def moved(self, key: str, state: str, server: str, reason: str) -> None:
@@ -72,7 +72,7 @@ class Watcher(Protocol):
 class _Observer:
     """Hears the dispatcher and tells the watcher."""
 
-    def __init__(self, loop: Loop, watcher: Watcher) -> None:
+    def __init__(self, loop: Loop, watcher: RequestObserver) -> None:
         self._loop = loop
         self._watcher = watcher
 
@@ -111,7 +111,7 @@ class Loop:
         servers: Sequence[FleetServer],
         recipe_for: Callable[[str], Recipe],
         collector: Collector,
-        watcher: Watcher,
+        watcher: RequestObserver,
         fits: Callable[[Job, str], bool],
         settings: DispatchSettings | None = None,
         *,
@@ -183,7 +183,7 @@ class Loop:
             dispatcher.arrived()
 
     def cancel(self, key: str) -> None:
-        """Take a request back, wherever it is; what becomes of it is told by `Watcher.moved`."""
+        """Take a request back, wherever it is; its end is told by `RequestObserver.moved`."""
         dispatcher = self._dispatcher
         if dispatcher is not None:
             dispatcher.cancel(key)

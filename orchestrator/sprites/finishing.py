@@ -14,7 +14,7 @@ import numpy as np
 from comfy_nodes.errors import BadInput
 from comfy_nodes.formats.palettes import Palette
 from comfy_nodes.ops.arrays import Bytes
-from comfy_nodes.ops.cutout import Options as Cutout
+from comfy_nodes.ops.cutout import CutoutOptions as Cutout
 from comfy_nodes.ops.cutout import cut_out
 from comfy_nodes.ops.palette import LARGEST, Dither, paint, shared_palette
 from comfy_nodes.ops.true_pixels import LARGEST_SCALE, Colour, Snapped, counted, snap_sequence

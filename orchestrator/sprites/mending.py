@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_nodes.errors import BadInput
 from comfy_nodes.ops.cleaning import cleaned
-from comfy_nodes.ops.cutout import Options, Outline
+from comfy_nodes.ops.cutout import CutoutOptions, Outline
 from comfy_nodes.ops.measures.measure import Mend
 from comfy_nodes.ops.measures.subject import Subject
 from comfy_nodes.ops.measures.taking import Reading
@@ -159,7 +159,7 @@ def _finished(picture: NDArray[np.uint8], finish: Finish) -> NDArray[np.uint8]:
 
 def _close_outline(picture: NDArray[np.uint8], wanted: Expectation) -> NDArray[np.uint8]:
     del wanted
-    options = Options(outline=Outline.CLOSE, smallest_part=0.0)
+    options = CutoutOptions(outline=Outline.CLOSE, smallest_part=0.0)
     return _finished(picture, Finish(grid=None, cutout=options))
 
 
@@ -168,7 +168,7 @@ _TIMES = 2
 # In this order: a cut-out works on true pixels, and no step after the palette makes up a colour.
 _STEPS: Mapping[Mend, Step] = {
     Mend.SNAP: lambda picture, _: _finished(picture, Finish()),
-    Mend.CUT_OUT: lambda picture, _: _finished(picture, Finish(grid=None, cutout=Options())),
+    Mend.CUT_OUT: lambda picture, _: _finished(picture, Finish(grid=None, cutout=CutoutOptions())),
     Mend.CLEAN: lambda picture, wanted: cleaned(picture, wanted.asked),
     Mend.OUTLINE: _close_outline,
     Mend.PALETTE: lambda picture, wanted: _finished(

@@ -82,7 +82,7 @@ class Cluster:
 
 
 @dataclass(kw_only=True)
-class Outcome:
+class SimulationOutcome:
     """What came of it."""
 
     posted: int = 0
@@ -133,7 +133,7 @@ class Simulation:
         self.cluster = cluster
         self.store = store
         self.now = 0.0
-        self.outcome = Outcome()
+        self.outcome = SimulationOutcome()
         self._random = random.Random(cluster.seed)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -143,18 +143,18 @@ class Simulation:
         self._owners = _ranked("owner", cluster.owners)
         self._workers = [self._worker(number) for number in range(cluster.workers)]
 
-    def run(self) -> Outcome:
+    def run(self) -> SimulationOutcome:
         """Let the seconds pass."""
         (outcome,) = self.parts(self.cluster.seconds)
         return outcome
 
-    def parts(self, each: float) -> Iterator[Outcome]:
+    def parts(self, each: float) -> Iterator[SimulationOutcome]:
         """Let the seconds pass, and give what came of each part; a last one may be shorter."""
         self._start()
         self._pass(self.cluster.warm_up)
         end = self.cluster.warm_up + self.cluster.seconds
         while self.now < end:
-            self.outcome = Outcome()
+            self.outcome = SimulationOutcome()
             self.store.asked.clear()
             self._pass(min(end, self.now + each))
             self.outcome.asked = self.store.asked.copy()

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import fake_grids
-from comfy_nodes.formats.palettes import Format, write
+from comfy_nodes.formats.palettes import PaletteFormat, write
 from comfy_nodes.formats.well_known import by_name
 from comfy_nodes.ops.color import pack
 from orchestrator.__main__ import run
@@ -167,11 +167,11 @@ def test_with_a_given_palette_only_new_pictures_are_made(made: Batch) -> None:
 
 def test_a_palette_file_is_seen_from_the_manifest_and_its_change_counts(made: Batch) -> None:
     file = made.folder / "mine.gpl"
-    file.write_bytes(write(by_name("cga"), Format.GPL))
+    file.write_bytes(write(by_name("cga"), PaletteFormat.GPL))
     made.run({"palette": "mine.gpl", "snap": False}, [1, 2])
     assert Image.open(made.out / "export" / "s1.png").width == PITCH * sprite(1).shape[1]
     assert made.colours() <= set(pack(by_name("cga").array()).tolist())
-    file.write_bytes(write(by_name("pico-8"), Format.GPL))
+    file.write_bytes(write(by_name("pico-8"), PaletteFormat.GPL))
     made.run({"palette": "mine.gpl", "snap": False}, [1, 2])
     assert made.colours() <= set(pack(by_name("pico-8").array()).tolist())
     # the colours are in the record: the file is not needed to do it again

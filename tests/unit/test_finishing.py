@@ -11,7 +11,7 @@ import fake_grids
 from comfy_nodes.formats.palettes import Palette
 from comfy_nodes.formats.well_known import by_name
 from comfy_nodes.ops.color import pack
-from comfy_nodes.ops.cutout import Options as Cutout
+from comfy_nodes.ops.cutout import CutoutOptions as Cutout
 from comfy_nodes.ops.cutout import Outline
 from comfy_nodes.ops.palette import Dither
 from orchestrator.errors import UsageError

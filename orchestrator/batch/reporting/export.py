@@ -335,7 +335,7 @@ def _sheet_options(sheet: SheetExport, aligned: Sequence[int] | None) -> SheetOp
 
 
 def _finish(options: Export) -> Finish:
-    from comfy_nodes.ops.cutout import Options as Cutout
+    from comfy_nodes.ops.cutout import CutoutOptions as Cutout
 
     from ...sprites.finishing import Finish, KnownGrid, dithering
 

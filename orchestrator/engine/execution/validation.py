@@ -35,7 +35,7 @@ _CONVERSIONS: dict[str, type] = {"INT": int, "FLOAT": float, "STRING": str, "BOO
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class GraphVerdict:
     """What the checks found; `error` is None where at least one output can run."""
 
     # the graph with values converted to the types of their inputs
@@ -62,12 +62,12 @@ def sources(graph: Graph, node_id: str) -> list[str]:
     return list(dict.fromkeys(source for source in linked if source in graph))
 
 
-def check(graph: Graph, nodes: Nodes, only: Collection[str] | None = None) -> Verdict:
+def check(graph: Graph, nodes: Nodes, only: Collection[str] | None = None) -> GraphVerdict:
     """Check every output node and what it needs; `only` leaves out all other outputs."""
     graph = copy.deepcopy(graph)
     refused = _check_classes(graph, nodes)
     if refused is not None:
-        return Verdict(graph=graph, error=refused)
+        return GraphVerdict(graph=graph, error=refused)
     outputs = [
         node_id
         for node_id, node in graph.items()
@@ -76,7 +76,7 @@ def check(graph: Graph, nodes: Nodes, only: Collection[str] | None = None) -> Ve
     ]
     if not outputs:
         message = "The graph has no output node: add one that saves or shows something"
-        return Verdict(graph=graph, error=problem("prompt_no_outputs", message))
+        return GraphVerdict(graph=graph, error=problem("prompt_no_outputs", message))
     return _check_outputs(graph, nodes, outputs)
 
 
@@ -104,7 +104,7 @@ def _identity(node_id: str, node: dict[str, Any]) -> dict[str, Any]:
     return {"node_id": node_id, "class_type": name, "node_title": title}
 
 
-def _check_outputs(graph: Graph, nodes: Nodes, outputs: list[str]) -> Verdict:
+def _check_outputs(graph: Graph, nodes: Nodes, outputs: list[str]) -> GraphVerdict:
     problems: dict[str, list[Problem]] = {}
     node_errors: dict[str, Any] = {}
     good, texts = [], []
@@ -127,7 +127,7 @@ def _check_outputs(graph: Graph, nodes: Nodes, outputs: list[str]) -> Verdict:
     if not good:
         message = "No output of the graph can run"
         error = problem("prompt_outputs_failed_validation", message, "\n".join(texts))
-    return Verdict(graph=graph, outputs=tuple(good), error=error, node_errors=node_errors)
+    return GraphVerdict(graph=graph, outputs=tuple(good), error=error, node_errors=node_errors)
 
 
 def _node_error(graph: Graph, problems: dict[str, list[Problem]], node_id: str) -> dict[str, Any]:

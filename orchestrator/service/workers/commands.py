@@ -103,7 +103,7 @@ def worker(
         from ..journal import checked, set_up
         from .joining import BROKER, service_at
         from .running import run
-        from .worker import Setup
+        from .worker import WorkerSetup
 
     named = Choice(
         urls=tuple(servers),
@@ -113,7 +113,7 @@ def worker(
         models=models,
         device=device,
     )
-    setup = Setup(
+    setup = WorkerSetup(
         service=replace(
             service_at(data, database, storage),
             broker=named_by(BROKER, broker),

@@ -39,7 +39,7 @@ from ..supplies import Supplies
 from ..waking.opening import check_broker
 from ..waking.reconciler import awake
 from ..webhooks import Webhooks
-from .joining import Service, check_version, files_of, record_of
+from .joining import ServiceHome, check_version, files_of, record_of
 from .logins import Logins
 from .news import Kind, News, Told
 from .registry import BEAT, Registry, Stage, WorkerServer
@@ -61,10 +61,10 @@ DRAIN = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class WorkerSetup:
     """What a worker works on, and with which servers."""
 
-    service: Service
+    service: ServiceHome
     choice: Choice
     # "" is the machine's name and a number
     name: str = ""
@@ -74,7 +74,7 @@ class Setup:
 class WorkerProcess:
     """One worker; there may be several in a process."""
 
-    def __init__(self, store: Store, storage: Storage, setup: Setup) -> None:
+    def __init__(self, store: Store, storage: Storage, setup: WorkerSetup) -> None:
         """Take a name; raises UsageError where another worker has it."""
         owner = new_owner()
         self._store = store
@@ -285,7 +285,7 @@ def _is_here(server: str) -> bool:
 
 
 @contextmanager
-def joined(setup: Setup) -> Iterator[WorkerProcess]:
+def joined(setup: WorkerSetup) -> Iterator[WorkerProcess]:
     """A worker that has its name and is woken, not started yet; closed at the end."""
     where = setup.service
     # Mistakes are told before anything is written.
