@@ -50,12 +50,12 @@ def run(arguments: list[str]) -> int:
         # A terminal that cannot show a character must not end a run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    cli.State.debug = False
+    cli.FailureOptions.debug = False
     try:
         given = with_managed(arguments) or ["--help"]
         code = cli.app(args=given, standalone_mode=False, prog_name="spriteworks")
     except BaseException as error:  # noqa: BLE001  (the last place before the user)
-        return _report(error, debug=cli.State.debug)
+        return _report(error, debug=cli.FailureOptions.debug)
     return code if isinstance(code, int) else 0
 
 

@@ -81,14 +81,14 @@ app.command("mend", epilog=MEND_EPILOG)(mend_command)
 app.command("sheet", epilog=SHEET_EPILOG)(sheet_command)
 
 
-class State:
+class FailureOptions:
     """What the last place before the user needs to know of the options once a command failed."""
 
     debug = False
 
 
 def _debug(value: bool) -> bool:
-    State.debug = State.debug or value
+    FailureOptions.debug = FailureOptions.debug or value
     return value
 
 

@@ -31,7 +31,7 @@ from .errors import (
 from .local.arguments import MANAGED
 from .local.serving import Choice, reached
 from .protocol import Event, Executing, ExecutionCached, Graph, JobState, Preview
-from .protocol import Progress as Stepped
+from .protocol import StepProgress as Stepped
 from .runs.converting import Converted, catalogue_in, convert_file
 from .runs.made import Made
 from .runs.run import Observer, Run, prepare
@@ -43,7 +43,7 @@ from .workflow.roles import Settings, parameters
 from .workflow.values import Held
 
 if TYPE_CHECKING:
-    from .batch.dispatcher import Dispatcher
+    from .batch.execution.dispatcher import Dispatcher
 
 # What a parameter of a workflow may be given as; a path names a picture.
 Value: TypeAlias = str | int | float | bool | Path
@@ -488,7 +488,7 @@ def run_batch(
         gpus=tuple(map(str, gpus)),
         models=_path(models),
     )
-    request = production.Request(
+    request = production.BatchRequest(
         manifest=_path(manifest), out=_path(out), choice=choice, batch_size=batch_size
     )
     result = production.run(request, _BatchProgress(progress))

@@ -65,10 +65,10 @@ def write_manifest(folder: Path, form: str, size: int) -> Path:
 
 
 def step_plan(folder: Path) -> int:
-    from orchestrator.batch.manifest.reading import load
-    from orchestrator.batch.plan import plan
-    from orchestrator.batch.planning import Planner
-    from orchestrator.batch.store.store import Store
+    from orchestrator.batch.execution.manifest_files import load
+    from orchestrator.batch.execution.plan import plan
+    from orchestrator.batch.execution.store.store import Store
+    from orchestrator.batch.logic.planning import Planner
 
     file = load(folder / "bench.yaml")
     graph = json.loads(file.workflow.read_text(encoding="utf-8"))
@@ -78,7 +78,7 @@ def step_plan(folder: Path) -> int:
 
 
 def step_status(folder: Path) -> int:
-    from orchestrator.batch.store.store import Store
+    from orchestrator.batch.execution.store.store import Store
 
     with Store.open(folder, create=False) as store:
         return sum(store.counts().values())
@@ -86,8 +86,8 @@ def step_status(folder: Path) -> int:
 
 def step_finish_half(folder: Path) -> int:
     """Make half of the batch done, with a file each, so that a resume has something to look at."""
-    from orchestrator.batch.jobs import Artifact, State
-    from orchestrator.batch.store.store import Store
+    from orchestrator.batch.execution.store.store import Store
+    from orchestrator.batch.logic.jobs import Artifact, State
 
     data = b"not a real picture"
     digest = hashlib.sha256(data).hexdigest()
@@ -115,10 +115,10 @@ def step_finish_half(folder: Path) -> int:
 
 
 def step_resume(folder: Path) -> int:
-    from orchestrator.batch.plan import recall
-    from orchestrator.batch.planning import Planner
-    from orchestrator.batch.store.store import Store
-    from orchestrator.batch.store.verification import verify
+    from orchestrator.batch.execution.plan import recall
+    from orchestrator.batch.execution.store.store import Store
+    from orchestrator.batch.execution.store.verification import verify
+    from orchestrator.batch.logic.planning import Planner
 
     with Store.open(folder) as store:
         known = recall(store, folder / "bench.yaml")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .growth import GROWTH
+from .execution.growth import GROWTH
 from .options import Comfyui, Engines, Gpus, Models, Recycle, RecycleGrowth, Servers, gpus_in
 
 if TYPE_CHECKING:
-    from .live import Events, View
-    from .production import Plan, Request
+    from .production import BatchRequest, Plan
+    from .reporting.live import BatchView, Events
 
 # What the command ends with where pictures are missing at the end, and after a signal, to which its
 # number is added: 130 after Ctrl-C, 143 after SIGTERM.
@@ -116,7 +116,7 @@ def run(
         print(f"to go on, run the same command again ({manifest})", file=sys.stderr)
         raise typer.Exit(_SIGNALLED + result.signal)
     if not joined:
-        from .report.page import write as write_report
+        from .reporting.report.page import write as write_report
 
         write_report(out)
     if not result.is_complete or result.unexported:
@@ -144,12 +144,12 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
 ) -> None:
     """Write DIR/report.html: all pictures with how they were made, failures, timings."""
-    from .report import page
+    from .reporting.report import page
 
     path = page.write(folder)
     print(path)
     if contact:
-        from .report import contact as sheets
+        from .reporting.report import contact as sheets
 
         for sheet in sheets.write(folder):
             print(sheet)
@@ -210,9 +210,9 @@ def _request(
     engines: int,
     models: Path | None,
     store: str,
-) -> Request:
+) -> BatchRequest:
     from ..local.serving import Choice, choose
-    from .production import Request
+    from .production import BatchRequest
 
     named = Choice(
         urls=tuple(servers),
@@ -222,11 +222,11 @@ def _request(
         models=models,
     )
     choice = choose(named, os.environ)
-    return Request(manifest=manifest, out=out, choice=choice, store=store)
+    return BatchRequest(manifest=manifest, out=out, choice=choice, store=store)
 
 
-def _observer(out: Path, as_json: bool) -> View | Events:
-    from .live import Events, view_on
+def _observer(out: Path, as_json: bool) -> BatchView | Events:
+    from .reporting.live import Events, view_on
 
     return Events(sys.stdout, out) if as_json else view_on(sys.stderr, out)
 
@@ -234,7 +234,7 @@ def _observer(out: Path, as_json: bool) -> View | Events:
 def _plan_json(made: Plan) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from .jobs import counted
+    from .logic.jobs import counted
 
     return {
         **vars(made.diff),
@@ -245,8 +245,8 @@ def _plan_json(made: Plan) -> dict[str, Any]:
 
 
 def _print_plan(made: Plan) -> None:
-    from .jobs import counted
-    from .live import duration
+    from .logic.jobs import counted
+    from .reporting.live import duration
 
     counts, diff = counted(made.counts), made.diff
     print(f"{counts['total']} pictures, {counts['done']} of them done")
@@ -261,7 +261,7 @@ def _print_plan(made: Plan) -> None:
 
 
 def _print_status(found: dict[str, Any]) -> None:
-    from .live import duration
+    from .reporting.live import duration
 
     states = ("running", "pending", "failed", "quarantined", "cancelled", "unwanted")
     parts = [f"{found[state]} {state}" for state in states if found[state]]
@@ -280,7 +280,7 @@ def _print_status(found: dict[str, Any]) -> None:
 
 
 def _server_words(figures: dict[str, Any]) -> str:
-    from .report.plots import duration, percent
+    from .reporting.report.plots import duration, percent
 
     words = [f"{figures['pictures']} pictures", f"{figures['failures']} failures"]
     run = figures["spans"].get("run")

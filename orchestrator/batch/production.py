@@ -33,27 +33,27 @@ from ..workflow.checking import check
 from ..workflow.conversion import load
 from ..workflow.document import Document
 from ..workflow.graph import Form
-from . import plan as planned
-from .assignments import Assignment
-from .collecting import IntoFolder, prepare_folder
-from .dispatcher import Dispatcher, Settings
-from .export import export, export_pictures
-from .fleet import Care, Processes, Server, fleet
-from .jobs import Job, State, counted
-from .judging import judge_again, sort_out_duplicates
-from .leases import LEASE, Renewal, new_owner, succeed
-from .manifest import reading as manifest_file
-from .manifest.sources import Sources, text_of
-from .messages import Observer, fault
-from .plan import Estimate, Planned
-from .planning import Planner
-from .recipes import Recipes
-from .status import cancel, left_in, retry, status
-from .store.folder_lock import held
-from .store.store import PlanDiff, Store, settled
-from .store.verification import verify
-from .takeover import Takeover
-from .worker import Worker
+from .execution import manifest_files as manifest_file
+from .execution import plan as planned
+from .execution.collecting import IntoFolder, prepare_folder
+from .execution.dispatcher import Dispatcher, DispatchSettings
+from .execution.fleet import Care, FleetServer, Processes, fleet
+from .execution.judging import judge_again, sort_out_duplicates
+from .execution.leases import LEASE, Renewal, new_owner, succeed
+from .execution.plan import Estimate, Planned
+from .execution.recipes import Recipes
+from .execution.sources import Sources, text_of
+from .execution.store.folder_lock import held
+from .execution.store.store import PlanDiff, Store, settled
+from .execution.store.verification import verify
+from .execution.takeover import Takeover
+from .execution.worker import ServerWorker
+from .logic.assignments import Assignment
+from .logic.jobs import Job, State, counted
+from .logic.messages import BatchObserver, fault
+from .logic.planning import Planner
+from .reporting.export import export, export_pictures
+from .reporting.status import cancel, left_in, retry, status
 
 # s between two looks of the main thread
 _TICK = 0.2
@@ -63,9 +63,9 @@ _PARTING = 2.0
 _PATIENCE = 10
 
 __all__ = [
+    "BatchRequest",
+    "BatchResult",
     "Plan",
-    "Request",
-    "Result",
     "cancel",
     "export",
     "join",
@@ -77,7 +77,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class BatchRequest:
     """What to run and where."""
 
     # not read by `join`
@@ -94,7 +94,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class BatchResult:
     """How a run ended."""
 
     counts: dict[State, int]
@@ -138,7 +138,7 @@ class Plan:
 # ------------------------------------------------------------------------------- run
 
 
-def run(request: Request, observer: Observer) -> Result:
+def run(request: BatchRequest, observer: BatchObserver) -> BatchResult:
     """Make what is missing. Raises what ends a run before its time, after putting things in order.
 
     Raises BatchBusy, and does nothing, where another orchestrator is at work in the folder.
@@ -160,7 +160,7 @@ def run(request: Request, observer: Observer) -> Result:
         return result if result.stopped else _exported(result, store, request.out, observer)
 
 
-def join(request: Request, observer: Observer) -> Result:
+def join(request: BatchRequest, observer: BatchObserver) -> BatchResult:
     """Help with what a run has planned in `request.out`, until all of it is done.
 
     Plans nothing, and leaves what is done with all pictures together to the run. Several may join,
@@ -190,10 +190,10 @@ def join(request: Request, observer: Observer) -> Result:
 
 
 def _help(
-    request: Request,
+    request: BatchRequest,
     store: Store,
-    servers: list[Server],
-    observer: Observer,
+    servers: list[FleetServer],
+    observer: BatchObserver,
     succession: Succession,
     known: Planned,
 ) -> int:
@@ -206,8 +206,8 @@ def _help(
     return _make(request, store, servers, recipes, settings, observer, succession)
 
 
-def _settings(request: Request, known: Planned, succession: Succession) -> Settings:
-    return Settings(
+def _settings(request: BatchRequest, known: Planned, succession: Succession) -> DispatchSettings:
+    return DispatchSettings(
         batch_size=request.batch_size or known.manifest.batch_size,
         owner=succession.owner,
         lease=request.lease,
@@ -225,12 +225,12 @@ class Succession:
 
 
 def _run(
-    request: Request,
+    request: BatchRequest,
     store: Store,
-    servers: list[Server],
-    observer: Observer,
+    servers: list[FleetServer],
+    observer: BatchObserver,
     succession: Succession,
-) -> Result:
+) -> BatchResult:
     known = planned.recall(store, request.manifest)
     # mistakes are told before a server is started
     loaded = None if known else _loaded(request.manifest)
@@ -261,8 +261,8 @@ def _run(
     return _told_end(store, signal, observer)
 
 
-def _told_end(store: Store, signal: int, observer: Observer) -> Result:
-    result = Result(counts=store.counts(), signal=signal)
+def _told_end(store: Store, signal: int, observer: BatchObserver) -> BatchResult:
+    result = BatchResult(counts=store.counts(), signal=signal)
     store.log(result.words)
     observer.happened(
         "end", complete=result.is_complete, stopped=result.stopped, **counted(result.counts)
@@ -270,7 +270,7 @@ def _told_end(store: Store, signal: int, observer: Observer) -> Result:
     return result
 
 
-def _exported(result: Result, store: Store, out: Path, observer: Observer) -> Result:
+def _exported(result: BatchResult, store: Store, out: Path, observer: BatchObserver) -> BatchResult:
     """Make of the pictures that are there what the manifest wants of them together."""
     known = planned.recall(store)
     if known is None or known.manifest.export is None:
@@ -290,12 +290,12 @@ def _loaded(manifest: Path) -> tuple[manifest_file.ManifestFile, Document]:
 
 
 def _make(
-    request: Request,
+    request: BatchRequest,
     store: Store,
-    servers: list[Server],
+    servers: list[FleetServer],
     recipes: Recipes,
-    settings: Settings,
-    observer: Observer,
+    settings: DispatchSettings,
+    observer: BatchObserver,
     succession: Succession,
 ) -> int:
     """Make what is missing; returns the signal that ended it, or 0. Raises what else ended it."""
@@ -308,7 +308,9 @@ def _make(
             dispatcher.join(server.name)
         adopted = _left_behind(takeover, succession)
         workers = [
-            Worker(server, dispatcher, recipes, collector, adopted=adopted.get(server.name, []))
+            ServerWorker(
+                server, dispatcher, recipes, collector, adopted=adopted.get(server.name, [])
+            )
             for server in servers
         ]
         signal = _see_through(dispatcher, workers, takeover, observer)
@@ -319,7 +321,7 @@ def _make(
 
 
 def first_planner(
-    servers: Sequence[Server], plan_on: Callable[[Catalogue], Planner]
+    servers: Sequence[FleetServer], plan_on: Callable[[Catalogue], Planner]
 ) -> tuple[Catalogue, Planner]:
     """The node classes of the first server that has what the workflow needs, and its planner.
 
@@ -365,7 +367,7 @@ def first_planner(
     ) from errors[0]
 
 
-def _started_answers(servers: Sequence[Server]) -> Iterator[Catalogue | SpriteworksError]:
+def _started_answers(servers: Sequence[FleetServer]) -> Iterator[Catalogue | SpriteworksError]:
     """What servers of ours have, started one after the other as long as that is asked for."""
     for server in servers:
         if server.is_ours:
@@ -389,7 +391,10 @@ def _left_behind(takeover: Takeover, succession: Succession) -> dict[str, list[A
 
 
 def _see_through(
-    dispatcher: Dispatcher, workers: Sequence[Worker], takeover: Takeover, observer: Observer
+    dispatcher: Dispatcher,
+    workers: Sequence[ServerWorker],
+    takeover: Takeover,
+    observer: BatchObserver,
 ) -> int:
     """Let the workers work until all is over; returns the signal that ended it, or 0."""
     for worker in workers:
@@ -408,11 +413,13 @@ def _see_through(
         raise
 
 
-def _alive(workers: Sequence[Worker], takeover: Takeover) -> list[Worker]:
+def _alive(workers: Sequence[ServerWorker], takeover: Takeover) -> list[ServerWorker]:
     return [worker for worker in (*workers, *takeover.visitors) if worker.is_alive()]
 
 
-def _attend(dispatcher: Dispatcher, at_work: Callable[[], list[Worker]], observer: Observer) -> int:
+def _attend(
+    dispatcher: Dispatcher, at_work: Callable[[], list[ServerWorker]], observer: BatchObserver
+) -> int:
     heeded = idle = 0
     with Interrupts() as interrupts:
         while alive := at_work():
@@ -443,7 +450,7 @@ _STOPPING = {
 # ------------------------------------------------------------------------------ plan
 
 
-def plan(request: Request) -> Plan:
+def plan(request: BatchRequest) -> Plan:
     """Say what a run would do, and ask each server whether it could; sends nothing.
 
     The plan is made in the batch's own store where there is one, and there it stays.
@@ -513,7 +520,7 @@ def _read(workflow: Path, files: Sources) -> Document:
     return read_document(content, str(workflow))
 
 
-def _objection(server: Server, planner: Planner, example: Sequence[Job]) -> str:
+def _objection(server: FleetServer, planner: Planner, example: Sequence[Job]) -> str:
     try:
         server.start()
         with server.connected() as client:
@@ -531,7 +538,7 @@ def _without_graph(store: Store) -> list[str]:
     return [f"{count} {words} not carry the graph that was sent"] if count else []
 
 
-def _tell_plan(store: Store, diff: PlanDiff, observer: Observer) -> None:
+def _tell_plan(store: Store, diff: PlanDiff, observer: BatchObserver) -> None:
     text = f"{diff.total} pictures are wanted: {diff.added} new, {diff.kept} known before"
     if diff.changed:
         text += f", {diff.changed} changed"
@@ -542,7 +549,7 @@ def _tell_plan(store: Store, diff: PlanDiff, observer: Observer) -> None:
 
 
 def _tell(
-    sentences: Iterable[str], store: Store, observer: Observer, *, warning: bool = True
+    sentences: Iterable[str], store: Store, observer: BatchObserver, *, warning: bool = True
 ) -> None:
     for text in sentences:
         store.log(text, warning=warning)

@@ -74,11 +74,11 @@ def bench(
     from ..runs.workflows import read_workflow
     from ..workflow.roles import split_settings
     from . import plot, report
-    from .bench import Request
+    from .bench import BenchRequest
     from .bench import bench as measure
     from .live import view_on
 
-    request = Request(
+    request = BenchRequest(
         workflow=workflow,
         settings=split_settings(settings),
         out=out,

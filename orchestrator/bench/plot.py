@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..client.client import writing
-from .record import Record, Row
+from .record import BenchRecord, BenchRow
 from .report import peak_bytes, rows_to_draw, size_words, speed
 
 _WIDTH, _ROW, _MARGIN = 1280, 30, 24
@@ -15,7 +15,7 @@ _INK, _FAINT, _PAPER = "#1d2733", "#8a97a6", "#ffffff"
 _TIME, _MEMORY, _BASE = "#2f7ed8", "#c9803a", "#9db4cc"
 
 
-def draw(record: Record, path: Path) -> None:
+def draw(record: BenchRecord, path: Path) -> None:
     """Write the plot as a PNG; nothing where no row has figures. Raises OutputError."""
     from PIL import Image, ImageDraw
 
@@ -40,7 +40,7 @@ def draw(record: Record, path: Path) -> None:
         image.save(path, "PNG")
 
 
-def _time_bar(pen: Any, record: Record, row: Row, x: int, y: int, longest: float) -> None:
+def _time_bar(pen: Any, record: BenchRecord, row: BenchRow, x: int, y: int, longest: float) -> None:
     assert row.seconds is not None
     scale = _BARS / longest / max(1, row.pictures)
     low, middle, high = (row.seconds[key] * scale for key in ("low", "median", "high"))
@@ -54,7 +54,7 @@ def _time_bar(pen: Any, record: Record, row: Row, x: int, y: int, longest: float
     _text(pen, x + int(max(middle, high)) + 8, y, words, _INK)
 
 
-def _memory_bar(pen: Any, row: Row, x: int, y: int, largest: int) -> None:
+def _memory_bar(pen: Any, row: BenchRow, x: int, y: int, largest: int) -> None:
     peak = peak_bytes(row)
     if peak is None:
         return
@@ -64,12 +64,12 @@ def _memory_bar(pen: Any, row: Row, x: int, y: int, largest: int) -> None:
     _text(pen, end + 8, y, size_words(peak[0]), _INK)
 
 
-def _high(row: Row) -> float:
+def _high(row: BenchRow) -> float:
     assert row.seconds is not None
     return float(row.seconds["high"]) / max(1, row.pictures)
 
 
-def _name(row: Row) -> str:
+def _name(row: BenchRow) -> str:
     batch = "" if row.batch_size is None else f"  x{row.batch_size}"
     name = row.name if len(row.name) <= 30 else f"{row.name[:28]}..."
     return f"{name}{batch}"

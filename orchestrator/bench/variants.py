@@ -14,7 +14,7 @@ from ..errors import BadValue, GraphError, UnknownParameter
 from ..protocol import Graph
 from ..workflow.catalogue import Catalogue
 from ..workflow.checking import value_problem
-from ..workflow.inputs import Input
+from ..workflow.inputs import NodeInput
 from ..workflow.wording import did_you_mean, listed
 
 Values: TypeAlias = Mapping[str, Any]
@@ -60,14 +60,14 @@ class Knobs:
     """The settings that a workflow's nodes offer on one server."""
 
     # setting -> the input as the server declares it
-    inputs: Mapping[str, Input]
+    inputs: Mapping[str, NodeInput]
     # node -> settings that it has
     nodes: Mapping[str, tuple[str, ...]]
 
     @classmethod
     def of(cls, graph: Graph, catalogue: Catalogue, name: str) -> Knobs:
         """Find them; raises GraphError where `name`, the workflow, has no node that takes any."""
-        inputs: dict[str, Input] = {}
+        inputs: dict[str, NodeInput] = {}
         nodes: dict[str, tuple[str, ...]] = {}
         for node_id, node in graph.items():
             node_class = catalogue.node_class(str(node["class_type"]))
@@ -174,7 +174,7 @@ def _different(values: Values, baseline: Values) -> dict[str, Any]:
     return {name: value for name, value in values.items() if baseline.get(name) != value}
 
 
-def _value(entry: Input | None, name: str, word: str) -> Any:
+def _value(entry: NodeInput | None, name: str, word: str) -> Any:
     if entry is None:
         return word
     kinds: Mapping[str, type[int] | type[float]] = {"INT": int, "FLOAT": float}

@@ -37,7 +37,7 @@ _PIECE = 1 << 16
 _SLICE = 0.5
 
 
-class TooLarge(ProtocolError):
+class AnswerTooLarge(ProtocolError):
     """An answer of more bytes than were asked for; another try would bring as many."""
 
 
@@ -135,9 +135,9 @@ class Bounds:
         if self._bytes < 0:
             raise self.too_large()
 
-    def too_large(self) -> TooLarge:
+    def too_large(self) -> AnswerTooLarge:
         """The error for an answer of more bytes than were asked for."""
-        return TooLarge(
+        return AnswerTooLarge(
             f"what answers at {self.url} sent more than {self._limit:,} bytes to {self._what}; "
             "look at what runs there"
         )
@@ -288,7 +288,7 @@ class _Bounded:
                 raise
 
 
-class Connection(_Bounded, http.client.HTTPConnection):
+class BoundedConnection(_Bounded, http.client.HTTPConnection):
     """A plain connection of http.client within bounds."""
 
     def __init__(self, host: str, port: int, bounds: Bounds, seconds: float) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 from urllib3.util import wait_for_read
 
-from .bounds import Bounds, Connection
+from .bounds import BoundedConnection, Bounds
 from .foreign import connecting
 
 # headers of a request whose body is JSON
@@ -33,7 +33,7 @@ class Direct:
         # what the server's address itself has for a path, when it lies behind another server
         self._prefix = parts.path
         self._headers = dict(headers)
-        self._connection = Connection(str(parts.hostname), parts.port or 80, bounds, connect)
+        self._connection = BoundedConnection(str(parts.hostname), parts.port or 80, bounds, connect)
 
     def close(self) -> None:
         """Close the connection; the next request opens another one."""

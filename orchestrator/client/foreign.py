@@ -26,7 +26,7 @@ from ..errors import (
     ServerUnreachable,
     SpriteworksError,
 )
-from .bounds import TooLarge
+from .bounds import AnswerTooLarge
 
 FOREIGN: dict[type[BaseException], type[SpriteworksError]] = {
     # The connection never stood: nothing was sent.
@@ -83,7 +83,7 @@ FAULTS = (
 )
 
 
-class Verdict(Enum):
+class Reaction(Enum):
     """What to do after an error of a request."""
 
     # no other try will help
@@ -94,16 +94,16 @@ class Verdict(Enum):
     DOUBT = "doubt"
 
 
-def judge(error: SpriteworksError) -> Verdict:
+def judge(error: SpriteworksError) -> Reaction:
     """Decide what to do after `error`."""
     match error:
-        case TooLarge():
-            return Verdict.FATAL
+        case AnswerTooLarge():
+            return Reaction.FATAL
         case ServerUnreachable():
-            return Verdict.RETRY
+            return Reaction.RETRY
         case ServerLost() | ServerFailed() | ProtocolError():
-            return Verdict.DOUBT
-    return Verdict.FATAL
+            return Reaction.DOUBT
+    return Reaction.FATAL
 
 
 def backoff(first: float = 0.2, last: float = 5.0) -> Iterator[float]:

@@ -30,7 +30,7 @@ from ..errors import (
 from ..protocol import decode_json, excerpt
 from .bounds import BoundedAdapter, Bounds
 from .direct import JSON, Direct, DirectReply
-from .foreign import FAULTS, Verdict, backoff, judge, translate, translated
+from .foreign import FAULTS, Reaction, backoff, judge, translate, translated
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetched:
+class ReceivedFile:
     """A file that came whole."""
 
     bytes: int
@@ -231,7 +231,7 @@ class Wire:
 
     def fetch(
         self, path: str, params: Mapping[str, str], sink: BinaryIO, *, limit: int = FILE_LIMIT
-    ) -> Fetched:
+    ) -> ReceivedFile:
         """Get a file once, into `sink` from where it stands; raises ServerLost where it is cut off.
 
         What `sink` raises passes as it is.
@@ -242,7 +242,7 @@ class Wire:
                 digest.update(piece)
                 count += len(piece)
                 sink.write(piece)
-        return Fetched(bytes=count, sha256=digest.hexdigest())
+        return ReceivedFile(bytes=count, sha256=digest.hexdigest())
 
     def _pieces(
         self, path: str, params: Mapping[str, str], limit: int
@@ -374,7 +374,7 @@ class Wire:
                 return request()
             except SpriteworksError as error:
                 spent = attempt >= self.timeouts.tries or time.monotonic() >= late
-                if spent or judge(error) is Verdict.FATAL:
+                if spent or judge(error) is Reaction.FATAL:
                     raise
             self.pause(attempt)
         raise AssertionError("unreachable")
@@ -385,7 +385,7 @@ class Wire:
         time.sleep(self.bounds.left(delay))
 
 
-class NotFound(ServerError):
+class AddressNotFound(ServerError):
     """The server has nothing at that address, or nothing to post to."""
 
 
@@ -428,7 +428,7 @@ def _raise_for_status(answer: Answer, what: str, url: str) -> None:
         raise BadRequest(f"{url} refused {what}: {_excerpt(answer)}", _body(answer))
     # ComfyUI has the editor's files at every address that it does not know: there to get only.
     if code in (404, 405):
-        raise NotFound(f"{url} does not know {what}; is it a ComfyUI server?")
+        raise AddressNotFound(f"{url} does not know {what}; is it a ComfyUI server?")
     if code in (401, 403):
         raise ServerError(f"{url} does not let us {what} (HTTP {code}); it wants a login")
     if code >= 500 or code in _BUSY:

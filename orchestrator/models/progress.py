@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from comfy_nodes.hub.pulling import Progress, Report, gigabytes
+from comfy_nodes.hub.pulling import DownloadProgress, Report, gigabytes
 
 from ..screen import Bar, Screen, Unit, screen_on
 
@@ -25,7 +25,7 @@ class _Download:
         self._screen = screen
         self._last = ""
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: DownloadProgress) -> None:
         text = f"{progress.doing} {progress.file}"
         if text != self._last and not self._screen.is_live:
             share = f"{gigabytes(progress.done)} of {gigabytes(progress.total)}"

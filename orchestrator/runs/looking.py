@@ -26,6 +26,7 @@ from ..errors import GraphError, ResultWrong
 from ..protocol import Graph
 from ..workflow.graph import parse_graph
 from ..workflow.signatures import Signatures
+from .picture_formats import FORMATS, SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,19 +34,6 @@ if TYPE_CHECKING:
 
 # Pixels of all frames together, as in the engine: what unpacks to more than a machine has.
 MOST_PIXELS = 2 * 89_478_485
-# Pillow's name of a format -> the suffix of its files
-SUFFIXES: Mapping[str, str] = {
-    "PNG": ".png",
-    "JPEG": ".jpg",
-    "WEBP": ".webp",
-    "GIF": ".gif",
-    "BMP": ".bmp",
-    "TIFF": ".tif",
-}
-# Endings of names that say that a file is a picture of these formats.
-NAMED = frozenset({*SUFFIXES.values(), ".jpeg", ".tiff"})
-# the same, for people
-FORMATS = "PNG, JPEG, WebP, GIF, BMP or TIFF"
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _STARTS = (

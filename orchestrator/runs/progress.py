@@ -16,7 +16,7 @@ from ..protocol import (
     ExecutionCached,
     Graph,
     Preview,
-    Progress,
+    StepProgress,
 )
 from ..screen import Bar, Screen, screen_on
 from ..workflow.graph import owner, title
@@ -74,7 +74,7 @@ class RunProgress:
                 self._screen.say(f"{len(nodes)} of {len(self._graph)} nodes are cached")
             case Executing(node=str(node)):
                 self._node_began(node, event.display_node)
-            case Progress(node=node, value=value, max=total):
+            case StepProgress(node=node, value=value, max=total):
                 self._steps = Bar(self._title(node), value, total)
                 self._show()
             case Preview():

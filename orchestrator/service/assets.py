@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from ..batch.store.database import Database
+from ..batch.execution.store.database import Database
 from ..errors import BadValue, HashMismatch, NotFound
 from .content_types import MOST_PIXELS, content_type_of, kind_of
 from .ranges import ByteRange, range_of

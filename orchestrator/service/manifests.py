@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..batch.manifest import reading
-from ..batch.planning import Planner
+from ..batch.execution import manifest_files as reading
+from ..batch.logic.planning import Planner
 from ..errors import ManifestError, RequestRefused
 from ..protocol import Graph
 from ..runs.workflows import read_document

@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..batch.fleet import Care
-from ..batch.store.folder_lock import held
-from ..batch.store.place import place_of
+from ..batch.execution.fleet import Care
+from ..batch.execution.store.folder_lock import held
+from ..batch.execution.store.place import place_of
 from ..errors import SpriteworksError
 from ..local.serving import Choice
 from .assets import Assets

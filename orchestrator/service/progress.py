@@ -9,8 +9,8 @@ from ..protocol import (
     ExecutionStart,
     ExecutionSuccess,
     Graph,
-    Progress,
     ProgressState,
+    StepProgress,
 )
 from ..workflow.roles import samplers
 from .views import ProgressView
@@ -52,7 +52,7 @@ class Tracker:
             case Executing(node=None) | ExecutionSuccess():
                 self._done.update(self._classes)
                 self._node = None
-            case Progress(node=node):
+            case StepProgress(node=node):
                 self._count(node, event.value, event.max)
             case ProgressState():
                 self._take_state(event)

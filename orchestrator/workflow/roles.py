@@ -18,7 +18,7 @@ from ..protocol import Graph
 from .catalogue import Catalogue, NodeClass
 from .core_nodes import SEED_BATCH, ZEROED_CONDITIONING
 from .graph import ancestors, is_link, links, title
-from .inputs import Growth, Input
+from .inputs import InputGrowth, NodeInput
 from .values import Value, is_random, random_seed, typed
 from .wording import did_you_mean, listed
 
@@ -115,10 +115,10 @@ def set_targets(
     return result, list(changed)
 
 
-def put(graph: Graph, target: Target, value: Any, entry: Input) -> None:
+def put(graph: Graph, target: Target, value: Any, entry: NodeInput) -> None:
     """Give an input a value, in place; another key of a dynamic combo brings its own inputs."""
     inputs = graph[target.node_id]["inputs"]
-    if entry.growth is Growth.COMBO and inputs.get(target.input) != value:
+    if entry.growth is InputGrowth.COMBO and inputs.get(target.input) != value:
         for name in [name for name in inputs if name.startswith(f"{target.input}.")]:
             del inputs[name]
         for below in entry.branch(value):
@@ -165,7 +165,7 @@ def takes_choices(graph: Graph, target: Target, catalogue: Catalogue) -> bool:
     return target.input in catalogue.node_class(graph[target.node_id]["class_type"]).prompts
 
 
-def input_at(graph: Graph, target: Target, catalogue: Catalogue) -> Input:
+def input_at(graph: Graph, target: Target, catalogue: Catalogue) -> NodeInput:
     """What the input is; raises UnknownParameter where the node has none of that name."""
     node = graph[target.node_id]
     node_class = catalogue.node_class(node["class_type"])

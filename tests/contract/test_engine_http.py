@@ -38,9 +38,9 @@ from orchestrator.protocol import (
     HistoryRecord,
     JobState,
     Preview,
-    Progress,
     QueueState,
-    Status,
+    QueueStatus,
+    StepProgress,
     SystemStats,
     decode_event,
     encode_event,
@@ -288,7 +288,9 @@ def test_a_run_without_a_client_is_heard_in_progress_only(server: Server) -> Non
         server.prompt(recorder.picture_graph(40), "without_client", client=None)
         client.until(
             lambda event: (
-                isinstance(event, Status) and event.queue_remaining == 0 and len(client.events) > 1
+                isinstance(event, QueueStatus)
+                and event.queue_remaining == 0
+                and len(client.events) > 1
             )
         )
         names = {json.loads(frame)["type"] for frame in client.frames}
@@ -317,7 +319,7 @@ def test_interrupt_delete_and_the_queue(server: Server) -> None:
         (event,) = client.told(ExecutionInterrupted)
         assert event.node_id == "1"
         # not one step more
-        assert [each.value for each in client.told(Progress)] == [1]
+        assert [each.value for each in client.told(StepProgress)] == [1]
     assert server.record("running").state is JobState.INTERRUPTED
     assert server.get(f"/history/{job_id('waiting')}").json() == {}
     assert server.get("/queue").json() == {"queue_running": [], "queue_pending": []}
@@ -339,14 +341,14 @@ def test_a_job_of_a_client_that_left_is_done_all_the_same(server: Server) -> Non
         assert Slow.reached.wait(60)
     with connected(server, "other") as client:
         Slow.go_on.set()
-        client.until(lambda event: isinstance(event, Status) and event.queue_remaining == 0)
+        client.until(lambda event: isinstance(event, QueueStatus) and event.queue_remaining == 0)
     assert server.record("stale").state is JobState.SUCCEEDED
 
 
 def test_a_client_that_comes_back_hears_where_the_job_is(server: Server) -> None:
     with connected(server, "returner") as first:
         server.prompt(slow_graph(4), "returned", client="returner")
-        first.until(lambda event: isinstance(event, Progress))
+        first.until(lambda event: isinstance(event, StepProgress))
         with connected(server, "returner") as second:
             # the old socket's end must not silence the new one
             first.socket.close()
@@ -477,7 +479,7 @@ class Steps:
 
     def _hear(self, event: Event, client_id: str | None) -> None:
         self._send(event, client_id)
-        if isinstance(event, Progress) and event.value == self._hold_at:
+        if isinstance(event, StepProgress) and event.value == self._hold_at:
             self.reached.set()
             assert self.go_on.wait(60)
 
@@ -513,7 +515,7 @@ def test_a_sampler_that_is_cancelled_takes_not_one_step_more(
         steps.go_on.set()
         client.until_over("next")
         assert server.post(cancel).json() == {"cancelled": False}
-        told = [each.value for each in client.told(Progress) if each.max == 20]
+        told = [each.value for each in client.told(StepProgress) if each.max == 20]
     assert told == [1, 2, 3]
     assert steps.asked == 3
     assert server.record("sampled").state is JobState.INTERRUPTED

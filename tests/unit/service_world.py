@@ -13,7 +13,7 @@ from typing import Any
 import requests
 import uvicorn
 
-from orchestrator.batch.fleet import Care
+from orchestrator.batch.execution.fleet import Care
 from orchestrator.client.wire import Timeouts
 from orchestrator.local.serving import Choice
 from orchestrator.service.app import create_app

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch.easing import eased, rungs
-from orchestrator.batch.retry import LADDER, Degradation, Rung
-from orchestrator.batch.seed_batches import batched, can_batch
+from orchestrator.batch.logic.easing import eased, rungs
+from orchestrator.batch.logic.retry import LADDER, Degradation, Rung
+from orchestrator.batch.logic.seed_batches import batched, can_batch
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.checking import validate
 

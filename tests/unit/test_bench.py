@@ -13,10 +13,10 @@ from PIL import Image
 
 from comfy_nodes.settings import LoaderSettings
 from orchestrator.bench import plot, report
-from orchestrator.bench.bench import Request, bench
+from orchestrator.bench.bench import BenchRequest, bench
 from orchestrator.bench.measuring import Spread, Steps
 from orchestrator.bench.pictures import difference
-from orchestrator.bench.record import BENCH_FILE, Record, Row, Status
+from orchestrator.bench.record import BENCH_FILE, BenchRecord, BenchRow, CaseStatus
 from orchestrator.bench.variants import (
     AGAIN,
     BASELINE,
@@ -40,7 +40,7 @@ from orchestrator.errors import (
     UnknownParameter,
     UsageError,
 )
-from orchestrator.protocol import Progress
+from orchestrator.protocol import StepProgress
 from orchestrator.testing import OBJECT_INFO, FakeServer, Script
 from orchestrator.workflow.catalogue import Catalogue
 
@@ -136,7 +136,7 @@ class Silent:
     """Notes how the cases went."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[BenchRow] = []
         self.done = 0
 
     def planned(self, rows: Sequence[Case], done: int) -> None:
@@ -146,11 +146,11 @@ class Silent:
 
     def ran(self, case: Case, seconds: float) -> None: ...
 
-    def ended(self, case: Case, row: Row, baseline: Row | None) -> None:
+    def ended(self, case: Case, row: BenchRow, baseline: BenchRow | None) -> None:
         self.rows.append(row)
 
 
-def measure(fake: FakeServer, request: Request, observer: Silent | None = None) -> Record:
+def measure(fake: FakeServer, request: BenchRequest, observer: Silent | None = None) -> BenchRecord:
     with Client(fake.url) as client:
         return bench(request, client, observer or Silent())
 
@@ -265,9 +265,9 @@ def test_baseline_and_auto_run_at_every_size_and_the_baseline_once_more() -> Non
 def test_all_cases_are_measured_each_with_seeds_of_its_own(
     fake: FakeServer, workflow: Path, tmp_path: Path
 ) -> None:
-    request = Request(workflow=workflow, out=tmp_path / "out", sizes=(1, 2), repeats=2)
+    request = BenchRequest(workflow=workflow, out=tmp_path / "out", sizes=(1, 2), repeats=2)
     record = measure(fake, request)
-    assert [row.status for row in record.rows] == [Status.MEASURED] * 9
+    assert [row.status for row in record.rows] == [CaseStatus.MEASURED] * 9
     seed = record.header["seed"]
     seeds = [job.graph["3"]["inputs"]["seed"] for job in fake.submissions]
     # The very first case has one run more.
@@ -279,16 +279,16 @@ def test_all_cases_are_measured_each_with_seeds_of_its_own(
     assert strict[7] is True
     assert fake.submissions[-4].graph["2"]["inputs"]["batch_size"] == 2
     text = json.loads((tmp_path / "out" / BENCH_FILE).read_text(encoding="utf-8"))
-    assert [Row.from_json(row) for row in text["rows"]] == record.rows
+    assert [BenchRow.from_json(row) for row in text["rows"]] == record.rows
     assert record.rows[1].difference is not None
 
 
 def test_a_measurement_that_was_ended_goes_on(
     fake: FakeServer, workflow: Path, tmp_path: Path
 ) -> None:
-    request = Request(workflow=workflow, out=tmp_path / "out", sizes=(1,), repeats=1)
+    request = BenchRequest(workflow=workflow, out=tmp_path / "out", sizes=(1,), repeats=1)
     whole = measure(fake, request)
-    kept = Record(tmp_path / "out", whole.header, whole.rows[:2])
+    kept = BenchRecord(tmp_path / "out", whole.header, whole.rows[:2])
     kept.write()
     sent = len(fake.submissions)
     observer = Silent()
@@ -303,9 +303,11 @@ def test_a_measurement_that_was_ended_goes_on(
 def test_another_measurement_in_the_folder_is_left_alone(
     fake: FakeServer, workflow: Path, tmp_path: Path
 ) -> None:
-    request = Request(workflow=workflow, out=tmp_path / "out", tries=("precision",), sizes=(1,))
+    request = BenchRequest(
+        workflow=workflow, out=tmp_path / "out", tries=("precision",), sizes=(1,)
+    )
     measure(fake, request)
-    other = Request(workflow=workflow, out=tmp_path / "out", repeats=9)
+    other = BenchRequest(workflow=workflow, out=tmp_path / "out", repeats=9)
     with pytest.raises(UsageError, match=r"another measurement \(repeats differ\)"):
         measure(fake, other)
     (tmp_path / "out" / BENCH_FILE).write_text("{", encoding="utf-8")
@@ -325,14 +327,14 @@ def test_a_setting_that_the_machine_cannot_run_has_its_reason_in_its_row(
         fake.script(Script())
     fake.script(failing("pack.errors.UnsupportedSetting", "fp16 is not for this CPU"))
     fake.script(failing("torch.OutOfMemoryError", "out of memory"))
-    request = Request(
+    request = BenchRequest(
         workflow=workflow, out=tmp_path / "out", tries=("precision",), sizes=(1,), repeats=1
     )
     record = measure(fake, request)
     refused, full = record.rows[2:4]
-    assert (refused.status, refused.reason) == (Status.UNSUPPORTED, "fp16 is not for this CPU")
-    assert full.status is Status.OUT_OF_MEMORY
-    assert record.rows[4].status is Status.MEASURED
+    assert (refused.status, refused.reason) == (CaseStatus.UNSUPPORTED, "fp16 is not for this CPU")
+    assert full.status is CaseStatus.OUT_OF_MEMORY
+    assert record.rows[4].status is CaseStatus.MEASURED
     text = report.markdown(record, "spriteworks bench")
     assert "- precision=fp16: fp16 is not for this CPU" in text
     assert "| precision=bf16 | 1 | – | out of memory |" in text
@@ -343,7 +345,7 @@ def test_a_baseline_that_does_not_run_ends_it_with_what_to_do(
 ) -> None:
     fake.script(failing("torch.OutOfMemoryError", "out of memory"))
     with pytest.raises(JobError, match=r"baseline itself does not run.*--baseline"):
-        measure(fake, Request(workflow=workflow, out=tmp_path / "out"))
+        measure(fake, BenchRequest(workflow=workflow, out=tmp_path / "out"))
 
 
 def test_a_setting_that_ends_the_server_is_not_tried_again(
@@ -352,7 +354,7 @@ def test_a_setting_that_ends_the_server_is_not_tried_again(
     for _ in range(5):
         fake.script(Script())
     fake.script(Script(die_in="3"))
-    request = Request(
+    request = BenchRequest(
         workflow=workflow, out=tmp_path / "out", tries=("precision",), sizes=(1,), repeats=1
     )
     quick = Timeouts(poll=0.05, lost_after=0.1, tries=1)
@@ -361,11 +363,11 @@ def test_a_setting_that_ends_the_server_is_not_tried_again(
     with FakeServer(object_info=INFO) as another:
         record = measure(another, request)
     assert [row.status for row in record.rows] == [
-        Status.MEASURED,
-        Status.MEASURED,
-        Status.FAILED,
-        Status.MEASURED,
-        Status.MEASURED,
+        CaseStatus.MEASURED,
+        CaseStatus.MEASURED,
+        CaseStatus.FAILED,
+        CaseStatus.MEASURED,
+        CaseStatus.MEASURED,
     ]
     assert record.rows[2].name == "precision=fp16"
 
@@ -377,7 +379,7 @@ def test_a_workflow_without_a_seed_is_refused(fake: FakeServer, tmp_path: Path) 
     graph["3"]["inputs"]["color"] = 0
     path.write_text(json.dumps(graph), encoding="utf-8")
     with pytest.raises(UsageError, match="no seed to change"):
-        measure(fake, Request(workflow=path, out=tmp_path / "out"))
+        measure(fake, BenchRequest(workflow=path, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -390,7 +392,7 @@ def test_a_busy_server_is_not_measured(fake: FakeServer, workflow: Path, tmp_pat
         job = other.submit(GRAPH)
         fake.reached("3")
         with pytest.raises(UsageError, match="1 other jobs"):
-            measure(fake, Request(workflow=workflow, out=tmp_path / "out"))
+            measure(fake, BenchRequest(workflow=workflow, out=tmp_path / "out"))
         hold.set()
         other.wait(job.prompt_id)
 
@@ -420,14 +422,16 @@ def test_the_difference_is_that_of_the_worst_pair() -> None:
 def test_steps_are_those_of_the_samplers_alone() -> None:
     steps = Steps()
     for node, value in (("3", 1), ("3", 2), ("9", 7)):
-        steps.observe(Progress(prompt_id="", node=node, value=value, max=20 if node == "3" else 7))
+        steps.observe(
+            StepProgress(prompt_id="", node=node, value=value, max=20 if node == "3" else 7)
+        )
     assert steps.of(["3"]) == 20
 
 
-def row(name: str, seconds: Sequence[float], **more: Any) -> Row:
+def row(name: str, seconds: Sequence[float], **more: Any) -> BenchRow:
     values = {"pictures": 1, "first_s": 9.0, "images_per_minute": 60.0, "iterations_per_s": 2.0}
     spread = Spread.of(list(seconds)).to_json()
-    return Row(name=name, batch_size=1, seconds=spread, **{**values, **more})
+    return BenchRow(name=name, batch_size=1, seconds=spread, **{**values, **more})
 
 
 def test_report_and_plot_say_the_figures(tmp_path: Path) -> None:
@@ -442,10 +446,12 @@ def test_report_and_plot_say_the_figures(tmp_path: Path) -> None:
     rows = [
         row(BASELINE, [2.0, 2.2, 2.1], memory=peak),
         row("compile=blocks", [1.0, 1.1, 0.9], difference={"db": 61.5, "largest": 2}),
-        Row(name="attention=sage", batch_size=1, status=Status.UNSUPPORTED, reason="no Ampere"),
+        BenchRow(
+            name="attention=sage", batch_size=1, status=CaseStatus.UNSUPPORTED, reason="no Ampere"
+        ),
         row(AGAIN, [1.9, 2.1, 2.0]),
     ]
-    record = Record(tmp_path, header, rows)
+    record = BenchRecord(tmp_path, header, rows)
     text = report.markdown(record, "spriteworks bench my.json")
     assert "ComfyUI 0.3.64, on cuda:0 Fake" in text
     assert "| compile=blocks | 1 | 9.00 | 1.000 (0.900 to 1.100) |" in text
@@ -457,5 +463,5 @@ def test_report_and_plot_say_the_figures(tmp_path: Path) -> None:
     plot.draw(record, tmp_path / "bench.png")
     with Image.open(tmp_path / "bench.png") as image:
         assert image.width == 1280
-    plot.draw(Record(tmp_path, header, []), tmp_path / "none.png")
+    plot.draw(BenchRecord(tmp_path, header, []), tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()

@@ -16,7 +16,7 @@ from comfy_nodes.settings import LoaderSettings
 from comfy_nodes.settings_inputs import OF_MODEL, OF_VAE
 from orchestrator.engine import host
 from orchestrator.engine.execution.executor import Executor
-from orchestrator.engine.execution.jobs import Job
+from orchestrator.engine.execution.jobs import GraphJob
 from orchestrator.engine.execution.validation import check
 from orchestrator.engine.folders import Folders
 from orchestrator.engine.host.pack_folders import PackFolders
@@ -129,7 +129,9 @@ def run(models: Folders, names: list[str], *, optimize: bool = False) -> dict[st
     nodes = by_name(all_nodes())
     verdict = check(graph, nodes)
     assert not verdict.node_errors, verdict
-    job = Job(number=0, prompt_id="p", graph=verdict.graph, extra_data={}, outputs=verdict.outputs)
+    job = GraphJob(
+        number=0, prompt_id="p", graph=verdict.graph, extra_data={}, outputs=verdict.outputs
+    )
     report = Executor(lambda: nodes, Nobody()).run(job)
     assert report.success, report.messages
     found: dict[str, np.ndarray] = {}

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch import plan as plans
-from orchestrator.batch.easing import eased, rungs
-from orchestrator.batch.manifest.reading import load
-from orchestrator.batch.planning import Planner
-from orchestrator.batch.retry import LADDER, Degradation
+from orchestrator.batch.execution import plan as plans
+from orchestrator.batch.execution.manifest_files import load
+from orchestrator.batch.logic.easing import eased, rungs
+from orchestrator.batch.logic.planning import Planner
+from orchestrator.batch.logic.retry import LADDER, Degradation
 from orchestrator.bench.variants import Knobs
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.roles import parameters, set_parameters, split_settings

@@ -21,9 +21,9 @@ from comfy_nodes.errors import (
     SaveFailed,
 )
 from comfy_nodes.hub import checking, client, places, pulling
-from comfy_nodes.hub.checking import State, check
+from comfy_nodes.hub.checking import Wholeness, check
 from comfy_nodes.hub.places import Found, Places, find
-from comfy_nodes.hub.pulling import Progress, pull
+from comfy_nodes.hub.pulling import DownloadProgress, pull
 from comfy_nodes.hub.records import record_path
 from comfy_nodes.models import SD15, SD15_INPAINT, SDXL
 
@@ -53,7 +53,7 @@ def visible(folder: Path) -> set[str]:
 
 
 def test_a_folder_comes_whole_and_is_found_again(hub: Any, tmp_path: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[DownloadProgress] = []
     pulled = pull(SD15, models=tmp_path, report=seen.append)
     assert pulled.path == tmp_path / "diffusers" / "sd15"
     wanted = {
@@ -108,7 +108,7 @@ def test_a_single_file_goes_to_the_checkpoints(hub: Any, imitation: Any, tmp_pat
     pulled = pull(SD15, models=tmp_path, single=True)
     assert pulled.path == tmp_path / "checkpoints" / SD15.checkpoint.name
     assert find(SD15, Places.of_models(tmp_path)) == Found(pulled.path)
-    assert check(SD15, Found(pulled.path)).files[0].state is State.RIGHT
+    assert check(SD15, Found(pulled.path)).files[0].state is Wholeness.RIGHT
     hub.repositories[SD15_INPAINT.hub_id] = hub.repositories[SD15.hub_id]
     with pytest.raises(HubError, match="pickle"):
         pull(SD15_INPAINT, models=tmp_path, single=True)
@@ -250,7 +250,7 @@ def test_without_a_record_what_is_sound_is_compared_with_the_hubs_checksum(
     folder = pull(SD15, models=None if pinned else tmp_path).path
     record_path(folder).unlink()
     right = check(SD15, Found(folder))
-    assert (right.against, {file.state for file in right.files}) == ("hub", {State.RIGHT})
+    assert (right.against, {file.state for file in right.files}) == ("hub", {Wholeness.RIGHT})
     # As long as before, and sound: only a checksum can tell.
     content = (folder / path).read_bytes()
     if path.endswith(".json"):
@@ -261,8 +261,8 @@ def test_without_a_record_what_is_sound_is_compared_with_the_hubs_checksum(
     (folder / path).write_bytes(changed)
     assert checking.is_sound(folder / path)
     states = {file.path: file.state for file in check(SD15, Found(folder)).files}
-    assert states.pop(path) is (State.DAMAGED if pinned else State.CHANGED)
-    assert set(states.values()) == {State.RIGHT}
+    assert states.pop(path) is (Wholeness.DAMAGED if pinned else Wholeness.CHANGED)
+    assert set(states.values()) == {Wholeness.RIGHT}
 
 
 def test_without_a_record_and_without_the_hub_the_structure_is_checked(
@@ -274,7 +274,7 @@ def test_without_a_record_and_without_the_hub_the_structure_is_checked(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     checked = check(SD15, Found(pulled.path))
     assert checked.against == "none"
-    assert {file.state for file in checked.files} == {State.READABLE}
+    assert {file.state for file in checked.files} == {Wholeness.READABLE}
     unet = pulled.path / HALF_UNET
     unet.write_bytes(unet.read_bytes()[:-1])
     assert check(SD15, Found(pulled.path)).damaged == (HALF_UNET,)
@@ -467,7 +467,7 @@ def test_a_download_can_be_stopped_by_whoever_watches(hub: Any, tmp_path: Path) 
     class Stop(Exception):
         pass
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: DownloadProgress) -> None:
         if progress.file == HALF_UNET:
             raise Stop
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from orchestrator.batch.gates import gate, pixels_sha256, read_picture
-from orchestrator.batch.jobs import Artifact, Attempt, Gate, Job, Outcome, Shot, State
-from orchestrator.batch.judging import judge_again, sort_out_duplicates
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.judging import judge_again, read_picture, sort_out_duplicates
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.gates import gate, pixels_sha256
+from orchestrator.batch.logic.jobs import Artifact, Attempt, Gate, Job, Outcome, Shot, State
 
 ONLY = (Gate(name="duplicate", maximum=0),)
 RED, BLUE = (200, 0, 0), (0, 0, 200)

@@ -16,7 +16,7 @@ from websockets.sync.server import ServerConnection, serve
 from orchestrator.client.listener import Listener
 from orchestrator.client.wire import Timeouts
 from orchestrator.errors import JobTimedOut
-from orchestrator.protocol import Event, Status, encode_event
+from orchestrator.protocol import Event, QueueStatus, encode_event
 
 FAST = Timeouts(connect=10.0, delays=lambda: itertools.repeat(0.0))
 # s, for which what must come is waited for
@@ -24,7 +24,7 @@ LONG = 10.0
 
 
 def status(remaining: int) -> str:
-    text = encode_event(Status(queue_remaining=remaining))
+    text = encode_event(QueueStatus(queue_remaining=remaining))
     assert isinstance(text, str)
     return text
 
@@ -63,8 +63,8 @@ def test_pings_are_answered_with_what_they_carry() -> None:
         connection.send(status(2))
 
     with serving(ping) as url, closing(Listener(url, FAST)) as listener:
-        assert heard(listener) == Status(queue_remaining=1)
-        assert heard(listener) == Status(queue_remaining=2)
+        assert heard(listener) == QueueStatus(queue_remaining=1)
+        assert heard(listener) == QueueStatus(queue_remaining=2)
     assert answered.is_set()
 
 
@@ -86,8 +86,8 @@ def test_a_connection_that_ends_is_opened_again_under_another_id_with_nothing_le
             connection.recv()
 
     with serving(cut) as url, closing(Listener(url, FAST)) as listener:
-        assert heard(listener) == Status(queue_remaining=1)
-        assert heard(listener) == Status(queue_remaining=2)
+        assert heard(listener) == QueueStatus(queue_remaining=1)
+        assert heard(listener) == QueueStatus(queue_remaining=2)
         listener.close()
     assert len(set(ids)) == len(ids) == 2
 
@@ -109,7 +109,7 @@ def test_a_server_that_says_goodbye_is_connected_to_again() -> None:
     ended = threading.Event()
     with serving(goodbye) as url, closing(Listener(url, FAST)) as listener:
         try:
-            assert heard(listener) == Status(queue_remaining=5)
+            assert heard(listener) == QueueStatus(queue_remaining=5)
         finally:
             ended.set()
             listener.close()
@@ -128,7 +128,7 @@ def test_what_cannot_be_read_is_one_hint_less(nonsense: str | bytes) -> None:
 
     with serving(talk) as url, closing(Listener(url, FAST)) as listener:
         found = [listener.hear(LONG) for _ in range(2)]
-        assert found == [None, Status(queue_remaining=3)]
+        assert found == [None, QueueStatus(queue_remaining=3)]
         listener.close()
 
 
@@ -312,6 +312,6 @@ def test_a_message_that_is_too_large_ends_the_connection_and_a_long_text_is_pass
                 found += [] if event is None else [event]
         finally:
             ended.set()
-        assert found == [Status(queue_remaining=1), Status(queue_remaining=2)]
+        assert found == [QueueStatus(queue_remaining=1), QueueStatus(queue_remaining=2)]
         listener.close()
     ended.clear()

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.batch.jobs import Gate
-from orchestrator.batch.manifest.expansion import Draft
-from orchestrator.batch.manifest.reading import ManifestFile, load
-from orchestrator.batch.manifest.templates import TemplateError, fill, name_problem, slug
-from orchestrator.batch.manifest.yaml_lines import Lines, YamlError, read_yaml
+from orchestrator.batch.execution.manifest_files import ManifestFile, load
+from orchestrator.batch.logic.jobs import Gate
+from orchestrator.batch.logic.manifest.expansion import Draft
+from orchestrator.batch.logic.manifest.templates import TemplateError, fill, name_problem, slug
+from orchestrator.batch.logic.manifest.yaml_lines import Lines, YamlError, read_yaml
 from orchestrator.errors import ManifestError
 
 SMALLEST = """\

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.batch.scheduler import (
+from orchestrator.batch.logic.scheduler import (
     Rules,
     ServerState,
     Situation,

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.batch.collecting import IntoFolder, prepare_folder
-from orchestrator.batch.fleet import Care, Server
-from orchestrator.batch.jobs import Outcome, State
-from orchestrator.batch.leases import Renewal, succeed
-from orchestrator.batch.store.store import Store
-from orchestrator.batch.takeover import Takeover
+from orchestrator.batch.execution.collecting import IntoFolder, prepare_folder
+from orchestrator.batch.execution.fleet import Care, FleetServer
+from orchestrator.batch.execution.leases import Renewal, succeed
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.execution.takeover import Takeover
+from orchestrator.batch.logic.jobs import Outcome, State
 from orchestrator.client.client import Client
 from orchestrator.local.process import free_port
 from orchestrator.testing import FakeServer
@@ -209,7 +209,7 @@ def test_a_server_of_the_fleet_gets_nothing_more_while_it_has_what_was_taken_ove
     with Store.open(tmp_path) as store:
         store.plan(map(planned, range(4)))
     pair.alive.dispatcher.join(fake.url)
-    pair.takeover._fleet[fake.url] = Server(fake.url, Care(timeouts=TIMEOUTS))
+    pair.takeover._fleet[fake.url] = FleetServer(fake.url, Care(timeouts=TIMEOUTS))
     pair.takeover.look()
     # One runs there, one waits behind it, and no third one.
     assert pair.alive.dispatcher.take(fake.url) is not None

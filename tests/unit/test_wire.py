@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.client.wire import BadRequest, NotFound, Timeouts, Wire
+from orchestrator.client.wire import AddressNotFound, BadRequest, Timeouts, Wire
 from orchestrator.errors import (
     BadValue,
     ProtocolError,
@@ -164,7 +164,7 @@ def test_a_proxy_of_the_environment_is_used_except_on_this_machine(
         (400, BadRequest),
         (401, ServerError),
         (403, ServerError),
-        (404, NotFound),
+        (404, AddressNotFound),
         (408, ServerFailed),
         (418, ProtocolError),
         (425, ServerFailed),
@@ -191,7 +191,7 @@ def test_a_request_is_repeated_as_often_as_was_said_and_after_the_pauses_that_we
         wire.patiently(lambda: wire.send("GET", "/503"))
     assert len(site.asked) == 4
     assert paused == [1.0, 2.0, 3.0]
-    with pytest.raises(NotFound):
+    with pytest.raises(AddressNotFound):
         wire.patiently(lambda: wire.send("GET", "/404"))
     # No other try would help.
     assert len(site.asked) == 5
@@ -199,7 +199,7 @@ def test_a_request_is_repeated_as_often_as_was_said_and_after_the_pauses_that_we
 
 
 def test_faults_are_ours(wire: Wire) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(AddressNotFound):
         wire.send("GET", "/404")
     with pytest.raises(ServerUnreachable):
         Wire(f"http://127.0.0.1:{free_port()}", QUICK).send("GET", "/")

@@ -17,7 +17,7 @@ from orchestrator.service.workers.joining import service_at
 from orchestrator.service.workers.logins import Logins
 from orchestrator.service.workers.reporter import Reporter
 from orchestrator.service.workers.shelf import Shelf
-from orchestrator.service.workers.worker import Setup, joined
+from orchestrator.service.workers.worker import WorkerSetup, joined
 from orchestrator.testing import FakeServer, Script
 from sdk_pictures import picture
 from service_world import LONG, graph, serving, until
@@ -210,7 +210,7 @@ def test_files_of_another_place_are_refused(tmp_path: Path) -> None:
     """A worker that wrote there would make pictures that nobody finds."""
     with serving(tmp_path / "service", choice=NOTHING, is_ready=False):
         service = service_at(tmp_path / "service", "", str(tmp_path / "elsewhere"), {})
-        setup = Setup(service=service, choice=Choice(urls=("http://127.0.0.1:9",)))
+        setup = WorkerSetup(service=service, choice=Choice(urls=("http://127.0.0.1:9",)))
         with pytest.raises(UsageError, match="not those of the service"), joined(setup):
             pass
         assert not (tmp_path / "elsewhere").exists()

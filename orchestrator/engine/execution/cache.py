@@ -14,7 +14,7 @@ from .validation import Nodes, constant_inputs, is_link
 
 
 @dataclass(frozen=True)
-class Result:
+class NodeResult:
     """What a node gave: a list of values for every output, and what it shows."""
 
     outputs: list[list[Any]]
@@ -25,7 +25,7 @@ class Cache:
     """Results by signature. `begin` forgets what the new graph does not hold, as ComfyUI does."""
 
     def __init__(self) -> None:
-        self._results: dict[str, Result] = {}
+        self._results: dict[str, NodeResult] = {}
         self._signatures: dict[str, str] = {}
 
     def begin(self, graph: Graph, nodes: Nodes, order: list[str]) -> None:
@@ -34,10 +34,10 @@ class Cache:
         used = set(self._signatures.values())
         self._results = {key: kept for key, kept in self._results.items() if key in used}
 
-    def get(self, node_id: str) -> Result | None:
+    def get(self, node_id: str) -> NodeResult | None:
         return self._results.get(self._signatures[node_id])
 
-    def set(self, node_id: str, result: Result) -> None:
+    def set(self, node_id: str, result: NodeResult) -> None:
         self._results[self._signatures[node_id]] = result
 
     def clear(self) -> None:

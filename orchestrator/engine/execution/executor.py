@@ -38,9 +38,9 @@ from ..host import (
     UIOutput,
     activate,
 )
-from .cache import Cache, Result
-from .jobs import Job, Report
-from .progress import Audience, NodeContext, RunProgress
+from .cache import Cache, NodeResult
+from .jobs import GraphJob, Report
+from .progress import Audience, GraphProgress, NodeContext
 from .validation import Nodes, ancestry, is_link, sources, type_name
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Executor:
         self._audience = audience
         self._cache = Cache()
 
-    def run(self, job: Job) -> Report:
+    def run(self, job: GraphJob) -> Report:
         """Run a job to its end; whatever its nodes raise ends up in the report."""
         run = _Run(job, self._nodes(), self._cache, self._audience)
         report = run.report(run.execute())
@@ -84,12 +84,12 @@ def free_memory() -> None:
 class _Run:
     """One run of one job."""
 
-    def __init__(self, job: Job, nodes: Nodes, cache: Cache, audience: Audience) -> None:
+    def __init__(self, job: GraphJob, nodes: Nodes, cache: Cache, audience: Audience) -> None:
         self.job = job
         self.nodes = nodes
         self.cache = cache
         self.audience = audience
-        self.progress = RunProgress(job, audience)
+        self.progress = GraphProgress(job, audience)
         self.executed: list[str] = []
         # {node id: ui output} of what ran, or was told from the cache
         self.shown: dict[str, dict[str, Any]] = {}
@@ -184,7 +184,7 @@ class _Run:
                 found[name] = [value]
         return found
 
-    def _call(self, cls: type[ComfyNode], node_id: str, values: dict[str, Values]) -> Result:
+    def _call(self, cls: type[ComfyNode], node_id: str, values: dict[str, Values]) -> NodeResult:
         schema = cls.GET_SCHEMA()
         clone = cls.PREPARE_CLASS_CLONE(self._hidden(schema.hidden, node_id))
         host = NodeContext(self.progress, node_id)
@@ -260,7 +260,7 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _order(job: Job) -> list[str]:
+def _order(job: GraphJob) -> list[str]:
     """Every node that the job's outputs need, each after its sources."""
     needed = (node_id for output in job.outputs for node_id in ancestry(job.graph, output))
     return list(dict.fromkeys(needed))
@@ -297,7 +297,7 @@ async def _wait(awaitable: Any) -> Any:
     return await awaitable
 
 
-def _merge(given: list[NodeOutput], is_list: list[bool]) -> Result:
+def _merge(given: list[NodeOutput], is_list: list[bool]) -> NodeResult:
     """Join the results of all calls; an output that is a list itself adds its items."""
     results = [each.result for each in given if each.result is not None]
     outputs: list[Values] = [[] for _ in is_list]
@@ -306,7 +306,7 @@ def _merge(given: list[NodeOutput], is_list: list[bool]) -> Result:
             held.extend(value if many else [value])
     shown = [_ui(each.ui) for each in given if each.ui is not None]
     ui = {key: [item for each in shown for item in each[key]] for key in shown[0]} if shown else {}
-    return Result(outputs, ui or None)
+    return NodeResult(outputs, ui or None)
 
 
 def _ui(ui: UIOutput | Mapping[str, Any]) -> Mapping[str, Any]:

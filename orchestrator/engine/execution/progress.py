@@ -6,10 +6,10 @@ import io
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from ...protocol import Event, NodeProgress, Preview, Progress, ProgressState
+from ...protocol import Event, NodeProgress, Preview, ProgressState, StepProgress
 from ..host.context import Context, InterruptedByUser, PreviewFormat
 from ..host.context import Preview as PreviewImage
-from .jobs import Job
+from .jobs import GraphJob
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,10 +28,10 @@ class Audience(Protocol):
         """Say whether anybody would hear it."""
 
 
-class RunProgress:
+class GraphProgress:
     """The state of every node of a run that has begun."""
 
-    def __init__(self, job: Job, audience: Audience) -> None:
+    def __init__(self, job: GraphJob, audience: Audience) -> None:
         self.job = job
         self._audience = audience
         self._nodes: dict[str, NodeProgress] = {}
@@ -46,7 +46,7 @@ class RunProgress:
     def update(self, node_id: str, value: float, max: float) -> None:
         """A node's own count, for example sampling steps."""
         self._set(NodeProgress(node_id=node_id, state="running", value=value, max=max))
-        self.send(Progress(prompt_id=self.job.prompt_id, node=node_id, value=value, max=max))
+        self.send(StepProgress(prompt_id=self.job.prompt_id, node=node_id, value=value, max=max))
 
     def send(self, event: Event) -> None:
         """Send to the job's client; to everybody where the job has none."""
@@ -66,7 +66,7 @@ class RunProgress:
 class NodeContext(Context):
     """The host as the node sees it that runs now."""
 
-    def __init__(self, run: RunProgress, node_id: str) -> None:
+    def __init__(self, run: GraphProgress, node_id: str) -> None:
         self._run = run
         self._node_id = node_id
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from ...protocol import Graph
 from ...workflow.checking import fits, value_problem
-from ...workflow.inputs import Input, expanded, read_inputs
+from ...workflow.inputs import NodeInput, expanded, read_inputs
 from ..host import ComfyNode, HiddenHolder
 
 # One entry of a node's "errors", as it goes over the wire.
@@ -35,7 +35,7 @@ _CONVERSIONS: dict[str, type] = {"INT": int, "FLOAT": float, "STRING": str, "BOO
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class GraphVerdict:
     """What the checks found; `error` is None where at least one output can run."""
 
     # the graph with values converted to the types of their inputs
@@ -62,12 +62,12 @@ def sources(graph: Graph, node_id: str) -> list[str]:
     return list(dict.fromkeys(source for source in linked if source in graph))
 
 
-def check(graph: Graph, nodes: Nodes, only: Collection[str] | None = None) -> Verdict:
+def check(graph: Graph, nodes: Nodes, only: Collection[str] | None = None) -> GraphVerdict:
     """Check every output node and what it needs; `only` leaves out all other outputs."""
     graph = copy.deepcopy(graph)
     refused = _check_classes(graph, nodes)
     if refused is not None:
-        return Verdict(graph=graph, error=refused)
+        return GraphVerdict(graph=graph, error=refused)
     outputs = [
         node_id
         for node_id, node in graph.items()
@@ -76,7 +76,7 @@ def check(graph: Graph, nodes: Nodes, only: Collection[str] | None = None) -> Ve
     ]
     if not outputs:
         message = "The graph has no output node: add one that saves or shows something"
-        return Verdict(graph=graph, error=problem("prompt_no_outputs", message))
+        return GraphVerdict(graph=graph, error=problem("prompt_no_outputs", message))
     return _check_outputs(graph, nodes, outputs)
 
 
@@ -104,7 +104,7 @@ def _identity(node_id: str, node: dict[str, Any]) -> dict[str, Any]:
     return {"node_id": node_id, "class_type": name, "node_title": title}
 
 
-def _check_outputs(graph: Graph, nodes: Nodes, outputs: list[str]) -> Verdict:
+def _check_outputs(graph: Graph, nodes: Nodes, outputs: list[str]) -> GraphVerdict:
     problems: dict[str, list[Problem]] = {}
     node_errors: dict[str, Any] = {}
     good, texts = [], []
@@ -127,7 +127,7 @@ def _check_outputs(graph: Graph, nodes: Nodes, outputs: list[str]) -> Verdict:
     if not good:
         message = "No output of the graph can run"
         error = problem("prompt_outputs_failed_validation", message, "\n".join(texts))
-    return Verdict(graph=graph, outputs=tuple(good), error=error, node_errors=node_errors)
+    return GraphVerdict(graph=graph, outputs=tuple(good), error=error, node_errors=node_errors)
 
 
 def _node_error(graph: Graph, problems: dict[str, list[Problem]], node_id: str) -> dict[str, Any]:
@@ -226,7 +226,7 @@ class _NodeCheck:
                 )
         return found + self._check_own()
 
-    def _check_input(self, entry: Input) -> Iterator[Problem]:
+    def _check_input(self, entry: NodeInput) -> Iterator[Problem]:
         name = entry.name
         if isinstance(self.inputs[name], list):
             yield from self._check_link(entry)
@@ -237,7 +237,7 @@ class _NodeCheck:
         elif name not in self.own and not self.own_all:
             yield from _check_value(entry, self.inputs[name])
 
-    def _check_link(self, entry: Input) -> Iterator[Problem]:
+    def _check_link(self, entry: NodeInput) -> Iterator[Problem]:
         name, config = entry.name, entry.declared
         link = self.inputs[name]
         if len(link) != 2:
@@ -269,7 +269,7 @@ class _NodeCheck:
                 linked_node=link,
             )
 
-    def _convert(self, entry: Input) -> Problem | None:
+    def _convert(self, entry: NodeInput) -> Problem | None:
         value = self.inputs[entry.name]
         # how clients send a constant that is a list, since a bare list is a link
         if isinstance(value, dict) and "__value__" in value:
@@ -329,7 +329,7 @@ def _output_type(graph: Graph, nodes: Nodes, link: list[Any]) -> Any:
     return outputs[index].io_type
 
 
-def _check_value(entry: Input, value: Any) -> Iterator[Problem]:
+def _check_value(entry: NodeInput, value: Any) -> Iterator[Problem]:
     fault = value_problem(entry, value)
     if fault is None:
         return

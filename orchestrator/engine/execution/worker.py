@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ...protocol import Executing, ExecutionError, event_data, event_name
 from .executor import Executor
-from .jobs import Job, JobQueue, Report
+from .jobs import GraphJob, GraphQueue, Report
 from .progress import Audience
 from .validation import Nodes, type_name
 
@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 _STOP_SECONDS = 3.0
 
 
-class Worker:
+class GraphWorker:
     """Takes jobs from the queue, runs them, and writes their records."""
 
-    def __init__(self, queue: JobQueue, nodes: Callable[[], Nodes], audience: Audience) -> None:
+    def __init__(self, queue: GraphQueue, nodes: Callable[[], Nodes], audience: Audience) -> None:
         self._queue = queue
         self._audience = audience
         self._executor = Executor(nodes, audience)
@@ -45,7 +45,7 @@ class Worker:
             if self._queue.must_free():
                 self._executor.free()
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: GraphJob) -> None:
         started = time.perf_counter()
         # A dead worker would strand every job, so nothing gets past here.
         try:
@@ -59,7 +59,7 @@ class Worker:
             self._audience.send(Executing(prompt_id=job.prompt_id, node=None), job.client_id)
         logger.info("job %s took %.2f s", job.prompt_id, time.perf_counter() - started)
 
-    def _failure(self, job: Job, error: BaseException) -> Report:
+    def _failure(self, job: GraphJob, error: BaseException) -> Report:
         node_id = job.outputs[0]
         event = ExecutionError(
             prompt_id=job.prompt_id,

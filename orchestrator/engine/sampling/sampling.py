@@ -25,7 +25,7 @@ Latent = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class SamplingRequest:
     """Everything besides the model, the texts and the latent that decides a run."""
 
     seed: int
@@ -49,7 +49,7 @@ def sample(
     positive: Conditioning,
     negative: Conditioning,
     latent: Latent,
-    request: Request,
+    request: SamplingRequest,
     report: Report,
 ) -> Latent:
     """`latent` with new samples, on the CPU in float32; its other entries are kept.
@@ -88,7 +88,7 @@ def sample(
     return {**latent, "samples": (samples.float() / model.latent_scale).cpu()}
 
 
-def run_sigmas(table: NoiseTable, request: Request) -> torch.Tensor:
+def run_sigmas(table: NoiseTable, request: SamplingRequest) -> torch.Tensor:
     """The noise levels that the request really runs; fewer than 2 mean nothing to do."""
     sigmas = sigmas_for(table, request.scheduler, request.steps, request.denoise)
     if request.end_step is not None and request.end_step < len(sigmas) - 1:

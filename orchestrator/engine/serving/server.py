@@ -17,11 +17,11 @@ from starlette.datastructures import UploadFile
 
 from ...errors import InputError, OutputError, ProtocolError, SpriteworksError
 from ...guard import Guard
-from ...protocol import PromptRequest, Status, is_prompt_id, new_prompt_id
+from ...protocol import PromptRequest, QueueStatus, is_prompt_id, new_prompt_id
 from .. import host
-from ..execution.jobs import Job, JobQueue
-from ..execution.validation import Verdict, check, problem
-from ..execution.worker import Worker
+from ..execution.jobs import GraphJob, GraphQueue
+from ..execution.validation import GraphVerdict, check, problem
+from ..execution.worker import GraphWorker
 from ..folders import MODEL_KINDS, Folders, OutsideFolder
 from . import files
 from .bodies import json_answer, json_object
@@ -46,8 +46,8 @@ class Engine:
         self.hub = Hub(
             {"supports_preview_metadata": True, "max_upload_size": MAX_BODY, "assets": False}
         )
-        self.queue = JobQueue(self._queue_changed)
-        self.worker = Worker(self.queue, self.registry.settled, self.hub)
+        self.queue = GraphQueue(self._queue_changed)
+        self.worker = GraphWorker(self.queue, self.registry.settled, self.hub)
 
     def start(self) -> None:
         """Begin to load nodes and to work; call in the event loop of the server."""
@@ -61,7 +61,7 @@ class Engine:
         self.worker.stop()
 
     def _queue_changed(self) -> None:
-        self.hub.send(Status(queue_remaining=self.queue.remaining()), None)
+        self.hub.send(QueueStatus(queue_remaining=self.queue.remaining()), None)
 
 
 def create_app(engine: Engine) -> FastAPI:
@@ -165,14 +165,14 @@ def _submit(engine: Engine, wanted: PromptRequest, only: Any) -> Response:
         message = "The prompt_id is no UUID in lower case with hyphens"
         refused = problem("invalid_prompt_id", message, "Without one the server gives an id")
         return json_answer({"error": refused, "node_errors": {}}, 400)
-    verdict: Verdict = check(wanted.graph, engine.registry.nodes(), only)
+    verdict: GraphVerdict = check(wanted.graph, engine.registry.nodes(), only)
     if verdict.error is not None:
         return json_answer({"error": verdict.error, "node_errors": verdict.node_errors}, 400)
     extra_data = {key: value for key, value in wanted.extra_data.items() if key not in _SECRETS}
     extra_data["create_time"] = int(time.time() * 1000)
     if wanted.client_id is not None:
         extra_data["client_id"] = wanted.client_id
-    job = Job(
+    job = GraphJob(
         number=number,
         prompt_id=wanted.prompt_id or new_prompt_id(),
         graph=verdict.graph,

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ...batch.store.database import Database
+from ...batch.execution.store.database import Database
 from ..tables import news as table
 
 # Rows that are taken in one transaction.

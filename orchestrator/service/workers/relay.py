@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ...batch.messages import fault
-from ...batch.store.store import Store
+from ...batch.execution.store.store import Store
+from ...batch.logic.messages import fault
 from ...errors import SpriteworksError, StoreError
 from ..board import Board
 from ..catalogues import Catalogues, Known

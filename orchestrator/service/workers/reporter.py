@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ...batch.jobs import Attempt, State
+from ...batch.logic.jobs import Attempt, State
 from ...protocol import Event, Graph
 from ..standing import Standing
 from ..watching import Runs

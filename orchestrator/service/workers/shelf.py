@@ -8,7 +8,7 @@ import zlib
 
 import sqlalchemy as sa
 
-from ...batch.store.database import Database
+from ...batch.execution.store.database import Database
 from ...workflow.catalogue import Catalogue
 from ..tables import catalogues as table
 from ..tables import worker_servers
