@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from ..errors import (
     DiskFull,
@@ -26,7 +25,7 @@ from ..errors import (
 )
 from ..models import Version
 from . import client
-from .client import Counted, Listing, RemoteFile
+from .client import Listing, RemoteFile
 from .files import checkpoint_file, folder_files
 from .places import DownloadTarget, target
 from .records import DownloadRecord, git_blob_of, sha256_of, write_record
@@ -139,10 +138,7 @@ class _Work:
         os.replace(part, self._folder / file.path)
 
     def _fetched(self, file: RemoteFile, part: Path) -> bool:
-        """Whether the rest came; False where the connection broke and yet brought something.
-
-        Newer huggingface_hubs take broken connections up themselves, older ones only some.
-        """
+        """Whether the rest came; False where the connection broke and yet brought something."""
         have = self._have(file)
 
         def tell(size: int) -> None:
@@ -153,7 +149,7 @@ class _Work:
         try:
             with part.open("r+b" if have else "wb") as sink:
                 sink.seek(have)
-                client.fetch(self._listed, file, cast(BinaryIO, Counted(sink, tell)), have)
+                client.fetch(self._listed, file, sink, tell)
         except HubRefused:
             part.unlink(missing_ok=True)
             raise

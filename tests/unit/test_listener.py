@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
+from websockets.frames import Opcode
 from websockets.sync.server import ServerConnection, serve
 
 from orchestrator.client.listener import Listener
@@ -230,6 +231,8 @@ def test_an_opening_ends_with_the_time_of_the_whole() -> None:
 def flooding(data: bytes) -> Callable[[ServerConnection], None]:
     def flood(connection: ServerConnection) -> None:
         connection.recv()
+        if data[0] == Opcode.CONT:
+            connection.socket.sendall(b"\x01\x00")
         with suppress(OSError):
             while True:
                 connection.socket.sendall(data)
@@ -247,12 +250,14 @@ SMALL = b"\x81\x02{}"
         (SMALL * 5000, 0.01),
         (b"\x89\x00" * 5000, 0.01),
         (b"\x82\x7e\xff\xff" + bytes(65535), 0.0),
+        (b"\x00\x00" * 5000, 0.0),
     ],
-    ids=["texts", "texts gathered", "pings", "bytes"],
+    ids=["texts", "texts gathered", "pings", "bytes", "fragments"],
 )
 def test_a_flood_is_left_alone(data: bytes, gather: float, monkeypatch: pytest.MonkeyPatch) -> None:
     # A busy machine may not manage what a fast one does.
     monkeypatch.setattr("orchestrator.client.listener._MOST_MESSAGES", 500)
+    monkeypatch.setattr("orchestrator.client.listener._MOST_FRAMES", 1000)
     monkeypatch.setattr("orchestrator.client.listener._MOST_BYTES", 1 << 20)
     with serving(flooding(data)) as url, closing(Listener(url, FAST)) as listener:
         until = time.monotonic() + 6 * LONG
