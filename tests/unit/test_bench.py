@@ -65,6 +65,7 @@ LOADER = node_class(
         "precision": [["auto", "fp32", "fp16", "bf16"], {"default": "auto"}],
         "vae_tiling": [["auto", "off", "on"], {"default": "auto"}],
         "step_cache": ["FLOAT", {"default": 0.0, "min": 0.0, "max": 1.0}],
+        "vae_tile": ["INT", {"default": 512, "min": 128, "max": 4096, "step": 64}],
         "strict": ["BOOLEAN", {"default": False}],
     },
     ["MODEL", "CLIP", "VAE"],
@@ -97,6 +98,7 @@ GRAPH = {
             "precision": "auto",
             "vae_tiling": "auto",
             "step_cache": 0.0,
+            "vae_tile": 512,
             "strict": False,
         },
     },
@@ -164,6 +166,7 @@ def test_the_baseline_is_what_a_server_does_by_itself(knobs: Knobs) -> None:
         "precision": "fp32",
         "vae_tiling": "off",
         "step_cache": 0.0,
+        "vae_tile": 512,
         "strict": False,
     }
     assert plain(knobs, "cuda")["precision"] == "fp16"
@@ -204,6 +207,7 @@ def test_what_is_asked_for_is_a_setting_or_some_together(knobs: Knobs) -> None:
         ("precision=fp12", BadValue, "fp16"),
         ("step_cache=lots", BadValue, "not a number"),
         ("step_cache=3", BadValue, "step_cache=3"),
+        ("vae_tile", BadValue, "vae_tile=512"),
         ("precision=fp16,vae_tiling", UnknownParameter, "NAME=VALUE"),
     ],
 )
