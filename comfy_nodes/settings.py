@@ -130,7 +130,7 @@ class Setting:
     round: float | None = None
     # the values with which weights can stay in ComfyUI's dynamic memory; None: all
     dynamic: tuple[Enum, ...] | None = None
-    # whether it is a switch of the whole process, set while the model works
+    # whether it is a Toggle of torch's that is the whole process's, set while the model works
     process: bool = False
     # what a host without such a setting does, the baseline of benchmarks; None: as the default
     without: Enum | None = None
@@ -326,6 +326,11 @@ class LoaderSettings(BaseModel):
             without=Toggle.OFF,
         ),
     ] = Toggle.AUTO
+
+    @property
+    def torch_compile_mode(self) -> str | None:
+        """The argument `mode` of torch.compile."""
+        return None if self.compile_mode is CompileMode.DEFAULT else self.compile_mode.value
 
     @model_validator(mode="after")
     def _no_contradictions(self) -> LoaderSettings:

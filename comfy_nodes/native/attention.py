@@ -8,8 +8,8 @@ from typing import Any
 import comfy.ldm.modules.attention as host_attention
 import torch
 
-from ..ops.attention import Attend, flash, possible, sage, sliced, xformers
-from ..settings import Attention, LoaderSettings
+from ..ops.attention import FUNCTIONS, Attend, possible
+from ..settings import LoaderSettings
 
 KEY = "optimized_attention_override"
 
@@ -22,16 +22,11 @@ def set_attention(model: Any, settings: LoaderSettings) -> None:
 
     Raises UnsupportedSetting where the UNet's heads do not allow it and `strict` is set.
     """
-    functions: dict[Attention, Attend] = {
-        Attention.FLASH: flash,
-        Attention.XFORMERS: xformers,
-        Attention.SAGE: sage,
-        Attention.SLICED: sliced,
-    }
     network = model.model.diffusion_model
     chosen = possible(settings, head_widths(network), network.dtype)
     options = model.model_options.setdefault("transformer_options", {})
-    options[KEY] = _override(functions[chosen]) if chosen in functions else sdpa
+    function = FUNCTIONS.get(chosen)
+    options[KEY] = sdpa if function is None else _override(function)
 
 
 def sdpa(_host_choice: Any, *args: Any, **options: Any) -> Any:

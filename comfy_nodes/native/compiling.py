@@ -17,7 +17,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from torch import nn
 
 from ..kernels import room_for_kinds
-from ..settings import Compile, CompileMode, LoaderSettings
+from ..settings import Compile, LoaderSettings
 from .attention import KEY as ATTENTION
 
 KEY = "spriteworks_compile"
@@ -34,7 +34,7 @@ def set_compile(model: Any, settings: LoaderSettings) -> None:
     model.remove_wrappers_with_key(kind, KEY)
     if settings.compile is Compile.OFF:
         return
-    mode = None if settings.compile_mode is CompileMode.DEFAULT else settings.compile_mode.value
+    mode = settings.torch_compile_mode
     wrapper = _blocks(mode) if settings.compile is Compile.BLOCKS else _whole(mode)
     model.add_wrapper_with_key(kind, KEY, wrapper)
 

@@ -56,7 +56,7 @@ class Knobs:
             known = node_class.by_name
             if not any(node_class.offers(mark) for mark in _MARKS):
                 continue
-            nodes[node_id] = tuple(key for key in known if key in SETTINGS)
+            nodes[node_id] = tuple(key for key in SETTINGS if key in known)
             inputs |= {key: known[key] for key in nodes[node_id]}
         if not nodes:
             raise GraphError(
