@@ -19,7 +19,11 @@ CARD = Device("cuda", "a card", 24 * GIB, (8, 9), bf16=True)
 
 
 def placed(
-    device: Device = CARD, memory: Memory = Memory.FIXED, *, vae_alone: bool = False, **settings: Any
+    device: Device = CARD,
+    memory: Memory = Memory.FIXED,
+    *,
+    vae_alone: bool = False,
+    **settings: Any,
 ) -> Placement:
     asked = LoaderSettings.model_validate(settings)
     return place(asked, device, XL, memory, vae_alone=vae_alone)
