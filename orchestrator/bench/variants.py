@@ -38,7 +38,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Knobs:
+class OfferedSettings:
     """The settings that a workflow's nodes offer on one server."""
 
     # setting -> the input as the server declares it
@@ -47,7 +47,7 @@ class Knobs:
     nodes: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, graph: Graph, catalogue: Catalogue, name: str) -> Knobs:
+    def of(cls, graph: Graph, catalogue: Catalogue, name: str) -> OfferedSettings:
         """Find them; raises GraphError where `name`, the workflow, has no node that takes any."""
         inputs: dict[str, Input] = {}
         nodes: dict[str, tuple[str, ...]] = {}
@@ -96,26 +96,26 @@ class Knobs:
         return [value for value in options if value != "auto"]
 
 
-def plain(knobs: Knobs, device_type: str) -> dict[str, Any]:
+def plain(offered: OfferedSettings, device_type: str) -> dict[str, Any]:
     """The baseline: what the server would do by itself, fp32 on a CPU and else fp16."""
     precision = Precision.FP32 if device_type == "cpu" else Precision.FP16
-    values = {name: _without(name) for name in knobs.inputs}
+    values = {name: _without(name) for name in offered.inputs}
     return values | ({"precision": precision.value} if "precision" in values else {})
 
 
-def automatic(knobs: Knobs, baseline: Values) -> Variant:
+def automatic(offered: OfferedSettings, baseline: Values) -> Variant:
     """Everything left to the device's table."""
-    defaults = {name: _default(name) for name in knobs.inputs}
+    defaults = {name: _default(name) for name in offered.inputs}
     return Variant(name=AUTO, changes=_different(defaults, baseline), strict=False)
 
 
-def one_at_a_time(knobs: Knobs, baseline: Values) -> list[Variant]:
+def one_at_a_time(offered: OfferedSettings, baseline: Values) -> list[Variant]:
     """Every choice of every setting, each alone."""
-    names = [name for name in knobs.inputs if SETTINGS[name].tried != ()]
-    return [variant for name in names for variant in _each(knobs, baseline, name)]
+    names = [name for name in offered.inputs if SETTINGS[name].tried != ()]
+    return [variant for name in names for variant in _each(offered, baseline, name)]
 
 
-def asked(knobs: Knobs, baseline: Values, texts: Iterable[str]) -> list[Variant]:
+def asked(offered: OfferedSettings, baseline: Values, texts: Iterable[str]) -> list[Variant]:
     """The variants of `--try`: `NAME` for every choice, `NAME=VALUE,...` for a combination.
 
     Raises UnknownParameter and BadValue.
@@ -123,41 +123,41 @@ def asked(knobs: Knobs, baseline: Values, texts: Iterable[str]) -> list[Variant]
     found: list[Variant] = []
     for text in texts:
         if "=" not in text:
-            found += _every(knobs, baseline, text)
+            found += _every(offered, baseline, text)
             continue
-        values = parse(knobs, text)
+        values = parse(offered, text)
         found.append(Variant(name=text, changes=values))
     return found
 
 
-def parse(knobs: Knobs, text: str) -> dict[str, Any]:
+def parse(offered: OfferedSettings, text: str) -> dict[str, Any]:
     """`NAME=VALUE,NAME=VALUE` as values; raises UnknownParameter and BadValue."""
     values: dict[str, Any] = {}
     for part in text.split(","):
         name, equals, word = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise UnknownParameter(f"{part!r} is not NAME=VALUE, for example precision=bf16")
-        values[name] = _value(knobs.inputs.get(name), name, word)
-    knobs.check(values)
+        values[name] = _value(offered.inputs.get(name), name, word)
+    offered.check(values)
     return values
 
 
-def _every(knobs: Knobs, baseline: Values, name: str) -> list[Variant]:
+def _every(offered: OfferedSettings, baseline: Values, name: str) -> list[Variant]:
     """As `_each`; raises UnknownParameter and BadValue for a setting that has no list of values."""
-    if name not in knobs.inputs:
-        knobs.check({name: None})
-    choices = knobs.choices(name)
+    if name not in offered.inputs:
+        offered.check({name: None})
+    choices = offered.choices(name)
     if not choices:
         default = _default(name)
         raise BadValue(f"{name} takes any number: say which to try, for example {name}={default}")
-    knobs.check({name: choices[0]})
-    return _each(knobs, baseline, name)
+    offered.check({name: choices[0]})
+    return _each(offered, baseline, name)
 
 
-def _each(knobs: Knobs, baseline: Values, name: str) -> list[Variant]:
+def _each(offered: OfferedSettings, baseline: Values, name: str) -> list[Variant]:
     return [
         Variant(name=f"{name}={_text(value)}", changes={name: value})
-        for value in knobs.choices(name)
+        for value in offered.choices(name)
         if value != baseline[name]
     ]
 
