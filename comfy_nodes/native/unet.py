@@ -80,8 +80,8 @@ def build_unet(
     host.model_type = lambda state_dict, prefix="": host_type
     host.sampling_settings.update(sampling_settings(scheduler))
     host.latent_format.scale_factor = latent_scale
-    management, supported = comfy.model_management, host.supported_inference_dtypes
-    cast = management.unet_manual_cast(dtype, management.get_torch_device(), supported)
+    device = comfy.model_management.get_torch_device()
+    cast = comfy.model_management.unet_manual_cast(dtype, device, host.supported_inference_dtypes)
     host.set_inference_dtype(dtype, cast)
     model = host.get_model({}, "")
     if host.unet_config.get("num_classes"):
