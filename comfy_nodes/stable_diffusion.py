@@ -16,7 +16,7 @@ from .loaders import CATEGORY, Loaded, loader_outputs, loader_result
 from .models import VERSIONS, Family, Version, family_of, version_named, version_of
 from .profiles import prediction_of, read_json, read_scheduler_config
 from .settings import LoaderSettings
-from .settings_inputs import settings_inputs, settings_of
+from .settings_inputs import loader_inputs, settings_of
 
 
 class StableDiffusionLoader(io.ComfyNode):
@@ -45,7 +45,7 @@ class StableDiffusionLoader(io.ComfyNode):
                     tooltip="Download it into the hub's cache where it is not on this machine: 2 "
                     "to 7 GB. Off: say that it is missing.",
                 ),
-                *settings_inputs(),
+                *loader_inputs(),
             ],
             outputs=loader_outputs(),
         )

@@ -26,7 +26,7 @@ from .record import BenchRecord, BenchRow, CaseStatus
 from .variants import (
     BASELINE,
     Case,
-    Knobs,
+    OfferedSettings,
     Variant,
     asked,
     automatic,
@@ -87,7 +87,7 @@ class _Bench:
     workflow: Workflow
     # with the server's names of uploaded pictures
     graph: Graph
-    knobs: Knobs
+    offered: OfferedSettings
     baseline: dict[str, Any]
     record: BenchRecord
     observer: BenchObserver
@@ -101,14 +101,14 @@ def bench(request: BenchRequest, client: Client, observer: BenchObserver) -> Ben
     """
     stats, info = client.system_stats(), client.catalogue()
     workflow = load_workflow(request.workflow, request.settings, info, request.document)
-    knobs = Knobs.of(workflow.graph, info, str(request.workflow))
-    baseline = plain(knobs, stats.device_type)
-    baseline |= parse(knobs, request.baseline) if request.baseline else {}
-    rows = _cases(request, workflow, knobs, baseline)
+    offered = OfferedSettings.of(workflow.graph, info, str(request.workflow))
+    baseline = plain(offered, stats.device_type)
+    baseline |= parse(offered, request.baseline) if request.baseline else {}
+    rows = _cases(request, workflow, offered, baseline)
     _refuse_busy(client)
     record = BenchRecord.open(request.out, _header(request, stats, workflow, baseline))
     graph = upload_pictures(client, workflow.graph, info, workflow.path, Stopwatch(workflow.graph))
-    common = _Bench(request, client, stats, workflow, graph, knobs, baseline, record, observer)
+    common = _Bench(request, client, stats, workflow, graph, offered, baseline, record, observer)
     observer.planned(rows, sum(record.row(case.key) is not None for case in rows))
     for case in rows:
         if record.row(case.key) is None:
@@ -125,7 +125,7 @@ def baseline_of(record: BenchRecord, row: BenchRow) -> BenchRow | None:
 
 
 def _cases(
-    request: BenchRequest, workflow: Workflow, knobs: Knobs, baseline: dict[str, Any]
+    request: BenchRequest, workflow: Workflow, offered: OfferedSettings, baseline: dict[str, Any]
 ) -> list[Case]:
     roles = available_roles(workflow.graph, workflow.catalogue)
     if "seed" not in roles:
@@ -133,11 +133,11 @@ def _cases(
             f"{request.workflow} has no seed to change, and a server answers the same graph "
             "without computing it: measure a workflow with a sampler"
         )
-    found = asked(knobs, baseline, request.tries) if request.tries else None
-    variants = one_at_a_time(knobs, baseline) if found is None else found
+    found = asked(offered, baseline, request.tries) if request.tries else None
+    variants = one_at_a_time(offered, baseline) if found is None else found
     sizes: list[int | None] = list(request.sizes) if "batch_size" in roles else [None]
     first = Variant(name=BASELINE, strict=False)
-    return cases(variants, first, automatic(knobs, baseline), sizes)
+    return cases(variants, first, automatic(offered, baseline), sizes)
 
 
 def _header(
@@ -210,9 +210,9 @@ def _run(common: _Bench, case: Case, row: BenchRow) -> BenchRow:
 
 def _graph(common: _Bench, case: Case) -> Graph:
     values = {**common.baseline, **case.variant.changes}
-    if "strict" in common.knobs.inputs:
+    if "strict" in common.offered.inputs:
         values["strict"] = case.variant.strict
-    graph = common.knobs.set(common.graph, values)
+    graph = common.offered.set(common.graph, values)
     if case.batch_size is None:
         return graph
     info = common.workflow.catalogue

@@ -75,7 +75,7 @@ def _fail(error: SpriteworksError) -> int:
 
 def _serve(arguments: argparse.Namespace, temp: Path) -> int:
     from .folders import Folders
-    from .tuning.placing import DEVICE, best_device
+    from .tuning.devices import DEVICE, best_device
 
     if arguments.device:
         os.environ[DEVICE] = arguments.device

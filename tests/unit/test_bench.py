@@ -21,7 +21,7 @@ from orchestrator.bench.variants import (
     AGAIN,
     BASELINE,
     Case,
-    Knobs,
+    OfferedSettings,
     Variant,
     asked,
     automatic,
@@ -65,6 +65,7 @@ LOADER = node_class(
         "precision": [["auto", "fp32", "fp16", "bf16"], {"default": "auto"}],
         "vae_tiling": [["auto", "off", "on"], {"default": "auto"}],
         "step_cache": ["FLOAT", {"default": 0.0, "min": 0.0, "max": 1.0}],
+        "vae_tile": ["INT", {"default": 512, "min": 128, "max": 4096, "step": 64}],
         "strict": ["BOOLEAN", {"default": False}],
     },
     ["MODEL", "CLIP", "VAE"],
@@ -97,6 +98,7 @@ GRAPH = {
             "precision": "auto",
             "vae_tiling": "auto",
             "step_cache": 0.0,
+            "vae_tile": 512,
             "strict": False,
         },
     },
@@ -110,8 +112,8 @@ GRAPH = {
 
 
 @pytest.fixture
-def knobs() -> Knobs:
-    return Knobs.of(GRAPH, Catalogue(INFO), "my.json")
+def offered() -> OfferedSettings:
+    return OfferedSettings.of(GRAPH, Catalogue(INFO), "my.json")
 
 
 @pytest.fixture
@@ -158,19 +160,22 @@ def measure(fake: FakeServer, request: BenchRequest, observer: Silent | None = N
 # ------------------------------------------------------------------------------ variants
 
 
-def test_the_baseline_is_what_a_server_does_by_itself(knobs: Knobs) -> None:
-    on_cpu = plain(knobs, "cpu")
+def test_the_baseline_is_what_a_server_does_by_itself(offered: OfferedSettings) -> None:
+    on_cpu = plain(offered, "cpu")
     assert on_cpu == {
         "precision": "fp32",
         "vae_tiling": "off",
         "step_cache": 0.0,
+        "vae_tile": 512,
         "strict": False,
     }
-    assert plain(knobs, "cuda")["precision"] == "fp16"
+    assert plain(offered, "cuda")["precision"] == "fp16"
 
 
-def test_every_choice_is_tried_alone_and_what_the_baseline_has_is_not(knobs: Knobs) -> None:
-    found = one_at_a_time(knobs, plain(knobs, "cpu"))
+def test_every_choice_is_tried_alone_and_what_the_baseline_has_is_not(
+    offered: OfferedSettings,
+) -> None:
+    found = one_at_a_time(offered, plain(offered, "cpu"))
     assert [one.name for one in found] == [
         "precision=fp16",
         "precision=bf16",
@@ -180,14 +185,14 @@ def test_every_choice_is_tried_alone_and_what_the_baseline_has_is_not(knobs: Kno
     assert all(len(one.changes) == 1 and one.strict for one in found)
 
 
-def test_auto_leaves_everything_to_the_device(knobs: Knobs) -> None:
-    auto = automatic(knobs, plain(knobs, "cpu"))
+def test_auto_leaves_everything_to_the_device(offered: OfferedSettings) -> None:
+    auto = automatic(offered, plain(offered, "cpu"))
     assert auto.changes == {"precision": "auto", "vae_tiling": "auto"}
     assert not auto.strict
 
 
-def test_what_is_asked_for_is_a_setting_or_some_together(knobs: Knobs) -> None:
-    found = asked(knobs, plain(knobs, "cpu"), ["precision", "precision=bf16,vae_tiling=on"])
+def test_what_is_asked_for_is_a_setting_or_some_together(offered: OfferedSettings) -> None:
+    found = asked(offered, plain(offered, "cpu"), ["precision", "precision=bf16,vae_tiling=on"])
     assert [one.name for one in found] == [
         "precision=fp16",
         "precision=bf16",
@@ -204,22 +209,23 @@ def test_what_is_asked_for_is_a_setting_or_some_together(knobs: Knobs) -> None:
         ("precision=fp12", BadValue, "fp16"),
         ("step_cache=lots", BadValue, "not a number"),
         ("step_cache=3", BadValue, "step_cache=3"),
+        ("vae_tile", BadValue, "vae_tile=512"),
         ("precision=fp16,vae_tiling", UnknownParameter, "NAME=VALUE"),
     ],
 )
 def test_a_mistake_in_what_is_asked_for_is_named(
-    knobs: Knobs, text: str, error: type[Exception], part: str
+    offered: OfferedSettings, text: str, error: type[Exception], part: str
 ) -> None:
     with pytest.raises(error, match=part):
-        asked(knobs, plain(knobs, "cpu"), [text])
+        asked(offered, plain(offered, "cpu"), [text])
 
 
-def test_values_have_the_types_of_their_inputs(knobs: Knobs) -> None:
-    assert parse(knobs, "step_cache=0.2, strict=yes") == {"step_cache": 0.2, "strict": True}
+def test_values_have_the_types_of_their_inputs(offered: OfferedSettings) -> None:
+    assert parse(offered, "step_cache=0.2, strict=yes") == {"step_cache": 0.2, "strict": True}
 
 
-def test_settings_go_to_every_node_that_has_them_and_to_no_other(knobs: Knobs) -> None:
-    changed = knobs.set(GRAPH, {"precision": "bf16", "seed": 9})
+def test_settings_go_to_every_node_that_has_them_and_to_no_other(offered: OfferedSettings) -> None:
+    changed = offered.set(GRAPH, {"precision": "bf16", "seed": 9})
     assert changed["1"]["inputs"]["precision"] == "bf16"
     assert changed["3"] == GRAPH["3"]
     assert GRAPH["1"]["inputs"]["precision"] == "auto"
@@ -228,7 +234,7 @@ def test_settings_go_to_every_node_that_has_them_and_to_no_other(knobs: Knobs) -
 def test_a_workflow_without_our_loader_is_refused_with_what_to_do() -> None:
     graph = {key: node for key, node in GRAPH.items() if key != "1"}
     with pytest.raises(GraphError, match=r"my\.json has no Spriteworks loader.*Load Checkpoint"):
-        Knobs.of(graph, Catalogue(INFO), "my.json")
+        OfferedSettings.of(graph, Catalogue(INFO), "my.json")
 
 
 def test_every_setting_that_there_is_can_be_told_apart() -> None:
@@ -240,8 +246,8 @@ def test_every_setting_that_there_is_can_be_told_apart() -> None:
     }
     info = {"SpriteworksAll": node_class("SpriteworksAll", inputs, ["MODEL"])}
     graph = {"1": {"class_type": "SpriteworksAll", "inputs": {}}}
-    knobs = Knobs.of(graph, Catalogue(info), "x")
-    values = plain(knobs, "cuda")
+    offered = OfferedSettings.of(graph, Catalogue(info), "x")
+    values = plain(offered, "cuda")
     assert set(values) == set(fields)
     LoaderSettings.model_validate(values)
 

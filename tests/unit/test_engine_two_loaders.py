@@ -12,8 +12,7 @@ import torch
 from PIL import Image
 
 from comfy_nodes import folders as pack_folders
-from comfy_nodes.settings import LoaderSettings
-from comfy_nodes.settings_inputs import OF_MODEL, OF_VAE
+from comfy_nodes.settings import LoaderSettings, Scope, settings_of_scope
 from orchestrator.engine import host
 from orchestrator.engine.execution.executor import Executor
 from orchestrator.engine.execution.jobs import GraphJob
@@ -98,8 +97,8 @@ def add_pictures(graph: Graph, names: list[str], *, optimize: bool) -> None:
         model, vae = [loader, 0], [loader, 2]
         if optimize and SETTINGS[name]:
             every = {**LoaderSettings().model_dump(mode="json"), **SETTINGS[name]}
-            of_model = {key: every[key] for key in OF_MODEL}
-            of_vae = {key: every[key] for key in OF_VAE}
+            of_model = {key: every[key] for key in settings_of_scope(Scope.MODEL)}
+            of_vae = {key: every[key] for key in settings_of_scope(Scope.VAE)}
             model = [add("SpriteworksOptimizeModel", model=model, **of_model), 0]
             vae = [add("SpriteworksOptimizeVAE", vae=vae, **of_vae), 0]
         positive = [add("CLIPTextEncode", text="a red potion", clip=[loader, 1]), 0]

@@ -73,7 +73,7 @@ def apply_lora(
     if unknown:
         raise UnsupportedModel(_unplaced(name, unknown, len(lora)))
     if merged is not model.unet:
-        tune_unet(merged.module, model.settings, merged.storage)
+        tune_unet(merged, model.settings)
     changed_model = replace(model, unet=merged)
     return changed_model, replace(clip, encoders=encoders)
 

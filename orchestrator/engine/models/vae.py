@@ -43,7 +43,7 @@ def decode(vae: Vae, latents: torch.Tensor) -> torch.Tensor:
         vae,
         need,
         lambda: _whole(vae, latents, _decoder, pixels, need).movedim(1, -1),
-        lambda: decode_tiled(vae, latents, vae.tile // LATENT_FACTOR, vae.overlap // LATENT_FACTOR),
+        lambda: decode_tiled(vae, latents, *_tile(vae, LATENT_FACTOR)),
     )
 
 
@@ -54,15 +54,16 @@ def _whole_or_tiled(
 
     Raises OutOfMemory where tiles would help and are off.
     """
-    if vae.tiling is VaeTiling.ON:
+    tiling = vae.settings.vae_tiling
+    if tiling is VaeTiling.ON:
         return tiled()
-    if vae.tiling is VaeTiling.AUTO and need > _SHARE * _free(vae.part):
+    if tiling is VaeTiling.AUTO and need > _SHARE * _free(vae.part):
         _log.warning("the picture is worked on in tiles: whole, it would need %d MiB", need / 2**20)
         return tiled()
     try:
         return whole()
     except torch.cuda.OutOfMemoryError as error:
-        if vae.tiling is VaeTiling.OFF:
+        if tiling is VaeTiling.OFF:
             raise OutOfMemory(
                 "There is not enough memory for the VAE to work on the whole picture, and "
                 "vae_tiling is off: set it to auto or on, or make the picture smaller."
@@ -100,6 +101,11 @@ def decode_tiled(vae: Vae, latents: torch.Tensor, tile: int, overlap: int) -> to
     return _to_picture(sum(layers[1:], layers[0]) / 3.0).movedim(1, -1)
 
 
+def _tile(vae: Vae, scale: int) -> tuple[int, int]:
+    """Side and overlap of the VAE's tiles, in cells of `scale` pixels of the picture."""
+    return vae.settings.vae_tile // scale, vae.settings.vae_overlap // scale
+
+
 def encode(vae: Vae, pictures: torch.Tensor) -> torch.Tensor:
     """Pictures [B, H, W, 3], cropped around the middle to multiples of 8, to latents.
 
@@ -126,7 +132,7 @@ def crop_to_cells(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def _encode_tiled(vae: Vae, pixels: torch.Tensor) -> torch.Tensor:
-    tile, overlap = vae.tile, vae.overlap
+    tile, overlap = _tile(vae, 1)
     channels = int(vae.part.module.config.latent_channels)
     shapes = [(tile, tile), (tile * 2, tile // 2), (tile // 2, tile * 2)]
     with _at_work(vae):
@@ -156,13 +162,13 @@ def _whole(
 @contextmanager
 def _at_work(vae: Vae) -> Iterator[None]:
     """The VAE on its device, with the kernels that it was given."""
-    with vae.part.ready(), cpu_kernels(vae.cpu_kernels):
+    with vae.part.ready(), cpu_kernels(vae.settings.cpu_kernels):
         yield
 
 
 def _at_once(vae: Vae, pixels: int, need: float) -> int:
     """Pictures that go through the network together."""
-    if vae.slicing is Toggle.ON:
+    if vae.settings.vae_slicing is Toggle.ON:
         return 1
     if vae.part.device.type == "cuda":
         return max(1, int(_SHARE * _free(vae.part) / need))
