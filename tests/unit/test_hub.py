@@ -204,7 +204,7 @@ def test_a_file_that_is_longer_than_announced_does_not_fill_the_disk(
 ) -> None:
     right = hub.repositories[SD15.hub_id][HALF_UNET]
     hub.spoiled[HALF_UNET] = b"x" * (len(right) + 4 * PIECE)
-    seen: list[Progress] = []
+    seen: list[DownloadProgress] = []
     with pytest.raises(HubDamaged, match=HALF_UNET):
         pull(SD15, models=tmp_path, report=seen.append)
     assert max(one.done for one in seen) <= seen[0].total
