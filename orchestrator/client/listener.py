@@ -23,6 +23,7 @@ from ..errors import ProtocolError, SpriteworksError
 from ..protocol import Event, FeatureFlags, decode_event, encode_event
 from .foreign import translated
 from .frames import Frames, Opcode
+from .logins import headers_of
 from .wire import Timeouts, is_loopback
 
 _HELLO = encode_event(FeatureFlags(data={"supports_preview_metadata": True}))
@@ -295,6 +296,7 @@ class Listener:
         ours.connect(
             f"{scheme}://{parts.netloc}{parts.path}/ws?clientId={client_id}",
             suppress_origin=True,
+            header=headers_of(self._url),
             http_no_proxy=[parts.hostname] if is_loopback(self._url) else None,
         )
         ours.send(_HELLO)

@@ -31,6 +31,7 @@ from ..protocol import decode_json, excerpt
 from .bounds import BoundedAdapter, Bounds
 from .direct import JSON, Direct, DirectReply
 from .foreign import FAULTS, Verdict, backoff, judge, translate, translated
+from .logins import headers_of
 
 T = TypeVar("T")
 
@@ -176,6 +177,7 @@ class Wire:
             self._session.mount(scheme, BoundedAdapter(self.bounds))
         # what is sent squeezed is unpacked here, within bounds
         self._session.headers["Accept-Encoding"] = "gzip"
+        self._session.headers.update(headers_of(url))
         # None where only requests knows the way: by TLS or a proxy
         self._direct = self._straight()
         # with cookies, too
