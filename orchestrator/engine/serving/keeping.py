@@ -88,7 +88,7 @@ class Keeper:
         self._since = self._clock()
 
     def is_over(self) -> bool:
-        """Say whether it is to end; from then on nobody finds it, and nobody may begin to use it."""
+        """Say whether it is to end; from then on nobody finds it or may begin to use it."""
         if self.ending.is_set():
             return True
         if self._is_used():
