@@ -1,4 +1,4 @@
-"""Which model files something was made of, so that it is made anew when one of them is exchanged."""
+"""Which model files something was made of, so that it is made anew when one is exchanged."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from .machine import identity
 
 # Names another folder for the note.
 RUNTIME = "SPRITEWORKS_RUNTIME"
-# Routes of a kept engine: how it is (GET), that a command is there for as long as its request (GET),
+# Routes of a kept engine: how it is (GET), that a command is there while its request is (GET),
 # and that it shall end (POST).
 STATUS, ATTACH, STOP = "/kept", "/kept/attach", "/kept/stop"
 # s by which the birth of a process may seem to move when the clock of the machine is set

@@ -43,9 +43,7 @@ class Use(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         inputs = [io.String.Input("text", force_input=True)]
-        return io.Schema(
-            node_id="Use", category="", inputs=inputs, outputs=[], is_output_node=True
-        )
+        return io.Schema(node_id="Use", category="", inputs=inputs, outputs=[], is_output_node=True)
 
     @classmethod
     def execute(cls, text: str) -> io.NodeOutput:
