@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,6 +72,8 @@ class Choice:
             raise UsageError("--no-servers is for none at all; leave it out, or all servers")
         if self.keep is not None and not self.may_be_kept():
             raise UsageError("--keep is for the embedded engine; leave it out, or the servers")
+        if self.keep is not None and not 0 < self.keep < math.inf:
+            raise UsageError(f"an engine is kept for a time of more than 0 s, and not {self.keep}")
         if self.gpus and not here:
             raise UsageError("--gpus is for servers that are started here; add --comfyui DIR")
         if self.device not in _DEVICES:
