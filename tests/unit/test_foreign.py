@@ -10,7 +10,8 @@ import requests.exceptions
 import websocket
 
 from orchestrator import errors
-from orchestrator.client.foreign import FOREIGN, Verdict, backoff, judge, translate, translated
+from orchestrator.client.foreign import Verdict, backoff, judge, translate, translated
+from orchestrator.client.libraries import FOREIGN
 
 
 def public_exceptions() -> set[type[BaseException]]:
