@@ -34,9 +34,13 @@ def arguments_of(argv: list[str] | None) -> argparse.Namespace:
     """The options of a command line; ends the process where they are wrong, or ask for help."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    others = (name for name in vars(arguments) if name not in _KEPT_WITH)
-    for name in others if arguments.keep is not None else ():
-        if getattr(arguments, name) != parser.get_default(name):
+    if arguments.keep is None:
+        return arguments
+    # Once more, with nothing in the place of defaults, which somebody may have given, too.
+    others = dict.fromkeys(name for name in vars(arguments) if name not in _KEPT_WITH)
+    given = parser.parse_args(argv, argparse.Namespace(**others))
+    for name in others:
+        if getattr(given, name) is not None:
             option = name.replace("_", "-")
             parser.error(f"--keep goes with --models and --device, and not with --{option}")
     return arguments
@@ -134,6 +138,7 @@ def _serve(arguments: argparse.Namespace, temp: Path, order: Order | None = None
 
     if arguments.device:
         os.environ[DEVICE] = arguments.device
+    if os.environ.get(DEVICE):
         # Where there is none, that is told now and not with the first job.
         best_device()
     from .serving.server import Engine

@@ -72,9 +72,9 @@ def used(
         yield found
 
 
-def status() -> dict[str, Any] | None:
+def status(place: Place | None = None) -> dict[str, Any] | None:
     """The kept engine as `engine status` shows it; None where none runs."""
-    note = Place().living()
+    note = (place or Place()).living()
     if note is None:
         return None
     code, told = ask(note, "GET", STATUS)
