@@ -74,12 +74,16 @@ class Progress:
 # ---------------------------------------------------------------------------- servers
 
 
-def start_engine(*, models: Folder | None = None) -> Server:
+def start_engine(*, models: Folder | None = None, keep: float | None = None) -> Server:
     """Start the embedded engine, which needs nothing installed besides; best in a `with`.
 
-    `models` is a folder of further models in ComfyUI's layout. Raises ServerStartFailed.
+    `models` is a folder of further models in ComfyUI's layout. With `keep` the engine is left
+    running until nobody used it for so many s, and one that was left so is used. Raises
+    ServerStartFailed.
     """
-    return Server(Choice(engines=1, models=_path(models)))
+    if keep is None:
+        return Server(Choice(engines=1, models=_path(models)))
+    return Server(Choice(models=_path(models), keep=keep))
 
 
 def start_comfyui(

@@ -92,7 +92,8 @@ def bench(
     )
     view = view_on(sys.stderr)
     named = Choice(urls=(server,) if server else (), comfyui=comfyui, models=models)
-    choice = choose(named, os.environ).one()
+    # What is measured is nobody's but ours.
+    choice = choose(named, os.environ).one().unshared()
     with connected(choice, view.say) as client, view.shown():
         record = measure(request, client, view)
     text = report.markdown(record, shlex.join(["spriteworks", *sys.argv[1:]]))

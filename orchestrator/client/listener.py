@@ -23,6 +23,7 @@ from websockets.frames import Opcode
 from ..errors import ProtocolError, SpriteworksError
 from ..protocol import Event, FeatureFlags, decode_event, encode_event
 from .foreign import translated
+from .logins import headers_of
 from .messages import Messages
 from .wire import Timeouts, is_loopback
 
@@ -309,6 +310,7 @@ class Listener:
         ours.connect(
             f"{scheme}://{parts.netloc}{parts.path}/ws?clientId={client_id}",
             suppress_origin=True,
+            header=headers_of(self._url),
             http_no_proxy=[parts.hostname] if is_loopback(self._url) else None,
         )
         ours.send(_HELLO)

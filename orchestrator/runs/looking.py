@@ -132,6 +132,13 @@ def format_of(content: bytes) -> str | None:
     return next((name for start, name in _STARTS if content.startswith(start)), None)
 
 
+def get_ready() -> None:
+    """Load what looks at pictures, which takes 60 ms, while there is something to wait for."""
+    from PIL import Image
+
+    Image.preinit()
+
+
 def look(source: bytes | Path, *, most_pixels: int = MOST_PIXELS) -> Look:
     """Decode a picture to its end, all frames of it.
 

@@ -238,7 +238,7 @@ def test_tls_changes_nothing(repository: Path) -> None:
 
     def ask(handler: Handler) -> tuple[float, BaseException | None]:
         with serving(handler) as url, closing(Wire(f"https{url[4:]}", QUICK)) as wire:
-            wire._session.verify = certificate
+            wire._by_requests()._session.verify = certificate
             return took(lambda: wire.send("POST", "/x", json="x" * (20 << 20)))
 
     def dripping_greeting(connection: socket.socket) -> None:

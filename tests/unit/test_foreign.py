@@ -10,7 +10,8 @@ import requests.exceptions
 import websocket
 
 from orchestrator import errors
-from orchestrator.client.foreign import FOREIGN, Reaction, backoff, judge, translate, translated
+from orchestrator.client.foreign import Reaction, backoff, judge, translate, translated
+from orchestrator.client.libraries import FOREIGN
 
 
 def public_exceptions() -> set[type[BaseException]]:

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from ...protocol import (
@@ -38,6 +39,7 @@ from ..host import (
     UIOutput,
     activate,
 )
+from ..model_files import noted
 from .cache import Cache, NodeResult
 from .jobs import GraphJob, Report
 from .progress import Audience, GraphProgress, NodeContext
@@ -190,11 +192,12 @@ class _Run:
         host = NodeContext(self.progress, node_id)
         calls = [values] if schema.is_input_list else list(_slices(values))
         given: list[NodeOutput] = []
-        with activate(host):
+        with activate(host), noted() as files:
             for arguments in calls:
                 host.check_interrupted()
                 given.append(_normal(clone.execute(**arguments)))
-        return _merge(given, [each.is_output_list for each in schema.outputs])
+        merged = _merge(given, [each.is_output_list for each in schema.outputs])
+        return replace(merged, files=files)
 
     def _hidden(self, wanted: list[Hidden], node_id: str) -> HiddenHolder:
         there: dict[Hidden, Any] = {

@@ -30,6 +30,7 @@ from comfy_nodes.weights.variants import reads_half
 from ..handles.handles import Clip, Loaded, Model, Part, TextEncoder
 from ..handles.noise_table import NoiseTable, noise_table
 from ..handles.preview import Previewer
+from ..model_files import reads
 from ..tuning.devices import best_device
 from ..tuning.parts import placed, text_part, unet_part, vae_handle
 from . import checkpoint
@@ -55,6 +56,7 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     Raises ModelUnreadable for a part that is missing or damaged, UnsupportedModel for another
     kind of model or of weights; both name the part.
     """
+    reads(folder)
     read_json(folder / "model_index.json")
     unet_config = read_json(folder / "unet" / "config.json")
     vae_config = read_json(folder / "vae" / "config.json")
@@ -99,6 +101,7 @@ def load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool 
     Raises ModelUnreadable for a damaged file, UnsupportedModel for a pickle that is not allowed or
     holds code, and for other models and kinds of weights.
     """
+    reads(path)
     weights = read_checkpoint(path, allow_pickle=allow_pickle)
     check_plain(weights, path.name)
     family = checkpoint.checkpoint_family(weights, path.name)

@@ -19,6 +19,7 @@ from comfy_nodes.errors import UnsupportedModel
 from comfy_nodes.weights.files import read_file
 
 from ..handles.handles import Clip, Model, Part, TextEncoder
+from ..model_files import reads
 from ..tuning.storage import narrow, wide_weight
 from ..tuning.tuning import tune_unet, twin
 from .building import ON_COMFYUI, Weights
@@ -40,6 +41,7 @@ _ENDINGS = (*(ending for pair in _PAIRS for ending in pair), _ALPHA, _MIDDLE, _W
 
 def read_lora(path: Path) -> Weights:
     """The tensors of a LoRA file. Raises ModelUnreadable for a damaged one."""
+    reads(path)
     return read_file(path)
 
 

@@ -15,6 +15,7 @@ from comfy_nodes.errors import UnsupportedModel
 from comfy_nodes.weights.files import Weights, read_file
 
 from ..handles.handles import Clip, TextEncoder
+from ..model_files import reads
 from .guidance import Conditioning
 from .prompt import Chunk, chunks_of, tokens_of
 
@@ -135,6 +136,8 @@ def _embedding(name: str, clip: Clip, encoder: TextEncoder) -> torch.Tensor | No
     ModelUnreadable for a damaged file, UnsupportedModel where it fits none of the text encoders.
     """
     path = _embedding_file(name, clip.embeddings)
+    for place in clip.embeddings if path is None else (path,):
+        reads(place)
     if path is None:
         _log.warning("there is no embedding %r; it is left out of the text", name)
         return None

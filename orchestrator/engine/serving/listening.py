@@ -21,25 +21,43 @@ _MAX_MESSAGE = 1024 * 1024
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it does, and stops in good order when `failed` says so."""
+    """Says where it listens once it does, and stops in good order when `is_over` says so."""
 
-    def __init__(self, config: uvicorn.Config, url: str, failed: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        url: str,
+        is_over: Callable[[], bool],
+        listens: Callable[[str], None],
+    ) -> None:
         super().__init__(config)
         self.url = url
-        self.failed = failed
+        self.is_over = is_over
+        self.listens = listens
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
+            self.listens(self.url)
             print(json.dumps({"event": "listening", "url": self.url}), flush=True)
 
     async def on_tick(self, counter: int) -> bool:
         # uvicorn asks ten times a second whether to stop
-        return self.failed() or await super().on_tick(counter)
+        return self.is_over() or await super().on_tick(counter)
 
 
-def serve(app: FastAPI, host: str, port: int, log_level: str, failed: Callable[[], bool]) -> None:
-    """Serve until SIGINT, SIGTERM or `failed`; raises ServerStartFailed where the port is taken."""
+def serve(
+    app: FastAPI,
+    host: str,
+    port: int,
+    log_level: str,
+    is_over: Callable[[], bool],
+    listens: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve until SIGINT, SIGTERM or `is_over`; raises ServerStartFailed where the port is taken.
+
+    `listens` is told the address once somebody can connect.
+    """
     listener = listen(host, port)
     config = uvicorn.Config(
         app,
@@ -51,7 +69,7 @@ def serve(app: FastAPI, host: str, port: int, log_level: str, failed: Callable[[
         ws_ping_interval=None,
         timeout_graceful_shutdown=_GOODBYE,
     )
-    server = _Server(config, address(listener, host), failed)
+    server = _Server(config, address(listener, host), is_over, listens)
     # uvicorn stops in good order and then raises the signal again, for whoever handled it before;
     # without this, that would end the process before it has tidied up.
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
