@@ -23,6 +23,14 @@ MODEL_FILES = Path(__file__).resolve().parents[2] / "comfy_nodes" / "model_files
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m orchestrator.engine", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="another name that requests may call this server by, such as that of a proxy; on "
+        "loopback it answers to localhost and loopback addresses only; may be given several times",
+    )
     parser.add_argument("--port", type=int, default=8188, help="0 takes any free port")
     parser.add_argument(
         "--models",
@@ -81,6 +89,7 @@ def _serve(arguments: argparse.Namespace, temp: Path) -> int:
         os.environ[DEVICE] = arguments.device
         # Where there is none, that is told now and not with the first job.
         best_device()
+    from ..guard import is_loopback
     from .serving.listening import serve
     from .serving.server import Engine, create_app
 
@@ -94,7 +103,8 @@ def _serve(arguments: argparse.Namespace, temp: Path) -> int:
     folders.create()
     engine = Engine(folders)
     registry = engine.registry
-    app = create_app(engine)
+    loopback_only = is_loopback(arguments.host)
+    app = create_app(engine, loopback_only=loopback_only, names=arguments.allow_host)
     serve(app, arguments.host, arguments.port, arguments.log_level, lambda: registry.failed)
     registry.check()
     return 0

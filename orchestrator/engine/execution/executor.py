@@ -17,6 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any, TypeAlias
 
+from comfy_nodes.errors import PackError
+
+from ...errors import SpriteworksError
 from ...protocol import (
     Event,
     Executed,
@@ -216,7 +219,10 @@ class _Run:
 
     def _failed(self, node_id: str, values: dict[str, Values], error: BaseException) -> None:
         node_type = self.job.graph[node_id]["class_type"]
-        logger.error("node %s (%s) failed", node_id, node_type, exc_info=error)
+        # Where a file or a value is to blame, its sentence says all; the rest is a fault of ours.
+        foreseen = isinstance(error, (SpriteworksError, PackError))
+        trace = None if foreseen else error
+        logger.error("node %s (%s) failed: %s", node_id, node_type, error, exc_info=trace)
         message = str(error) or type(error).__name__
         if is_out_of_memory(error):
             message += (

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -31,7 +32,20 @@ _MESSAGES = {
     "invalid_input_type": "The value cannot be read",
 }
 
-_CONVERSIONS: dict[str, type] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
+
+def _number(value: Any) -> float:
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError("the number is none, or too large")
+    return found
+
+
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {
+    "INT": int,
+    "FLOAT": _number,
+    "STRING": str,
+    "BOOLEAN": bool,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
