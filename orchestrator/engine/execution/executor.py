@@ -44,7 +44,7 @@ from ..host import (
 from .cache import Cache, Result
 from .jobs import Job, Report
 from .progress import Audience, NodeContext, RunProgress
-from .validation import Nodes, ancestry, is_link, sources, type_name
+from .validation import Nodes, is_link, ordered, sources, type_name
 
 logger = logging.getLogger(__name__)
 
@@ -103,14 +103,17 @@ class _Run:
         """Run all outputs; True for success."""
         job = self.job
         self._note(ExecutionStart(prompt_id=job.prompt_id, timestamp=_now()))
-        order = _order(job)
+        order = ordered(job.graph, job.outputs)
         self.cache.begin(job.graph, self.nodes, order)
         cached = tuple(node_id for node_id in order if self.cache.get(node_id) is not None)
         self._note(ExecutionCached(prompt_id=job.prompt_id, nodes=cached, timestamp=_now()))
-        with _inference_mode():
-            for node_id in self._needed():
-                if not self._execute_node(node_id):
-                    return False
+        try:
+            with _inference_mode():
+                for node_id in self._needed():
+                    if not self._execute_node(node_id):
+                        return False
+        finally:
+            self.progress.end()
         self._note(ExecutionSuccess(prompt_id=job.prompt_id, timestamp=_now()))
         return True
 
@@ -136,15 +139,17 @@ class _Run:
             stack = [output]
             while stack:
                 node_id = stack[-1]
+                if node_id in done:
+                    stack.pop()
+                    continue
                 linked = [] if self.cache.get(node_id) else sources(self.job.graph, node_id)
                 missing = [each for each in linked if each not in done and not self.cache.get(each)]
                 if missing:
                     stack += reversed(missing)
                     continue
                 stack.pop()
-                if node_id not in done:
-                    done.add(node_id)
-                    yield node_id
+                done.add(node_id)
+                yield node_id
 
     def _execute_node(self, node_id: str) -> bool:
         cached = self.cache.get(node_id)
@@ -264,12 +269,6 @@ class _Run:
 
 def _now() -> int:
     return int(time.time() * 1000)
-
-
-def _order(job: Job) -> list[str]:
-    """Every node that the job's outputs need, each after its sources."""
-    needed = (node_id for output in job.outputs for node_id in ancestry(job.graph, output))
-    return list(dict.fromkeys(needed))
 
 
 def _inference_mode() -> Any:
