@@ -229,7 +229,7 @@ class _Run:
         trace = None if foreseen else error
         logger.error("node %s (%s) failed: %s", node_id, node_type, error, exc_info=trace)
         message = str(error) or type(error).__name__
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) and not foreseen:
             message += (
                 "\nThere is not enough memory. Use a smaller batch or picture, or the offload and "
                 "tiling settings of the loader."

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from ...protocol import Event, NodeProgress, Preview, Progress, ProgressState
-from ..host.context import Context, InterruptedByUser, PreviewFormat
+from ..host.context import Context, PreviewFormat
 from ..host.context import Preview as PreviewImage
+from ..stopping import InterruptedByUser
 from .jobs import Job
 
 if TYPE_CHECKING:
