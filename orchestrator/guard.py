@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -21,6 +22,12 @@ logger = logging.getLogger(__name__)
 
 # From an HTTP status and a sentence to an answer.
 Refuse: TypeAlias = Callable[[int, str], Response]
+
+# A name or an address, in brackets where it has colons, and maybe a port (RFC 9110, 7.2). Nothing
+# else that URLs may hold is taken, such as a user before an @: parsers differ in what it means.
+_HOST = re.compile(
+    r"(\[[0-9a-f:.%]+\]|[^\s\[\]:/?#@\\,]+)(?::(\d{1,5}))?", re.IGNORECASE | re.ASCII
+)
 
 
 def is_foreign(host: str, origin: str) -> bool:
@@ -50,16 +57,20 @@ def is_loopback(host: str) -> bool:
     A page of a foreign site whose name an attacker's DNS points to 127.0.0.1 (DNS rebinding) is
     its own origin, so nothing but the name gives it away.
     """
-    try:
-        name = host if _is_address(host) else urlsplit(f"//{host.lower()}").hostname or ""
-    except ValueError:
-        return False
-    if name.rstrip(".") == "localhost" or name.endswith(".localhost"):
+    name = host if _is_address(host) else name_of(host)
+    if name == "localhost" or name.endswith(".localhost"):
         return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return _is_address(name) and ipaddress.ip_address(name).is_loopback
+
+
+def name_of(host: str) -> str:
+    """The name or the address in a Host header, in small letters; "" where it is none."""
+    match = _HOST.fullmatch(host)
+    if match is None or int(match[2] or 0) > 65535:
+        return ""
+    name = match[1].strip("[]").lower()
+    # a name that ends with the root's dot is the same name
+    return name.removesuffix(".")
 
 
 def _is_address(text: str) -> bool:
@@ -83,12 +94,17 @@ class Guard:
         max_body: int,
         *,
         loopback_only: bool = False,
+        names: Collection[str] = (),
         refuse: Refuse = _plain,
     ) -> None:
-        """`max_body` in bytes; with `loopback_only` the Host must name this machine."""
+        """`max_body` in bytes; with `loopback_only` the Host must name this machine.
+
+        `names` are further names that it may have then.
+        """
         self._app = app
         self._max_body = max_body
         self._loopback_only = loopback_only
+        self._names = frozenset(map(name_of, names)) - {""}
         self._answer = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,6 +112,10 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        if len(headers.getlist("host")) > 1:
+            # whoever looks at one of them may not have looked at the other
+            await self._refuse(scope, receive, send, 400, "This request has several Host headers.")
+            return
         origin = headers.get("origin", "")
         # A browser says so itself where it sends no Origin: for an <img> or a form of another site.
         cross_site = headers.get("sec-fetch-site") == "cross-site"
@@ -103,7 +123,7 @@ class Guard:
         if cross_site or is_foreign(host, origin):
             logger.warning("refused a request of %r", origin or "another site")
             await self._refuse(scope, receive, send, 403, "This request comes from another site.")
-        elif self._loopback_only and not is_loopback(host):
+        elif self._loopback_only and not self._is_ours(host):
             logger.warning("refused a request to the host %r", host[:200])
             text = "This server answers to names of this machine only, such as localhost."
             await self._refuse(scope, receive, send, 421, text)
@@ -112,6 +132,9 @@ class Guard:
             await self._refuse(scope, receive, send, 413, text)
         else:
             await self._app(scope, self._limited(receive), send)
+
+    def _is_ours(self, host: str) -> bool:
+        return is_loopback(host) or name_of(host) in self._names
 
     async def _refuse(
         self, scope: Scope, receive: Receive, send: Send, status: int, text: str

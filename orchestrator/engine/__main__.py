@@ -53,6 +53,14 @@ def _parser() -> argparse.ArgumentParser:
         epilog="See also: spriteworks engine status, spriteworks engine stop.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="another name that requests may call this server by, such as that of a proxy; on "
+        "loopback it answers to localhost and loopback addresses only; may be given several times",
+    )
     parser.add_argument("--port", type=int, default=8188, help="0 takes any free port")
     parser.add_argument(
         "--models",
@@ -158,11 +166,14 @@ def _serve(arguments: argparse.Namespace, temp: Path, order: Order | None = None
 
 
 def _listen(arguments: argparse.Namespace, engine: Engine, order: Order | None) -> None:
+    from ..guard import is_loopback
     from .serving.keeping import Keeper, add_keeping
     from .serving.listening import serve
     from .serving.server import create_app
 
-    app, registry = create_app(engine), engine.registry
+    loopback_only = is_loopback(arguments.host)
+    app = create_app(engine, loopback_only=loopback_only, names=arguments.allow_host)
+    registry = engine.registry
     at = arguments.host, arguments.port, arguments.log_level
     if order is None:
         serve(app, *at, lambda: registry.failed)

@@ -16,6 +16,8 @@ MODEL_SUFFIXES = (".safetensors", ".sft")
 MODEL_KINDS = ("checkpoints", "loras", "vae", "embeddings", "diffusers")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
+# letters of a name from outside that a message shows
+_SHOWN = 200
 _ANNOTATION = re.compile(r"^(?P<name>.*?) ?\[(?P<type>input|output|temp)\]$")
 
 
@@ -24,13 +26,24 @@ class OutsideFolder(InputError):
 
 
 def inside(folder: Path, *parts: str) -> Path:
-    """Join `parts` to `folder`; raises OutsideFolder where the result is not in it."""
-    if any("\x00" in part for part in parts):
-        raise OutsideFolder(f"the name {'/'.join(parts)!r} is not a file name")
+    """Join `parts` to `folder`; raises OutsideFolder where the result is not in it.
+
+    So it does for what cannot be a file's name here, because it is too long or no text.
+    """
+    shown = repr("/".join(parts))[:_SHOWN]
     root = folder.resolve()
-    path = root.joinpath(*(part.replace("\\", "/") for part in parts)).resolve()
+    try:
+        "".join(parts).encode()
+        path = root.joinpath(*(part.replace("\\", "/") for part in parts)).resolve()
+        # The system alone knows how long a name may be.
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no file name"
+        raise OutsideFolder(f"the name {shown} cannot be used: {reason}") from error
     if path != root and root not in path.parents:
-        raise OutsideFolder(f"the name {'/'.join(parts)!r} leaves its folder; use a plain name")
+        raise OutsideFolder(f"the name {shown} leaves its folder; use a plain name")
     return path
 
 
@@ -72,7 +85,9 @@ class Folders:
     def of_type(self, name: str) -> Path:
         """The folder called "input", "output" or "temp"; raises OutsideFolder for another name."""
         if name not in ("input", "output", "temp"):
-            raise OutsideFolder(f"there is no folder of type {name!r}: input, output or temp")
+            raise OutsideFolder(
+                f"there is no folder of type {name[:_SHOWN]!r}: input, output or temp"
+            )
         found: Path = getattr(self, name)
         return found
 

@@ -5,7 +5,7 @@ match on these types and never on dict keys. Read in ComfyUI 0.3.64 and 0.33.0; 
 the whole picture and its pitfalls.
 """
 
-from .decoding import MALFORMED, decode_json, excerpt, listing
+from .decoding import MALFORMED, decode_body, decode_json, encode_json, excerpt, listing
 from .events import (
     Event,
     Executed,
@@ -84,9 +84,11 @@ __all__ = [
     "SystemStats",
     "Text",
     "Unknown",
+    "decode_body",
     "decode_event",
     "decode_json",
     "encode_event",
+    "encode_json",
     "ended_job",
     "event_data",
     "event_name",

@@ -13,6 +13,7 @@ from ..errors import ProtocolError
 from .decoding import (
     MALFORMED,
     decode_json,
+    encode_json,
     mapping,
     number,
     text,
@@ -362,7 +363,7 @@ def event_name(event: Event) -> str:
 
 
 def _message(name: str, data: Any) -> str:
-    return json.dumps({"type": name, "data": data})
+    return encode_json({"type": name, "data": data})
 
 
 def _encode_preview(event: Preview, metadata: bool) -> bytes:

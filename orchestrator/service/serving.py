@@ -15,11 +15,11 @@ from fastapi import FastAPI
 
 from ..errors import ServerStartFailed, UsageError
 from ..guard import is_loopback
+from ..patience import protocol
 from . import telemetry
 from .app import create_app
 from .journal import checked, set_up
 from .opening import Setup, opened
-from .patience import protocol
 from .service import Service
 from .systemd import Systemd
 

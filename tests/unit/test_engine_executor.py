@@ -239,6 +239,23 @@ def test_every_node_is_told_to_run_and_to_finish(executor: Executor, audience: A
     assert [(each.node_id, each.state) for each in first.nodes] == [("1", "running")]
 
 
+def test_a_chain_of_thousands_is_run_and_told_in_linear_time(
+    executor: Executor, audience: Audience
+) -> None:
+    graph: Graph = {"0": node("Number", value=1)}
+    for number in range(1, 3000):
+        graph[str(number)] = node("Add", a=[str(number - 1), 0], b=["0", 0])
+    graph |= {f"show {number}": node("Show", value=["2999", 0]) for number in range(300)}
+    report = run(executor, graph)
+    assert report.success
+    assert report.outputs["show 299"] == {"shown": [3000], "by": ["show 299"]}
+    states = audience.told(ProgressState)
+    # A state for each change would name 3,300 nodes 6,600 times.
+    assert sum(len(state.nodes) for state in states) < 3300 * 6600 / 10
+    assert {each.state for each in states[-1].nodes} == {"finished"}
+    assert len(states[-1].nodes) == 3300
+
+
 def test_a_second_run_is_all_cached(executor: Executor, audience: Audience) -> None:
     run(executor, adding())
     calls.clear()

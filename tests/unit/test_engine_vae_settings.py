@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,8 +16,8 @@ import torch
 from comfy_nodes.errors import OutOfMemory
 from comfy_nodes.settings import LoaderSettings, MemoryFormat, Toggle, VaePrecision, VaeTiling
 from engine_pictures import decibels
+from orchestrator.engine import room
 from orchestrator.engine.handles.handles import Vae
-from orchestrator.engine.models import vae as vae_module
 from orchestrator.engine.models.loading import load_diffusers
 from orchestrator.engine.models.vae import decode, encode
 from orchestrator.engine.tuning.optimizing import optimize_vae
@@ -157,24 +156,32 @@ def test_a_vae_rests_where_it_did_before_it_was_optimized(plain: Vae) -> None:
 # Tiles when memory is short
 
 
-@pytest.mark.parametrize(("tiling", "in_tiles"), [(VaeTiling.AUTO, True), (VaeTiling.OFF, False)])
 @pytest.mark.parametrize("work", [decoding, encoding])
 def test_tiles_are_taken_where_memory_is_known_to_be_too_small(
-    plain: Vae,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    work: Work,
-    tiling: VaeTiling,
-    in_tiles: bool,
+    plain: Vae, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, work: Work
 ) -> None:
     # The tiny VAE is 32 channels wide: about 65 MiB to decode 256 x 256 pixels.
-    little = SimpleNamespace(available=10 * 2**20)
-    monkeypatch.setattr(vae_module.psutil, "virtual_memory", lambda: little)
-    vae = changed(plain, vae_tiling=tiling, vae_tile=128, vae_overlap=32)
+    monkeypatch.setattr(room, "room", lambda: 10 * 2**20)
+    vae = changed(plain, vae_tiling=VaeTiling.AUTO, vae_tile=128, vae_overlap=32)
     with shapes(vae) as seen, caplog.at_level(logging.WARNING):
         work(vae)
-    assert (len(seen) > 1) is in_tiles
-    assert ("in tiles" in caplog.text) is in_tiles
+    assert len(seen) > 1
+    assert "in tiles" in caplog.text
+
+
+@pytest.mark.parametrize("work", [decoding, encoding])
+def test_without_tiles_the_memory_that_is_missing_is_told(
+    plain: Vae, monkeypatch: pytest.MonkeyPatch, work: Work
+) -> None:
+    monkeypatch.setattr(room, "room", lambda: 10 * 2**20)
+    monkeypatch.setattr(room, "_SMALL", 0)
+    vae = changed(plain, vae_tiling=VaeTiling.OFF)
+    with (
+        shapes(vae) as seen,
+        pytest.raises(OutOfMemory, match=r"need 0\.\d GiB.*0\.0 GiB are free"),
+    ):
+        work(vae)
+    assert not seen
 
 
 def test_tiles_are_taken_when_memory_ran_out(plain: Vae, caplog: pytest.LogCaptureFixture) -> None:

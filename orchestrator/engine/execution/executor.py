@@ -18,6 +18,9 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from comfy_nodes.errors import PackError
+
+from ...errors import SpriteworksError
 from ...protocol import (
     Event,
     Executed,
@@ -43,7 +46,7 @@ from ..model_files import noted
 from .cache import Cache, NodeResult
 from .jobs import GraphJob, Report
 from .progress import Audience, GraphProgress, NodeContext
-from .validation import Nodes, ancestry, is_link, sources, type_name
+from .validation import Nodes, is_link, ordered, sources, type_name
 
 logger = logging.getLogger(__name__)
 
@@ -102,14 +105,17 @@ class _Run:
         """Run all outputs; True for success."""
         job = self.job
         self._note(ExecutionStart(prompt_id=job.prompt_id, timestamp=_now()))
-        order = _order(job)
+        order = ordered(job.graph, job.outputs)
         self.cache.begin(job.graph, self.nodes, order)
         cached = tuple(node_id for node_id in order if self.cache.get(node_id) is not None)
         self._note(ExecutionCached(prompt_id=job.prompt_id, nodes=cached, timestamp=_now()))
-        with _inference_mode():
-            for node_id in self._needed():
-                if not self._execute_node(node_id):
-                    return False
+        try:
+            with _inference_mode():
+                for node_id in self._needed():
+                    if not self._execute_node(node_id):
+                        return False
+        finally:
+            self.progress.end()
         self._note(ExecutionSuccess(prompt_id=job.prompt_id, timestamp=_now()))
         return True
 
@@ -135,15 +141,17 @@ class _Run:
             stack = [output]
             while stack:
                 node_id = stack[-1]
+                if node_id in done:
+                    stack.pop()
+                    continue
                 linked = [] if self.cache.get(node_id) else sources(self.job.graph, node_id)
                 missing = [each for each in linked if each not in done and not self.cache.get(each)]
                 if missing:
                     stack += reversed(missing)
                     continue
                 stack.pop()
-                if node_id not in done:
-                    done.add(node_id)
-                    yield node_id
+                done.add(node_id)
+                yield node_id
 
     def _execute_node(self, node_id: str) -> bool:
         cached = self.cache.get(node_id)
@@ -219,9 +227,12 @@ class _Run:
 
     def _failed(self, node_id: str, values: dict[str, Values], error: BaseException) -> None:
         node_type = self.job.graph[node_id]["class_type"]
-        logger.error("node %s (%s) failed", node_id, node_type, exc_info=error)
+        # Where a file or a value is to blame, its sentence says all; the rest is a fault of ours.
+        foreseen = isinstance(error, (SpriteworksError, PackError))
+        trace = None if foreseen else error
+        logger.error("node %s (%s) failed: %s", node_id, node_type, error, exc_info=trace)
         message = str(error) or type(error).__name__
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) and not foreseen:
             message += (
                 "\nThere is not enough memory. Use a smaller batch or picture, or the offload and "
                 "tiling settings of the loader."
@@ -261,12 +272,6 @@ class _Run:
 
 def _now() -> int:
     return int(time.time() * 1000)
-
-
-def _order(job: GraphJob) -> list[str]:
-    """Every node that the job's outputs need, each after its sources."""
-    needed = (node_id for output in job.outputs for node_id in ancestry(job.graph, output))
-    return list(dict.fromkeys(needed))
 
 
 def _inference_mode() -> Any:

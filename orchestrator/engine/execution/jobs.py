@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,10 +136,11 @@ class GraphQueue:
         running, pending = self.snapshot()
         return len(running) + len(pending)
 
-    def delete(self, prompt_ids: list[Any]) -> None:
+    def delete(self, prompt_ids: Collection[str]) -> None:
         """Drop waiting jobs; the one that runs goes on, and no record is written."""
+        gone = set(prompt_ids)
         with self._condition:
-            self._pending = [job for job in self._pending if job.prompt_id not in prompt_ids]
+            self._pending = [job for job in self._pending if job.prompt_id not in gone]
         self._changed()
 
     def clear(self) -> None:
@@ -183,7 +184,7 @@ class GraphQueue:
             record = self._history.get(prompt_id)
             return {} if record is None else {prompt_id: record}
 
-    def delete_history(self, prompt_ids: list[Any]) -> None:
+    def delete_history(self, prompt_ids: Collection[str]) -> None:
         with self._condition:
             for prompt_id in prompt_ids:
                 self._history.pop(prompt_id, None)

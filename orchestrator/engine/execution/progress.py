@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from ...protocol import Event, NodeProgress, Preview, ProgressState, StepProgress
-from ..host.context import Context, InterruptedByUser, PreviewFormat
+from ..host.context import Context, PreviewFormat
 from ..host.context import Preview as PreviewImage
+from ..stopping import InterruptedByUser
 from .jobs import GraphJob
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 # ComfyUI's own default
 PREVIEW_SIZE = 512
+# A state names every node that has begun: up to so many it is sent at each change, as ComfyUI does;
+# beyond, so many seconds a node pass between two of them. One takes about 20 us a node to send.
+_FEW, _STATE_SECONDS = 100, 200e-6
 
 
 class Audience(Protocol):
@@ -35,6 +40,9 @@ class GraphProgress:
         self.job = job
         self._audience = audience
         self._nodes: dict[str, NodeProgress] = {}
+        # whether the newest state was left out, and when the next may be sent (time.monotonic, s)
+        self._untold = False
+        self._next_state = 0.0
 
     def start(self, node_id: str) -> None:
         self._set(NodeProgress(node_id=node_id, state="running"))
@@ -52,6 +60,11 @@ class GraphProgress:
         """Send to the job's client; to everybody where the job has none."""
         self._audience.send(event, self.job.client_id)
 
+    def end(self) -> None:
+        """The run is over: tell the state that was left out."""
+        if self._untold:
+            self._tell_state()
+
     def watched(self) -> bool:
         """Say whether a preview is worth its while."""
         return self._audience.listens(self.job.client_id)
@@ -59,6 +72,16 @@ class GraphProgress:
     def _set(self, node: NodeProgress) -> None:
         known = replace(node, display_node_id=node.node_id, real_node_id=node.node_id)
         self._nodes[node.node_id] = known
+        now = time.monotonic()
+        if len(self._nodes) <= _FEW or now >= self._next_state:
+            self._tell_state()
+            # Sending is at most about a tenth of the work, however long the list grows.
+            self._next_state = now + len(self._nodes) * _STATE_SECONDS
+        else:
+            self._untold = True
+
+    def _tell_state(self) -> None:
+        self._untold = False
         nodes = tuple(self._nodes.values())
         self.send(ProgressState(prompt_id=self.job.prompt_id, nodes=nodes))
 

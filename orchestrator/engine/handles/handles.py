@@ -18,6 +18,7 @@ from comfy_nodes.models import Family
 from comfy_nodes.profiles import ModelProfile
 from comfy_nodes.settings import LoaderSettings
 
+from .blocks import stoppable
 from .noise_table import NoiseTable
 from .offloading import lent, lent_by_layer
 from .preview import Previewer
@@ -47,8 +48,11 @@ class Part:
 
     @contextmanager
     def ready(self) -> Iterator[Any]:
-        """The module on its device, without gradients; it is home again afterwards."""
-        with self._on_device(), torch.inference_mode():
+        """The module on its device, without gradients; it is home again afterwards.
+
+        Its blocks ask whether the run is to stop, and raise InterruptedByUser.
+        """
+        with self._on_device(), torch.inference_mode(), stoppable(self.module):
             yield self.module
 
     @contextmanager

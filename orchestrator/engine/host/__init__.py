@@ -18,8 +18,9 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+from ..stopping import InterruptedByUser
 from . import io, latest, ui
-from .context import Context, InterruptedByUser, activate, context, use_folders
+from .context import Context, activate, context, use_folders
 from .node import ComfyNode, CoreNode, NodeOutput, UIOutput
 from .schema import Hidden, HiddenHolder, Schema
 

@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from ...errors import ServerStartFailed
+from ...patience import protocol
 
 # Clients hold their WebSockets open for ever; a stop does not wait longer for them, in seconds.
 _GOODBYE = 1
@@ -64,6 +65,7 @@ def serve(
         log_level=log_level,
         log_config=None,
         access_log=False,
+        http=protocol(),
         ws_max_size=_MAX_MESSAGE,
         # Simple clients answer pings only while they read; ComfyUI sends none either.
         ws_ping_interval=None,

@@ -1,4 +1,4 @@
-"""How long a client may take to say what it wants.
+"""How long a client of the engine or of the service may take to say what it wants.
 
 One that sends a letter now and then would hold a connection, and the room for an upload, for ever.
 So a request's head must be whole within 20 s, and its body within 20 s and a second more for each
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 # s for a head, and for a body before its rate counts; bytes a second of a body
 HEAD, BODY, RATE = 20.0, 20.0, 500.0
 
+_REFUSED_HEAD = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _SLOW = "the body comes too slowly; send the request again"
 
 
@@ -101,5 +102,18 @@ def protocol() -> type[asyncio.Protocol]:
 
     class Patient(_Heads, Spoken):
         """uvicorn's protocol, whose clients have to come to a point."""
+
+        def handle_websocket_upgrade(self, *event: Any) -> None:
+            """Hand the connection over; one whose head is refused there is closed.
+
+            uvicorn answers nothing where websockets cannot read a head (a line over 8,192 bytes,
+            over 128 lines), and both ends would wait.
+            """
+            self._stop()
+            super().handle_websocket_upgrade(*event)
+            taken_over = getattr(self.transport.get_protocol(), "conn", None)
+            if getattr(taken_over, "handshake_exc", None) is not None:
+                self.transport.write(_REFUSED_HEAD)
+                self.transport.close()
 
     return Patient
