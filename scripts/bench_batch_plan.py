@@ -68,13 +68,14 @@ def step_plan(folder: Path) -> int:
     from orchestrator.batch.manifest.reading import load
     from orchestrator.batch.plan import plan
     from orchestrator.batch.planning import Planner
+    from orchestrator.workflow.catalogue import Catalogue
     from orchestrator.batch.store.store import Store
 
     file = load(folder / "bench.yaml")
     graph = json.loads(file.workflow.read_text(encoding="utf-8"))
     info = json.loads(INFO.read_text(encoding="utf-8"))
     with Store.open(folder) as store:
-        return plan(file, Planner(graph, info, lambda _: None), store).total
+        return plan(file, Planner(graph, Catalogue(info), lambda _: None), store).total
 
 
 def step_status(folder: Path) -> int:
@@ -117,6 +118,7 @@ def step_finish_half(folder: Path) -> int:
 def step_resume(folder: Path) -> int:
     from orchestrator.batch.plan import recall
     from orchestrator.batch.planning import Planner
+    from orchestrator.workflow.catalogue import Catalogue
     from orchestrator.batch.store.store import Store
     from orchestrator.batch.store.verification import verify
 
@@ -127,7 +129,7 @@ def step_resume(folder: Path) -> int:
         graph = json.loads(known.workflow.read_text(encoding="utf-8"))
         info = json.loads(INFO.read_text(encoding="utf-8"))
         verified = verify(store, folder)
-        Planner(graph, info, lambda _: None).graph(store.pending(1)[0])
+        Planner(graph, Catalogue(info), lambda _: None).graph(store.pending(1)[0])
     return verified.checked
 
 

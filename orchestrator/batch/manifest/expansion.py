@@ -18,7 +18,8 @@ from ...workflow.wording import did_you_mean, listed
 from ..gates import gate
 from ..jobs import Gate
 from .manifest import MOST_JOBS, Expansion, Item, Manifest
-from .templates import TemplateError, as_text, fill, name_problem, slug
+from .templates import TemplateError, fill, name_problem, slug
+from .yaml_lines import as_text
 
 # Where something stands in the manifest: keys and numbers from the top; `manifest_file` turns it
 # into file, line and field.
