@@ -38,6 +38,7 @@ from ..workflow.values import typed
 from .jobs import Job
 from .manifest.expansion import Draft, Report
 from .manifest.yaml_lines import PlainScalar, as_text
+from .seen import Seen
 
 # picture as a parameter names it -> SHA-256 of the file; None where only the server has it
 Digest: TypeAlias = Callable[[str], str | None]
@@ -259,7 +260,7 @@ class Planner:
         if lacking:
             # nothing can be traced in such a graph, but mistakes of the manifest itself are found
             drafts = (draft for draft in drafts if False)
-        made: dict[str, str] = {}
+        made: Seen[str] = Seen()
         last: tuple[Any, bool, _Filling | None] = (None, False, None)
         for draft in drafts:
             seeded = draft.seed is not None
@@ -269,15 +270,15 @@ class Planner:
             if filling is None or not draft.counts:
                 continue
             job = _job(draft, filling)
-            other = made.setdefault(job.key, job.name)
-            if other is job.name:
+            if made.add(job.key, job.name):
                 yield job
-            else:
-                report(
-                    draft.place,
-                    f"{job.name} would be the same picture as {other}: same workflow, parameters "
-                    "and seed",
-                )
+                continue
+            other = made.whose(job.key) or "one before it"
+            report(
+                draft.place,
+                f"{job.name} would be the same picture as {other}: same workflow, parameters and "
+                "seed",
+            )
 
     def graph(self, job: Job) -> Graph:
         """The graph of a job, with its seed of now; pictures that go in are named as in the job."""

@@ -465,8 +465,8 @@ def test_a_slip_that_would_make_millions_of_jobs(tmp_path: Path) -> None:
     manifest(tmp_path, text)
     file = load(tmp_path / "batch.yaml", most=50)
     problems = file.problems()
-    assert len(list(file.drafts(problems))) == 50
-    with pytest.raises(ManifestError, match=r"items\[1\]: .* more than 50 jobs"):
+    assert not list(file.drafts(problems))
+    with pytest.raises(ManifestError, match=r"items\[1\]: .* makes 60 jobs, .* at most 50"):
         problems.check()
 
 
@@ -475,8 +475,32 @@ def test_one_item_that_would_never_end(tmp_path: Path, mistake: str) -> None:
     # with a mistake elsewhere all items are expanded, too, to find what else is wrong
     text = HEAD + mistake + "items: [{id: a, seeds: {base: 0, count: 1000000000000}}]\n"
     (tmp_path / "batch.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(ManifestError, match=r"items\[0\]: .* more than 50 jobs"):
+    with pytest.raises(ManifestError, match=r"items\[0\]: .* at most 50"):
         load(tmp_path / "batch.yaml", most=50).check()
+
+
+TEN = "[" + ", ".join(map(str, range(10))) + "]"
+FAR = 2**63
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "seeds: {base: 0, count: 10000000000}",
+        f"seeds: {{from: 0, to: {2 * FAR - 1}}}",
+        f"seeds: {{base: 0, count: {2 * FAR}}}",
+        "seeds: [1], vars: {" + ", ".join(f"v{n}: {TEN}" for n in range(40)) + "}",
+    ],
+)
+def test_what_is_far_too_much_is_refused_before_any_is_made(tmp_path: Path, item: str) -> None:
+    with pytest.raises(ManifestError, match="at most 5,000,000"):
+        manifest(tmp_path, HEAD + f"items: [{{id: a, {item}}}]\n").check()
+
+
+def test_lists_that_are_zipped_count_once(tmp_path: Path) -> None:
+    values = ", ".join(map(str, range(3000)))
+    text = HEAD + f"expand: zip\nvars: {{a: [{values}], b: [{values}]}}\nitems: [{{id: x}}]\n"
+    assert manifest(tmp_path, text).check() == 3000
 
 
 # --------------------------------------------------------------------------- gates

@@ -121,6 +121,11 @@ class SeedRange(_Model):
             raise PydanticCustomError("range", "`to` is smaller than `from`")
         return self
 
+    @property
+    def size(self) -> int:
+        """How many there are; `len` of a range ends at 2^63."""
+        return (self.last - self.first) // self.step + 1
+
     def values(self) -> range:
         return range(self.first, self.last + 1, self.step)
 
@@ -136,6 +141,11 @@ class SeedCount(_Model):
         if self.base + self.count > SEED_MODULUS:
             raise PydanticCustomError("range", "the last seed would be above 18446744073709551615")
         return self
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self.count
 
     def values(self) -> range:
         return range(self.base, self.base + self.count)

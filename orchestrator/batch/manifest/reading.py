@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from ...errors import ManifestError, ManifestProblem, SpriteworksError
 from ...runs.workflows import shipped, shipped_names
 from ...workflow.wording import did_you_mean, listed
-from .expansion import Draft, Place, expand
+from .expansion import Draft, Place, check_size, expand
 from .item_files import SUFFIXES, Row, rows
 from .manifest import (
     MOST_JOBS,
@@ -27,7 +27,7 @@ from .manifest import (
     Sheet,
     Style,
 )
-from .sources import Sources, text_of
+from .sources import Sources, check_readable, text_of
 from .yaml_lines import Lines, YamlError, read_yaml
 
 # Fields without which the rest cannot be judged: others would seem wrong that are not.
@@ -89,8 +89,8 @@ class ManifestFile:
     # jobs that it may make
     most: int
     _text: str
-    # of `items_from`
-    _more: str = ""
+    # of `items_from`; None where there is none that can be read
+    _more: Path | None = None
 
     def problems(self) -> Problems:
         """An empty list of mistakes, for `drafts` and for those who check further."""
@@ -98,6 +98,11 @@ class ManifestFile:
 
     def drafts(self, problems: Problems) -> Iterator[Draft]:
         """All pictures wanted, in order; mistakes go to `problems`."""
+        silent = Problems(self.path, self._text)
+        items = self._items(silent)
+        # before any is made: making what is too much would take hours
+        if not check_size(self.manifest, items, self.sources.find, problems.report, self.most):
+            return iter(())
         items = self._items(problems)
         return expand(self.manifest, items, self.sources.find, problems.report, self.most)
 
@@ -116,10 +121,12 @@ class ManifestFile:
             (("items", number), item) for number, item in enumerate(self.manifest.items)
         )
         yield from _checked(raw, problems)
-        name = self.manifest.items_from
-        if name is not None:
-            found = rows(self.path.parent / name, self._more, problems.report)
-            yield from _checked(found, problems)
+        if self._more is not None:
+            try:
+                with self.sources.opened(self._more) as file:
+                    yield from _checked(rows(self._more, file, problems.report), problems)
+            except (OSError, UnicodeError) as error:
+                _report_unreadable(self._more, error, problems)
 
 
 def load(path: Path, most: int = MOST_JOBS) -> ManifestFile:
@@ -173,7 +180,7 @@ def data_of(path: Path) -> Any:
 def _manifest_text(path: Path, sources: Sources) -> str:
     try:
         return sources.read(path)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise ManifestError(f"the manifest {path} cannot be read: {text_of(error)}") from error
 
 
@@ -255,18 +262,25 @@ def _with_colours(
     return manifest.model_copy(update={"export": colours})
 
 
-def _more_items(manifest: Manifest, path: Path, sources: Sources, problems: Problems) -> str:
+def _more_items(
+    manifest: Manifest, path: Path, sources: Sources, problems: Problems
+) -> Path | None:
     if manifest.items_from is None:
-        return ""
+        return None
     file = path.parent / manifest.items_from
     if file.suffix.casefold() not in SUFFIXES:
         problems.report(("items_from",), f"{file.name} is neither .csv nor .jsonl")
-        return ""
+        return None
     try:
-        return sources.read(file)
-    except (OSError, UnicodeDecodeError) as error:
-        problems.report(("items_from",), f"{file} cannot be read: {text_of(error)}")
-        return ""
+        check_readable(file)
+    except OSError as error:
+        _report_unreadable(file, error, problems)
+        return None
+    return file
+
+
+def _report_unreadable(file: Path, error: Exception, problems: Problems) -> None:
+    problems.report(("items_from",), f"{file} cannot be read: {text_of(error)}")
 
 
 def _workflow(name: str, folder: Path, problems: Problems) -> Path:

@@ -58,6 +58,15 @@ class PlainScalar(str):
         return found
 
 
+def text_problem(text: str) -> str | None:
+    """What is wrong with a text, which escapes of YAML and JSON can write, or None."""
+    if "\0" in text:
+        return "a text has a NUL character in it; take it out"
+    if text.isascii() or not any("\ud800" <= one <= "\udfff" for one in text):
+        return None
+    return "a text has half a character in it (a lone surrogate); write the whole one"
+
+
 def meaning(value: Any) -> Any:
     """What a value means where no text is wanted."""
     return value.value if isinstance(value, PlainScalar) else value
@@ -147,6 +156,9 @@ class _Builder:
 
     def _built(self, event: Any, path: FieldPath) -> Any:
         if isinstance(event, yaml.ScalarEvent):
+            problem = text_problem(event.value)
+            if problem:
+                raise _wrong(problem, event)
             return self._scalar(event.value) if event.implicit[0] else event.value
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(path)
@@ -174,6 +186,9 @@ class _Builder:
                 break
             if not isinstance(event, yaml.ScalarEvent):
                 raise _wrong("a field's name must be a plain text", event)
+            problem = text_problem(event.value)
+            if problem:
+                raise _wrong(problem, event)
             # 100,000 items have the same few names; kept once they save 30 MB
             name = sys.intern(event.value)
             here = (*path, name)
