@@ -35,7 +35,7 @@ from ..workflow.document import Document
 from ..workflow.graph import Form
 from . import plan as planned
 from .assignments import Assignment
-from .collecting import IntoFolder, prepare_folder
+from .collecting import PARTS, IntoFolder, prepare_folder
 from .dispatcher import Dispatcher, Settings
 from .export import export, export_pictures
 from .fleet import Care, Processes, Server, fleet
@@ -50,6 +50,7 @@ from .planning import Planner
 from .recipes import Recipes
 from .status import cancel, left_in, retry, status
 from .store.folder_lock import held
+from .store.fresh import Fresh, fresh
 from .store.store import PlanDiff, Store, settled
 from .store.verification import verify
 from .takeover import Takeover
@@ -143,7 +144,11 @@ def run(request: Request, observer: Observer) -> Result:
 
     Raises BatchBusy, and does nothing, where another orchestrator is at work in the folder.
     """
-    with held(request.out), Store.open(request.out, url=request.store) as store:
+    with (
+        fresh(request.out, [PARTS]) as folder,
+        held(request.out),
+        Store.open(request.out, url=request.store) as store,
+    ):
         left = Processes(store).end_leftovers()
         if left:
             store.log(f"ended {left} server processes that a run before this one left behind")
@@ -153,7 +158,7 @@ def run(request: Request, observer: Observer) -> Result:
         prepare_folder(request.out, others)
         servers = fleet(request.choice, request.care, store)
         try:
-            result = _run(request, store, servers, observer, Succession(owner, before))
+            result = _run(request, store, servers, observer, Succession(owner, before), folder)
         finally:
             for server in servers:
                 server.stop()
@@ -230,6 +235,7 @@ def _run(
     servers: list[Server],
     observer: Observer,
     succession: Succession,
+    folder: Fresh,
 ) -> Result:
     known = planned.recall(store, request.manifest)
     # mistakes are told before a server is started
@@ -240,6 +246,7 @@ def _run(
             servers, lambda info: planner_for(file.workflow, info, file.sources, document)
         )
         _tell_plan(store, planned.plan(file, planner, store), observer)
+        folder.keep()
         known = Planned(manifest=file.manifest, workflow=file.workflow)
         planner = planner_for(known.workflow, info)
     else:
@@ -449,13 +456,18 @@ def plan(request: Request) -> Plan:
     The plan is made in the batch's own store where there is one, and there it stays.
     """
     file, document = _loaded(request.manifest)
-    with held(request.out), Store.open(request.out, url=request.store) as store:
+    with (
+        fresh(request.out, [PARTS]) as folder,
+        held(request.out),
+        Store.open(request.out, url=request.store) as store,
+    ):
         servers = fleet(request.choice, request.care, store)
         try:
             _, planner = first_planner(
                 servers, lambda info: planner_for(file.workflow, info, file.sources, document)
             )
             diff = planned.plan(file, planner, store)
+            folder.keep()
             counts = store.counts()
             example = [entry.job for entry in islice(store.entries(), 1)]
             judged = {server.name: _objection(server, planner, example) for server in servers}

@@ -36,7 +36,7 @@ def decode_json(data: bytes | str, what: str = "a message") -> Any:
         # Not left to json, which would let halves of characters pass, and UTF-16.
         text = data if isinstance(data, str) else data.removeprefix(_BOM).decode()
         value = json.loads(text)
-        whole = not _may_have_half_characters(text) or _has_whole_characters(value)
+        whole = is_whole(text, value)
     # MemoryError: one answer is too large, and given up; nothing else was touched.
     except (ValueError, RecursionError, MemoryError) as error:
         raise ProtocolError(f"{what} is no JSON: {excerpt(data)!r}") from error
@@ -45,6 +45,11 @@ def decode_json(data: bytes | str, what: str = "a message") -> Any:
     if not whole:
         raise ProtocolError(f"{what} is JSON with half a character in it: {excerpt(data)!r}")
     return value
+
+
+def is_whole(text: str, value: Any) -> bool:
+    """Say whether all texts of a value, decoded from `text`, can be written: no lone surrogates."""
+    return not _may_have_half_characters(text) or _has_whole_characters(value)
 
 
 def excerpt(data: bytes | str) -> str:

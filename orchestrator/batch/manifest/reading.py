@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,10 @@ _LOAD_BEARING = frozenset(
 )
 
 
+# Characters of what is said of one mistake.
+_LONGEST_MESSAGE = 600
+
+
 class Problems:
     """The mistakes found so far, each once."""
 
@@ -45,6 +50,10 @@ class Problems:
         self._found: dict[tuple[Place, str], None] = {}
 
     def report(self, place: Place, message: str) -> None:
+        if len(message) > _LONGEST_MESSAGE:
+            # It quotes what was written: 5,000 digits help nobody.
+            half = _LONGEST_MESSAGE // 2
+            message = f"{message[:half]} ... {message[-half:]}"
         self._found[(place, message)] = None
 
     def __bool__(self) -> bool:
@@ -201,8 +210,10 @@ def _manifest(data: Any, problems: Problems) -> Manifest | None:
         return Manifest.model_validate(data)
     except ValidationError as error:
         wrong = _report(error, (), data, Manifest, problems)
-    mended = {"name": "x", "workflow": "", **_mended(data, wrong)}
-    return None if wrong & _LOAD_BEARING else Manifest.model_validate(mended)
+    if wrong & _LOAD_BEARING:
+        return None
+    mended = Manifest.model_validate({"name": "x", "workflow": "x", **_mended(data, wrong)})
+    return mended.model_copy(update={"workflow": ""}) if "workflow" in wrong else mended
 
 
 def _check_the_rest(data: Any, path: Path, problems: Problems) -> None:
@@ -286,7 +297,8 @@ def _report_unreadable(file: Path, error: Exception, problems: Problems) -> None
 def _workflow(name: str, folder: Path, problems: Problems) -> Path:
     # graphs go first, they need no server to be read
     for path in (folder / name, *reversed(shipped(name))):
-        if path.is_file():
+        # says no, too, of what can be no name: too long ones
+        if os.path.isfile(path):
             return path
     if not name:
         # that has been said already
