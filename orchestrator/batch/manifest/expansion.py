@@ -101,17 +101,16 @@ def expand(
             yield draft
 
 
-def check_size(
-    manifest: Manifest,
-    items: Iterable[tuple[Place, Item]],
-    find: Find,
-    report: Report,
-    most: int = MOST_JOBS,
-) -> bool:
-    """Say whether the items make at most `most` jobs, making none; else `report` says where."""
+def size_of(manifest: Manifest, item: Item, find: Find) -> int:
+    """How many drafts an item makes, if nothing is wrong with it; makes none."""
+    common = _Common(manifest, find, lambda place, message: None)
+    return _Expander(common, (), item).size()
+
+
+def check_size(sizes: Iterable[tuple[Place, int]], report: Report, most: int) -> bool:
+    """Say whether items of these sizes make at most `most` jobs; else `report` says where."""
     count = _Counter(most, report)
-    shared = _Common(manifest, find, lambda place, message: None)
-    return all(count.add(_Expander(shared, place, item).size(), place) for place, item in items)
+    return all(count.add(size, place) for place, size in sizes)
 
 
 class _Counter:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from ...errors import ManifestError, ManifestProblem, SpriteworksError
 from ...runs.workflows import shipped, shipped_names
 from ...workflow.wording import did_you_mean, listed
-from .expansion import Draft, Place, check_size, expand
+from .expansion import Draft, Place, check_size, expand, size_of
 from .item_files import SUFFIXES, Row, rows
 from .manifest import (
     MOST_JOBS,
@@ -107,10 +107,8 @@ class ManifestFile:
 
     def drafts(self, problems: Problems) -> Iterator[Draft]:
         """All pictures wanted, in order; mistakes go to `problems`."""
-        silent = Problems(self.path, self._text)
-        items = self._items(silent)
         # before any is made: making what is too much would take hours
-        if not check_size(self.manifest, items, self.sources.find, problems.report, self.most):
+        if not check_size(self._sizes(), problems.report, self.most):
             return iter(())
         items = self._items(problems)
         return expand(self.manifest, items, self.sources.find, problems.report, self.most)
@@ -126,16 +124,32 @@ class ManifestFile:
         return count
 
     def _items(self, problems: Problems) -> Iterator[tuple[Place, Item]]:
-        raw: Iterable[tuple[Place, Any]] = (
-            (("items", number), item) for number, item in enumerate(self.manifest.items)
-        )
-        yield from _checked(raw, problems)
+        return _checked(self._raw(problems), problems)
+
+    def _raw(self, problems: Problems) -> Iterator[tuple[Place, Any]]:
+        """The items as they were written."""
+        yield from ((("items", number), item) for number, item in enumerate(self.manifest.items))
         if self._more is not None:
             try:
                 with self.sources.opened(self._more) as file:
-                    yield from _checked(rows(self._more, file, problems.report), problems)
+                    yield from rows(self._more, file, problems.report)
             except (OSError, UnicodeError) as error:
                 _report_unreadable(self._more, error, problems)
+
+    def _sizes(self) -> Iterator[tuple[Place, int]]:
+        """How many jobs each item makes that can be read; mistakes are for those who make them."""
+        silent = Problems(self.path, self._text)
+        find = self.sources.find
+        alone = size_of(self.manifest, Item(id="x", seeds=[0]), find)
+        shared = size_of(self.manifest, Item(id="x"), find)
+        for place, raw in self._raw(silent):
+            if _has_no_lists(raw, self.manifest):
+                # a million rows need no second look
+                seeds = raw.get("seeds")
+                yield place, shared if seeds is None else alone * len(seeds)
+                continue
+            for _, item in _checked([(place, raw)], silent):
+                yield place, size_of(self.manifest, item, find)
 
 
 def load(path: Path, most: int = MOST_JOBS) -> ManifestFile:
@@ -238,6 +252,19 @@ def _checked(raw: Iterable[tuple[Place, Any]], problems: Problems) -> Iterator[t
                 continue
             item = Item.model_validate(_mended(data, wrong))
         yield place, item
+
+
+def _has_no_lists(raw: Any, manifest: Manifest) -> bool:
+    """Whether nothing but listed seeds of an item says how many jobs it makes."""
+    if not isinstance(raw, dict) or "expand" in raw or "images" in raw:
+        return False
+    own = raw.get("vars") or {}
+    return (
+        isinstance(raw.get("seeds"), list | None)
+        and isinstance(own, dict)
+        and own.keys().isdisjoint(manifest.vars)
+        and not any(isinstance(value, list) for value in own.values())
+    )
 
 
 def _mended(data: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
