@@ -105,6 +105,11 @@ def connect(url: str, *, timeout: float | None = None) -> Server:
     It has `timeout` s for its first answer. Raises ServerUnreachable where nobody answers,
     ProtocolError where it is no ComfyUI.
     """
+    if not isinstance(url, str):
+        raise UsageError(
+            f"connect takes the address of a server as a text, not {url!r}; without one, "
+            "start_engine() starts one here"
+        )
     return Server(Choice(urls=(url,)), timeout=timeout)
 
 

@@ -35,7 +35,7 @@ from ..workflow.document import Document
 from ..workflow.graph import Form
 from .execution import manifest_files as manifest_file
 from .execution import plan as planned
-from .execution.collecting import IntoFolder, prepare_folder
+from .execution.collecting import PARTS, IntoFolder, prepare_folder
 from .execution.dispatcher import Dispatcher, DispatchSettings
 from .execution.fleet import Care, FleetServer, Processes, fleet
 from .execution.judging import judge_again, sort_out_duplicates
@@ -44,6 +44,7 @@ from .execution.plan import Estimate, Planned
 from .execution.recipes import Recipes
 from .execution.sources import Sources, text_of
 from .execution.store.folder_lock import held
+from .execution.store.fresh import Fresh, fresh
 from .execution.store.store import PlanDiff, Store, settled
 from .execution.store.verification import verify
 from .execution.takeover import Takeover
@@ -143,7 +144,11 @@ def run(request: BatchRequest, observer: BatchObserver) -> BatchResult:
 
     Raises BatchBusy, and does nothing, where another orchestrator is at work in the folder.
     """
-    with held(request.out), Store.open(request.out, url=request.store) as store:
+    with (
+        fresh(request.out, [PARTS]) as folder,
+        held(request.out),
+        Store.open(request.out, url=request.store) as store,
+    ):
         left = Processes(store).end_leftovers()
         if left:
             store.log(f"ended {left} server processes that a run before this one left behind")
@@ -153,7 +158,7 @@ def run(request: BatchRequest, observer: BatchObserver) -> BatchResult:
         prepare_folder(request.out, others)
         servers = fleet(request.choice, request.care, store)
         try:
-            result = _run(request, store, servers, observer, Succession(owner, before))
+            result = _run(request, store, servers, observer, Succession(owner, before), folder)
         finally:
             for server in servers:
                 server.stop()
@@ -230,6 +235,7 @@ def _run(
     servers: list[FleetServer],
     observer: BatchObserver,
     succession: Succession,
+    folder: Fresh,
 ) -> BatchResult:
     known = planned.recall(store, request.manifest)
     # mistakes are told before a server is started
@@ -240,6 +246,7 @@ def _run(
             servers, lambda info: planner_for(file.workflow, info, file.sources, document)
         )
         _tell_plan(store, planned.plan(file, planner, store), observer)
+        folder.keep()
         known = Planned(manifest=file.manifest, workflow=file.workflow)
         planner = planner_for(known.workflow, info)
     else:
@@ -456,13 +463,18 @@ def plan(request: BatchRequest) -> Plan:
     The plan is made in the batch's own store where there is one, and there it stays.
     """
     file, document = _loaded(request.manifest)
-    with held(request.out), Store.open(request.out, url=request.store) as store:
+    with (
+        fresh(request.out, [PARTS]) as folder,
+        held(request.out),
+        Store.open(request.out, url=request.store) as store,
+    ):
         servers = fleet(request.choice, request.care, store)
         try:
             _, planner = first_planner(
                 servers, lambda info: planner_for(file.workflow, info, file.sources, document)
             )
             diff = planned.plan(file, planner, store)
+            folder.keep()
             counts = store.counts()
             example = [entry.job for entry in islice(store.entries(), 1)]
             judged = {server.name: _objection(server, planner, example) for server in servers}

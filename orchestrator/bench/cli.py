@@ -99,6 +99,8 @@ def bench(
     text = report.markdown(record, shlex.join(["spriteworks", *sys.argv[1:]]))
     (out / report.REPORT_FILE).write_text(text, encoding="utf-8")
     plot.draw(record, out / report.PLOT_FILE)
+    if drifted := report.drift_words(record):
+        print(f"warning: {drifted}", file=sys.stderr)
     if as_json:
         print(json.dumps(record.to_json(), indent=2))
         return

@@ -7,12 +7,12 @@ from typing import Any
 
 from ..client.client import writing
 from .record import BenchRecord, BenchRow
-from .report import peak_bytes, rows_to_draw, size_words, speed
+from .report import drift_words, peak_bytes, rows_to_draw, size_words, speed
 
 _WIDTH, _ROW, _MARGIN = 1280, 30, 24
 _NAMES, _BARS, _GAP = 300, 420, 40
 _INK, _FAINT, _PAPER = "#1d2733", "#8a97a6", "#ffffff"
-_TIME, _MEMORY, _BASE = "#2f7ed8", "#c9803a", "#9db4cc"
+_TIME, _MEMORY, _BASE, _WARNING = "#2f7ed8", "#c9803a", "#9db4cc", "#b3261e"
 
 
 def draw(record: BenchRecord, path: Path) -> None:
@@ -22,7 +22,8 @@ def draw(record: BenchRecord, path: Path) -> None:
     rows = rows_to_draw(record)
     if not rows:
         return
-    height = 2 * _MARGIN + _ROW * (len(rows) + 1)
+    drifted = drift_words(record)
+    height = 2 * _MARGIN + _ROW * (len(rows) + 1 + (drifted is not None))
     image = Image.new("RGB", (_WIDTH, height), _PAPER)
     pen = ImageDraw.Draw(image)
     times = _MARGIN + _NAMES
@@ -36,6 +37,8 @@ def draw(record: BenchRecord, path: Path) -> None:
         _text(pen, _MARGIN, y, _name(row), _INK)
         _time_bar(pen, record, row, times, y, longest)
         _memory_bar(pen, row, memory, y, largest)
+    if drifted is not None:
+        _text(pen, _MARGIN, height - _MARGIN - _ROW, drifted, _WARNING)
     with writing(path):
         image.save(path, "PNG")
 

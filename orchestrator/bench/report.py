@@ -21,6 +21,8 @@ _HEADS = (
     "peak memory",
     "difference",
 )
+# The baseline's second measurement may differ by so much: medians of three runs do.
+_STEADY = 1.05
 _GIB = 1 << 30
 _MIB = 1 << 20
 
@@ -143,10 +145,8 @@ def _notes(record: BenchRecord) -> list[str]:
         for row in record.rows
         if row.status is not CaseStatus.MEASURED and row.reason
     ]
-    again = next((row for row in record.rows if row.name == AGAIN and row.seconds), None)
-    first = record.row(BenchRow(name=BASELINE, batch_size=again.batch_size).key) if again else None
-    if again and again.seconds and first and first.seconds:
-        drift = first.seconds["median"] / again.seconds["median"]
+    drift = _drift(record)
+    if drift is not None:
         lines.append(
             f"- The baseline, measured once more at the end, was {drift:.2f} times as fast as at "
             "the beginning; speeds are against both together, and differences no larger than "
@@ -155,6 +155,27 @@ def _notes(record: BenchRecord) -> list[str]:
     kinds = {peak[1] for row in record.rows if (peak := peak_bytes(row))}
     lines += [f"- {_MEMORY_NOTES[kind]}" for kind in _MEMORY_NOTES if kind in kinds]
     return [*lines, ""] if lines else []
+
+
+def _drift(record: BenchRecord) -> float | None:
+    """How many times as fast the baseline was at the end; None where it was not measured again."""
+    again = next((row for row in record.rows if row.name == AGAIN and row.seconds), None)
+    first = record.row(BenchRow(name=BASELINE, batch_size=again.batch_size).key) if again else None
+    if not (again and again.seconds and first and first.seconds):
+        return None
+    return float(first.seconds["median"] / again.seconds["median"])
+
+
+def drift_words(record: BenchRecord) -> str | None:
+    """One sentence where the machine itself became faster or slower meanwhile, else None."""
+    drift = _drift(record)
+    if drift is None or 1 / _STEADY <= drift <= _STEADY:
+        return None
+    how = f"{drift:.2f} times as fast" if drift > 1 else f"{1 / drift:.2f} times as slow"
+    return (
+        f"the machine drifted: the baseline was {how} at the end as at the beginning, so smaller "
+        "differences than that say nothing; let nothing else run on it, and measure again"
+    )
 
 
 _MEMORY_NOTES = {

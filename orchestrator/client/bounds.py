@@ -154,7 +154,7 @@ class Bounds:
     def _timed_out(self) -> SpriteworksError:
         return JobTimedOut(
             f"the time for this was over before the server at {self.url} was done with it; give it "
-            "more with --timeout"
+            "more (timeout, or --timeout)"
         )
 
 

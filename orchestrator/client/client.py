@@ -354,7 +354,7 @@ class Client:
         def late() -> JobTimedOut:
             return JobTimedOut(
                 f"job {prompt_id} was not done within {timeout:g} s on {self.url}; give it more "
-                "time with --timeout"
+                "time (timeout, or --timeout)"
             )
 
         return self._wire.bounds.until(time.monotonic() + timeout, late)

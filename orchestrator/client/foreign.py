@@ -23,7 +23,7 @@ from ..errors import (
 from .bounds import AnswerTooLarge
 
 _ADVICE: dict[type[SpriteworksError], str] = {
-    ServerUnreachable: "no server answers at {url}; start one there, or give another --server",
+    ServerUnreachable: "no server answers at {url}; start one there, or give another address",
     ServerLost: "the server at {url} stopped answering; look at its log, then run this again",
     ProtocolError: "what answers at {url} does not speak ComfyUI's protocol; check the address",
     BadValue: "{url!r} is no server address; write it like http://127.0.0.1:8188",

@@ -84,6 +84,8 @@ def base_url(text: str) -> str:
     try:
         parts = urlsplit(url)
         is_fine = parts.port is None or parts.port > 0
+        # What stands there would be sent with no request, or with every one in the wrong place.
+        is_fine = is_fine and not {"?", "#", "@", "\\"} & set(url)
     except ValueError:
         is_fine = False
     # No URL has a space in it (RFC 3986), and urlsplit() says nothing of one.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import InputError, ModelError, OutputError
+from ..workflow.wording import did_you_mean, listed
 
 # pickles are listed only where a loader asks for them by their suffixes: one can hold code
 MODEL_SUFFIXES = (".safetensors", ".sft")
@@ -129,8 +130,10 @@ class Folders:
         found = self.models(kind)
         if name in found:
             return found[name]
-        there = ", ".join(found) or "none"
-        raise ModelError(f"there is no model {name!r} under {kind}; there are: {there}")
+        raise ModelError(
+            f"there is no model {name!r} under {kind}{did_you_mean(name, found)}; there are: "
+            f"{listed(found)}"
+        )
 
     def next_image(self, prefix: str, kind: str, width: int, height: int) -> tuple[Path, str, int]:
         """Where the next numbered picture goes: (folder, file name without number, number).

@@ -36,7 +36,7 @@ def decode_json(data: bytes | str, what: str = "a message") -> Any:
         # Not left to json, which would let halves of characters pass, and UTF-16.
         text = data if isinstance(data, str) else data.removeprefix(_BOM).decode()
         value = json.loads(text)
-        whole = not _may_have_half_characters(text) or _has_whole_characters(value)
+        whole = is_whole(text, value)
     # MemoryError: one answer is too large, and given up; nothing else was touched.
     except (ValueError, RecursionError, MemoryError) as error:
         raise ProtocolError(f"{what} is no JSON: {excerpt(data)!r}") from error
@@ -84,6 +84,11 @@ def _finite(value: Any) -> Any:
         # an object's key may be a number, too, and must not be null
         return {str(key): _finite(inner) for key, inner in value.items()}
     return list(map(_finite, value)) if isinstance(value, list | tuple) else value
+
+
+def is_whole(text: str, value: Any) -> bool:
+    """Say whether all texts of a value, decoded from `text`, can be written: no lone surrogates."""
+    return not _may_have_half_characters(text) or _has_whole_characters(value)
 
 
 def excerpt(data: bytes | str) -> str:

@@ -16,7 +16,7 @@ from .core_nodes import JUDGED_BY_NODE
 from .editor import OWN_CHOICES, SENT_ALONG
 from .graph import ancestors, is_link
 from .inputs import MATCH_TYPE, InputGrowth, NodeInput
-from .wording import did_you_mean, listed
+from .wording import did_you_mean, listed, shown
 
 # (ComfyUI's type of the error, sentence)
 Fault = tuple[str, str]
@@ -209,7 +209,7 @@ def _choice_problem(entry: NodeInput, value: Any) -> Fault | None:
         if one not in entry.options:
             return (
                 "value_not_in_list",
-                f"there is no {one!r}{did_you_mean(str(one), entry.options)} "
+                f"there is no {shown(str(one))!r}{did_you_mean(str(one), entry.options)} "
                 f"(there is: {listed(entry.options)})",
             )
     return None

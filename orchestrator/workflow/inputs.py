@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -139,7 +140,8 @@ class NodeInput:
             kind = self.extra.get("slotType") or "*"
         return tuple(part.strip() for part in kind.split(","))
 
-    @property
+    # a plan asks it for every value of every job
+    @cached_property
     def value_type(self) -> str | None:
         """The plain type in which a value can be given as text, or None."""
         kinds = (self.extra.get("widgetType") or self.type).split(",")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from ..errors import UnknownParameter
+from ..errors import BadValue, UnknownParameter
 from ..protocol import Graph
 from .catalogue import Catalogue, NodeClass
 from .core_nodes import SEED_BATCH, ZEROED_CONDITIONING
@@ -141,6 +141,8 @@ def split_setting(setting: str) -> tuple[str, str]:
         raise UnknownParameter(
             f"--set {setting!r} is not NAME=VALUE, for example --set prompt='a red potion'"
         )
+    if not setting.isascii() and any("\ud800" <= one <= "\udfff" for one in setting):
+        raise BadValue(f"--set {name}: this is no UTF-8 text; see in which encoding it is written")
     return name, setting[at + 1 :]
 
 

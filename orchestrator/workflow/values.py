@@ -11,6 +11,7 @@ from ..errors import BadValue
 from .checking import value_problem
 from .choices import same_file
 from .inputs import NodeInput
+from .wording import shown
 
 # What a parameter is given as: a text means what it means after --set.
 Value: TypeAlias = str | int | float | bool
@@ -41,7 +42,7 @@ def parse_value(name: str, text: str, entry: NodeInput) -> Any:
     value = _convert(name, text, entry)
     problem = value_problem(entry, value)
     if problem:
-        raise BadValue(f"{name}={text}: {problem[1]}")
+        raise BadValue(f"{name}={shown(text)}: {problem[1]}")
     return value
 
 
@@ -101,8 +102,8 @@ def _number(name: str, text: str, kind: type, wanted: str) -> Any:
         if math.isfinite(value):
             return value
     except (ValueError, OverflowError) as error:
-        raise BadValue(f"{name}={text}: {text!r} is not {wanted}") from error
-    raise BadValue(f"{name}={text}: {text!r} is not {wanted}")
+        raise BadValue(f"{name}={shown(text)}: {shown(text)!r} is not {wanted}") from error
+    raise BadValue(f"{name}={shown(text)}: {shown(text)!r} is not {wanted}")
 
 
 def _boolean(name: str, text: str) -> bool:
@@ -111,4 +112,4 @@ def _boolean(name: str, text: str) -> bool:
         return True
     if word in ("false", "no", "off", "0"):
         return False
-    raise BadValue(f"{name}={text}: {text!r} is neither true nor false")
+    raise BadValue(f"{name}={shown(text)}: {shown(text)!r} is neither true nor false")

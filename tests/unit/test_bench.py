@@ -469,5 +469,13 @@ def test_report_and_plot_say_the_figures(tmp_path: Path) -> None:
     plot.draw(record, tmp_path / "bench.png")
     with Image.open(tmp_path / "bench.png") as image:
         assert image.width == 1280
+        height = image.height
     plot.draw(BenchRecord(tmp_path, header, []), tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
+    assert report.drift_words(record) is None
+    rows[-1] = row(AGAIN, [4.0, 4.2, 4.1])
+    slower = BenchRecord(tmp_path, header, rows)
+    assert "1.95 times as slow at the end" in (report.drift_words(slower) or "")
+    plot.draw(slower, tmp_path / "slower.png")
+    with Image.open(tmp_path / "slower.png") as image:
+        assert image.height > height

@@ -225,7 +225,6 @@ def test_all_that_the_server_would_refuse_comes_at_once_with_lines(
         (9, "items[1].set.99.steps"),
         (10, "items[1].set.6.stpes"),
         (11, "items[1].set.width"),
-        (12, "items[1].set.prompt"),
         (13, "items[1].set.mask"),
     }
     assert "--set" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from ...errors import ManifestError, ManifestProblem, SpriteworksError
 from ...runs.workflows import shipped, shipped_names
 from ...workflow.wording import did_you_mean, listed
-from ..logic.manifest.expansion import Draft, Place, expand
+from ..logic.manifest.expansion import Draft, Place, check_size, expand, size_of
 from ..logic.manifest.item_files import SUFFIXES, ItemRow, rows
 from ..logic.manifest.manifest import (
     MOST_JOBS,
@@ -28,12 +29,16 @@ from ..logic.manifest.manifest import (
     ValueBounds,
 )
 from ..logic.manifest.yaml_lines import Lines, YamlError, read_yaml
-from .sources import Sources, text_of
+from .sources import Sources, check_readable, text_of
 
 # Fields without which the rest cannot be judged: others would seem wrong that are not.
 _LOAD_BEARING = frozenset(
     {"id", "prompt", "defaults", "vars", "images", "expand", "output", "items", "items_from", ""}
 )
+
+
+# Characters of what is said of one mistake.
+_LONGEST_MESSAGE = 600
 
 
 class Problems:
@@ -45,6 +50,10 @@ class Problems:
         self._found: dict[tuple[Place, str], None] = {}
 
     def report(self, place: Place, message: str) -> None:
+        if len(message) > _LONGEST_MESSAGE:
+            # It quotes what was written: 5,000 digits help nobody.
+            half = _LONGEST_MESSAGE // 2
+            message = f"{message[:half]} ... {message[-half:]}"
         self._found[(place, message)] = None
 
     def __bool__(self) -> bool:
@@ -89,8 +98,8 @@ class ManifestFile:
     # jobs that it may make
     most: int
     _text: str
-    # of `items_from`
-    _more: str = ""
+    # of `items_from`; None where there is none that can be read
+    _more: Path | None = None
 
     def problems(self) -> Problems:
         """An empty list of mistakes, for `drafts` and for those who check further."""
@@ -98,6 +107,9 @@ class ManifestFile:
 
     def drafts(self, problems: Problems) -> Iterator[Draft]:
         """All pictures wanted, in order; mistakes go to `problems`."""
+        # before any is made: making what is too much would take hours
+        if not check_size(self._sizes(), problems.report, self.most):
+            return iter(())
         items = self._items(problems)
         return expand(self.manifest, items, self.sources.find, problems.report, self.most)
 
@@ -112,14 +124,32 @@ class ManifestFile:
         return count
 
     def _items(self, problems: Problems) -> Iterator[tuple[Place, Item]]:
-        raw: Iterable[tuple[Place, Any]] = (
-            (("items", number), item) for number, item in enumerate(self.manifest.items)
-        )
-        yield from _checked(raw, problems)
-        name = self.manifest.items_from
-        if name is not None:
-            found = rows(self.path.parent / name, self._more, problems.report)
-            yield from _checked(found, problems)
+        return _checked(self._raw(problems), problems)
+
+    def _raw(self, problems: Problems) -> Iterator[tuple[Place, Any]]:
+        """The items as they were written."""
+        yield from ((("items", number), item) for number, item in enumerate(self.manifest.items))
+        if self._more is not None:
+            try:
+                with self.sources.opened(self._more) as file:
+                    yield from rows(self._more, file, problems.report)
+            except (OSError, UnicodeError) as error:
+                _report_unreadable(self._more, error, problems)
+
+    def _sizes(self) -> Iterator[tuple[Place, int]]:
+        """How many jobs each item makes that can be read; mistakes are for those who make them."""
+        silent = Problems(self.path, self._text)
+        find = self.sources.find
+        alone = size_of(self.manifest, Item(id="x", seeds=[0]), find)
+        shared = size_of(self.manifest, Item(id="x"), find)
+        for place, raw in self._raw(silent):
+            if _has_no_lists(raw, self.manifest):
+                # a million rows need no second look
+                seeds = raw.get("seeds")
+                yield place, shared if seeds is None else alone * len(seeds)
+                continue
+            for _, item in _checked([(place, raw)], silent):
+                yield place, size_of(self.manifest, item, find)
 
 
 def load(path: Path, most: int = MOST_JOBS) -> ManifestFile:
@@ -173,7 +203,7 @@ def data_of(path: Path) -> Any:
 def _manifest_text(path: Path, sources: Sources) -> str:
     try:
         return sources.read(path)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise ManifestError(f"the manifest {path} cannot be read: {text_of(error)}") from error
 
 
@@ -194,8 +224,10 @@ def _manifest(data: Any, problems: Problems) -> Manifest | None:
         return Manifest.model_validate(data)
     except ValidationError as error:
         wrong = _report(error, (), data, Manifest, problems)
-    mended = {"name": "x", "workflow": "", **_mended(data, wrong)}
-    return None if wrong & _LOAD_BEARING else Manifest.model_validate(mended)
+    if wrong & _LOAD_BEARING:
+        return None
+    mended = Manifest.model_validate({"name": "x", "workflow": "x", **_mended(data, wrong)})
+    return mended.model_copy(update={"workflow": ""}) if "workflow" in wrong else mended
 
 
 def _check_the_rest(data: Any, path: Path, problems: Problems) -> None:
@@ -220,6 +252,19 @@ def _checked(raw: Iterable[tuple[Place, Any]], problems: Problems) -> Iterator[t
                 continue
             item = Item.model_validate(_mended(data, wrong))
         yield place, item
+
+
+def _has_no_lists(raw: Any, manifest: Manifest) -> bool:
+    """Whether nothing but listed seeds of an item says how many jobs it makes."""
+    if not isinstance(raw, dict) or "expand" in raw or "images" in raw:
+        return False
+    own = raw.get("vars") or {}
+    return (
+        isinstance(raw.get("seeds"), list | None)
+        and isinstance(own, dict)
+        and own.keys().isdisjoint(manifest.vars)
+        and not any(isinstance(value, list) for value in own.values())
+    )
 
 
 def _mended(data: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
@@ -255,24 +300,32 @@ def _with_colours(
     return manifest.model_copy(update={"export": colours})
 
 
-def _more_items(manifest: Manifest, path: Path, sources: Sources, problems: Problems) -> str:
+def _more_items(
+    manifest: Manifest, path: Path, sources: Sources, problems: Problems
+) -> Path | None:
     if manifest.items_from is None:
-        return ""
+        return None
     file = path.parent / manifest.items_from
     if file.suffix.casefold() not in SUFFIXES:
         problems.report(("items_from",), f"{file.name} is neither .csv nor .jsonl")
-        return ""
+        return None
     try:
-        return sources.read(file)
-    except (OSError, UnicodeDecodeError) as error:
-        problems.report(("items_from",), f"{file} cannot be read: {text_of(error)}")
-        return ""
+        check_readable(file)
+    except OSError as error:
+        _report_unreadable(file, error, problems)
+        return None
+    return file
+
+
+def _report_unreadable(file: Path, error: Exception, problems: Problems) -> None:
+    problems.report(("items_from",), f"{file} cannot be read: {text_of(error)}")
 
 
 def _workflow(name: str, folder: Path, problems: Problems) -> Path:
     # graphs go first, they need no server to be read
     for path in (folder / name, *reversed(shipped(name))):
-        if path.is_file():
+        # says no, too, of what can be no name: too long ones
+        if os.path.isfile(path):
             return path
     if not name:
         # that has been said already

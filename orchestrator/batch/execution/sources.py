@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
 import glob
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from ...workflow.graph import sha256_of
+
+# A manifest or a workflow that is larger is none; item files may have any size.
+MOST_BYTES = 1 << 30
 
 
 class Sources:
@@ -24,19 +32,28 @@ class Sources:
         self._found: dict[str, list[str]] = {}
 
     def read(self, path: Path) -> str:
-        """The text of a UTF-8 file, without a byte order mark; raises OSError and ValueError."""
-        text = _text(path)
-        self._seen[_text_name(path)] = sha256_of(text)
-        return text
+        """The text of a file, see `encoding_of`; raises OSError and UnicodeDecodeError."""
+        content = self.content(path)
+        return content.decode(encoding_of(content))
 
     def content(self, path: Path) -> bytes:
-        """The content of a file, a text or not; raises OSError."""
+        """The content of a file, a text or not; raises OSError, also where it is too large."""
+        check_readable(path)
+        if path.stat().st_size > MOST_BYTES:
+            raise OSError(f"it is larger than {MOST_BYTES >> 20} MiB")
         found = path.read_bytes()
-        try:
-            self._seen[_text_name(path)] = sha256_of(found.decode("utf-8-sig"))
-        except UnicodeDecodeError:
-            self.add_file(path)
+        self._seen[_text_name(path)] = hashlib.sha256(found).hexdigest()
         return found
+
+    @contextmanager
+    def opened(self, path: Path) -> Iterator[TextIO]:
+        """A file of any size as a text, its line ends as they are; raises OSError."""
+        check_readable(path)
+        self._seen[_text_name(path)] = file_sha256(path)
+        with path.open("rb") as file:
+            encoding = encoding_of(file.read(4))
+        with path.open(encoding=encoding, newline="") as text:
+            yield text
 
     def add_file(self, path: Path) -> None:
         """Count on a file that somebody else reads."""
@@ -70,9 +87,30 @@ class Sources:
         if kind == "find":
             return _stamps(_matches(self._folder, rest))
         try:
-            return _stamp(Path(rest)) if kind == "file" else sha256_of(_text(Path(rest)))
+            return _stamp(Path(rest)) if kind == "file" else file_sha256(Path(rest))
         except (OSError, ValueError):
             return ""
+
+
+def encoding_of(begin: bytes) -> str:
+    """The encoding that the first bytes of a text tell of: what its mark says, else UTF-8.
+
+    Spreadsheets write UTF-16 where they say "Unicode text".
+    """
+    if begin.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return "utf-8-sig"
+
+
+def check_readable(path: Path) -> None:
+    """Raise OSError where a path is no file that ends: opening a pipe would wait for ever."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder; name a file in it")
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, and no file")
 
 
 def file_sha256(path: Path) -> str:
@@ -86,17 +124,13 @@ def file_sha256(path: Path) -> str:
 
 def text_of(error: Exception) -> str:
     """Why a file could not be read, in words."""
-    if isinstance(error, UnicodeDecodeError):
-        return "it is no UTF-8 text"
+    if isinstance(error, UnicodeError):
+        return 'it is no UTF-8 text; save it as "CSV UTF-8", or as UTF-8 in an editor'
     return str(getattr(error, "strerror", None) or error)
 
 
 def _text_name(path: Path) -> str:
     return f"text:{path.resolve()}"
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8-sig")
 
 
 def _matches(folder: Path, pattern: str) -> list[str]:

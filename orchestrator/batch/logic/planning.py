@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
 from typing import Any, TypeAlias
 
 from ...errors import BadValue, GraphError, UsageError
@@ -36,6 +37,8 @@ from ...workflow.texts import Texts, may_choose, resolved
 from ...workflow.values import typed
 from .jobs import Job
 from .manifest.expansion import Draft, Report
+from .manifest.yaml_lines import PlainScalar, as_text
+from .seen import Seen
 
 # picture as a parameter names it -> SHA-256 of the file; None where only the server has it
 Digest: TypeAlias = Callable[[str], str | None]
@@ -73,6 +76,8 @@ class _Filling:
     """What all seeds of one combination share."""
 
     recipe: _Recipe
+    # of the draft, each as its input takes it: what was written in a text, a value elsewhere
+    parameters: Mapping[str, Any]
     # as the server takes them and as they stand in a key, in the order of the recipe
     values: list[Any]
     texts: list[str]
@@ -172,6 +177,7 @@ class _Recipe:
         entry = input_at(self._graph, targets[0], self._info)
         is_prompt = any(takes_choices(self._graph, target, self._info) for target in targets)
         parameter = _Parameter(name=name, targets=tuple(targets), entry=entry, is_prompt=is_prompt)
+        value = _as_taken(value, entry)
         self.parameters.append(parameter)
         # what was written there has no say any more
         self._texts = self._texts.without((target.node_id, target.input) for target in targets)
@@ -254,7 +260,7 @@ class Planner:
         if lacking:
             # nothing can be traced in such a graph, but mistakes of the manifest itself are found
             drafts = (draft for draft in drafts if False)
-        made: dict[str, str] = {}
+        made: Seen[str] = Seen()
         last: tuple[Any, bool, _Filling | None] = (None, False, None)
         for draft in drafts:
             seeded = draft.seed is not None
@@ -264,15 +270,15 @@ class Planner:
             if filling is None or not draft.counts:
                 continue
             job = _job(draft, filling)
-            other = made.setdefault(job.key, job.name)
-            if other is job.name:
+            if made.add(job.key, job.name):
                 yield job
-            else:
-                report(
-                    draft.place,
-                    f"{job.name} would be the same picture as {other}: same workflow, parameters "
-                    "and seed",
-                )
+                continue
+            other = made.whose(job.key) or "one before it"
+            report(
+                draft.place,
+                f"{job.name} would be the same picture as {other}: same workflow, parameters and "
+                "seed",
+            )
 
     def graph(self, job: Job) -> Graph:
         """The graph of a job, with its seed of now; pictures that go in are named as in the job."""
@@ -304,6 +310,7 @@ class Planner:
         wrong = dict(recipe.unknown)
         values = []
         for parameter in recipe.parameters:
+            given[parameter.name] = _as_taken(given[parameter.name], parameter.entry)
             try:
                 values.append(typed(parameter.name, given[parameter.name], parameter.entry))
             except BadValue as error:
@@ -318,6 +325,7 @@ class Planner:
         group = recipe.hash([*texts[:-1], "*"])[:_GROUP_DIGITS] if seed else ""
         return _Filling(
             recipe=recipe,
+            parameters={name: value for name, value in given.items() if name not in seed},
             values=values,
             texts=texts,
             group=group,
@@ -344,7 +352,7 @@ def _job(draft: Draft, filling: _Filling) -> Job:
         key=recipe.hash(texts, seed),
         name=draft.name,
         item_id=draft.item_id,
-        parameters=draft.parameters,
+        parameters=filling.parameters,
         seed=seed,
         priority=draft.priority,
         group=group,
@@ -352,6 +360,19 @@ def _job(draft: Draft, filling: _Filling) -> Job:
         gates=draft.gates,
         rerolls=draft.rerolls,
     )
+
+
+def _as_taken(value: Any, entry: NodeInput) -> Any:
+    """A scalar of a manifest as an input takes it: its spelling in a text, else what it means."""
+    if entry.value_type == "STRING":
+        return as_text(value)
+    if not isinstance(value, PlainScalar):
+        return value
+    if value in map(str, entry.options or ()):
+        return str(value)
+    found = value.value
+    # what means nothing, or no number, is refused as it was written
+    return str(value) if found is None or found in (inf, -inf) else found
 
 
 def _field_of(name: str) -> tuple[str, ...]:

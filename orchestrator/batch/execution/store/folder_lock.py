@@ -13,8 +13,9 @@ from filelock import FileLock, Timeout
 
 from ....errors import BatchBusy, OutputError
 
-_LOCK = "batch.lock"
-_HOLDER = "batch.lock.json"
+# Files in a batch folder.
+LOCK = "batch.lock"
+HOLDER = "batch.lock.json"
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def held(folder: Path) -> Iterator[None]:
     none is ever left behind. Raises BatchBusy at once, saying who holds it, and OutputError where
     the folder cannot be written.
     """
-    lock = FileLock(folder / _LOCK)
+    lock = FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -48,7 +49,7 @@ def held(folder: Path) -> Iterator[None]:
 
 def is_held(folder: Path) -> bool:
     """Say whether an orchestrator is at work in a batch folder."""
-    lock = FileLock(folder / _LOCK)
+    lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except (Timeout, OSError):
@@ -61,15 +62,15 @@ def _sign(folder: Path) -> None:
     # In a file of its own: Windows lets nobody read one that is locked.
     holder = {"process": os.getpid(), "computer": platform.node()}
     try:
-        (folder / _HOLDER).write_text(json.dumps(holder), encoding="utf-8")
+        (folder / HOLDER).write_text(json.dumps(holder), encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{folder / _HOLDER} cannot be written: {error.strerror}") from error
+        raise OutputError(f"{folder / HOLDER} cannot be written: {error.strerror}") from error
 
 
 def _holder(folder: Path) -> str:
     """Who holds the folder, in brackets; nothing where that cannot be read yet."""
     try:
-        holder = json.loads((folder / _HOLDER).read_text(encoding="utf-8"))
+        holder = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
         return f" (process {holder['process']} on {holder['computer']})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -7,6 +7,7 @@ where they stand, and expansion goes on, so that all of them come at once.
 from __future__ import annotations
 
 import itertools
+import math
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from ....workflow.roles import ROLES
 from ....workflow.wording import did_you_mean, listed
 from ..gates import gate
 from ..jobs import Gate
+from ..seen import Seen
 from .manifest import MOST_JOBS, Expansion, Item, Manifest
-from .templates import TemplateError, as_text, fill, name_problem, slug
+from .templates import TemplateError, fill, name_problem, slug
+from .yaml_lines import as_text
 
 # Where something stands in the manifest: keys and numbers from the top; `manifest_file` turns it
 # into file, line and field.
@@ -74,40 +77,76 @@ def expand(
     most: int = MOST_JOBS,
 ) -> Iterator[Draft]:
     """The drafts of all items in order, at most `most`; what is wrong goes to `report`."""
-    names: dict[str, Place] = {}
-    ids: dict[str, Place] = {}
+    names: Seen[str] = Seen()
+    ids: Seen[None] = Seen()
     shared = _Common(manifest, find, report)
-    drafted = 0
+    count = _Counter(most, report)
     for place, item in items:
-        if item.id in ids:
+        if not ids.add(item.id, None):
             report((*place, "id"), f"there is another item with the id {item.id!r}")
             continue
-        ids[item.id] = place
-        for draft in _Expander(shared, place, item).drafts():
+        expander = _Expander(shared, place, item)
+        if not count.add(expander.size(), place):
+            return
+        for draft in expander.drafts():
             if not draft.counts:
                 yield draft
                 break
             # Windows and macOS take Potion.png and potion.png for one file,
             # and macOS two spellings of an accented letter.
             folded = unicodedata.normalize("NFC", draft.name.casefold())
-            other = names.setdefault(folded, place)
-            if len(names) == drafted:
-                report(
-                    (*place, "id"),
-                    f"the name {draft.name} is used twice (by items {draft.item_id!r} and "
-                    f"{_id_at(ids, other)!r}); put what tells them apart into `output`",
-                )
+            if not names.add(folded, draft.item_id):
+                report((*place, "id"), _used_twice(draft, names.whose(folded)))
                 break
-            drafted += 1
-            if drafted > most:
-                # Here and not after the item: one alone may ask for more than there is time for.
-                report(place, f"up to here the manifest makes more than {most:,} jobs")
-                return
             yield draft
 
 
-def _id_at(ids: Mapping[str, Place], place: Place) -> str:
-    return next(key for key, value in ids.items() if value is place)
+def size_of(manifest: Manifest, item: Item, find: Find) -> int:
+    """How many drafts an item makes, if nothing is wrong with it; makes none."""
+    common = _Common(manifest, find, lambda place, message: None)
+    return _Expander(common, (), item).size()
+
+
+def check_size(sizes: Iterable[tuple[Place, int]], report: Report, most: int) -> bool:
+    """Say whether items of these sizes make at most `most` jobs; else `report` says where."""
+    count = _Counter(most, report)
+    return all(count.add(size, place) for place, size in sizes)
+
+
+class _Counter:
+    """How many jobs the items so far make."""
+
+    def __init__(self, most: int, report: Report) -> None:
+        self._most = most
+        self._report = report
+        self._jobs = 0
+
+    def add(self, size: int, place: Place) -> bool:
+        """Count those of an item; False, and reported, where they are too many."""
+        self._jobs += size
+        if self._jobs <= self._most:
+            return True
+        self._report(
+            place,
+            f"up to here the manifest makes {_many(self._jobs)} jobs, and one batch has at most "
+            f"{self._most:,}; take fewer seeds and values, or several manifests",
+        )
+        return False
+
+
+def _many(count: int) -> str:
+    return f"{count:,}" if count < 10**15 else "more than 10^15"
+
+
+def _used_twice(draft: Draft, other: str | None) -> str:
+    users = (
+        f"items {other!r} and {draft.item_id!r}"
+        if other is not None
+        else (f"item {draft.item_id!r} and one before it")
+    )
+    return (
+        f"the name {draft.name} is used twice (by {users}); put what tells them apart into `output`"
+    )
 
 
 class _Common:
@@ -136,10 +175,17 @@ class _Expander:
         self.axes: list[_Axis] = []
         # role -> template of the one file that goes in
         self.single: dict[str, str] = {}
-
-    def drafts(self) -> Iterator[Draft]:
         self._read_variables()
         self._read_images()
+
+    def size(self) -> int:
+        """How many drafts there will be, if nothing is wrong."""
+        sizes = [len(axis.values) for axis in self.axes]
+        if self._expansion() is Expansion.ZIP:
+            sizes = sizes[:1]
+        return math.prod(sizes) * self._seed_count()
+
+    def drafts(self) -> Iterator[Draft]:
         texts = self._texts()
         output = self.item.output or self.manifest.output or self._default_output()
         self._check_templates(texts, output)
@@ -271,9 +317,12 @@ class _Expander:
 
     # ------------------------------------------------------------------- expansion
 
+    def _expansion(self) -> Expansion:
+        return self.item.expand or self.manifest.expand or Expansion.PRODUCT
+
     def _combinations(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """(values for templates, files that go in) of every combination."""
-        how = self.item.expand or self.manifest.expand or Expansion.PRODUCT
+        how = self._expansion()
         columns = [axis.values for axis in self.axes]
         if how is Expansion.ZIP and len({len(values) for values in columns}) > 1:
             sizes = ", ".join(f"{axis.name} has {len(axis.values)}" for axis in self.axes)
@@ -335,6 +384,12 @@ class _Expander:
         if seeds is None:
             return (None,)
         return seeds if isinstance(seeds, list) else seeds.values()
+
+    def _seed_count(self) -> int:
+        seeds = self.item.seeds if self.item.seeds is not None else self.manifest.seeds
+        if seeds is None:
+            return 1
+        return len(seeds) if isinstance(seeds, list) else seeds.size
 
     def _gates(self) -> tuple[Gate, ...]:
         if not self.item.gates:

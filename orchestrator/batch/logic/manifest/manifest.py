@@ -8,7 +8,8 @@ lines.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, Literal, TypeAlias
+from types import NoneType
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +27,7 @@ from ....errors import UsageError
 from ....workflow.wording import did_you_mean, listed
 from ..gates import MEASURES
 from ..jobs import SEED_MODULUS
+from .yaml_lines import PlainScalar, as_text, meaning
 
 # More jobs than this are a slip of the pen (`count: 1000000000`), and would fill the disk.
 MOST_JOBS = 5_000_000
@@ -35,6 +37,35 @@ Scalar: TypeAlias = str | int | float | bool
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # fields that take a text as it was written, and whether they must be there
+    _texts: ClassVar[dict[str, bool]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        cls._texts = {
+            field.alias or name: field.is_required()
+            for name, field in cls.model_fields.items()
+            if {field.annotation, *get_args(field.annotation)} & {str}
+            and set(get_args(field.annotation)) <= {str, NoneType}
+        }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_scalars(cls, data: Any) -> Any:
+        """Give each field what its scalar is there: its spelling in a text, else its meaning."""
+        if not isinstance(data, dict):
+            return data
+        return {name: cls._read_scalar(name, value) for name, value in data.items()}
+
+    @classmethod
+    def _read_scalar(cls, name: str, value: Any) -> Any:
+        if not isinstance(value, PlainScalar | int | float):
+            return value
+        must_be = cls._texts.get(name)
+        # `name: null` is a name, and `prompt: null` leaves the prompt out
+        if must_be or (must_be is not None and meaning(value) is not None):
+            return as_text(value)
+        return meaning(value)
 
 
 class Expansion(str, Enum):
@@ -48,10 +79,17 @@ class Expansion(str, Enum):
 
 def _plain(value: Any) -> Any:
     """One value: a text, a number or a boolean."""
+    if isinstance(value, PlainScalar):
+        # pydantic would make a plain text of it
+        return value
     if isinstance(value, str | int | float):
         return value
     what = "nothing" if value is None else "a list" if isinstance(value, list) else "a mapping"
     raise PydanticCustomError("value", "this is {what}, and one value is wanted", {"what": what})
+
+
+def _text(value: Any) -> Any:
+    return as_text(value) if isinstance(value, PlainScalar | int | float) else value
 
 
 def _values(value: Any) -> Any:
@@ -83,6 +121,11 @@ class SeedRange(_Model):
             raise PydanticCustomError("range", "`to` is smaller than `from`")
         return self
 
+    @property
+    def size(self) -> int:
+        """How many there are; `len` of a range ends at 2^63."""
+        return (self.last - self.first) // self.step + 1
+
     def values(self) -> range:
         return range(self.first, self.last + 1, self.step)
 
@@ -99,6 +142,11 @@ class SeedCount(_Model):
             raise PydanticCustomError("range", "the last seed would be above 18446744073709551615")
         return self
 
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self.count
+
     def values(self) -> range:
         return range(self.base, self.base + self.count)
 
@@ -110,7 +158,7 @@ def _kind_of_seeds(value: Any) -> str:
 
 
 def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
+    return [meaning(one) for one in value] if isinstance(value, list) else [value]
 
 
 SeedList = Annotated[list[Seed], Field(min_length=1), BeforeValidator(_as_list)]
@@ -151,6 +199,7 @@ def _gate_name(name: str) -> str:
 
 def _bounds(value: Any) -> Any:
     """A bare name of a gate, or `true`, stands for the gate's own bounds; a number for both."""
+    value = meaning(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return {"min": value, "max": value}
     return {} if value is None or value is True else value
@@ -209,11 +258,10 @@ def _palette(value: Any) -> Any:
     """How many colours to find, or which: a name, a file, or hex colours."""
     if isinstance(value, int) and not isinstance(value, bool) and not 1 <= value <= 256:
         raise PydanticCustomError("palette", "a palette has 1 to 256 colours")
-    if value is None or (
-        isinstance(value, list) and value and all(isinstance(one, str) for one in value)
-    ):
-        return value
-    return _plain(value)
+    if isinstance(value, list) and value:
+        # hex colours look like numbers
+        return [as_text(_plain(one)) for one in value]
+    return value if value is None else _plain(value)
 
 
 def _dithering(name: str) -> str:
@@ -390,22 +438,17 @@ class _Shared(_Model):
     vars: dict[VariableName, Values] = _NOTHING
     expand: Expansion | None = None
     seeds: Seeds | None = None
-    images: dict[str, str] = _NOTHING
+    images: dict[str, Annotated[str, BeforeValidator(_text)]] = _NOTHING
     priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
     output: Annotated[str, Field(min_length=1)] | None = None
     gates: Gates = _NOTHING
     rerolls: Annotated[int, Field(ge=0, le=100)] | None = None
 
 
-def _id(value: Any) -> Any:
-    """An id that looks like a number is still a name."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 class Item(_Shared):
     """One thing to make pictures of, as often as its variables and seeds say."""
 
-    id: Annotated[str, Field(min_length=1), BeforeValidator(_id)]
+    id: Annotated[str, Field(min_length=1)]
     prompt: str | None = None
     negative: str | None = None
     # role or NODE.input -> value

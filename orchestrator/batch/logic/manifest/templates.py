@@ -10,6 +10,7 @@ from typing import Any
 
 from ....runs.picture_formats import SUFFIXES
 from ....workflow.wording import did_you_mean, listed
+from .yaml_lines import as_text
 
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _NAME = re.compile(r"[^\W\d]\w*\Z")
@@ -70,13 +71,6 @@ def fill(text: str, values: Mapping[str, Any]) -> str:
             )
         parts.append(as_text(values[name]))
     return "".join(parts)
-
-
-def as_text(value: Any) -> str:
-    """A value as a template shows it: true and false as YAML writes them."""
-    if isinstance(value, str):
-        return value
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @lru_cache(maxsize=10_000)

@@ -1,8 +1,10 @@
 """YAML as plain data that knows its lines, so that a mistake can be pointed at; with no I/O.
 
-Scalars follow YAML 1.2, unlike PyYAML's own: `no`, `on`, `1:30` and `2024-01-01` are texts. Data is
-built straight from the parser's events: the nodes that PyYAML would make in between take five times
-the memory of the data, and a manifest may have 100,000 items.
+Scalars follow YAML 1.2, unlike PyYAML's own: `no`, `on`, `1:30` and `2024-01-01` are texts. What
+would lose its spelling as a value (`1.10`, `445e21`, `0x1F`, `~`) stays as it was written, see
+`PlainScalar`, for it may stand where a text is wanted. Data is built straight from the parser's
+events: the nodes that PyYAML would make in between take five times the memory of the data, and a
+manifest may have 100,000 items.
 """
 
 from __future__ import annotations
@@ -45,6 +47,50 @@ class YamlError(Exception):
         self.line = line
 
 
+class PlainScalar(str):
+    """An unquoted scalar as it was written, where its value would be written otherwise."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> int | float | bool | None:
+        """What it means where no text is wanted."""
+        found: int | float | bool | None = scalar(self)
+        return found
+
+
+def text_problem(text: str) -> str | None:
+    """What is wrong with a text, which escapes of YAML and JSON can write, or None."""
+    if "\0" in text:
+        return "a text has a NUL character in it; take it out"
+    if text.isascii() or not any("\ud800" <= one <= "\udfff" for one in text):
+        return None
+    return "a text has half a character in it (a lone surrogate); write the whole one"
+
+
+def meaning(value: Any) -> Any:
+    """What a value means where no text is wanted."""
+    return value.value if isinstance(value, PlainScalar) else value
+
+
+def as_text(value: Any) -> str:
+    """A value where a text is wanted: as it was written; true and false as YAML writes them."""
+    if isinstance(value, str):
+        return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def plain_scalar(text: str) -> Any:
+    """What an unquoted scalar is where nobody knows yet whether a text is wanted.
+
+    None only where nothing is written.
+    """
+    value = scalar(text)
+    if isinstance(value, str) or text == "" or as_text(value) == text:
+        return value
+    return PlainScalar(text)
+
+
 def read_yaml(text: str, lines: Lines | None = None) -> Any:
     """The data of the one document in `text`.
 
@@ -79,6 +125,8 @@ class _Builder:
         self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
         self._lines = lines
         self._anchors: dict[str, Any] = {}
+        # In JSON, which is YAML, too, null is no text that somebody wrote.
+        self._is_json = text.lstrip()[:1] in ("{", "[")
 
     def document(self) -> Any:
         data = None
@@ -109,10 +157,16 @@ class _Builder:
 
     def _built(self, event: Any, path: FieldPath) -> Any:
         if isinstance(event, yaml.ScalarEvent):
-            return scalar(event.value) if event.implicit[0] else event.value
+            problem = text_problem(event.value)
+            if problem:
+                raise _wrong(problem, event)
+            return self._scalar(event.value) if event.implicit[0] else event.value
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(path)
         return self._mapping(path)
+
+    def _scalar(self, text: str) -> Any:
+        return None if self._is_json and text == "null" else plain_scalar(text)
 
     def _sequence(self, path: FieldPath) -> list[Any]:
         values: list[Any] = []
@@ -133,6 +187,9 @@ class _Builder:
                 break
             if not isinstance(event, yaml.ScalarEvent):
                 raise _wrong("a field's name must be a plain text", event)
+            problem = text_problem(event.value)
+            if problem:
+                raise _wrong(problem, event)
             # 100,000 items have the same few names; kept once they save 30 MB
             name = sys.intern(event.value)
             here = (*path, name)
