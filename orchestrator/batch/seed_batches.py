@@ -21,6 +21,9 @@ from ..workflow.core_nodes import (
 )
 from ..workflow.graph import ancestors, is_link, links
 
+# Pictures of one graph, as many as a manifest may ask for.
+_MOST = 4096
+
 
 def can_batch(graph: Graph, catalogue: Catalogue) -> bool:
     """Say whether pictures of several seeds may come from one graph and stay what they are."""
@@ -58,6 +61,28 @@ def batched(graph: Graph, seeds: Sequence[int]) -> Graph:
     }
     inputs["model"], inputs["latent_image"] = [latent, 0], [latent, 1]
     return result
+
+
+def apart(graph: Graph) -> list[Graph]:
+    """The graphs whose pictures `batched` put into one, in their order; none for any other graph."""
+    sampler = _sampler(graph)
+    latent = graph[sampler]["inputs"]["latent_image"] if sampler else None
+    if sampler is None or graph.get(latent[0], {}).get("class_type") != SEED_BATCH:
+        return []
+    given = graph[latent[0]]["inputs"]
+    first, count = given.get("seed"), given.get("batch_size")
+    if not (isinstance(first, int) and isinstance(count, int) and 0 < count <= _MOST):
+        return []
+    single = copy.deepcopy(graph)
+    size = {name: given.get(name) for name in ("width", "height")}
+    single[latent[0]] = {"class_type": SEEDED_LATENT, "inputs": {**size, "batch_size": 1}}
+    single[sampler]["inputs"].update(model=given.get("model"), latent_image=[latent[0], 0])
+    return [_seeded(single, sampler, first + index) for index in range(count)]
+
+
+def _seeded(graph: Graph, sampler: str, seed: int) -> Graph:
+    node = graph[sampler]
+    return {**graph, sampler: {**node, "inputs": {**node["inputs"], "seed": seed}}}
 
 
 def _sampler(graph: Graph) -> str | None:
