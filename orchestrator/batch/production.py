@@ -45,11 +45,13 @@ from .leases import LEASE, Renewal, new_owner, succeed
 from .manifest import reading as manifest_file
 from .manifest.sources import Sources, text_of
 from .messages import Observer, fault
+from .opening import record_of
 from .plan import Estimate, Planned
 from .planning import Planner
 from .recipes import Recipes
 from .status import cancel, left_in, retry, status
 from .store.folder_lock import held
+from .store.kept_plan import is_kept, keep
 from .store.store import PlanDiff, Store, settled
 from .store.verification import verify
 from .takeover import Takeover
@@ -143,7 +145,7 @@ def run(request: Request, observer: Observer) -> Result:
 
     Raises BatchBusy, and does nothing, where another orchestrator is at work in the folder.
     """
-    with held(request.out), Store.open(request.out, url=request.store) as store:
+    with held(request.out), record_of(request.out, url=request.store) as store:
         left = Processes(store).end_leftovers()
         if left:
             store.log(f"ended {left} server processes that a run before this one left behind")
@@ -169,7 +171,7 @@ def join(request: Request, observer: Observer) -> Result:
     """
     if not request.out.is_dir():
         raise UsageError(f"{request.out} is no folder; --join takes that of a batch that was run")
-    with Store.open(request.out, create=False) as store:
+    with record_of(request.out, create=False) as store:
         known = planned.recall(store)
         if known is None:
             raise UsageError(f"nothing is planned in {request.out} yet; run its manifest first")
@@ -240,12 +242,16 @@ def _run(
             servers, lambda info: planner_for(file.workflow, info, file.sources, document)
         )
         _tell_plan(store, planned.plan(file, planner, store), observer)
+        keep(request.out, request.manifest, info)
         known = Planned(manifest=file.manifest, workflow=file.workflow)
         planner = planner_for(known.workflow, info)
     else:
         assert known is not None
         workflow = known.workflow
         info, planner = first_planner(servers, lambda info: planner_for(workflow, info))
+        if not is_kept(request.out):
+            # planned by a version that kept nothing
+            keep(request.out, request.manifest, info)
     canvas = canvas_of(known.workflow)
     recipes = Recipes(planner, info, known.workflow, store, canvas)
     _tell(verify(store, request.out).sentences(), store, observer)
@@ -449,13 +455,14 @@ def plan(request: Request) -> Plan:
     The plan is made in the batch's own store where there is one, and there it stays.
     """
     file, document = _loaded(request.manifest)
-    with held(request.out), Store.open(request.out, url=request.store) as store:
+    with held(request.out), record_of(request.out, url=request.store) as store:
         servers = fleet(request.choice, request.care, store)
         try:
-            _, planner = first_planner(
+            info, planner = first_planner(
                 servers, lambda info: planner_for(file.workflow, info, file.sources, document)
             )
             diff = planned.plan(file, planner, store)
+            keep(request.out, request.manifest, info)
             counts = store.counts()
             example = [entry.job for entry in islice(store.entries(), 1)]
             judged = {server.name: _objection(server, planner, example) for server in servers}

@@ -64,19 +64,21 @@ def batched(graph: Graph, seeds: Sequence[int]) -> Graph:
 
 
 def apart(graph: Graph) -> list[Graph]:
-    """The graphs whose pictures `batched` put into one, in their order; none for any other graph."""
+    """The graphs whose pictures `batched` put into one, in order; none for any other graph."""
     sampler = _sampler(graph)
-    latent = graph[sampler]["inputs"]["latent_image"] if sampler else None
-    if sampler is None or graph.get(latent[0], {}).get("class_type") != SEED_BATCH:
+    if sampler is None:
         return []
-    given = graph[latent[0]]["inputs"]
+    latent = graph[sampler]["inputs"]["latent_image"][0]
+    if graph.get(latent, {}).get("class_type") != SEED_BATCH:
+        return []
+    given = graph[latent]["inputs"]
     first, count = given.get("seed"), given.get("batch_size")
     if not (isinstance(first, int) and isinstance(count, int) and 0 < count <= _MOST):
         return []
     single = copy.deepcopy(graph)
     size = {name: given.get(name) for name in ("width", "height")}
-    single[latent[0]] = {"class_type": SEEDED_LATENT, "inputs": {**size, "batch_size": 1}}
-    single[sampler]["inputs"].update(model=given.get("model"), latent_image=[latent[0], 0])
+    single[latent] = {"class_type": SEEDED_LATENT, "inputs": {**size, "batch_size": 1}}
+    single[sampler]["inputs"].update(model=given.get("model"), latent_image=[latent, 0])
     return [_seeded(single, sampler, first + index) for index in range(count)]
 
 

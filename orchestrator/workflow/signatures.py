@@ -71,7 +71,7 @@ class Signatures:
 
 
 def digests(graph: Graph, without: Collection[str] = ()) -> dict[str, str]:
-    """{node id: SHA-256 of its signature}, to find among thousands of graphs one that says the same.
+    """{node id: SHA-256 of its signature}, to find one that says the same among thousands.
 
     Inputs called as in `without` do not count, nor do ids and titles. Nodes with equal digests make
     the same. The graph must be as `parse_graph` gives it; raises GraphError where a value is nested

@@ -12,6 +12,7 @@ from ...client.client import writing
 from ...runs.looking import SUFFIXES
 from ..jobs import State
 from ..manifest.manifest import ContactSheet
+from ..opening import record_of
 from ..plan import recall
 from ..store.store import Store
 from . import history
@@ -76,7 +77,7 @@ def write(folder: Path) -> list[Path]:
     One sheet is contact.png, several are contact-001.png and so on, in the order of the manifest.
     Sheets of an earlier, longer batch are removed. Raises OutputError where one cannot be written.
     """
-    with Store.open(folder, create=False) as store:
+    with record_of(folder, create=False) as store:
         known = recall(store)
         name = known.manifest.name if known else folder.resolve().name
         sheet = known.manifest.contact_sheet if known else ContactSheet()

@@ -17,6 +17,7 @@ from ...client.client import writing
 from ...version import __version__
 from ..jobs import State, counted
 from ..manifest.manifest import ContactSheet
+from ..opening import record_of
 from ..plan import recall
 from ..store.store import Store
 from . import history, plots
@@ -55,7 +56,7 @@ def write(folder: Path) -> Path:
 
     Raises StoreError where there is no batch, OutputError where the page cannot be written.
     """
-    with Store.open(folder, create=False) as store:
+    with record_of(folder, create=False) as store:
         page = render(read(store, folder.resolve().name))
     path = folder / FILE_NAME
     part = path.with_name(f".{FILE_NAME}.part")
