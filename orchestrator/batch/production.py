@@ -235,9 +235,9 @@ def _run(
 ) -> Result:
     known = planned.recall(store, request.manifest)
     # mistakes are told before a server is started
-    loaded = None if known else _loaded(request.manifest)
-    if loaded is not None:
-        file, document = loaded
+    fresh = None if known else loaded(request.manifest)
+    if fresh is not None:
+        file, document = fresh
         info, planner = first_planner(
             servers, lambda info: planner_for(file.workflow, info, file.sources, document)
         )
@@ -289,7 +289,7 @@ def _exported(result: Result, store: Store, out: Path, observer: Observer) -> Re
     return replace(result, unexported=len(found.errors))
 
 
-def _loaded(manifest: Path) -> tuple[manifest_file.ManifestFile, Document]:
+def loaded(manifest: Path) -> tuple[manifest_file.ManifestFile, Document]:
     """A manifest and its workflow, as far as both can be checked without a server."""
     file = manifest_file.load(manifest)
     return file, _read(file.workflow, file.sources)
@@ -454,7 +454,7 @@ def plan(request: Request) -> Plan:
 
     The plan is made in the batch's own store where there is one, and there it stays.
     """
-    file, document = _loaded(request.manifest)
+    file, document = loaded(request.manifest)
     with held(request.out), record_of(request.out, url=request.store) as store:
         servers = fleet(request.choice, request.care, store)
         try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...client.client import writing
 from ...runs.looking import SUFFIXES
@@ -213,6 +213,11 @@ def _save(image: Image.Image, path: Path) -> None:
         os.replace(part, path)
 
 
+def is_contact_sheet(texts: Mapping[Any, Any]) -> bool:
+    """Whether a picture that carries these texts is a sheet that we wrote."""
+    return texts.get("Software") == _MARK
+
+
 def _remove_others(folder: Path, stem: str, paths: Sequence[Path]) -> None:
     from PIL import Image, UnidentifiedImageError
 
@@ -221,7 +226,7 @@ def _remove_others(folder: Path, stem: str, paths: Sequence[Path]) -> None:
             continue
         try:
             with Image.open(path, formats=("PNG",)) as image:
-                is_ours = image.info.get("Software") == _MARK
+                is_ours = is_contact_sheet(image.info)
         except UnidentifiedImageError:
             continue
         if is_ours:
