@@ -252,10 +252,9 @@ def _mended(folder: Path, wish: Wish, progress: Progress) -> Recovered:
         waiting = [one.job for one in entries.values() if one.state is State.PENDING]
         found = _Found(folder, _jobs_by_record(folder, store, waiting), wish, progress)
         rows = [artifact_of(row) for row in store.rows(sa.select(tables.artifacts))]
-        moves, changed = _by_record(found.seen, rows)
-        told = {*moves, *changed, *(row.path for row in rows)}
-        found.known = told - {*changed}
-        shares = share_out([one for one in found.owned if one[0].path not in told])
+        moves, found.known = _by_record(found.seen, rows)
+        shares = share_out([one for one in found.owned if one[0].path not in found.known])
+        changed = found.changed(rows, shares)
         placed = place(
             folder,
             {**moves, **_moves(shares)},
@@ -294,25 +293,19 @@ def _jobs_by_record(folder: Path, store: Store, waiting: Sequence[Job]) -> Jobs 
         return None
 
 
-def _by_record(seen: Sequence[Seen], rows: Sequence[Artifact]) -> tuple[dict[str, str], list[str]]:
-    """Where pictures belong that lie elsewhere, by their hashes; and files in their places."""
+def _by_record(seen: Sequence[Seen], rows: Sequence[Artifact]) -> tuple[dict[str, str], set[str]]:
+    """Where pictures belong that lie elsewhere, by their hashes; and all that the record knows."""
     hashes = {one.path: one.sha256 for one in seen}
+    there = {row.path for row in rows if hashes.get(row.path) == row.sha256}
     missing: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        if hashes.get(row.path) != row.sha256:
+        if row.path not in there:
             missing[row.sha256].append(row.path)
-    places = {row.path for row in rows if hashes.get(row.path) == row.sha256}
     moves: dict[str, str] = {}
     for one in seen:
-        if one.path not in places and missing.get(one.sha256):
+        if one.path not in there and missing[one.sha256]:
             moves[one.path] = missing[one.sha256].pop(0)
-    wanted = {row.path for row in rows}
-    changed = [
-        one.path
-        for one in seen
-        if one.path in wanted and one.path not in places and one.path not in moves
-    ]
-    return moves, changed
+    return moves, there | {*moves}
 
 
 # ------------------------------------------------------------------------------ found
@@ -342,6 +335,12 @@ class _Found:
             return self._jobs.owners(one.graph)
         job = self._jobs.called(_name(one.path)) if self._wish.by_name else None
         return [job] if job else []
+
+    def changed(self, rows: Sequence[Artifact], shares: Shares) -> list[str]:
+        """Files where a record has pictures that they are not, and that are no other job's."""
+        wanted = {row.path for row in rows} - self.known
+        own = {one.seen.path for one in shares.belongings}
+        return [one.path for one in self.seen if one.path in wanted - own]
 
     def in_the_way(self, jobs: Sequence[Job], shares: Shares) -> list[str]:
         """Files under names of jobs to be made that are not theirs: a run would replace them."""
