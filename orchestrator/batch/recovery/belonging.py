@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import TypeAlias
 
 from ..jobs import Job, number_in, path_of
 from ..store.pictures import PARTS
@@ -21,6 +22,9 @@ _PART = re.compile(rf"{re.escape(PARTS)}/([0-9a-f]{{64}})-(\d+)-\w+")
 _ON_ITS_WAY = re.compile(rf"={MOVING}-\d+\Z")
 # The number of a further picture of a job.
 _FURTHER = re.compile(r"=([1-9]\d{0,5})(?==|\Z)")
+
+# SHA-256 of a file -> the paths at which a record has such files
+Known: TypeAlias = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +61,10 @@ class _Share:
     rest: list[Seen] = field(default_factory=list)
 
 
-def share_out(
-    owned: Sequence[tuple[Seen, Sequence[Job]]], known: Mapping[str, str] | None = None
-) -> Shares:
+def share_out(owned: Sequence[tuple[Seen, Sequence[Job]]], known: Known | None = None) -> Shares:
     """Share out pictures, each with the jobs that it may be of, at least one.
 
-    `known` says where a file of this SHA-256 belongs, as far as a record was still able to tell.
+    `known` says where files of a SHA-256 belong, as far as a record was still able to tell.
     Of several pictures of one job and number the one stays that lies where it belongs, or the
     first. What a graph of several pictures made is told apart by names.
     """
@@ -86,25 +88,35 @@ def share_out(
     return _shares(list(shares.values()), unclear)
 
 
-def _named(seen: Seen, jobs: Sequence[Job], known: Mapping[str, str]) -> Job | None:
+def _named(seen: Seen, jobs: Sequence[Job], known: Known) -> Job | None:
     """The job of a picture: the only one, or the one that a record or its name speaks for."""
     if len(jobs) == 1:
         return jobs[0]
     part = _PART.fullmatch(seen.path)
-    for path in (known.get(seen.sha256), seen.path):
-        for job in jobs if path else ():
-            if path and _number_at(path, job) is not None:
+    for path in (_told(seen, known), seen.path):
+        for job in jobs:
+            if _number_at(path, job) is not None:
                 return job
     return next((job for job in jobs if part and job.key == part[1]), None)
 
 
-def _give(shares: dict[str, _Share], job: Job, seen: Seen, known: Mapping[str, str]) -> None:
+def _told(seen: Seen, known: Known) -> str:
+    """Where a picture belongs by a record; where it lies if that says nothing, or several places.
+
+    Servers may make the very same file for several jobs.
+    """
+    paths = known.get(seen.sha256, ())
+    return paths[0] if len(paths) == 1 else seen.path
+
+
+def _give(shares: dict[str, _Share], job: Job, seen: Seen, known: Known) -> None:
     share = shares.setdefault(job.key, _Share(job=job))
     if job.roll:
         # Of a job that was rolled again, the latest roll counts.
         share.job = max(share.job, job, key=lambda one: one.roll)
-    own, told = _number_at(seen.path, job), known.get(seen.sha256)
-    number = own if told is None else _number_at(told, job)
+    own = _number_at(seen.path, job)
+    number = _number_at(_told(seen, known), job)
+    number = own if number is None else number
     other = None if number is None else share.numbered.get(number)
     if number is None:
         share.rest.append(seen)

@@ -186,16 +186,16 @@ def _planner(
             server.stop()
 
 
-def _told_still(folder: Path) -> dict[str, str]:
-    """{SHA-256 of a file: its path}, as far as a damaged record can still be read.
+def _told_still(folder: Path) -> dict[str, list[str]]:
+    """{SHA-256 of files: their paths}, as far as a damaged record can still be read.
 
     A file that has such a hash proves what is said of it.
     """
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = defaultdict(list)
     try:
         with reading(folder / FILE_NAME) as connection:
             for path, sha256 in connection.execute("SELECT path, sha256 FROM artifacts"):
-                found[str(sha256)] = str(path)
+                found[str(sha256)].append(str(path))
     except sqlite3.Error:
         # What was read until then is true.
         return found
