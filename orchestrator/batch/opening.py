@@ -51,8 +51,7 @@ def lost(folder: Path, words: str) -> str:
     """The sentence about a record that cannot be used; `words` is its predicate."""
     command = shlex.join(["spriteworks", "batch", "recover", str(folder)])
     return (
-        f"the record of {folder}, {FILE_NAME}, {words.removesuffix(':')}"
-        f"{':' if words.endswith(':') else ';'} `{command}` rebuilds it from the pictures"
+        f"the record of {folder}, {FILE_NAME}, {words}; `{command}` rebuilds it from the pictures"
     )
 
 

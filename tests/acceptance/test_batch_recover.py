@@ -614,3 +614,139 @@ def test_the_command(dots: Batch) -> None:
     assert (again.returncode, again.stdout) == (0, f"{dots.out}\n")
     assert "is whole; there is nothing to recover" in again.stderr
     assert command("recover", str(dots.out / "nowhere")).returncode == 2
+
+
+# ----------------------------------------------------------------- several in one graph
+
+
+@pytest.fixture
+def sampled(tmp_path: Path, repository: Path) -> Iterator[Batch]:
+    """A batch on a server that samples, three seeds a graph."""
+    path = repository / "tests" / "data" / "comfyui" / "object_info.json"
+    info = json.loads(path.read_text(encoding="utf-8"))
+    info["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"][0] = ["m.safetensors"]
+    info["SpriteworksSeedBatch"] = SEED_BATCH
+    with FakeServer(object_info=info) as server:
+        made = Batch(tmp_path, server)
+        (tmp_path / "graph.json").write_text(json.dumps(SAMPLED), encoding="utf-8")
+        text = {
+            "name": "dots",
+            "workflow": "graph.json",
+            "batch_size": 3,
+            "items": [
+                {"id": name, "prompt": name, "seeds": {"base": 5, "count": 6}} for name in "ab"
+            ],
+        }
+        made.manifest.write_text(json.dumps(text), encoding="utf-8")
+        yield made
+
+
+SEED_BATCH = {
+    "input": {
+        "required": {
+            "model": ["MODEL"],
+            "width": ["INT", {"default": 512, "min": 16, "max": 16384}],
+            "height": ["INT", {"default": 512, "min": 16, "max": 16384}],
+            "seed": ["INT", {"default": 0, "min": 0, "max": 2**64 - 1}],
+            "batch_size": ["INT", {"default": 8, "min": 1, "max": 4096}],
+        }
+    },
+    "output": ["MODEL", "LATENT"],
+}
+SAMPLED: dict[str, Any] = {
+    "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "m.safetensors"}},
+    "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["1", 1]}},
+    "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+    "4": {
+        "class_type": "KSampler",
+        "inputs": {
+            "model": ["1", 0],
+            "positive": ["2", 0],
+            "negative": ["2", 0],
+            "latent_image": ["3", 0],
+            "seed": 7,
+            "steps": 4,
+            "cfg": 5.0,
+            "sampler_name": "euler",
+            "scheduler": "normal",
+            "denoise": 1.0,
+        },
+    },
+    "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
+    "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "x"}},
+}
+
+
+@pytest.mark.parametrize("damage", ["deleted", "of_no_version"])
+def test_pictures_of_several_seeds_in_one_graph(sampled: Batch, damage: str) -> None:
+    assert sampled.run().is_complete
+    before, sent = sampled.files(), len(sampled.fake.submissions)
+    assert (len(before), sent) == (12, 4)
+    sampled.exchange("a-5.png", "b-8.png")
+    DAMAGES[damage][0](sampled.record)
+    found = sampled.recover()
+    assert (found.jobs, found.done) == (12, 12)
+    assert found.moved == {"a-5.png": "b-8.png", "b-8.png": "a-5.png"}
+    assert sampled.run().is_complete
+    assert sampled.files() == before
+    assert len(sampled.fake.submissions) == sent
+
+
+# ------------------------------------------------------------------------ a real engine
+
+POTIONS = """
+name: potions
+workflow: sprite
+defaults: {steps: 2}
+batch_size: 2
+items:
+  - id: potion
+    prompt: "a {colour} potion"
+    vars: {colour: [red, blue]}
+    seeds: {base: 100, count: 3}
+"""
+
+
+class Counting:
+    """Counts the pictures that are made."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def happened(self, kind: str, **details: Any) -> None:
+        self.made += kind == "done"
+
+
+@pytest.mark.slow
+def test_on_the_embedded_engine(tmp_path: Path) -> None:
+    manifest, out = tmp_path / "potions.yaml", tmp_path / "out"
+    manifest.write_text(POTIONS, encoding="utf-8")
+    request = batch.Request(manifest=manifest, out=out, choice=Choice(engines=1))
+    counting = Counting()
+    assert batch.run(request, counting).is_complete
+    assert counting.made == 6
+    before = {path.name: path.read_bytes() for path in out.glob("potion*.png")}
+    assert len(before) == 6
+    # The same sprite for two seeds would show nothing.
+    assert len(set(before.values())) == 6
+    for damage in ("deleted", "of_no_version", "cut_off"):
+        first, second = out / "potion-red-100.png", out / "potion-blue-102.png"
+        first.rename(out / "third.png")
+        second.rename(first)
+        DAMAGES[damage][0](out / SQLITE)
+        found = recover(out, Wish(), lambda *told: None)
+        assert (found.jobs, found.done) == (6, 6)
+        assert found.moved == {
+            "potion-red-100.png": "potion-blue-102.png",
+            "third.png": "potion-red-100.png",
+        }
+        assert {path.name: path.read_bytes() for path in out.glob("potion*.png")} == before
+    assert batch.run(request, counting).is_complete
+    assert counting.made == 6
+    assert {path.name: path.read_bytes() for path in out.glob("potion*.png")} == before
+    (out / "potion-red-101.png").unlink()
+    (out / SQLITE).unlink()
+    assert recover(out, Wish(), lambda *told: None).done == 5
+    assert batch.run(request, counting).is_complete
+    assert counting.made == 7
+    assert {path.name for path in out.glob("potion*.png")} == {*before}

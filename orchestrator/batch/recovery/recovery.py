@@ -137,10 +137,10 @@ def _manifest(folder: Path, wish: Wish, kept: kept_plan.KeptPlan | None) -> Path
         return wish.manifest
     if kept is not None and kept.manifest.is_file():
         return kept.manifest
-    gone = "is not known" if kept is None else f"was {kept.manifest}, which is gone"
+    if kept is None:
+        raise UsageError(f"the manifest of {folder} is not known; give it with --manifest FILE")
     raise UsageError(
-        f"the manifest of {folder} {gone}; give it with --manifest FILE, as the jobs are planned "
-        "from it"
+        f"the manifest of {folder} was {kept.manifest}, which is gone; give it with --manifest FILE"
     )
 
 

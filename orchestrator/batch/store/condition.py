@@ -149,7 +149,7 @@ def _of_version(version: object) -> Finding:
     if number > tables.VERSION:
         words = (
             f"was made by another version of Spriteworks (record version {number}, here "
-            f"{tables.VERSION}); use that one, or do without what only it knows:"
+            f"{tables.VERSION}), so use that one, or do without what only it knows"
         )
         return Finding(Condition.NEWER, words)
     return _WHOLE
