@@ -9,7 +9,6 @@ pictures that lie under other names than the record says get theirs back.
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from ..manifest.reading import ManifestFile
 from ..planning import Planner
 from ..production import first_planner, loaded, planner_for
 from ..store import kept_plan, tables
-from ..store.condition import Condition, examine, reading, set_aside
+from ..store.condition import UNREADABLE, Condition, examine, reading, set_aside
 from ..store.database import sqlite_url
 from ..store.folder_lock import held
 from ..store.pictures import PARTS, pictures_in
@@ -196,7 +195,7 @@ def _told_still(folder: Path) -> dict[str, list[str]]:
         with reading(folder / FILE_NAME) as connection:
             for path, sha256 in connection.execute("SELECT path, sha256 FROM artifacts"):
                 found[str(sha256)].append(str(path))
-    except sqlite3.Error:
+    except UNREADABLE:
         # What was read until then is true.
         return found
     return found

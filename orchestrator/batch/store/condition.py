@@ -23,6 +23,8 @@ _HEADER = b"SQLite format 3\0"
 # Where a file says by which versions of SQLite it can be written and read; by others it is only
 # read, which would be told as a matter of permissions.
 _VERSIONS = slice(18, 20)
+# What reading a damaged file raises; SQLite's own messages quote bytes of it that are no text.
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 # s to wait for another process that has the file locked
 _PATIENCE = 5.0
 
@@ -82,10 +84,10 @@ def examine(folder: Path) -> Finding:
     try:
         with reading(path) as connection:
             return _of_tables(connection, folder)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         if _says_nothing(error):
             return _WHOLE
-        return Finding(Condition.DAMAGED, f"is damaged ({error})")
+        return Finding(Condition.DAMAGED, f"is damaged ({' '.join(str(error).split())})")
 
 
 @contextmanager
@@ -104,13 +106,13 @@ def integrity(path: Path) -> str:
     try:
         with reading(path) as connection:
             (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    except sqlite3.Error as error:
-        return "" if _says_nothing(error) else str(error)
+    except UNREADABLE as error:
+        return "" if _says_nothing(error) else " ".join(str(error).split())
     words = str(found).splitlines()
     return "" if words == ["ok"] else words[-1]
 
 
-def _says_nothing(error: sqlite3.Error) -> bool:
+def _says_nothing(error: Exception) -> bool:
     """True for an error that is about how the file can be reached and not about what is in it."""
     # Folders that cannot be written, files that are locked.
     return any(word in str(error) for word in ("unable to open", "readonly", "locked"))
