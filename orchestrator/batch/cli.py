@@ -14,6 +14,7 @@ from .execution.growth import GROWTH
 from .options import Comfyui, Engines, Gpus, Models, Recycle, RecycleGrowth, Servers, gpus_in
 
 if TYPE_CHECKING:
+    from ..local.serving import Choice
     from .production import BatchRequest, Plan
     from .reporting.live import BatchView, Events
 
@@ -191,6 +192,60 @@ def cancel(folder: _Folder, names: _Names = []) -> None:  # noqa: B006
     print(f"{cancel_jobs(folder, names)} jobs are cancelled; `batch retry` takes that back")
 
 
+@app.command(epilog="Example: spriteworks batch recover out")
+def recover(
+    folder: _Folder,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The batch's manifest; that of the last plan if not given."
+        ),
+    ] = None,
+    servers: Servers = [],  # noqa: B006
+    comfyui: Comfyui = None,
+    gpus: Gpus = "",
+    engines: Engines = 0,
+    models: Models = None,
+    by_name: Annotated[
+        bool,
+        typer.Option("--by-name", help="Count pictures that carry no graph by their names, too."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Rebuild a record that is whole, too.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Rebuild the batch's record from the pictures in its folder, which carry their graphs.
+
+    A record that is whole stays; pictures that lie under each other's names get back their own.
+    Servers are asked for their nodes only where DIR does not say which there were.
+    """
+    from ..screen import Bar, screen_on
+    from .recovery.recovery import Wish
+    from .recovery.recovery import recover as recover_batch
+
+    choice = _choice(servers, comfyui, gpus, engines, models)
+    wish = Wish(
+        manifest=manifest,
+        choice=choice if servers or comfyui or engines else None,
+        otherwise=choice,
+        force=force,
+        by_name=by_name,
+        dry=dry_run,
+    )
+    with screen_on(sys.stderr) as screen:
+        found = recover_batch(folder, wish, lambda *told: screen.show(Bar(*told)))
+    for text, warning in found.sentences():
+        print(f"warning: {text}" if warning else text, file=sys.stderr)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=2))
+    else:
+        print(found.folder)
+
+
 def _joined_folder(folder: Path, out: Path, store: str) -> Path:
     from ..errors import UsageError
 
@@ -211,8 +266,16 @@ def _request(
     models: Path | None,
     store: str,
 ) -> BatchRequest:
-    from ..local.serving import Choice, choose
     from .production import BatchRequest
+
+    choice = _choice(servers, comfyui, gpus, engines, models)
+    return BatchRequest(manifest=manifest, out=out, choice=choice, store=store)
+
+
+def _choice(
+    servers: list[str], comfyui: Path | None, gpus: str, engines: int, models: Path | None
+) -> Choice:
+    from ..local.serving import Choice, choose
 
     named = Choice(
         urls=tuple(servers),
@@ -221,8 +284,7 @@ def _request(
         engines=engines,
         models=models,
     )
-    choice = choose(named, os.environ)
-    return BatchRequest(manifest=manifest, out=out, choice=choice, store=store)
+    return choose(named, os.environ)
 
 
 def _observer(out: Path, as_json: bool) -> BatchView | Events:

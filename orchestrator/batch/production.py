@@ -35,16 +35,19 @@ from ..workflow.document import Document
 from ..workflow.graph import Form
 from .execution import manifest_files as manifest_file
 from .execution import plan as planned
-from .execution.collecting import PARTS, IntoFolder, prepare_folder
+from .execution.collecting import IntoFolder, prepare_folder
 from .execution.dispatcher import Dispatcher, DispatchSettings
 from .execution.fleet import Care, FleetServer, Processes, fleet
 from .execution.judging import judge_again, sort_out_duplicates
 from .execution.leases import LEASE, Renewal, new_owner, succeed
+from .execution.opening import record_of
 from .execution.plan import Estimate, Planned
 from .execution.recipes import Recipes
 from .execution.sources import Sources, text_of
 from .execution.store.folder_lock import held
 from .execution.store.fresh import Fresh, fresh
+from .execution.store.kept_plan import is_kept, keep
+from .execution.store.pictures import PARTS
 from .execution.store.store import PlanDiff, Store, settled
 from .execution.store.verification import verify
 from .execution.takeover import Takeover
@@ -147,7 +150,7 @@ def run(request: BatchRequest, observer: BatchObserver) -> BatchResult:
     with (
         fresh(request.out, [PARTS]) as folder,
         held(request.out),
-        Store.open(request.out, url=request.store) as store,
+        record_of(request.out, url=request.store) as store,
     ):
         left = Processes(store).end_leftovers()
         if left:
@@ -174,7 +177,7 @@ def join(request: BatchRequest, observer: BatchObserver) -> BatchResult:
     """
     if not request.out.is_dir():
         raise UsageError(f"{request.out} is no folder; --join takes that of a batch that was run")
-    with Store.open(request.out, create=False) as store:
+    with record_of(request.out, create=False) as store:
         known = planned.recall(store)
         if known is None:
             raise UsageError(f"nothing is planned in {request.out} yet; run its manifest first")
@@ -239,13 +242,14 @@ def _run(
 ) -> BatchResult:
     known = planned.recall(store, request.manifest)
     # mistakes are told before a server is started
-    loaded = None if known else _loaded(request.manifest)
-    if loaded is not None:
-        file, document = loaded
+    fresh = None if known else loaded(request.manifest)
+    if fresh is not None:
+        file, document = fresh
         info, planner = first_planner(
             servers, lambda info: planner_for(file.workflow, info, file.sources, document)
         )
         _tell_plan(store, planned.plan(file, planner, store), observer)
+        keep(request.out, request.manifest, info)
         folder.keep()
         known = Planned(manifest=file.manifest, workflow=file.workflow)
         planner = planner_for(known.workflow, info)
@@ -253,6 +257,9 @@ def _run(
         assert known is not None
         workflow = known.workflow
         info, planner = first_planner(servers, lambda info: planner_for(workflow, info))
+        if not is_kept(request.out):
+            # planned by a version that kept nothing
+            keep(request.out, request.manifest, info)
     canvas = canvas_of(known.workflow)
     recipes = Recipes(planner, info, known.workflow, store, canvas)
     _tell(verify(store, request.out).sentences(), store, observer)
@@ -290,7 +297,7 @@ def _exported(result: BatchResult, store: Store, out: Path, observer: BatchObser
     return replace(result, unexported=len(found.errors))
 
 
-def _loaded(manifest: Path) -> tuple[manifest_file.ManifestFile, Document]:
+def loaded(manifest: Path) -> tuple[manifest_file.ManifestFile, Document]:
     """A manifest and its workflow, as far as both can be checked without a server."""
     file = manifest_file.load(manifest)
     return file, _read(file.workflow, file.sources)
@@ -462,18 +469,19 @@ def plan(request: BatchRequest) -> Plan:
 
     The plan is made in the batch's own store where there is one, and there it stays.
     """
-    file, document = _loaded(request.manifest)
+    file, document = loaded(request.manifest)
     with (
         fresh(request.out, [PARTS]) as folder,
         held(request.out),
-        Store.open(request.out, url=request.store) as store,
+        record_of(request.out, url=request.store) as store,
     ):
         servers = fleet(request.choice, request.care, store)
         try:
-            _, planner = first_planner(
+            info, planner = first_planner(
                 servers, lambda info: planner_for(file.workflow, info, file.sources, document)
             )
             diff = planned.plan(file, planner, store)
+            keep(request.out, request.manifest, info)
             folder.keep()
             counts = store.counts()
             example = [entry.job for entry in islice(store.entries(), 1)]

@@ -24,7 +24,7 @@ from sqlalchemy.schema import CreateTable
 
 from orchestrator.batch.execution.store import statements, tables
 from orchestrator.batch.execution.store.database import Database, sqlite_url
-from orchestrator.batch.execution.store.folder_lock import held
+from orchestrator.batch.execution.store.folder_lock import held, is_held
 from orchestrator.batch.execution.store.store import PlanDiff, Store, settled
 from orchestrator.batch.execution.store.verification import verify
 from orchestrator.batch.logic.jobs import (
@@ -899,6 +899,21 @@ def test_the_second_orchestrator_says_so_and_a_killed_one_holds_nothing(tmp_path
         holder.wait()
         with held(tmp_path):
             pass
+    with held(tmp_path):
+        pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows deletes no file that is held open")
+def test_the_lock_holds_although_its_files_are_deleted(tmp_path: Path) -> None:
+    with held(tmp_path):
+        for path in tmp_path.iterdir():
+            path.unlink()
+        assert is_held(tmp_path)
+        with pytest.raises(BatchBusy, match="another orchestrator"), held(tmp_path):
+            pass
+        with pytest.raises(BatchBusy, match="another orchestrator"), held(tmp_path):
+            pass
+    assert not is_held(tmp_path)
     with held(tmp_path):
         pass
 

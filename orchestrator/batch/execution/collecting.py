@@ -23,8 +23,7 @@ from ...workflow.signatures import Signatures
 from ..logic.assignments import Assignment
 from ..logic.gates import takes_any_graph
 from ..logic.jobs import Artifact, Job, path_of
-
-PARTS = ".parts"
+from .store.pictures import PARTS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,11 @@ from ..logic.manifest.manifest import Manifest
 from ..logic.planning import Planner
 from .manifest_files import ManifestFile
 from .sources import Sources
+from .store.facts import MANIFEST
 from .store.store import PlanDiff, Store
 
 # Facts in the store.
-_MANIFEST, _WORKFLOW, _SOURCES, _VERSION = "manifest", "workflow", "sources", "planned_by"
+_WORKFLOW, _SOURCES, _VERSION = "workflow", "sources", "planned_by"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ def plan(file: ManifestFile, planner: Planner, store: Store) -> PlanDiff:
     with store.transaction():
         diff = store.plan(jobs_of(file, planner))
         header = file.manifest.model_dump_json(by_alias=True, exclude={"items", "items_from"})
-        store.set_fact(_MANIFEST, header)
+        store.set_fact(MANIFEST, header)
         store.set_fact(_WORKFLOW, str(file.workflow.resolve()))
         store.set_fact(_SOURCES, json.dumps(file.sources.seen()))
         store.set_fact(_VERSION, __version__)
@@ -57,7 +58,7 @@ def recall(store: Store, manifest: Path | None = None) -> Planned | None:
     With a manifest: only where that plan was made from it by this version, and no file that was
     read for it has changed since; so a resume need not plan again. None otherwise.
     """
-    header, workflow = store.fact(_MANIFEST), store.fact(_WORKFLOW)
+    header, workflow = store.fact(MANIFEST), store.fact(_WORKFLOW)
     if header is None or workflow is None:
         return None
     if manifest is not None:

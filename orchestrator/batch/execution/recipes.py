@@ -20,17 +20,12 @@ from ..logic.easing import eased, rungs
 from ..logic.gates import JudgedPicture
 from ..logic.jobs import Job
 from ..logic.planning import Planner
+from ..logic.prefixes import name_files, prefix_of
 from ..logic.retry import Rung
 from ..logic.seed_batches import batched, can_batch
 from .downloader import Judgement
 from .judging import judgement_of
 from .store.store import Store
-
-# Inputs by which nodes name the files that they write on the server.
-_PREFIX = "filename_prefix"
-# hex digits of a job's key in its file names on the server; two of 100,000 jobs share 20 digits
-# with a chance of 1 in 10^14
-_PREFIX_DIGITS = 20
 
 
 class Recipes:
@@ -73,12 +68,7 @@ class Recipes:
         if assignment.degradation.vae_tiling or assignment.degradation.offload:
             graph = eased(graph, assignment.degradation, self._info)
         self._upload(graph, client)
-        # Servers may share an output folder, so every job has names of its own. They follow from
-        # the key: the graph in a picture's file, and with it the file, is the same in every run.
-        prefix = assignment.jobs[0].key[:_PREFIX_DIGITS]
-        for node in graph.values():
-            if _PREFIX in node["inputs"]:
-                node["inputs"][_PREFIX] = prefix
+        name_files(graph, prefix_of(assignment.jobs[0].key))
         return graph
 
     def extra_data(self, graph: Graph) -> dict[str, Any]:

@@ -7,6 +7,7 @@ one or several jobs on one server. An *artifact* is one collected file.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -21,6 +22,7 @@ MOST_MADE = 8
 # Between a job's name and the number of a further picture of it. No name has it, so no name and
 # number make another name, whatever the ids of a manifest look like.
 _NUMBER = "="
+_FURTHER = re.compile(rf"{_NUMBER}([2-9]|[1-9][0-9]{{1,5}})\Z")
 
 
 class State(Enum):
@@ -153,6 +155,22 @@ def path_of(name: str, number: int, suffix: str) -> str:
     No two pictures of a batch share a path, as no two jobs share a name.
     """
     return f"{name}{f'{_NUMBER}{number + 1}' if number else ''}{suffix}"
+
+
+def name_in(stem: str) -> str:
+    """The name of the job whose picture has `stem` for its path without suffix."""
+    return _FURTHER.sub("", stem)
+
+
+def number_in(name: str, stem: str) -> int | None:
+    """The number of the picture of a job that has `stem` for its path without suffix, or None.
+
+    The other way round than `path_of`.
+    """
+    if stem == name:
+        return 0
+    further = _FURTHER.search(stem)
+    return int(further[1]) - 1 if further and name_in(stem) == name else None
 
 
 def reroll_seed(key: str, roll: int) -> int:

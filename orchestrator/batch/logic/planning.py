@@ -38,13 +38,14 @@ from ...workflow.values import typed
 from .jobs import Job
 from .manifest.expansion import Draft, Report
 from .manifest.yaml_lines import PlainScalar, as_text
+from .prefixes import PREFIX
 from .seen import Seen
 
 # picture as a parameter names it -> SHA-256 of the file; None where only the server has it
 Digest: TypeAlias = Callable[[str], str | None]
 
 # Where a file goes on the server says nothing about the picture in it.
-_NOT_IN_KEY = frozenset({"filename_prefix"})
+NOT_IN_KEY = frozenset({PREFIX})
 _GAP = re.compile(r'"\\u0000(\d+)\\u0000"')
 # Hex digits of a group's hash: among 100,000 groups, two are equal with a chance of 1 in 10^9.
 _GROUP_DIGITS = 16
@@ -381,7 +382,7 @@ def _field_of(name: str) -> tuple[str, ...]:
 
 def _of_key(node: Mapping[str, Any]) -> dict[str, Any]:
     """What of a node affects the picture: not its title, not where files go."""
-    inputs = {name: value for name, value in node["inputs"].items() if name not in _NOT_IN_KEY}
+    inputs = {name: value for name, value in node["inputs"].items() if name not in NOT_IN_KEY}
     return {"class_type": node["class_type"], "inputs": inputs}
 
 

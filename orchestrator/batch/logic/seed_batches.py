@@ -16,6 +16,9 @@ from ...workflow.catalogue import Catalogue
 from ...workflow.core_nodes import PER_PICTURE_SAMPLERS, SEED_BATCH, SEEDED_LATENT, SEEDED_SAMPLER
 from ...workflow.graph import ancestors, is_link, links
 
+# Pictures of one graph, as many as a manifest may ask for.
+_MOST = 4096
+
 
 def can_batch(graph: Graph, catalogue: Catalogue) -> bool:
     """Say whether pictures of several seeds may come from one graph and stay what they are."""
@@ -53,6 +56,30 @@ def batched(graph: Graph, seeds: Sequence[int]) -> Graph:
     }
     inputs["model"], inputs["latent_image"] = [latent, 0], [latent, 1]
     return result
+
+
+def apart(graph: Graph) -> list[Graph]:
+    """The graphs whose pictures `batched` put into one, in order; none for any other graph."""
+    sampler = _sampler(graph)
+    if sampler is None:
+        return []
+    latent = graph[sampler]["inputs"]["latent_image"][0]
+    if graph.get(latent, {}).get("class_type") != SEED_BATCH:
+        return []
+    given = graph[latent]["inputs"]
+    first, count = given.get("seed"), given.get("batch_size")
+    if not (isinstance(first, int) and isinstance(count, int) and 0 < count <= _MOST):
+        return []
+    single = copy.deepcopy(graph)
+    size = {name: given.get(name) for name in ("width", "height")}
+    single[latent] = {"class_type": SEEDED_LATENT, "inputs": {**size, "batch_size": 1}}
+    single[sampler]["inputs"].update(model=given.get("model"), latent_image=[latent, 0])
+    return [_seeded(single, sampler, first + index) for index in range(count)]
+
+
+def _seeded(graph: Graph, sampler: str, seed: int) -> Graph:
+    node = graph[sampler]
+    return {**graph, sampler: {**node, "inputs": {**node["inputs"], "seed": seed}}}
 
 
 def _sampler(graph: Graph) -> str | None:

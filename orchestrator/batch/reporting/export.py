@@ -19,8 +19,10 @@ from ...errors import InputError, UsageError
 from ...runs.fetching import store as store_file
 from ...version import __version__
 from ...workflow.wording import listed
+from ..execution.opening import record_of
 from ..execution.plan import recall
 from ..execution.store.folder_lock import held
+from ..execution.store.pictures import EXPORTED
 from ..execution.store.store import Store
 from ..logic.jobs import Artifact
 from ..logic.manifest.manifest import Export, SheetExport
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from ...sprites.snapping import SnappedFile
 
 FOLDER = "export"
-RECORD = "export.json"
+RECORD = EXPORTED
 # Where the sheet's files are, inside of the export's folder.
 SHEET = "sheet"
 # A picture that the record of the batch has, and the folder has not.
@@ -101,7 +103,7 @@ def export(folder: Path, progress: Progress | None = None) -> Exported:
     Raises UsageError where it wants no export, BatchBusy while a run is at work, StoreError, and
     OutputError where a result cannot be written.
     """
-    with Store.open(folder, create=False) as store, held(folder):
+    with record_of(folder, create=False) as store, held(folder):
         known = recall(store)
         options = known.manifest.export if known else None
         if options is None:

@@ -10,6 +10,7 @@ from typing import Any
 from ...errors import UsageError
 from ..execution import plan as planned
 from ..execution.fleet import Processes
+from ..execution.opening import record_of
 from ..execution.store.folder_lock import is_held
 from ..execution.store.store import Store
 from ..logic.jobs import State, counted
@@ -25,7 +26,7 @@ _RETRIED = (State.FAILED, State.QUARANTINED, State.CANCELLED)
 
 def status(folder: Path) -> dict[str, Any]:
     """Where a batch stands, as JSON values; works while it runs."""
-    with Store.open(folder, create=False) as store:
+    with record_of(folder, create=False) as store:
         counts = store.counts()
         known = planned.recall(store)
         paces = store.paces()
@@ -47,7 +48,7 @@ def retry(folder: Path, names: Sequence[str] = ()) -> int:
 
     `names` are item ids or names of pictures; none means all. What failed before no longer counts.
     """
-    with Store.open(folder, create=False) as store, store.transaction():
+    with record_of(folder, create=False) as store, store.transaction():
         chosen = _chosen(store, _RETRIED, names)
         store.move(chosen, State.PENDING)
         store.retry_from_here()
@@ -57,7 +58,7 @@ def retry(folder: Path, names: Sequence[str] = ()) -> int:
 
 def cancel(folder: Path, names: Sequence[str] = ()) -> int:
     """Give up jobs that wait; returns how many. What a server has is still brought home."""
-    with Store.open(folder, create=False) as store, store.transaction():
+    with record_of(folder, create=False) as store, store.transaction():
         if not is_held(folder):
             Processes(store).end_leftovers()
         chosen = _chosen(store, (State.PENDING,), names)

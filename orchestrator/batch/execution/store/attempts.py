@@ -13,6 +13,7 @@ from ....errors import IllegalTransition, LeaseLost
 from ...logic.jobs import Attempt, Outcome, State
 from . import statements, tables
 from .entries import CHUNK, Entries
+from .facts import TAKEN_OVER
 from .record import moment
 from .rows import (
     attempt_of,
@@ -20,9 +21,6 @@ from .rows import (
     shot_of,
     shot_row,
 )
-
-# A fact: how many jobs owners have taken over from one another.
-_TAKEN_OVER = "taken over"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,12 +212,12 @@ class Attempts(Entries):
         with self._db.transaction() as connection:
             ids = connection.execute(update).scalars().all()
             taken = self._attempts(table.c.id.in_(ids)) if ids else []
-            self.add_to_fact(_TAKEN_OVER, sum(len(one.shots) for one in taken))
+            self.add_to_fact(TAKEN_OVER, sum(len(one.shots) for one in taken))
             return taken
 
     def taken_over(self) -> int:
         """How many jobs an owner has taken over from another so far."""
-        return int(self.fact(_TAKEN_OVER) or 0)
+        return int(self.fact(TAKEN_OVER) or 0)
 
     def has_open_attempts(self) -> bool:
         """Say whether anybody has attempts that have not ended, held or not."""

@@ -15,6 +15,7 @@ from ....errors import IllegalTransition, StoreError
 from ....workflow.wording import listed
 from ...logic.jobs import MOST_MADE, TRANSITIONS, Job, Outcome, State, sources
 from . import statements, tables
+from .facts import RETRIED_AFTER
 from .record import RecordBase
 from .rows import (
     job_of,
@@ -22,8 +23,6 @@ from .rows import (
 
 # Rows sent to the database at once, or read from it.
 CHUNK = 2000
-# The attempt after which a person asked to try everything again.
-_RETRIED_AFTER = "retried_after"
 # A row of jobs as the driver gives it.
 _JobRow = namedtuple("_JobRow", tables.jobs.c.keys())  # type: ignore[misc]
 
@@ -199,11 +198,11 @@ class Entries(RecordBase):
 
     def retried_after(self) -> int:
         """The attempt after which a person asked to try everything again; 0 where nobody did."""
-        return int(self.fact(_RETRIED_AFTER) or 0)
+        return int(self.fact(RETRIED_AFTER) or 0)
 
     def retry_from_here(self) -> None:
         """Let nothing count that was tried until now."""
-        self.set_fact(_RETRIED_AFTER, str(self.last_attempt()))
+        self.set_fact(RETRIED_AFTER, str(self.last_attempt()))
 
 
 def settled(counts: Mapping[State, int]) -> bool:

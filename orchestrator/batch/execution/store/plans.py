@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from ...logic.jobs import Job, State
 from . import tables
 from .database import Database
+from .facts import PLAN
 from .record import RecordBase
 from .rows import (
     job_row,
@@ -60,8 +61,8 @@ class Plans(RecordBase):
         with self._db.transaction() as connection:
             # Between two of its statements pictures are read and hashed.
             self._db.take_your_time()
-            number = int(self.fact("plan") or 0) + 1
-            self.set_fact("plan", str(number))
+            number = int(self.fact(PLAN) or 0) + 1
+            self.set_fact(PLAN, str(number))
             rows = (job_row(job, place, number) for place, job in enumerate(jobs))
             while chunk := list(islice(rows, _CHUNK)):
                 self._db.execute(self._planned, chunk)
@@ -82,7 +83,7 @@ class Plans(RecordBase):
         """
         with self._db.alone() as connection:
             last = connection.execute(sa.select(sa.func.max(tables.jobs.c.place))).scalar()
-            number = int(self.fact("plan") or 0)
+            number = int(self.fact(PLAN) or 0)
             first = 0 if last is None else last + 1
             added = [replace(job, order=place) for place, job in enumerate(jobs, first)]
             if added:

@@ -14,6 +14,7 @@ from .database import Database
 from .rows import (
     artifact_of,
     artifact_row,
+    gates_text,
 )
 
 # The latest attempts that an estimate looks at.
@@ -27,8 +28,10 @@ class Results(Attempts):
         super().__init__(database)
         self._new_artifact = database.upsert(tables.artifacts)
 
-    def record_artifact(self, artifact: Artifact) -> None:
+    def record_artifact(self, artifact: Artifact, *, judged: bool = True) -> None:
         """Note a picture that is complete in the folder, in place of any at that path.
+
+        Where it was not `judged`, its job's gates are asked later, see `unjudged`.
 
         Where names were exchanged between jobs, that may have been another job's, which is then
         made again. Pictures of the same job from earlier attempts are of the past: it may have had
@@ -42,6 +45,8 @@ class Results(Attempts):
                 latest = {"of": artifact.key, "attempt": artifact.attempt_id}
                 self._db.execute(statements.FORGET_OTHERS, latest)
             gates = self._db.execute(statements.GATES_OF_JOB, {"of": artifact.key}).fetchone()[0]
+            # Equal to the gates of no job but one that has none.
+            gates = gates if judged or gates == gates_text(()) else ""
             self._db.execute(self._new_artifact, {**artifact_row(artifact), "gates": gates})
 
     def artifacts(self, key: str | None = None) -> list[Artifact]:
@@ -100,7 +105,7 @@ class Results(Attempts):
         return len(self._artifacts(noted))
 
     def unjudged(self) -> list[str]:
-        """The keys of jobs that are done, and whose gates the manifest has changed since."""
+        """The keys of jobs that are done, and whose gates have not judged their pictures yet."""
         pictures, job = tables.artifacts, tables.jobs
         query = (
             sa.select(job.c.key)

@@ -44,11 +44,21 @@ class Store(Plans, Results):
         place = place_of(folder, url)
         if not create and not place.known:
             raise StoreError(f"there is no batch in {folder} (no {FILE_NAME}); run one first")
-        store = cls(Database(place.url))
+        store = cls.at(place.url)
         try:
-            store._prepare()
             if place.token:
                 store._belong_to(folder, place)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def at(cls, url: str) -> Store:
+        """Open the record in a database, made where there is none."""
+        store = cls(Database(url))
+        try:
+            store._prepare()
         except BaseException:
             store.close()
             raise

@@ -14,7 +14,7 @@ from .tables import VERSION, facts
 # The fact that says which version a record is of. Alembic keeps a table of its own, written in the
 # same transaction; versions of Spriteworks from before that know only the fact, and it is the one
 # that decides.
-_FACT = "version"
+VERSION_FACT = "version"
 # Alembic's operations are one for the whole process.
 _alone = threading.Lock()
 
@@ -26,7 +26,9 @@ def version_of(connection: sa.Connection) -> int:
     """
     if not sa.inspect(connection).has_table(facts.name):
         return 0
-    found = connection.execute(sa.select(facts.c.value).where(facts.c.name == _FACT)).scalar()
+    found = connection.execute(
+        sa.select(facts.c.value).where(facts.c.name == VERSION_FACT)
+    ).scalar()
     if found is None:
         return 0
     try:
@@ -66,8 +68,8 @@ def upgrade(connection: sa.Connection, name: str) -> int:
         return list(scripts._upgrade_revs(str(VERSION), now))
 
     def applied(*, step: Any, **_: Any) -> None:
-        values = {"name": _FACT, "value": step.up_revision_id}
-        connection.execute(facts.delete().where(facts.c.name == _FACT))
+        values = {"name": VERSION_FACT, "value": step.up_revision_id}
+        connection.execute(facts.delete().where(facts.c.name == VERSION_FACT))
         connection.execute(facts.insert(), values)
 
     options = {"fn": missing, "on_version_apply": (applied,), "transactional_ddl": True}

@@ -23,7 +23,14 @@ _SUFFIXES = tuple(SUFFIXES.values())
 # Pictures that the batch folder holds besides those of jobs.
 _TAKEN = frozenset({"contact"})
 # Other files there, which no folder may be called like; those of SQLite begin with its name.
-_FILES = ("batch.sqlite", "batch.lock", "batch.log", "batch.store.json", "report.html")
+_FILES = (
+    "batch.sqlite",
+    "batch.lock",
+    "batch.log",
+    "batch.plan.json.gz",
+    "batch.store.json",
+    "report.html",
+)
 
 
 class TemplateError(ValueError):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ....client.client import writing
 from ....runs.picture_formats import SUFFIXES
+from ...execution.opening import record_of
 from ...execution.plan import recall
 from ...execution.store.store import Store
 from ...logic.jobs import State
@@ -76,7 +77,7 @@ def write(folder: Path) -> list[Path]:
     One sheet is contact.png, several are contact-001.png and so on, in the order of the manifest.
     Sheets of an earlier, longer batch are removed. Raises OutputError where one cannot be written.
     """
-    with Store.open(folder, create=False) as store:
+    with record_of(folder, create=False) as store:
         known = recall(store)
         name = known.manifest.name if known else folder.resolve().name
         sheet = known.manifest.contact_sheet if known else ContactSheet()
@@ -212,6 +213,11 @@ def _save(image: Image.Image, path: Path) -> None:
         os.replace(part, path)
 
 
+def is_contact_sheet(texts: Mapping[Any, Any]) -> bool:
+    """Whether a picture that carries these texts is a sheet that we wrote."""
+    return texts.get("Software") == _MARK
+
+
 def _remove_others(folder: Path, stem: str, paths: Sequence[Path]) -> None:
     from PIL import Image, UnidentifiedImageError
 
@@ -220,7 +226,7 @@ def _remove_others(folder: Path, stem: str, paths: Sequence[Path]) -> None:
             continue
         try:
             with Image.open(path, formats=("PNG",)) as image:
-                is_ours = image.info.get("Software") == _MARK
+                is_ours = is_contact_sheet(image.info)
         except UnidentifiedImageError:
             continue
         if is_ours:

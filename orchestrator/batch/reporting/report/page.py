@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from ....client.client import writing
 from ....version import __version__
+from ...execution.opening import record_of
 from ...execution.plan import recall
 from ...execution.store.store import Store
 from ...logic.jobs import State, counted
@@ -55,7 +56,7 @@ def write(folder: Path) -> Path:
 
     Raises StoreError where there is no batch, OutputError where the page cannot be written.
     """
-    with Store.open(folder, create=False) as store:
+    with record_of(folder, create=False) as store:
         page = render(read(store, folder.resolve().name))
     path = folder / FILE_NAME
     part = path.with_name(f".{FILE_NAME}.part")
