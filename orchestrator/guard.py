@@ -5,10 +5,8 @@ The embedded engine and the service stand behind it.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -16,6 +14,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .addresses import is_loopback
 
 logger = logging.getLogger(__name__)
 
@@ -41,33 +41,6 @@ def is_foreign(host: str, origin: str) -> bool:
     except ValueError:
         # no browser sends such a name or port
         return True
-
-
-@lru_cache(maxsize=1024)
-def is_loopback(host: str) -> bool:
-    """Say whether a Host header, or an address to listen on, means this machine only.
-
-    A page of a foreign site whose name an attacker's DNS points to 127.0.0.1 (DNS rebinding) is
-    its own origin, so nothing but the name gives it away.
-    """
-    try:
-        name = host if _is_address(host) else urlsplit(f"//{host.lower()}").hostname or ""
-    except ValueError:
-        return False
-    if name.rstrip(".") == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _plain(status: int, text: str) -> Response:

@@ -19,6 +19,7 @@ import requests
 from requests.exceptions import InvalidJSONError
 from requests.utils import select_proxy
 
+from .. import addresses
 from ..errors import (
     BadValue,
     ProtocolError,
@@ -34,7 +35,6 @@ from .foreign import FAULTS, Verdict, backoff, judge, translate, translated
 
 T = TypeVar("T")
 
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # Answers by which a server or a proxy before it says "not now".
 _BUSY = {408, 425, 429}
 # Headers of requests' own that are sent without it, too: who we are, and the login that an address
@@ -98,7 +98,7 @@ def base_url(text: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """Say whether `url` is on this machine, where no proxy may come in between."""
-    return urlsplit(url).hostname in _LOOPBACK
+    return addresses.is_loopback(urlsplit(url).hostname or "")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
+from ...addresses import is_loopback
 from ...batch.dispatcher import Settings as Rules
 from ...batch.fleet import Care, Processes, Server, fleet
 from ...batch.jobs import Job
@@ -23,7 +24,6 @@ from ...batch.scheduler import Rules as Choosing
 from ...batch.store.store import Store
 from ...client.client import Client
 from ...errors import OtherVersion, SpriteworksError, StoreError, WorkerReplaced
-from ...guard import is_loopback
 from ...local.serving import Choice
 from ...protocol import Graph
 from ..admission import plain
