@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import warnings
-
 import pytest
 
 from orchestrator.addresses import listen, url_of
@@ -16,13 +13,15 @@ def test_a_port_that_is_taken_is_said_and_no_socket_is_left_open() -> None:
     with listen("127.0.0.1", 0, "the engine") as first:
         first.listen()
         port = first.getsockname()[1]
-        with warnings.catch_warnings(), pytest.raises(ServerStartFailed) as caught:
-            warnings.simplefilter("error", ResourceWarning)
+        with pytest.raises(ServerStartFailed) as caught:
             listen("127.0.0.1", port, "the engine")
-            gc.collect()
     assert str(caught.value) == (
         f"the engine cannot listen on 127.0.0.1:{port}: address already in use; take another --port"
     )
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert cause.__traceback__ is not None
+    assert cause.__traceback__.tb_frame.f_locals["listener"].fileno() == -1
 
 
 def test_a_name_that_is_no_address_is_said() -> None:
