@@ -5,11 +5,8 @@ The embedded engine and the service stand behind it.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import re
 from collections.abc import Callable, Collection
-from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -18,16 +15,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .addresses import is_loopback, name_of
+
 logger = logging.getLogger(__name__)
 
 # From an HTTP status and a sentence to an answer.
 Refuse: TypeAlias = Callable[[int, str], Response]
-
-# A name or an address, in brackets where it has colons, and maybe a port (RFC 9110, 7.2). Nothing
-# else that URLs may hold is taken, such as a user before an @: parsers differ in what it means.
-_HOST = re.compile(
-    r"(\[[0-9a-f:.%]+\]|[^\s\[\]:/?#@\\,]+)(?::(\d{1,5}))?", re.IGNORECASE | re.ASCII
-)
 
 
 def is_foreign(host: str, origin: str) -> bool:
@@ -48,37 +41,6 @@ def is_foreign(host: str, origin: str) -> bool:
     except ValueError:
         # no browser sends such a name or port
         return True
-
-
-@lru_cache(maxsize=1024)
-def is_loopback(host: str) -> bool:
-    """Say whether a Host header, or an address to listen on, means this machine only.
-
-    A page of a foreign site whose name an attacker's DNS points to 127.0.0.1 (DNS rebinding) is
-    its own origin, so nothing but the name gives it away.
-    """
-    name = host if _is_address(host) else name_of(host)
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    return _is_address(name) and ipaddress.ip_address(name).is_loopback
-
-
-def name_of(host: str) -> str:
-    """The name or the address in a Host header, in small letters; "" where it is none."""
-    match = _HOST.fullmatch(host)
-    if match is None or int(match[2] or 0) > 65535:
-        return ""
-    name = match[1].strip("[]").lower()
-    # a name that ends with the root's dot is the same name
-    return name.removesuffix(".")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _plain(status: int, text: str) -> Response:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+from .. import addresses
 from ..errors import (
     BadValue,
     ProtocolError,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # Answers by which a server or a proxy before it says "not now".
 _BUSY = {408, 425, 429}
 # Who we are, where requests does not say it.
@@ -97,7 +97,7 @@ def base_url(text: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """Say whether `url` is on this machine, where no proxy may come in between."""
-    return urlsplit(url).hostname in _LOOPBACK
+    return addresses.is_loopback(urlsplit(url).hostname or "")
 
 
 @dataclass(frozen=True)

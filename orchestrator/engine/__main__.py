@@ -166,7 +166,7 @@ def _serve(arguments: argparse.Namespace, temp: Path, order: Order | None = None
 
 
 def _listen(arguments: argparse.Namespace, engine: Engine, order: Order | None) -> None:
-    from ..guard import is_loopback
+    from ..addresses import is_loopback
     from .serving.keeping import Keeper, add_keeping
     from .serving.listening import serve
     from .serving.server import create_app

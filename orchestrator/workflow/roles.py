@@ -135,15 +135,15 @@ def split_settings(settings: Iterable[str]) -> list[tuple[str, str]]:
 def split_setting(setting: str) -> tuple[str, str]:
     """Split `NAME=VALUE` at the first equals sign outside a quoted title."""
     quoted = setting.find('"', 1) + 1 if setting.startswith('"') else 0
-    at = setting.find("=", quoted)
-    name = setting[:at].strip()
-    if at < 0 or not name:
+    name, sign, value = setting[quoted:].partition("=")
+    name = f"{setting[:quoted]}{name}".strip()
+    if not sign or not name:
         raise UnknownParameter(
             f"--set {setting!r} is not NAME=VALUE, for example --set prompt='a red potion'"
         )
     if not setting.isascii() and any("\ud800" <= one <= "\udfff" for one in setting):
         raise BadValue(f"--set {name}: this is no UTF-8 text; see in which encoding it is written")
-    return name, setting[at + 1 :]
+    return name, value
 
 
 def find_targets(graph: Graph, name: str, catalogue: Catalogue) -> list[Target]:

@@ -59,6 +59,28 @@ def held_values(
     return list(_Walk(node_class, _without_forced(node_class, saved), marked).run())
 
 
+def with_value(
+    node_class: NodeClass, saved: Sequence[Any] | Mapping[str, Any], name: str, value: Any
+) -> Sequence[Any] | Mapping[str, Any]:
+    """The values of a node's widgets with another one for `name`.
+
+    A list that ends before that widget gets the values of a new node up to it; names that the node
+    has no widget of change nothing.
+    """
+    if isinstance(saved, Mapping):
+        return {**saved, name: value}
+    saved = _without_forced(node_class, saved)
+    held = held_values(node_class, saved)
+    place = next((entry.place for entry in held if entry.name == name), None)
+    if place is None:
+        return saved
+    new = {entry.place: entry.value for entry in held}
+    missing = [new.get(at) for at in range(len(saved), place + 1)]
+    values = [*saved, *missing]
+    values[place] = value
+    return values
+
+
 def _named(held: Held, saved: Mapping[str, Any]) -> Held:
     value = saved.get(held.name, held.value)
     return Held(held.name, value, None, held.sent, held.input)

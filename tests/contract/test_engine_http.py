@@ -23,9 +23,9 @@ import uvicorn
 import websocket
 from PIL import Image
 
+from orchestrator.addresses import listen
 from orchestrator.engine.folders import Folders
 from orchestrator.engine.host import context, io
-from orchestrator.engine.serving.listening import listen
 from orchestrator.engine.serving.registry import Registry, engine_nodes
 from orchestrator.engine.serving.server import Engine, create_app
 from orchestrator.protocol import (
@@ -97,7 +97,7 @@ class Server:
         self.folders = folders
         folders.create()
         self.engine = Engine(folders, Registry(lambda: [*engine_nodes(), Slow]))
-        self._socket = listen("127.0.0.1", 0)
+        self._socket = listen("127.0.0.1", 0, "the test")
         config = uvicorn.Config(create_app(self.engine), log_level="warning", log_config=None)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
@@ -692,7 +692,7 @@ def test_the_process_says_where_it_listens_and_stops_in_good_order(
 
 
 def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
-    with listen("127.0.0.1", 0) as taken:
+    with listen("127.0.0.1", 0, "the test") as taken:
         taken.listen()
         port = str(taken.getsockname()[1])
         answer = subprocess.run(

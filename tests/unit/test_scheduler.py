@@ -249,6 +249,11 @@ def test_the_smallest_batch_size_of_the_group_counts() -> None:
     assert chosen(A, situation(waiting)) == ["0", "1"]
 
 
+def test_one_picture_a_graph_where_nothing_else_is_said() -> None:
+    waiting = [Waiting(key=str(seed), group="g", seed=seed, order=seed) for seed in range(3)]
+    assert chosen(A, situation(waiting)) == ["0"]
+
+
 def test_without_a_group_no_batch() -> None:
     waiting = [Waiting(key=str(n), seed=n, batch_size=8, order=n) for n in range(3)]
     assert chosen(A, situation(waiting)) == ["0"]

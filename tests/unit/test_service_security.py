@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator.addresses import is_loopback
 from orchestrator.errors import ProtocolError
-from orchestrator.guard import is_loopback
 from orchestrator.service import patience
 from orchestrator.service.bodies import decoded
 from orchestrator.testing import FakeServer, Script

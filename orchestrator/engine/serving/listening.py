@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import signal
 import socket
 from collections.abc import Callable
@@ -12,7 +10,7 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-from ...errors import ServerStartFailed
+from ...addresses import listen, url_of
 from ...patience import protocol
 
 # Clients hold their WebSockets open for ever; a stop does not wait longer for them, in seconds.
@@ -59,7 +57,7 @@ def serve(
 
     `listens` is told the address once somebody can connect.
     """
-    listener = listen(host, port)
+    listener = listen(host, port, "the engine")
     config = uvicorn.Config(
         app,
         log_level=log_level,
@@ -71,7 +69,7 @@ def serve(
         ws_ping_interval=None,
         timeout_graceful_shutdown=_GOODBYE,
     )
-    server = _Server(config, address(listener, host), is_over, listens)
+    server = _Server(config, url_of(listener, host), is_over, listens)
     # uvicorn stops in good order and then raises the signal again, for whoever handled it before;
     # without this, that would end the process before it has tidied up.
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
@@ -83,30 +81,3 @@ def serve(
 
 def _end(number: int, frame: object) -> None:
     raise SystemExit(0)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any free one."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # asyncio sends small answers at once only where the protocol is named; otherwise each one
-        # waits 40 ms for the other end's ACK.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        if os.name != "nt":
-            # On Windows this option would let two servers share one port.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        reason = "address already in use" if error.errno == errno.EADDRINUSE else str(error)
-        raise ServerStartFailed(
-            f"the engine cannot listen on {host}:{port}: {reason}; take another --port"
-        ) from error
-    return listener
-
-
-def address(listener: socket.socket, host: str) -> str:
-    """The URL under which this machine reaches the socket."""
-    port = listener.getsockname()[1]
-    # a wildcard is no address to call
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

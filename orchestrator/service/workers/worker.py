@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
+from ...addresses import is_loopback
 from ...batch.execution.dispatcher import DispatchSettings as Rules
 from ...batch.execution.fleet import Care, FleetServer, Processes, fleet
 from ...batch.execution.leases import LEASE, new_owner
@@ -23,7 +24,6 @@ from ...batch.logic.messages import fault
 from ...batch.logic.scheduler import Rules as Choosing
 from ...client.client import Client
 from ...errors import OtherVersion, SpriteworksError, StoreError, WorkerReplaced
-from ...guard import is_loopback
 from ...local.serving import Choice
 from ...protocol import Graph
 from ..admission import plain
