@@ -15,7 +15,7 @@ from .options import Comfyui, Engines, Gpus, Models, Recycle, RecycleGrowth, Ser
 
 if TYPE_CHECKING:
     from .production import BatchRequest, Plan
-    from .reporting.live import BatchView, Events
+    from .reporting.live import BatchDisplay, Events
 
 # What the command ends with where pictures are missing at the end, and after a signal, to which its
 # number is added: 130 after Ctrl-C, 143 after SIGTERM.
@@ -225,7 +225,7 @@ def _request(
     return BatchRequest(manifest=manifest, out=out, choice=choice, store=store)
 
 
-def _observer(out: Path, as_json: bool) -> BatchView | Events:
+def _observer(out: Path, as_json: bool) -> BatchDisplay | Events:
     from .reporting.live import Events, view_on
 
     return Events(sys.stdout, out) if as_json else view_on(sys.stderr, out)

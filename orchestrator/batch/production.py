@@ -42,12 +42,12 @@ from .execution.judging import judge_again, sort_out_duplicates
 from .execution.leases import LEASE, Renewal, new_owner, succeed
 from .execution.plan import Estimate, Planned
 from .execution.recipes import Recipes
+from .execution.server_worker import ServerWorker
 from .execution.sources import Sources, text_of
 from .execution.store.folder_lock import held
 from .execution.store.store import PlanDiff, Store, settled
 from .execution.store.verification import verify
 from .execution.takeover import Takeover
-from .execution.worker import ServerWorker
 from .logic.assignments import Assignment
 from .logic.jobs import Job, State, counted
 from .logic.messages import BatchObserver, fault

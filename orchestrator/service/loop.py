@@ -17,9 +17,9 @@ from ..batch.execution.collecting import Collector
 from ..batch.execution.dispatcher import Dispatcher, DispatchSettings
 from ..batch.execution.fleet import FleetServer
 from ..batch.execution.leases import LEASE, Renewal, new_owner, succeed
+from ..batch.execution.server_worker import Recipe, ServerWorker
 from ..batch.execution.store.store import Store
 from ..batch.execution.takeover import Takeover
-from ..batch.execution.worker import Recipe, ServerWorker
 from ..batch.logic.assignments import Assignment
 from ..batch.logic.jobs import Attempt, Job
 from ..batch.logic.messages import fault

@@ -20,8 +20,8 @@ from ..logic.retry import FailureKind
 from .collecting import Collector
 from .dispatcher import Dispatcher
 from .fleet import Care, FleetServer
+from .server_worker import Recipe, ServerWorker
 from .visitor import Visitor
-from .worker import Recipe, ServerWorker
 
 # s that a server which is not of the fleet has to let go of what was left on it
 _PARTING = 3.0

@@ -12,7 +12,7 @@ from ..logic.retry import FailureKind
 from .collecting import Collector
 from .dispatcher import Dispatcher
 from .fleet import FleetServer
-from .worker import Recipe, ServerWorker
+from .server_worker import Recipe, ServerWorker
 
 # s within which a server must say that it is there: nobody knows what its jobs are about meanwhile
 _CONNECT, _ANSWER = 2.0, 3.0

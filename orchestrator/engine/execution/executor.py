@@ -39,8 +39,8 @@ from ..host import (
     activate,
 )
 from .cache import Cache, NodeResult
+from .graph_progress import Audience, GraphProgress, NodeContext
 from .jobs import GraphJob, Report
-from .progress import Audience, GraphProgress, NodeContext
 from .validation import Nodes, ancestry, is_link, sources, type_name
 
 logger = logging.getLogger(__name__)
