@@ -414,7 +414,7 @@ def _see_through(
 
 
 def _alive(workers: Sequence[ServerWorker], takeover: Takeover) -> list[ServerWorker]:
-    return [worker for worker in (*workers, *takeover.visitors) if worker.is_alive()]
+    return [worker for worker in (*workers, *takeover.adopting) if worker.is_alive()]
 
 
 def _attend(

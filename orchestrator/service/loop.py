@@ -310,5 +310,5 @@ class Loop:
         self._workers.clear()
 
     def _at_work(self) -> list[ServerWorker]:
-        visitors = [] if self._takeover is None else self._takeover.visitors
-        return [one for one in (*list(self._workers.values()), *visitors) if one.is_alive()]
+        adopting = [] if self._takeover is None else self._takeover.adopting
+        return [one for one in (*list(self._workers.values()), *adopting) if one.is_alive()]
