@@ -188,7 +188,7 @@ def run(
 ) -> None:
     """Run a workflow once and collect its pictures."""
     from .library import Server
-    from .runs.progress import progress_on
+    from .runs.run_progress import progress_on
     from .runs.workflows import read_workflow
 
     choice = _choose(server, comfyui, models, keep, previews=previews)

@@ -16,7 +16,7 @@ from .options import Comfyui, Engines, Gpus, Models, Recycle, RecycleGrowth, Ser
 if TYPE_CHECKING:
     from ..local.serving import Choice
     from .production import BatchRequest, Plan
-    from .reporting.live import BatchView, Events
+    from .reporting.live import BatchDisplay, Events
 
 # What the command ends with where pictures are missing at the end, and after a signal, to which its
 # number is added: 130 after Ctrl-C, 143 after SIGTERM.
@@ -287,7 +287,7 @@ def _choice(
     return choose(named, os.environ)
 
 
-def _observer(out: Path, as_json: bool) -> BatchView | Events:
+def _observer(out: Path, as_json: bool) -> BatchDisplay | Events:
     from .reporting.live import Events, view_on
 
     return Events(sys.stdout, out) if as_json else view_on(sys.stderr, out)

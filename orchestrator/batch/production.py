@@ -43,6 +43,7 @@ from .execution.leases import LEASE, Renewal, new_owner, succeed
 from .execution.opening import record_of
 from .execution.plan import Estimate, Planned
 from .execution.recipes import Recipes
+from .execution.server_worker import ServerWorker
 from .execution.sources import Sources, text_of
 from .execution.store.folder_lock import held
 from .execution.store.fresh import Fresh, fresh
@@ -51,7 +52,6 @@ from .execution.store.pictures import PARTS
 from .execution.store.store import PlanDiff, Store, settled
 from .execution.store.verification import verify
 from .execution.takeover import Takeover
-from .execution.worker import ServerWorker
 from .logic.assignments import Assignment
 from .logic.jobs import Job, State, counted
 from .logic.messages import BatchObserver, fault
@@ -428,7 +428,7 @@ def _see_through(
 
 
 def _alive(workers: Sequence[ServerWorker], takeover: Takeover) -> list[ServerWorker]:
-    return [worker for worker in (*workers, *takeover.visitors) if worker.is_alive()]
+    return [worker for worker in (*workers, *takeover.adopting) if worker.is_alive()]
 
 
 def _attend(

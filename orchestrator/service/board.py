@@ -17,8 +17,8 @@ from typing import Any
 
 from ..batch.logic.jobs import Attempt, State
 from ..protocol import Event, Graph
-from .events import OUTPUT, STATUS, Hub
-from .places import Places
+from .events import OUTPUT, STATUS, EventHub
+from .places import WaitingRequests
 from .requests import Requests
 from .standing import Standing
 from .views import ProgressView, RequestStatus, RequestView
@@ -36,7 +36,7 @@ class Board:
     def __init__(
         self,
         requests: Requests,
-        hub: Hub,
+        hub: EventHub,
         standing: Standing,
         graph_of: Callable[[str], Graph],
         forgotten: Callable[[str], None],
@@ -50,7 +50,7 @@ class Board:
         self._forgotten = forgotten
         self._clock = clock
         self.runs = Runs()
-        self._places = Places()
+        self._places = WaitingRequests()
         # never held while the record is asked
         self._lock = threading.Lock()
         self._live: dict[str, RequestView] = {}

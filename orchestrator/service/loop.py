@@ -17,9 +17,9 @@ from ..batch.execution.collecting import Collector
 from ..batch.execution.dispatcher import Dispatcher, DispatchSettings
 from ..batch.execution.fleet import FleetServer
 from ..batch.execution.leases import LEASE, Renewal, new_owner, succeed
+from ..batch.execution.server_worker import Recipe, ServerWorker
 from ..batch.execution.store.store import Store
 from ..batch.execution.takeover import Takeover
-from ..batch.execution.worker import Recipe, ServerWorker
 from ..batch.logic.assignments import Assignment
 from ..batch.logic.jobs import Attempt, Job
 from ..batch.logic.messages import fault
@@ -310,5 +310,5 @@ class Loop:
         self._workers.clear()
 
     def _at_work(self) -> list[ServerWorker]:
-        visitors = [] if self._takeover is None else self._takeover.visitors
-        return [one for one in (*list(self._workers.values()), *visitors) if one.is_alive()]
+        adopting = [] if self._takeover is None else self._takeover.adopting
+        return [one for one in (*list(self._workers.values()), *adopting) if one.is_alive()]

@@ -38,7 +38,7 @@ from .admission import Admission, plain
 from .assets import Asset, Assets, Content
 from .board import Board
 from .catalogues import Catalogues, Known, models_of
-from .events import OUTPUT, STATUS, Hub, Watcher
+from .events import OUTPUT, STATUS, EventHub, Watcher
 from .intake import BATCH, Caller, Intake, Settings, Submitted, Wanted
 from .keys import Keys
 from .limits import RateLimiter
@@ -60,7 +60,7 @@ from .references import references
 from .requests import BatchView, Figures, Filter, Once, Requests
 from .sessions import Sessions
 from .standing import Standing
-from .storage import Part
+from .storage import PendingContent
 from .supplies import Supplies
 from .times import Times, seconds_left
 from .views import OutputView, RequestStatus, RequestView
@@ -109,7 +109,7 @@ class Service:
         *,
         assets: Assets,
         keys: Keys,
-        hub: Hub,
+        hub: EventHub,
         webhooks: Webhooks,
         workflows: Workflows,
         care: Care | None = None,
@@ -447,14 +447,14 @@ class Service:
 
     # ------------------------------------------------------------------- files
 
-    def receiving(self) -> AbstractContextManager[Part]:
+    def receiving(self) -> AbstractContextManager[PendingContent]:
         """A part to write an upload on, for `upload`; what is not taken is dropped."""
         return self.assets.receive()
 
     def upload(
         self,
         caller: Caller,
-        file: Part | bytes,
+        file: PendingContent | bytes,
         *,
         name: str,
         content_type: str = "",

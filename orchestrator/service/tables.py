@@ -241,7 +241,7 @@ news = Table(
     metadata,
     Column("id", ID, primary_key=True, autoincrement=True),
     Column("request", String(64), nullable=False),
-    # a `workers.news.Kind`, and what it says, as JSON
+    # a `workers.outbox.Kind`, and what it says, as JSON
     Column("kind", String(12), nullable=False),
     Column("data", Text, nullable=False),
 )

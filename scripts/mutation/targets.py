@@ -42,6 +42,7 @@ TARGETS = (
     MutationTarget(
         "claims",
         (
+            "orchestrator/batch/execution/claims.py",
             "orchestrator/batch/execution/job_queue.py",
             "orchestrator/batch/execution/leases.py",
             "orchestrator/batch/execution/store/statements.py",

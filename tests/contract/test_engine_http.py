@@ -26,7 +26,7 @@ from PIL import Image
 from orchestrator.addresses import listen
 from orchestrator.engine.folders import Folders
 from orchestrator.engine.host import context, io
-from orchestrator.engine.serving.registry import Registry, engine_nodes
+from orchestrator.engine.serving.registry import NodeRegistry, engine_nodes
 from orchestrator.engine.serving.server import Engine, create_app
 from orchestrator.protocol import (
     Event,
@@ -96,7 +96,7 @@ class Server:
     def __init__(self, folders: Folders) -> None:
         self.folders = folders
         folders.create()
-        self.engine = Engine(folders, Registry(lambda: [*engine_nodes(), Slow]))
+        self.engine = Engine(folders, NodeRegistry(lambda: [*engine_nodes(), Slow]))
         self._socket = listen("127.0.0.1", 0, "the test")
         config = uvicorn.Config(create_app(self.engine), log_level="warning", log_config=None)
         self._server = uvicorn.Server(config)

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from orchestrator.engine.execution.executor import Executor, is_out_of_memory
+from orchestrator.engine.execution.graph_worker import GraphWorker
 from orchestrator.engine.execution.jobs import GraphJob, GraphQueue, Report
 from orchestrator.engine.execution.validation import check
-from orchestrator.engine.execution.worker import GraphWorker
 from orchestrator.engine.host import InterruptedByUser, context, io
 from orchestrator.engine.serving.registry import by_name
 from orchestrator.protocol import (

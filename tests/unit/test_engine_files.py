@@ -21,7 +21,14 @@ from orchestrator.engine import host
 from orchestrator.engine.folders import Folders, OutsideFolder, annotated, inside
 from orchestrator.engine.host import ui
 from orchestrator.engine.host.pack_folders import PackFolders
-from orchestrator.engine.serving.files import Upload, View, find_view, masked, save_upload, view
+from orchestrator.engine.serving.files import (
+    UploadedFile,
+    View,
+    find_view,
+    masked,
+    save_upload,
+    view,
+)
 from orchestrator.errors import InputError, ModelError, OutputError
 from orchestrator.guard import is_foreign
 
@@ -184,7 +191,7 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(
     with pytest.raises(OutputError, match="No space left"):
         ui.ImageSaveHelper.get_save_images_ui(torch.zeros(1, 6, 4, 3), "pic", Saver)
     with pytest.raises(OutputError, match="No space left"):
-        save_upload(folders, Upload(filename="x.png", content=png()))
+        save_upload(folders, UploadedFile(filename="x.png", content=png()))
     assert list(folders.output.iterdir()) == []
     assert list(folders.input.iterdir()) == []
 
@@ -204,7 +211,7 @@ def test_ten_uploads_of_one_name_get_ten_names(folders: Folders) -> None:
     names: list[str] = []
 
     def send(number: int) -> None:
-        upload = Upload(filename="a.png", content=png((number, 0, 0)))
+        upload = UploadedFile(filename="a.png", content=png((number, 0, 0)))
         names.append(save_upload(folders, upload).filename)
 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(10)]
@@ -219,7 +226,7 @@ def test_ten_uploads_of_one_name_get_ten_names(folders: Folders) -> None:
 @pytest.mark.parametrize("name", ["", ".", "../a.png", "a/../../b.png"])
 def test_an_upload_needs_a_name_of_its_own(name: str, folders: Folders) -> None:
     with pytest.raises(InputError):
-        save_upload(folders, Upload(filename=name, content=b"x"))
+        save_upload(folders, UploadedFile(filename=name, content=b"x"))
 
 
 def test_a_mask_becomes_the_alpha_and_texts_stay(folders: Folders) -> None:

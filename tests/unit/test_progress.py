@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.errors import NodeProblem
 from orchestrator.protocol import Executing, ExecutionCached, Graph, Preview, StepProgress
-from orchestrator.runs.progress import RunProgress, progress_on
+from orchestrator.runs.run_progress import RunProgress, progress_on
 from orchestrator.screen import Bar, Part, Screen
 
 JOB = "job"

@@ -163,7 +163,7 @@ def test_a_bar_says_how_fast_and_how_long() -> None:
 def test_without_a_terminal_rich_is_not_imported() -> None:
     code = (
         "import sys, orchestrator.screen as s, orchestrator.batch.reporting.live\n"
-        "import orchestrator.bench.live, orchestrator.runs.progress\n"
+        "import orchestrator.bench.live, orchestrator.runs.run_progress\n"
         "with s.screen_on(sys.stderr) as screen: screen.say('x')\n"
         "sys.exit('rich.live' in sys.modules or 'rich.console' in sys.modules)"
     )

@@ -14,7 +14,7 @@ from orchestrator.protocol import (
     ProgressState,
     StepProgress,
 )
-from orchestrator.service.progress import Tracker
+from orchestrator.service.request_progress import Tracker
 from orchestrator.service.watching import Runs
 
 GRAPH: dict[str, Any] = {

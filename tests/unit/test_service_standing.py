@@ -13,7 +13,7 @@ from orchestrator.batch.execution.store.store import Store
 from orchestrator.batch.logic.jobs import Attempt, Shot, State
 from orchestrator.errors import StoreUnreachable
 from orchestrator.service.board import Board
-from orchestrator.service.events import Hub
+from orchestrator.service.events import EventHub
 from orchestrator.service.requests import New, Requests
 from orchestrator.service.standing import Standing
 from orchestrator.service.tables import webhooks as messages
@@ -65,7 +65,7 @@ def test_an_end_counts_once_whoever_writes_it(store: Store, requests: Requests) 
 def test_a_job_so_short_that_nobody_heard_it_begin_began_all_the_same(
     store: Store, requests: Requests, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hub = Hub()
+    hub = EventHub()
     standing = Standing(store, requests, Webhooks(store.database), Clock())
     board = Board(requests, hub, standing, lambda key: {}, lambda key: None)
     board.load()

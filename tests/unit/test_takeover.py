@@ -52,9 +52,9 @@ class Pair:
 
     def look(self) -> None:
         self.takeover.look()
-        for visitor in self.takeover.visitors:
-            visitor.join(LONG)
-            assert not visitor.is_alive()
+        for worker in self.takeover.adopting:
+            worker.join(LONG)
+            assert not worker.is_alive()
 
     def outcomes(self) -> list[Outcome | None]:
         return [one.outcome for one in self.alive.store.attempts_of(self.key)]
@@ -124,18 +124,18 @@ def test_nothing_is_taken_over_before_the_record_has_been_there_for_a_while(pair
     assert pair.outcomes() == [None]
 
 
-def test_a_server_that_lets_a_visitor_wait_is_no_reason_to_wait_for_the_run(
+def test_a_server_that_lets_an_adopting_worker_wait_is_no_reason_to_wait_for_the_run(
     pair: Pair, fake: FakeServer
 ) -> None:
     fake.pace = LONG
     pair.send()
     pair.takeover.look()
-    (visitor,) = pair.takeover.visitors
+    (worker,) = pair.takeover.adopting
     # The run is over only when that has an end.
     assert not pair.alive.dispatcher.is_over()
     pair.takeover.end()
-    visitor.join(LONG)
-    assert not visitor.is_alive()
+    worker.join(LONG)
+    assert not worker.is_alive()
     # It was taken back, or stays open for whoever comes next.
     assert pair.outcomes() in ([None], [Outcome.CANCELLED])
 

@@ -15,8 +15,8 @@ from orchestrator.batch.execution.collecting import IntoFolder, prepare_folder
 from orchestrator.batch.execution.dispatcher import Dispatcher, DispatchSettings, Finished
 from orchestrator.batch.execution.downloader import Judgement
 from orchestrator.batch.execution.fleet import Care, FleetServer
+from orchestrator.batch.execution.server_worker import ServerWorker
 from orchestrator.batch.execution.store.store import Store
-from orchestrator.batch.execution.worker import ServerWorker
 from orchestrator.batch.logic.assignments import Assignment
 from orchestrator.batch.logic.gates import JudgedPicture
 from orchestrator.batch.logic.jobs import Attempt, Job, Outcome, Shot, State

@@ -23,10 +23,10 @@ from orchestrator.errors import OtherVersion, StoreError, UsageError, WorkerRepl
 from orchestrator.service.loop import ServerView
 from orchestrator.service.tables import workers as table
 from orchestrator.service.workers import registry as module
+from orchestrator.service.workers.catalogue_store import CatalogueStore
 from orchestrator.service.workers.joining import SERVICE, record_of, service_at
-from orchestrator.service.workers.news import Kind, News, Told
+from orchestrator.service.workers.outbox import Kind, Outbox, Told
 from orchestrator.service.workers.registry import Registry, Stage, WorkerServer, WorkerStatus
-from orchestrator.service.workers.shelf import Shelf
 from orchestrator.testing import OBJECT_INFO
 from orchestrator.workflow.catalogue import Catalogue
 from service_parts import opened
@@ -166,7 +166,7 @@ def test_names_that_nobody_has(registry: Registry, name: str) -> None:
 
 
 def test_catalogues_are_kept_once(database: Database, registry: Registry) -> None:
-    shelf = Shelf(database)
+    shelf = CatalogueStore(database)
     one, same = Catalogue(dict(OBJECT_INFO)), Catalogue(dict(OBJECT_INFO))
     hash = shelf.put(one)
     assert shelf.put(same) == hash
@@ -185,7 +185,7 @@ def test_catalogues_are_kept_once(database: Database, registry: Registry) -> Non
 
 
 def test_news_are_heard_once_in_their_order(database: Database) -> None:
-    news = News(database)
+    news = Outbox(database)
     told = [Told(request=str(one), kind=Kind.LOG, data={"error": "x"}) for one in range(600)]
     news.tell(*told)
     heard = [*news.take(), *news.take()]
@@ -194,7 +194,7 @@ def test_news_are_heard_once_in_their_order(database: Database) -> None:
 
 
 def test_news_of_a_transaction_that_fails_are_none(database: Database) -> None:
-    news = News(database)
+    news = Outbox(database)
 
     def fail() -> None:
         with database.transaction():

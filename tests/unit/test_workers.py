@@ -13,10 +13,10 @@ from orchestrator.errors import UsageError
 from orchestrator.local.serving import Choice
 from orchestrator.service.references import reference
 from orchestrator.service.workers import relay
+from orchestrator.service.workers.catalogue_store import CatalogueStore
 from orchestrator.service.workers.joining import service_at
 from orchestrator.service.workers.logins import Logins
 from orchestrator.service.workers.reporter import Reporter
-from orchestrator.service.workers.shelf import Shelf
 from orchestrator.service.workers.worker import WorkerSetup, joined
 from orchestrator.testing import FakeServer, Script
 from sdk_pictures import picture
@@ -43,7 +43,7 @@ def test_a_worker_makes_what_the_service_takes(tmp_path: Path) -> None:
 def test_a_service_is_ready_once_it_knows_what_its_workers_servers_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Shelf, "get", lambda self, hash: None)
+    monkeypatch.setattr(CatalogueStore, "get", lambda self, hash: None)
     with (
         FakeServer() as fake,
         serving(tmp_path, choice=NOTHING, is_ready=False) as world,

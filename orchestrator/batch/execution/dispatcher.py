@@ -8,45 +8,34 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ...errors import (
-    IllegalTransition,
     LeaseLost,
     OutputError,
     SpriteworksError,
     StoreError,
     StoreUnreachable,
 )
-from ...protocol import Event, new_prompt_id
-from ..logic.assignments import Assignment, packed, unpacked
-from ..logic.jobs import Attempt, Job, Shot, State, counted
-from ..logic.messages import BatchObserver, failure_event, failure_words
+from ...protocol import Event
+from ..logic.assignments import Assignment, unpacked
+from ..logic.dispatch_settings import DispatchSettings as DispatchSettings
+from ..logic.jobs import Attempt, Job, State, counted
+from ..logic.messages import BatchObserver
 from ..logic.notes import Notes
-from ..logic.retry import Decision, Degradation, FailureKind, RetryLimits, Rung, Step
-from ..logic.scheduler import Rules, ServerState, Situation, Waiting, alternatives, choose, due
+from ..logic.retry import Decision, FailureKind, Rung, Step
+from ..logic.scheduler import due
+from ..logic.server_states import ServerCounts, ServerStates
+from .claims import PULSE, Claims
 from .endings import Endings, Move, Written
 from .endings import Finished as Finished
-from .job_queue import JobQueue
 from .outages import Outages
-from .store.statements import CANDIDATES
+from .run_log import RunLog
 from .store.store import Store
 
-# s after which a waiting thread looks again by itself
-_PULSE = 1.0
-# s, for each owner, after which it is looked for jobs that go before those that are known
-_EVERYWHERE = 0.1
-_AS_IS = Degradation()
-# Claims after one that came too late for which others are thought to be claiming, too, and jobs
-# that are as good as the one that was chosen.
-_RIVALRY, _ALTERNATIVES = 64, CANDIDATES - 1
-# sentences for the log that wait for the record at most, while it is away
-_MOST_UNWRITTEN = 1000
 # what observers are told of a job whose server has begun with it
 RUNNING = "running"
 
@@ -62,36 +51,6 @@ class Fate(Enum):
     CALLED_OFF = "called off"
     # another orchestrator took it over, and decides
     LOST = "lost"
-
-
-@dataclass(kw_only=True)
-class ServerCounts:
-    """What one server did in this run."""
-
-    pictures: int = 0
-    failures: int = 0
-    # s that it ran our jobs, and that it waited for us while there was work, by its own clock
-    busy: float = 0.0
-    idle: float = 0.0
-    now: str = ""
-    words: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DispatchSettings:
-    """How jobs are handed out."""
-
-    rules: Rules = field(default_factory=Rules)
-    limits: RetryLimits = field(default_factory=RetryLimits)
-    # pictures in one graph, where jobs differ in nothing but the seed
-    batch_size: int = 1
-    # the name under which attempts are claimed
-    owner: str = ""
-    # s for which an attempt is held, to be renewed (`leases.Renewal`); None where nobody else works
-    # on the record
-    lease: float | None = None
-    # whether more jobs may come at any time, so that it is over only when it is stopped
-    endless: bool = False
 
 
 class Dispatcher:
@@ -115,14 +74,10 @@ class Dispatcher:
         """`fits` says whether a server can run a job, without asking it; None: any can any."""
         self.store = store
         self.settings = settings or DispatchSettings()
-        self.server_counts: dict[str, ServerCounts] = {}
         # why the run ends before everything is done; None while it goes on
         self.stop_error: SpriteworksError | None = None
         # why the last server was given up
         self.last_error: SpriteworksError | None = None
-        self._observer = observer
-        self._can_batch = can_batch
-        self._fits = fits
         self._clock = clock
         self._changed = threading.Condition(threading.RLock())
         self.outages = Outages(
@@ -130,18 +85,23 @@ class Dispatcher:
             self._rest,
             lambda: self._stopping,
         )
-        # what the log lacks because the record was away
-        self._unwritten: deque[dict[str, Any]] = deque(maxlen=_MOST_UNWRITTEN)
+        self._log = RunLog(store, observer, self.outages, lambda: self._is_away)
         self._counts = dict.fromkeys(State, 0)
-        self._queue = JobQueue(store, self._look_at)
-        # claims for which to be ready that another orchestrator is quicker
-        self._rivals = 0
-        self._looked = self._looked_everywhere = self._clock()
+        self._servers = ServerStates(self.settings.limits.wrong_in_a_row)
         self._notes = Notes()
+        self._claims = Claims(
+            store,
+            self.settings,
+            self._servers,
+            self._notes,
+            can_batch=can_batch,
+            fits=fits,
+            clock=clock,
+        )
+        self._queue = self._claims.queue
         self._endings = Endings(store, self.settings.owner, self.settings.limits)
         # attempts whose end is being written down, by id
         self._ending: set[int] = set()
-        self._servers: dict[str, ServerState] = {}
         # attempts whose outcome is not known yet, by prompt_id
         self._open: dict[str, Assignment] = {}
         # keys of jobs of theirs that a person wants no longer
@@ -150,54 +110,47 @@ class Dispatcher:
         self._renewed = moments()
         # those of them that their server is done with
         self._fetching: set[str] = set()
-        # by server, wrong pictures since the last right one
-        self._wrong: Counter[str] = Counter()
-        # servers that get no more jobs for it, and the last of what came
-        self._distrusted: dict[str, str] = {}
         self._stopping = False
         self._hurried = False
 
     # ---------------------------------------------------------------- servers
 
+    @property
+    def server_counts(self) -> Mapping[str, ServerCounts]:
+        """What each server did in this run, those that have left it, too."""
+        return self._servers.counts
+
     def join(self, server: str, *, is_open: bool = True) -> None:
         """A server belongs to the fleet from now on; also in the middle, and once more."""
         with self._changed:
-            self._servers[server] = ServerState(url=server, open=is_open)
-            self.server_counts.setdefault(server, ServerCounts()).words = ""
-            self._distrusted.pop(server, None)
-            self._wrong.pop(server, None)
+            self._servers.join(server, is_open)
             self._sort_anew()
 
     def leave(self, server: str, error: SpriteworksError | None = None) -> None:
         """A server will not come back in this run, and why."""
         with self._changed:
             self.last_error = error or self.last_error
-            self._servers.pop(server, None)
+            self._servers.leave(server)
             self._sort_anew()
 
     def set_open(self, server: str, is_open: bool, words: str) -> None:
         """Set a server aside, or take it back."""
         with self._changed:
-            server_state = self._servers.get(server)
-            if server_state is None:
+            if not self._servers.set_open(server, is_open, words):
                 return
-            self._servers[server] = replace(server_state, open=is_open)
-            self.server_counts[server].words = "" if is_open else words
             self.say(words, server=server, warning=not is_open)
-            self._observer.happened("server", server=server, open=is_open, words=words)
+            self._log.observer.happened("server", server=server, open=is_open, words=words)
             self._changed.notify_all()
 
     def others_open(self, server: str) -> bool:
         """Say whether another server could take a job of this one."""
         with self._changed:
-            return any(
-                server_state.open for name, server_state in self._servers.items() if name != server
-            )
+            return self._servers.others_open(server)
 
     def distrust_of(self, server: str) -> str:
         """Why a server gets no more jobs in this run, in words; "" where it does."""
         with self._changed:
-            return self._distrusted.get(server, "")
+            return self._servers.distrust_of(server)
 
     def sort_anew(self) -> None:
         """What `fits` says has changed."""
@@ -207,7 +160,7 @@ class Dispatcher:
     def has_servers(self) -> bool:
         """Say whether any server is left, open or set aside."""
         with self._changed:
-            return bool(self._servers)
+            return bool(self._servers.states)
 
     # ------------------------------------------------------------------- jobs
 
@@ -252,27 +205,20 @@ class Dispatcher:
     def take(self, server: str) -> Assignment | None:
         """The next jobs for a server, written down for it; None where it gets none now."""
         with self._changed:
-            gone = server not in self._servers or server in self._distrusted
-            if self._stopping or gone or self._is_away:
+            if self._stopping or self._is_away or not self._servers.takes_jobs(server):
                 return None
-            if self._is_shared:
-                self._look_now_and_then()
             try:
-                return self._claim_next(server)
+                assignment = self._claims.next(server)
             except StoreUnreachable as error:
                 # A claim whose answer was lost is found by `take_over`.
                 self.outages.began(error)
                 return None
-
-    def _claim_next(self, server: str) -> Assignment | None:
-        while chosen := self._choose(server):
-            try:
-                return self._assign(server, chosen)
-            except IllegalTransition:
-                # Another orchestrator has claimed some of them, or a person cancelled them.
-                self._queue.lost(chosen)
-                self._rivals = _RIVALRY
-        return None
+            if assignment is not None:
+                self._open[assignment.attempt.prompt_id] = assignment
+                self._log.moved(
+                    [(job.key, State.CLAIMED.value, "") for job in assignment.jobs], server
+                )
+            return assignment
 
     def arrived(self) -> None:
         """There are new jobs in the store."""
@@ -292,7 +238,7 @@ class Dispatcher:
             if found.is_running:
                 self._heed([key])
             elif before is State.PENDING and found is State.CANCELLED:
-                self._moved([(key, found.value, self.store.entry(key).reason)])
+                self._log.moved([(key, found.value, self.store.entry(key).reason)])
         return found
 
     def fate(self, assignment: Assignment) -> Fate:
@@ -308,8 +254,8 @@ class Dispatcher:
         """A server said something of an attempt; `begins` where it is the first sign of its run."""
         server, keys = assignment.attempt.server, [job.key for job in assignment.jobs]
         if begins:
-            self._moved([(key, RUNNING, "") for key in keys], server)
-        self._observer.happened("progress", server=server, key=keys[0], event=event)
+            self._log.moved([(key, RUNNING, "") for key in keys], server)
+        self._log.observer.happened("progress", server=server, key=keys[0], event=event)
 
     def submitted(self, assignment: Assignment) -> bool:
         """The server has had an attempt for a while; may be said again after a break.
@@ -330,18 +276,17 @@ class Dispatcher:
         if is_new:
             submitted = State.SUBMITTED.value
             moves = [(job.key, submitted, "") for job in assignment.jobs]
-            self._moved(moves, attempt.server)
+            self._log.moved(moves, attempt.server)
         return True
 
     def ended(self, assignment: Assignment) -> None:
         """The server has run an attempt to its end; its pictures are still to be fetched."""
         with self._changed:
             server = assignment.attempt.server
-            if assignment.attempt.prompt_id in self._fetching or server not in self._servers:
+            if assignment.attempt.prompt_id in self._fetching or server not in self._servers.states:
                 return
             self._fetching.add(assignment.attempt.prompt_id)
-            server_state = self._servers[server]
-            self._servers[server] = replace(server_state, held=max(0, server_state.held - 1))
+            self._servers.let_go(server)
 
     def done(self, *finished: Finished) -> None:
         """Attempts ended well; all that is written down of them is one transaction."""
@@ -352,11 +297,11 @@ class Dispatcher:
                 if what is None:
                     self._lose([one.assignment])
                     continue
-                self._wrong.pop(one.assignment.attempt.server, None)
+                self._servers.came_right(one.assignment.attempt.server)
                 self._heed_rolls(one, what)
                 self._closed(one.assignment)
                 self._count(one)
-                self._tell_done(one, what)
+                self._log.done(one, what)
 
     def failed(
         self,
@@ -380,14 +325,14 @@ class Dispatcher:
                 self._lose([assignment])
                 return None
             decision = decided[0][0]
-            self._tell_failed(assignment, kind, error, decision)
+            self._log.failed(assignment, kind, error, decision)
             for (one, move), job in zip(decided, assignment.jobs, strict=True):
                 self._heed_decision(one, move, kind, job, attempt)
             self._closed(assignment)
-            self._moved([move for _, move in decided], server)
-            self._counts_of(server).failures += kind is not FailureKind.NOT_SENT
+            self._log.moved([move for _, move in decided], server)
+            self._servers.counts_of(server).failures += kind is not FailureKind.NOT_SENT
             if kind is FailureKind.RESULT_WRONG:
-                self._came_wrong(server, error)
+                self._servers.came_wrong(server, error)
             if decision.step is Step.STOP:
                 self.stop(OutputError(error))
             return decision
@@ -405,8 +350,8 @@ class Dispatcher:
                 self._lose([assignment])
                 return
             self._closed(assignment)
-            self._look_again()
-            self._moved(moves, attempt.server)
+            self._claims.look_again()
+            self._log.moved(moves, attempt.server)
 
     # --------------------------------------------------------------- leases
 
@@ -501,20 +446,20 @@ class Dispatcher:
 
     def _is_all_done(self) -> bool:
         # A person may have asked for a job again, from another process.
-        self._look_again()
+        self._claims.look_again()
         self._queue.refill()
         if self._queue.window:
             return False
         # What another orchestrator has may come back to us, and so does a claim of which the
         # answer was lost.
-        return not (self._is_shared and self.store.has_open_attempts())
+        return not (self.settings.is_shared and self.store.has_open_attempts())
 
     def has_more(self) -> bool:
         """Say whether jobs are known to wait that are still to be handed out."""
         with self._changed:
             return not self._stopping and bool(self._queue.window)
 
-    def pause(self, seconds: float = _PULSE) -> None:
+    def pause(self, seconds: float = PULSE) -> None:
         """Wait until something changes, a job's pause ends, or `seconds` have passed."""
         with self._changed:
             soonest = due(self._queue.window.values())
@@ -529,36 +474,17 @@ class Dispatcher:
 
     def say(self, text: str, *, warning: bool = False, server: str = "", key: str = "") -> None:
         """Write a sentence into the batch's log and tell the observer."""
-        about = {"text": text, "warning": warning, "server": server, "key": key}
-        self._unwritten.append({**about, "now": time.time()})
-        self.write_log()
-        self.tell(text, warning=warning, server=server, key=key)
+        self._log.say(text, warning=warning, server=server, key=key)
 
     def write_log(self) -> None:
         """Write the sentences that wait into the batch's log, if the record is there."""
-        while not self._is_away:
-            try:
-                one = self._unwritten.popleft()
-            except IndexError:
-                return
-            try:
-                self.store.log(**one)
-            except StoreUnreachable as error:
-                self._unwritten.appendleft(one)
-                self.outages.began(error)
-                return
+        self._log.write()
 
     def tell(self, text: str, *, warning: bool = True, server: str = "", key: str = "") -> None:
         """Tell the observer a sentence, and write nothing; `key` is of the job it is about."""
-        about = {"key": key} if key else {}
-        self._observer.happened("note", text=text, warning=warning, server=server, **about)
+        self._log.tell(text, warning=warning, server=server, key=key)
 
     # --------------------------------------------------------------- privates
-
-    @property
-    def _is_shared(self) -> bool:
-        """Whether others may work on the record, or put something into it."""
-        return self.settings.endless or self.settings.lease is not None
 
     @property
     def _is_away(self) -> bool:
@@ -593,159 +519,25 @@ class Dispatcher:
         finally:
             self._ending -= ids
 
-    def _counts_of(self, server: str) -> ServerCounts:
-        return self.server_counts.setdefault(server, ServerCounts())
-
-    def _choose(self, server: str) -> tuple[Waiting, ...]:
-        """The jobs for a server; where it has nothing to do, they are looked for far and wide."""
-        self._queue.refill()
-        chosen = choose(server, self._situation())
-        while not chosen and self._is_idle(server) and self._queue.widen():
-            self._queue.refill()
-            chosen = choose(server, self._situation())
-        return chosen
-
-    def _is_idle(self, server: str) -> bool:
-        server_state = self._servers[server]
-        return server_state.open and not server_state.held
-
-    def _situation(self) -> Situation:
-        return Situation(
-            waiting=list(self._queue.window.values()),
-            servers=self._servers,
-            served=self._queue.served,
-            fresh=self._queue.fresh,
-            passed=self._queue.passed,
-            now=self._clock(),
-            rules=self.settings.rules,
-        )
-
-    def _look_now_and_then(self) -> None:
-        """Look for what other processes posted, and more seldom for what is more urgent.
-
-        The latter reads some jobs of each owner: 12,500 reads a second where 250 orchestrators do
-        so each second for 50 owners.
-        """
-        now = self._clock()
-        if now - self._looked_everywhere >= max(_PULSE, _EVERYWHERE * self._queue.owners):
-            self._look_again()
-        elif now - self._looked >= _PULSE:
-            self._looked = now
-            self._queue.arrived()
-
-    def _look_again(self) -> None:
-        self._looked = self._looked_everywhere = self._clock()
-        self._queue.look_again()
-
     def _sort_anew(self) -> None:
-        """Find out again which servers can run what waits."""
-        if self._fits is not None:
-            for waiting in list(self._queue.window.values()):
-                job = self._queue.job(waiting.key)
-                self._queue.change(replace(waiting, only=self._servers_for(job)))
+        self._claims.sort_anew()
         self._changed.notify_all()
-
-    def _servers_for(self, job: Job) -> frozenset[str] | None:
-        fits = self._fits
-        return None if fits is None else frozenset(one for one in self._servers if fits(job, one))
-
-    def _wait(self, job: Job, order: int | None = None) -> None:
-        waiting = self._look_at(job)
-        self._queue.put(job, waiting if order is None else replace(waiting, order=order))
-
-    def _look_at(self, job: Job) -> Waiting:
-        note = self._notes.of(job)
-        size = min(self.settings.batch_size, note.degradation.most or self.settings.batch_size)
-        group = ""
-        if size > 1 and not job.roll and job.seed is not None and self._can_batch(job):
-            group = f"{job.group}{note.degradation}"
-        return Waiting(
-            key=job.key,
-            batch=job.owner,
-            priority=job.priority,
-            order=job.order,
-            model=job.model,
-            group=group,
-            seed=job.seed_now or 0,
-            batch_size=size,
-            not_before=note.not_before,
-            since=self._clock(),
-            avoid=note.avoid,
-            only=self._servers_for(job),
-        )
-
-    def _assign(self, server: str, chosen: Sequence[Waiting]) -> Assignment:
-        """Claim what was chosen; raises IllegalTransition where it is another's by now."""
-        owner, lease = self.settings.owner, self.settings.lease
-        if self._rivals and len(chosen) == 1:
-            chosen, attempt = self._claim_among(server, chosen[0])
-        else:
-            attempt = self._attempt(server, chosen)
-            number = self.store.claim(attempt, owner=owner, seconds=lease)
-            attempt = replace(attempt, id=number, owner=owner)
-        self._rivals = max(0, self._rivals - 1)
-        jobs = tuple(self._queue.job(one.key) for one in chosen)
-        self._queue.sent(chosen)
-        server_state = self._servers[server]
-        self._servers[server] = replace(
-            server_state, held=server_state.held + 1, model=jobs[0].model
-        )
-        degradation = unpacked(attempt.degraded)
-        assignment = Assignment(attempt=attempt, jobs=jobs, degradation=degradation)
-        self._open[attempt.prompt_id] = assignment
-        self._moved([(job.key, State.CLAIMED.value, "") for job in jobs], server)
-        return assignment
-
-    def _claim_among(self, server: str, first: Waiting) -> tuple[Sequence[Waiting], Attempt]:
-        """Claim the job that was chosen, or where others were quicker one that is as good."""
-        others = alternatives(server, first, self._situation(), _ALTERNATIVES)
-        candidates = {one.key: one for one in (first, *others)}
-        attempt = self.store.claim_first(
-            list(candidates),
-            lambda key: self._attempt(server, [candidates[key]]),
-            owner=self.settings.owner,
-            seconds=self.settings.lease,
-        )
-        got = attempt.shots[0].key
-        # Those before it are others' now, or will be found again.
-        passed = list(candidates)[: list(candidates).index(got)]
-        self._queue.remove(passed)
-        if passed:
-            self._rivals = _RIVALRY
-        return [candidates[got]], attempt
-
-    def _attempt(self, server: str, chosen: Sequence[Waiting]) -> Attempt:
-        """An attempt at these jobs, to be written down."""
-        jobs = [self._queue.job(one.key) for one in chosen]
-        return Attempt(
-            prompt_id=new_prompt_id(),
-            server=server,
-            shots=tuple(
-                Shot(key=job.key, seed=job.seed_now, index=index) for index, job in enumerate(jobs)
-            ),
-            degraded=packed(self._notes.degradation(jobs, server)),
-        )
 
     def _adopted(self, attempt: Attempt) -> Assignment:
         jobs = tuple(self.store.entry(shot.key).job for shot in attempt.shots)
-        server_state = self._servers.get(attempt.server)
-        if server_state is not None:
-            self._servers[attempt.server] = replace(
-                server_state, held=server_state.held + 1, model=jobs[0].model
-            )
+        self._servers.took(attempt.server, jobs[0].model)
         return Assignment(attempt=attempt, jobs=jobs, degradation=unpacked(attempt.degraded))
 
     def _closed(self, assignment: Assignment) -> None:
         server = assignment.attempt.server
         self._open.pop(assignment.attempt.prompt_id, None)
         self._called_off.difference_update(job.key for job in assignment.jobs)
-        server_state = self._servers.get(server)
         if assignment.attempt.prompt_id in self._fetching:
             self._fetching.discard(assignment.attempt.prompt_id)
-        elif server_state is not None:
-            self._servers[server] = replace(server_state, held=max(0, server_state.held - 1))
+        else:
+            self._servers.let_go(server)
         if not self._queue.window:
-            self._look_again()
+            self._claims.look_again()
         self._changed.notify_all()
 
     def _heed(self, keys: Collection[str]) -> None:
@@ -766,12 +558,6 @@ class Dispatcher:
                 words = f"{one.label} was taken over by another orchestrator"
                 self.say(f"{words}: {why}" if why else words, warning=True)
 
-    def _moved(self, moves: Iterable[Move], server: str = "") -> None:
-        """Tell observers where jobs stand now; they may look into the record for it."""
-        for key, state, reason in moves:
-            about = {"key": key, "state": state, "server": server, "reason": reason}
-            self.outages.patiently(partial(self._observer.happened, "state", **about))
-
     def _recall(
         self, key: str, attempt: Attempt, rungs: Callable[[Assignment], Sequence[Rung]]
     ) -> None:
@@ -783,23 +569,6 @@ class Dispatcher:
         decision = self._endings.decide(key, assignment, rungs(assignment))
         self._notes.recall(key, attempt, decision)
 
-    def _came_wrong(self, server: str, error: str) -> None:
-        """Charge a wrong picture to its server; the only one that is open goes on all the same."""
-        self._wrong[server] += 1
-        times = self._wrong[server]
-        if times >= self.settings.limits.wrong_in_a_row and self.others_open(server):
-            words = f"its pictures were wrong {times} times in a row ({error})"
-            # What it had made by then may come home behind it.
-            self._distrusted.setdefault(server, words)
-
-    def _tell_failed(
-        self, assignment: Assignment, kind: FailureKind, error: str, decision: Decision
-    ) -> None:
-        words = failure_words(assignment, error, decision)
-        server, key = assignment.attempt.server, assignment.jobs[0].key
-        self.say(words, warning=True, server=server, key=key)
-        self._observer.happened("failed", **failure_event(assignment, kind, error, decision))
-
     def _heed_decision(
         self, decision: Decision, move: Move, kind: FailureKind, job: Job, attempt: Attempt
     ) -> None:
@@ -808,33 +577,23 @@ class Dispatcher:
             return
         self._notes.take(job, attempt, decision, kind, self._clock())
         # Before all that was not tried yet: the night's end should not be full of old trouble.
-        self._wait(job, order=-1)
+        self._claims.wait(job, order=-1)
 
     def _heed_rolls(self, one: Finished, written: Written) -> None:
         """Let those wait that are rolled again; the others have their end."""
         again = {key for key, state, _ in written.moves if state == State.PENDING.value}
         for job in one.assignment.jobs:
             if job.key in again:
-                self._wait(replace(job, roll=job.roll + 1), order=-1)
+                self._claims.wait(replace(job, roll=job.roll + 1), order=-1)
             else:
                 self._notes.pop(job.key, None)
 
     def _count(self, one: Finished) -> None:
-        counts_of = self._counts_of(one.assignment.attempt.server)
+        counts_of = self._servers.counts_of(one.assignment.attempt.server)
         counts_of.pictures += len(one.assignment.jobs) - len(one.rejections)
         by_name = {span.span: span.seconds for span in one.spans}
         counts_of.busy += by_name.get("run", one.seconds)
         counts_of.idle += by_name.get("idle", 0.0)
-
-    def _tell_done(self, one: Finished, written: Written) -> None:
-        server = one.assignment.attempt.server
-        for text in written.words:
-            self.say(text, warning=True, server=server)
-        for artifact in written.artifacts:
-            self._observer.happened(
-                "done", path=artifact.path, seed=artifact.seed, server=server, seconds=one.seconds
-            )
-        self._moved(written.moves, server)
 
 
 def moments() -> tuple[float, float]:

@@ -17,11 +17,11 @@ from ...errors import SpriteworksError
 from ..logic.assignments import Assignment
 from ..logic.jobs import Attempt
 from ..logic.retry import FailureKind
+from .adopting_worker import AdoptingWorker
 from .collecting import Collector
 from .dispatcher import Dispatcher
 from .fleet import Care, FleetServer
-from .visitor import Visitor
-from .worker import Recipe, ServerWorker
+from .server_worker import Recipe, ServerWorker
 
 # s that a server which is not of the fleet has to let go of what was left on it
 _PARTING = 3.0
@@ -55,7 +55,7 @@ class Takeover:
         self._care = care or Care()
         self._adopted = adopted
         self._lock = threading.Lock()
-        self._visitors: list[Visitor] = []
+        self._adopting: list[AdoptingWorker] = []
 
     def begin(
         self, *, all: bool = False, dead: Collection[str] = ()
@@ -87,7 +87,7 @@ class Takeover:
             return
         for name, assignments in _by_server(self._dispatcher.take_over()).items():
             if "://" in name:
-                self._visit(name, assignments)
+                self._bring_home(name, assignments)
             else:
                 # It was a process of its owner's, and has ended with it, or serves nobody.
                 for one in assignments:
@@ -95,26 +95,26 @@ class Takeover:
                     self._dispatcher.failed(one, FailureKind.JOB_LOST, words)
 
     @property
-    def visitors(self) -> list[ServerWorker]:
+    def adopting(self) -> list[ServerWorker]:
         """The threads that wait for what was taken over, as far as they live."""
         with self._lock:
-            self._visitors = [one for one in self._visitors if one.is_alive()]
-            return [*self._visitors]
+            self._adopting = [one for one in self._adopting if one.is_alive()]
+            return [*self._adopting]
 
     def end(self) -> None:
         """Leave what is not home yet to whoever comes next; after the last `look`."""
         self._dispatcher.stop(hurry=True)
         late = time.monotonic() + _PARTING
-        while (alive := self.visitors) and time.monotonic() < late:
-            for visitor in alive:
-                visitor.abandon()
+        while (alive := self.adopting) and time.monotonic() < late:
+            for worker in alive:
+                worker.abandon()
             alive[0].join(_TICK)
 
-    def _visit(self, name: str, assignments: Sequence[Assignment]) -> None:
+    def _bring_home(self, name: str, assignments: Sequence[Assignment]) -> None:
         care = self._fleet[name].care if name in self._fleet else self._care
         for one in assignments:
             self._adopted(one.attempt)
-        visitor = Visitor(
+        worker = AdoptingWorker(
             FleetServer(name, care),
             self._dispatcher,
             self._recipe_for(name),
@@ -122,8 +122,8 @@ class Takeover:
             adopted=assignments,
         )
         with self._lock:
-            self._visitors.append(visitor)
-            visitor.start()
+            self._adopting.append(worker)
+            worker.start()
 
     def _write_off(self, name: str, left: Sequence[Assignment]) -> None:
         """Close attempts whose server is not there any more, or is not to be used; they wait."""

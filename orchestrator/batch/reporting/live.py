@@ -55,7 +55,7 @@ class Log:
             self._file.close()
 
 
-class BatchView:
+class BatchDisplay:
     """A batch for people; a context manager. See `messages.BatchObserver`.
 
     On a terminal: overall progress, a line a server, rate, time left, last picture.
@@ -71,7 +71,7 @@ class BatchView:
         # s, monotonic, of the last look at the whole; the first picture comes at once
         self._looked = 0.0 if screen.is_live else time.monotonic()
 
-    def __enter__(self) -> BatchView:
+    def __enter__(self) -> BatchDisplay:
         self._screen.__enter__()
         return self
 
@@ -241,6 +241,6 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours} h"
 
 
-def view_on(stream: TextIO, folder: Path) -> BatchView:
+def view_on(stream: TextIO, folder: Path) -> BatchDisplay:
     """What shows a batch on a stream."""
-    return BatchView(screen_on(stream), folder)
+    return BatchDisplay(screen_on(stream), folder)

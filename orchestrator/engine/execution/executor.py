@@ -44,8 +44,8 @@ from ..host import (
 )
 from ..model_files import noted
 from .cache import Cache, NodeResult
+from .graph_progress import Audience, GraphProgress, NodeContext
 from .jobs import GraphJob, Report
-from .progress import Audience, GraphProgress, NodeContext
 from .validation import Nodes, is_link, ordered, sources, type_name
 
 logger = logging.getLogger(__name__)

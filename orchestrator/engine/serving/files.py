@@ -45,7 +45,7 @@ _naming = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upload:
+class UploadedFile:
     """One file that a client sends."""
 
     filename: str
@@ -74,7 +74,7 @@ class View:
     headers: Mapping[str, str] = field(default_factory=lambda: dict(_AS_IT_IS))
 
 
-def save_upload(folders: Folders, upload: Upload) -> FileRef:
+def save_upload(folders: Folders, upload: UploadedFile) -> FileRef:
     """Store an upload and say under which name.
 
     A name that is taken gets a number unless the content is the same or `overwrite` is set. Raises

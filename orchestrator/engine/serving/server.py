@@ -22,16 +22,16 @@ from ...guard import Guard
 from ...patience import Patience
 from ...protocol import PromptRequest, QueueStatus, is_prompt_id, new_prompt_id
 from .. import host
+from ..execution.graph_worker import GraphWorker
 from ..execution.jobs import GraphJob, GraphQueue
 from ..execution.validation import GraphVerdict, check, problem
-from ..execution.worker import GraphWorker
 from ..folders import MODEL_KINDS, Folders, OutsideFolder
 from . import files
 from .bodies import json_answer, json_object
-from .files import Upload
+from .files import UploadedFile
 from .hub import Hub
 from .jobs import add_job_routes
-from .registry import Registry, engine_nodes, import_libraries
+from .registry import NodeRegistry, engine_nodes, import_libraries
 from .stats import system_stats
 
 logger = logging.getLogger(__name__)
@@ -45,9 +45,9 @@ _SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
 class Engine:
     """The parts of a running engine."""
 
-    def __init__(self, folders: Folders, registry: Registry | None = None) -> None:
+    def __init__(self, folders: Folders, registry: NodeRegistry | None = None) -> None:
         self.folders = folders
-        self.registry = registry or Registry(engine_nodes, import_libraries)
+        self.registry = registry or NodeRegistry(engine_nodes, import_libraries)
         self.hub = Hub(
             {"supports_preview_metadata": True, "max_upload_size": MAX_BODY, "assets": False}
         )
@@ -231,7 +231,7 @@ def _add_files(router: APIRouter, engine: Engine) -> None:
 
         def save() -> Response:
             merged = files.masked(folders, original, upload.content)
-            plain = Upload(**{**vars(upload), "content": merged})
+            plain = UploadedFile(**{**vars(upload), "content": merged})
             return _saved(files.save_upload(folders, plain))
 
         return await run_in_threadpool(save)
@@ -264,13 +264,13 @@ def _saved(saved: files.FileRef) -> Response:
     return json_answer({"name": saved.filename, "subfolder": saved.subfolder, "type": saved.type})
 
 
-async def _upload(request: Request) -> tuple[Upload, str]:
+async def _upload(request: Request) -> tuple[UploadedFile, str]:
     """The file of a multipart form and its `original_ref`; raises InputError without a file."""
     async with request.form() as form:
         image = form.get("image")
         if not isinstance(image, UploadFile) or not image.filename:
             raise InputError("the form has no file called image")
-        upload = Upload(
+        upload = UploadedFile(
             filename=image.filename,
             content=await image.read(),
             type=str(form.get("type") or "input"),

@@ -81,7 +81,7 @@ def asset(found: Asset, origin: str, now: float) -> dict[str, Any]:
     return told if found.job_id is None else {**told, "job_id": found.job_id}
 
 
-class Frames:
+class EventFrames:
     """A job's events as v2's server-sent events."""
 
     def __init__(self, origin: str, expires_at: float) -> None:

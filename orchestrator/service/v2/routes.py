@@ -124,7 +124,7 @@ async def get_events(request: Request, job_id: str, caller: Who) -> Response:
     """
     service = service_of(request)
     view = await asyncio.to_thread(service.watchable, caller, job_id)
-    frames = form.Frames(origin_of(request), view.expires_at)
+    frames = form.EventFrames(origin_of(request), view.expires_at)
     after = last_event_id(request.headers.get("last-event-id"))
     return stream(service, caller, job_id, after, frames.of, frames.moved)
 

@@ -39,12 +39,12 @@ from ..supplies import Supplies
 from ..waking.opening import check_broker
 from ..waking.reconciler import awake
 from ..webhooks import Webhooks
+from .catalogue_store import CatalogueStore
 from .joining import ServiceHome, check_version, files_of, record_of
 from .logins import Logins
-from .news import Kind, News, Told
+from .outbox import Kind, Outbox, Told
 from .registry import BEAT, Registry, Stage, WorkerServer
 from .reporter import Reporter
-from .shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -84,12 +84,12 @@ class WorkerProcess:
         self._processes = Processes.of_this_process(store)
         prefix = f"{self.worker.name}/"
         self._servers = fleet(setup.choice, setup.care, store, self._processes, prefix)
-        self._shelf = Shelf(store.database)
+        self._catalogue_store = CatalogueStore(store.database)
         self._catalogues = Catalogues(self._learnt)
         # by server, the hash of the catalogue that it has
-        self._shelved: dict[str, tuple[Known, str]] = {}
+        self._kept_catalogues: dict[str, tuple[Known, str]] = {}
         requests = Requests(store)
-        news = News(store.database)
+        news = Outbox(store.database)
 
         def tell(id: str, state: str, server: str, reason: str) -> None:
             news.tell(Told(request=id, kind=Kind.MOVED, data={"state": state, "server": server}))
@@ -235,15 +235,15 @@ class WorkerProcess:
         return WorkerServer(
             view=shown,
             stats=known.stats,
-            catalogue=self._shelve(server.name, known),
+            catalogue=self._kept_catalogue(server.name, known),
         )
 
-    def _shelve(self, server: str, known: Known) -> str:
-        shelved = self._shelved.get(server)
-        if shelved is None or shelved[0].catalogue is not known.catalogue:
-            shelved = known, self._shelf.put(known.catalogue)
-            self._shelved[server] = shelved
-        return shelved[1]
+    def _kept_catalogue(self, server: str, known: Known) -> str:
+        kept = self._kept_catalogues.get(server)
+        if kept is None or kept[0].catalogue is not known.catalogue:
+            kept = known, self._catalogue_store.put(known.catalogue)
+            self._kept_catalogues[server] = kept
+        return kept[1]
 
     def _look(self) -> None:
         """See now and then what servers have and how they do, and that the record is as before."""

@@ -12,13 +12,13 @@ from ..logic.retry import FailureKind
 from .collecting import Collector
 from .dispatcher import Dispatcher
 from .fleet import FleetServer
-from .worker import Recipe, ServerWorker
+from .server_worker import Recipe, ServerWorker
 
 # s within which a server must say that it is there: nobody knows what its jobs are about meanwhile
 _CONNECT, _ANSWER = 2.0, 3.0
 
 
-class Visitor(ServerWorker):
+class AdoptingWorker(ServerWorker):
     """Waits for attempts that were taken over, sends nothing, and ends when they have.
 
     What their server does not have, or cannot bring, waits again at once.
@@ -41,7 +41,7 @@ class Visitor(ServerWorker):
             adopted=adopted,
             whose="of an orchestrator that let it go",
         )
-        self.name = f"{server.name} visitor"
+        self.name = f"{server.name} adopting"
         self._retired = True
         # Nothing is sent, so nothing need be there to run it.
         self._fit = True

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from ...protocol import Executing, ExecutionError, event_data, event_name
 from .executor import Executor
+from .graph_progress import Audience
 from .jobs import GraphJob, GraphQueue, Report
-from .progress import Audience
 from .validation import Nodes, type_name
 
 logger = logging.getLogger(__name__)

@@ -39,7 +39,7 @@ class Told:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-class News:
+class Outbox:
     """The rows of all that was not heard yet; for any number of threads."""
 
     def __init__(self, database: Database) -> None:

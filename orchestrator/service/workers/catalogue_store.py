@@ -17,7 +17,7 @@ from ..tables import worker_servers
 _LEVEL = 1
 
 
-class Shelf:
+class CatalogueStore:
     """The catalogues that workers brought; for any number of threads."""
 
     def __init__(self, database: Database) -> None:
