@@ -37,6 +37,7 @@ from .building import (
     build_unet,
     build_vae,
     check_plain,
+    readable,
 )
 from .tokenizer import END, clip_tokenizer, load_tokenizer
 
@@ -52,6 +53,11 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     Raises ModelUnreadable for a part that is missing or damaged, UnsupportedModel for another
     kind of model or of weights; both name the part.
     """
+    with readable(folder.name):
+        return _load_diffusers(folder, settings)
+
+
+def _load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     read_json(folder / "model_index.json")
     unet_config = read_json(folder / "unet" / "config.json")
     vae_config = read_json(folder / "vae" / "config.json")
@@ -94,6 +100,11 @@ def load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool 
     Raises ModelUnreadable for a damaged file, UnsupportedModel for a pickle that is not allowed or
     holds code, and for other models and kinds of weights.
     """
+    with readable(path.name):
+        return _load_checkpoint(path, settings, allow_pickle=allow_pickle)
+
+
+def _load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool) -> Loaded:
     weights = read_checkpoint(path, allow_pickle=allow_pickle)
     check_plain(weights, path.name)
     family = checkpoint.checkpoint_family(weights, path.name)
