@@ -68,8 +68,13 @@ def _diffusers_folders() -> dict[str, Path]:
     """Name -> folder. Of two with one name the first root's wins; the pack's own come last."""
     found: dict[str, Path] = {}
     for root in [*current().roots("diffusers"), MODEL_FILES]:
+        # Links may lead back up: of each folder, the real ones that it lies in.
+        above = {os.fspath(root): frozenset([os.path.realpath(root)])}
         for parent, children, files in os.walk(root, followlinks=True):
-            if "model_index.json" in files:
+            real = {each: os.path.realpath(os.path.join(parent, each)) for each in children}
+            children[:] = [each for each in children if real[each] not in above[parent]]
+            above |= {os.path.join(parent, c): above[parent] | {real[c]} for c in children}
+            if "model_index.json" in files and os.path.isfile(f"{parent}/model_index.json"):
                 children.clear()  # a model's parts are no models
                 found.setdefault(Path(parent).relative_to(root).as_posix(), Path(parent))
     found.pop(".", None)

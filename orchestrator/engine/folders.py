@@ -104,8 +104,8 @@ class Folders:
         """Names of the pictures in the input folder, without its subfolders."""
         if not self.input.is_dir():
             return []
-        files = (path for path in self.input.iterdir() if path.is_file())
-        return sorted(path.name for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
+        named = (path for path in self.input.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        return sorted(path.name for path in filter(is_usable, named))
 
     def subfolder(self, folder: Path, kind: str) -> str:
         """A folder relative to the one of that type, as file references name it."""
@@ -152,6 +152,19 @@ class Folders:
         return folder, name, max(numbers, default=0) + 1
 
 
+def is_usable(path: Path) -> bool:
+    """Whether a name stands for a file with content: a regular one, or a link to one.
+
+    What only looks so (a pipe, a socket, a device, a folder, a link to nothing) may keep who opens
+    it waiting for ever. A name that is no text could not be sent to anybody.
+    """
+    try:
+        str(path).encode()
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _names(folder: Path) -> Iterator[str]:
     return (path.name for path in folder.iterdir())
 
@@ -170,7 +183,8 @@ def _fill_in(prefix: str, width: int, height: int) -> str:
 def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
     if not folder.is_dir():
         return []
-    return [path for path in folder.rglob("*") if path.suffix.lower() in suffixes]
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return list(filter(is_usable, found))
 
 
 def _diffusers(folder: Path) -> list[Path]:
@@ -178,4 +192,4 @@ def _diffusers(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     indices = [*folder.glob("*/model_index.json"), *folder.glob("*/*/model_index.json")]
-    return [index.parent for index in indices]
+    return [index.parent for index in indices if is_usable(index)]

@@ -43,15 +43,16 @@ def free(device: torch.device | None = None) -> int:
 def check(what: str, need: float, measured: Callable[[], int] = free) -> None:
     """Raises OutOfMemory, with both figures, where `need` bytes are more than there are.
 
-    `what` is the plural of what shall be made, for the message.
+    `what` is the plural of what shall be made, for the message; `measured` gives the bytes that there
+    are.
     """
     if need <= _SMALL:
         return
     there = measured()
     if need > there:
         raise OutOfMemory(
-            f"{what} need {_size(need)} of memory, and {_size(there)} are free: take fewer or "
-            "smaller ones."
+            f"There is not enough memory: {what} need {_size(need)}, and {_size(there)} are free; "
+            "take fewer or smaller ones."
         )
 
 

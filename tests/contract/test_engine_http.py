@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,12 +23,14 @@ import requests
 import uvicorn
 import websocket
 from PIL import Image
+from starlette.testclient import TestClient
 
 from orchestrator.addresses import listen
 from orchestrator.engine.folders import Folders
 from orchestrator.engine.host import context, io
 from orchestrator.engine.serving.registry import NodeRegistry, engine_nodes
 from orchestrator.engine.serving.server import Engine, create_app
+from orchestrator.patience import protocol
 from orchestrator.protocol import (
     Event,
     Executed,
@@ -98,7 +101,9 @@ class Server:
         folders.create()
         self.engine = Engine(folders, NodeRegistry(lambda: [*engine_nodes(), Slow]))
         self._socket = listen("127.0.0.1", 0, "the test")
-        config = uvicorn.Config(create_app(self.engine), log_level="warning", log_config=None)
+        config = uvicorn.Config(
+            create_app(self.engine), log_level="warning", log_config=None, http=protocol()
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=lambda: self._server.run(sockets=[self._socket]), daemon=True
@@ -706,3 +711,76 @@ def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
     assert answer.returncode == 3
     assert "another --port" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST.:80", 200),
+        ("[::1]", 200),
+        ("sprites.example:8188", 200),
+        ("evil.example", 421),
+        ("evil.example@localhost", 421),
+        ("localhost, evil.example", 421),
+        ("", 421),
+    ],
+)
+def test_it_answers_to_names_of_this_machine_and_to_those_it_was_told(
+    tmp_path: Path, host: str, status: int
+) -> None:
+    folders = Folders(input=tmp_path / "i", output=tmp_path / "o", temp=tmp_path / "t")
+    engine = Engine(folders, Registry(list))
+    app = create_app(engine, names=["sprites.example"])
+    with TestClient(app) as client:
+        assert client.get("/queue", headers={"Host": host}).status_code == status
+        raw = [("Host", "localhost"), ("Host", "evil.example")]
+        assert client.get("/queue", headers=raw).status_code == 400  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("client_id", "{}"),
+        ("client_id", '"\\ud800"'),
+        ("number", "NaN"),
+        ("number", "1e400"),
+        ("number", '"nan"'),
+        ("number", "9" * 400),
+        ("number", "9" * 5000),
+        ("extra_data", "[1]"),
+        ("extra_data", '{"client_id": []}'),
+        ("extra_data", '{"extra_pnginfo": [1]}'),
+        ("extra_data", '{"extra_pnginfo": {"": 1}}'),
+        ("extra_data", '{"extra_pnginfo": {"' + "a" * 80 + '": 1}}'),
+        ("extra_data", '{"extra_pnginfo": {"a\\u0000": 1}}'),
+        ("partial_execution_targets", "5"),
+        ("partial_execution_targets", '"2"'),
+        ("partial_execution_targets", "[{}]"),
+        ("x", "[" * 200 + "]" * 200),
+        ("x", "[" * 100_000),
+        ("x", "-Infinity"),
+    ],
+)
+def test_what_stands_beside_a_graph_is_checked(server: Server, field: str, value: str) -> None:
+    graph = {"1": {"class_type": "Slow", "inputs": {"tag": 1}}}
+    body = f'{{"prompt": {json.dumps(graph)}, "{field}": {value}}}'
+    answer = server.post("/prompt", data=body.encode())
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["details"]
+
+
+def test_a_websocket_whose_head_cannot_be_read_is_answered(server: Server) -> None:
+    with socket.create_connection(server.address.split(":"), timeout=30) as connection:
+        connection.sendall(
+            b"GET /ws?clientId=" + b"a" * 30_000 + b" HTTP/1.1\r\nHost: localhost\r\n"
+            b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
+
+
+def test_ids_of_any_kind_may_be_deleted(server: Server) -> None:
+    for path in ("/queue", "/history"):
+        odd = [{}, [], None, 5, "x"]
+        assert server.post(path, {"delete": odd}).status_code == 200

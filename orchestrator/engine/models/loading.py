@@ -41,6 +41,7 @@ from .building import (
     build_unet,
     build_vae,
     check_plain,
+    readable,
 )
 from .tokenizer import END, clip_tokenizer, load_tokenizer
 
@@ -57,6 +58,11 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     kind of model or of weights; both name the part.
     """
     reads(folder)
+    with readable(folder.name):
+        return _load_diffusers(folder, settings)
+
+
+def _load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     read_json(folder / "model_index.json")
     unet_config = read_json(folder / "unet" / "config.json")
     vae_config = read_json(folder / "vae" / "config.json")
@@ -102,6 +108,11 @@ def load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool 
     holds code, and for other models and kinds of weights.
     """
     reads(path)
+    with readable(path.name):
+        return _load_checkpoint(path, settings, allow_pickle=allow_pickle)
+
+
+def _load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool) -> Loaded:
     weights = read_checkpoint(path, allow_pickle=allow_pickle)
     check_plain(weights, path.name)
     family = checkpoint.checkpoint_family(weights, path.name)

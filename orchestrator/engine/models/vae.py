@@ -72,7 +72,7 @@ def _whole_or_tiled(
     if vae.part.device.type != "cuda":
         # An accelerator says when it is full; a system ends the process.
         room.check(
-            "Whole pictures, with vae_tiling off,",
+            "whole pictures, with vae_tiling off,",
             _SHARE * need,
             lambda: room.free(vae.part.device),
         )

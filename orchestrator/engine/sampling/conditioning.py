@@ -105,7 +105,7 @@ def _run(
     """States [chunks, 77, D] of the layer and pooled text [chunks, P], float32 on the CPU."""
     groups = [chunks[i : i + _CHUNKS_AT_ONCE] for i in range(0, len(chunks), _CHUNKS_AT_ONCE)]
     need = room.of_tensors(len(chunks), len(chunks[0]), _width(encoder), copies=2)
-    room.check("The tokens of this text", need)
+    room.check("the tokens of this text", need)
     parts = [_run_some(model, encoder, group, layer) for group in groups]
     states, pooled = zip(*parts, strict=True)
     return torch.cat(states), torch.cat(pooled)
