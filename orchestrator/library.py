@@ -173,7 +173,7 @@ class Server:
         return self._reached.stats.device
 
     def close(self) -> None:
-        """Give up all connections, and end the server where it was started here.
+        """Give up all connections, and end the server where it was started here and is not kept.
 
         On a server that runs by itself, jobs that were not waited for go on.
         """

@@ -125,6 +125,9 @@ def _serve_kept(arguments: argparse.Namespace) -> int:
     order = Order.from_json(json.load(sys.stdin))
     try:
         return _serve(arguments, arguments.temp_directory, order)
+    except SpriteworksError as error:
+        # While there is a log to say it in.
+        return _fail(error)
     finally:
         logging.shutdown()
         # Windows removes neither a folder that somebody is in nor a file that is open.

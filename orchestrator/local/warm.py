@@ -105,7 +105,8 @@ def stop(*, force: bool = False) -> bool:
         )
     if code != 200 and not force and place.living() is not None:
         raise UsageError(f"the engine at {note.url} does not answer; end it with --force")
-    _gone(note)
+    # What does not answer does not end by itself, either.
+    _gone(note, _GOODBYE if code == 200 else 0.0)
     place.living()
     return True
 
@@ -180,13 +181,13 @@ def _makes_room(place: Place, settings: Settings, say: Callable[[str], None]) ->
     return True
 
 
-def _gone(note: Note) -> None:
-    """Wait until the process has ended, and see to it."""
+def _gone(note: Note, grace: float) -> None:
+    """Wait until the process has ended, `grace` s, and see to it."""
     process = note.process()
     if process is None:
         return
     try:
-        process.wait(_GOODBYE)
+        process.wait(grace)
     except psutil.TimeoutExpired:
         process.kill()
         process.wait(_GOODBYE)

@@ -291,7 +291,7 @@ def test_of_two_that_start_at_once_one_starts_it(world: World) -> None:
     # One that was killed is no engine any more, and what it left behind goes.
     (engine,) = world.engines()
     engine.kill()
-    assert not world.status()
+    eventually(lambda: not world.status())
     world.assert_nothing_is_left()
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +23,7 @@ from orchestrator.errors import (
     ServerLost,
     ServerUnreachable,
 )
-from orchestrator.local.process import free_port
+from orchestrator.local.process import free_port, python_environment
 
 QUICK = Timeouts(connect=2.0, read=2.0)
 
@@ -207,3 +210,36 @@ def test_faults_are_ours(wire: Wire) -> None:
         Wire(f"http://{'a' * 70}.example", QUICK).send("GET", "/")
     with pytest.raises(ProtocolError):
         wire.json("POST", "/x", json={"a": float("nan")})
+
+
+def test_a_server_of_this_machine_is_asked_without_loading_requests() -> None:
+    script = """
+import http.server, sys, threading
+import orchestrator.library
+from orchestrator.client.wire import Timeouts, Wire
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *words):
+        pass
+
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+wire = Wire(f"http://127.0.0.1:{server.server_port}", Timeouts())
+assert wire.json("GET", "/") == {}
+heavy = {"requests", "urllib3", "PIL", "pydantic", "rich", "numpy", "torch"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **python_environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
