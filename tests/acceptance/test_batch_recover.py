@@ -419,6 +419,13 @@ def test_items_that_are_gone_from_the_manifest_leave_their_pictures(dots: Batch)
     assert len(found.strangers) == 4
     assert dots.run().is_complete
     assert dots.files() == before
+    # They come back, and are counted before the run that would make them.
+    dots.want(["a", "b", "c", "deep/d"])
+    choice = Choice(urls=(dots.fake.url,))
+    batch.plan(batch.Request(manifest=dots.manifest, out=dots.out, choice=choice))
+    assert dots.recover().done == 4
+    assert dots.run().is_complete
+    assert dots.files() == before
     assert set(dots.sent().values()) == {1}
 
 
