@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -247,6 +248,25 @@ def test_a_lost_record_is_told_rebuilt_and_nothing_is_made_again(dots: Batch, da
     assert dots.sent() == sent
 
 
+def test_wrong_bytes_anywhere_cost_no_picture(dots: Batch) -> None:
+    chance = random.Random(20_26)
+    before, whole, told = dots.files(), dots.record.read_bytes(), 0
+    for _ in range(24):
+        content = bytearray(whole)
+        for _ in range(200):
+            content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        dots.record.write_bytes(content)
+        try:
+            dots.run()
+        except RecordLost:
+            told += 1
+            assert dots.recover().done == 6
+            assert dots.run().is_complete
+    assert told > 12
+    assert dots.files() == before
+    assert set(dots.sent().values()) == {1}
+
+
 def test_what_sqlite_left_beside_a_record_goes_with_it(dots: Batch) -> None:
     dots.record.unlink()
     for end in ("-wal", "-shm"):
@@ -399,6 +419,13 @@ def test_items_that_are_gone_from_the_manifest_leave_their_pictures(dots: Batch)
     assert len(found.strangers) == 4
     assert dots.run().is_complete
     assert dots.files() == before
+    # They come back, and are counted before the run that would make them.
+    dots.want(["a", "b", "c", "deep/d"])
+    choice = Choice(urls=(dots.fake.url,))
+    batch.plan(batch.Request(manifest=dots.manifest, out=dots.out, choice=choice))
+    assert dots.recover().done == 4
+    assert dots.run().is_complete
+    assert dots.files() == before
     assert set(dots.sent().values()) == {1}
 
 
@@ -497,6 +524,30 @@ def test_changed_pictures_of_a_whole_record_are_kept_and_made_again(dots: Batch)
     assert found.aside == {"a.png": "a=aside-1.png"}
     assert dots.run().is_complete
     assert dots.files() == {**before, "a=aside-1.png": before["b.png"] + b"mine"}
+
+
+def test_a_record_in_postgresql_stays_where_it_is(
+    tmp_path: Path, fake: FakeServer, postgres_url: str
+) -> None:
+    made = Batch(tmp_path, fake)
+    made.want(["a", "b"])
+    choice = Choice(urls=(fake.url,))
+    request = batch.Request(manifest=made.manifest, out=made.out, choice=choice, store=postgres_url)
+    assert batch.run(request, Deaf()).is_complete
+    before = made.files()
+    assert made.recover().is_needless
+    made.exchange("a.png", "b.png")
+    assert made.recover().done == 2
+    assert made.files() == before
+    with pytest.raises(UsageError, match="is not rebuilt there"):
+        made.recover(force=True)
+    # As said there: without the database the record is one in the folder.
+    (made.out / "batch.store.json").unlink()
+    with pytest.raises(RecordLost, match="is gone"):
+        made.run()
+    assert made.recover().done == 2
+    assert made.run().is_complete
+    assert set(made.sent().values()) == {1}
 
 
 def test_dry_run_touches_nothing(dots: Batch) -> None:

@@ -730,7 +730,7 @@ def test_it_answers_to_names_of_this_machine_and_to_those_it_was_told(
     tmp_path: Path, host: str, status: int
 ) -> None:
     folders = Folders(input=tmp_path / "i", output=tmp_path / "o", temp=tmp_path / "t")
-    engine = Engine(folders, Registry(list))
+    engine = Engine(folders, NodeRegistry(list))
     app = create_app(engine, names=["sprites.example"])
     with TestClient(app) as client:
         assert client.get("/queue", headers={"Host": host}).status_code == status

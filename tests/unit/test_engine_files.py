@@ -341,7 +341,10 @@ def test_a_name_that_no_file_can_have_is_refused(folders: Folders, name: str) ->
         find_view(folders, query)
     with pytest.raises(InputError):
         find_view(folders, {"filename": "a.png", "subfolder": name})
-    for upload in (Upload(filename=name, content=b""), Upload(filename="a", content=b"")):
+    for upload in (
+        UploadedFile(filename=name, content=b""),
+        UploadedFile(filename="a", content=b""),
+    ):
         with pytest.raises(InputError):
             save_upload(folders, replace(upload, subfolder="" if upload.filename == name else name))
     with pytest.raises(InputError):
@@ -351,18 +354,18 @@ def test_a_name_that_no_file_can_have_is_refused(folders: Folders, name: str) ->
 
 def test_a_name_without_room_for_a_number_is_refused(folders: Folders) -> None:
     name = "a" * 251 + ".png"
-    save_upload(folders, Upload(filename=name, content=b"1"))
+    save_upload(folders, UploadedFile(filename=name, content=b"1"))
     with pytest.raises(InputError):
-        save_upload(folders, Upload(filename=name, content=b"2"))
+        save_upload(folders, UploadedFile(filename=name, content=b"2"))
 
 
 def test_a_file_in_the_way_is_the_clients_mistake(folders: Folders) -> None:
-    save_upload(folders, Upload(filename="a", content=b"1"))
+    save_upload(folders, UploadedFile(filename="a", content=b"1"))
     with pytest.raises(InputError, match="in the way"):
-        save_upload(folders, Upload(filename="b", subfolder="a", content=b""))
+        save_upload(folders, UploadedFile(filename="b", subfolder="a", content=b""))
     (folders.input / "folder").mkdir()
     with pytest.raises(InputError, match="in the way"):
-        save_upload(folders, Upload(filename="folder", content=b"", overwrite=True))
+        save_upload(folders, UploadedFile(filename="folder", content=b"", overwrite=True))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

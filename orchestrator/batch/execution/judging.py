@@ -52,11 +52,16 @@ def judgement_of(job: Job, picture: JudgedPicture) -> Judgement:
 
 
 def judge_again(store: Store, folder: Path) -> list[str]:
-    """Measure pictures whose gates the manifest has changed; returns what is to be said of it."""
+    """Measure pictures that their jobs' gates have not judged yet; returns what is to be said.
+
+    The manifest has changed those, or the record was rebuilt.
+    """
     keys = store.unjudged()
     with store.transaction():
         said = [words for key in keys if (words := _judge_job(store, folder, key))]
-    return [f"{len(keys)} pictures are measured again by changed gates", *said] if keys else []
+    return (
+        [f"{len(keys)} pictures are measured by gates that are new to them", *said] if keys else []
+    )
 
 
 def sort_out_duplicates(store: Store, folder: Path) -> tuple[list[str], bool]:

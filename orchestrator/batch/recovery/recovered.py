@@ -71,7 +71,8 @@ class Recovered:
 
     def _of_the_record(self) -> Iterator[tuple[str, bool]]:
         verb = "would be" if self.dry else "is"
-        yield f"the record of {self.folder} {self.was or 'was whole'}; it {verb} rebuilt", False
+        before = self.was or "was whole"
+        yield f"the record of {self.folder} {before}; it {verb} rebuilt from the pictures", False
         lost = "attempts, timings, failures, what was cancelled, and the log"
         yield f"what only the record knew is lost: {lost}", True
         if self.before:
@@ -82,17 +83,17 @@ class Recovered:
         renamed = [f"{source} is {target}" for source, target in self.moved.items()]
         aside = [f"{source} is now {target}" for source, target in self.aside.items()]
         faults = [f"{path}: {why}" for path, why in self.damaged.items()]
-        for found, words in (
-            (renamed, f"had another job's name, or none, and {would}given their own"),
-            (aside, f"lay where a picture of a job belongs, and {would}set aside"),
-            (faults, "are no whole pictures, and do not count"),
-            (self.copies, "are copies of pictures that are there, and do not count"),
-            (self.unclear, "are of graphs that made several, and no name says which; not counted"),
-            (self.strangers, "are of no job of the manifest; they stay and do not count"),
-            (self.without_graph, "carry no graph, so nobody knows whose they are; not counted"),
-            (self.changed, "are not what the record says of them, and do not count"),
-            (self.links, "lie behind links, which are not followed"),
-            (self.incomplete, "are jobs of which a picture is missing; they are made again"),
+        for words, found in (
+            (f"pictures {would}given the names of their jobs", renamed),
+            (f"files {would}set aside, as a picture belongs where they lay", aside),
+            ("files that are no whole pictures, and do not count", faults),
+            ("further pictures of jobs that have theirs; they do not count", self.copies),
+            ("pictures of graphs that made several, not told apart by names", self.unclear),
+            ("pictures of no job of the manifest; they stay and do not count", self.strangers),
+            ("pictures without a graph; nobody knows whose they are", self.without_graph),
+            ("files that are not what the record says of them", self.changed),
+            ("links, which are not followed", self.links),
+            ("jobs of which a picture is missing; they are made again", self.incomplete),
         ):
             if found:
-                yield f"{len(found)} {words}: {listed(list(found))}", True
+                yield f"{words} ({len(found)}): {listed(list(found))}", True

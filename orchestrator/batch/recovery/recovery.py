@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -29,28 +29,25 @@ from ..execution.store import kept_plan, tables
 from ..execution.store.condition import UNREADABLE, Condition, examine, reading, set_aside
 from ..execution.store.database import sqlite_url
 from ..execution.store.folder_lock import held
-from ..execution.store.pictures import PARTS, pictures_in
 from ..execution.store.place import FILE_NAME, POINTER
 from ..execution.store.rows import artifact_of
 from ..execution.store.soundness import fault_in
 from ..execution.store.store import Store
 from ..logic.gates import GRAPH
-from ..logic.jobs import Artifact, Job, State, name_in
+from ..logic.jobs import Artifact, Job, State
 from ..logic.planning import Planner
 from ..production import first_planner, loaded, planner_for
 from .belonging import Belonging, Shares, share_out
+from .found import Found, Progress
 from .identity import Jobs
 from .placing import Placed, place
 from .recovered import Recovered
-from .seen import Seen, look_at
+from .seen import Seen
 
 # The record while it is rebuilt.
 _NEW = f".{FILE_NAME}.new"
 # Rows that are written at once.
 _CHUNK = 2000
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and of how much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +109,7 @@ def _rebuilt(folder: Path, wish: Wish, was: str, progress: Progress) -> Recovere
         progress("planning", 0, 1)
         planned.plan(file, planner, store)
         jobs = [entry.job for entry in store.entries()]
-        found = _Found(folder, Jobs(jobs, planner.graph, info), wish, progress)
+        found = Found(folder, Jobs(jobs, planner.graph, info), progress, by_name=wish.by_name)
         shares = share_out(found.owned, _told_still(folder))
         way = found.in_the_way(jobs, shares)
         placed = place(folder, _moves(shares), way, dry=wish.dry)
@@ -127,7 +124,14 @@ def _rebuilt(folder: Path, wish: Wish, was: str, progress: Progress) -> Recovere
         kept_plan.keep(folder, manifest, info)
     done = {one.job.key for one in counted}
     return found.told(
-        shares, placed, was=was, rebuilt=True, jobs=len(jobs), done=len(done), before=before
+        shares,
+        placed,
+        was=was,
+        rebuilt=True,
+        dry=wish.dry,
+        jobs=len(jobs),
+        done=len(done),
+        before=before,
     )
 
 
@@ -249,7 +253,9 @@ def _mended(folder: Path, wish: Wish, progress: Progress) -> Recovered:
     with Store.open(folder, create=False) as store:
         entries = {entry.job.key: entry for entry in store.entries()}
         waiting = [one.job for one in entries.values() if one.state is State.PENDING]
-        found = _Found(folder, _jobs_by_record(folder, store, waiting), wish, progress)
+        found = Found(
+            folder, _jobs_by_record(folder, store, waiting), progress, by_name=wish.by_name
+        )
         rows = [artifact_of(row) for row in store.rows(sa.select(tables.artifacts))]
         moves, found.known = _by_record(found.seen, rows)
         shares = share_out([one for one in found.owned if one[0].path not in found.known])
@@ -268,7 +274,14 @@ def _mended(folder: Path, wish: Wish, progress: Progress) -> Recovered:
         done = {one.job.key for one in jobs if one.state is State.DONE and one.job.key in there}
         done |= {one.job.key for one in counted}
     return found.told(
-        shares, placed, was="", rebuilt=False, jobs=len(jobs), done=len(done), changed=changed
+        shares,
+        placed,
+        was="",
+        rebuilt=False,
+        dry=wish.dry,
+        jobs=len(jobs),
+        done=len(done),
+        changed=changed,
     )
 
 
@@ -307,107 +320,5 @@ def _by_record(seen: Sequence[Seen], rows: Sequence[Artifact]) -> tuple[dict[str
     return moves, there | {*moves}
 
 
-# ------------------------------------------------------------------------------ found
-
-
-class _Found:
-    """The pictures of a folder, and whose each is as far as its graph tells."""
-
-    def __init__(self, folder: Path, jobs: Jobs | None, wish: Wish, progress: Progress) -> None:
-        self._folder, self._jobs, self._wish = folder, jobs, wish
-        self.links: list[str] = []
-        self.seen: list[Seen] = []
-        self.owned: list[tuple[Seen, Sequence[Job]]] = []
-        # those of which all is said already
-        self.known: set[str] = set()
-        paths = [*pictures_in(folder, self.links)]
-        for one in look_at(folder, paths, lambda done, of: progress("looking", done, of)):
-            owners = self._owners(one)
-            if owners:
-                self.owned.append((replace(one, graph=None), owners))
-            self.seen.append(replace(one, graph=None))
-
-    def _owners(self, one: Seen) -> Sequence[Job]:
-        if self._jobs is None or one.fault or one.is_derived:
-            return ()
-        if one.graph is not None:
-            return self._jobs.owners(one.graph)
-        job = self._jobs.called(_name(one.path)) if self._wish.by_name else None
-        return [job] if job else []
-
-    def changed(self, rows: Sequence[Artifact], shares: Shares) -> list[str]:
-        """Files where a record has pictures that they are not, and that are no other job's."""
-        wanted = {row.path for row in rows} - self.known
-        own = {one.seen.path for one in shares.belongings}
-        return [one.path for one in self.seen if one.path in wanted - own]
-
-    def in_the_way(self, jobs: Sequence[Job], shares: Shares) -> list[str]:
-        """Files under names of jobs to be made that are not theirs: a run would replace them."""
-        made = {one.job.key for one in shares.belongings}
-        names = {job.name for job in jobs if job.key not in made}
-        own = {(one.path, job.name) for one, owners in self.owned for job in owners}
-        own |= {(one.seen.path, _name(one.seen.path)) for one in shares.belongings}
-        return [
-            one.path
-            for one in self.seen
-            if (name := _name(one.path)) in names
-            and (one.path, name) not in own
-            and one.path not in self.known
-        ]
-
-    def told(
-        self,
-        shares: Shares,
-        placed: Placed,
-        *,
-        was: str,
-        rebuilt: bool,
-        jobs: int,
-        done: int,
-        before: str | None = None,
-        changed: Sequence[str] = (),
-    ) -> Recovered:
-        """All of it, for people and programs."""
-        said = {one.path for one, _ in self.owned} | self.known | {*changed}
-        rest = [
-            one
-            for one in self.seen
-            if one.path not in said and not one.is_derived and not _is_part(one.path)
-        ]
-        return Recovered(
-            folder=self._folder,
-            was=was,
-            rebuilt=rebuilt,
-            dry=self._wish.dry,
-            jobs=jobs,
-            done=done,
-            looked_at=len(self.seen),
-            moved=placed.moved,
-            aside=placed.aside,
-            copies=_paths(shares.copies),
-            unclear=_paths(shares.unclear),
-            strangers=_paths(one for one in rest if not one.fault and one.has_graph),
-            without_graph=_paths(one for one in rest if not one.fault and not one.has_graph),
-            changed=tuple(changed),
-            damaged={one.path: one.fault for one in rest if one.fault},
-            links=(*self.links, *placed.behind_links),
-            incomplete=tuple(job.name for job in shares.incomplete),
-            before=before,
-        )
-
-
-def _paths(seen: Iterable[Seen]) -> tuple[str, ...]:
-    return tuple(one.path for one in seen)
-
-
 def _moves(shares: Shares) -> dict[str, str]:
     return {one.seen.path: one.path for one in shares.belongings if one.seen.path != one.path}
-
-
-def _name(path: str) -> str:
-    """The name of the job that would have a picture at this path."""
-    return name_in(str(PurePosixPath(path).with_suffix("")))
-
-
-def _is_part(path: str) -> bool:
-    return path.startswith(f"{PARTS}/")
