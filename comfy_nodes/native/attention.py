@@ -60,18 +60,9 @@ def _override(attend: Attend) -> Callable[..., Any]:
         **options: Any,
     ) -> Any:
         if mask is not None or not _FOREIGN.isdisjoint(options):
-            return sdpa(
-                host_choice,
-                q,
-                k,
-                v,
-                heads,
-                mask=mask,
-                attn_precision=attn_precision,
-                skip_reshape=skip_reshape,
-                skip_output_reshape=skip_output_reshape,
-                **options,
-            )
+            options |= {"skip_reshape": skip_reshape, "skip_output_reshape": skip_output_reshape}
+            options |= {"mask": mask, "attn_precision": attn_precision}
+            return sdpa(host_choice, q, k, v, heads, **options)
         if not skip_reshape:
             q, k, v = (each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in (q, k, v))
         answer = attend(q, k, v)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import comfy.patcher_extension
@@ -98,30 +99,42 @@ def _whole(mode: str | None) -> Callable[..., Any]:
     compiled: list[Callable[..., Any]] = []
 
     def run(executor: Any, *args: Any, **options: Any) -> Any:
-        network, plain = executor.class_obj, executor.original
+        network = executor.class_obj
         if not compiled:
             compiled.append(torch.compile(type(network)._forward, mode=mode))
-
-        def forward(
-            x: torch.Tensor,
-            timesteps: Any,
-            context: Any,
-            y: Any,
-            control: Any,
-            transformer_options: dict[str, Any],
-            **more: Any,
-        ) -> Any:
-            given = (x, timesteps, context, y, control)
-            if any(transformer_options.get(name) for name in _PATCHES):
-                return plain(*given, transformer_options, **more)
-            if mode is None:
-                return compiled[0](network, *given, _lean(transformer_options), **more)
-            torch.compiler.cudagraph_mark_step_begin()
-            # CUDA graphs write the next answer over this one.
-            return compiled[0](network, *given, _lean(transformer_options), **more).clone()
-
+        forward = _forward(
+            executor.original, partial(compiled[0], network), graphs=mode is not None
+        )
         executor.original = forward  # of this one pass: ComfyUI makes an executor for each
         with room_for_kinds():
             return executor(*args, **options)
 
     return run
+
+
+def _forward(
+    plain: Callable[..., Any], compiled: Callable[..., Any], *, graphs: bool
+) -> Callable[..., Any]:
+    """The UNet's forward: compiled, but plain where patches want all that is handed on.
+
+    `graphs`: CUDA graphs may run it, which write the next answer over this one.
+    """
+
+    def forward(
+        x: torch.Tensor,
+        timesteps: Any,
+        context: Any,
+        y: Any,
+        control: Any,
+        transformer_options: dict[str, Any],
+        **more: Any,
+    ) -> Any:
+        given = (x, timesteps, context, y, control)
+        if any(transformer_options.get(name) for name in _PATCHES):
+            return plain(*given, transformer_options, **more)
+        if not graphs:
+            return compiled(*given, _lean(transformer_options), **more)
+        torch.compiler.cudagraph_mark_step_begin()
+        return compiled(*given, _lean(transformer_options), **more).clone()
+
+    return forward

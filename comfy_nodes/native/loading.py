@@ -35,9 +35,9 @@ from ..weights.wholeness import check_parts
 from . import text, tuning, unet, vae
 from .compat import is_dynamic, without_dynamic_memory
 from .folders import ComfyFolders
-from .formats import misshapen
+from .loaded_weights import shape_mismatch
 from .patching import core_patcher, plain_patcher
-from .reloading import set_recipe
+from .reloading import set_patcher_init
 
 _UNET = "model.diffusion_model."  # before the names of a checkpoint's UNet weights
 _PROFILE = "spriteworks_profile"
@@ -158,7 +158,7 @@ def _guessed(path: Path, weights: Weights, metadata: Metadata, placement: Placem
 
 def _check_shapes(path: Path, *networks: Any) -> None:
     for network in networks:
-        wrong = misshapen(network)
+        wrong = shape_mismatch(network)
         if wrong:
             raise _misshapen(path, wrong)
 
@@ -174,7 +174,7 @@ def _let_reload(
 ) -> None:
     """Lets ComfyUI load each part once more with these settings, for another GPU for instance."""
     for part, patcher in _patchers(loaded).items():
-        set_recipe(patcher, _again, load, path, settings, part)
+        set_patcher_init(patcher, _again, load, path, settings, part)
 
 
 def _again(

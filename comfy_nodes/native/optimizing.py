@@ -23,10 +23,17 @@ from ..placing import Dtype, PartPlacement
 from ..settings import Compile, LoaderSettings
 from . import storage, tuning
 from .compat import is_dynamic
-from .formats import settle
+from .loaded_weights import set_dtypes
 from .offloading import release, set_vae_offload
 from .patching import plain_patcher_like
-from .reloading import Recipe, loaded_again, over, recipe_of, set_recipe, without_dynamic
+from .reloading import (
+    PatcherInit,
+    clone_over,
+    load_again,
+    patcher_init_of,
+    set_patcher_init,
+    without_dynamic,
+)
 from .vae_tuning import set_vae, store_network, store_vae, vae_fits
 
 
@@ -71,7 +78,7 @@ def optimize_vae(vae: Any, settings: LoaderSettings) -> Any:
         store_vae(tuned, placement.vae)
         _compile_vae(tuned.first_stage_model, found)
         again = partial(_vae_again, placement.vae, found)
-        _let_reload(tuned.patcher, again, recipe_of(vae.patcher))
+        _let_reload(tuned.patcher, again, patcher_init_of(vae.patcher))
     set_vae(tuned, found)
     set_vae_offload(tuned, placement.vae)
     return tuned
@@ -102,9 +109,9 @@ def _with_weights(model: Any, unet: PartPlacement) -> Any:
         tuned = without_dynamic(model, "SpriteworksOptimizeModel")
     else:
         release(model.model)  # which takes LoRAs out of the weights
-        tuned = over(model, _copied(model.model))
+        tuned = clone_over(model, _copied(model.model))
     _store(tuned, unet)
-    _let_reload(tuned, partial(_model_again, unet), recipe_of(model))
+    _let_reload(tuned, partial(_model_again, unet), patcher_init_of(model))
     return tuned
 
 
@@ -128,20 +135,20 @@ def _store(tuned: Any, unet: PartPlacement) -> None:
     for module in network.modules():
         if hasattr(module, "comfy_cast_weights"):
             module.comfy_cast_weights = False
-    settle(network, computed=model.manual_cast_dtype or dtype, stored=dtype)
+    set_dtypes(network, computed=model.manual_cast_dtype or dtype, stored=dtype)
     storage.store(network, unet)
     tuned.size = 0  # to be counted again
 
 
-def _let_reload(patcher: Any, again: Callable[..., Any], recipe: Recipe | None) -> None:
+def _let_reload(patcher: Any, again: Callable[..., Any], init: PatcherInit | None) -> None:
     """Lets ComfyUI load this once more, stored as here, where it could load the original."""
-    if recipe is not None:
-        set_recipe(patcher, again, recipe)
+    if init is not None:
+        set_patcher_init(patcher, again, init)
 
 
-def _model_again(unet: PartPlacement, recipe: Recipe, disable_dynamic: bool = False) -> Any:
+def _model_again(unet: PartPlacement, init: PatcherInit, disable_dynamic: bool = False) -> Any:
     """What ComfyUI asks for on another GPU: the model from its file, stored as here."""
-    other = loaded_again(recipe)
+    other = load_again(init)
     _store(other, unet)
     return other
 
@@ -149,11 +156,11 @@ def _model_again(unet: PartPlacement, recipe: Recipe, disable_dynamic: bool = Fa
 def _vae_again(
     placement: PartPlacement,
     settings: LoaderSettings,
-    recipe: Recipe,
+    init: PatcherInit,
     disable_dynamic: bool = False,
 ) -> Any:
     """What ComfyUI asks for on another GPU: the VAE's network from its file, stored as here."""
-    other = loaded_again(recipe)
+    other = load_again(init)
     store_network(other.model, placement)
     _compile_vae(other.model, settings)
     other.size = 0  # to be counted again
@@ -161,7 +168,7 @@ def _vae_again(
 
 
 def _give_own_network(tuned: Any, vae: Any) -> None:
-    if is_dynamic(vae.patcher) and recipe_of(vae.patcher) is not None:
+    if is_dynamic(vae.patcher) and patcher_init_of(vae.patcher) is not None:
         tuned.patcher = without_dynamic(vae.patcher, "SpriteworksOptimizeVAE")
         tuned.first_stage_model = tuned.patcher.model
         return

@@ -16,7 +16,7 @@ from ..settings import LoaderSettings
 from .attention import set_attention
 from .compat import host
 from .compiling import set_compile
-from .formats import settle
+from .loaded_weights import set_dtypes
 from .offloading import set_clip_offload, set_model_offload, set_vae_offload
 from .running import set_running
 from .storage import store
@@ -70,10 +70,10 @@ def tune(model: Any, clip: Any, vae: Any, placement: Placement) -> None:
     set_arithmetic(model, placement.unet)
     network, dtype = model.model.diffusion_model, DTYPES[placement.unet.dtype]
     stays = placement.unet.in_dynamic_memory
-    settle(network, computed=computed_by(model), stored=None if stays else dtype)
+    set_dtypes(network, computed=computed_by(model), stored=None if stays else dtype)
     text = placement.text
     kept = text.in_dynamic_memory
-    settle(clip.cond_stage_model, computed=None, stored=None if kept else DTYPES[text.dtype])
+    set_dtypes(clip.cond_stage_model, computed=None, stored=None if kept else DTYPES[text.dtype])
     if not stays:
         store(network, placement.unet)
     model.size = clip.patcher.size = 0  # to be counted again

@@ -17,7 +17,7 @@ from ..ops.memory_format import has_memory_format, set_memory_format
 from ..placing import PartPlacement
 from ..settings import LoaderSettings, Toggle, VaeTiling
 from .compat import is_dynamic
-from .formats import formats, settle
+from .loaded_weights import count_dtypes, set_dtypes
 from .patching import plain_patcher_like
 
 _PIXELS = 8  # of a picture's side for one of the latent's
@@ -181,7 +181,7 @@ def store_vae(vae: Any, placement: PartPlacement) -> None:
     """
     network, computed = vae.first_stage_model, DTYPES[placement.computed]
     if placement.in_dynamic_memory:
-        settle(network, computed=computed, stored=None)
+        set_dtypes(network, computed=computed, stored=None)
     else:
         if is_dynamic(vae.patcher):
             vae.patcher = plain_patcher_like(vae.patcher, network)
@@ -193,7 +193,7 @@ def store_vae(vae: Any, placement: PartPlacement) -> None:
 
 def store_network(network: nn.Module, placement: PartPlacement) -> None:
     """Stores and orders the weights of a VAE's network that nothing else uses."""
-    settle(network, computed=DTYPES[placement.computed], stored=DTYPES[placement.dtype])
+    set_dtypes(network, computed=DTYPES[placement.computed], stored=DTYPES[placement.dtype])
     set_memory_format(network, placement.memory_format)
 
 
@@ -201,6 +201,6 @@ def vae_fits(vae: Any, placement: PartPlacement) -> bool:
     """Whether its weights have the number format and order already."""
     return (
         vae.vae_dtype is DTYPES[placement.computed]
-        and set(formats(vae.first_stage_model)) == {DTYPES[placement.dtype]}
+        and set(count_dtypes(vae.first_stage_model)) == {DTYPES[placement.dtype]}
         and has_memory_format(vae.first_stage_model, placement.memory_format)
     )

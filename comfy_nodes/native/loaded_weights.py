@@ -20,7 +20,9 @@ _CASTS = "comfy_cast_weights"  # ComfyUI's switch of a layer that can cast
 _WIDE = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
-def settle(network: nn.Module, *, computed: torch.dtype | None, stored: torch.dtype | None) -> None:
+def set_dtypes(
+    network: nn.Module, *, computed: torch.dtype | None, stored: torch.dtype | None
+) -> None:
     """Gives all weights one format, and makes layers cast them where they compute in another.
 
     `stored` is the format; None keeps the one that most numbers of the network have, as its file
@@ -40,7 +42,7 @@ def settle(network: nn.Module, *, computed: torch.dtype | None, stored: torch.dt
                 setattr(layer, _CASTS, True)
 
 
-def misshapen(network: nn.Module) -> str | None:
+def shape_mismatch(network: nn.Module) -> str | None:
     """What is wrong with the first weight that its layer cannot compute with; None: all are right.
 
     Linear layers and embeddings, as all others check the shape when they are loaded.
@@ -63,7 +65,7 @@ def mismatch(part: str, what: str) -> ModelUnreadable:
     )
 
 
-def formats(network: nn.Module) -> Counter[torch.dtype]:
+def count_dtypes(network: nn.Module) -> Counter[torch.dtype]:
     """How many numbers are stored in each format; whole numbers, such as positions, left out."""
     counts: Counter[torch.dtype] = Counter()
     for _, _, weight in _weights(network):
@@ -72,7 +74,7 @@ def formats(network: nn.Module) -> Counter[torch.dtype]:
 
 
 def _main_format(network: nn.Module) -> torch.dtype:
-    counts = Counter({k: v for k, v in formats(network).items() if k in _WIDE})
+    counts = Counter({k: v for k, v in count_dtypes(network).items() if k in _WIDE})
     return counts.most_common(1)[0][0] if counts else torch.float32
 
 
