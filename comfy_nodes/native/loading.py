@@ -34,8 +34,8 @@ from ..weights.variants import reads_half
 from ..weights.wholeness import check_parts
 from . import text, tuning, unet, vae
 from .compat import is_dynamic, without_dynamic_memory
-from .dtypes import shape_mismatch
 from .folders import ComfyFolders
+from .loaded_weights import shape_mismatch
 from .patching import core_patcher, plain_patcher
 from .reloading import set_patcher_init
 

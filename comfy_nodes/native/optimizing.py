@@ -23,7 +23,7 @@ from ..placing import Dtype, PartPlacement
 from ..settings import Compile, LoaderSettings
 from . import storage, tuning
 from .compat import is_dynamic
-from .dtypes import set_dtypes
+from .loaded_weights import set_dtypes
 from .offloading import release, set_vae_offload
 from .patching import plain_patcher_like
 from .reloading import (

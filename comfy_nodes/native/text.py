@@ -24,7 +24,7 @@ from ..models import Family
 from ..profiles import read_json
 from ..weights.files import Weights, read_part
 from .compat import without_dynamic_memory
-from .dtypes import mismatch, shape_mismatch
+from .loaded_weights import mismatch, shape_mismatch
 
 _PROJECTION = "text_projection.weight"
 _LoadedSd = tuple[list[str], list[str]]  # names that are missing, and that have no place

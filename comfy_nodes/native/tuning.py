@@ -16,7 +16,7 @@ from ..settings import LoaderSettings
 from .attention import set_attention
 from .compat import host
 from .compiling import set_compile
-from .dtypes import set_dtypes
+from .loaded_weights import set_dtypes
 from .offloading import set_clip_offload, set_model_offload, set_vae_offload
 from .running import set_running
 from .storage import store

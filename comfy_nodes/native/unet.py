@@ -15,7 +15,7 @@ import torch
 from ..errors import UnsupportedModel
 from ..models import Family, Prediction, family_of
 from ..weights.files import Weights
-from .dtypes import mismatch, shape_mismatch
+from .loaded_weights import mismatch, shape_mismatch
 from .ratio import multipliers
 
 # What ComfyUI's UNet has built in: a model that was trained otherwise would load and draw noise.

@@ -17,7 +17,7 @@ from ..ops.memory_format import has_memory_format, set_memory_format
 from ..placing import PartPlacement
 from ..settings import LoaderSettings, Toggle, VaeTiling
 from .compat import is_dynamic
-from .dtypes import count_dtypes, set_dtypes
+from .loaded_weights import count_dtypes, set_dtypes
 from .patching import plain_patcher_like
 
 _PIXELS = 8  # of a picture's side for one of the latent's

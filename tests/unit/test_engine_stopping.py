@@ -16,7 +16,7 @@ from orchestrator.engine.models.loading import load_diffusers
 from orchestrator.engine.models.vae import decode, decode_tiled, encode
 from orchestrator.engine.pictures.resizing import resize
 from orchestrator.engine.sampling.conditioning import encode_text
-from orchestrator.engine.sampling.sampling import Request, sample
+from orchestrator.engine.sampling.sampling import SamplingRequest, sample
 from orchestrator.engine.stopping import InterruptedByUser, asking
 
 
@@ -47,7 +47,7 @@ def no_hook_stays(loaded: Loaded) -> Iterator[None]:
 def sampled(loaded: Loaded, steps: int) -> None:
     text = encode_text(loaded.clip, "a")
     latent = {"samples": torch.zeros(1, 4, 8, 8)}
-    request = Request(seed=1, steps=steps, cfg=7.0, sampler="euler", scheduler="normal")
+    request = SamplingRequest(seed=1, steps=steps, cfg=7.0, sampler="euler", scheduler="normal")
     sample(loaded.model, text, text, latent, request, lambda step, clean: None)
 
 

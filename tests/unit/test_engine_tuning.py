@@ -25,6 +25,7 @@ import comfy_nodes
 from comfy_nodes.errors import UnsupportedSetting
 from comfy_nodes.hardware import Device
 from comfy_nodes.ops import cpu_kernels
+from comfy_nodes.ops.attention import flash
 from comfy_nodes.ops.dtypes import DTYPES
 from comfy_nodes.placing import Dtype, Memory, place
 from comfy_nodes.settings import (
@@ -42,7 +43,6 @@ from orchestrator.engine.models.loading import load_diffusers
 from orchestrator.engine.models.vae import decode, decode_tiled, encode
 from orchestrator.engine.sampling.conditioning import encode_text
 from orchestrator.engine.sampling.sampling import sample
-from orchestrator.engine.tuning import attention as attention_module
 from orchestrator.engine.tuning.attention import head_widths, set_attention
 from orchestrator.engine.tuning.optimizing import optimize_model, optimize_vae
 from orchestrator.engine.tuning.tuning import compile_network, twin
@@ -161,7 +161,7 @@ def test_flash_that_cannot_run_is_said_once(
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
     for _ in range(2):
-        torch.testing.assert_close(attention_module.flash(q, q, q), q)
+        torch.testing.assert_close(flash(q, q, q), q)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 

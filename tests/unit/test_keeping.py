@@ -17,11 +17,11 @@ import uvicorn
 import websocket
 from fastapi import FastAPI, WebSocket
 
+from orchestrator.addresses import listen, url_of
 from orchestrator.client.listener import Listener
 from orchestrator.client.logins import bearer, headers_of, known
 from orchestrator.client.wire import Timeouts, Wire
 from orchestrator.engine.serving.keeping import Keeper, Order, add_keeping
-from orchestrator.engine.serving.listening import address, listen
 from orchestrator.local.asking import ask, attached
 from orchestrator.local.kept import RUNTIME, STATUS, STOP, Note, Place, Settings
 
@@ -110,8 +110,8 @@ class Served:
             await websocket.receive()
 
         add_keeping(app, self.keeper)
-        self._listener = listen("127.0.0.1", 0)
-        self.url = address(self._listener, "127.0.0.1")
+        self._listener = listen("127.0.0.1", 0, "the test")
+        self.url = url_of(self._listener, "127.0.0.1")
         world.keeper.listens(self.url)
         note = world.place.read()
         assert note is not None

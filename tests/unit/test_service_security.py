@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator import patience
 from orchestrator.addresses import is_loopback
 from orchestrator.errors import ProtocolError
-from orchestrator.service import patience
 from orchestrator.service.bodies import decoded
 from orchestrator.testing import FakeServer, Script
 from sdk_pictures import picture

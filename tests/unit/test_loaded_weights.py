@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from comfy_nodes.native.dtypes import count_dtypes, set_dtypes, shape_mismatch
+from comfy_nodes.native.loaded_weights import count_dtypes, set_dtypes, shape_mismatch
 
 FP32, FP16, BF16, FP8 = torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn
 
