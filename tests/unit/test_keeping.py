@@ -107,7 +107,8 @@ class Served:
         async def socket(websocket: WebSocket) -> None:
             await websocket.accept()
             await websocket.send_text('{"type": "status", "data": {}}')
-            await websocket.receive()
+            while (await websocket.receive())["type"] != "websocket.disconnect":
+                pass
 
         add_keeping(app, self.keeper)
         self._listener = listen("127.0.0.1", 0, "the test")
