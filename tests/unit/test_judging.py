@@ -156,7 +156,7 @@ def test_changed_gates_reject_what_they_would_have_rejected(store: Store, tmp_pa
     store.plan([job("a", opaque), job("b", opaque, many)])
     said = judge_again(store, tmp_path)
     assert said == [
-        "2 pictures are measured by gates that are new to them",
+        "2 pictures are measured again, by gates that are new to them",
         "b failed: colours is 1, and must be at least 2",
     ]
     assert (names(store, State.DONE), names(store, State.FAILED)) == ("a", "b")

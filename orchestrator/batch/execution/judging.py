@@ -60,7 +60,9 @@ def judge_again(store: Store, folder: Path) -> list[str]:
     with store.transaction():
         said = [words for key in keys if (words := _judge_job(store, folder, key))]
     return (
-        [f"{len(keys)} pictures are measured by gates that are new to them", *said] if keys else []
+        [f"{len(keys)} pictures are measured again, by gates that are new to them", *said]
+        if keys
+        else []
     )
 
 
