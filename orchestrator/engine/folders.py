@@ -38,11 +38,12 @@ def inside(folder: Path, *parts: str) -> Path:
         path = root.joinpath(*(part.replace("\\", "/") for part in parts)).resolve()
         if not path.is_relative_to(root):
             raise OutsideFolder(f"the name {shown} leaves its folder; use a plain name")
-        # The system alone knows how long names may be: all of it, and each, as it looks at no name
-        # in a folder that is not there yet.
-        for name in (path, *path.relative_to(root).parts):
+        # The system alone knows how long names may be: all of it, and each, which is asked for in a
+        # folder that is there, since it looks at no name in another.
+        there = next(each for each in (root, *root.parents) if each.is_dir())
+        for name in (path, *path.relative_to(there).parts):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                (root / name).lstat()
+                (there / name).lstat()
     except (OSError, ValueError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "no file name"
         raise OutsideFolder(f"the name {shown} cannot be used: {reason}") from error
