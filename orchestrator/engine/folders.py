@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -36,15 +37,17 @@ def inside(folder: Path, *parts: str) -> Path:
     try:
         "".join(parts).encode()
         path = root.joinpath(*(part.replace("\\", "/") for part in parts)).resolve()
-        # The system alone knows how long a name may be.
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
+        if not path.is_relative_to(root):
+            raise OutsideFolder(f"the name {shown} leaves its folder; use a plain name")
+        # The system alone knows how long names may be: all of it, and each, which is asked for in a
+        # folder that is there, since it looks at no name in another.
+        there = next(each for each in (root, *root.parents) if each.is_dir())
+        for name in (path, *path.relative_to(there).parts):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                (there / name).lstat()
     except (OSError, ValueError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "no file name"
         raise OutsideFolder(f"the name {shown} cannot be used: {reason}") from error
-    if path != root and root not in path.parents:
-        raise OutsideFolder(f"the name {shown} leaves its folder; use a plain name")
     return path
 
 

@@ -43,8 +43,7 @@ def free(device: torch.device | None = None) -> int:
 def check(what: str, need: float, measured: Callable[[], int] = free) -> None:
     """Raises OutOfMemory, with both figures, where `need` bytes are more than there are.
 
-    `what` is the plural of what shall be made, for the message; `measured` gives the bytes that
-    there are.
+    `what` is the plural of what shall be made, for the message; `measured` gives what is free.
     """
     if need <= _SMALL:
         return

@@ -345,8 +345,9 @@ def test_a_name_that_no_file_can_have_is_refused(folders: Folders, name: str) ->
         UploadedFile(filename=name, content=b""),
         UploadedFile(filename="a", content=b""),
     ):
-        with pytest.raises(InputError):
-            save_upload(folders, replace(upload, subfolder="" if upload.filename == name else name))
+        for subfolder in ("", "not there yet") if upload.filename == name else (name,):
+            with pytest.raises(InputError):
+                save_upload(folders, replace(upload, subfolder=subfolder))
     with pytest.raises(InputError):
         masked(folders, json.dumps({"filename": name}), png())
     assert not list(folders.input.iterdir())

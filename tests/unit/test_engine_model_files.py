@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from comfy_nodes.settings import LoaderSettings
 from orchestrator.engine.execution.executor import Executor
-from orchestrator.engine.execution.jobs import Job, Report
+from orchestrator.engine.execution.jobs import GraphJob, Report
 from orchestrator.engine.execution.validation import check
 from orchestrator.engine.host import io
 from orchestrator.engine.model_files import changed, noted, reads
@@ -78,7 +78,9 @@ def run(executor: Executor, *paths: Path) -> Report:
     verdict = check(graph, NODES)
     assert verdict.error is None, verdict
     return executor.run(
-        Job(number=0, prompt_id="p", graph=verdict.graph, extra_data={}, outputs=verdict.outputs)
+        GraphJob(
+            number=0, prompt_id="p", graph=verdict.graph, extra_data={}, outputs=verdict.outputs
+        )
     )
 
 

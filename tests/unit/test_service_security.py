@@ -17,7 +17,7 @@ import pytest
 from orchestrator import patience
 from orchestrator.addresses import is_loopback
 from orchestrator.errors import ProtocolError
-from orchestrator.service.bodies import decoded
+from orchestrator.protocol import decode_body
 from orchestrator.testing import FakeServer, Script
 from sdk_pictures import picture
 from service_world import LONG, World, graph, serving, until
@@ -123,8 +123,8 @@ def test_no_json_and_no_graph_is_told(world: World, body: bytes) -> None:
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1E999"])
 def test_what_is_no_number_is_no_json(number: bytes) -> None:
     with pytest.raises(ProtocolError):
-        decoded(b'{"a": [{"b": ' + number + b"}]}")
-    assert decoded(b'{"a": "NaN is a text, and 1e5 is a number", "b": 1e5}')["b"] == 1e5
+        decode_body(b'{"a": [{"b": ' + number + b"}]}")
+    assert decode_body(b'{"a": "NaN is a text, and 1e5 is a number", "b": 1e5}')["b"] == 1e5
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,8 @@ def _build(make: Callable[[], Any], find: Find, dtype: torch.dtype, where: str) 
             network: nn.Module = make()
     except Exception as error:
         # Nobody lists what diffusers and transformers raise for a config that says nonsense.
-        raise ModelUnreadable(f"the config of {where} is not usable: {error}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise ModelUnreadable(f"the config of {where} is not usable: {reason}") from error
     wanted = network.state_dict()
     weights = {name: _fit(find(name), name, like, where) for name, like in wanted.items()}
     network.load_state_dict({name: t.to(dtype) for name, t in weights.items()}, assign=True)
