@@ -79,8 +79,8 @@ def step_plan(folder: Path) -> int:
     from orchestrator.batch.manifest.reading import load
     from orchestrator.batch.plan import plan
     from orchestrator.batch.planning import Planner
-    from orchestrator.workflow.catalogue import Catalogue
     from orchestrator.batch.store.store import Store
+    from orchestrator.workflow.catalogue import Catalogue
 
     file = load(folder / "bench.yaml")
     graph = json.loads(file.workflow.read_text(encoding="utf-8"))
@@ -129,9 +129,9 @@ def step_finish_half(folder: Path) -> int:
 def step_resume(folder: Path) -> int:
     from orchestrator.batch.plan import recall
     from orchestrator.batch.planning import Planner
-    from orchestrator.workflow.catalogue import Catalogue
     from orchestrator.batch.store.store import Store
     from orchestrator.batch.store.verification import verify
+    from orchestrator.workflow.catalogue import Catalogue
 
     with Store.open(folder) as store:
         known = recall(store, folder / "bench.yaml")

@@ -66,8 +66,8 @@ def find_workflow(name: Path) -> Path:
         raise UsageError(f"the workflow {name} cannot be read: it is a folder; name a file in it")
     known = shipped_names()
     raise UsageError(
-        f"the workflow {shown(text)} cannot be read: there is no such file{did_you_mean(text, known)}; "
-        f"give a file, or one of: {listed(known)}"
+        f"the workflow {shown(text)} cannot be read: there is no such file"
+        f"{did_you_mean(text, known)}; give a file, or one of: {listed(known)}"
     )
 
 

@@ -99,7 +99,19 @@ SCALARS: Any = st.one_of(
     st.sampled_from(
         [
             *("", " ", "\0", "\ud800", "..", "../..", "/", "~", "a" * 5000, "9" * 5000, "{", "{x}"),
-            *("{{", "{id}", "{seed}", "%date%", "{a|b", "con", "NUL.png", "*", "**/*.png", "?", "["),
+            *(
+                "{{",
+                "{id}",
+                "{seed}",
+                "%date%",
+                "{a|b",
+                "con",
+                "NUL.png",
+                "*",
+                "**/*.png",
+                "?",
+                "[",
+            ),
             *("=", "1.10", "0x1F", "nan", "inf", "-inf", "null", "‮", "é", "\r\n", "sprite"),
             *("6.steps", '"KSampler".seed', "99.x", ".", "random", "prompt", "workflow.json"),
         ]
@@ -115,7 +127,7 @@ VALUES: Any = st.recursive(
 
 
 def mostly(likely: Any, *rare: Any) -> Any:
-    """Four times in five what comes far; a strategy that is given twice counts once for `one_of`."""
+    """Four times in five what comes far; for `one_of` a strategy given twice counts once."""
     return st.sampled_from(range(5)).flatmap(lambda turn: likely if turn else st.one_of(*rare))
 
 
@@ -167,7 +179,16 @@ def text_of(data: Any, form: str) -> bytes:
 
 FIELDS = [
     *("name", "workflow", "items", "defaults", "vars", "seeds", "output", "style", "images"),
-    *("gates", "export", "expand", "priority", "rerolls", "batch_size", "items_from", "contact_sheet"),
+    *(
+        "gates",
+        "export",
+        "expand",
+        "priority",
+        "rerolls",
+        "batch_size",
+        "items_from",
+        "contact_sheet",
+    ),
 ]
 SEEDS: Any = st.one_of(
     st.fixed_dictionaries({"base": SCALARS, "count": st.integers(-3, 10**12)}),
@@ -202,7 +223,9 @@ MADE: Any = st.fixed_dictionaries(
         "items": st.lists(ITEM, max_size=3) | VALUES,
         **{field: VALUES for field in FIELDS[3:] if field != "seeds"},
         "seeds": SEEDS,
-        "defaults": st.dictionaries(st.sampled_from(["prompt", "steps", "cfg"]), SCALARS, max_size=2),
+        "defaults": st.dictionaries(
+            st.sampled_from(["prompt", "steps", "cfg"]), SCALARS, max_size=2
+        ),
     },
 )
 MADE_TEXT: Any = st.builds(text_of, MADE, st.sampled_from(["yaml", "json", "ascii"]))
@@ -245,15 +268,24 @@ NASTY_WORKFLOW: Any = mostly(
 ROLE: Any = st.sampled_from(
     [
         *("prompt", "negative", "seed", "steps", "cfg", "width", "height", "model", "sampler"),
-        *("scheduler", "denoise", "batch_size", "image", "mask", "1.seed", '"a".b', "", ".", "x.y.z"),
+        *(
+            "scheduler",
+            "denoise",
+            "batch_size",
+            "image",
+            "mask",
+            "1.seed",
+            '"a".b',
+            "",
+            ".",
+            "x.y.z",
+        ),
     ]
 )
 # What a shell can hand over: no NUL; bytes that are no UTF-8 come as halves of characters.
 WORD: Any = SCALARS.map(lambda one: str(one).replace("\0", ""))
 GIVEN: Any = st.builds(lambda name, value: f"{name}={value}", ROLE, WORD)
-SETTING: Any = mostly(
-    GIVEN, st.builds(lambda name, value: f"{name}={value}", WORD, WORD), WORD
-)
+SETTING: Any = mostly(GIVEN, st.builds(lambda name, value: f"{name}={value}", WORD, WORD), WORD)
 
 
 def settled(examples: int) -> settings:
@@ -287,9 +319,10 @@ def submit(folder: Path, fake: FakeServer, workflow: str, given: list[str]) -> N
     commanded(folder, "validate", workflow, *words, "--server", fake.url)
 
 
+# s for all of them together, where other programs have the machine: each has its own patience
 ALL: list[Any] = [
-    pytest.param(FEW, id="few"),
-    pytest.param(MANY, id="many", marks=pytest.mark.slow),
+    pytest.param(FEW, id="few", marks=pytest.mark.timeout(1800)),
+    pytest.param(MANY, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(7200)]),
 ]
 
 

@@ -139,8 +139,10 @@ def _many(count: int) -> str:
 
 
 def _used_twice(draft: Draft, other: str | None) -> str:
-    users = f"items {other!r} and {draft.item_id!r}" if other is not None else (
-        f"item {draft.item_id!r} and one before it"
+    users = (
+        f"items {other!r} and {draft.item_id!r}"
+        if other is not None
+        else (f"item {draft.item_id!r} and one before it")
     )
     return (
         f"the name {draft.name} is used twice (by {users}); put what tells them apart into `output`"

@@ -15,7 +15,6 @@ from typing import TextIO
 
 from ...workflow.graph import sha256_of
 
-
 # A manifest or a workflow that is larger is none; item files may have any size.
 MOST_BYTES = 1 << 30
 

@@ -2,8 +2,9 @@
 
 Scalars follow YAML 1.2, unlike PyYAML's own: `no`, `on`, `1:30` and `2024-01-01` are texts. What
 would lose its spelling as a value (`1.10`, `445e21`, `0x1F`, `~`) stays as it was written, see
-`PlainScalar`, for it may stand where a text is wanted. Data is built straight from the parser's events: the nodes that PyYAML would make in between take five times
-the memory of the data, and a manifest may have 100,000 items.
+`PlainScalar`, for it may stand where a text is wanted. Data is built straight from the parser's
+events: the nodes that PyYAML would make in between take five times the memory of the data, and a
+manifest may have 100,000 items.
 """
 
 from __future__ import annotations
