@@ -96,6 +96,9 @@ def _in_file(path: Path) -> Palette:
             f"{path} is a folder, and a palette is a file; `spriteworks palette find` makes one of "
             "a folder's pictures"
         )
+    if path.exists() and not path.is_file():
+        # opening a pipe would wait for ever
+        raise InputError(f"{path} is no file")
     try:
         with path.open("rb") as stream:
             content = stream.read(formats.LARGEST_FILE + 1)

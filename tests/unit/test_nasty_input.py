@@ -127,7 +127,7 @@ VALUES: Any = st.recursive(
 
 
 def mostly(likely: Any, *rare: Any) -> Any:
-    """Four times in five what comes far; one that is given twice counts once for `one_of`."""
+    """Four times in five what comes far; for `one_of` a strategy given twice counts once."""
     return st.sampled_from(range(5)).flatmap(lambda turn: likely if turn else st.one_of(*rare))
 
 
@@ -319,9 +319,10 @@ def submit(folder: Path, fake: FakeServer, workflow: str, given: list[str]) -> N
     commanded(folder, "validate", workflow, *words, "--server", fake.url)
 
 
+# s for all of them together, where other programs have the machine: each has its own patience
 ALL: list[Any] = [
-    pytest.param(FEW, id="few"),
-    pytest.param(MANY, id="many", marks=pytest.mark.slow),
+    pytest.param(FEW, id="few", marks=pytest.mark.timeout(1800)),
+    pytest.param(MANY, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(7200)]),
 ]
 
 

@@ -36,6 +36,11 @@ def place_of(folder: Path, url: str = "") -> RecordPlace:
 
     Raises BadValue where it is elsewhere already.
     """
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError as error:
+        # SQLite's files have names in UTF-8
+        raise BadValue(f"the name of the folder {folder} is no UTF-8; give another one") from error
     named = _named(folder)
     if named is not None:
         if url and url != named.url:

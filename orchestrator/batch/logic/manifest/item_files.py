@@ -152,9 +152,8 @@ def _csv_items(
         if any(map(str.strip, cells[len(header) :])):
             report(place, f"{len(cells)} cells, and the header has {len(header)}")
             continue
-        nameless = next(
-            (cell for name, cell in zip(header, cells, strict=False) if not name and cell), None
-        )
+        pairs = list(zip(header, cells, strict=False))
+        nameless = next((cell for name, cell in pairs if not name and cell), None)
         if nameless is not None:
             report(place, f"the cell {nameless[:40]!r} stands in a column that has no name")
             continue
@@ -162,7 +161,7 @@ def _csv_items(
         if problem:
             report(place, problem)
             continue
-        yield place, _item_of(zip(header, cells, strict=False), has_commas=has_commas)
+        yield place, _item_of(pairs, has_commas=has_commas)
 
 
 def _separator(header: str) -> str:
@@ -191,7 +190,7 @@ def _header(cells: list[str], row: ItemRow, report: Report) -> list[str] | None:
     return names
 
 
-def _item_of(cells: Iterator[tuple[str, str]], *, has_commas: bool) -> dict[str, Any]:
+def _item_of(cells: list[tuple[str, str]], *, has_commas: bool) -> dict[str, Any]:
     """An item as YAML would give it; empty cells are left out."""
     item: dict[str, Any] = {}
     for name, text in cells:
