@@ -41,7 +41,7 @@ def inside(folder: Path, *parts: str) -> Path:
         # The system alone knows how long names may be: all of it, and each, which is asked for in a
         # folder that is there, since it looks at no name in another.
         there = next(each for each in (root, *root.parents) if each.is_dir())
-        for name in (path, *path.relative_to(there).parts):
+        for name in (str(path), *path.relative_to(there).parts):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 (there / name).lstat()
     except (OSError, ValueError, RuntimeError) as error:
