@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from orchestrator.engine.models.vae import decode, decode_tiled, encode
 from orchestrator.engine.pictures.resizing import resize
 from orchestrator.engine.sampling.conditioning import encode_text
 from orchestrator.engine.sampling.sampling import SamplingRequest, sample
-from orchestrator.engine.stopping import InterruptedByUser, asking
+from orchestrator.engine.stopping import InterruptedByUser, asking, read_stoppably
 
 
 class Patience:
@@ -112,3 +113,17 @@ def test_a_long_text_is_the_same_in_pieces(loaded: Loaded, monkeypatch: pytest.M
     ((pieces, others),) = encode_text(loaded.clip, text)
     assert torch.allclose(whole, pieces, atol=1e-5)
     assert torch.allclose(options["pooled_output"], others["pooled_output"], atol=1e-5)
+
+
+def test_a_file_that_never_comes_is_not_waited_for() -> None:
+    gone = threading.Event()
+    try:
+        with asking(Patience(1)), pytest.raises(InterruptedByUser):
+            read_stoppably(gone.wait)
+        with pytest.raises(TimeoutError, match=r"within 0\.2 s"):
+            read_stoppably(gone.wait, 0.2)
+    finally:
+        gone.set()
+    assert read_stoppably(lambda: 5) == 5
+    with pytest.raises(FileNotFoundError):
+        read_stoppably(Path("no such file").read_bytes)

@@ -16,6 +16,7 @@ from .. import room
 from ..host import CoreNode, context, io, ui
 from ..pictures.reading import read_mask, read_picture
 from ..pictures.resizing import CROPS, IMAGE_METHODS, resize, to_pil
+from ..stopping import read_stoppably
 from .latents import MAX_SIDE
 
 
@@ -284,7 +285,7 @@ def _resized(image: torch.Tensor, width: int, height: int, method: str, crop: st
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_stoppably(path.read_bytes)).hexdigest()
 
 
 IMAGE_NODES = [

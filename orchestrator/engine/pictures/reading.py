@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageFile, ImageOps, ImageSequence
 
 from ...errors import InputError
+from ..stopping import read_stoppably
 from .decoding import Frame, decode
 from .formats import NAMES, UNREADABLE, PictureFormat, format_of
 
@@ -50,7 +51,10 @@ def read_mask(path: Path, channel: str) -> torch.Tensor:
 
 
 def _frames(path: Path) -> list[Frame]:
-    content = path.read_bytes()
+    try:
+        content = read_stoppably(path.read_bytes)
+    except OSError as error:
+        raise InputError(f"{path.name} cannot be read: {error}") from error
     kind = format_of(content)
     if kind is None:
         raise InputError(f"{path.name} is no picture that can be read: it is no {NAMES}")
