@@ -14,6 +14,7 @@ from comfy_nodes.ops.measures.catalogue import MEASURES
 from orchestrator import service
 from orchestrator.engine import host
 from orchestrator.engine.sampling import samplers, schedules
+from orchestrator.service.page import exports
 
 # The nodes ask for ComfyUI's API.
 host.install()
@@ -65,6 +66,8 @@ def test_every_sampler_and_schedule_can_be_chosen() -> None:
 def test_every_format_of_a_sheet_can_be_chosen() -> None:
     written = {module.__name__ for module in modules_in(sheets)}
     assert written == {one.write.__module__ for one in sheets.FORMATS.values()}
+    # The page offers some of them, under names of its own.
+    assert set(exports.FORMATS) <= set(sheets.FORMATS)
 
 
 def test_every_measure_is_in_the_catalogue() -> None:
