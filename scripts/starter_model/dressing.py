@@ -30,6 +30,9 @@ _COLOURS = {
     "blackgold": "black", "blackred": "black", "bluegreen": "blue", "mottled": "orange",
 }  # fmt: skip
 
+_TOLD = frozenset(_COLOURS) | {"blonde", "golden", "colorful", "steel"}
+"""First words of names that tell a colour already."""
+
 _WEAR = {"cloak": 0.3, "boots": 0.75, "legs": 0.6, "body": 1.0, "gloves": 0.3, "hand1": 0.8,
          "hand2": 0.45, "hair": 0.6, "head": 0.6}  # fmt: skip
 """How often each place is filled."""
@@ -52,9 +55,7 @@ class Layer:
     def said(self, rng: random.Random) -> str:
         """The layer as a text calls it, with its colour where that is known."""
         name = rng.choice(self.names) if rng.random() < 0.4 else self.names[0]
-        if self.colour and not re.match(rf"({'|'.join(_COLOURS)})\b", name):
-            return f"{self.colour} {name}"
-        return name
+        return _plain(self, name)
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,8 @@ class Wardrobe:
 
 
 def _plain(layer: Layer, name: str) -> str:
-    coloured = layer.colour and not name.startswith(layer.colour)
-    return f"{layer.colour} {name}" if coloured else name
+    told = name.split(" ")[0] in _TOLD
+    return name if told or not layer.colour else f"{layer.colour} {name}"
 
 
 @lru_cache(maxsize=1)
@@ -226,7 +227,9 @@ def _who(rng: random.Random, character: Character, species: str) -> str:
 
 def _article(place: str, phrase: str) -> str:
     plural = phrase.endswith(("s", "armor", "mail", "hair", "chainmail", "fire"))
-    return phrase if plural and not phrase.endswith("dress") else f"a {phrase}"
+    if plural and not phrase.endswith("dress"):
+        return phrase
+    return f"an {phrase}" if phrase[0] in "aeiou" else f"a {phrase}"
 
 
 def _listed(phrases: list[str]) -> str:

@@ -28,13 +28,13 @@ from torch import nn
 FACTOR = 8
 """Picture pixels to a latent pixel, each way."""
 
-SCALING_FACTOR = 1.0
-"""Latents are about -1 to 1 as they are."""
+SCALING_FACTOR = 2.0
+"""Colours spread by about 0.45 around 0: so much gives the denoiser latents of about unit spread."""
 
 WHITEST = 240
 """Whitest level of a sprite's pixel in training: above it the encoder begins to see background."""
 
-PAINTED = 1.0
+PAINTED = 0.5
 """What the fourth channel is on the sprite; the opposite outside."""
 
 _WIDTHS = (96, 32, 32, 96)

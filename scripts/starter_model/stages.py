@@ -173,12 +173,12 @@ def text_stage(options: Options) -> None:
     from transformers import CLIPTokenizer
 
     from .text import text_accuracy, train_text
-    from .words import write_tokenizer
+    from .words import corpus, write_tokenizer
 
     options.prepare()
     folder = options.work / "tokenizer"
     if not (folder / "vocab.json").exists():
-        print(f"tokenizer of {write_tokenizer(folder, options.seed)} tokens", flush=True)
+        print(f"tokenizer of {write_tokenizer(folder, corpus(options.seed))} tokens", flush=True)
     model = train_text(
         folder,
         options.work / "text.pt",

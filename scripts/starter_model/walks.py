@@ -127,8 +127,8 @@ def _side(walker: Walker, colour: str, build: tuple[float, str, float], phase: i
 
 
 def _leg(canvas: Canvas, forward: float, lifted: float, ramp: Ramp) -> None:
-    foot = (16 + 5.2 * forward, 29.4 - 3.2 * lifted)
-    knee = (16 + 3.0 * forward + 1.6 * lifted, 25.6 - 1.2 * lifted)
+    foot = (16 + 5.2 * forward - 3.2 * lifted, 29.4 - 4.0 * lifted)
+    knee = (16 + 3.0 * forward + 2.6 * lifted, 25.6 - 1.2 * lifted)
     canvas.part(canvas.stroke([(16, 22), knee, foot], 2.8), ramp, 1)
     canvas.part(canvas.mask(box(foot[0] - 1.4, foot[1] - 1.0, foot[0] + 2.8, foot[1] + 0.9)), DARK, 0)
 

@@ -93,13 +93,13 @@ def corpus(seed: int, count: int = 30000) -> list[str]:
     return texts
 
 
-def write_tokenizer(folder: Path, seed: int, limit: int = 1500) -> int:
-    """Train and write a CLIPTokenizer folder; returns the number of tokens.
+def write_tokenizer(folder: Path, texts: list[str], limit: int = 1500) -> int:
+    """Train a CLIPTokenizer on the texts and write its folder; returns the number of tokens.
 
     Ids follow CLIP: 256 bytes, 256 bytes that end a word, the merges, start, end. The end token is
     the last id, because transformers and ComfyUI both look for it by ``eos_token_id``.
     """
-    merges = learn_merges(count_words(corpus(seed)), limit)
+    merges = learn_merges(count_words(texts), limit)
     letters = [byte_letters()[byte] for byte in range(256)]
     tokens = letters + [letter + "</w>" for letter in letters]
     tokens += list(dict.fromkeys(first + second for first, second in merges))
