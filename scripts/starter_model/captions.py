@@ -76,7 +76,7 @@ COLOUR_WORDS: dict[str, tuple[str, ...]] = {
 }
 """How each colour is called; the first word is the one that evaluations use plainly."""
 
-_STONES = {
+STONES = {
     "ruby": "red",
     "emerald": "green",
     "sapphire": "blue",
@@ -480,7 +480,7 @@ def write_caption(
             core = core.replace("{noun}", "{adj} {noun}", 1) if told_subject else "{adj} " + core
     text = core.format(adj=adjective, colour=word, noun=noun)
     if not held_out and subject == "gem" and told_subject and told_colour and rng.random() < 0.1:
-        stones = [stone for stone, hue in _STONES.items() if hue == colour]
+        stones = [stone for stone, hue in STONES.items() if hue == colour]
         text, told_size = (stones[0], None) if stones else (text, told_size)
     text = _dress(rng, text, held_out)
     if not held_out and rng.random() < 0.15:

@@ -17,8 +17,15 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from .pool import Pool
-from .progress import Average, Budget, falling_rate, load_checkpoint, need_checkpoint
-from .progress import save_checkpoint, set_rate
+from .progress import (
+    Average,
+    Budget,
+    falling_rate,
+    load_checkpoint,
+    need_checkpoint,
+    save_checkpoint,
+    set_rate,
+)
 from .team import Team
 from .words import POSITIONS
 
@@ -160,7 +167,10 @@ def train(team: Team, plan: Plan, budget: Budget, watch: Any = None) -> None:
         now = time.monotonic()
         if step % 50 == 0:
             pace = (now - clock) / 50
-            print(f"step {step} loss {np.mean(losses[-50:]):.4f} {pace:.2f} s/step {share:.1%}", flush=True)
+            print(
+                f"step {step} loss {np.mean(losses[-50:]):.4f} {pace:.2f} s/step {share:.1%}",
+                flush=True,
+            )
             clock = now
         if now - kept > plan.keep_minutes * 60:
             _keep(plan.checkpoint, model, average, optimizer, step, budget)

@@ -113,8 +113,12 @@ class Wardrobe:
 
     def _body(self, rng: random.Random, wanted: Mapping[str, Any]) -> Layer:
         bodies = self.layers["base"]
-        species = ["human"] if wanted and rng.random() < 0.6 else sorted({b.subject for b in bodies})
-        kind = rng.choice([*species, "elf", "human", "orc", "dwarf"] if len(species) > 1 else species)
+        species = (
+            ["human"] if wanted and rng.random() < 0.6 else sorted({b.subject for b in bodies})
+        )
+        kind = rng.choice(
+            [*species, "elf", "human", "orc", "dwarf"] if len(species) > 1 else species
+        )
         fitting = [b for b in bodies if b.subject == kind]
         of_sex = [b for b in fitting if not wanted.get("sex") or b.sex == wanted["sex"]]
         return rng.choice(of_sex or fitting)
@@ -147,6 +151,20 @@ def roles() -> Mapping[str, Mapping[str, Any]]:
         (TABLES / "roles.yaml").read_text(encoding="utf-8")
     )
     return stored
+
+
+def all_names() -> list[str]:
+    """Every word for what characters are, wear and hold."""
+    names = [name for table in _tables().values() for _, given in table for name in given]
+    names += [name for role in roles().values() for name in role["names"]]
+    return [
+        *(name for name in names if name != "-"),
+        "warrior",
+        "character",
+        "man",
+        "woman",
+        "hero",
+    ]
 
 
 @lru_cache(maxsize=1)
@@ -209,7 +227,11 @@ def describe_character(rng: random.Random, character: Character) -> tuple[str, l
         link = rng.choice(("in", "wearing", "in", "with"))
         text += f" {link} " + _listed([_article(place, said[place]) for place in worn])
     if held:
-        link = rng.choice(("with", "holding", "with")) if not worn else rng.choice(("with", "and", "holding"))
+        link = (
+            rng.choice(("with", "holding", "with"))
+            if not worn
+            else rng.choice(("with", "and", "holding"))
+        )
         text += f" {link} " + _listed([_article(place, said[place]) for place in held])
     return text, [f"{place}: {phrase}" for place, phrase in said.items()]
 

@@ -93,7 +93,9 @@ class World:
         if colour is not None and tells_colour(name):
             colour = None
         text = write_sentence(rng, name, colour, tile.kind, tile.seamless)
-        return Example(varied(rng, tile.pixels, tile.seamless), text, tile.subject, colour, tile.kind)
+        return Example(
+            varied(rng, tile.pixels, tile.seamless), text, tile.subject, colour, tile.kind
+        )
 
     def coloured_tile(self, rng: random.Random) -> Example:
         """A tile in a colour that its text names."""
@@ -211,5 +213,7 @@ def to_latent(pixels: Rgba) -> np.ndarray:
     """
     colours = pixels[..., :3].astype(np.float32) * (WHITEST / 255 / 127.5) - 1.0
     there = pixels[..., 3:] > 0
-    latent = np.concatenate([np.where(there, colours, 0.0), np.where(there, PAINTED, -PAINTED)], axis=-1)
+    latent = np.concatenate(
+        [np.where(there, colours, 0.0), np.where(there, PAINTED, -PAINTED)], axis=-1
+    )
     return np.moveaxis(np.round(latent * 127), -1, -3).astype(np.int8)

@@ -53,7 +53,21 @@ def _bar(c: Canvas, r: random.Random) -> None:
 
 def _arrow(c: Canvas, r: random.Random) -> None:
     wide = r.uniform(3, 5)
-    c.part(c.mask([(3, 16 - wide), (16, 16 - wide), (16, 5), (29, 16), (16, 27), (16, 16 + wide), (3, 16 + wide)]), None, 2)
+    c.part(
+        c.mask(
+            [
+                (3, 16 - wide),
+                (16, 16 - wide),
+                (16, 5),
+                (29, 16),
+                (16, 27),
+                (16, 16 + wide),
+                (3, 16 + wide),
+            ]
+        ),
+        None,
+        2,
+    )
 
 
 def _checkbox(c: Canvas, r: random.Random) -> None:

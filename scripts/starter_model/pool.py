@@ -81,7 +81,9 @@ def load_pool(path: Path) -> Pool:
 
 def _tokenizer(world: World, folder: Path, seed: int) -> CLIPTokenizer:
     if not (folder / "vocab.json").exists():
-        print(f"tokenizer of {write_tokenizer(folder, corpus(world, seed), 6000)} tokens", flush=True)
+        print(
+            f"tokenizer of {write_tokenizer(folder, corpus(world, seed), 6000)} tokens", flush=True
+        )
     return CLIPTokenizer.from_pretrained(folder)
 
 

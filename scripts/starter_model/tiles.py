@@ -86,9 +86,9 @@ def read_pictures(path: Path) -> dict[str, Rgba]:
 def hardened(picture: NDArray[np.uint8]) -> Rgba:
     """A picture whose pixels are there or not."""
     there = picture[..., 3:] >= _OPAQUE
-    return np.where(there, np.dstack([picture[..., :3], np.full(picture.shape[:2], 255)]), 0).astype(
-        np.uint8
-    )
+    return np.where(
+        there, np.dstack([picture[..., :3], np.full(picture.shape[:2], 255)]), 0
+    ).astype(np.uint8)
 
 
 def named_tiles(pictures: dict[str, Rgba]) -> list[Tile]:
@@ -129,7 +129,9 @@ def _filled(text: str, own: str) -> str:
 @lru_cache(maxsize=1)
 def _rules() -> tuple[_Rule, ...]:
     stored = yaml.safe_load((TABLES / "tiles.yaml").read_text(encoding="utf-8"))
-    return tuple(_Rule(re.compile(p), kind, subject, tuple(names)) for p, kind, subject, names in stored)
+    return tuple(
+        _Rule(re.compile(p), kind, subject, tuple(names)) for p, kind, subject, names in stored
+    )
 
 
 def subjects(tiles: Iterable[Tile]) -> dict[str, list[Tile]]:

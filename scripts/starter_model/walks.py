@@ -130,7 +130,9 @@ def _leg(canvas: Canvas, forward: float, lifted: float, ramp: Ramp) -> None:
     foot = (16 + 5.2 * forward - 3.2 * lifted, 29.4 - 4.0 * lifted)
     knee = (16 + 3.0 * forward + 2.6 * lifted, 25.6 - 1.2 * lifted)
     canvas.part(canvas.stroke([(16, 22), knee, foot], 2.8), ramp, 1)
-    canvas.part(canvas.mask(box(foot[0] - 1.4, foot[1] - 1.0, foot[0] + 2.8, foot[1] + 0.9)), DARK, 0)
+    canvas.part(
+        canvas.mask(box(foot[0] - 1.4, foot[1] - 1.0, foot[0] + 2.8, foot[1] + 0.9)), DARK, 0
+    )
 
 
 def _arm(canvas: Canvas, forward: float, ramp: Ramp, top: int, shade: float) -> None:
@@ -141,14 +143,22 @@ def _arm(canvas: Canvas, forward: float, ramp: Ramp, top: int, shade: float) -> 
 def _head(canvas: Canvas, walker: Walker, hair: str, size: float, top: int) -> None:
     y = 9.0 + top
     if walker.head == "box":
-        canvas.part(canvas.mask(box(16 - size, y - size + 1, 16 + size, y + size - 1)), walker.skin, 2)
+        canvas.part(
+            canvas.mask(box(16 - size, y - size + 1, 16 + size, y + size - 1)), walker.skin, 2
+        )
         canvas.flat(canvas.mask(box(17, y - 2, 21, y)), canvas.main.light)
         return
     canvas.part(canvas.mask(oval(16, y, size)), walker.skin, 2)
     canvas.dot(19.5, y, INK)
     canvas.dot(19.5, y + 1, INK)
     if walker.head == "hair":
-        canvas.part(canvas.mask(box(16 - size, y - size, 16 + size - 1, y - 2), box(16 - size, y - size, 15, y + 2)), HAIRS[hair], 1)
+        canvas.part(
+            canvas.mask(
+                box(16 - size, y - size, 16 + size - 1, y - 2), box(16 - size, y - size, 15, y + 2)
+            ),
+            HAIRS[hair],
+            1,
+        )
     elif walker.head == "helmet":
         canvas.part(canvas.mask(oval(16, y - 1, size + 0.4, size - 0.6)), STEEL, 2)
         canvas.flat(canvas.mask(box(17, y - 1, 22, y + 0.2)), INK)

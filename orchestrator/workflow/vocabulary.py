@@ -1,0 +1,34 @@
+"""Words of a graph's prompts that its models do not know; with no I/O.
+
+Loaders tell in /object_info what words a model knows, where it knows few (`comfy_nodes.vocabulary`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from comfy_nodes.vocabulary import Vocabulary, read_vocabulary, warning
+
+from ..protocol import Graph
+from .catalogue import Catalogue
+from .roles import at_sampler, models_at, samplers
+
+
+def unknown_words(graph: Graph, catalogue: Catalogue) -> list[str]:
+    """A sentence for each model whose prompts have words that it does not know."""
+    said: dict[str, None] = {}
+    for sampler in samplers(graph):
+        texts = [t for t in at_sampler(graph, sampler, "prompt", catalogue) if isinstance(t, str)]
+        for name, words in _models(graph, sampler, catalogue):
+            unknown = {one.word: one for text in texts for one in words.unknown(text)}
+            if unknown:
+                said[warning(name, list(unknown.values()))] = None
+    return list(said)
+
+
+def _models(graph: Graph, sampler: str, catalogue: Catalogue) -> Iterator[tuple[str, Vocabulary]]:
+    for name, entry in models_at(graph, sampler, catalogue):
+        lists = entry.extra.get("words")
+        words = read_vocabulary(lists.get(name)) if isinstance(lists, dict) else None
+        if words is not None:
+            yield name, words
