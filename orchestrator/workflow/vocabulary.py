@@ -1,6 +1,7 @@
 """Words of a graph's prompts that its models do not know; with no I/O.
 
-Loaders tell in /object_info what words a model knows, where it knows few (`comfy_nodes.vocabulary`).
+Loaders tell in /object_info what words a model knows, where it knows few, as
+`comfy_nodes.vocabulary` has them.
 """
 
 from __future__ import annotations

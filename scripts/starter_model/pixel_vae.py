@@ -29,7 +29,7 @@ FACTOR = 8
 """Picture pixels to a latent pixel, each way."""
 
 SCALING_FACTOR = 2.0
-"""Colours spread by about 0.45 around 0: so much gives the denoiser latents of about unit spread."""
+"""Colours spread by about 0.45 around 0; so much gives the denoiser about unit spread."""
 
 WHITEST = 240
 """Whitest level of a sprite's pixel in training: above it the encoder begins to see background."""

@@ -22,7 +22,7 @@ HIP = 21
 """The row below which a figure of the tiles has legs."""
 
 _STEPS = ((2, 0, 1), (1, 0, 0), (0, 2, 1), (0, 1, 0))
-"""For each frame: thigh rows that the left and the right half lose, and how much the trunk rises."""
+"""For each frame: thigh rows that the left and right half lose, and how much the trunk rises."""
 
 SKIN = Ramp((92, 52, 36), (196, 134, 96), (232, 176, 134), (246, 206, 168), (255, 232, 206))
 GREENSKIN = Ramp((24, 56, 22), (66, 112, 44), (104, 158, 66), (148, 196, 96), (206, 232, 160))
@@ -60,7 +60,7 @@ def _marching(figure: Rgba, held: Rgba, step: tuple[int, int, int]) -> Rgba:
 
 def _middle(figure: Rgba) -> int:
     columns = np.flatnonzero((figure[HIP:, :, 3] > 0).any(axis=0))
-    return int(round((columns[0] + columns[-1] + 1) / 2)) if len(columns) else 16
+    return round((columns[0] + columns[-1] + 1) / 2) if len(columns) else 16
 
 
 @dataclass(frozen=True)
