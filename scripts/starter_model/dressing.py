@@ -113,12 +113,11 @@ class Wardrobe:
 
     def _body(self, rng: random.Random, wanted: Mapping[str, Any]) -> Layer:
         bodies = self.layers["base"]
-        species = (
-            ["human"] if wanted and rng.random() < 0.6 else sorted({b.subject for b in bodies})
-        )
-        kind = rng.choice(
-            [*species, "elf", "human", "orc", "dwarf"] if len(species) > 1 else species
-        )
+        species = sorted({b.subject for b in bodies})
+        # Those that people ask for come more often; an outfit with a name is mostly a human's.
+        usual = [one for one in ("elf", "human", "orc", "dwarf") if one in species]
+        humans = "human" in species and bool(wanted) and rng.random() < 0.6
+        kind = "human" if humans else rng.choice([*species, *usual])
         fitting = [b for b in bodies if b.subject == kind]
         of_sex = [b for b in fitting if not wanted.get("sex") or b.sex == wanted["sex"]]
         return rng.choice(of_sex or fitting)
@@ -127,7 +126,8 @@ class Wardrobe:
         self, rng: random.Random, place: str, share: float, wanted: str | None
     ) -> Layer | None:
         if wanted is None:
-            return rng.choice(self.layers[place]) if rng.random() < share else None
+            there = self.layers[place] and rng.random() < share
+            return rng.choice(self.layers[place]) if there else None
         option = rng.choice(wanted.split("|"))
         if option == "none":
             return None
@@ -179,11 +179,8 @@ def _layer(path: str, place: str, pixels: Rgba) -> Layer | None:
     name = path.split("/", 2)[2]
     if (pixels[..., 3] > 0).sum() < 3:
         return None
-    for pattern, names in _tables()[place]:
-        if re.search(pattern, name):
-            break
-    else:
-        return None
+    fitting = (given for pattern, given in _tables()[place] if re.search(pattern, name))
+    names = next(fitting, ["-"])
     if names == ["-"]:
         return None
     if place == "base":

@@ -29,6 +29,10 @@ GREENSKIN = Ramp((24, 56, 22), (66, 112, 44), (104, 158, 66), (148, 196, 96), (2
 HAIRS: Mapping[str, Ramp] = {"brown": WOOD, "black": DARK, "blonde": GOLD, "white": BONE}
 
 
+_FAR = 0.5
+"""How dark the limbs of the far side are."""
+
+
 def march(character: Character) -> Rgba:
     """(32, 128, 4): a dressed character marching towards the viewer."""
     figure = composed(character.layers, without=HELD)
@@ -79,7 +83,7 @@ WALKERS: Mapping[str, Walker] = {
     "hero": Walker(("hero", "boy", "adventurer", "man", "human"), SKIN, "hair"),
     "knight": Walker(("knight", "soldier", "armored knight"), SKIN, "helmet", STEEL),
     "wizard": Walker(("wizard", "mage", "sorcerer"), SKIN, "hat"),
-    "thief": Walker(("thief", "ninja", "rogue"), SKIN, "hood", DARK),
+    "thief": Walker(("thief", "ninja", "rogue"), SKIN, "hood", COLOURS["grey"]),
     "goblin": Walker(("goblin", "orc", "zombie"), GREENSKIN, "bare"),
     "robot": Walker(("robot", "android"), STEEL, "box", STEEL),
     "skeleton": Walker(("skeleton",), BONE, "bare", BONE),
@@ -111,8 +115,8 @@ def _side(walker: Walker, colour: str, build: tuple[float, str, float], phase: i
     lift = math.sin(math.pi * phase / 2)
     top = 0 if phase % 2 == 0 else -1
     legs = walker.limbs or LEATHER
-    _leg(canvas, -swing, max(0.0, -lift), legs.tinted(0.72))
-    _arm(canvas, swing, walker.limbs or walker.skin, top, 0.72)
+    _leg(canvas, -swing, max(0.0, -lift), legs.tinted(_FAR))
+    _arm(canvas, swing, walker.limbs or walker.skin, top, _FAR)
     _leg(canvas, swing, max(0.0, lift), legs)
     body = [box(12.4 - wide, 14.5 + top, 19.6 + wide, 22.6)]
     canvas.part(canvas.mask(*body), None, 2)

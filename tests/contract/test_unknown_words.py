@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
+
 import pytest
+import websocket
 
 from orchestrator.client.client import Client
 from orchestrator.protocol import Event, Graph
-from orchestrator.protocol.events import Text
+from orchestrator.protocol.events import Text, decode_event
 from orchestrator.runs.submission import Submission
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.vocabulary import unknown_words
@@ -62,13 +66,19 @@ def test_a_server_tells_what_its_model_knows(server: str, request: pytest.Fixtur
 
 @pytest.mark.comfyui
 def test_comfyui_shows_it_on_the_text_node(comfyui_url: str) -> None:
-    heard: list[Event] = []
-    with Client(comfyui_url) as client:
+    address = comfyui_url.replace("http", "ws", 1) + "/ws?clientId=words"
+    # The editor hears of every job; our client hears of its own jobs' progress only.
+    editor = websocket.create_connection(address, timeout=60)
+    with closing(editor), Client(comfyui_url) as client:
         submission = Submission(graph=graph("a quagga with a red sord", client.catalogue()))
-        submission.observers.append(heard.append)
         submission.submit(client)
         submission.wait(client)
-    told = {one.node_id: one.text for one in heard if isinstance(one, Text)}
-    assert set(told) == {"2"}
-    assert "quagga" in told["2"]
-    assert "'sord' (nearest: sword" in told["2"]
+        told = next(event for event in heard(editor) if isinstance(event, Text))
+    assert told.node_id == "2"
+    assert "quagga" in told.text
+    assert "'sord' (nearest: sword" in told.text
+
+
+def heard(editor: websocket.WebSocket) -> Iterator[Event]:
+    while True:
+        yield decode_event(editor.recv())
