@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ _NEAR = 0.6
 # And for the one that is named where nothing is as near.
 _FAR = 0.4
 _NAMED = 3
+# Words that one sentence names.
+_TOLD = 12
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,7 @@ class Vocabulary:
 
     def nearest(self, word: str) -> tuple[str, ...]:
         """Known words that are spelt much like this one."""
-        near = difflib.get_close_matches(word, self.knows, _NAMED, _NEAR)
-        return tuple(near or difflib.get_close_matches(word, self.knows, 1, _FAR))
+        return _nearest(self.knows, word)
 
     def beginning(self, prefix: str) -> list[str]:
         """The known words that begin so, sorted."""
@@ -81,10 +82,12 @@ class Vocabulary:
 
 def warning(model: str, unknown: Sequence[Unknown]) -> str:
     """One sentence that tells of words that a model does not know."""
-    words = ", ".join(map(str, unknown))
-    one = "the word" if len(unknown) == 1 else "the words"
+    words = ", ".join(map(str, unknown[:_TOLD]))
+    if len(unknown) > _TOLD:
+        words += f" and {len(unknown) - _TOLD} more"
+    one, it = ("the word", "it") if len(unknown) == 1 else ("the words", "them")
     return (
-        f"{model} does not know {one} {words}: the picture will not show it; "
+        f"{model} does not know {one} {words}: its pictures will not show {it}; "
         "'spriteworks models words' lists what it knows"
     )
 
@@ -117,6 +120,12 @@ def vocabulary_of(folder: Path) -> Vocabulary | None:
             f"{folder.name}/{file.name} is no list of words: it needs 'knows' and 'ignores'"
         )
     return found
+
+
+@lru_cache(maxsize=1024)
+def _nearest(known: tuple[str, ...], word: str) -> tuple[str, ...]:
+    near = difflib.get_close_matches(word, known, _NAMED, _NEAR)
+    return tuple(near or difflib.get_close_matches(word, known, 1, _FAR))
 
 
 def _forms(word: str) -> Iterable[str]:

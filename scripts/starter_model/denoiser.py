@@ -176,8 +176,9 @@ def train(team: Team, plan: Plan, budget: Budget, watch: Any = None) -> None:
             _keep(plan.checkpoint, model, average, optimizer, step, budget)
             kept = now
         if watch is not None and now - watched > plan.watch_minutes * 60:
+            _keep(plan.checkpoint, model, average, optimizer, step, budget)
             watch(averaged(average, plan.vocabulary), step)
-            watched = clock = time.monotonic()
+            kept = watched = clock = time.monotonic()
     if team.leads:
         _keep(plan.checkpoint, model, average, optimizer, step, budget)
         if watch is not None:

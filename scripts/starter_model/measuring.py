@@ -32,7 +32,7 @@ _NAMED_SHARE = 0.28
 _CLOSE = 40
 """Largest difference of a channel, of 255, at which two pixels count as alike."""
 
-_PART_SHARE = 0.5
+_PART_SHARE = 0.6
 """Share of a part's visible pixels that must be closer to the dressed figure than to the one
 without it."""
 
@@ -61,7 +61,12 @@ def prompts(part: str) -> dict[str, Any]:
     return found
 
 
-def measure_prompts(report: Report, draw: Draw, judge: SubjectJudge, world: World, part: str,
+def measure_prompts(
+    report: Report,
+    draw: Draw,
+    judge: SubjectJudge,
+    world: World,
+    part: str,
     limit: int | None = None,
 ) -> None:
     """Subjects and colours of the known prompts, first seed of each."""
@@ -142,7 +147,9 @@ def measure_words(report: Report, words: Vocabulary) -> None:
     report.figures["words inside warned"] = wrong / known
 
 
-def held_out_characters(world: World, count: int, seed: int = 5) -> list[tuple[Character, str, list[str]]]:
+def held_out_characters(
+    world: World, count: int, seed: int = 5
+) -> list[tuple[Character, str, list[str]]]:
     """Dressed characters that no training saw, each with a text and the parts that it names."""
     assert world.wardrobe is not None
     rng = random.Random(f"held out outfits {seed}")
@@ -188,18 +195,21 @@ def is_figure(sprite: Rgba) -> bool:
 def part_is_there(character: Character, place: str, sprite: Rgba) -> bool:
     """Whether the sprite is more like the figure with this part than like the one without it.
 
-    Looked at where the part is seen, at whichever shift of up to two pixels fits best.
+    Looked at where the part is seen, moved by up to two pixels to where the whole fits best.
     """
     full = composed(character.layers)
     bare = composed(character.layers, without=frozenset({place}))
     seen = (full != bare).any(axis=-1)
     if not seen.any():
         return True
-    best = 0.0
+    fits = []
     for down in range(-2, 3):
         for across in range(-2, 3):
             moved = np.roll(sprite, (down, across), (0, 1))
-            best = max(best, float((_off(moved, full) < _off(moved, bare))[seen].mean()))
+            with_part, without = _off(moved, full), _off(moved, bare)
+            share = float((with_part < without)[seen].mean())
+            fits.append((min(with_part.sum(), without.sum()), share))
+    best = min(fits)[1]
     return best >= _PART_SHARE
 
 
@@ -275,7 +285,9 @@ def _moved(frame: Rgba, sheet: Rgba, kept: list[NDArray[np.bool_]]) -> bool:
     """Whether the inside of the legs differs, where their outline does not (one before another)."""
     before = frames_of(sheet)[: len(kept)]
     now = frame[HIP:].astype(int)
-    return all((np.abs(now - one[HIP:].astype(int)).max(axis=-1) > _CLOSE).sum() >= 8 for one in before)
+    return all(
+        (np.abs(now - one[HIP:].astype(int)).max(axis=-1) > _CLOSE).sum() >= 8 for one in before
+    )
 
 
 def is_one_palette(sheet: Rgba) -> bool:

@@ -101,7 +101,10 @@ def train_subject_judge(
         average.update(model, step)
         if step % 100 == 0:
             pace = (time.monotonic() - clock) / 100
-            print(f"judge step {step} loss {float(loss.detach()):.3f} {pace:.2f} s/step {share:.0%}", flush=True)
+            print(
+                f"judge step {step} loss {float(loss.detach()):.3f} {pace:.2f} s/step {share:.0%}",
+                flush=True,
+            )
             clock = time.monotonic()
     model.load_state_dict(average.values)
     return SubjectJudge(model.eval(), names)

@@ -1,4 +1,4 @@
-"""The stages of ``python -m scripts.starter_model``, each reading what others left in its folder."""
+"""The stages of ``python -m scripts.starter_model``; each reads what others left in its folder."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from .team import Team, run_team
 from .tiles import tiles_file
 
 _SIDE = 256
+_JUDGE = "subjects.safetensors"
 _BATCH = 8
 """Pictures that are sampled together."""
 
@@ -58,12 +59,16 @@ def judge_stage(options: argparse.Namespace) -> None:
     world = _world(options)
     budget = Budget(minutes=options.minutes or (None if options.steps else 6), steps=options.steps)
     found = train_subject_judge(world, budget)
-    save_subject_judge(found, options.out / "subjects.safetensors")
-    print(f"judge on fresh views: {accuracy(found, world, 1000):.1%} of {len(found.names)} subjects")
+    save_subject_judge(found, options.out / _JUDGE)
+    print(
+        f"judge on fresh views: {accuracy(found, world, 1000):.1%} of {len(found.names)} subjects"
+    )
 
 
 def train_stage(options: argparse.Namespace) -> None:
     """Train the denoiser and its text encoder, or go on."""
+    if not (options.out / _JUDGE).exists():
+        raise FileNotFoundError(f"no judge in {options.out}: run judge first, it measures on the way")
     prepare_stage(options)
     run_team(_train, options.workers, options)
 
@@ -79,7 +84,9 @@ def _train(team: Team, options: argparse.Namespace) -> None:
         batch=options.batch,
         watch_minutes=options.watch,
     )
-    budget = Budget(minutes=options.minutes or (None if options.steps else 140), steps=options.steps)
+    budget = Budget(
+        minutes=options.minutes or (None if options.steps else 140), steps=options.steps
+    )
 
     def watch(model: Both, step: int) -> None:
         _watch(options, model, step)
@@ -159,10 +166,12 @@ def _measured(options: argparse.Namespace, folder: Path, limit: int | None) -> m
             spent.append((time.perf_counter() - start) / len(found[-1]) / wide)
         return np.concatenate(found)
 
-    judge = load_subject_judge(options.out / "subjects.safetensors")
+    judge = load_subject_judge(options.out / _JUDGE)
     measuring.measure_prompts(report, draw, judge, world, options.part, limit)
     if world.wardrobe is not None:
-        measuring.measure_dressed(report, draw, world, min(100, limit or 100) // (2 if limit else 1))
+        measuring.measure_dressed(
+            report, draw, world, min(100, limit or 100) // (2 if limit else 1)
+        )
     measuring.measure_walks(report, draw, world, min(50, (limit or 200) // 4))
     measuring.measure_words(report, words_of_world(world))
     report.lines.append(f"{np.median(spent):.2f} s a sprite in batches of {_BATCH}")

@@ -58,7 +58,9 @@ LAYERS = [
 ]
 
 
-def figure(left: int, right: int, top: int, bottom: int, colour: tuple[int, int, int]) -> np.ndarray:
+def figure(
+    left: int, right: int, top: int, bottom: int, colour: tuple[int, int, int]
+) -> np.ndarray:
     pixels = np.zeros((32, 32, 4), dtype=np.uint8)
     pixels[top:bottom, left:right] = (*colour, 255)
     return pixels

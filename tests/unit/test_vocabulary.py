@@ -14,6 +14,8 @@ from comfy_nodes import folders
 from comfy_nodes.errors import ModelUnreadable
 from comfy_nodes.folders import MODEL_FILES
 from comfy_nodes.vocabulary import Vocabulary, read_vocabulary, vocabulary_of, warning
+from orchestrator.batch.manifest.expansion import Draft
+from orchestrator.batch.planning import Planner
 from orchestrator.errors import BadValue
 from orchestrator.models.cli import app
 from orchestrator.runs.workflows import load_workflow
@@ -126,6 +128,31 @@ def test_the_negative_text_is_not_judged(telling: Catalogue) -> None:
 def test_a_request_of_the_service_is_warned(telling: Catalogue) -> None:
     made = Workflows().fill(Prompt(settings=[("prompt", "a zebra")]), telling)
     assert [one for one in made.warnings if "zebra" in one]
+
+
+def test_a_batch_is_warned_once_for_all_its_prompts(telling: Catalogue) -> None:
+    graph = load_workflow(Path("sprite"), [], telling).graph
+    planner = Planner(graph, telling, lambda value: None)
+    drafts = [
+        Draft(
+            name=f"item{number}",
+            item_id=f"item{number}",
+            parameters={"prompt": text},
+            seed=number,
+            priority=0,
+            gates=(),
+            rerolls=0,
+            place=("items", number),
+            places={},
+        )
+        for number, text in enumerate(["a zebra", "a red sword", "a zeppelin"])
+    ]
+    problems: list[Any] = []
+    assert len(list(planner.jobs(drafts, lambda *one: problems.append(one)))) == 3
+    (said,) = planner.notes()
+    assert "zebra" in said
+    assert "zeppelin" in said
+    assert not problems
 
 
 def test_words_are_listed_by_their_beginning() -> None:
