@@ -24,13 +24,16 @@ from .tiles import TABLES, Rgba
 from .walks import FRAMES, HIP, can_march
 
 Draw = Callable[[Sequence[str], Sequence[int], int], NDArray[np.uint8]]
-"""Texts, seeds and how many frames wide, to (n, h, w, 3) pictures."""
+"""Texts, seeds and how many frames wide, to (n, 32, 32 wide, 3) pictures at the sprites' size."""
 
 _NAMED_SHARE = 0.28
 """Share of the votes from which on a named colour is there; wood and steel vote, too."""
 
 _CLOSE = 40
 """Largest difference of a channel, of 255, at which two pixels count as alike."""
+
+_SPECK = 3
+"""Most pixels of a piece that is a speck."""
 
 _PART_SHARE = 0.6
 """Share of a part's visible pixels that must be closer to the dressed figure than to the one
@@ -145,6 +148,40 @@ def measure_words(report: Report, words: Vocabulary) -> None:
             known, wrong = known + len(text.split()), wrong + len(words.unknown(text))
     report.figures["words outside warned"] = told / asked
     report.figures["words inside warned"] = wrong / known
+
+
+def measure_drawings(report: Report, draw: Draw, limit: int | None = None) -> None:
+    """The project's own subjects in every colour, by the judge of drawings; and specks."""
+    from .draw import SUBJECTS
+    from .judge import judge
+
+    pairs = spread([(s, c) for s in SUBJECTS for c in COLOURS], limit)
+    pictures = draw([f"a {colour} {subject}" for subject, colour in pairs], [1] * len(pairs), 1)
+    found = [judge(picture) for picture in pictures]
+    report.figures["drawings: subject right"] = float(
+        np.mean([one[0] == pair[0] for one, pair in zip(found, pairs, strict=True)])
+    )
+    report.figures["drawings: colour right"] = float(
+        np.mean([one[1] == pair[1] for one, pair in zip(found, pairs, strict=True)])
+    )
+    sprites = cut_outs(pictures)
+    report.figures["drawings: specks a sprite"] = float(np.mean([specks(one) for one in sprites]))
+    report.pictures["drawings"] = sprites
+
+
+def specks(sprite: Rgba) -> int:
+    """Pieces of one to three pixels beside the sprite, and single pixels unlike all around them."""
+    from scipy import ndimage
+
+    there = sprite[..., 3] > 0
+    labels, pieces = ndimage.label(there, np.ones((3, 3)))
+    small = int((np.bincount(labels.ravel())[1:] <= _SPECK).sum()) if pieces > 1 else 0
+    colours = sprite[..., :3].astype(int)
+    alone = there.copy()
+    for down, across in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)):
+        off = np.abs(colours - np.roll(colours, (down, across), (0, 1))).max(axis=-1)
+        alone &= off > 2 * _CLOSE
+    return small + int(alone.sum())
 
 
 def held_out_characters(

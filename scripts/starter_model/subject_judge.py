@@ -140,13 +140,12 @@ def accuracy(found: SubjectJudge, world: World, count: int = 2000, seed: int = 7
     return float(np.mean(right))
 
 
-def cut_outs(pictures: NDArray[np.uint8], factor: int = 8) -> list[Rgba]:
-    """(n, h, w, 3) generated pictures as sprites at their true size, cut out as workflows do.
+def cut_outs(pictures: NDArray[np.uint8]) -> list[Rgba]:
+    """(n, 32, w, 3) generated sprites, cut out as workflows do.
 
     What fills its square, as a floor does, stays whole.
     """
-    small = pictures[:, factor // 2 :: factor, factor // 2 :: factor]
-    return [_cut_out(np.ascontiguousarray(picture)) for picture in small]
+    return [_cut_out(np.ascontiguousarray(picture)) for picture in pictures]
 
 
 def _cut_out(picture: NDArray[np.uint8]) -> Rgba:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from .known_words import words_of_world
 from .pixel_vae import make_pixel_vae
 from .pool import load_pool, prepare
 from .progress import Budget
-from .sample import load_model, sample
+from .sample import Model, load_model, sample
 from .subject_judge import (
     accuracy,
     load_subject_judge,
@@ -33,6 +34,9 @@ from .tiles import tiles_file
 
 _SIDE = 256
 _JUDGE = "subjects.safetensors"
+_WATCHED = 24
+"""Prompts that are drawn on the way; half as many outfits, and a quarter of walks."""
+
 _BATCH = 8
 """Pictures that are sampled together."""
 
@@ -68,7 +72,9 @@ def judge_stage(options: argparse.Namespace) -> None:
 def train_stage(options: argparse.Namespace) -> None:
     """Train the denoiser and its text encoder, or go on."""
     if not (options.out / _JUDGE).exists():
-        raise FileNotFoundError(f"no judge in {options.out}: run judge first, it measures on the way")
+        raise FileNotFoundError(
+            f"no judge in {options.out}: run judge first, it measures on the way"
+        )
     prepare_stage(options)
     run_team(_train, options.workers, options)
 
@@ -100,7 +106,10 @@ def _watch(options: argparse.Namespace, model: Both, step: int) -> None:
     with tempfile.TemporaryDirectory(dir=options.out) as name:
         folder = Path(name) / "model"
         _export(options, model, folder)
-        report = _measured(options, folder, 40)
+        # The other workers wait meanwhile, so their cores are free.
+        torch.set_num_threads(max(1, options.workers))
+        report = _measured(options, folder, _WATCHED)
+        torch.set_num_threads(1)
     target = options.out / "watch" / f"{step:06}"
     measuring.write_report(report, target)
     print(f"watch {step}, {time.monotonic() - start:.0f} s\n{report.table()}", flush=True)
@@ -148,20 +157,14 @@ def _measured(options: argparse.Namespace, folder: Path, limit: int | None) -> m
     world = _world(options)
     report = measuring.Report()
     spent: list[float] = []
+    side = int(json.loads((folder / "spriteworks.json").read_text(encoding="utf-8"))["width"])
 
     def draw(texts: Sequence[str], seeds: Sequence[int], wide: int) -> NDArray[np.uint8]:
         found = []
         for at in range(0, len(texts), _BATCH):
             start = time.perf_counter()
             found.append(
-                sample(
-                    model,
-                    texts[at : at + _BATCH],
-                    seeds[at : at + _BATCH],
-                    cfg=options.cfg,
-                    side=_SIDE,
-                    wide=wide,
-                )
+                _drawn(options, model, texts[at : at + _BATCH], seeds[at : at + _BATCH], side, wide)
             )
             spent.append((time.perf_counter() - start) / len(found[-1]) / wide)
         return np.concatenate(found)
@@ -173,9 +176,24 @@ def _measured(options: argparse.Namespace, folder: Path, limit: int | None) -> m
             report, draw, world, min(100, limit or 100) // (2 if limit else 1)
         )
     measuring.measure_walks(report, draw, world, min(50, (limit or 200) // 4))
+    measuring.measure_drawings(report, draw, limit)
     measuring.measure_words(report, words_of_world(world))
     report.lines.append(f"{np.median(spent):.2f} s a sprite in batches of {_BATCH}")
     return report
+
+
+def _drawn(
+    options: argparse.Namespace,
+    model: Model,
+    texts: Sequence[str],
+    seeds: Sequence[int],
+    side: int,
+    wide: int,
+) -> NDArray[np.uint8]:
+    """(n, 32, 32 wide, 3): sprites at their true size."""
+    pictures = sample(model, texts, seeds, cfg=options.cfg, side=side, wide=wide)
+    factor = side // 32
+    return pictures[:, factor // 2 :: factor, factor // 2 :: factor]
 
 
 def near_stage(options: argparse.Namespace) -> None:
@@ -189,7 +207,7 @@ def near_stage(options: argparse.Namespace) -> None:
 
     sheet = Image.new("RGB", (20 * 68, 140), (150, 150, 165))
     for index, text in enumerate(texts):
-        picture = sample(model, [text], [1], cfg=options.cfg, side=_SIDE)
+        picture = _drawn(options, model, [text], [1], _SIDE, 1)
         (sprite,) = cut_outs(picture)
         ((path, share),) = measuring.nearest_pictures(world, sprite)
         print(f"{text}: {path}, {share:.0%} of the pixels alike")
