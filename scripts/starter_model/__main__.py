@@ -45,7 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=32, help="pictures a worker and step")
     parser.add_argument("--singles", type=int, default=120000, help="examples of one picture")
     parser.add_argument("--walks", type=int, default=6000, help="examples of four frames")
-    parser.add_argument("--watch", type=float, default=40.0, help="minutes between figures")
+    parser.add_argument(
+        "--watch", type=float, default=40.0, help="minutes between figures; 0: none"
+    )
     parser.add_argument("--cfg", type=float, default=4.0, help="guidance")
     parser.add_argument("--part", choices=("first", "held"), default="first", help="which prompts")
     parser.add_argument("--limit", type=int, help="prompts, outfits and walks of each kind at most")

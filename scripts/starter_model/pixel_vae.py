@@ -20,6 +20,7 @@ Everything else of a residual block is zero, so its shortcut alone counts.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -82,7 +83,7 @@ def make_pixel_vae() -> AutoencoderKL:
     return vae.eval().requires_grad_(False)
 
 
-def _write_encoder(encoder: nn.Module) -> None:
+def _write_encoder(encoder: Any) -> None:
     """Means of 8x8 pixels, then the fourth channel from how white they are."""
     _same(encoder.conv_in, 3)
     for block in encoder.down_blocks[:-1]:
@@ -107,7 +108,7 @@ def _write_encoder(encoder: nn.Module) -> None:
     encoder.conv_out.bias[3] = PAINTED
 
 
-def _write_decoder(decoder: nn.Module) -> None:
+def _write_decoder(decoder: Any) -> None:
     """The fourth channel turns its pixels white, then every pixel is repeated."""
     _same(decoder.conv_in, 3)
     base = 3 * _GROUP
@@ -135,7 +136,7 @@ def _same(conv: nn.Conv2d, channels: int) -> None:
         conv.weight[channel, channel, 1, 1] = 1.0
 
 
-def _shortcut(resnet: nn.Module, channels: int) -> None:
+def _shortcut(resnet: Any, channels: int) -> None:
     """Give the first channels on where the block changes their number."""
     if resnet.conv_shortcut is not None:
         for channel in range(channels):
@@ -144,6 +145,7 @@ def _shortcut(resnet: nn.Module, channels: int) -> None:
 
 def _pairs(conv: nn.Conv2d, channels: int) -> None:
     """Make a group (x, -x, C) of each of the first channels."""
+    assert conv.bias is not None
     conv.weight.zero_()
     for channel in range(channels):
         place = _GROUP * channel
@@ -178,7 +180,7 @@ def _read(
 
 
 def _step(
-    resnet: nn.Module,
+    resnet: Any,
     ends: tuple[float, float],
     large: float,
     steep: float,

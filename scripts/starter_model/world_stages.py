@@ -71,10 +71,8 @@ def judge_stage(options: argparse.Namespace) -> None:
 
 def train_stage(options: argparse.Namespace) -> None:
     """Train the denoiser and its text encoder, or go on."""
-    if not (options.out / _JUDGE).exists():
-        raise FileNotFoundError(
-            f"no judge in {options.out}: run judge first, it measures on the way"
-        )
+    if options.watch and not (options.out / _JUDGE).exists():
+        raise FileNotFoundError(f"no judge in {options.out}: run judge first, or give --watch 0")
     prepare_stage(options)
     run_team(_train, options.workers, options)
 
@@ -97,7 +95,7 @@ def _train(team: Team, options: argparse.Namespace) -> None:
     def watch(model: Both, step: int) -> None:
         _watch(options, model, step)
 
-    train(team, plan, budget, watch if team.leads else None)
+    train(team, plan, budget, watch if team.leads and options.watch else None)
 
 
 def _watch(options: argparse.Namespace, model: Both, step: int) -> None:
@@ -175,7 +173,7 @@ def _measured(options: argparse.Namespace, folder: Path, limit: int | None) -> m
         measuring.measure_dressed(
             report, draw, world, min(100, limit or 100) // (2 if limit else 1)
         )
-    measuring.measure_walks(report, draw, world, min(50, (limit or 200) // 4))
+    measuring.measure_walks(report, draw, world, 50 if limit is None else -(-limit // 4))
     measuring.measure_drawings(report, draw, limit)
     measuring.measure_words(report, words_of_world(world))
     report.lines.append(f"{np.median(spent):.2f} s a sprite in batches of {_BATCH}")
