@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=REPOSITORY / "comfy_nodes" / "model_files" / "spriteworks-starter",
         help="model folder that export writes and evaluate reads",
     )
+    parser.add_argument("--start", type=Path, help="model folder whose weights train goes on from")
     parser.add_argument("--minutes", type=float, help="training time, all sittings together")
     parser.add_argument("--steps", type=int, help="training steps, all sittings together")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")

@@ -121,6 +121,8 @@ class Plan:
     walks: Pool
     vocabulary: int
     checkpoint: Path
+    start: Path | None = None
+    """A model folder to go on from where there is no checkpoint."""
     batch: int = 32
     peak_rate: float = 1e-3
     keep_minutes: float = 5.0
@@ -135,6 +137,8 @@ def train(team: Team, plan: Plan, budget: Budget, watch: Any = None) -> None:
     """
     torch.manual_seed(2)
     model = Both(plan.vocabulary)
+    if plan.start is not None and not plan.checkpoint.exists():
+        take_weights(model, plan.start)
     average = Average(model, 0.999)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=plan.peak_rate, weight_decay=0.01, betas=(0.9, 0.99)
@@ -238,6 +242,18 @@ def _keep(
             "seconds": budget.seconds(),
         },
     )
+
+
+def take_weights(model: Both, folder: Path) -> None:
+    """Give a module the weights of a model folder.
+
+    Raises:
+        RuntimeError: if they are of another architecture or vocabulary.
+    """
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", torch_dtype=torch.float32)
+    model.unet.load_state_dict(unet.state_dict())
+    model.encoder.load_state_dict(encoder.state_dict())
 
 
 def averaged(average: Average, vocabulary: int) -> Both:

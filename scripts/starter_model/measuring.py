@@ -190,7 +190,7 @@ def held_out_characters(
     """Dressed characters that no training saw, each with a text and the parts that it names."""
     assert world.wardrobe is not None
     rng = random.Random(f"held out outfits {seed}")
-    found = []
+    found: list[tuple[Character, str, list[str]]] = []
     while len(found) < count:
         role = rng.choice(list(roles())) if rng.random() < 0.6 else None
         dressed = world.wardrobe.dress(rng, role)
@@ -225,7 +225,7 @@ def is_figure(sprite: Rgba) -> bool:
     labels, pieces = ndimage.label(there, np.ones((3, 3)))
     largest = np.bincount(labels.ravel())[1:].max() if pieces else 0
     high, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
-    middle = there[:, 12:21].any(axis=1)[rows[0] : rows[-1] + 1].mean()
+    middle = there[rows[0] : rows[-1] + 1, 12:21].any(axis=1).mean()
     return bool(22 <= high <= 32 and wide >= 9 and largest > 0.7 * there.sum() and middle > 0.85)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +43,19 @@ class Pool:
         return latents, torch.from_numpy(tokens).long()
 
 
-def prepare(world: World, folder: Path, *, singles: int, walks: int, seed: int) -> None:
-    """Write the tokenizer and both pools; what is there already is kept."""
+def prepare(
+    world: World, folder: Path, *, singles: int, walks: int, seed: int, start: Path | None = None
+) -> None:
+    """Write the tokenizer and both pools; what is there already is kept.
+
+    Args:
+        start: a model folder whose tokenizer is taken.
+    """
     if (folder / "walks.npz").exists():
         return
     rng = random.Random(f"pool {seed}")
+    if start is not None:
+        shutil.copytree(start / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     tokenizer = _tokenizer(world, folder / "tokenizer", seed)
     nothing = tokenise(tokenizer, [unconditional(rng) for _ in range(2000)]).numpy()
     for name, count, make in (("singles", singles, world.example), ("walks", walks, world.walk)):

@@ -54,6 +54,7 @@ def prepare_stage(options: argparse.Namespace) -> None:
         singles=options.singles,
         walks=options.walks,
         seed=options.seed,
+        start=options.start,
     )
 
 
@@ -85,6 +86,7 @@ def _train(team: Team, options: argparse.Namespace) -> None:
         walks=load_pool(options.out / "walks.npz"),
         vocabulary=vocabulary,
         checkpoint=options.out / "denoiser.pt",
+        start=options.start,
         batch=options.batch,
         watch_minutes=options.watch,
     )

@@ -291,3 +291,29 @@ def test_merges_make_frequent_words_whole() -> None:
     merges = learn_merges(Counter(letters), 100)
     assert merges[-1][0] + merges[-1][1] in ("sword</w>", "word</w>")
     assert len(merges) == len(set(merges))
+
+
+@pytest.mark.slow
+def test_training_goes_on_from_its_checkpoint_and_from_a_model(tmp_path: Path, tiny: Path) -> None:
+    from scripts.starter_model.__main__ import main
+
+    def run(stage: str, out: Path, *more: str) -> int:
+        few = ["--singles", "64", "--walks", "16", "--batch", "4", "--workers", "1"]
+        return main([stage, "--tiles", str(tiny), "--out", str(out), "--watch", "0", *few, *more])
+
+    def steps(out: Path) -> int:
+        return int(torch.load(out / "denoiser.pt", weights_only=True)["step"])
+
+    first, second, model = tmp_path / "first", tmp_path / "second", tmp_path / "model"
+    assert run("train", first, "--steps", "2") == 0
+    assert steps(first) == 2
+    assert run("train", first, "--steps", "3") == 0
+    assert steps(first) == 3
+    assert run("export", first, "--model", str(model)) == 0
+    assert sum(p.stat().st_size for p in model.rglob("*.safetensors")) <= 48_000_000
+    assert run("train", second, "--steps", "1", "--start", str(model)) == 0
+    stored = torch.load(second / "denoiser.pt", weights_only=True)["model"]
+    before = torch.load(first / "denoiser.pt", weights_only=True)["average"]
+    key = "unet.mid_block.resnets.0.conv1.weight"
+    assert float((stored[key] - before[key]).abs().max()) < 0.01
+    assert run("train", tmp_path / "third", "--watch", "5") == 2, "there is no judge"
