@@ -160,7 +160,7 @@ def train(team: Team, plan: Plan, budget: Budget, watch: Any = None) -> None:
         loss = _loss(model, *pool.batch(rng, count), alphas)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        share = team.meet(trained, budget.done(step))
+        share = team.meet(trained, budget.done(step + 1))
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         step += 1

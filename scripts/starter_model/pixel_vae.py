@@ -53,7 +53,7 @@ _BEGINS, _WHITE = 0.90, 0.95
 """Mean of red, green and blue (-1 to 1) from which the encoder begins to see background, and where
 it is sure; 240 of 255 is 0.88."""
 
-_WHITE_LARGE, _WHITE_STEEP = 48.0, 200.0
+_WHITE_LARGE, _WHITE_STEEP = 24.0, 200.0
 
 
 def make_pixel_vae() -> AutoencoderKL:
