@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
+from . import showing
 from .errors import BadInput
 from .loaders import CATEGORY
 from .ops import pictures
@@ -94,7 +95,11 @@ class Cutout(io.ComfyNode):
         alpha = sprites[..., 3:]
         # Where nothing is seen the picture stays as it was, for those who look at it alone.
         seen = np.where(alpha > 0, sprites[..., :3], given[..., :3])
-        return io.NodeOutput(pictures.from_bytes(seen), 1.0 - pictures.from_bytes(alpha)[..., 0])
+        return io.NodeOutput(
+            pictures.from_bytes(seen),
+            1.0 - pictures.from_bytes(alpha)[..., 0],
+            ui=showing.compared(list(given), list(sprites)),
+        )
 
 
 def _refinements() -> list[io.Input]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from comfy_api.latest import io
 
+from . import showing
 from .errors import BadInput
 from .loaders import CATEGORY
 from .ops import pictures
@@ -127,7 +129,12 @@ class AlignFrames(io.ComfyNode):
         whole = pictures.from_bytes(np.stack(every))
         x, y = aligned.pivot
         return io.NodeOutput(
-            whole[..., :3], pictures.transparency(whole), x, y, json.dumps(_told(aligned))
+            whole[..., :3],
+            pictures.transparency(whole),
+            x,
+            y,
+            json.dumps(_told(aligned)),
+            ui=_shown(aligned),
         )
 
 
@@ -145,6 +152,15 @@ def _animations(
     if all(len(frames) == 1 for frames in sets):
         return [[frames[0] for frames in sets]]
     return sets
+
+
+def _shown(aligned: Alignment) -> dict[str, Any] | None:
+    frames = [frame for frames in aligned.animations for frame in frames]
+    names = {
+        str(number): [frame.name for frame in one]
+        for number, one in enumerate(aligned.animations, 1)
+    }
+    return showing.played(frames, names)
 
 
 def _told(aligned: Alignment) -> dict[str, object]:

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from . import sets
+from . import sets, showing
 from .errors import BadInput
 from .formats.typed import palette_in, ramp_in
+from .formats.well_known import WELL_KNOWN
 from .loaders import CATEGORY
 from .ops import palette as _palette
 from .ops import pictures
@@ -58,6 +59,7 @@ class Palette(io.ComfyNode):
                     placeholder="#1a1c2c #5d275d #b13e53 ... or pico-8",
                     tooltip="Hex colours, one after another; or a name such as pico-8; or the text "
                     "of a .hex, .gpl or JASC .pal file. Empty: find them in the picture.",
+                    extra_dict={"palettes": _presets()},
                 ),
                 io.Boolean.Input(
                     "dither",
@@ -117,7 +119,8 @@ class Palette(io.ComfyNode):
         together: Bytes | None = None
         if shared[0] and from_image[0] is None and palette_in(palette[0]) is None:
             together = _found([one for batch in batches for one in batch], colors[0])
-        painted = []
+        painted: list[torch.Tensor] = []
+        repainted: list[Bytes] = []
         for index, batch in enumerate(batches):
             fixed = together
             if fixed is None:
@@ -131,8 +134,18 @@ class Palette(io.ComfyNode):
                 )
                 for one in batch
             ]
+            repainted += work
             painted.append(pictures.from_bytes(np.stack(work)[..., : image[index].shape[-1]]))
-        return io.NodeOutput(painted)
+        given = [one for batch in batches for one in batch]
+        return io.NodeOutput(painted, ui=showing.compared(given, repainted))
+
+
+def _presets() -> dict[str, list[str]]:
+    """The palettes that may be named, for the canvas to show."""
+    return {
+        name: ["#{:02x}{:02x}{:02x}".format(*colour) for colour in one.palette.colours]
+        for name, one in WELL_KNOWN.items()
+    }
 
 
 def _at(values: Sequence[Value], index: int) -> Value:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import torch
 from comfy_api.latest import io
 
-from . import sets
+from . import sets, showing
 from .errors import BadInput
 from .loaders import CATEGORY
 from .ops import pictures
@@ -115,15 +116,17 @@ class Quality(io.ComfyNode):
         passes = [all(reading.passed for reading in each) for each in found]
         if stop and not all(passes):
             raise BadInput(_faults(found))
-        return io.NodeOutput(image, [_report(each) for each in found], passes)
+        reports = [_report(each) for each in found]
+        told = [json.dumps(report) for report in reports]
+        return io.NodeOutput(image, told, passes, ui=showing.measured(reports))
 
 
-def _report(readings: list[Reading]) -> str:
+def _report(readings: list[Reading]) -> dict[str, Any]:
     rows = [
         one.to_json() if one.passed else {**one.to_json(), "mend": _NODES[one.measure.mend]}
         for one in readings
     ]
-    return json.dumps({"passed": all(one.passed for one in readings), "measures": rows})
+    return {"passed": all(one.passed for one in readings), "measures": rows}
 
 
 def _faults(found: list[list[Reading]]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from . import sets
+from . import sets, showing
 from .errors import BadInput
 from .loaders import CATEGORY
 from .ops import grid, pictures
@@ -132,10 +132,13 @@ class Snap(io.ComfyNode):
             for batch in batches
         ]
         snapped = [pictures.from_bytes(np.stack([one.picture for one in each])) for each in found]
+        told = [_told(one) for each in found for one in each]
+        after = [one.picture for each in found for one in each]
         return io.NodeOutput(
             [each[..., : image.shape[-1]] for each in snapped],
             [pictures.transparency(each) for each in snapped],
             [json.dumps([_told(one) for one in each]) for each in found],
+            ui=showing.compared(list(given), after, told),
         )
 
 

@@ -18,7 +18,10 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+from comfy_nodes import showing
+
 from . import io, latest, ui
+from .canvas import NoCanvas
 from .context import Context, InterruptedByUser, activate, context, use_folders
 from .node import ComfyNode, CoreNode, NodeOutput, UIOutput
 from .schema import Hidden, HiddenHolder, Schema
@@ -56,3 +59,4 @@ def install() -> None:
     package.__path__ = []
     package.latest = latest  # type: ignore[attr-defined]
     sys.modules.update({"comfy_api": package, "comfy_api.latest": latest})
+    showing.use(NoCanvas())

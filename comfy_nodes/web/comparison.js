@@ -1,0 +1,64 @@
+/** Before and after of a node that changes pictures, and what it found in them. */
+import { address, enlarged, make } from "./panel.js";
+import { words } from "./words.js";
+
+export function showComparison(panel, entries) {
+  const before = entries.flatMap((one) => one.before);
+  const after = entries.flatMap((one) => one.after);
+  const found = entries.flatMap((one) => one.found);
+  const count = entries.reduce((sum, one) => sum + one.count, 0);
+  let at = 0;
+  const draw = () => {
+    const half = Math.floor((panel.space - 6) / 2);
+    const pictures = make(
+      "div",
+      { class: "sw-pictures" },
+      side(before[at], words().before, half),
+      side(after[at], words().after, half),
+    );
+    const rows = [pictures];
+    if (after.length > 1) rows.unshift(chooser());
+    if (found[at]) rows.push(make("div", { role: "status" }, ...told(found[at])));
+    if (count > after.length) rows.push(make("div", {}, words().more(count - after.length)));
+    panel.fill(...rows);
+    panel.shown();
+  };
+  const chooser = () => {
+    const go = (step) => () => {
+      at = (at + step + after.length) % after.length;
+      draw();
+      panel.root.querySelector(step < 0 ? ".sw-back" : ".sw-on")?.focus();
+    };
+    const back = { type: "button", class: "sw-back", "aria-label": words().previous };
+    const on = { type: "button", class: "sw-on", "aria-label": words().next };
+    return make(
+      "div",
+      { class: "sw-row" },
+      make("button", { ...back, onclick: go(-1) }, "◀"),
+      make("span", { "aria-live": "polite" }, words().picture(at + 1, after.length)),
+      make("button", { ...on, onclick: go(1) }, "▶"),
+    );
+  };
+  draw();
+}
+
+function side(picture, title, space) {
+  if (!picture) return make("span");
+  const size = `${picture.width} × ${picture.height}`;
+  return make(
+    "figure",
+    {},
+    enlarged(address(picture), `${title}, ${size}`, space),
+    make("figcaption", {}, `${title} ${size}`),
+  );
+}
+
+/** What Snap says of a grid; other nodes say nothing yet. */
+function told(found) {
+  if (!("pitch" in found)) return [];
+  const [x, y] = found.pitch.map((value) => Number(value.toFixed(2)));
+  const confidence = Math.round(100 * found.confidence);
+  const said = words().grid(x, y, found.width, found.height, found.colours, confidence);
+  if (found.sure) return [said];
+  return [said, " ", make("strong", { class: "sw-unsure" }, words().unsure)];
+}
