@@ -31,7 +31,9 @@ class Cutout(io.ComfyNode):
             "unless soft edges are asked for.",
             inputs=[
                 io.Image.Input(
-                    "image", tooltip="Sprites on a plain background.", extra_dict=PER_PICTURE
+                    "image",
+                    tooltip="Sprites on a plain background.",
+                    extra_dict={**PER_PICTURE, **showing.COMPARISON},
                 ),
                 io.Float.Input(
                     "tolerance",

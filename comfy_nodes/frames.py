@@ -41,6 +41,7 @@ class AlignFrames(io.ComfyNode):
                     "image",
                     tooltip="The frames, cut out: a batch is an animation, and so is a list of "
                     "single pictures.",
+                    extra_dict=showing.ANIMATION,
                 ),
                 io.Combo.Input(
                     "pivot",

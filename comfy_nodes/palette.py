@@ -43,7 +43,7 @@ class Palette(io.ComfyNode):
                 io.Image.Input(
                     "image",
                     tooltip="The pictures; each gets colours of its own, unless they are shared.",
-                    extra_dict=PER_PICTURE,
+                    extra_dict={**PER_PICTURE, **showing.COMPARISON},
                 ),
                 io.Int.Input(
                     "colors",

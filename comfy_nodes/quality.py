@@ -46,7 +46,9 @@ class Quality(io.ComfyNode):
             description="Measures sprites: grid, colours, cut-out, outline, stray pixels. Gives "
             "them on as they are, with a report and whether each passes, or stops where one fails.",
             inputs=[
-                io.Image.Input("image", tooltip="The pictures.", extra_dict=PER_PICTURE),
+                io.Image.Input(
+                    "image", tooltip="The pictures.", extra_dict={**PER_PICTURE, **showing.MEASURES}
+                ),
                 io.Mask.Input(
                     "mask",
                     optional=True,

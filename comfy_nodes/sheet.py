@@ -228,7 +228,9 @@ class SaveSheet(io.ComfyNode):
             description="Saves a sheet with the files that game engines and drawing programs read, "
             "in a folder of its own in the output folder.",
             inputs=[
-                SHEET.Input("sheet", tooltip="As Sprite Sheet gives it."),
+                SHEET.Input(
+                    "sheet", tooltip="As Sprite Sheet gives it.", extra_dict=showing.ANIMATION
+                ),
                 io.String.Input(
                     "filename_prefix",
                     default="hero",

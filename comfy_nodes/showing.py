@@ -21,6 +21,13 @@ from .ops.sheet import Sheet
 
 KEY = "spriteworks"
 
+# What a node says of itself in /object_info, at its first input, so that there is room from the
+# start for what it shows.
+COMPARISON = {"shows": "comparison"}
+RESULTS = {"shows": "results"}
+ANIMATION = {"shows": "animation"}
+MEASURES = {"shows": "measures"}
+
 # Pictures of a batch that are shown; more of them are too small on a node to see.
 MOST = 64
 # px; larger ones are shown as every n-th pixel, so that true pixels stay what they are.

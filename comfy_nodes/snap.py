@@ -35,7 +35,11 @@ class Snap(io.ComfyNode):
             "blurred, and gives the true pixels: 32x32, not 428x428. What is at its true size "
             "already stays as it is.",
             inputs=[
-                io.Image.Input("image", tooltip="The pictures.", extra_dict=PER_PICTURE),
+                io.Image.Input(
+                    "image",
+                    tooltip="The pictures.",
+                    extra_dict={**PER_PICTURE, **showing.COMPARISON},
+                ),
                 io.Int.Input(
                     "width",
                     default=0,

@@ -1,49 +1,54 @@
 /** A player for frames: tags, speed, frame numbers. */
-import { address, make, wholeScale } from "./panel.js";
+import { address, make, shownSize } from "./panel.js";
 import { words } from "./words.js";
 
 const SPEEDS = [0.25, 0.5, 1, 2];
+/** px; the two rows of controls. */
+const ROWS = 64;
 
 export function showAnimation(panel, entries, images) {
   const [entry] = entries;
-  const player = new Player(panel, entry, entry.pages ?? images);
-  panel.atEnd(() => player.stop());
-  player.start();
+  const player = new Player(entry, entry.pages ?? images);
+  panel.show((...space) => {
+    panel.atEnd(() => player.stop());
+    return player.parts(space);
+  });
 }
 
 class Player {
-  constructor(panel, entry, pages) {
-    this.panel = panel;
+  constructor(entry, pages) {
     this.frames = entry.frames;
     const all = { name: words().allFrames, frames: entry.frames.map((_, index) => index), loop: true };
     this.tags = entry.tags.length ? [...entry.tags, all] : [all];
     this.tag = this.tags[0];
     this.speed = 1;
     this.at = 0;
+    // Who asked the system for less motion begins with a picture that stands still.
+    this.playing = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.width = Math.max(...this.frames.map((frame) => frame.size[0]));
+    this.height = Math.max(...this.frames.map((frame) => frame.size[1]));
     this.pages = pages.map((page) => {
       const image = new Image();
       image.src = address(page);
-      image.addEventListener("load", () => this.draw());
+      image.addEventListener("load", () => this.canvas && this.draw());
       return image;
     });
   }
 
-  start() {
-    const { panel } = this;
-    this.width = Math.max(...this.frames.map((frame) => frame.size[0]));
-    this.height = Math.max(...this.frames.map((frame) => frame.size[1]));
-    this.scale = wholeScale(this.width, Math.min(panel.space, 384));
+  /** The player's elements, for a space of [width, height] px. */
+  parts([across, down]) {
+    const [width, height] = shownSize(this.width, this.height, [across, Math.max(40, down - ROWS)]);
     this.canvas = make("canvas", {
       width: this.width,
       height: this.height,
       role: "img",
-      style: `width:${this.width * this.scale}px;height:${this.height * this.scale}px`,
+      style: `width:${width}px;height:${height}px`,
     });
     this.number = make("span", { class: "sw-number" });
     this.play = make("button", { type: "button", onclick: () => this.toggle() });
     const step = (by, text, label) =>
       make("button", { type: "button", "aria-label": label, onclick: () => this.step(by) }, text);
-    panel.fill(
+    const parts = [
       make("div", { class: "sw-row" }, this.chooseTag(), this.chooseSpeed()),
       this.canvas,
       make(
@@ -54,15 +59,16 @@ class Player {
         step(1, "▶", words().next),
         this.number,
       ),
-    );
-    // Who asked the system for less motion begins with a picture that stands still.
-    this.playing = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+    ];
     this.draw();
     this.wait();
+    return parts;
   }
 
   chooseTag() {
-    const options = this.tags.map((tag, index) => make("option", { value: index }, tag.name));
+    const options = this.tags.map((tag, index) =>
+      make("option", { value: index, selected: tag === this.tag }, tag.name),
+    );
     const changed = (event) => {
       this.tag = this.tags[Number(event.target.value)];
       this.at = 0;
@@ -73,7 +79,7 @@ class Player {
 
   chooseSpeed() {
     const options = SPEEDS.map((one) =>
-      make("option", { value: one, selected: one === 1 }, `${one}×`),
+      make("option", { value: one, selected: one === this.speed }, `${one}×`),
     );
     const changed = (event) => {
       this.speed = Number(event.target.value);
@@ -101,8 +107,6 @@ class Player {
     if (!this.playing) return;
     const frame = this.frames[this.tag.frames[this.at]];
     this.timer = setTimeout(() => {
-      if (!this.canvas.isConnected && this.begun) return;
-      this.begun = true;
       const last = this.at === this.tag.frames.length - 1;
       if (last && !this.tag.loop) {
         this.playing = false;
@@ -117,7 +121,6 @@ class Player {
 
   stop() {
     clearTimeout(this.timer);
-    this.playing = false;
   }
 
   draw() {

@@ -2,31 +2,34 @@
 import { address, enlarged, make } from "./panel.js";
 import { words } from "./words.js";
 
+/** px; a line of text. */
+const LINE = 18;
+
 export function showComparison(panel, entries) {
   const before = entries.flatMap((one) => one.before);
   const after = entries.flatMap((one) => one.after);
   const found = entries.flatMap((one) => one.found);
   const count = entries.reduce((sum, one) => sum + one.count, 0);
   let at = 0;
-  const draw = () => {
-    const half = Math.floor((panel.space - 6) / 2);
+  const draw = (width, height) => {
+    const rows = [];
+    if (after.length > 1) rows.unshift(chooser());
+    if (found[at]) rows.push(make("div", { role: "status" }, ...told(found[at])));
+    if (count > after.length) rows.push(make("div", {}, words().more(count - after.length)));
+    const half = [Math.floor((width - 6) / 2), Math.max(40, height - LINE * (1 + 1.5 * rows.length))];
     const pictures = make(
       "div",
       { class: "sw-pictures" },
       side(before[at], words().before, half),
       side(after[at], words().after, half),
     );
-    const rows = [pictures];
-    if (after.length > 1) rows.unshift(chooser());
-    if (found[at]) rows.push(make("div", { role: "status" }, ...told(found[at])));
-    if (count > after.length) rows.push(make("div", {}, words().more(count - after.length)));
-    panel.fill(...rows);
-    panel.shown();
+    rows.splice(after.length > 1 ? 1 : 0, 0, pictures);
+    return rows;
   };
   const chooser = () => {
     const go = (step) => () => {
       at = (at + step + after.length) % after.length;
-      draw();
+      panel.redraw();
       panel.root.querySelector(step < 0 ? ".sw-back" : ".sw-on")?.focus();
     };
     const back = { type: "button", class: "sw-back", "aria-label": words().previous };
@@ -39,7 +42,7 @@ export function showComparison(panel, entries) {
       make("button", { ...on, onclick: go(1) }, "▶"),
     );
   };
-  draw();
+  panel.show(draw);
 }
 
 function side(picture, title, space) {

@@ -5,11 +5,10 @@ import { words } from "./words.js";
 export function showMeasures(panel, entries) {
   const pictures = entries.flatMap((one) => one.pictures);
   const passed = pictures.filter((one) => one.passed).length;
-  const parts = [
+  panel.show(() => [
     make("div", { role: "status" }, words().passed(passed, pictures.length)),
     ...pictures.map((one, index) => table(one, index, pictures.length)),
-  ];
-  panel.fill(...parts);
+  ]);
 }
 
 function table(picture, index, count) {

@@ -3,7 +3,6 @@
  *
  * It takes the place of the editor's own preview, which smooths small pictures.
  */
-import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { words } from "./words.js";
 
@@ -12,10 +11,11 @@ const GAP = 6;
 const NAME = "spriteworks";
 
 const STYLE = `
-.spriteworks { box-sizing: border-box; padding: ${GAP}px; overflow: auto; font: 11px sans-serif;
+.spriteworks { box-sizing: border-box; padding: ${GAP}px; height: 100%; overflow: auto; font: 11px sans-serif;
   color: var(--input-text, #ddd); }
 .spriteworks .sw-pictures { display: flex; flex-wrap: wrap; gap: ${GAP}px; align-items: flex-end; }
 .spriteworks figure { margin: 0; }
+.spriteworks .sw-empty { opacity: 0.6; }
 .spriteworks figcaption { margin-top: 2px; white-space: nowrap; }
 .spriteworks img, .spriteworks canvas { display: block; image-rendering: pixelated;
   background: repeating-conic-gradient(#808080 0% 25%, #a0a0a0 0% 50%) 0 0 / 16px 16px; }
@@ -66,48 +66,70 @@ export function address(picture) {
   return api.apiURL(`/view?${asked}`);
 }
 
-/** The largest whole number by which something of that width can be enlarged into a space, in px. */
-export function wholeScale(width, space) {
-  return Math.max(1, Math.floor(space / Math.max(1, width)));
+/** The size in px at which something of that size is shown in a space: enlarged by whole numbers. */
+export function shownSize(width, height, [across, down]) {
+  const whole = Math.floor(Math.min(across / width, down / height));
+  const scale = whole >= 1 ? whole : Math.min(across / width, down / height);
+  return [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
 }
 
-/** A picture that is enlarged by a whole number into a space of that width, in px. */
+/** A picture in a space of [width, height] px. */
 export function enlarged(source, text, space, loaded = () => {}) {
   const image = make("img", { alt: text, draggable: "false" });
   image.addEventListener("load", () => {
-    image.width = image.naturalWidth * wholeScale(image.naturalWidth, space);
-    if (image.naturalWidth > space) image.width = space;
+    [image.width, image.height] = shownSize(image.naturalWidth, image.naturalHeight, space);
     loaded(image);
   });
   image.src = source;
   return image;
 }
 
-/** What a panel may do with its node. */
+/** What /object_info says under that name of an input of a node: {input, value}, or undefined. */
+export function toldByInputs(node, name) {
+  const { required, optional } = node.constructor?.nodeData?.input ?? {};
+  for (const [input, spec] of Object.entries({ ...required, ...optional }))
+    if (spec?.[1]?.[name] !== undefined) return { input, value: spec[1][name] };
+  return undefined;
+}
+
+/** Where a node shows something; its size is the node's affair, and what is shown fits into it. */
 class Panel {
   constructor(node) {
     this.node = node;
-    this.root = make("div", { class: "spriteworks", role: "region" });
+    this.root = make("div", { class: "spriteworks", role: "region", tabindex: 0 });
     this.root.setAttribute("aria-label", words().results);
-    // The canvas would take these for its own.
-    for (const name of ["pointerdown", "wheel", "dblclick", "contextmenu"])
-      this.root.addEventListener(name, (event) => {
-        if (name !== "wheel" || this.root.scrollHeight > this.root.clientHeight + 1)
-          event.stopPropagation();
-      });
-    this.height = 0;
+    this.draw = () => [make("div", { class: "sw-empty" }, words().empty)];
     this.stops = [];
+    this.size = "";
+    this.watcher = new ResizeObserver(() => this.fit());
+    this.watcher.observe(this.root);
+    // The canvas would take these for its own.
+    for (const name of ["pointerdown", "dblclick", "contextmenu"])
+      this.root.addEventListener(name, (event) => event.stopPropagation());
   }
 
-  /** The width in px that pictures may take. */
+  /** px for what is shown: width and height. */
   get space() {
-    return Math.max(120, this.node.size[0] - 40);
+    const { clientWidth: width, clientHeight: height } = this.root;
+    return [Math.max(80, width - 2 * GAP), Math.max(40, height - 2 * GAP)];
   }
 
-  /** Show something else; what played before ends. */
-  fill(...children) {
+  /** Show what that gives, an array of elements; it is asked again when there is more room. */
+  show(draw) {
+    this.draw = draw;
+    this.redraw();
+  }
+
+  redraw() {
     for (const stop of this.stops.splice(0)) stop();
-    this.root.replaceChildren(...children);
+    this.root.replaceChildren(...this.draw(...this.space));
+  }
+
+  fit() {
+    const size = this.space.join();
+    if (size === this.size) return;
+    this.size = size;
+    this.redraw();
   }
 
   /** Do something when what is shown now goes. */
@@ -115,47 +137,24 @@ class Panel {
     this.stops.push(stop);
   }
 
-  /** Make room on the node for what the panel shows, once it is there. */
-  shown() {
-    const measure = () => {
-      const wanted = Math.min(this.root.scrollHeight, 900);
-      const inner = [...this.root.children].reduce((sum, one) => sum + one.offsetHeight + GAP, GAP);
-      const height = Math.min(Math.max(inner, 40), Math.max(wanted, 40));
-      if (height === this.height) return;
-      this.height = height;
-      const [width, old] = this.node.size;
-      const needed = this.node.computeSize()[1];
-      if (needed > old) this.node.setSize([width, needed]);
-      app.graph?.setDirtyCanvas(true, true);
-    };
-    requestAnimationFrame(measure);
-    if (!this.watcher) {
-      this.watcher = new ResizeObserver(() => requestAnimationFrame(measure));
-      this.watcher.observe(this.root);
-    }
-    for (const image of this.root.querySelectorAll("img")) image.addEventListener("load", measure);
-  }
-
   /** Nothing may stay of a node that is gone. */
   close() {
-    this.fill();
-    this.watcher?.disconnect();
+    this.watcher.disconnect();
+    for (const stop of this.stops.splice(0)) stop();
   }
 }
 
-/** The panel of a node; made where it has none yet. */
-export function attachPanel(node) {
-  const there = node.widgets?.find((widget) => widget.name === NAME);
-  if (there) return there.panel;
+/** The panel of a node, of at least that height in px. */
+export function attachPanel(node, height) {
   addStyle();
   const panel = new Panel(node);
+  panel.root.style.minHeight = `${height}px`;
   const widget = node.addDOMWidget(NAME, NAME, panel.root, {
     serialize: false,
     hideOnZoom: false,
-    getMinHeight: () => Math.max(40, panel.height),
+    getMinHeight: () => height,
   });
   widget.serialize = false;
-  widget.panel = panel;
   // Both renderers: Nodes 2.0 asks the flag, the classic canvas draws pictures with this method.
   node.hideOutputImages = true;
   node.onDrawBackground = function () {};

@@ -4,14 +4,22 @@ import { address, enlarged, make } from "./panel.js";
 import { seedOf, textsOf } from "./png.js";
 import { words } from "./words.js";
 
-/** px; the least width of a picture where several are shown side by side. */
+/** px; the least side of a picture where several are shown side by side. */
 const LEAST = 96;
+/** px; the line under a picture. */
+const CAPTION = 26;
 
 export function showResults(panel, images) {
-  const across = Math.max(1, Math.min(images.length, Math.floor(panel.space / LEAST)));
-  const space = Math.floor(panel.space / across) - 6;
-  const figures = images.map((image, index) => figure(panel, image, index, images.length, space));
-  panel.fill(make("div", { class: "sw-pictures" }, ...figures));
+  panel.show((width, height) => {
+    const across = Math.max(1, Math.min(images.length, Math.floor(width / LEAST)));
+    const down = Math.ceil(images.length / across);
+    const side = [
+      Math.floor(width / across) - 6,
+      Math.max(Math.min(LEAST, height - CAPTION), Math.floor(height / down) - CAPTION),
+    ];
+    const figures = images.map((image, index) => figure(panel, image, index, images.length, side));
+    return [make("div", { class: "sw-pictures" }, ...figures)];
+  });
 }
 
 function figure(panel, image, index, count, space) {
@@ -23,18 +31,17 @@ function figure(panel, image, index, count, space) {
     loaded.alt = `${text}, ${loaded.naturalWidth} × ${loaded.naturalHeight}`;
     // The editor's menu offers to save, copy and open what stands here.
     panel.node.imgs = [...panel.root.querySelectorAll("img")];
-    panel.shown();
   });
-  tellSeed(panel, caption, source);
+  tellSeed(panel.node, caption, source);
   return make("figure", {}, picture, caption);
 }
 
 /** The picture itself says from which seed it came: it carries its graph. */
-async function tellSeed(panel, caption, source) {
+async function tellSeed(node, caption, source) {
   let found;
   try {
     const bytes = await (await fetch(source)).arrayBuffer();
-    found = seedOf(JSON.parse(textsOf(bytes).prompt ?? "null"), String(panel.node.id));
+    found = seedOf(JSON.parse(textsOf(bytes).prompt ?? "null"), String(node.id));
   } catch (error) {
     console.warn("Spriteworks: a picture's seed could not be read", error);
     return;
@@ -43,7 +50,6 @@ async function tellSeed(panel, caption, source) {
   const use = make("button", { type: "button", onclick: () => useSeed(found) }, words().useSeed);
   use.title = words().useSeedHelp;
   caption.append(` · ${words().seed} ${found.seed} `, use);
-  panel.shown();
 }
 
 /** Set that seed where it came from, and let it stay. */

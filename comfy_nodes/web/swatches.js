@@ -4,7 +4,7 @@
  * An input that knows named palettes says so in /object_info: {"palettes": {name: [colour, ...]}}.
  */
 import { app } from "../../scripts/app.js";
-import { addStyle, make } from "./panel.js";
+import { addStyle, make, toldByInputs } from "./panel.js";
 import { words } from "./words.js";
 
 /** As many as the node takes. */
@@ -12,19 +12,10 @@ const MOST = 256;
 const HEX = /#?\b([0-9a-f]{6})\b/gi;
 const PICTURE = /^image\//;
 
-function presetsOf(node) {
-  const inputs = node.constructor?.nodeData?.input ?? {};
-  for (const [name, spec] of Object.entries({ ...inputs.required, ...inputs.optional }))
-    if (spec?.[1]?.palettes) return [name, spec[1].palettes];
-  return [null, null];
-}
-
 export function attachSwatches(node) {
-  const [name, presets] = presetsOf(node);
-  if (!presets) return;
-  const widget = node.widgets?.find((one) => one.name === name);
-  if (!widget) return;
-  new Swatches(node, widget, presets);
+  const told = toldByInputs(node, "palettes");
+  const widget = told && node.widgets?.find((one) => one.name === told.input);
+  if (widget) new Swatches(node, widget, told.value);
 }
 
 /** The colours of a text: hex ones, those of a name, or those in a .gpl or JASC .pal file. */

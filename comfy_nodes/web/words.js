@@ -3,6 +3,7 @@ import { app } from "../../scripts/app.js";
 
 const ENGLISH = {
   results: "Results",
+  empty: "Run to see it here.",
   picture: (number, count) => (count > 1 ? `Picture ${number} of ${count}` : "Picture"),
   before: "Before",
   after: "After",
@@ -40,6 +41,7 @@ const ENGLISH = {
 
 const CHINESE = {
   results: "结果",
+  empty: "运行后显示在这里。",
   picture: (number, count) => (count > 1 ? `第 ${number} 张，共 ${count} 张` : "图片"),
   before: "之前",
   after: "之后",
@@ -75,6 +77,7 @@ const CHINESE = {
 
 const JAPANESE = {
   results: "結果",
+  empty: "実行するとここに表示されます。",
   picture: (number, count) => (count > 1 ? `画像 ${number} / ${count}` : "画像"),
   before: "前",
   after: "後",
@@ -111,6 +114,7 @@ const JAPANESE = {
 
 const SPANISH = {
   results: "Resultados",
+  empty: "Ejecute para verlo aquí.",
   picture: (number, count) => (count > 1 ? `Imagen ${number} de ${count}` : "Imagen"),
   before: "Antes",
   after: "Después",
