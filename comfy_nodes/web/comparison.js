@@ -1,5 +1,5 @@
 /** Before and after of a node that changes pictures, and what it found in them. */
-import { address, enlarged, make } from "./panel.js";
+import { address, make, shownSize } from "./panel.js";
 import { words } from "./words.js";
 
 /** px; a line of text. */
@@ -17,11 +17,13 @@ export function showComparison(panel, entries) {
     if (found[at]) rows.push(make("div", { role: "status" }, ...told(found[at])));
     if (count > after.length) rows.push(make("div", {}, words().more(count - after.length)));
     const half = [Math.floor((width - 6) / 2), Math.max(40, height - LINE * (1 + 1.5 * rows.length))];
+    // Both as large as the true pixels are shown, so that they can be compared.
+    const size = after[at] ? shownSize(after[at].width, after[at].height, half) : half;
     const pictures = make(
       "div",
       { class: "sw-pictures" },
-      side(before[at], words().before, half),
-      side(after[at], words().after, half),
+      side(before[at], words().before, size),
+      side(after[at], words().after, size),
     );
     rows.splice(after.length > 1 ? 1 : 0, 0, pictures);
     return rows;
@@ -45,15 +47,11 @@ export function showComparison(panel, entries) {
   panel.show(draw);
 }
 
-function side(picture, title, space) {
+function side(picture, title, [width, height]) {
   if (!picture) return make("span");
   const size = `${picture.width} × ${picture.height}`;
-  return make(
-    "figure",
-    {},
-    enlarged(address(picture), `${title}, ${size}`, space),
-    make("figcaption", {}, `${title} ${size}`),
-  );
+  const image = { src: address(picture), alt: `${title}, ${size}`, width, height, draggable: "false" };
+  return make("figure", {}, make("img", image), make("figcaption", {}, `${title} ${size}`));
 }
 
 /** What Snap says of a grid; other nodes say nothing yet. */
