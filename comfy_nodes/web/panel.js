@@ -98,6 +98,7 @@ class Panel {
     this.node = node;
     this.root = make("div", { class: "spriteworks", role: "region", tabindex: 0 });
     this.root.setAttribute("aria-label", words().results);
+    this.isEmpty = true;
     this.draw = () => [make("div", { class: "sw-empty" }, words().empty)];
     this.stops = [];
     this.size = "";
@@ -116,6 +117,7 @@ class Panel {
 
   /** Show what that gives, an array of elements; it is asked again when there is more room. */
   show(draw) {
+    this.isEmpty = false;
     this.draw = draw;
     this.redraw();
   }
@@ -144,8 +146,8 @@ class Panel {
   }
 }
 
-/** The panel of a node, of at least that height in px. */
-export function attachPanel(node, height) {
+/** The panel of a node, of at least that height in px; `gone` is called when the node is removed. */
+export function attachPanel(node, height, gone) {
   addStyle();
   const panel = new Panel(node);
   panel.root.style.minHeight = `${height}px`;
@@ -162,6 +164,7 @@ export function attachPanel(node, height) {
   node.onRemoved = function () {
     removed?.call(this);
     panel.close();
+    gone();
   };
   return panel;
 }

@@ -4,6 +4,7 @@
  * Nodes tell what there is to show under the key "spriteworks" of their `ui` (showing.py). The
  * classic canvas and Nodes 2.0 both show a DOM widget as it is, so each panel is one.
  */
+import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { showAnimation } from "./animation.js";
 import { showComparison } from "./comparison.js";
@@ -30,13 +31,33 @@ function show(panel, output) {
   else if (images.length) showResults(panel, images);
 }
 
+/** The panels of the nodes that are on the canvas. */
+const panels = new Map();
+
+/** Show what a run gave to nodes that did not run, because the server had their results. */
+async function showKept({ detail }) {
+  const waiting = [...panels].filter(([, panel]) => panel.isEmpty);
+  if (!waiting.length || !detail?.prompt_id) return;
+  const answer = await api.fetchApi(`/history/${detail.prompt_id}`);
+  const outputs = (await answer.json())[detail.prompt_id]?.outputs ?? {};
+  for (const [node, panel] of waiting) show(panel, outputs[node.id]);
+}
+
 app.registerExtension({
   name: "Spriteworks",
+  setup() {
+    api.addEventListener("execution_success", showKept);
+  },
+  afterConfigureGraph() {
+    // Whoever comes back to a workflow finds what its last run gave.
+    for (const [node, panel] of panels) show(panel, app.nodeOutputs?.[node.id]);
+  },
   nodeCreated(node) {
     attachSwatches(node);
     const height = HEIGHTS[toldByInputs(node, "shows")?.value];
     if (!height) return;
-    const panel = attachPanel(node, height);
+    const panel = attachPanel(node, height, () => panels.delete(node));
+    panels.set(node, panel);
     const told = node.onExecuted;
     node.onExecuted = function (output) {
       told?.call(this, output);
