@@ -11,7 +11,7 @@ from .errors import BadInput
 from .loaders import CATEGORY
 from .ops import pictures
 from .ops.color import hex_color
-from .ops.cutout import Options, Outline, cut_out
+from .ops.cutout import CutoutOptions, Outline, cut_out
 from .saving import rgba
 from .sets import PER_PICTURE
 
@@ -37,7 +37,7 @@ class Cutout(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "tolerance",
-                    default=Options.tolerance,
+                    default=CutoutOptions.tolerance,
                     min=0.0,
                     max=1.0,
                     step=0.01,
@@ -47,7 +47,7 @@ class Cutout(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "smallest_hole",
-                    default=Options.smallest_hole,
+                    default=CutoutOptions.smallest_hole,
                     min=0.0,
                     max=1.0,
                     step=0.001,
@@ -73,17 +73,17 @@ class Cutout(io.ComfyNode):
         image: torch.Tensor,
         tolerance: float,
         smallest_hole: float,
-        keep_light: bool = Options.keep_light,
-        despill: bool = Options.despill,
-        smallest_part: float = Options.smallest_part,
-        soft_edges: bool = Options.soft,
-        outline: str = Options.outline.value,
+        keep_light: bool = CutoutOptions.keep_light,
+        despill: bool = CutoutOptions.despill,
+        smallest_part: float = CutoutOptions.smallest_part,
+        soft_edges: bool = CutoutOptions.soft,
+        outline: str = CutoutOptions.outline.value,
         outline_colour: str = "",
         mask: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         """The pictures, and 1 where they are transparent. Raises BadInput."""
         given = rgba(pictures.checked(image), mask)
-        options = Options(
+        options = CutoutOptions(
             tolerance=tolerance,
             smallest_hole=smallest_hole,
             keep_light=keep_light,
@@ -108,7 +108,7 @@ def _refinements() -> list[io.Input]:
     return [
         io.Boolean.Input(
             "keep_light",
-            default=Options.keep_light,
+            default=CutoutOptions.keep_light,
             optional=True,
             tooltip="Enclosed areas stay that look like a light part of the sprite: shaded, framed "
             "by other colours than the sprite is, or behind a mere outline, even with a gap of a "
@@ -116,13 +116,13 @@ def _refinements() -> list[io.Input]:
         ),
         io.Boolean.Input(
             "despill",
-            default=Options.despill,
+            default=CutoutOptions.despill,
             optional=True,
             tooltip="Edge pixels mixed with the background go, or get the sprite's colour.",
         ),
         io.Float.Input(
             "smallest_part",
-            default=Options.smallest_part,
+            default=CutoutOptions.smallest_part,
             min=0.0,
             max=1.0,
             step=0.005,
@@ -131,7 +131,7 @@ def _refinements() -> list[io.Input]:
         ),
         io.Boolean.Input(
             "soft_edges",
-            default=Options.soft,
+            default=CutoutOptions.soft,
             optional=True,
             tooltip="Mixed edge pixels become half-transparent, with the sprite's colour. Not for "
             "pixel art.",
@@ -139,7 +139,7 @@ def _refinements() -> list[io.Input]:
         io.Combo.Input(
             "outline",
             options=[one.value for one in Outline],
-            default=Options.outline.value,
+            default=CutoutOptions.outline.value,
             optional=True,
             tooltip="close: short gaps in the outline are filled. inside: the outermost pixels "
             "become the outline. outside: a pixel around the sprite does.",

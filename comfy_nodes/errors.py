@@ -18,6 +18,8 @@ PackError
 
 from __future__ import annotations
 
+import difflib
+
 
 class PackError(Exception):
     """Base of everything the node pack raises on purpose."""
@@ -30,7 +32,10 @@ class ModelNotFound(PackError, FileNotFoundError):
     def of(cls, kind: str, name: str, known: list[str]) -> ModelNotFound:
         """The error for `name`, a model of `kind` ("checkpoint", ...), naming those in `known`."""
         there = ", ".join(known) if known else "none"
-        return cls(f"There is no {kind} named {name!r}. Those there are: {there}.")
+        folded = {one.casefold(): one for one in known}
+        close = difflib.get_close_matches(name[:200].casefold(), folded, n=1)
+        meant = f" Did you mean {folded[close[0]]!r}?" if close else ""
+        return cls(f"There is no {kind} named {name[:200]!r}.{meant} Those there are: {there}.")
 
 
 class ModelUnreadable(PackError, ValueError):

@@ -1,7 +1,7 @@
 """Where models are found and pictures go.
 
 ComfyUI's `folder_paths` answers on ComfyUI. Another host (the embedded engine) installs its own
-`Folders` with `use` before it loads the nodes; then the very same node classes work there.
+`HostFolders` with `use` before it loads the nodes; then the very same node classes work there.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ import os
 from pathlib import Path
 
 from .errors import ModelNotFound
-from .host import Folders
+from .host import HostFolders
 from .weights.kinds import CHECKPOINT_SUFFIXES, PICKLE_SUFFIXES
 
 MODEL_FILES = Path(__file__).parent / "model_files"
 """The models that come with the pack (diffusers folders); searched after the user's own."""
 
-_installed: Folders | None = None
+_installed: HostFolders | None = None
 
 
-def use(folders: Folders | None) -> None:
+def use(folders: HostFolders | None) -> None:
     """Installs the host's folders for this process; None goes back to ComfyUI's."""
     global _installed
     _installed = folders
 
 
-def current() -> Folders:
+def current() -> HostFolders:
     """The installed folders, or ComfyUI's."""
     if _installed is not None:
         return _installed
@@ -68,8 +68,13 @@ def _diffusers_folders() -> dict[str, Path]:
     """Name -> folder. Of two with one name the first root's wins; the pack's own come last."""
     found: dict[str, Path] = {}
     for root in [*current().roots("diffusers"), MODEL_FILES]:
+        # Links may lead back up: of each folder, the real ones that it lies in.
+        above = {os.fspath(root): frozenset([os.path.realpath(root)])}
         for parent, children, files in os.walk(root, followlinks=True):
-            if "model_index.json" in files:
+            real = {each: os.path.realpath(os.path.join(parent, each)) for each in children}
+            children[:] = [each for each in children if real[each] not in above[parent]]
+            above |= {os.path.join(parent, c): above[parent] | {real[c]} for c in children}
+            if "model_index.json" in files and os.path.isfile(f"{parent}/model_index.json"):
                 children.clear()  # a model's parts are no models
                 found.setdefault(Path(parent).relative_to(root).as_posix(), Path(parent))
     found.pop(".", None)

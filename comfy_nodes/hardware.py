@@ -93,22 +93,19 @@ def resolve(
     parameters: int,
     *,
     host_manages_memory: bool = False,
-    host_keeps_weights: bool = False,
 ) -> Resolved:
     """The settings for a UNet of that many parameters on that device.
 
     Three `auto` stay, because they have a meaning of their own: vae_tiling (in tiles once memory
     ran out), the kernel switches (as the process has them), and offload where the host manages
-    memory itself, as ComfyUI does. Where the host keeps the weights as the file has them, auto
-    leaves their order alone, too, and `precision` is what is computed in. Raises
-    UnsupportedSetting, naming the setting, where something had to be replaced and
-    `settings.strict` is set.
+    memory itself, as ComfyUI does. Raises UnsupportedSetting, naming the setting, where something
+    had to be replaced and `settings.strict` is set.
     """
     change = _Changes(settings)
     _precision(change, device, parameters)
     _vae(change, device, parameters)
     _attention(change, device)
-    _memory_format(change, device, parameters, kept=host_keeps_weights)
+    _memory_format(change, device, parameters)
     _compile(change, device)
     _quantization(change, device)
     _offload(change, device, parameters, host_manages_memory)
@@ -240,11 +237,8 @@ def _no_flash(precision: Precision, device: Device) -> str | None:
     return None
 
 
-def _memory_format(change: _Changes, device: Device, parameters: int, *, kept: bool) -> None:
+def _memory_format(change: _Changes, device: Device, parameters: int) -> None:
     if change.settings.memory_format is MemoryFormat.AUTO:
-        if kept:
-            change.choose("memory_format", MemoryFormat.CONTIGUOUS)
-            return
         tensor_cores = device.at_least(_VOLTA) and change.settings.precision is not Precision.FP32
         # oneDNN's order, too. Measured as above: a tenth off a decode, nothing lost elsewhere.
         large_on_cpu = device.on_cpu and parameters >= SMALL
@@ -290,13 +284,9 @@ def _bytes(precision: Precision) -> int:
 
 
 def _kernels(change: _Changes, device: Device) -> None:
-    on = [
-        name
-        for name in ("cudnn_benchmark", "fp16_accumulation", "tf32")
-        if getattr(change.settings, name) is Toggle.ON
-    ]
-    for name in on:
-        why = _no_kernel(name, device)
+    for name in ("cudnn_benchmark", FP16_ACCUMULATION, "tf32"):
+        on = getattr(change.settings, name) is Toggle.ON
+        why = _no_kernel(name, device) if on else None
         if why:
             change.replace(name, Toggle.OFF, why)
 

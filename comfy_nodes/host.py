@@ -17,7 +17,7 @@ class SaveTarget:
     subfolder: str  # relative to the output folder, as the history reports it
 
 
-class Folders(Protocol):
+class HostFolders(Protocol):
     """What the nodes ask a host about files."""
 
     def roots(self, kind: str) -> list[Path]:

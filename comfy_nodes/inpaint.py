@@ -9,7 +9,7 @@ from .errors import BadInput
 from .loaders import CATEGORY
 from .ops import inpaint, pictures
 from .ops.color import hex_color
-from .ops.inpaint import PixelArt
+from .ops.inpaint import PixelArtMode
 from .ops.palette import LARGEST
 from .ops.seam import Match
 
@@ -75,8 +75,8 @@ class InpaintCrop(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "pixel_art",
-                    options=[one.value for one in PixelArt],
-                    default=PixelArt.AUTO.value,
+                    options=[one.value for one in PixelArtMode],
+                    default=PixelArtMode.AUTO.value,
                     optional=True,
                     tooltip="In pixel art true pixels are repainted as a whole, those wholly "
                     "within the mask, in the picture's own colours. auto: where the picture shows "
@@ -111,7 +111,7 @@ class InpaintCrop(io.ComfyNode):
         context: float,
         grow: int,
         feather: int,
-        pixel_art: str = PixelArt.AUTO.value,
+        pixel_art: str = PixelArtMode.AUTO.value,
         background: str = WHITE,
         alpha: torch.Tensor | None = None,
     ) -> io.NodeOutput:
@@ -128,7 +128,7 @@ class InpaintCrop(io.ComfyNode):
                 context=context,
                 grow=grow,
                 feather=feather,
-                pixel_art=PixelArt(pixel_art),
+                pixel_art=PixelArtMode(pixel_art),
                 background=behind,
             )
         )

@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from . import folders
 from .profiles import ModelProfile
 from .settings import LoaderSettings
-from .settings_inputs import settings_inputs, settings_of
+from .settings_inputs import bounds, loader_inputs, settings_of
 
 CATEGORY = "Spriteworks"
 
@@ -76,7 +76,7 @@ class CheckpointLoader(io.ComfyNode):
                     options=cls.choices(),
                     tooltip="A .safetensors file in the checkpoints folder; others are pickles.",
                 ),
-                *settings_inputs(),
+                *loader_inputs(),
                 io.Boolean.Input(
                     "allow_pickle",
                     default=False,
@@ -130,7 +130,7 @@ class DiffusersLoader(io.ComfyNode):
                     tooltip="A folder with a model_index.json in models/diffusers, or a model "
                     "that comes with Spriteworks.",
                 ),
-                *settings_inputs(),
+                *loader_inputs(),
             ],
             outputs=loader_outputs(),
         )
@@ -173,15 +173,13 @@ class ModelDefaults(io.ComfyNode):
                 io.Int.Input(
                     "steps",
                     default=20,
-                    min=1,
-                    max=10000,
+                    **bounds(ModelProfile, "steps"),
                     tooltip="Steps for models that have no number of their own.",
                 ),
                 io.Float.Input(
                     "cfg",
                     default=8.0,
-                    min=0.0,
-                    max=100.0,
+                    **bounds(ModelProfile, "cfg"),
                     step=0.1,
                     round=0.01,
                     tooltip="CFG for models that have no value of their own.",

@@ -9,8 +9,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .settings import LoaderSettings
-from .settings_inputs import OF_MODEL, OF_VAE, inputs_of, settings_of
+from .settings import LoaderSettings, Scope
+from .settings_inputs import optimize_inputs, settings_of
 
 CATEGORY = "Spriteworks"
 
@@ -29,7 +29,7 @@ class OptimizeModel(io.ComfyNode):
             "What is left on auto is chosen for this machine.",
             inputs=[
                 io.Model.Input("model", tooltip="A Stable Diffusion 1.x, 2.x or XL model."),
-                *inputs_of(OF_MODEL),
+                *optimize_inputs(Scope.MODEL),
             ],
             outputs=[io.Model.Output(display_name="MODEL", tooltip="The model with the settings.")],
         )
@@ -64,7 +64,7 @@ class OptimizeVAE(io.ComfyNode):
             "is left on auto is chosen for this machine.",
             inputs=[
                 io.Vae.Input("vae", tooltip="A Stable Diffusion 1.x, 2.x or XL VAE."),
-                *inputs_of(OF_VAE),
+                *optimize_inputs(Scope.VAE),
             ],
             outputs=[io.Vae.Output(display_name="VAE", tooltip="The VAE with the settings.")],
         )

@@ -2,11 +2,17 @@
 
 A setting acts on the one model it was loaded with, never on the process. What each does, costs
 and gains is in docs/optimization-guide.md.
+
+A field of LoaderSettings is the one place that describes a setting: its type, bounds and default,
+and as a `Setting` what nodes, hosts and benchmarks have to know of it.
 """
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum, Flag, auto
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -99,41 +105,232 @@ class Toggle(str, Enum):
     ON = "on"
 
 
+class Scope(Flag):
+    """Which of a loader's outputs something acts on."""
+
+    MODEL = auto()
+    CLIP = auto()
+    VAE = auto()
+    ALL = MODEL | CLIP | VAE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is said of a setting beside its type, bounds and default."""
+
+    tooltip: str
+    # the nodes that offer it: loaders all, Optimize Model those of MODEL, Optimize VAE those of VAE
+    scope: Scope
+    # choices that act on less than `scope` does
+    narrower: tuple[tuple[Enum, Scope], ...] = ()
+    # whether loaders fold it away, and a graph may leave it out
+    advanced: bool = True
+    # of the widget of a number: what an arrow adds, and what is rounded to
+    step: float | None = None
+    round: float | None = None
+    # the values with which weights can stay in ComfyUI's dynamic memory; None: all
+    dynamic: tuple[Enum, ...] | None = None
+    # whether it is a Toggle of torch's that is the whole process's, set while the model works
+    process: bool = False
+    # what a host without such a setting does, the baseline of benchmarks; None: as the default
+    without: Enum | None = None
+    # what benchmarks try unless they are told; None: every choice but auto
+    tried: tuple[Any, ...] | None = None
+
+
 class LoaderSettings(BaseModel):
     """What a loader is told about speed and memory.
 
-    An unknown name or value is refused, and so are two settings that contradict each other.
+    An unknown name or value is refused, and so are two settings that contradict each other. The
+    order is that of a node's inputs; a loader has those first that are not advanced. Canvas files
+    know a node's fields by their order, so a new one comes last.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    precision: Precision = Precision.AUTO
-    attention: Attention = Attention.AUTO
-    vae_tiling: VaeTiling = VaeTiling.AUTO
-    offload: Offload = Offload.AUTO
-    vae_precision: VaePrecision = VaePrecision.AUTO
+    precision: Annotated[
+        Precision,
+        Setting(
+            tooltip="Number format of the model. auto: fp16 on an accelerator; on a CPU bf16 for "
+            "large models where the CPU computes in it, else fp32. fp16 and bf16 halve the memory "
+            "and change the picture slightly; fp8 stores the weights in a quarter and changes it "
+            "more.",
+            scope=Scope.MODEL | Scope.CLIP,
+            advanced=False,
+            dynamic=(Precision.AUTO,),
+        ),
+    ] = Precision.AUTO
+    attention: Annotated[
+        Attention,
+        Setting(
+            tooltip="How attention is computed. sdpa: PyTorch's own, usually fastest. flash, "
+            "xformers, sliced: the same picture up to rounding; sliced needs little memory and is "
+            "slow on a card. sage changes the picture.",
+            scope=Scope.MODEL,
+            advanced=False,
+            without=Attention.SDPA,
+        ),
+    ] = Attention.AUTO
+    vae_precision: Annotated[
+        VaePrecision,
+        Setting(
+            tooltip="Number format of the VAE. auto: bf16 where the device computes in it, else "
+            "fp32. fp16 makes XL pictures black.",
+            scope=Scope.VAE,
+            dynamic=(VaePrecision.AUTO,),
+        ),
+    ] = VaePrecision.AUTO
+    vae_tiling: Annotated[
+        VaeTiling,
+        Setting(
+            tooltip="Decode in overlapping tiles: less memory, slightly different large pictures. "
+            "auto: only when memory runs out or is known to be short.",
+            scope=Scope.VAE,
+            advanced=False,
+            without=VaeTiling.OFF,
+        ),
+    ] = VaeTiling.AUTO
     # Pixels of the decoded picture; multiples of 64, as in ComfyUI's tiled decode.
-    vae_tile: int = Field(default=512, ge=128, le=4096, multiple_of=64)
-    vae_overlap: int = Field(default=128, ge=0, le=1024, multiple_of=8)
-    # Pictures of a batch one by one through the VAE.
-    vae_slicing: Toggle = Toggle.AUTO
-    memory_format: MemoryFormat = MemoryFormat.AUTO
-    compile: Compile = Compile.OFF
-    compile_mode: CompileMode = CompileMode.DEFAULT
-    quantization: Quantization = Quantization.OFF
-    # The kernel switches are the process's: set while this model samples, then restored.
-    cudnn_benchmark: Toggle = Toggle.AUTO
-    fp16_accumulation: Toggle = Toggle.AUTO
-    tf32: Toggle = Toggle.AUTO
-    # Lossy. Largest relative change of the UNet's input, summed over steps, for which its last
-    # answer is used again; 0 computes every step.
-    step_cache: float = Field(default=0.0, ge=0.0, le=1.0)
-    # Refuse what the device cannot do instead of taking the next best with a line in the log.
-    strict: bool = False
-    # fp32 layers on a CPU by the faster of PyTorch's libraries (ops/cpu_kernels.py), set while this
-    # model samples and while its VAE works. Last, as canvas files saved before it was there know
-    # their fields by order.
-    cpu_kernels: Toggle = Toggle.AUTO
+    vae_tile: Annotated[
+        int,
+        Field(ge=128, le=4096, multiple_of=64),
+        Setting(tooltip="Side of a tile in pixels, for tiled decoding.", scope=Scope.VAE, tried=()),
+    ] = 512
+    vae_overlap: Annotated[
+        int,
+        Field(ge=0, le=1024, multiple_of=8),
+        Setting(
+            tooltip="How far tiles overlap in pixels: at most a quarter of a tile.",
+            scope=Scope.VAE,
+            tried=(),
+        ),
+    ] = 128
+    vae_slicing: Annotated[
+        Toggle,
+        Setting(
+            tooltip="Pictures of a batch one by one through the VAE: less memory, same picture.",
+            scope=Scope.VAE,
+            without=Toggle.OFF,
+            tried=(),  # without batches it means nothing
+        ),
+    ] = Toggle.AUTO
+    offload: Annotated[
+        Offload,
+        Setting(
+            tooltip="Where weights wait. none: on the device. text_encoder: that one lives in "
+            "system memory. model: every part returns to system memory after use. sequential: the "
+            "model's layers come one by one, slowest and smallest. auto: the host decides.",
+            scope=Scope.ALL,
+            narrower=((Offload.TEXT_ENCODER, Scope.CLIP), (Offload.SEQUENTIAL, Scope.MODEL)),
+            advanced=False,
+            dynamic=(Offload.AUTO, Offload.TEXT_ENCODER),
+        ),
+    ] = Offload.AUTO
+    memory_format: Annotated[
+        MemoryFormat,
+        Setting(
+            tooltip="Order of the convolutions' weights. channels_last suits tensor cores; same "
+            "picture up to rounding.",
+            scope=Scope.MODEL | Scope.VAE,
+            dynamic=(MemoryFormat.AUTO, MemoryFormat.CONTIGUOUS),
+            without=MemoryFormat.CONTIGUOUS,
+        ),
+    ] = MemoryFormat.AUTO
+    compile: Annotated[
+        Compile,
+        Setting(
+            tooltip="torch.compile: slow first run, faster ones after it. blocks: the repeated "
+            "blocks; whole: everything in one piece, again for each new size.",
+            scope=Scope.MODEL | Scope.VAE,
+            dynamic=(Compile.OFF,),
+        ),
+    ] = Compile.OFF
+    compile_mode: Annotated[
+        CompileMode,
+        Setting(
+            tooltip="default, reduce-overhead (CUDA graphs) or max-autotune (tries kernels).",
+            scope=Scope.MODEL | Scope.VAE,
+            tried=(),  # without compile it means nothing
+        ),
+    ] = CompileMode.DEFAULT
+    quantization: Annotated[
+        Quantization,
+        Setting(
+            tooltip="8-bit weights of the linear layers, with a scale for each row: less memory, "
+            "slower, changes the picture.",
+            scope=Scope.MODEL,
+            dynamic=(Quantization.OFF,),
+        ),
+    ] = Quantization.OFF
+    cudnn_benchmark: Annotated[
+        Toggle,
+        Setting(
+            tooltip="cuDNN tries its kernels on each new size. Set while this model runs.",
+            scope=Scope.MODEL,
+            process=True,
+            without=Toggle.OFF,
+        ),
+    ] = Toggle.AUTO
+    fp16_accumulation: Annotated[
+        Toggle,
+        Setting(
+            tooltip="Sums of fp16 products kept in fp16: faster on GeForce cards, changes the "
+            "picture. Set while this model runs.",
+            scope=Scope.MODEL,
+            process=True,
+            without=Toggle.OFF,
+        ),
+    ] = Toggle.AUTO
+    tf32: Annotated[
+        Toggle,
+        Setting(
+            tooltip="fp32 products with 10 bits: faster for precision fp32, changes the picture "
+            "slightly. Set while this model runs.",
+            scope=Scope.MODEL,
+            process=True,
+            without=Toggle.OFF,
+        ),
+    ] = Toggle.AUTO
+    # Largest relative change of the UNet's input, summed over steps, for which its last answer is
+    # used again; 0 computes every step.
+    step_cache: Annotated[
+        float,
+        Field(ge=0.0, le=1.0),
+        Setting(
+            tooltip="LOSSY. Skips the model in steps where its input changed by less than this: 0 "
+            "is off, 0.1 is careful, 0.3 is fast.",
+            scope=Scope.MODEL,
+            step=0.01,
+            round=0.001,
+            tried=(0.1,),
+        ),
+    ] = 0.0
+    strict: Annotated[
+        bool,
+        Setting(
+            tooltip="Refuse what the device cannot do instead of taking the next best with a line "
+            "in the log.",
+            scope=Scope.ALL,
+            tried=(),  # nothing of speed
+        ),
+    ] = False
+    # By the faster of PyTorch's libraries (ops/cpu_kernels.py), also while the VAE works.
+    cpu_kernels: Annotated[
+        Toggle,
+        Setting(
+            tooltip="fp32 layers on a CPU by oneDNN's matrix products and NNPACK's Winograd "
+            "convolutions: faster on other processors than Intel's; same picture up to rounding. "
+            "Set while this model runs.",
+            scope=Scope.MODEL | Scope.VAE,
+            process=True,
+            without=Toggle.OFF,
+        ),
+    ] = Toggle.AUTO
+
+    @property
+    def torch_compile_mode(self) -> str | None:
+        """The argument `mode` of torch.compile."""
+        return None if self.compile_mode is CompileMode.DEFAULT else self.compile_mode.value
 
     @model_validator(mode="after")
     def _no_contradictions(self) -> LoaderSettings:
@@ -153,3 +350,27 @@ class LoaderSettings(BaseModel):
                 "compiled code needs its weights on the device"
             )
         return self
+
+
+SETTINGS: Mapping[str, Setting] = {
+    name: next(one for one in field.metadata if isinstance(one, Setting))
+    for name, field in LoaderSettings.model_fields.items()
+}
+
+
+def settings_of_scope(scope: Scope) -> tuple[str, ...]:
+    """Names of the settings that act on any of these outputs, in order."""
+    return tuple(name for name, setting in SETTINGS.items() if setting.scope & scope)
+
+
+def blocking_dynamic_memory(settings: LoaderSettings, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of `names` whose values need weights outside of ComfyUI's dynamic memory.
+
+    Of settings as they were asked for, before `auto` is resolved.
+    """
+    return tuple(
+        name
+        for name in names
+        if (possible := SETTINGS[name].dynamic) is not None
+        and getattr(settings, name) not in possible
+    )

@@ -11,12 +11,12 @@ from . import folders
 from .errors import ModelNotFound, UnsupportedModel
 from .hub.checking import header_of
 from .hub.places import Found, Places, find, unfinished
-from .hub.pulling import Progress, Report, gigabytes, pull
+from .hub.pulling import DownloadProgress, Report, gigabytes, pull
 from .loaders import CATEGORY, Loaded, loader_outputs, loader_result
 from .models import VERSIONS, Family, Version, family_of, version_named, version_of
 from .profiles import prediction_of, read_json, read_scheduler_config
 from .settings import LoaderSettings
-from .settings_inputs import settings_inputs, settings_of
+from .settings_inputs import loader_inputs, settings_of
 
 
 class StableDiffusionLoader(io.ComfyNode):
@@ -45,7 +45,7 @@ class StableDiffusionLoader(io.ComfyNode):
                     tooltip="Download it into the hub's cache where it is not on this machine: 2 "
                     "to 7 GB. Off: say that it is missing.",
                 ),
-                *settings_inputs(),
+                *loader_inputs(),
             ],
             outputs=loader_outputs(),
         )
@@ -92,7 +92,7 @@ class StableDiffusionLoader(io.ComfyNode):
 
         bar = ProgressBar()
 
-        def tell(progress: Progress) -> None:
+        def tell(progress: DownloadProgress) -> None:
             bar.update(progress.done, progress.total)
 
         return tell

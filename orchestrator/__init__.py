@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .errors import OutputError as OutputError
     from .errors import ProtocolError as ProtocolError
     from .errors import RangeUnsatisfiable as RangeUnsatisfiable
+    from .errors import RecordLost as RecordLost
     from .errors import RequestError as RequestError
     from .errors import RequestRefused as RequestRefused
     from .errors import ResultMissing as ResultMissing
@@ -119,10 +120,11 @@ _HOMES = {
         "AccessDenied BadValue BatchBusy CanvasError GraphError HashMismatch IllegalTransition "
         "InputError InstallFailed JobError JobInterrupted JobLost JobRefused JobTimedOut "
         "LeaseLost LimitReached ManifestError ManifestProblem ModelError NodeFailed NodeProblem "
-        "NotFound OtherVersion OutputError ProtocolError RangeUnsatisfiable RequestError "
-        "RequestRefused ResultMissing ResultWrong ServerError ServerFailed ServerFrozen "
-        "ServerLost ServerStartFailed ServerUnreachable SpriteworksError StoreError "
-        "StoreUnreachable TooLarge UnknownNodeClass UnknownParameter UsageError WorkerReplaced"
+        "NotFound OtherVersion OutputError ProtocolError RangeUnsatisfiable RecordLost "
+        "RequestError RequestRefused ResultMissing ResultWrong ServerError ServerFailed "
+        "ServerFrozen ServerLost ServerStartFailed ServerUnreachable SpriteworksError "
+        "StoreError StoreUnreachable TooLarge UnknownNodeClass UnknownParameter UsageError "
+        "WorkerReplaced"
     ),
     "library": (
         "BatchStatus Job Progress Server batch_status connect convert run_batch start_comfyui "

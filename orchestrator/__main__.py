@@ -50,12 +50,12 @@ def run(arguments: list[str]) -> int:
         # A terminal that cannot show a character must not end a run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    cli.State.debug = False
+    cli.FailureOptions.debug = False
     try:
         given = with_managed(arguments) or ["--help"]
         code = cli.app(args=given, standalone_mode=False, prog_name="spriteworks")
     except BaseException as error:  # noqa: BLE001  (the last place before the user)
-        return _report(error, debug=cli.State.debug)
+        return _report(error, debug=cli.FailureOptions.debug)
     return code if isinstance(code, int) else 0
 
 
@@ -76,6 +76,9 @@ def _report(error: BaseException, *, debug: bool) -> int:
             return _fail(_STOPPED, SIGNALLED + number)
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
+        case OSError(filename=str() | bytes() as path):
+            # A name that is too long, a folder that may not be read: nobody's fault but the path's.
+            return _fail(f"{os.fsdecode(path)}: {error.strerror or error}", 1)
     # Newer typers carry a click of their own, so the class cannot be imported by one name.
     names = {cls.__name__: cls for cls in typer.BadParameter.__mro__}
     if isinstance(error, names["ClickException"]):
@@ -89,7 +92,25 @@ def _misuse(error: object) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "spriteworks"
     message = getattr(error, "format_message", lambda: str(error))()
+    option = str(getattr(error, "option_name", "")).lstrip("-").replace("-", "_")
+    if option:
+        message = _as_setting(option, command) or message
     return f"{str(message).rstrip('.')}; see {command} --help"
+
+
+def _as_setting(option: str, command: str) -> str:
+    """Where something that was given as an option goes, which a workflow knows by that name."""
+    from .workflow.roles import ROLES
+
+    if option not in ROLES:
+        return ""
+    if command.endswith((" batch run", " batch plan")):
+        field = "seeds: [VALUE]" if option == "seed" else f"defaults: {{{option}: VALUE}}"
+        return (
+            f"there is no option --{option}: write {field} into the manifest; `spriteworks run` "
+            f"makes one picture and takes --set {option}=VALUE"
+        )
+    return f"there is no option --{option}: write --set {option}=VALUE"
 
 
 def _fail(sentence: str, code: int) -> int:

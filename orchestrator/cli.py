@@ -19,6 +19,7 @@ from .bench.cli import EPILOG as BENCH_EPILOG
 from .bench.cli import bench as bench_command
 from .doctor.cli import EPILOG as DOCTOR_EPILOG
 from .doctor.cli import doctor as doctor_command
+from .engine_commands import app as engine_app
 from .errors import UsageError
 from .local.cli import app as comfyui_app
 from .models.cli import app as models_app
@@ -64,6 +65,7 @@ app.add_typer(models_app)
 app.add_typer(palette_app)
 app.add_typer(keys_app)
 app.add_typer(comfyui_app)
+app.add_typer(engine_app)
 app.command("bench", epilog=BENCH_EPILOG)(bench_command)
 app.command("cutout", epilog=CUTOUT_EPILOG)(cutout_command)
 app.command("serve", epilog=SERVE_EPILOG)(serve_command)
@@ -81,14 +83,14 @@ app.command("mend", epilog=MEND_EPILOG)(mend_command)
 app.command("sheet", epilog=SHEET_EPILOG)(sheet_command)
 
 
-class State:
+class FailureOptions:
     """What the last place before the user needs to know of the options once a command failed."""
 
     debug = False
 
 
 def _debug(value: bool) -> bool:
-    State.debug = State.debug or value
+    FailureOptions.debug = FailureOptions.debug or value
     return value
 
 
@@ -121,6 +123,13 @@ _Comfyui = Annotated[
 _Models = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="More models for a server started here, in ComfyUI's layout."),
+]
+_Keep = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Leave the embedded engine running until nobody used it for so long, as 90s or 10m.",
+    ),
 ]
 _Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object, alone, on standard output.")
@@ -157,6 +166,7 @@ def run(
     server: _Server = None,
     comfyui: _Comfyui = None,
     models: _Models = None,
+    keep: _Keep = None,
     timeout: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", min=0, help="Give up, and stop the job, after this time."),
@@ -178,10 +188,10 @@ def run(
 ) -> None:
     """Run a workflow once and collect its pictures."""
     from .library import Server
-    from .runs.progress import progress_on
+    from .runs.run_progress import progress_on
     from .runs.workflows import read_workflow
 
-    choice = _choose(server, comfyui, models, previews=previews)
+    choice = _choose(server, comfyui, models, keep, previews=previews)
     # before a server is started for them
     document, given = read_workflow(workflow), _given(settings)
     begin = time.monotonic()
@@ -215,6 +225,7 @@ def validate(
     server: _Server = None,
     comfyui: _Comfyui = None,
     models: _Models = None,
+    keep: _Keep = None,
     debug: _Debug = False,
 ) -> None:
     """Check a workflow against a server's nodes and models, and run nothing."""
@@ -222,7 +233,7 @@ def validate(
     from .runs.workflows import read_workflow
 
     document, given = read_workflow(workflow), _given(settings)
-    with Server(_choose(server, comfyui, models), _say) as chosen:
+    with Server(_choose(server, comfyui, models, keep), _say) as chosen:
         checked = chosen.check(document, settings=given)
     for note in checked.notes:
         _say(f"note: {note}")
@@ -243,6 +254,7 @@ def convert(
     ] = None,
     server: _Server = None,
     comfyui: _Comfyui = None,
+    keep: _Keep = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -264,7 +276,7 @@ def convert(
     from .local.serving import connected
     from .runs.converting import catalogue_in, convert_file, targets_of, text_of, write_graph
 
-    if object_info and (server or comfyui):
+    if object_info and (server or comfyui or keep):
         raise UsageError("--object-info and a server both say what nodes there are; give one")
     if len(files) > 1 and out is None and not as_json:
         raise UsageError("several graphs need a place: give --out DIR, or --json")
@@ -272,7 +284,7 @@ def convert(
     if object_info:
         known = catalogue_in(object_info)
     else:
-        with connected(_choose(server, comfyui, None), _say) as client:
+        with connected(_choose(server, comfyui, None, keep), _say) as client:
             known = client.catalogue()
     results = [convert_file(file, known) for file in files]
     for result in results:
@@ -297,6 +309,7 @@ def params(
     server: _Server = None,
     comfyui: _Comfyui = None,
     models: _Models = None,
+    keep: _Keep = None,
     as_json: _Json = False,
     debug: _Debug = False,
 ) -> None:
@@ -305,7 +318,7 @@ def params(
     from .runs.workflows import read_workflow
 
     document, given = read_workflow(workflow), _given(settings)
-    with Server(_choose(server, comfyui, models), _say) as chosen:
+    with Server(_choose(server, comfyui, models, keep), _say) as chosen:
         values = chosen.parameters(document, settings=given)
     if as_json:
         _print_json(values)
@@ -314,29 +327,24 @@ def params(
         print(f"{name}={'(follows the model)' if value is None else value}")
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    add_help_option=False,
-    epilog="Example: spriteworks engine --port 8188 --models ~/models",
-)
-def engine(context: typer.Context) -> None:
-    """Serve ComfyUI's protocol with the embedded engine until it is stopped."""
-    from .local.interrupts import leave_at_once
-
-    # Until it serves; then it stops in its own way.
-    leave_at_once()
-    from .engine.__main__ import run as serve
-
-    serve(context.args)
-
-
 def _choose(
-    server: str | None, comfyui: Path | None, models: Path | None, *, previews: bool = False
+    server: str | None,
+    comfyui: Path | None,
+    models: Path | None,
+    keep: str | None,
+    *,
+    previews: bool = False,
 ) -> Choice:
+    from .local.durations import seconds_in
     from .local.serving import Choice, choose
 
-    urls = (server,) if server else ()
-    named = Choice(urls=urls, comfyui=comfyui, models=models, previews=previews)
+    named = Choice(
+        urls=(server,) if server else (),
+        comfyui=comfyui,
+        models=models,
+        previews=previews,
+        keep=None if keep is None else seconds_in(keep, "--keep"),
+    )
     return choose(named, os.environ).one()
 
 

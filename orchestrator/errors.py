@@ -14,6 +14,7 @@ SpriteworksError
 ├── OutputError               the result cannot be written (full disk, read-only folder)
 ├── InstallFailed             ComfyUI cannot be fetched, or what it needs not be installed
 ├── StoreError                the record of a batch cannot be read or written
+│   ├── RecordLost            it is gone, emptied or damaged; `batch recover` rebuilds it
 │   ├── StoreUnreachable      its database does not answer, or is locked; later it may
 │   ├── IllegalTransition     a job cannot go from the state it is in to that one
 │   ├── LeaseLost             an attempt was taken over by another orchestrator
@@ -142,6 +143,10 @@ class InstallFailed(SpriteworksError):
 
 class StoreError(SpriteworksError):
     """The record of a batch cannot be read or written."""
+
+
+class RecordLost(StoreError):
+    """The record of a batch is gone, emptied, damaged, or no record; it can be rebuilt."""
 
 
 class StoreUnreachable(StoreError):

@@ -5,10 +5,8 @@ The embedded engine and the service stand behind it.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Collection
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -16,6 +14,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .addresses import is_loopback, name_of
 
 logger = logging.getLogger(__name__)
 
@@ -43,33 +43,6 @@ def is_foreign(host: str, origin: str) -> bool:
         return True
 
 
-@lru_cache(maxsize=1024)
-def is_loopback(host: str) -> bool:
-    """Say whether a Host header, or an address to listen on, means this machine only.
-
-    A page of a foreign site whose name an attacker's DNS points to 127.0.0.1 (DNS rebinding) is
-    its own origin, so nothing but the name gives it away.
-    """
-    try:
-        name = host if _is_address(host) else urlsplit(f"//{host.lower()}").hostname or ""
-    except ValueError:
-        return False
-    if name.rstrip(".") == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _plain(status: int, text: str) -> Response:
     return PlainTextResponse(text, status)
 
@@ -83,12 +56,17 @@ class Guard:
         max_body: int,
         *,
         loopback_only: bool = False,
+        names: Collection[str] = (),
         refuse: Refuse = _plain,
     ) -> None:
-        """`max_body` in bytes; with `loopback_only` the Host must name this machine."""
+        """`max_body` in bytes; with `loopback_only` the Host must name this machine.
+
+        `names` are further names that it may have then.
+        """
         self._app = app
         self._max_body = max_body
         self._loopback_only = loopback_only
+        self._names = frozenset(map(name_of, names)) - {""}
         self._answer = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,6 +74,10 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        if len(headers.getlist("host")) > 1:
+            # whoever looks at one of them may not have looked at the other
+            await self._refuse(scope, receive, send, 400, "This request has several Host headers.")
+            return
         origin = headers.get("origin", "")
         # A browser says so itself where it sends no Origin: for an <img> or a form of another site.
         cross_site = headers.get("sec-fetch-site") == "cross-site"
@@ -103,7 +85,7 @@ class Guard:
         if cross_site or is_foreign(host, origin):
             logger.warning("refused a request of %r", origin or "another site")
             await self._refuse(scope, receive, send, 403, "This request comes from another site.")
-        elif self._loopback_only and not is_loopback(host):
+        elif self._loopback_only and not self._is_ours(host):
             logger.warning("refused a request to the host %r", host[:200])
             text = "This server answers to names of this machine only, such as localhost."
             await self._refuse(scope, receive, send, 421, text)
@@ -112,6 +94,9 @@ class Guard:
             await self._refuse(scope, receive, send, 413, text)
         else:
             await self._app(scope, self._limited(receive), send)
+
+    def _is_ours(self, host: str) -> bool:
+        return is_loopback(host) or name_of(host) in self._names
 
     async def _refuse(
         self, scope: Scope, receive: Receive, send: Send, status: int, text: str

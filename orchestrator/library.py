@@ -31,7 +31,7 @@ from .errors import (
 from .local.arguments import MANAGED
 from .local.serving import Choice, reached
 from .protocol import Event, Executing, ExecutionCached, Graph, JobState, Preview
-from .protocol import Progress as Stepped
+from .protocol import StepProgress as Stepped
 from .runs.converting import Converted, catalogue_in, convert_file
 from .runs.made import Made
 from .runs.run import Observer, Run, prepare
@@ -43,7 +43,7 @@ from .workflow.roles import Settings, parameters
 from .workflow.values import Held
 
 if TYPE_CHECKING:
-    from .batch.dispatcher import Dispatcher
+    from .batch.execution.dispatcher import Dispatcher
 
 # What a parameter of a workflow may be given as; a path names a picture.
 Value: TypeAlias = str | int | float | bool | Path
@@ -74,12 +74,16 @@ class Progress:
 # ---------------------------------------------------------------------------- servers
 
 
-def start_engine(*, models: Folder | None = None) -> Server:
+def start_engine(*, models: Folder | None = None, keep: float | None = None) -> Server:
     """Start the embedded engine, which needs nothing installed besides; best in a `with`.
 
-    `models` is a folder of further models in ComfyUI's layout. Raises ServerStartFailed.
+    `models` is a folder of further models in ComfyUI's layout. With `keep` the engine is left
+    running until nobody used it for so many s, and one that was left so is used. Raises
+    ServerStartFailed.
     """
-    return Server(Choice(engines=1, models=_path(models)))
+    if keep is None:
+        return Server(Choice(engines=1, models=_path(models)))
+    return Server(Choice(models=_path(models), keep=keep))
 
 
 def start_comfyui(
@@ -101,6 +105,11 @@ def connect(url: str, *, timeout: float | None = None) -> Server:
     It has `timeout` s for its first answer. Raises ServerUnreachable where nobody answers,
     ProtocolError where it is no ComfyUI.
     """
+    if not isinstance(url, str):
+        raise UsageError(
+            f"connect takes the address of a server as a text, not {url!r}; without one, "
+            "start_engine() starts one here"
+        )
     return Server(Choice(urls=(url,)), timeout=timeout)
 
 
@@ -164,7 +173,7 @@ class Server:
         return self._reached.stats.device
 
     def close(self) -> None:
-        """Give up all connections, and end the server where it was started here.
+        """Give up all connections, and end the server where it was started here and is not kept.
 
         On a server that runs by itself, jobs that were not waited for go on.
         """
@@ -488,7 +497,7 @@ def run_batch(
         gpus=tuple(map(str, gpus)),
         models=_path(models),
     )
-    request = production.Request(
+    request = production.BatchRequest(
         manifest=_path(manifest), out=_path(out), choice=choice, batch_size=batch_size
     )
     result = production.run(request, _BatchProgress(progress))

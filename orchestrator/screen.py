@@ -48,7 +48,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Grid:
+class TextGrid:
     """Rows of texts, their columns aligned."""
 
     rows: Sequence[Sequence[str]]
@@ -67,7 +67,7 @@ class Bar:
     unit: Unit = Unit.PIECES
 
 
-Part = Line | Grid | Bar
+Part = Line | TextGrid | Bar
 
 
 class Screen:
@@ -163,7 +163,7 @@ class _Terminal(Screen):
             for part in several:
                 if isinstance(part, Line):
                     yield _text(part.text)
-                elif isinstance(part, Grid):
+                elif isinstance(part, TextGrid):
                     yield _grid(part)
 
 
@@ -275,7 +275,7 @@ def _words(bar: Bar, times: _Times) -> tuple[str, str]:
     return f"{decimal(int(bar.done))}/{total}", f"{speed} {left}"
 
 
-def _grid(grid: Grid) -> Table:
+def _grid(grid: TextGrid) -> Table:
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))

@@ -1,10 +1,13 @@
 """Measures planning, status and resume of batches of 1,000, 10,000 and 100,000 items.
 
-    python scripts/bench_batch_plan.py [--sizes 1000 10000 100000] [--repeat 3] [--json FILE]
+    python scripts/bench_batch_plan.py [--sizes 1000 10000 100000] [--forms yaml csv matrix]
+                                       [--repeat 3] [--json FILE]
                                        [--plot docs/images/batch-plan.png]
+    python scripts/bench_batch_plan.py --sizes 1000000 --forms csv matrix --repeat 1
 
 Each figure is the median of `--repeat` runs, each in a process of its own, on a manifest that lists
-every item in YAML and on one that takes them from a CSV. No server is needed: node classes come
+every item in YAML, on one that takes them from a CSV, and on one whose few items are multiplied by
+their variables and seeds. No server is needed: node classes come
 from a recording. What is measured, by the wall clock and as processor time, which is the figure to
 compare on a machine that is busy with other work:
 
@@ -52,6 +55,14 @@ def write_manifest(folder: Path, form: str, size: int) -> Path:
         more = 'defaults: {steps: 20, prompt: "a {colour} {creature}"}\nitems_from: bench.csv\n'
         path.write_text("name: bench\nworkflow: sprite\n" + more, encoding="utf-8")
         return path
+    if form == "matrix":
+        values = ", ".join(f"colour-{i}" for i in range(10))
+        text = (
+            f'items:\n  - id: creature\n    prompt: "a {{colour}} creature"\n'
+            f"    vars: {{colour: [{values}]}}\n    seeds: {{base: 0, count: {size // 10}}}\n"
+        )
+        path.write_text(HEAD + text, encoding="utf-8")
+        return path
     items = (
         f'  - id: creature-{i}\n    prompt: "a {{colour}} creature, number {i}"\n'
         f"    vars: {{colour: colour-{i % 17}}}\n    seeds: {{base: {i}, count: 1}}\n"
@@ -65,20 +76,21 @@ def write_manifest(folder: Path, form: str, size: int) -> Path:
 
 
 def step_plan(folder: Path) -> int:
-    from orchestrator.batch.manifest.reading import load
-    from orchestrator.batch.plan import plan
-    from orchestrator.batch.planning import Planner
-    from orchestrator.batch.store.store import Store
+    from orchestrator.batch.execution.manifest_files import load
+    from orchestrator.batch.execution.plan import plan
+    from orchestrator.batch.execution.store.store import Store
+    from orchestrator.batch.logic.planning import Planner
+    from orchestrator.workflow.catalogue import Catalogue
 
     file = load(folder / "bench.yaml")
     graph = json.loads(file.workflow.read_text(encoding="utf-8"))
     info = json.loads(INFO.read_text(encoding="utf-8"))
     with Store.open(folder) as store:
-        return plan(file, Planner(graph, info, lambda _: None), store).total
+        return plan(file, Planner(graph, Catalogue(info), lambda _: None), store).total
 
 
 def step_status(folder: Path) -> int:
-    from orchestrator.batch.store.store import Store
+    from orchestrator.batch.execution.store.store import Store
 
     with Store.open(folder, create=False) as store:
         return sum(store.counts().values())
@@ -86,8 +98,8 @@ def step_status(folder: Path) -> int:
 
 def step_finish_half(folder: Path) -> int:
     """Make half of the batch done, with a file each, so that a resume has something to look at."""
-    from orchestrator.batch.jobs import Artifact, State
-    from orchestrator.batch.store.store import Store
+    from orchestrator.batch.execution.store.store import Store
+    from orchestrator.batch.logic.jobs import Artifact, State
 
     data = b"not a real picture"
     digest = hashlib.sha256(data).hexdigest()
@@ -115,10 +127,11 @@ def step_finish_half(folder: Path) -> int:
 
 
 def step_resume(folder: Path) -> int:
-    from orchestrator.batch.plan import recall
-    from orchestrator.batch.planning import Planner
-    from orchestrator.batch.store.store import Store
-    from orchestrator.batch.store.verification import verify
+    from orchestrator.batch.execution.plan import recall
+    from orchestrator.batch.execution.store.store import Store
+    from orchestrator.batch.execution.store.verification import verify
+    from orchestrator.batch.logic.planning import Planner
+    from orchestrator.workflow.catalogue import Catalogue
 
     with Store.open(folder) as store:
         known = recall(store, folder / "bench.yaml")
@@ -127,7 +140,7 @@ def step_resume(folder: Path) -> int:
         graph = json.loads(known.workflow.read_text(encoding="utf-8"))
         info = json.loads(INFO.read_text(encoding="utf-8"))
         verified = verify(store, folder)
-        Planner(graph, info, lambda _: None).graph(store.pending(1)[0])
+        Planner(graph, Catalogue(info), lambda _: None).graph(store.pending(1)[0])
     return verified.checked
 
 
@@ -227,7 +240,7 @@ def machine() -> str:
 # --------------------------------------------------------------------------- plot
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 900, 420, 70, 60
-INKS = {"yaml": "#2a6fbb", "csv": "#c2571a"}
+INKS = {"yaml": "#2a6fbb", "csv": "#c2571a", "matrix": "#3c8d40"}
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
@@ -273,6 +286,7 @@ def panel(draw: Any, x: int, rows: list[dict[str, Any]], column: str, label: str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--forms", choices=list(INKS), nargs="+", default=list(INKS))
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
@@ -283,7 +297,7 @@ def main() -> None:
         return
     print(machine(), flush=True)
     rows = []
-    for form in ("yaml", "csv"):
+    for form in chosen.forms:
         for size in chosen.sizes:
             rows.append(measure(form, size, chosen.repeat))
             print(table(rows[-1:]).splitlines()[-1], flush=True)

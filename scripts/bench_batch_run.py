@@ -31,7 +31,7 @@ from typing import Any
 import requests
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Care
+from orchestrator.batch.execution.fleet import Care
 from orchestrator.client.wire import Timeouts
 from orchestrator.local import launch
 from orchestrator.local.serving import Choice
@@ -160,7 +160,7 @@ def batch_run(urls: list[str], jobs: int, first: int, care: Care | None = None) 
         text = {"name": "bench", "workflow": "graph.json", "items": items}
         manifest = folder / "bench.yaml"
         manifest.write_text(json.dumps(text), encoding="utf-8")
-        request = batch.Request(
+        request = batch.BatchRequest(
             manifest=manifest,
             out=folder / "out",
             choice=Choice(urls=tuple(urls)),

@@ -26,11 +26,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.batch.dispatcher import Dispatcher, Finished, Settings
-from orchestrator.batch.jobs import Job
-from orchestrator.batch.scheduler import Rules
-from orchestrator.batch.store import tables
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.dispatcher import Dispatcher, DispatchSettings, Finished
+from orchestrator.batch.execution.store import tables
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Job
+from orchestrator.batch.logic.scheduler import Rules
 from orchestrator.errors import IllegalTransition
 
 
@@ -54,7 +54,9 @@ def _claim(folder: str, number: int, close: bool, gate: Any, results: Any) -> No
                 raise
 
         store.claim = counted  # type: ignore[method-assign]
-        settings = Settings(rules=Rules(look_ahead=1_000_000), owner=f"owner-{number}", lease=60.0)
+        settings = DispatchSettings(
+            rules=Rules(look_ahead=1_000_000), owner=f"owner-{number}", lease=60.0
+        )
         dispatcher = Dispatcher(store, _Silent(), settings)
         server = f"http://server-{number}"
         dispatcher.join(server)

@@ -28,15 +28,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.bench.contestants import (
     Contestant,
-    Job,
-    Session,
+    ContestantJob,
+    ContestantSession,
     add_comfyui_options,
     end_servers_on_sigterm,
     place_of,
     session,
     wanted,
 )
-from scripts.bench.rows import Results, Row, apart, machine, measured, table
+from scripts.bench.rows import ContestantRow, ResultsFile, apart, machine, measured, table
 from scripts.bench.weights import checkpoint
 
 STOCK, OURS = "ComfyUI", "ComfyUI with our nodes, fp32"
@@ -68,12 +68,12 @@ def main() -> None:
         # cores too that makes everything many times slower. The engine does so by itself.
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     path = checkpoint("sd15", options.models, "cpu", tiny=options.tiny)
-    job = Job(checkpoint=path.name, size=options.size, steps=options.steps)
+    job = ContestantJob(checkpoint=path.name, size=options.size, steps=options.steps)
     chosen = [one for one in CONTESTANTS if wanted(one, options)]
     facts = {**machine(), "rounds": options.rounds, "shared": options.shared}
     results = _opened(options.out / "cpu.json", facts, job)
     with ExitStack() as stack:
-        running: dict[str, Session] = {}
+        running: dict[str, ContestantSession] = {}
         for number, contestant in product(range(options.rounds), chosen):
             name = contestant.name
             if sum(row.contestant == name for row in results.rows) > number:
@@ -95,7 +95,7 @@ def main() -> None:
     print(text)
 
 
-def report(rows: Sequence[Row], out: Path, chosen: Sequence[Contestant]) -> str:
+def report(rows: Sequence[ContestantRow], out: Path, chosen: Sequence[Contestant]) -> str:
     """The table, the ratios that are asked for, and how far the pictures are apart."""
     merged = [_merged(rows, one.name) for one in chosen]
     stock = next((row for row in merged if row.contestant == STOCK), None)
@@ -108,7 +108,7 @@ def report(rows: Sequence[Row], out: Path, chosen: Sequence[Contestant]) -> str:
     return "\n".join(lines)
 
 
-def _ratios(rows: Sequence[Row]) -> list[str]:
+def _ratios(rows: Sequence[ContestantRow]) -> list[str]:
     by_name = {row.contestant: row.median for row in rows}
     pairs = [(STOCK, OURS), (STOCK, AUTO), (DIFFUSERS, AUTO), (STOCK, "engine, auto")]
     pairs += [(DIFFUSERS, "engine, auto"), (DIFFUSERS, "engine, fp32")]
@@ -119,14 +119,14 @@ def _ratios(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _merged(rows: Sequence[Row], name: str) -> Row:
+def _merged(rows: Sequence[ContestantRow], name: str) -> ContestantRow:
     """All rounds of a contestant in one row."""
     mine = [row for row in rows if row.contestant == name]
     seconds = tuple(value for row in mine for value in row.seconds)
-    return Row(**{**vars(mine[0]), "seconds": seconds})
+    return ContestantRow(**{**vars(mine[0]), "seconds": seconds})
 
 
-def _cells(row: Row, stock: Row | None) -> list[str]:
+def _cells(row: ContestantRow, stock: ContestantRow | None) -> list[str]:
     return [
         row.contestant,
         f"{row.median:.2f} ({min(row.seconds):.2f} to {max(row.seconds):.2f})",
@@ -138,15 +138,15 @@ def _cells(row: Row, stock: Row | None) -> list[str]:
     ]
 
 
-def _opened(path: Path, facts: dict[str, object], job: Job) -> Results:
+def _opened(path: Path, facts: dict[str, object], job: ContestantJob) -> ResultsFile:
     """The results, with the rows of a run that was ended; exits where they are of another job."""
-    results = Results(path, facts)
+    results = ResultsFile(path, facts)
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        fields = Row.__dataclass_fields__
+        fields = ContestantRow.__dataclass_fields__
         for row in known:
             values = {key: value for key, value in row.items() if key in fields}
-            results.rows.append(Row(**{**values, "seconds": tuple(row["seconds"])}))
+            results.rows.append(ContestantRow(**{**values, "seconds": tuple(row["seconds"])}))
     wanted = (job.checkpoint, job.size, job.steps)
     if any((row.checkpoint, row.size, row.steps) != wanted for row in results.rows):
         sys.exit(f"{path} holds figures of another job; give another --out, or delete it")

@@ -35,15 +35,15 @@ from orchestrator.errors import SpriteworksError
 from scripts.bench import flops
 from scripts.bench.contestants import (
     Contestant,
-    Job,
-    Session,
+    ContestantJob,
+    ContestantSession,
     add_comfyui_options,
     end_servers_on_sigterm,
     place_of,
     session,
     wanted,
 )
-from scripts.bench.rows import Results, Row, machine, measured, table
+from scripts.bench.rows import ContestantRow, ResultsFile, machine, measured, table
 from scripts.bench.weights import checkpoint
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -77,7 +77,7 @@ def main() -> int:
     end_servers_on_sigterm()
     end = time.monotonic() + options.budget
     place = place_of(options, options.device)
-    results = Results(options.out / "gpu.json", {**machine(), **_card(options.device)})
+    results = ResultsFile(options.out / "gpu.json", {**machine(), **_card(options.device)})
     results.facts["matmul_tflops"] = round(flops.matmul_rate(options.device), 3)
     results.write()
     if place.comfyui is not None and not options.no_checks:
@@ -124,7 +124,7 @@ def _check_dynamic_memory(options: argparse.Namespace, comfyui: Path) -> dict[st
     return {"passed": done.returncode == 0, "said": last}
 
 
-def report(results: Results) -> str:
+def report(results: ResultsFile) -> str:
     """The figures as Markdown, a table for each model, and the targets."""
     lines: list[str] = []
     for name in dict.fromkeys(row.checkpoint for row in results.rows):
@@ -140,13 +140,13 @@ def report(results: Results) -> str:
 
 def _rows(
     contestant: Contestant,
-    running: Session,
-    jobs: Sequence[Job],
+    running: ContestantSession,
+    jobs: Sequence[ContestantJob],
     until: float,
     options: argparse.Namespace,
-) -> Iterator[Row]:
+) -> Iterator[ContestantRow]:
     """Rows as long as there is time; a job that would not fit in is left out and said so."""
-    last: Row | None = None
+    last: ContestantRow | None = None
     for job in jobs:
         if last is None or last.checkpoint != job.checkpoint:
             running.free()
@@ -160,15 +160,15 @@ def _rows(
         yield last
 
 
-def _jobs(options: argparse.Namespace, results: Results) -> list[Job]:
+def _jobs(options: argparse.Namespace, results: ResultsFile) -> list[ContestantJob]:
     """All jobs; makes the checkpoints and counts their arithmetic."""
-    found: list[Job] = []
+    found: list[ContestantJob] = []
     tiny = options.tiny
     for model, size, batches in (("sd15", 512, (1,)), ("sdxl", 1024, options.batches)):
         if model not in options.checkpoints:
             continue
         path = checkpoint(model, options.models, options.device, tiny=tiny)
-        job = Job(checkpoint=path.name, size=64 if tiny else size, steps=options.steps)
+        job = ContestantJob(checkpoint=path.name, size=64 if tiny else size, steps=options.steps)
         counts = flops.of_picture(path, size=job.size, steps=job.steps)
         rounded = {name: round(value, 4) for name, value in counts.items()}
         results.facts.setdefault("tflop", {})[path.name] = rounded
@@ -178,7 +178,7 @@ def _jobs(options: argparse.Namespace, results: Results) -> list[Job]:
     return found
 
 
-def _cells(row: Row, rows: Sequence[Row], results: Results) -> list[str]:
+def _cells(row: ContestantRow, rows: Sequence[ContestantRow], results: ResultsFile) -> list[str]:
     same = (one for one in rows if one.contestant == STOCK and one.batch == row.batch)
     stock = next(same, None)
     memory = row.device if row.device is not None else row.process
@@ -194,7 +194,7 @@ def _cells(row: Row, rows: Sequence[Row], results: Results) -> list[str]:
     ]
 
 
-def _share(row: Row, results: Results) -> float | None:
+def _share(row: ContestantRow, results: ResultsFile) -> float | None:
     """The arithmetic of the pictures over what the card can do in that time."""
     count = results.facts.get("tflop", {}).get(row.checkpoint)
     if count is None:
@@ -203,7 +203,7 @@ def _share(row: Row, results: Results) -> float | None:
     return float(count["picture"]) * row.batch / row.median / rate
 
 
-def _facts_in_words(results: Results) -> str:
+def _facts_in_words(results: ResultsFile) -> str:
     facts = results.facts
     counts = "; ".join(
         f"{name}: {count['unet_pass']:.3g} TFLOP a UNet pass, {count['vae_decode']:.3g} a decode, "
@@ -217,7 +217,7 @@ def _facts_in_words(results: Results) -> str:
     )
 
 
-def _targets(rows: Sequence[Row]) -> list[str]:
+def _targets(rows: Sequence[ContestantRow]) -> list[str]:
     """The targets that can be judged from these rows, each with the best figure of ours."""
     large = [row for row in rows if row.checkpoint == "sdxl-random.safetensors"]
     small = [row for row in rows if row.checkpoint == "sd15-random.safetensors"]

@@ -45,13 +45,13 @@ import sqlalchemy as sa
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.jobs import Outcome, State
-from orchestrator.batch.store import tables
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store import tables
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Outcome, State
 from orchestrator.local.process import python_environment
 from orchestrator.local.serving import Choice
 from scripts.bench_batch_run import bare_loop, fakes, graph_of
-from scripts.bench_service import Session, post, running, until
+from scripts.bench_service import ServiceSession, post, running, until
 
 # s above what a job takes after which the bare loop looks for it
 _ABOVE = 0.05
@@ -64,7 +64,7 @@ class _Silent:
 
 def _work(folder: Path, url: str, store: str | None, results: Any) -> None:
     """What one orchestrator does: the first plans, and whoever comes later joins."""
-    request = batch.Request(
+    request = batch.BatchRequest(
         manifest=folder / "bench.yaml",
         out=folder / "out",
         choice=Choice(urls=(url,)),
@@ -82,7 +82,7 @@ def _plan(folder: Path, jobs: int, url: str, store: str) -> None:
     manifest = folder / "bench.yaml"
     manifest.write_text(json.dumps(text), encoding="utf-8")
     batch.plan(
-        batch.Request(
+        batch.BatchRequest(
             manifest=manifest, out=folder / "out", choice=Choice(urls=(url,)), store=store
         )
     )
@@ -157,7 +157,7 @@ class _Service:
         """Start one more worker, and wait until it is at work."""
         command = ["worker", "--data", self._folder, "--server", server]
         self.workers.append(self._started(command, r"is at work on (\S+)")[1])
-        until(lambda: Session().get(f"{self.url}/ready").ok)
+        until(lambda: ServiceSession().get(f"{self.url}/ready").ok)
 
     def attempts(self, after: int) -> Sequence[sa.Row[Any]]:
         """Those with a later number, of which some may go on."""

@@ -35,8 +35,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Care
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.fleet import Care
+from orchestrator.batch.execution.store.store import Store
 from orchestrator.local import launch
 from orchestrator.local.footprint import resident
 from orchestrator.local.process import python_environment
@@ -71,7 +71,7 @@ def draw(number, size):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class MemorySample:
     """Memory after one job, in MiB, and s since the first server began to start."""
 
     job: int
@@ -85,7 +85,7 @@ class Series:
     """One way to treat servers."""
 
     name: str
-    samples: list[Sample]
+    samples: list[MemorySample]
     # s until the batch had ended, and those that all processes computed for it
     seconds: float
     cpu: float
@@ -100,7 +100,7 @@ class _Watch:
     def __init__(self, out: Path) -> None:
         self._out = out
         self._began = time.monotonic()
-        self.samples: list[Sample] = []
+        self.samples: list[MemorySample] = []
         self.restarts = 0
 
     def happened(self, kind: str, **details: Any) -> None:
@@ -112,7 +112,7 @@ class _Watch:
             pids = [int(pid) for pid in json.loads(store.fact("processes") or "{}")]
         seconds = time.monotonic() - self._began
         self.samples.append(
-            Sample(
+            MemorySample(
                 job=len(self.samples) + 1,
                 server=sum(map(resident, pids)) // _MIB,
                 tree=resident(os.getpid()) // _MIB,
@@ -159,7 +159,7 @@ def measure(name: str, care: Care, options: argparse.Namespace) -> Series:
             models=options.models,
             device="cpu",
         )
-        request = batch.Request(
+        request = batch.BatchRequest(
             manifest=_manifest(folder, options), out=out, choice=choice, care=care
         )
         watch = _Watch(out)

@@ -71,7 +71,7 @@ end
 """
 
 
-class Session(requests.Session):
+class ServiceSession(requests.Session):
     """Requests to this machine, without proxies of the environment."""
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ def service(server: str, *options: str) -> Iterator[tuple[str, int]]:
         command = [sys.executable, "-m", "orchestrator", "serve", "--data", folder, "--port", "0"]
         command += ["--server", server, "--log-level", "warning", *options]
         with running(command, r"serving on (\S+)", env=python_environment()) as (url, pid):
-            until(lambda: Session().get(f"{url}/ready").ok)
+            until(lambda: ServiceSession().get(f"{url}/ready").ok)
             yield url, pid
 
 
@@ -144,7 +144,7 @@ def _wrk(url: str, body: Path | None = None) -> dict[str, float]:
 
 
 def post(url: str, number: int = 0) -> str:
-    answer = Session().post(f"{url}/api/v2/jobs", json={"workflow": graph_of(number)})
+    answer = ServiceSession().post(f"{url}/api/v2/jobs", json={"workflow": graph_of(number)})
     answer.raise_for_status()
     return str(answer.json()["id"])
 
@@ -153,7 +153,7 @@ def _ended(url: str, id: str) -> dict[str, Any]:
     job: dict[str, Any] = {}
 
     def has() -> bool:
-        job.update(Session().get(f"{url}/api/v2/jobs/{id}").json())
+        job.update(ServiceSession().get(f"{url}/api/v2/jobs/{id}").json())
         return job["status"] in ("succeeded", "failed", "canceled", "expired")
 
     until(has)
@@ -177,7 +177,7 @@ def rates(rounds: int) -> dict[str, Any]:
         done = _ended(url, post(url))["id"]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         answer = folder / "answer.json"
-        answer.write_bytes(Session().get(f"{url}/api/v2/jobs/{done}").content)
+        answer.write_bytes(ServiceSession().get(f"{url}/api/v2/jobs/{done}").content)
         body = folder / "body.json"
         body.write_text(json.dumps({"workflow": graph_of(0)}), encoding="utf-8")
         command = [sys.executable, "-m", "scripts.bench.bare", str(answer)]
@@ -201,7 +201,7 @@ def _cancel_all(url: str) -> None:
 
 
 def _cancelled(url: str) -> int:
-    answer = Session().delete(f"{url}/v1/jobs", params={"which": "all"}, timeout=300)
+    answer = ServiceSession().delete(f"{url}/v1/jobs", params={"which": "all"}, timeout=300)
     answer.raise_for_status()
     count: int = answer.json()["cancelled"]
     return count
@@ -231,7 +231,7 @@ def _beside(
 
 
 def _drained(url: str) -> None:
-    session = Session()
+    session = ServiceSession()
 
     def is_drained() -> bool:
         found = session.get(f"{url}/metrics").text
@@ -252,7 +252,7 @@ def streams(rounds: int, count: int = 500) -> dict[str, Any]:
         with fakes(1, 20.0) as (fake,), service(fake.url) as (url, pid), ExitStack() as stack:
             id = post(url)
             for _ in range(50):
-                Session().get(f"{url}/api/v2/jobs/{id}")
+                ServiceSession().get(f"{url}/api/v2/jobs/{id}")
             time.sleep(1)
             before = _kib(pid)
             lines = [stack.enter_context(_watching(url, id)) for _ in range(count)]
@@ -261,7 +261,7 @@ def streams(rounds: int, count: int = 500) -> dict[str, Any]:
             time.sleep(2)
             sizes.append((_kib(pid) - before) / count)
             began = time.monotonic()
-            Session().post(f"{url}/api/v2/jobs/{id}/cancel").raise_for_status()
+            ServiceSession().post(f"{url}/api/v2/jobs/{id}/cancel").raise_for_status()
             told.append(sum(b'"canceled"' in _rest(line) for line in lines))
             seconds.append(time.monotonic() - began)
     return {
@@ -291,7 +291,7 @@ def _rest(line: socket.socket) -> bytes:
 def memory(jobs: int) -> dict[str, Any]:
     """Memory after each 1,000 jobs that were posted and made."""
     with fakes(1, 0.0) as (fake,), service(fake.url) as (url, pid):
-        session, found = Session(), {0: round(_kib(pid) / 1024, 1)}
+        session, found = ServiceSession(), {0: round(_kib(pid) / 1024, 1)}
         began = time.monotonic()
         for first in range(0, jobs, 1000):
             for number in range(first, first + 1000):
@@ -334,7 +334,7 @@ def _client_loop(fake: Fake, first: int, jobs: int) -> float:
 
 def _through_the_service(fake: Fake, first: int, jobs: int) -> float:
     with service(fake.url) as (url, _):
-        session, began = Session(), time.monotonic()
+        session, began = ServiceSession(), time.monotonic()
         for number in range(first, first + jobs):
             body = {"workflow": graph_of(number)}
             session.post(f"{url}/api/v2/jobs", json=body).raise_for_status()
@@ -368,7 +368,7 @@ def quick(rounds: int, jobs: int, venvs: Path) -> dict[str, Any]:
 
 def _answers(url: str) -> bool:
     try:
-        return Session().get(f"{url}/api/v2/health", timeout=2).ok
+        return ServiceSession().get(f"{url}/api/v2/health", timeout=2).ok
     except requests.RequestException:
         return False
 
@@ -421,7 +421,7 @@ def _color_of(content: bytes) -> int:
 
 
 def _succeeded(engine: str) -> int:
-    history = Session().get(f"{engine}/history", params={"max_items": 100_000}).json()
+    history = ServiceSession().get(f"{engine}/history", params={"max_items": 100_000}).json()
     return sum(one["status"]["status_str"] == "success" for one in history.values())
 
 

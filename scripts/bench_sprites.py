@@ -30,9 +30,9 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from comfy_nodes.ops.cutout import Options as Cutout  # noqa: E402
+from comfy_nodes.ops.cutout import CutoutOptions as Cutout  # noqa: E402
 from orchestrator.sprites.files import read_picture, write_picture  # noqa: E402
-from orchestrator.sprites.finishing import Finish, Grid  # noqa: E402
+from orchestrator.sprites.finishing import Finish, KnownGrid  # noqa: E402
 from scripts.snapping.cases import generator  # noqa: E402
 
 _KINDS = ("frac", "fracaa", "degraded", "drift", "diffusion")
@@ -84,7 +84,7 @@ def _drawn(number: int, side: int) -> NDArray[np.uint8]:
 
 def _steps(files: Sequence[Path], out: Path) -> dict[str, float]:
     """Seconds of CPU of each step, a picture."""
-    finish = Finish(grid=Grid(), palette=_COLOURS)
+    finish = Finish(grid=KnownGrid(), palette=_COLOURS)
     spent = dict.fromkeys(("decode", "snap", "cut-out", "palette", "paint", "encode"), 0.0)
     clock = time.process_time()
 

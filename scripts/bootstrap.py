@@ -66,7 +66,7 @@ CHECKS = (
 )
 
 
-class Stopped(Exception):
+class ProgramStopped(Exception):
     """A signal came, and the program that ran has ended."""
 
     def __init__(self, *, has_spoken: bool = False) -> None:
@@ -78,7 +78,7 @@ class Stopped(Exception):
 def main(arguments: list[str]) -> int:
     try:
         return run(arguments)
-    except Stopped as stopped:
+    except ProgramStopped as stopped:
         if not stopped.has_spoken:
             print("error: stopped; the same command goes on from here", file=sys.stderr, flush=True)
         # as shells report it
@@ -191,7 +191,7 @@ def call(command: list[str], *, is_gentle: bool = False, **options: Any) -> int:
 def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
     """Start a program, unless a signal came."""
     if RECEIVED:
-        raise Stopped
+        raise ProgramStopped
     # In a session of its own it hears of a Ctrl-C in the terminal from us only, and it ends with
     # all that it started. A Windows console tells all of us at once.
     return subprocess.Popen(command, start_new_session=os.name == "posix", **options)
@@ -206,7 +206,7 @@ def wait(process: subprocess.Popen[bytes], *, is_gentle: bool = False) -> int:
     if not RECEIVED:
         assert status is not None
         return status
-    raise Stopped(has_spoken=end(process, is_gentle) and is_gentle)
+    raise ProgramStopped(has_spoken=end(process, is_gentle) and is_gentle)
 
 
 def end(process: subprocess.Popen[bytes], is_gentle: bool) -> bool:
@@ -293,7 +293,7 @@ def run_spriteworks(environment: Environment, arguments: list[str]) -> int:
     # answer them are held back; its first line lets them through.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
     if RECEIVED:
-        raise Stopped
+        raise ProgramStopped
     os.execv(command[0], command)
 
 

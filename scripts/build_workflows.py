@@ -23,7 +23,7 @@ sys.path.insert(0, str(REPOSITORY))
 from orchestrator.protocol import Graph  # noqa: E402
 from orchestrator.workflow.catalogue import Catalogue, NodeClass  # noqa: E402
 from orchestrator.workflow.graph import is_link, order  # noqa: E402
-from orchestrator.workflow.inputs import Input  # noqa: E402
+from orchestrator.workflow.inputs import NodeInput  # noqa: E402
 
 OBJECT_INFO = REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"
 
@@ -37,7 +37,7 @@ Link = list[Any]
 
 
 @dataclass
-class Recipe:
+class WorkflowRecipe:
     """A workflow: its graph, and where its nodes and groups lie on the canvas."""
 
     name: str
@@ -73,9 +73,11 @@ MODEL_HEIGHT = 570
 BELOW_MODEL = MODEL_HEIGHT + 50
 
 
-def start(name: str, positive: str, steps: int, cfg: float) -> tuple[Recipe, dict[str, str]]:
+def start(
+    name: str, positive: str, steps: int, cfg: float
+) -> tuple[WorkflowRecipe, dict[str, str]]:
     """The part that all have: model, texts and the sampler's defaults."""
-    recipe = Recipe(name)
+    recipe = WorkflowRecipe(name)
     loader = recipe.add(
         "SpriteworksDiffusersLoader",
         "Model",
@@ -107,7 +109,7 @@ def start(name: str, positive: str, steps: int, cfg: float) -> tuple[Recipe, dic
     return recipe, {"loader": loader, "defaults": defaults, **texts}
 
 
-def sampler(recipe: Recipe, ids: dict[str, str], model: Link, latent: Link) -> str:
+def sampler(recipe: WorkflowRecipe, ids: dict[str, str], model: Link, latent: Link) -> str:
     """The sampler, with steps and CFG that follow the model."""
     return recipe.add(
         "KSampler",
@@ -127,7 +129,7 @@ def sampler(recipe: Recipe, ids: dict[str, str], model: Link, latent: Link) -> s
 
 
 def finish_and_save(
-    recipe: Recipe, image: Link, palette: str = "", shared: bool = False, colors: int = 16
+    recipe: WorkflowRecipe, image: Link, palette: str = "", shared: bool = False, colors: int = 16
 ) -> tuple[Link, Link]:
     """From a picture of fake pixels to a sprite: true pixels, cut out, few colours, saved."""
     image, mask = finish(recipe, image, COLUMNS[4], palette=palette, shared=shared, colors=colors)
@@ -144,7 +146,7 @@ def finish_and_save(
 
 
 def finish(
-    recipe: Recipe,
+    recipe: WorkflowRecipe,
     image: Link,
     x: int,
     palette: str = "",
@@ -183,7 +185,9 @@ def finish(
     return [coloured, 0], [cut, 1]
 
 
-def sheet(recipe: Recipe, image: Link, mask: Link, x: int, pivot: str, animation: str) -> None:
+def sheet(
+    recipe: WorkflowRecipe, image: Link, mask: Link, x: int, pivot: str, animation: str
+) -> None:
     """From sprites to one sheet and its engine files: one ground, one canvas, one pivot."""
     aligned = recipe.add(
         "SpriteworksAlignFrames",
@@ -214,7 +218,7 @@ def sheet(recipe: Recipe, image: Link, mask: Link, x: int, pivot: str, animation
     recipe.groups.append(("Sheet", x - 20, -80, 720, 830, "#3f789e"))
 
 
-def sprite() -> Recipe:
+def sprite() -> WorkflowRecipe:
     """Text to one sprite."""
     recipe, ids = start("sprite", POSITIVE, 20, 8.0)
     loader = ids["loader"]
@@ -237,7 +241,7 @@ def sprite() -> Recipe:
     return recipe
 
 
-def of_eight(name: str, colors: int) -> tuple[Recipe, Link, Link]:
+def of_eight(name: str, colors: int) -> tuple[WorkflowRecipe, Link, Link]:
     """Text to eight sprites, each with its own seed, in colours that all share."""
     recipe, ids = start(name, POSITIVE, 20, 8.0)
     loader = ids["loader"]
@@ -259,7 +263,7 @@ def of_eight(name: str, colors: int) -> tuple[Recipe, Link, Link]:
     return recipe, image, mask
 
 
-def batch() -> Recipe:
+def batch() -> WorkflowRecipe:
     """Text to eight sprites, each with its own seed."""
     recipe, _, _ = of_eight("batch", 16)
     recipe.note = note(
@@ -270,7 +274,7 @@ def batch() -> Recipe:
     return recipe
 
 
-def icons() -> Recipe:
+def icons() -> WorkflowRecipe:
     """Text to eight icons that match, and to one sheet of them."""
     recipe, image, mask = of_eight("icons", 32)
     sheet(recipe, image, mask, COLUMNS[6], pivot="box", animation="icons")
@@ -283,9 +287,9 @@ def icons() -> Recipe:
     return recipe
 
 
-def frames() -> Recipe:
+def frames() -> WorkflowRecipe:
     """Frames of an animation to one sheet: no model, one grid, one palette, one ground."""
-    recipe = Recipe("frames")
+    recipe = WorkflowRecipe("frames")
     loaded = recipe.add("LoadImage", "Frames", (0, 0, 340, 330), image="spriteworks_walk.png")
     image, mask = finish(recipe, [loaded, 0], 400, shared=True, sequence=True)
     sheet(recipe, image, mask, 1120, pivot="ground", animation="walk")
@@ -302,7 +306,7 @@ def frames() -> Recipe:
     return recipe
 
 
-def pixel_art() -> Recipe:
+def pixel_art() -> WorkflowRecipe:
     """Text to a sprite in the colours of a known palette."""
     recipe, ids = start("pixel_art", POSITIVE, 25, 9.0)
     loader = ids["loader"]
@@ -325,7 +329,7 @@ def pixel_art() -> Recipe:
     return recipe
 
 
-def inpaint() -> Recipe:
+def inpaint() -> WorkflowRecipe:
     """Repaint the masked part of a picture and leave the rest as it is."""
     recipe, ids = start(
         "inpaint",
@@ -413,7 +417,7 @@ def inpaint() -> Recipe:
     return recipe
 
 
-def decode(recipe: Recipe, ids: dict[str, str], sampled: str) -> str:
+def decode(recipe: WorkflowRecipe, ids: dict[str, str], sampled: str) -> str:
     """Latent to picture."""
     return recipe.add(
         "VAEDecode",
@@ -424,7 +428,7 @@ def decode(recipe: Recipe, ids: dict[str, str], sampled: str) -> str:
     )
 
 
-def sampling_groups(recipe: Recipe, last: str, columns: int) -> None:
+def sampling_groups(recipe: WorkflowRecipe, last: str, columns: int) -> None:
     """The frames around the sampling columns and those after them."""
     width = 340 if columns == 1 else 700
     recipe.groups += [
@@ -444,7 +448,7 @@ RECIPES = (sprite, batch, pixel_art, inpaint, icons, frames)
 # --------------------------------------------------------------------------- the canvas form
 
 
-def canvas(recipe: Recipe, catalogue: Catalogue) -> dict[str, Any]:
+def canvas(recipe: WorkflowRecipe, catalogue: Catalogue) -> dict[str, Any]:
     """The canvas file of a recipe, schema 0.4, as the editor saves it."""
     infos = {key: catalogue.node_class(node["class_type"]) for key, node in recipe.graph.items()}
     links = list(_links(recipe.graph, infos))
@@ -491,13 +495,13 @@ def _links(graph: Graph, infos: dict[str, NodeClass]) -> Iterator[list[Any]]:
                 yield [number, int(source), out, int(key), slot, infos[source].outputs[out]]
 
 
-def _slots(info: NodeClass) -> list[Input]:
+def _slots(info: NodeClass) -> list[NodeInput]:
     """The inputs in the order in which the editor lists them: links first, then widgets."""
     return sorted(info.inputs, key=lambda entry: entry.is_widget)
 
 
 def _canvas_node(
-    recipe: Recipe, key: str, info: NodeClass, links: list[list[Any]], rank: int
+    recipe: WorkflowRecipe, key: str, info: NodeClass, links: list[list[Any]], rank: int
 ) -> dict[str, Any]:
     node = recipe.graph[key]
     x, y, width, height = recipe.places[key]
@@ -553,7 +557,7 @@ def _widgets_values(info: NodeClass, inputs: dict[str, Any], control: str) -> It
         yield "image"
 
 
-def _note(recipe: Recipe, number: int) -> dict[str, Any]:
+def _note(recipe: WorkflowRecipe, number: int) -> dict[str, Any]:
     text, (x, y, width, height) = recipe.note
     return {
         "id": number,

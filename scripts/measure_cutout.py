@@ -38,7 +38,7 @@ MARGIN = 2
 
 
 @dataclass
-class Tally:
+class CutoutTally:
     """What became of the pictures of one kind in one tool."""
 
     count: int = 0
@@ -125,14 +125,14 @@ def main() -> None:
     given = parser.parse_args()
     tools: dict[str, Tool] = {"cut_out": ours}
     tools |= {f"floodfill {step}": flood(step) for step in (0, 30, 90)}
-    tallies: dict[tuple[str, str], Tally] = {}
+    tallies: dict[tuple[str, str], CutoutTally] = {}
     for number, sprite in enumerate(sprites(given.tiles, given.count)):
         random = np.random.default_rng([given.seed, number])
         for name, colour in GROUNDS.items():
             picture, truth = laid_on(sprite, colour)
             for kind, shown in (("plain", picture), ("degraded", degraded(picture, random))):
                 for tool, work in tools.items():
-                    tally = tallies.setdefault((f"{kind} {name}", tool), Tally())
+                    tally = tallies.setdefault((f"{kind} {name}", tool), CutoutTally())
                     tally.add(work, shown, truth)
     print("kind            tool           count   exact    near    lost  fringe      CPU")
     for (kind, tool), tally in sorted(tallies.items()):

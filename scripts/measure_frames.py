@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from comfy_nodes.ops.alignment import ground_points
-from comfy_nodes.ops.tiles import close_seams, seam
+from comfy_nodes.ops.tile_edges import seam
+from comfy_nodes.ops.tiles import close_seams
 
 Flags = NDArray[np.bool_]
 FRAMES, MOST, SIDE = 8, 15, 32

@@ -32,24 +32,24 @@ sys.path.insert(0, str(ROOT))
 
 from comfy_nodes.ops.true_pixels import snap  # noqa: E402
 from scripts.snapping import cases  # noqa: E402
-from scripts.snapping.cases import Case  # noqa: E402
+from scripts.snapping.cases import FakeCase  # noqa: E402
 from scripts.snapping.contestants import OURS, RIVALS, installed, outcomes  # noqa: E402
-from scripts.snapping.judging import Outcome, Tally, merged  # noqa: E402
+from scripts.snapping.judging import SnapTally, ToolOutcome, merged  # noqa: E402
 
 _BLOBS, _OWN, _LARGE, _FOLDER = "60 blobs", "180 drawn", "1024x1024", "folder"
 # of the 180
 _SEED, _EACH = 4242, 20
 
 
-def _snapped(case: Case) -> Outcome:
+def _snapped(case: FakeCase) -> ToolOutcome:
     begin = time.process_time()
     found = snap(case.picture)
-    return Outcome(found.picture, time.process_time() - begin, found.sure)
+    return ToolOutcome(found.picture, time.process_time() - begin, found.sure)
 
 
-def _alone(several: Iterable[Case]) -> None:
+def _alone(several: Iterable[FakeCase]) -> None:
     """Measure and print a table, a row a kind."""
-    tallies: dict[str, Tally] = defaultdict(Tally)
+    tallies: dict[str, SnapTally] = defaultdict(SnapTally)
     for case in several:
         tallies[case.kind].add(case, _snapped(case))
     print(
@@ -59,7 +59,7 @@ def _alone(several: Iterable[Case]) -> None:
         print(_line(kind, tally))
 
 
-def _line(name: str, tally: Tally) -> str:
+def _line(name: str, tally: SnapTally) -> str:
     wrong = tally.count - tally.exact
     unsure = f"{tally.wrong_unsure} of {wrong}", f"{tally.right_unsure} of {tally.exact}"
     return (
@@ -72,19 +72,19 @@ def _line(name: str, tally: Tally) -> str:
 # ------------------------------------------------------------------------------ side by side
 
 
-def _beside(sets: Mapping[str, list[Case]], venvs: Path) -> None:
+def _beside(sets: Mapping[str, list[FakeCase]], venvs: Path) -> None:
     """Measure every tool on every set, and print both tables."""
     pythons = {OURS: Path(sys.executable)}
     pythons |= {rival.name: installed(rival, venvs) for rival in RIVALS}
     every = [case for several in sets.values() for case in several]
-    found: dict[str, dict[str, dict[str, Tally]]] = {}
+    found: dict[str, dict[str, dict[str, SnapTally]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for tool, python in pythons.items():
             print(f"running {tool}", file=sys.stderr)
             results = iter(outcomes(tool, python, every, Path(folder)))
             found[tool] = {}
             for name, several in sets.items():
-                tallies: dict[str, Tally] = defaultdict(Tally)
+                tallies: dict[str, SnapTally] = defaultdict(SnapTally)
                 for case in several:
                     tallies[case.kind].add(case, next(results))
                 found[tool][name] = tallies
@@ -95,7 +95,7 @@ def _named(tool: str) -> str:
     return next((f"{one.name} {one.version}" for one in RIVALS if one.name == tool), "Spriteworks")
 
 
-def _counts(found: Mapping[str, Mapping[str, Mapping[str, Tally]]]) -> list[str]:
+def _counts(found: Mapping[str, Mapping[str, Mapping[str, SnapTally]]]) -> list[str]:
     sets = [name for name in next(iter(found.values())) if name != _LARGE]
     heads = [f"{name}: exact, solved" for name in sets]
     heads += ["eight of 1024x1024", "CPU s, 180", "CPU s, 1024x1024"]
@@ -113,7 +113,7 @@ def _counts(found: Mapping[str, Mapping[str, Mapping[str, Tally]]]) -> list[str]
     return lines
 
 
-def _kinds(found: Mapping[str, Mapping[str, Mapping[str, Tally]]]) -> list[str]:
+def _kinds(found: Mapping[str, Mapping[str, Mapping[str, SnapTally]]]) -> list[str]:
     kinds = list(next(iter(found.values()))[_OWN])
     lines = [_row(["180 drawn, exact of 20", *kinds]), _row(["---"] * (len(kinds) + 1))]
     for tool, by_set in found.items():
@@ -122,7 +122,7 @@ def _kinds(found: Mapping[str, Mapping[str, Mapping[str, Tally]]]) -> list[str]:
     return lines
 
 
-def _failures(found: Mapping[str, Mapping[str, Mapping[str, Tally]]]) -> list[str]:
+def _failures(found: Mapping[str, Mapping[str, Mapping[str, SnapTally]]]) -> list[str]:
     lines = []
     for tool, by_set in found.items():
         whole = merged(tally for tallies in by_set.values() for tally in tallies.values())

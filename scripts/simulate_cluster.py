@@ -33,11 +33,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.cluster.counting import CountingStore
-from scripts.cluster.figures import Figures, figures_of
+from scripts.cluster.figures import ClusterFigures, figures_of
 from scripts.cluster.simulation import Cluster, Simulation
 
 
-def simulated(cluster: Cluster, costs: Mapping[str, float] | None = None) -> Figures:
+def simulated(cluster: Cluster, costs: Mapping[str, float] | None = None) -> ClusterFigures:
     """One cluster, on a record of its own."""
     (figures,) = in_parts(cluster, cluster.seconds, costs)
     return figures
@@ -45,7 +45,7 @@ def simulated(cluster: Cluster, costs: Mapping[str, float] | None = None) -> Fig
 
 def in_parts(
     cluster: Cluster, each: float, costs: Mapping[str, float] | None = None
-) -> Iterator[Figures]:
+) -> Iterator[ClusterFigures]:
     """One cluster, on a record of its own, and its figures each `each` s."""
     place = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with tempfile.TemporaryDirectory(dir=place) as folder:
@@ -100,8 +100,8 @@ def _costs(path: Path | None, owners: int) -> dict[str, float] | None:
     return costs
 
 
-def _sweep(base: Cluster, options: argparse.Namespace) -> dict[str, list[Figures]]:
-    found: dict[str, list[Figures]] = {}
+def _sweep(base: Cluster, options: argparse.Namespace) -> dict[str, list[ClusterFigures]]:
+    found: dict[str, list[ClusterFigures]] = {}
     for name, clusters in swept(base, options.seeds).items():
         if options.series and name not in options.series:
             continue
@@ -113,11 +113,11 @@ def _sweep(base: Cluster, options: argparse.Namespace) -> dict[str, list[Figures
     return found
 
 
-def _read(path: Path) -> dict[str, list[Figures]]:
+def _read(path: Path) -> dict[str, list[ClusterFigures]]:
     """What a sweep printed."""
     found = json.loads(path.read_text(encoding="utf-8"))
     return {
-        name: [Figures(**{**one, "cluster": Cluster(**one["cluster"])}) for one in made]
+        name: [ClusterFigures(**{**one, "cluster": Cluster(**one["cluster"])}) for one in made]
         for name, made in found.items()
     }
 

@@ -50,12 +50,12 @@ BEGIN, END = "<!-- tested versions: begin -->", "<!-- tested versions: end -->"
 BY_MARK = re.compile(r"only with -m ")
 
 
-class Failed(Exception):
+class TrialFailed(Exception):
     """One sentence for the person who called."""
 
 
 @dataclass(frozen=True)
-class Result:
+class VersionResult:
     """How the suite ended on one version; `skips` counts tests by the reason that they gave."""
 
     version: str
@@ -82,7 +82,7 @@ def main() -> int:
             print(_line(results[version]), flush=True)
         if options.table:
             write_table(options.table, list(results.values()))
-    except (Failed, SpriteworksError) as error:
+    except (TrialFailed, SpriteworksError) as error:
         print(f"try-comfyui: {error}", file=sys.stderr)
         return 2
     return 1 if any(results[version].failed for version in options.versions) else 0
@@ -111,7 +111,7 @@ def check_out(version: str, source: str, folder: Path) -> None:
     checkouts.check_out(commit_of(version, folder), folder)
 
 
-def run_suite(version: str, folder: Path, tests: Sequence[str]) -> Result:
+def run_suite(version: str, folder: Path, tests: Sequence[str]) -> VersionResult:
     """The suite on that version, whose output goes to the screen."""
     print(f"== ComfyUI {version}", flush=True)
     with tempfile.TemporaryDirectory() as place:
@@ -123,15 +123,15 @@ def run_suite(version: str, folder: Path, tests: Sequence[str]) -> Result:
             check=False,
         )
         if not report.is_file():
-            raise Failed("pytest ended without a report; see above.")
+            raise TrialFailed("pytest ended without a report; see above.")
         return read_report(report, version, commit_at(folder)[:8] or "no git", frontend_of(folder))
 
 
-def read_report(path: Path, version: str, commit: str, frontend: str) -> Result:
+def read_report(path: Path, version: str, commit: str, frontend: str) -> VersionResult:
     """A result from pytest's report in JUnit's format."""
     suite = ElementTree.parse(path).getroot().find("testsuite")
     if suite is None:
-        raise Failed(f"{path.name} is no report of pytest's.")
+        raise TrialFailed(f"{path.name} is no report of pytest's.")
     passed, failed, skips = 0, [], Counter[str]()
     for case in suite.iter("testcase"):
         skipped = case.find("skipped")
@@ -142,7 +142,7 @@ def read_report(path: Path, version: str, commit: str, frontend: str) -> Result:
         elif not BY_MARK.match(skipped.get("message", "")):
             skips[skipped.get("message", "without a reason")] += 1
     seconds = round(float(suite.get("time", 0)))
-    return Result(version, commit, frontend, passed, failed, dict(skips), seconds)
+    return VersionResult(version, commit, frontend, passed, failed, dict(skips), seconds)
 
 
 def frontend_of(folder: Path) -> str:
@@ -153,17 +153,17 @@ def frontend_of(folder: Path) -> str:
     return found[1] if found else "not named"
 
 
-def write_table(page: Path, results: Sequence[Result]) -> None:
+def write_table(page: Path, results: Sequence[VersionResult]) -> None:
     """Puts the table between the two marks of a page. Raises Failed where they are not there."""
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
     if BEGIN not in text or END not in text:
-        raise Failed(f"{page} has no lines {BEGIN} and {END} to write between.")
+        raise TrialFailed(f"{page} has no lines {BEGIN} and {END} to write between.")
     before, rest = text.split(BEGIN, 1)
     after = rest.split(END, 1)[1]
     page.write_text(f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{after}", encoding="utf-8")
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[VersionResult]) -> str:
     """Markdown: a row for each version, newest first, and every skip with its reason."""
     ordered = sorted(results, key=lambda one: order(one.version), reverse=True)
     lines = [
@@ -183,18 +183,18 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def _line(result: Result) -> str:
+def _line(result: VersionResult) -> str:
     return (
         f"ComfyUI {result.version}: {result.passed} passed, {len(result.failed)} failed, "
         f"{sum(result.skips.values())} skipped in {result.seconds} s"
     )
 
 
-def _read(record: Path) -> dict[str, Result]:
+def _read(record: Path) -> dict[str, VersionResult]:
     if not record.is_file():
         return {}
     rows: list[Mapping[str, object]] = json.loads(record.read_text(encoding="utf-8"))
-    return {str(row["version"]): Result(**row) for row in rows}  # type: ignore[arg-type]
+    return {str(row["version"]): VersionResult(**row) for row in rows}  # type: ignore[arg-type]
 
 
 def _options() -> argparse.Namespace:

@@ -54,6 +54,12 @@ def find_comfyui() -> Path | None:
     return folder if (folder / "main.py").is_file() else None
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_kept_engine(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let nothing here find an engine that its user keeps running."""
+    os.environ["SPRITEWORKS_RUNTIME"] = str(tmp_path_factory.mktemp("runtime") / "spriteworks")
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return REPOSITORY

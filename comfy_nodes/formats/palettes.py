@@ -47,7 +47,7 @@ LONGEST_NAME = 200
 """Most characters of a palette's name; longer ones are cut off when a file is read."""
 
 
-class Format(str, Enum):
+class PaletteFormat(str, Enum):
     """The formats; each value is the suffix that files of it have, without the dot."""
 
     HEX = "hex"
@@ -104,7 +104,7 @@ def read(data: bytes, name: str = "") -> Palette:
     return Palette(one_line(inside) or one_line(name), tuple(colours))
 
 
-def write(palette: Palette, format: Format) -> bytes:
+def write(palette: Palette, format: PaletteFormat) -> bytes:
     """The bytes of a file of that format.
 
     `read` gives the same palette back, but: .hex, .pal and .png have no name, and a .png that is
@@ -113,17 +113,17 @@ def write(palette: Palette, format: Format) -> bytes:
     return _WRITERS[format](palette)
 
 
-def detect(data: bytes) -> Format:
+def detect(data: bytes) -> PaletteFormat:
     """Which format the bytes are of. Raises BadInput where they are of none, and says of which."""
     if data.startswith(b"ASEF"):
-        return Format.ASE
+        return PaletteFormat.ASE
     if data.startswith(_PNG):
-        return Format.PNG
+        return PaletteFormat.PNG
     start = data.removeprefix(_BOM).lstrip()[:16]
     if start.startswith(b"GIMP Palette"):
-        return Format.GPL
+        return PaletteFormat.GPL
     if start.startswith(b"JASC-PAL"):
-        return Format.PAL
+        return PaletteFormat.PAL
     for found, what in (
         (data[:4] == b"RIFF" and data[8:11] == b"PAL", "a palette of Microsoft's RIFF kind"),
         (data[4:6] == b"\xe0\xa5", "a picture of Aseprite, no Adobe swatches"),
@@ -134,7 +134,7 @@ def detect(data: bytes) -> Format:
             raise BadInput(f"The palette file is {what}; {_WANTED}.")
     if b"\0" in data[:1024]:
         raise BadInput(f"The palette file is none that is known; {_WANTED}.")
-    return Format.HEX
+    return PaletteFormat.HEX
 
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -376,17 +376,17 @@ def _write_png(palette: Palette) -> bytes:
 
 
 _READERS = {
-    Format.HEX: _read_hex,
-    Format.GPL: _read_gpl,
-    Format.PAL: _read_pal,
-    Format.ASE: _read_ase,
-    Format.PNG: _read_png,
+    PaletteFormat.HEX: _read_hex,
+    PaletteFormat.GPL: _read_gpl,
+    PaletteFormat.PAL: _read_pal,
+    PaletteFormat.ASE: _read_ase,
+    PaletteFormat.PNG: _read_png,
 }
 
 _WRITERS = {
-    Format.HEX: _write_hex,
-    Format.GPL: _write_gpl,
-    Format.PAL: _write_pal,
-    Format.ASE: _write_ase,
-    Format.PNG: _write_png,
+    PaletteFormat.HEX: _write_hex,
+    PaletteFormat.GPL: _write_gpl,
+    PaletteFormat.PAL: _write_pal,
+    PaletteFormat.ASE: _write_ase,
+    PaletteFormat.PNG: _write_png,
 }

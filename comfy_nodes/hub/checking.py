@@ -19,7 +19,7 @@ from .places import Found, commit_of, files_in
 from .records import git_blob_of, read_record, sha256_of
 
 
-class State(str, Enum):
+class Wholeness(str, Enum):
     """What is known of one file."""
 
     RIGHT = "right"  # the checksum is the publisher's
@@ -33,7 +33,7 @@ class FileState:
     """One file and its state."""
 
     path: str
-    state: State
+    state: Wholeness
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Checked:
     @property
     def damaged(self) -> tuple[str, ...]:
         """Paths of the damaged files."""
-        return tuple(file.path for file in self.files if file.state is State.DAMAGED)
+        return tuple(file.path for file in self.files if file.state is Wholeness.DAMAGED)
 
 
 def check(
@@ -134,7 +134,7 @@ def _listing(version: Version, found: Found) -> Listing | None:
 def _by_sum(base: Path, path: str, wanted: str, tell: Callable[[str, int], None]) -> FileState:
     file = base / path
     right = file.is_file() and sha256_of(file, lambda size: tell(path, size)) == wanted
-    return FileState(path, State.RIGHT if right else State.DAMAGED)
+    return FileState(path, Wholeness.RIGHT if right else Wholeness.DAMAGED)
 
 
 def _by_listing(
@@ -143,19 +143,19 @@ def _by_listing(
     remote = listed.files.get(path)
     file = base / path
     if not is_sound(file):
-        return FileState(path, State.DAMAGED)
+        return FileState(path, Wholeness.DAMAGED)
     if remote is None:
-        return FileState(path, State.READABLE)
+        return FileState(path, Wholeness.READABLE)
     if remote.sha256 is not None:
         right = sha256_of(file, lambda size: tell(path, size)) == remote.sha256
     else:
         right = git_blob_of(file) == remote.blob
     if right:
-        return FileState(path, State.RIGHT)
+        return FileState(path, Wholeness.RIGHT)
     # A folder of unknown age may be an older release; one of the cache says its commit.
-    return FileState(path, State.DAMAGED if pinned else State.CHANGED)
+    return FileState(path, Wholeness.DAMAGED if pinned else Wholeness.CHANGED)
 
 
 def _by_structure(base: Path, path: str) -> FileState:
     sound = is_sound(base / path)
-    return FileState(path, State.READABLE if sound else State.DAMAGED)
+    return FileState(path, Wholeness.READABLE if sound else Wholeness.DAMAGED)

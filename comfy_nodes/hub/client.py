@@ -1,4 +1,9 @@
-"""The hub as huggingface_hub shows it. Its errors, of any version, become ours here."""
+"""The hub as huggingface_hub shows it. Its errors, of any version, become ours here.
+
+Only public names of `huggingface_hub` and `huggingface_hub.utils` are used, from 0.19.3 on, the
+oldest that ComfyUI's own requirements let in. `hf_hub_download` is not: before 1.0 it tells nobody
+how far it is and cannot be stopped, and it leaves folders of its own beside a model.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,13 @@ from typing import Any, BinaryIO
 
 from ..errors import HubError, HubRefused, HubUnreachable
 
-# The HTTP libraries that huggingface_hub has used: requests before 1.0, then httpx.
-_TRANSPORTS = ("requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2")
-_LISTING_TIMEOUT = 30.0  # seconds
+# For a connection, and for each read, in s.
+_TIMEOUT = 30.0
+# A hub in trouble, or too busy, is asked again so often, in 1 and 2 s.
+_TRIES_AGAIN = 2
+_PASSING = (408, 429, 500, 502, 503, 504)
+# Bytes handed on at once: what is lost at a cut.
+_PIECE = 1 << 20
 _TRUE = ("1", "on", "yes", "true")
 
 
@@ -47,9 +56,7 @@ def listing(hub_id: str, revision: str | None = None) -> Listing:
 
         hub = HfApi(endpoint=endpoint())
         try:
-            info = hub.model_info(
-                hub_id, revision=revision, files_metadata=True, timeout=_LISTING_TIMEOUT
-            )
+            info = hub.model_info(hub_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
             files = [_remote(one) for one in info.siblings or []]
         except (ValueError, KeyError, TypeError) as error:  # a page, or JSON of something else
             raise HubUnreachable(
@@ -61,42 +68,71 @@ def listing(hub_id: str, revision: str | None = None) -> Listing:
         return Listing(hub_id, info.sha, {file.path: file for file in files})
 
 
-def fetch(listed: Listing, file: RemoteFile, sink: BinaryIO, have: int) -> None:
-    """Append to `sink`, which holds the first `have` bytes of the file, the rest of it.
+def fetch(listed: Listing, file: RemoteFile, sink: BinaryIO, tell: Callable[[int], None]) -> None:
+    """Append to `sink`, which stands behind the first bytes of the file, the rest of it.
 
-    A connection that breaks is taken up again a few times. Raises HubError; what came until then
+    `tell` hears of each piece's bytes, and may raise to stop. Raises HubError; what came until then
     is in `sink`.
     """
-    with _errors_of(listed.hub_id), _quiet():
-        from huggingface_hub import hf_hub_url
-        from huggingface_hub.file_download import http_get
-        from huggingface_hub.utils import build_hf_headers
+    with _errors_of(listed.hub_id):
+        at = sink.tell()
+        for piece in _pieces(listed, file, at) if at < file.size else ():
+            # What is longer than announced shall not fill the disk.
+            wanted = piece[: file.size - at]
+            sink.write(wanted)
+            at += len(wanted)
+            tell(len(wanted))
+            if at == file.size:
+                return
+        if at < file.size:
+            raise HubUnreachable(
+                f"{endpoint()} sent less of a file of {listed.hub_id} than it had announced: try "
+                "again; what came so far is kept"
+            )
 
-        url = hf_hub_url(listed.hub_id, file.path, revision=listed.commit, endpoint=endpoint())
-        http_get(
-            url,
-            sink,
-            resume_size=have,
-            headers=build_hf_headers(library_name="spriteworks"),
-            expected_size=file.size,
-            displayed_filename=file.path,
-        )
+
+def _pieces(listed: Listing, file: RemoteFile, start: int) -> Iterator[bytes]:
+    """The content of a file from a byte on; raises what huggingface_hub raises."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+    url = hf_hub_url(listed.hub_id, file.path, revision=listed.commit, endpoint=endpoint())
+    # Parts of what is packed on the way could not be put together.
+    headers = {**build_hf_headers(library_name="spriteworks"), "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    with _streamed(url, headers) as (response, pieces):
+        hf_raise_for_status(response)
+        # Who knows no ranges sends all of it.
+        passed_over = start if response.status_code == 200 else 0
+        for piece in pieces:
+            rest = piece[passed_over:]
+            passed_over -= len(piece) - len(rest)
+            if rest:
+                yield rest
 
 
-class Counted:
-    """A file open for writing that tells how many bytes were written to it."""
+@contextmanager
+def _streamed(url: str, headers: dict[str, str]) -> Iterator[tuple[Any, Iterator[bytes]]]:
+    """The answer, and its body in pieces: httpx's from huggingface_hub 1.0 on, before requests'."""
+    from huggingface_hub import utils
 
-    def __init__(self, file: BinaryIO, tell: Callable[[int], None]) -> None:
-        self._file = file
-        self._tell = tell
-
-    def write(self, data: bytes) -> int:
-        written = self._file.write(data)
-        self._tell(len(data))
-        return written
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
+    asked: dict[str, Any] = {
+        "headers": headers,
+        "timeout": _TIMEOUT,
+        "max_retries": _TRIES_AGAIN,
+        "retry_on_status_codes": _PASSING,
+        # What breaks while the body is read is taken up by the caller.
+        "retry_on_exceptions": (),
+    }
+    streamed: Any = getattr(utils, "http_stream_backoff", None)
+    if streamed is not None:
+        with streamed("GET", url, **asked) as response:
+            yield response, response.iter_bytes(_PIECE)
+        return
+    opened: Any = utils.http_backoff
+    with opened("GET", url, stream=True, **asked) as response:
+        yield response, response.iter_content(_PIECE)
 
 
 def _remote(sibling: Any) -> RemoteFile:
@@ -143,7 +179,7 @@ def _translated(error: Exception, hub_id: str) -> HubError | None:
             f"{where} has no model {hub_id} for this user (HTTP {status}): it was moved, removed "
             "or made private; for a private one log in with 'hf auth login' or set HF_TOKEN"
         )
-    if isinstance(error, HfHubHTTPError) and status is not None:
+    if status is not None:
         if status in (401, 403):
             return HubRefused(
                 f"{where} refuses {hub_id} (HTTP {status}): log in with 'hf auth login' or set "
@@ -155,15 +191,10 @@ def _translated(error: Exception, hub_id: str) -> HubError | None:
             f"{where} cannot give {hub_id} now (HTTP {status}): try again later; what came so far "
             "is kept"
         )
-    if type(error).__module__.split(".")[0] in _TRANSPORTS:
+    if _library_of(type(error)) in _libraries_below(HfHubHTTPError):
         return HubUnreachable(
             f"{where} does not answer ({type(error).__name__}: {_one_line(error)}): check the "
             f"network and HF_ENDPOINT; what came of {hub_id} so far is kept"
-        )
-    if isinstance(error, OSError) and "onsistency" in str(error):
-        return HubUnreachable(
-            f"{where} sent less of a file of {hub_id} than it had announced: try again; what came "
-            "so far is kept"
         )
     return None
 
@@ -172,20 +203,11 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without huggingface_hub's own progress bars, for this block."""
-    from huggingface_hub.utils import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
+def _libraries_below(kind: type) -> set[str]:
+    """The libraries that a class of huggingface_hub stands on: its HTTP library, of any version."""
+    own = {_library_of(kind), _library_of(object)}
+    return {_library_of(base) for base in kind.__mro__} - own
 
-    shown = not are_progress_bars_disabled()
-    if shown:
-        disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            enable_progress_bars()
+
+def _library_of(kind: type) -> str:
+    return kind.__module__.split(".")[0]

@@ -45,7 +45,7 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Target:
+class DownloadTarget:
     """Where a download goes: the files of a folder beside each other, or one file."""
 
     folder: Path
@@ -67,17 +67,17 @@ def hub_cache() -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def target(version: Version, commit: str, models: Path | None, *, single: bool) -> Target:
+def target(version: Version, commit: str, models: Path | None, *, single: bool) -> DownloadTarget:
     """Where a download of that commit goes; `models` None: into the hub's cache."""
     if models is None:
         repository = _repository(version)
-        return Target(
+        return DownloadTarget(
             repository / "snapshots" / commit,
             hub_cache() / ".locks" / repository.name / "spriteworks.lock",
             repository / "refs" / "main",
         )
     folder = models / "checkpoints" if single else models / "diffusers" / version.key
-    return Target(folder, models / f".{version.key}.lock")
+    return DownloadTarget(folder, models / f".{version.key}.lock")
 
 
 def find(version: Version, places: Places) -> Found | None:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from ..errors import (
     DiskFull,
@@ -26,10 +25,10 @@ from ..errors import (
 )
 from ..models import Version
 from . import client
-from .client import Counted, Listing, RemoteFile
+from .client import Listing, RemoteFile
 from .files import checkpoint_file, folder_files
-from .places import Target, target
-from .records import Record, git_blob_of, sha256_of, write_record
+from .places import DownloadTarget, target
+from .records import DownloadRecord, git_blob_of, sha256_of, write_record
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Room that stays free: a disk filled to the last byte stops more than us.
@@ -39,7 +38,7 @@ _RESUMED_FROM = 2**20
 
 
 @dataclass(frozen=True)
-class Progress:
+class DownloadProgress:
     """How far a download is: bytes done of all files' bytes, and the file that is at work."""
 
     doing: str  # "downloading" or "checking"
@@ -48,7 +47,7 @@ class Progress:
     total: int
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[DownloadProgress], None]
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,9 @@ def pull(
         for file in lacking:
             work.download(file)
         path = place.folder / files[0].path if single else place.folder
-        write_record(path, Record(hub_id=version.hub_id, commit=listed.commit, files=work.sums))
+        write_record(
+            path, DownloadRecord(hub_id=version.hub_id, commit=listed.commit, files=work.sums)
+        )
         _note_commit(place, listed.commit)
     return Pulled(path, tuple(file.path for file in files), work.downloaded)
 
@@ -137,21 +138,18 @@ class _Work:
         os.replace(part, self._folder / file.path)
 
     def _fetched(self, file: RemoteFile, part: Path) -> bool:
-        """Whether the rest came; False where the connection broke and yet brought something.
-
-        Newer huggingface_hubs take broken connections up themselves, older ones only some.
-        """
+        """Whether the rest came; False where the connection broke and yet brought something."""
         have = self._have(file)
 
         def tell(size: int) -> None:
             self.downloaded += size
             self._done += size
-            self._report(Progress("downloading", file.path, self._done, self._total))
+            self._report(DownloadProgress("downloading", file.path, self._done, self._total))
 
         try:
             with part.open("r+b" if have else "wb") as sink:
                 sink.seek(have)
-                client.fetch(self._listed, file, cast(BinaryIO, Counted(sink, tell)), have)
+                client.fetch(self._listed, file, sink, tell)
         except HubRefused:
             part.unlink(missing_ok=True)
             raise
@@ -172,7 +170,7 @@ class _Work:
 
     def _is_right(self, path: Path, file: RemoteFile) -> bool:
         def tell(size: int) -> None:
-            self._report(Progress("checking", file.path, self._done, self._total))
+            self._report(DownloadProgress("checking", file.path, self._done, self._total))
 
         found = sha256_of(path, tell)
         self.sums[file.path] = found
@@ -205,7 +203,7 @@ def _check_room(folder: Path, need: int, version: Version) -> None:
 
 
 @contextmanager
-def _alone(place: Target, version: Version) -> Iterator[None]:
+def _alone(place: DownloadTarget, version: Version) -> Iterator[None]:
     """One download to a folder at a time: two would write into the same part."""
     from filelock import FileLock, Timeout
 
@@ -237,7 +235,7 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _note_commit(place: Target, commit: str) -> None:
+def _note_commit(place: DownloadTarget, commit: str) -> None:
     if place.reference is None:
         return
     place.reference.parent.mkdir(parents=True, exist_ok=True)

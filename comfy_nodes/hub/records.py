@@ -17,7 +17,7 @@ RECORD = "spriteworks-download.json"
 _CHUNK = 8 * 2**20
 
 
-class Record(BaseModel):
+class DownloadRecord(BaseModel):
     """Where the files came from, and the SHA-256 of each by its path in the folder."""
 
     model_config = ConfigDict(frozen=True)
@@ -32,15 +32,15 @@ def record_path(model: Path) -> Path:
     return model / RECORD if model.is_dir() else model.with_name(f"{model.name}.{RECORD}")
 
 
-def read_record(model: Path) -> Record | None:
+def read_record(model: Path) -> DownloadRecord | None:
     """The record of a model; None where there is none, or none that can be read."""
     try:
-        return Record.model_validate_json(record_path(model).read_text(encoding="utf-8"))
+        return DownloadRecord.model_validate_json(record_path(model).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
 
 
-def write_record(model: Path, record: Record) -> None:
+def write_record(model: Path, record: DownloadRecord) -> None:
     """Puts the record beside the model, in one move."""
     path = record_path(model)
     part = path.with_name(f"{path.name}.part")

@@ -8,8 +8,8 @@ from typing import Any
 import comfy.ldm.modules.attention as host_attention
 import torch
 
-from ..ops.attention import Attend, flash, possible, sage, sliced, xformers
-from ..settings import Attention, LoaderSettings
+from ..ops.attention import FUNCTIONS, Attend, possible
+from ..settings import LoaderSettings
 
 KEY = "optimized_attention_override"
 
@@ -22,16 +22,11 @@ def set_attention(model: Any, settings: LoaderSettings) -> None:
 
     Raises UnsupportedSetting where the UNet's heads do not allow it and `strict` is set.
     """
-    functions: dict[Attention, Attend] = {
-        Attention.FLASH: flash,
-        Attention.XFORMERS: xformers,
-        Attention.SAGE: sage,
-        Attention.SLICED: sliced,
-    }
     network = model.model.diffusion_model
     chosen = possible(settings, head_widths(network), network.dtype)
     options = model.model_options.setdefault("transformer_options", {})
-    options[KEY] = _override(functions[chosen]) if chosen in functions else sdpa
+    function = FUNCTIONS.get(chosen)
+    options[KEY] = sdpa if function is None else _override(function)
 
 
 def sdpa(_host_choice: Any, *args: Any, **options: Any) -> Any:
@@ -65,18 +60,9 @@ def _override(attend: Attend) -> Callable[..., Any]:
         **options: Any,
     ) -> Any:
         if mask is not None or not _FOREIGN.isdisjoint(options):
-            return sdpa(
-                host_choice,
-                q,
-                k,
-                v,
-                heads,
-                mask=mask,
-                attn_precision=attn_precision,
-                skip_reshape=skip_reshape,
-                skip_output_reshape=skip_output_reshape,
-                **options,
-            )
+            options |= {"skip_reshape": skip_reshape, "skip_output_reshape": skip_output_reshape}
+            options |= {"mask": mask, "attn_precision": attn_precision}
+            return sdpa(host_choice, q, k, v, heads, **options)
         if not skip_reshape:
             q, k, v = (each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in (q, k, v))
         answer = attend(q, k, v)

@@ -41,7 +41,7 @@ class Name:
 
 
 @dataclass(frozen=True)
-class Host:
+class HostMemory:
     """How this ComfyUI treats the weights of a model."""
 
     # Models are put into dynamic memory, on the device that it computes on.
@@ -131,7 +131,7 @@ def require_host() -> None:
 
 
 @cache
-def host() -> Host:
+def host() -> HostMemory:
     """How this ComfyUI treats weights, seen at a network of two layers. Looked at once.
 
     Raises UnsupportedHost where layers do not cast weights of another number format when they
@@ -148,7 +148,7 @@ def host() -> Host:
         raise _unsupported("does not cast weights of another number format when a layer computes")
     if not seen.clone_shares_network:
         raise _unsupported("does not share a network between a MODEL and its clone")
-    return Host(seen.dynamic, seen.shared)
+    return HostMemory(seen.dynamic, seen.shared)
 
 
 def without_dynamic_memory(function: Callable[..., Any]) -> dict[str, Any]:

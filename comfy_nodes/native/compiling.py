@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import comfy.patcher_extension
@@ -17,7 +18,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from torch import nn
 
 from ..kernels import room_for_kinds
-from ..settings import Compile, CompileMode, LoaderSettings
+from ..settings import Compile, LoaderSettings
 from .attention import KEY as ATTENTION
 
 KEY = "spriteworks_compile"
@@ -34,7 +35,7 @@ def set_compile(model: Any, settings: LoaderSettings) -> None:
     model.remove_wrappers_with_key(kind, KEY)
     if settings.compile is Compile.OFF:
         return
-    mode = None if settings.compile_mode is CompileMode.DEFAULT else settings.compile_mode.value
+    mode = settings.torch_compile_mode
     wrapper = _blocks(mode) if settings.compile is Compile.BLOCKS else _whole(mode)
     model.add_wrapper_with_key(kind, KEY, wrapper)
 
@@ -98,30 +99,42 @@ def _whole(mode: str | None) -> Callable[..., Any]:
     compiled: list[Callable[..., Any]] = []
 
     def run(executor: Any, *args: Any, **options: Any) -> Any:
-        network, plain = executor.class_obj, executor.original
+        network = executor.class_obj
         if not compiled:
             compiled.append(torch.compile(type(network)._forward, mode=mode))
-
-        def forward(
-            x: torch.Tensor,
-            timesteps: Any,
-            context: Any,
-            y: Any,
-            control: Any,
-            transformer_options: dict[str, Any],
-            **more: Any,
-        ) -> Any:
-            given = (x, timesteps, context, y, control)
-            if any(transformer_options.get(name) for name in _PATCHES):
-                return plain(*given, transformer_options, **more)
-            if mode is None:
-                return compiled[0](network, *given, _lean(transformer_options), **more)
-            torch.compiler.cudagraph_mark_step_begin()
-            # CUDA graphs write the next answer over this one.
-            return compiled[0](network, *given, _lean(transformer_options), **more).clone()
-
+        forward = _forward(
+            executor.original, partial(compiled[0], network), graphs=mode is not None
+        )
         executor.original = forward  # of this one pass: ComfyUI makes an executor for each
         with room_for_kinds():
             return executor(*args, **options)
 
     return run
+
+
+def _forward(
+    plain: Callable[..., Any], compiled: Callable[..., Any], *, graphs: bool
+) -> Callable[..., Any]:
+    """The UNet's forward: compiled, but plain where patches want all that is handed on.
+
+    `graphs`: CUDA graphs may run it, which write the next answer over this one.
+    """
+
+    def forward(
+        x: torch.Tensor,
+        timesteps: Any,
+        context: Any,
+        y: Any,
+        control: Any,
+        transformer_options: dict[str, Any],
+        **more: Any,
+    ) -> Any:
+        given = (x, timesteps, context, y, control)
+        if any(transformer_options.get(name) for name in _PATCHES):
+            return plain(*given, transformer_options, **more)
+        if not graphs:
+            return compiled(*given, _lean(transformer_options), **more)
+        torch.compiler.cudagraph_mark_step_begin()
+        return compiled(*given, _lean(transformer_options), **more).clone()
+
+    return forward

@@ -11,7 +11,7 @@ from ..host import SaveTarget
 
 
 class ComfyFolders:
-    """What `folder_paths` and ComfyUI's command line say; implements host.Folders."""
+    """What `folder_paths` and ComfyUI's command line say; implements host.HostFolders."""
 
     def roots(self, kind: str) -> list[Path]:
         """The folders searched for models of `kind`."""

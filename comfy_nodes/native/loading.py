@@ -17,6 +17,8 @@ import torch
 
 from ..errors import ModelUnreadable, UnsupportedModel
 from ..models import Family, Prediction, family_of, version_of
+from ..ops.dtypes import DTYPES
+from ..placing import Placement
 from ..profiles import (
     ModelProfile,
     prediction_of,
@@ -32,11 +34,10 @@ from ..weights.variants import reads_half
 from ..weights.wholeness import check_parts
 from . import text, tuning, unet, vae
 from .compat import is_dynamic, without_dynamic_memory
-from .dynamic import Kept, kept
 from .folders import ComfyFolders
-from .formats import misshapen
+from .loaded_weights import shape_mismatch
 from .patching import core_patcher, plain_patcher
-from .reloading import set_recipe
+from .reloading import set_patcher_init
 
 _UNET = "model.diffusion_model."  # before the names of a checkpoint's UNet weights
 _PROFILE = "spriteworks_profile"
@@ -61,7 +62,7 @@ def load_diffusers(folder: Path, settings: LoaderSettings, *, dynamic: bool = Tr
     Raises ModelUnreadable for a damaged or incomplete folder, UnsupportedModel for another kind.
     """
     try:
-        loaded = _loaded_folder(folder, settings, kept(settings, wanted=dynamic))
+        loaded = _loaded_folder(folder, settings, dynamic=dynamic)
     except (ModelUnreadable, UnsupportedModel) as error:
         if folder.name in str(error):
             raise
@@ -70,26 +71,27 @@ def load_diffusers(folder: Path, settings: LoaderSettings, *, dynamic: bool = Tr
     return loaded
 
 
-def _loaded_folder(folder: Path, settings: LoaderSettings, keeps: Kept) -> Loaded:
+def _loaded_folder(folder: Path, settings: LoaderSettings, *, dynamic: bool) -> Loaded:
     config = read_json(folder / "unet" / "config.json")
     vae_config = read_json(folder / "vae" / "config.json")
     family = family_of(config)
     half = reads_half(settings, tuning.hardware())
     weights = read_part(folder / "unet", "diffusion_pytorch_model", half=half)
-    settings = tuning.resolved(settings, _numbers(weights), keeps_weights=keeps.model)
-    network = _folder_unet(folder, config, vae_config, weights, tuning.unet_dtype(settings))
-    model = (core_patcher if keeps.model else plain_patcher)(network)
+    placement = tuning.place_loaded(settings, _numbers(weights), dynamic=dynamic)
+    in_dynamic_memory = placement.unet.in_dynamic_memory
+    network = _folder_unet(folder, config, vae_config, DTYPES[placement.unet.dtype])
+    model = (core_patcher if in_dynamic_memory else plain_patcher)(network)
     unet.fill(network, weights, assign=is_dynamic(model))
     clip = text.build_clip(
         family,
         text.read_text_parts(folder, family, half=half),
         embeddings=ComfyFolders().roots("embeddings"),
-        options=tuning.text_options(settings),
-        dynamic=keeps.model,
+        options=tuning.text_options(placement.text),
+        dynamic=placement.text.in_dynamic_memory,
     )
     weights = read_part(folder / "vae", "diffusion_pytorch_model", half=half)
-    loaded_vae = vae.build_vae(vae_config, weights, tuning.vae_dtype(settings))
-    return _finish(model, clip, loaded_vae, profile_of_folder(folder), settings, keeps)
+    loaded_vae = vae.build_vae(vae_config, weights, DTYPES[placement.vae.dtype])
+    return _finish(model, clip, loaded_vae, profile_of_folder(folder), placement)
 
 
 def load_checkpoint(
@@ -102,11 +104,10 @@ def load_checkpoint(
     pickle that is not allowed or holds code.
     """
     check_allowed(path, allow_pickle=allow_pickle)
-    keeps = kept(settings, wanted=dynamic)
     weights, metadata = (read_pickle(path), None) if is_pickle(path) else _read(path)
     names = list(weights)
-    resolved = tuning.resolved(settings, _numbers(weights, _UNET), keeps_weights=keeps.model)
-    model, clip, loaded_vae = _guessed(path, weights, metadata, resolved, keeps)
+    placement = tuning.place_loaded(settings, _numbers(weights, _UNET), dynamic=dynamic)
+    model, clip, loaded_vae = _guessed(path, weights, metadata, placement)
     family = _family_of_host(model)
     if family is None or clip is None or loaded_vae.first_stage_model is None:
         raise _unsupported(path, "its UNet, text encoder or VAE is missing or of another kind")
@@ -114,7 +115,7 @@ def load_checkpoint(
     check_parts(path, names, *(network.state_dict() for network in networks))
     _check_shapes(path, *networks, clip.cond_stage_model)
     profile = _profile_of_file(path, model, family)
-    loaded = _finish(model, clip, loaded_vae, profile, resolved, keeps)
+    loaded = _finish(model, clip, loaded_vae, profile, placement)
     _let_reload(loaded, partial(load_checkpoint, allow_pickle=allow_pickle), path, settings)
     return loaded
 
@@ -131,18 +132,16 @@ def _read(path: Path) -> tuple[Weights, Metadata]:
     return found
 
 
-def _guessed(
-    path: Path, weights: Weights, metadata: Metadata, settings: LoaderSettings, keeps: Kept
-) -> Any:
+def _guessed(path: Path, weights: Weights, metadata: Metadata, placement: Placement) -> Any:
     """What ComfyUI makes of the weights: MODEL, CLIP and VAE."""
     load = comfy.sd.load_state_dict_guess_config
-    options = {} if keeps.model else without_dynamic_memory(load)
+    options = {} if placement.unet.in_dynamic_memory else without_dynamic_memory(load)
     try:
         found = load(
             weights,
             embedding_directory=[str(root) for root in ComfyFolders().roots("embeddings")],
-            model_options={"dtype": tuning.unet_dtype(settings)},
-            te_model_options=tuning.text_options(settings),
+            model_options={"dtype": DTYPES[placement.unet.dtype]},
+            te_model_options=tuning.text_options(placement.text),
             metadata=metadata,
             **options,
         )
@@ -159,7 +158,7 @@ def _guessed(
 
 def _check_shapes(path: Path, *networks: Any) -> None:
     for network in networks:
-        wrong = misshapen(network)
+        wrong = shape_mismatch(network)
         if wrong:
             raise _misshapen(path, wrong)
 
@@ -175,7 +174,7 @@ def _let_reload(
 ) -> None:
     """Lets ComfyUI load each part once more with these settings, for another GPU for instance."""
     for part, patcher in _patchers(loaded).items():
-        set_recipe(patcher, _again, load, path, settings, part)
+        set_patcher_init(patcher, _again, load, path, settings, part)
 
 
 def _again(
@@ -199,9 +198,7 @@ def profile_of(model: Any) -> ModelProfile | None:
     return profile if isinstance(profile, ModelProfile) else None
 
 
-def _folder_unet(
-    folder: Path, config: Any, vae_config: Any, weights: Weights, dtype: torch.dtype
-) -> Any:
+def _folder_unet(folder: Path, config: Any, vae_config: Any, dtype: torch.dtype) -> Any:
     scheduler = read_scheduler_config(folder)
     network = unet.build_unet(
         config,
@@ -214,14 +211,9 @@ def _folder_unet(
 
 
 def _finish(
-    model: Any,
-    clip: Any,
-    loaded_vae: Any,
-    profile: ModelProfile,
-    settings: LoaderSettings,
-    keeps: Kept,
+    model: Any, clip: Any, loaded_vae: Any, profile: ModelProfile, placement: Placement
 ) -> Loaded:
-    tuning.tune(model, clip, loaded_vae, settings, keeps)
+    tuning.tune(model, clip, loaded_vae, placement)
     model.set_attachments(_PROFILE, profile)
     return Loaded(model, clip, loaded_vae, profile)
 

@@ -9,33 +9,33 @@ import comfy.model_management as management
 import comfy.patcher_extension
 import torch
 
-from ..settings import Offload
+from ..placing import PartPlacement, Where
 
 _KEY = "spriteworks_offload"
 _CPU = torch.device("cpu")
 
 
-def set_model_offload(model: Any, offload: Offload) -> None:
-    """For the UNet of one MODEL. text_encoder and auto leave it to ComfyUI."""
+def set_model_offload(model: Any, unet: PartPlacement) -> None:
+    """For the UNet of one MODEL."""
     kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
     model.remove_wrappers_with_key(kind, _KEY)
-    _set_home(model, offload)
-    _set_sequential(model, offload)
-    if offload is Offload.MODEL:
+    _set_home(model, unet)
+    _set_sequential(model, unet.by_layer)
+    if unet.released:
         model.add_wrapper_with_key(kind, _KEY, _then_release)
 
 
-def set_clip_offload(clip: Any, offload: Offload) -> None:
+def set_clip_offload(clip: Any, text: PartPlacement) -> None:
     """For the text encoder. That it lives on the CPU is said where it is made."""
-    _set_home(clip.patcher, offload)
-    if offload is Offload.MODEL:
+    _set_home(clip.patcher, text)
+    if text.released:
         _release_after(clip.cond_stage_model, "encode_token_weights", clip.cond_stage_model)
 
 
-def set_vae_offload(vae: Any, offload: Offload) -> None:
+def set_vae_offload(vae: Any, placement: PartPlacement) -> None:
     """For the VAE."""
-    _set_home(vae.patcher, offload)
-    if offload is Offload.MODEL:
+    _set_home(vae.patcher, placement)
+    if placement.released:
         _release_after(vae, "decode", vae.first_stage_model)
         _release_after(vae, "encode", vae.first_stage_model)
 
@@ -48,23 +48,21 @@ def release(network: Any) -> None:
             management.current_loaded_models.remove(loaded)
 
 
-def _set_home(patcher: Any, offload: Offload) -> None:
-    if offload is Offload.NONE:
-        patcher.offload_device = patcher.load_device
-    if offload in (Offload.MODEL, Offload.SEQUENTIAL):
-        patcher.offload_device = _CPU
+def _set_home(patcher: Any, part: PartPlacement) -> None:
+    if part.home is not None:
+        patcher.offload_device = _CPU if part.home is Where.CPU else patcher.load_device
 
 
-def _set_sequential(model: Any, offload: Offload) -> None:
+def _set_sequential(model: Any, by_layer: bool) -> None:
     """Makes ComfyUI load none of this UNet's layers: each fetches its weights when it computes.
 
     ComfyUI does so itself, for as many layers as do not fit; here it is told that none does.
     """
     is_set = issubclass(type(model), _Sequential)
-    if offload is Offload.SEQUENTIAL and not is_set:
+    if by_layer and not is_set:
         host = type(model)
         model.__class__ = type(f"Sequential{host.__name__}", (_Sequential, host), {})
-    elif is_set and offload is not Offload.SEQUENTIAL:
+    elif is_set and not by_layer:
         model.__class__ = type(model).__mro__[2]
 
 

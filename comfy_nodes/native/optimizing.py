@@ -12,21 +12,28 @@ from functools import partial
 from typing import Any
 
 import comfy.sd
-import torch
 from comfy.ldm.modules.diffusionmodules.model import ResnetBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import nn
 
 from ..errors import UnsupportedModel
+from ..ops.dtypes import DTYPES
 from ..ops.memory_format import has_memory_format
-from ..settings import Compile, CompileMode, LoaderSettings, Precision
+from ..placing import Dtype, PartPlacement
+from ..settings import Compile, LoaderSettings
 from . import storage, tuning
 from .compat import is_dynamic
-from .dynamic import obstacles_of_model, obstacles_of_vae
-from .formats import settle
+from .loaded_weights import set_dtypes
 from .offloading import release, set_vae_offload
 from .patching import plain_patcher_like
-from .reloading import Recipe, loaded_again, over, recipe_of, set_recipe, without_dynamic
+from .reloading import (
+    PatcherInit,
+    clone_over,
+    load_again,
+    patcher_init_of,
+    set_patcher_init,
+    without_dynamic,
+)
 from .vae_tuning import set_vae, store_network, store_vae, vae_fits
 
 
@@ -43,10 +50,9 @@ def optimize_model(model: Any, settings: LoaderSettings) -> Any:
             f"{type(network).__name__}."
         )
     dynamic = is_dynamic(model)
-    stays = dynamic and not obstacles_of_model(settings)
-    found = tuning.resolved(settings, _count(network), keeps_weights=stays)
-    shares = stays or (not dynamic and _fits(model, found))
-    tuned = model.clone() if shares else _with_weights(model, found)
+    found = tuning.place_here(settings, _count(network), dynamic=dynamic)
+    shares = found.unet.in_dynamic_memory or (not dynamic and _fits(model, found.unet))
+    tuned = model.clone() if shares else _with_weights(model, found.unet)
     tuning.tune_model(tuned, found)
     return tuned
 
@@ -59,20 +65,22 @@ def optimize_vae(vae: Any, settings: LoaderSettings) -> Any:
             f"channels, not {vae.latent_channels}."
         )
     dynamic = is_dynamic(vae.patcher)
+    count = _count(vae.first_stage_model)
+    placement = tuning.place_here(settings, count, dynamic=dynamic, vae_alone=True)
+    found = placement.settings
     # A compiled network is another one, so that the VAE that came in is not compiled.
-    stays = dynamic and not obstacles_of_vae(settings) and settings.compile is Compile.OFF
-    found = tuning.resolved(settings, _count(vae.first_stage_model), keeps_weights=stays)
+    fits = not dynamic and vae_fits(vae, placement.vae) and found.compile is Compile.OFF
     tuned = copy.copy(vae)
-    if stays or (not dynamic and vae_fits(vae, found) and found.compile is Compile.OFF):
+    if placement.vae.in_dynamic_memory or fits:
         tuned.patcher = vae.patcher.clone()
     else:
         _give_own_network(tuned, vae)
-        store_vae(tuned, found, keeps_weights=False)
+        store_vae(tuned, placement.vae)
         _compile_vae(tuned.first_stage_model, found)
-        again = partial(_vae_again, tuned.vae_dtype, found)
-        _let_reload(tuned.patcher, again, recipe_of(vae.patcher))
+        again = partial(_vae_again, placement.vae, found)
+        _let_reload(tuned.patcher, again, patcher_init_of(vae.patcher))
     set_vae(tuned, found)
-    set_vae_offload(tuned, found.offload)
+    set_vae_offload(tuned, placement.vae)
     return tuned
 
 
@@ -80,19 +88,20 @@ def _count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _fits(model: Any, settings: LoaderSettings) -> bool:
-    """Whether the network's weights are as the settings say."""
+def _fits(model: Any, unet: PartPlacement) -> bool:
+    """Whether the network's weights are as its placement says."""
     network = model.model.diffusion_model
+    quantized = None if unet.quantized is None else DTYPES[unet.quantized]
     return (
-        tuning.computed_by(model) is tuning.unet_dtype(settings)
-        and storage.is_stored_in_fp8(network) is (settings.precision is Precision.FP8)
-        and storage.quantization_of(network) is settings.quantization
-        and has_memory_format(network, settings.memory_format)
+        tuning.computed_by(model) is DTYPES[unet.dtype]
+        and storage.is_stored_in_fp8(network) is (unet.stored is Dtype.FP8)
+        and storage.quantization_of(network) is quantized
+        and has_memory_format(network, unet.memory_format)
     )
 
 
-def _with_weights(model: Any, settings: LoaderSettings) -> Any:
-    """The MODEL over a network of its own whose weights are stored as the settings say.
+def _with_weights(model: Any, unet: PartPlacement) -> Any:
+    """The MODEL over a network of its own whose weights are stored as its placement says.
 
     LoRAs and whatever else was put on the MODEL come along.
     """
@@ -100,9 +109,9 @@ def _with_weights(model: Any, settings: LoaderSettings) -> Any:
         tuned = without_dynamic(model, "SpriteworksOptimizeModel")
     else:
         release(model.model)  # which takes LoRAs out of the weights
-        tuned = over(model, _copied(model.model))
-    _store(tuned, settings)
-    _let_reload(tuned, partial(_model_again, settings), recipe_of(model))
+        tuned = clone_over(model, _copied(model.model))
+    _store(tuned, unet)
+    _let_reload(tuned, partial(_model_again, unet), patcher_init_of(model))
     return tuned
 
 
@@ -115,49 +124,51 @@ def _copied(network: Any) -> Any:
     return copy.deepcopy(network, {id(one): one for one in shared if one is not None})
 
 
-def _store(tuned: Any, settings: LoaderSettings) -> None:
+def _store(tuned: Any, unet: PartPlacement) -> None:
     """Weights of a MODEL that nothing else uses, and the arithmetic with them, in one format."""
     model = tuned.model
-    network, dtype = model.diffusion_model, tuning.unet_dtype(settings)
+    network, dtype = model.diffusion_model, DTYPES[unet.dtype]
     storage.widen(network, dtype)
     network.dtype = dtype
-    device = tuning.hardware()
     # As for a loader: fp16 is computed in fp32 where there is no fast fp16.
-    model.manual_cast_dtype = torch.float32 if device.on_cpu and dtype is torch.float16 else None
+    model.manual_cast_dtype = None if unet.computed is unet.dtype else DTYPES[unet.computed]
     for module in network.modules():
         if hasattr(module, "comfy_cast_weights"):
             module.comfy_cast_weights = False
-    settle(network, computed=model.manual_cast_dtype or dtype, stored=dtype)
-    storage.store(network, settings)
+    set_dtypes(network, computed=model.manual_cast_dtype or dtype, stored=dtype)
+    storage.store(network, unet)
     tuned.size = 0  # to be counted again
 
 
-def _let_reload(patcher: Any, again: Callable[..., Any], recipe: Recipe | None) -> None:
+def _let_reload(patcher: Any, again: Callable[..., Any], init: PatcherInit | None) -> None:
     """Lets ComfyUI load this once more, stored as here, where it could load the original."""
-    if recipe is not None:
-        set_recipe(patcher, again, recipe)
+    if init is not None:
+        set_patcher_init(patcher, again, init)
 
 
-def _model_again(settings: LoaderSettings, recipe: Recipe, disable_dynamic: bool = False) -> Any:
+def _model_again(unet: PartPlacement, init: PatcherInit, disable_dynamic: bool = False) -> Any:
     """What ComfyUI asks for on another GPU: the model from its file, stored as here."""
-    other = loaded_again(recipe)
-    _store(other, settings)
+    other = load_again(init)
+    _store(other, unet)
     return other
 
 
 def _vae_again(
-    dtype: torch.dtype, settings: LoaderSettings, recipe: Recipe, disable_dynamic: bool = False
+    placement: PartPlacement,
+    settings: LoaderSettings,
+    init: PatcherInit,
+    disable_dynamic: bool = False,
 ) -> Any:
     """What ComfyUI asks for on another GPU: the VAE's network from its file, stored as here."""
-    other = loaded_again(recipe)
-    store_network(other.model, dtype, settings)
+    other = load_again(init)
+    store_network(other.model, placement)
     _compile_vae(other.model, settings)
     other.size = 0  # to be counted again
     return other
 
 
 def _give_own_network(tuned: Any, vae: Any) -> None:
-    if is_dynamic(vae.patcher) and recipe_of(vae.patcher) is not None:
+    if is_dynamic(vae.patcher) and patcher_init_of(vae.patcher) is not None:
         tuned.patcher = without_dynamic(vae.patcher, "SpriteworksOptimizeVAE")
         tuned.first_stage_model = tuned.patcher.model
         return
@@ -173,7 +184,7 @@ def _compile_vae(network: Any, settings: LoaderSettings) -> None:
     """Compiles this network's own calls for good: nobody else has it."""
     if settings.compile is Compile.OFF:
         return
-    mode = None if settings.compile_mode is CompileMode.DEFAULT else settings.compile_mode.value
+    mode = settings.torch_compile_mode
     if settings.compile is Compile.WHOLE:
         parts = [network.encoder, network.decoder]
     else:

@@ -12,24 +12,24 @@ from .compat import host, without_dynamic_memory
 
 # What ComfyUI keeps of a MODEL in order to load it once more: a function, its arguments and, where
 # that gives several, which one.
-Recipe = tuple[Any, ...]
-_RECIPE = "cached_patcher_init"
+PatcherInit = tuple[Any, ...]
+_PATCHER_INIT = "cached_patcher_init"
 
 
-def set_recipe(patcher: Any, function: Callable[..., Any], *arguments: Any) -> None:
+def set_patcher_init(patcher: Any, function: Callable[..., Any], *arguments: Any) -> None:
     """Tells ComfyUI how to load this MODEL once more, for another GPU or without dynamic memory.
 
     It calls `function(*arguments)`, with `disable_dynamic=True` where it must not be dynamic, and
     takes the patcher that comes back. Older versions ask for no such thing.
     """
-    if hasattr(patcher, _RECIPE):
-        setattr(patcher, _RECIPE, (function, arguments))
+    if hasattr(patcher, _PATCHER_INIT):
+        setattr(patcher, _PATCHER_INIT, (function, arguments))
 
 
-def recipe_of(patcher: Any) -> Recipe | None:
-    """What set_recipe, or the loader that made the MODEL, has left there."""
-    recipe: Recipe | None = getattr(patcher, _RECIPE, None)
-    return recipe
+def patcher_init_of(patcher: Any) -> PatcherInit | None:
+    """What set_patcher_init, or the loader that made the MODEL, has left there."""
+    init: PatcherInit | None = getattr(patcher, _PATCHER_INIT, None)
+    return init
 
 
 def without_dynamic(patcher: Any, node: str) -> Any:
@@ -39,32 +39,32 @@ def without_dynamic(patcher: Any, node: str) -> Any:
     formats that ComfyUI gave them. Raises UnsupportedModel, naming the node, where the loader left
     no way to do that.
     """
-    if recipe_of(patcher) is None:
+    if patcher_init_of(patcher) is None:
         raise UnsupportedModel(
             f"{node}: these settings need weights that are not in ComfyUI's dynamic memory, and "
             "the node that loaded this model does not let ComfyUI load it again. Use one of "
             "ComfyUI's or Spriteworks' loaders, leave precision, quantization, memory_format, "
             "compile and offload on their defaults, or start ComfyUI with --disable-dynamic-vram."
         )
-    return _apart(patcher.clone(**without_dynamic_memory(patcher.clone)), patcher)
+    return _with_own_records(patcher.clone(**without_dynamic_memory(patcher.clone)), patcher)
 
 
-def loaded_again(recipe: Recipe) -> Any:
-    """The patcher that a recipe gives, not in dynamic memory, over weights that nobody else has."""
-    function, arguments, *which = recipe
+def load_again(init: PatcherInit) -> Any:
+    """The patcher that it makes, not in dynamic memory, over weights that nobody else has."""
+    function, arguments, *which = init
     found = function(*arguments, disable_dynamic=True)
     return found[which[0]] if which else found
 
 
-def over(patcher: Any, network: nn.Module) -> Any:
+def clone_over(patcher: Any, network: nn.Module) -> Any:
     """A clone of a MODEL over another network, which shares nothing that belongs to the weights."""
     clone = patcher.clone()
     clone.model = network
     clone.size = 0  # to be counted again
-    return _apart(clone, patcher)
+    return _with_own_records(clone, patcher)
 
 
-def _apart(clone: Any, patcher: Any) -> Any:
+def _with_own_records(clone: Any, patcher: Any) -> Any:
     """The clone with records of its own of what was done to its weights, which are others."""
     for name in host().shared:
         if getattr(clone, name) is getattr(patcher, name):

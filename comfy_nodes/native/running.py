@@ -10,7 +10,7 @@ import torch
 
 from ..kernels import switched
 from ..ops.step_cache import StepCache
-from ..settings import LoaderSettings, Toggle
+from ..settings import SETTINGS, LoaderSettings, Toggle
 
 KEY = "spriteworks_running"
 # Where the run's own cache stands among the options that ComfyUI hands to the UNet.
@@ -29,13 +29,8 @@ def set_running(model: Any, settings: LoaderSettings) -> None:
 
 
 def _switches(settings: LoaderSettings) -> bool:
-    switches = (
-        settings.cudnn_benchmark,
-        settings.fp16_accumulation,
-        settings.tf32,
-        settings.cpu_kernels,
-    )
-    return any(switch is not Toggle.AUTO for switch in switches)
+    names = (name for name, setting in SETTINGS.items() if setting.process)
+    return any(getattr(settings, name) is not Toggle.AUTO for name in names)
 
 
 def _around_sampling(settings: LoaderSettings) -> Callable[..., Any]:

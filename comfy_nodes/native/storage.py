@@ -14,38 +14,36 @@ from weakref import ref
 import torch
 from torch import nn
 
+from ..ops.dtypes import DTYPES
 from ..ops.memory_format import set_memory_format
 from ..ops.narrowing import narrowed, scaled
-from ..settings import LoaderSettings, Precision, Quantization
+from ..placing import Dtype, PartPlacement
 
-FP8 = torch.float8_e4m3fn
-_NARROW = {Quantization.INT8: torch.int8, Quantization.FP8: FP8}
+FP8 = DTYPES[Dtype.FP8]
 # Modules of ComfyUI's UNet whose weights stay as they are.
 _KEPT = ("input_blocks.0.", "out.", "time_embed.", "label_emb.")
 
 
-def store(network: nn.Module, settings: LoaderSettings) -> None:
-    """Narrows the weights of this UNet and orders them as the (resolved) settings say."""
-    if settings.precision is Precision.FP8:
+def store(network: nn.Module, unet: PartPlacement) -> None:
+    """Narrows the weights of this UNet and orders them as its placement says."""
+    if unet.stored is Dtype.FP8:
         _to_fp8(network)
-    if settings.quantization is not Quantization.OFF:
-        _quantize(network, settings.quantization)
-    set_memory_format(network, settings.memory_format)
+    if unet.quantized is not None:
+        _quantize(network, DTYPES[unet.quantized])
+    set_memory_format(network, unet.memory_format)
 
 
 def is_stored_in_fp8(network: nn.Module) -> bool:
     """Whether some weights are 8-bit floats without scales."""
-    return quantization_of(network) is Quantization.OFF and any(
+    return quantization_of(network) is None and any(
         parameter.dtype is FP8 for parameter in network.parameters()
     )
 
 
-def quantization_of(network: nn.Module) -> Quantization:
-    """How the weights of linear layers are stored."""
-    for module in network.modules():
-        if isinstance(module, _Quantized):
-            return next(kind for kind, dtype in _NARROW.items() if dtype is module.weight.dtype)
-    return Quantization.OFF
+def quantization_of(network: nn.Module) -> torch.dtype | None:
+    """The 8-bit format with scales in which the weights of linear layers are; None: in none."""
+    quantized = (one for one in network.modules() if isinstance(one, _Quantized))
+    return next((one.weight.dtype for one in quantized), None)
 
 
 def widen(network: nn.Module, dtype: torch.dtype) -> None:
@@ -128,8 +126,7 @@ class _Quantized:
         return None
 
 
-def _quantize(network: nn.Module, quantization: Quantization) -> None:
-    dtype = _NARROW[quantization]
+def _quantize(network: nn.Module, dtype: torch.dtype) -> None:
     for module in _chosen(network, (nn.Linear,)):
         narrow, scale = scaled(module.get_parameter("weight").detach().float(), dtype)
         module.weight = nn.Parameter(narrow, requires_grad=False)

@@ -24,7 +24,7 @@ from ..models import Family
 from ..profiles import read_json
 from ..weights.files import Weights, read_part
 from .compat import without_dynamic_memory
-from .formats import mismatch, misshapen
+from .loaded_weights import mismatch, shape_mismatch
 
 _PROJECTION = "text_projection.weight"
 _LoadedSd = tuple[list[str], list[str]]  # names that are missing, and that have no place
@@ -63,13 +63,7 @@ def build_clip(
     `dynamic`: in dynamic memory, where ComfyUI has that. Raises ModelUnreadable where the weights
     do not fit.
     """
-    if family is Family.SDXL:
-        target = comfy.supported_models_base.ClipTarget(_XLTokenizer, _XLTextModel)
-        target.params = {"parts": parts}
-    else:
-        target = comfy.supported_models_base.ClipTarget(_Tokenizer, _TextModel)
-        target.params = {"part": parts[0], "letter": "h" if family is Family.SD2 else "l"}
-    build = comfy.sd.CLIP
+    target, build = _target(family, parts), comfy.sd.CLIP
     more = {} if dynamic else without_dynamic_memory(build)
     # Newer versions load a model that is on its device already at once, so the weights go along.
     at_once = "state_dict" in signature(build).parameters
@@ -85,6 +79,17 @@ def build_clip(
     if not at_once:
         clip.load_sd(parts)
     return clip
+
+
+def _target(family: Family, parts: list[TextPart]) -> Any:
+    """ComfyUI's note of which classes tokenize and encode, and with what."""
+    if family is Family.SDXL:
+        target = comfy.supported_models_base.ClipTarget(_XLTokenizer, _XLTextModel)
+        target.params = {"parts": parts}
+        return target
+    target = comfy.supported_models_base.ClipTarget(_Tokenizer, _TextModel)
+    target.params = {"part": parts[0], "letter": "h" if family is Family.SD2 else "l"}
+    return target
 
 
 def _read_part(folder: Path, tokenizer: Path, *, half: bool) -> TextPart:
@@ -167,7 +172,7 @@ class _Part(comfy.sd1_clip.SDClipModel):
             raise mismatch("text encoder", f"{[*lost, *unknown][0]} is missing or has no place")
         if _PROJECTION not in part.weights:  # the host multiplies by it even where nobody asks
             _zero(self.transformer.text_projection)
-        wrong = misshapen(self.transformer)
+        wrong = shape_mismatch(self.transformer)
         if wrong:
             raise mismatch("text encoder", wrong)
 

@@ -15,7 +15,7 @@ import torch
 from ..errors import UnsupportedModel
 from ..models import Family, Prediction, family_of
 from ..weights.files import Weights
-from .formats import mismatch, misshapen
+from .loaded_weights import mismatch, shape_mismatch
 from .ratio import multipliers
 
 # What ComfyUI's UNet has built in: a model that was trained otherwise would load and draw noise.
@@ -81,10 +81,8 @@ def build_unet(
     host.sampling_settings.update(sampling_settings(scheduler))
     host.latent_format.scale_factor = latent_scale
     device = comfy.model_management.get_torch_device()
-    supported = host.supported_inference_dtypes
-    host.set_inference_dtype(
-        dtype, comfy.model_management.unet_manual_cast(dtype, device, supported)
-    )
+    cast = comfy.model_management.unet_manual_cast(dtype, device, host.supported_inference_dtypes)
+    host.set_inference_dtype(dtype, cast)
     model = host.get_model({}, "")
     if host.unet_config.get("num_classes"):
         model.embedder = type(model.embedder)(config.get("addition_time_embed_dim") or 256)
@@ -107,13 +105,7 @@ def unet_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     _check_built_in(config)
     channels = list(config["block_out_channels"])
-    levels = len(channels)
-    attends = [_has_attention(_DOWN, name) for name in config["down_block_types"]]
-    attends_up = [_has_attention(_UP, name) for name in reversed(config["up_block_types"])]
-    layers = _per_level(config.get("layers_per_block", 2), levels)
-    depth = _per_level(config.get("transformer_layers_per_block", 1), levels)
-    back = config.get("reverse_transformer_layers_per_block")
-    depth_up = list(reversed(back)) if back else depth
+    layers = _per_level(config.get("layers_per_block", 2), len(channels))
     sizes_added = config.get("addition_embed_type") == "text_time"
     return {
         "image_size": config.get("sample_size") or 32,
@@ -122,13 +114,7 @@ def unet_config(config: Mapping[str, Any]) -> dict[str, Any]:
         "model_channels": channels[0],
         "channel_mult": multipliers(channels),
         "num_res_blocks": layers,
-        "transformer_depth": [
-            depth[i] if attends[i] else 0 for i in range(levels) for _ in range(layers[i])
-        ],
-        "transformer_depth_output": [
-            depth_up[i] if attends_up[i] else 0 for i in range(levels) for _ in range(layers[i] + 1)
-        ],
-        "transformer_depth_middle": depth[-1],
+        **_transformer_depths(config, layers),
         "context_dim": _single(config, "cross_attention_dim"),
         "use_linear_in_transformer": bool(config.get("use_linear_projection")),
         "num_classes": "sequential" if sizes_added else None,
@@ -185,6 +171,25 @@ def _per_level(value: Any, levels: int) -> list[int]:
     return values
 
 
+def _transformer_depths(config: Mapping[str, Any], layers: list[int]) -> dict[str, Any]:
+    """Transformer blocks behind each of the `layers` of every level, down, up and in the middle."""
+    levels = range(len(layers))
+    attends = [_has_attention(_DOWN, name) for name in config["down_block_types"]]
+    attends_up = [_has_attention(_UP, name) for name in reversed(config["up_block_types"])]
+    depth = _per_level(config.get("transformer_layers_per_block", 1), len(layers))
+    back = config.get("reverse_transformer_layers_per_block")
+    depth_up = list(reversed(back)) if back else depth
+    return {
+        "transformer_depth": [
+            depth[i] if attends[i] else 0 for i in levels for _ in range(layers[i])
+        ],
+        "transformer_depth_output": [
+            depth_up[i] if attends_up[i] else 0 for i in levels for _ in range(layers[i] + 1)
+        ],
+        "transformer_depth_middle": depth[-1],
+    }
+
+
 def _single(config: Mapping[str, Any], key: str) -> int:
     """A number that diffusers lets differ from level to level and ComfyUI does not."""
     value = config[key]
@@ -231,6 +236,6 @@ def _load(network: torch.nn.Module, weights: Weights, *, assign: bool) -> None:
         raise mismatch("UNet", str(error).splitlines()[1].strip()) from error
     if lacking:
         raise mismatch("UNet", f"{min(lacking)} and {len(lacking) - 1} more are missing")
-    wrong = misshapen(network)
+    wrong = shape_mismatch(network)
     if wrong:
         raise mismatch("UNet", wrong)

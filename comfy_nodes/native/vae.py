@@ -11,7 +11,7 @@ import torch
 
 from ..errors import UnsupportedModel
 from ..weights.files import Weights
-from .formats import mismatch
+from .loaded_weights import mismatch
 from .ratio import multipliers
 
 _BUILT_IN: Mapping[str, tuple[Any, ...]] = {

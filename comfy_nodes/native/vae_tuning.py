@@ -12,17 +12,14 @@ from torch import nn
 
 from ..errors import OutOfMemory
 from ..kernels import cpu_kernels
+from ..ops.dtypes import DTYPES
 from ..ops.memory_format import has_memory_format, set_memory_format
-from ..settings import LoaderSettings, Toggle, VaePrecision, VaeTiling
+from ..placing import PartPlacement
+from ..settings import LoaderSettings, Toggle, VaeTiling
 from .compat import is_dynamic
-from .formats import formats, settle
+from .loaded_weights import count_dtypes, set_dtypes
 from .patching import plain_patcher_like
 
-DTYPES = {
-    VaePrecision.FP32: torch.float32,
-    VaePrecision.FP16: torch.float16,
-    VaePrecision.BF16: torch.bfloat16,
-}
 _PIXELS = 8  # of a picture's side for one of the latent's
 
 
@@ -177,41 +174,33 @@ def set_vae(vae: Any, settings: LoaderSettings) -> None:
     vae.spriteworks = settings
 
 
-def store_vae(vae: Any, settings: LoaderSettings, *, keeps_weights: bool) -> None:
-    """Stores and orders the weights as the (resolved) settings say, of a network of this VAE's own.
+def store_vae(vae: Any, placement: PartPlacement) -> None:
+    """Stores and orders the weights of a network of this VAE's own as its placement says.
 
-    With `keeps_weights` they stay in dynamic memory, in their file's format, and are cast to the
-    settings' while they are used.
+    In dynamic memory they stay in their file's format, and are cast while they are used.
     """
-    network, dtype = vae.first_stage_model, vae_dtype(vae, settings)
-    if keeps_weights:
-        settle(network, computed=dtype, stored=None)
+    network, computed = vae.first_stage_model, DTYPES[placement.computed]
+    if placement.in_dynamic_memory:
+        set_dtypes(network, computed=computed, stored=None)
     else:
         if is_dynamic(vae.patcher):
             vae.patcher = plain_patcher_like(vae.patcher, network)
-        store_network(network, dtype, settings)
-    vae.vae_dtype = dtype
+        store_network(network, placement)
+    vae.vae_dtype = computed
     vae.patcher.size = 0  # to be counted again
     vae.size = None  # the VAE's own count, in newer versions
 
 
-def store_network(network: nn.Module, dtype: torch.dtype, settings: LoaderSettings) -> None:
+def store_network(network: nn.Module, placement: PartPlacement) -> None:
     """Stores and orders the weights of a VAE's network that nothing else uses."""
-    settle(network, computed=dtype, stored=dtype)
-    set_memory_format(network, settings.memory_format)
+    set_dtypes(network, computed=DTYPES[placement.computed], stored=DTYPES[placement.dtype])
+    set_memory_format(network, placement.memory_format)
 
 
-def vae_dtype(vae: Any, settings: LoaderSettings) -> torch.dtype:
-    """Number format that this VAE computes in by these settings; auto: as ComfyUI chose."""
-    dtype: torch.dtype = DTYPES.get(settings.vae_precision, vae.vae_dtype)
-    return dtype
-
-
-def vae_fits(vae: Any, settings: LoaderSettings) -> bool:
+def vae_fits(vae: Any, placement: PartPlacement) -> bool:
     """Whether its weights have the number format and order already."""
-    dtype = vae_dtype(vae, settings)
     return (
-        vae.vae_dtype is dtype
-        and set(formats(vae.first_stage_model)) == {dtype}
-        and has_memory_format(vae.first_stage_model, settings.memory_format)
+        vae.vae_dtype is DTYPES[placement.computed]
+        and set(count_dtypes(vae.first_stage_model)) == {DTYPES[placement.dtype]}
+        and has_memory_format(vae.first_stage_model, placement.memory_format)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import torch
@@ -101,3 +101,12 @@ def sage(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
     answer: torch.Tensor = sageattn(q, k, v, tensor_layout="HND", is_causal=False)
     return answer
+
+
+# Those that are not PyTorch's own choice, which each host has a function for.
+FUNCTIONS: Mapping[Attention, Attend] = {
+    Attention.FLASH: flash,
+    Attention.XFORMERS: xformers,
+    Attention.SAGE: sage,
+    Attention.SLICED: sliced,
+}

@@ -19,7 +19,7 @@ from ..errors import BadInput
 from .arrays import Bytes, Flags, Floats, Labels
 from .color import oklab, pack, unpack
 
-__all__ = ["Options", "Outline", "cut_out"]
+__all__ = ["CutoutOptions", "Outline", "cut_out"]
 
 Rgb = tuple[int, int, int]
 # Rows and columns of some pixels.
@@ -83,7 +83,7 @@ class Outline(str, Enum):
 
 
 @dataclass(frozen=True)
-class Options:
+class CutoutOptions:
     """How a sprite is cut out.
 
     `tolerance` is how far a colour may be from the background's and still be background, in OKLab
@@ -122,7 +122,7 @@ class Options:
             raise BadInput("An outline needs edges that are not soft: choose one of both.")
 
 
-def cut_out(picture: Bytes, options: Options = Options()) -> Bytes:
+def cut_out(picture: Bytes, options: CutoutOptions = CutoutOptions()) -> Bytes:
     """The sprite of a uint8 [H, W, 3 or 4] picture: uint8 [H, W, 4], alpha 0 or 255 unless `soft`.
 
     Transparent pixels get the colour 0, 0, 0. A picture that has transparent pixels already keeps
@@ -189,7 +189,7 @@ class _Ground:
         return float(np.hypot(middle[1], middle[2])) >= _KEY
 
 
-def _from_background(picture: Bytes, options: Options) -> tuple[Bytes, Bytes]:
+def _from_background(picture: Bytes, options: CutoutOptions) -> tuple[Bytes, Bytes]:
     """Colours and alpha of an opaque picture: uint8 [H, W, 3] and [H, W]."""
     ground = _ground(picture, sloped=options.tolerance > 0)
     background, kept = _areas(ground, options)
@@ -250,7 +250,7 @@ def _slope(picture: Bytes, flat: Floats) -> Floats | None:
     return found
 
 
-def _areas(ground: _Ground, options: Options) -> tuple[Flags, Flags]:
+def _areas(ground: _Ground, options: CutoutOptions) -> tuple[Flags, Flags]:
     """Which pixels are background, and which of its colour belong to the sprite: bool [H, W]."""
     sharp = min(options.tolerance, _SHARP * options.tolerance + _NOISES * ground.noise)
     near = ground.distance <= sharp
@@ -493,7 +493,7 @@ def _outline_colour(colours: Bytes, rim: Flags) -> Bytes:
     return chosen
 
 
-def _outlined(colours: Bytes, alpha: Bytes, options: Options) -> tuple[Bytes, Bytes]:
+def _outlined(colours: Bytes, alpha: Bytes, options: CutoutOptions) -> tuple[Bytes, Bytes]:
     there = alpha > 0
     rim = _rim(there)
     if not rim.any():

@@ -29,7 +29,7 @@ MULTIPLE = 8
 _FEWEST_CELLS = 16
 
 
-class PixelArt(str, Enum):
+class PixelArtMode(str, Enum):
     """Whether a picture is treated as pixel art; auto: where it is, see `pixel_art.find`."""
 
     AUTO = "auto"
@@ -83,7 +83,7 @@ def crop(
     context: float = 1.5,
     grow: int = 0,
     feather: int = 0,
-    pixel_art: PixelArt = PixelArt.OFF,
+    pixel_art: PixelArtMode = PixelArtMode.OFF,
     background: tuple[int, int, int] = (255, 255, 255),
 ) -> tuple[torch.Tensor, torch.Tensor, Stitch]:
     """The crops [B, height, width, 3], their masks [B, height, width], and the way back.
@@ -226,12 +226,12 @@ def _place(box: Box, height: int, width: int) -> tuple[slice, slice, tuple[slice
 # ------------------------------------------------------------------------------ pixel art
 
 
-def _cells(picture: torch.Tensor, mask: torch.Tensor, pixel_art: PixelArt) -> Cells | None:
+def _cells(picture: torch.Tensor, mask: torch.Tensor, pixel_art: PixelArtMode) -> Cells | None:
     """The picture as pixel art with the cells that are wholly masked; None where it is none."""
-    if pixel_art is PixelArt.OFF:
+    if pixel_art is PixelArtMode.OFF:
         return None
     known = to_bytes(picture)
-    art = _pixel_art.find(known) if pixel_art is PixelArt.AUTO else _pixel_art.read(known)
+    art = _pixel_art.find(known) if pixel_art is PixelArtMode.AUTO else _pixel_art.read(known)
     if art is None:
         return None
     taken = art.whole(mask.cpu().numpy() >= 0.5)

@@ -115,11 +115,7 @@ def sprite_mask(
     if not mask.any():
         why = "The rule marks the whole picture, and is inverted" if invert else _NOTHING[rule]
         raise BadInput(f"{why}, so the mask is empty.")
-    if true_pixels:
-        art = read(picture)
-        mask = art.spread(grown(art.mostly(mask), grow)).astype(bool)
-    else:
-        mask = grown(mask, grow)
+    mask = _grown_by_cells(picture, mask, grow) if true_pixels else grown(mask, grow)
     if not mask.any():
         raise BadInput(
             f"Nothing of the mask is left when it is shrunk by {-grow} pixels."
@@ -136,3 +132,9 @@ _NOTHING = {
     Rule.COLOUR: "Nothing in the picture is within the tolerance of that colour",
     Rule.COMMONEST: "Nothing in the picture is within the tolerance of its commonest colour",
 }
+
+
+def _grown_by_cells(picture: Bytes, mask: Flags, by: int) -> Flags:
+    """The cells of the picture's own grid of which at least half are masked, grown by cells."""
+    art = read(picture)
+    return art.spread(grown(art.mostly(mask), by)).astype(bool)

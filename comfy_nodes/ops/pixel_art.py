@@ -15,7 +15,7 @@ from scipy import ndimage
 from ..errors import BadInput
 from .arrays import Bytes, Flags, Ints
 from .color import oklab, pack, unpack
-from .cutout import Options, cut_out
+from .cutout import CutoutOptions, cut_out
 from .palette import LARGEST, find_palette, repaint
 from .true_pixels import Snapped, snap
 
@@ -26,7 +26,7 @@ OPAQUE = 128
 # is at its true size then. A photograph of 32x32 has nearly as many colours as pixels.
 _FEW, _EACH = 64, 4
 # The sprite with every pixel of its outline, as nothing of it is to be cut out.
-_WHOLE = Options(despill=False, smallest_part=0.0)
+_WHOLE = CutoutOptions(despill=False, smallest_part=0.0)
 # Part of the picture's edge that a plain background covers, at least.
 _PLAIN = 0.5
 # OKLab lightness by which an outline is darker than the middle of what it is around.

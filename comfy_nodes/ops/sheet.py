@@ -16,7 +16,7 @@ from .packing import Packing, Size, Spot, pack, rows
 
 
 @dataclass(frozen=True)
-class Placement:
+class PlacedFrame:
     """Where a frame's picture is: the page, from 0, its top left corner and its size in px.
 
     Frames with the same picture share a place. The size is the picture's own; where it is rotated,
@@ -44,7 +44,7 @@ class Sheet:
 
     # each uint8 [H, W, 4]
     pages: tuple[Bytes, ...]
-    placements: tuple[Placement, ...]
+    placements: tuple[PlacedFrame, ...]
     frames: tuple[Frame, ...]
     animations: tuple[Animation, ...]
     # px between two frames, without what is extruded
@@ -155,7 +155,7 @@ def all_animations(sheet: Sheet) -> tuple[Animation, ...]:
 
 
 @dataclass(frozen=True)
-class Canvas:
+class CommonCanvas:
     """One size for all frames of a set, with their ground points at one place."""
 
     size: Size
@@ -165,7 +165,7 @@ class Canvas:
     pivot: tuple[float, float]
 
 
-def common_canvas(frames: Sequence[Frame]) -> Canvas:
+def common_canvas(frames: Sequence[Frame]) -> CommonCanvas:
     """The smallest canvas that holds all untrimmed frames, moved by whole pixels.
 
     For formats that have one size, or one pivot, for all frames. Ground points that lie between
@@ -182,7 +182,7 @@ def common_canvas(frames: Sequence[Frame]) -> Canvas:
             max(move + frame.source[axis] for move, frame in zip(along, frames, strict=True))
         )
     pivot = points[0][0] + moves[0][0], points[0][1] + moves[1][0]
-    return Canvas((size[0], size[1]), tuple(zip(*moves, strict=True)), pivot)
+    return CommonCanvas((size[0], size[1]), tuple(zip(*moves, strict=True)), pivot)
 
 
 def on_one_canvas(frames: Sequence[Frame]) -> tuple[Frame, ...]:
@@ -237,7 +237,7 @@ def _drawn(
     for frame, spot in zip(frames, packing.spots, strict=True):
         height, width = frame.picture.shape[:2]
         x, y = spot.x + extrude, spot.y + extrude
-        placements.append(Placement(frame.name, spot.page, x, y, width, height, spot.turned))
+        placements.append(PlacedFrame(frame.name, spot.page, x, y, width, height, spot.turned))
         if spot in drawn:
             continue
         drawn.add(spot)

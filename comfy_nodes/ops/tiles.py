@@ -1,4 +1,4 @@
-"""Tiles that go on over their edges: how they meet, and closing them where they do not.
+"""Tiles that go on over their edges: closing the seam of those that do not.
 
 A seam is closed by pixels of the tile itself, along cuts at which they differ least, so no colour
 comes in and nothing is blurred: the quilting of A. Efros, W. Freeman, Image Quilting for Texture
@@ -10,16 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import BadInput
 from .arrays import Bytes, Floats, Ints
 from .color import oklab
-from .frames import with_opacity, without_hidden
+from .frames import with_opacity
 from .measures.catalogue import SEAM_BOUND
+from .tile_edges import seam, seam_along, shown, usual_step
+from .tile_edges import steps as steps_of
 
-# of 255; a picture whose neighbours differ by less is flat, and any seam would divide by nothing
-_FLAT = 0.5
 # px on either side of the seam that may be changed: a quarter of the tile, and no more than these
 _BAND = 16
 # A tile must have so many px a side, or there is no middle to take pixels from.
@@ -42,18 +41,6 @@ class Closed:
     changed: float
 
 
-def seam(picture: Bytes) -> float | None:
-    """How the opposite edges of a tile, uint8 [H, W, 3 or 4], differ; None below 3 px a side.
-
-    The mean step across the edge, over the median of the mean steps from line to line, on the axis
-    where it is larger. 1: as if there were no edge.
-    """
-    if min(picture.shape[:2]) < 3:
-        return None
-    shown = _shown(picture)
-    return max(_seam(shown), _seam(shown.swapaxes(0, 1)))
-
-
 def close_seams(picture: Bytes, most: float = SEAM_BOUND) -> Closed:
     """A tile, uint8 [H, W, 3 or 4], that goes on over its edges; no new colours, no blur.
 
@@ -69,7 +56,7 @@ def close_seams(picture: Bytes, most: float = SEAM_BOUND) -> Closed:
     closed, cuts = picture, [0.0]
     for axis in (1, 0):
         lines = closed.swapaxes(0, axis)
-        if min(picture.shape[:2]) < 3 or _seam(_shown(lines)) <= most:
+        if min(picture.shape[:2]) < 3 or seam_along(shown(lines)) <= most:
             continue
         if len(lines) < _SMALLEST:
             raise BadInput(
@@ -81,29 +68,6 @@ def close_seams(picture: Bytes, most: float = SEAM_BOUND) -> Closed:
         cuts.append(cut)
     changed = float((closed != picture).any(axis=2).mean())
     return Closed(np.ascontiguousarray(closed), before, seam(closed), max(cuts), changed)
-
-
-# ----------------------------------------------------------------------------------------- steps
-
-
-def _shown(picture: Bytes) -> NDArray[np.int16]:
-    """[H, W, 4]: colours and alpha, where what is hidden has no colour."""
-    return without_hidden(with_opacity(picture)).astype(np.int16)
-
-
-def _seam(lines: NDArray[np.int16]) -> float:
-    across = np.abs(lines[0] - lines[-1]).mean()
-    return float(across / _usual_step(_steps(lines)))
-
-
-def _steps(lines: NDArray[np.int16]) -> Floats:
-    """The mean step, of 255, from each line to the next."""
-    steps: Floats = np.abs(np.diff(lines, axis=0)).mean(axis=(1, 2))
-    return steps
-
-
-def _usual_step(steps: Floats) -> float:
-    return max(float(np.median(steps)), _FLAT)
 
 
 # --------------------------------------------------------------------------------------- closing
@@ -132,7 +96,7 @@ def _healed(lines: Bytes) -> tuple[Bytes, float]:
     taken = (place >= first) & (place < last)
     healed = turned.copy()
     healed[window] = np.where(taken[..., None], strip, turned[window])
-    step = _step_at(healed[window], first, last) / _usual_step(_steps(_shown(lines)))
+    step = _step_at(healed[window], first, last) / usual_step(steps_of(shown(lines)))
     return np.roll(healed, -half, axis=0), step
 
 
@@ -146,7 +110,7 @@ def _perceived(picture: Bytes) -> Floats:
 def _starts(lines: Bytes, band: int) -> Ints:
     """Where a strip may begin: its middle becomes the tile's edge, and must be a usual step."""
     starts = np.arange(len(lines) - 2 * band + 1)
-    steps = _steps(_shown(lines))
+    steps = steps_of(shown(lines))
     middle = steps[starts + band - 1]
     usual = starts[middle <= np.median(steps)]
     return usual if len(usual) else starts[middle == middle.min()]
@@ -201,6 +165,6 @@ def _ended(total: Floats) -> Floats:
 
 def _step_at(window: Bytes, *paths: Ints) -> float:
     """The mean step across paths, of 255; a path's position is the first line behind it."""
-    shown, across = _shown(window), np.arange(window.shape[1])
-    steps = [np.abs(shown[path, across] - shown[path - 1, across]).mean() for path in paths]
+    seen, across = shown(window), np.arange(window.shape[1])
+    steps = [np.abs(seen[path, across] - seen[path - 1, across]).mean() for path in paths]
     return float(np.mean(steps))

@@ -49,7 +49,13 @@ def _read_shards(folder: Path, weight_map: object) -> Weights:
 def read_file(path: Path) -> Weights:
     """The tensors of a safetensors file, on the CPU. Raises ModelUnreadable."""
     check_file(path)
-    return dict(safetensors.torch.load_file(path, device="cpu"))
+    try:
+        return dict(safetensors.torch.load_file(path, device="cpu"))
+    except (safetensors.SafetensorError, OSError, ValueError, LookupError, TypeError) as error:
+        # A sound header may still name a number format that this torch has not.
+        raise ModelUnreadable(
+            f"{named(path)} cannot be read ({type(error).__name__}: {error}). Download it again."
+        ) from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:

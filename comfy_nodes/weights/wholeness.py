@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+import torch
+
 from ..errors import ModelUnreadable
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -36,6 +38,28 @@ def check_parts(
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise ModelUnreadable(
             f"{path.name} is incomplete: it has no {min(lacking)}{more}. Download it again."
+        )
+
+
+def check_numbers(tensor: torch.Tensor, name: str, where: str) -> None:
+    """Raises ModelUnreadable, naming both, for a weight that holds NaN or an infinity.
+
+    A network with one such number draws black or nothing. Reads the tensor once, without a copy.
+    """
+    # Of any number that is none the sum is none, too; of others it is finite in this format.
+    wide = torch.float64 if tensor.dtype in (torch.float32, torch.float64) else torch.float32
+    try:
+        plain = tensor if tensor.dtype.itemsize > 1 else tensor.to(torch.float32)
+        is_sound = bool(torch.isfinite(plain.sum(dtype=wide)))
+    except RuntimeError as error:
+        raise ModelUnreadable(
+            f"the weight {name} of {where} has the number format {tensor.dtype}, which cannot be "
+            "read here: take another file of the model"
+        ) from error
+    if not is_sound:
+        raise ModelUnreadable(
+            f"the weight {name} of {where} holds values that are no numbers (NaN or infinite): the "
+            "file is damaged, or was merged wrongly; download it again"
         )
 
 

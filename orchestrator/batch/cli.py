@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .growth import GROWTH
+from .execution.growth import GROWTH
 from .options import Comfyui, Engines, Gpus, Models, Recycle, RecycleGrowth, Servers, gpus_in
 
 if TYPE_CHECKING:
-    from .live import Events, View
-    from .production import Plan, Request
+    from ..local.serving import Choice
+    from .production import BatchRequest, Plan
+    from .reporting.live import BatchDisplay, Events
 
 # What the command ends with where pictures are missing at the end, and after a signal, to which its
 # number is added: 130 after Ctrl-C, 143 after SIGTERM.
@@ -116,7 +117,7 @@ def run(
         print(f"to go on, run the same command again ({manifest})", file=sys.stderr)
         raise typer.Exit(_SIGNALLED + result.signal)
     if not joined:
-        from .report.page import write as write_report
+        from .reporting.report.page import write as write_report
 
         write_report(out)
     if not result.is_complete or result.unexported:
@@ -144,12 +145,12 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
 ) -> None:
     """Write DIR/report.html: all pictures with how they were made, failures, timings."""
-    from .report import page
+    from .reporting.report import page
 
     path = page.write(folder)
     print(path)
     if contact:
-        from .report import contact as sheets
+        from .reporting.report import contact as sheets
 
         for sheet in sheets.write(folder):
             print(sheet)
@@ -191,6 +192,60 @@ def cancel(folder: _Folder, names: _Names = []) -> None:  # noqa: B006
     print(f"{cancel_jobs(folder, names)} jobs are cancelled; `batch retry` takes that back")
 
 
+@app.command(epilog="Example: spriteworks batch recover out")
+def recover(
+    folder: _Folder,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The batch's manifest; that of the last plan if not given."
+        ),
+    ] = None,
+    servers: Servers = [],  # noqa: B006
+    comfyui: Comfyui = None,
+    gpus: Gpus = "",
+    engines: Engines = 0,
+    models: Models = None,
+    by_name: Annotated[
+        bool,
+        typer.Option("--by-name", help="Count pictures that carry no graph by their names, too."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Rebuild a record that is whole, too.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Rebuild the batch's record from the pictures in its folder, which carry their graphs.
+
+    A record that is whole stays; pictures that lie under each other's names get back their own.
+    Servers are asked for their nodes only where DIR does not say which there were.
+    """
+    from ..screen import Bar, screen_on
+    from .recovery.recovery import Wish
+    from .recovery.recovery import recover as recover_batch
+
+    choice = _choice(servers, comfyui, gpus, engines, models)
+    wish = Wish(
+        manifest=manifest,
+        choice=choice if servers or comfyui or engines else None,
+        otherwise=choice,
+        force=force,
+        by_name=by_name,
+        dry=dry_run,
+    )
+    with screen_on(sys.stderr) as screen:
+        found = recover_batch(folder, wish, lambda *told: screen.show(Bar(*told)))
+    for text, warning in found.sentences():
+        print(f"warning: {text}" if warning else text, file=sys.stderr)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=2))
+    else:
+        print(found.folder)
+
+
 def _joined_folder(folder: Path, out: Path, store: str) -> Path:
     from ..errors import UsageError
 
@@ -210,9 +265,17 @@ def _request(
     engines: int,
     models: Path | None,
     store: str,
-) -> Request:
+) -> BatchRequest:
+    from .production import BatchRequest
+
+    choice = _choice(servers, comfyui, gpus, engines, models)
+    return BatchRequest(manifest=manifest, out=out, choice=choice, store=store)
+
+
+def _choice(
+    servers: list[str], comfyui: Path | None, gpus: str, engines: int, models: Path | None
+) -> Choice:
     from ..local.serving import Choice, choose
-    from .production import Request
 
     named = Choice(
         urls=tuple(servers),
@@ -221,12 +284,11 @@ def _request(
         engines=engines,
         models=models,
     )
-    choice = choose(named, os.environ)
-    return Request(manifest=manifest, out=out, choice=choice, store=store)
+    return choose(named, os.environ)
 
 
-def _observer(out: Path, as_json: bool) -> View | Events:
-    from .live import Events, view_on
+def _observer(out: Path, as_json: bool) -> BatchDisplay | Events:
+    from .reporting.live import Events, view_on
 
     return Events(sys.stdout, out) if as_json else view_on(sys.stderr, out)
 
@@ -234,7 +296,7 @@ def _observer(out: Path, as_json: bool) -> View | Events:
 def _plan_json(made: Plan) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from .jobs import counted
+    from .logic.jobs import counted
 
     return {
         **vars(made.diff),
@@ -245,8 +307,8 @@ def _plan_json(made: Plan) -> dict[str, Any]:
 
 
 def _print_plan(made: Plan) -> None:
-    from .jobs import counted
-    from .live import duration
+    from .logic.jobs import counted
+    from .reporting.live import duration
 
     counts, diff = counted(made.counts), made.diff
     print(f"{counts['total']} pictures, {counts['done']} of them done")
@@ -261,7 +323,7 @@ def _print_plan(made: Plan) -> None:
 
 
 def _print_status(found: dict[str, Any]) -> None:
-    from .live import duration
+    from .reporting.live import duration
 
     states = ("running", "pending", "failed", "quarantined", "cancelled", "unwanted")
     parts = [f"{found[state]} {state}" for state in states if found[state]]
@@ -280,7 +342,7 @@ def _print_status(found: dict[str, Any]) -> None:
 
 
 def _server_words(figures: dict[str, Any]) -> str:
-    from .report.plots import duration, percent
+    from .reporting.report.plots import duration, percent
 
     words = [f"{figures['pictures']} pictures", f"{figures['failures']} failures"]
     run = figures["spans"].get("run")

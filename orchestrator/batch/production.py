@@ -33,27 +33,31 @@ from ..workflow.checking import check
 from ..workflow.conversion import load
 from ..workflow.document import Document
 from ..workflow.graph import Form
-from . import plan as planned
-from .assignments import Assignment
-from .collecting import IntoFolder, prepare_folder
-from .dispatcher import Dispatcher, Settings
-from .export import export, export_pictures
-from .fleet import Care, Processes, Server, fleet
-from .jobs import Job, State, counted
-from .judging import judge_again, sort_out_duplicates
-from .leases import LEASE, Renewal, new_owner, succeed
-from .manifest import reading as manifest_file
-from .manifest.sources import Sources, text_of
-from .messages import Observer, fault
-from .plan import Estimate, Planned
-from .planning import Planner
-from .recipes import Recipes
-from .status import cancel, left_in, retry, status
-from .store.folder_lock import held
-from .store.store import PlanDiff, Store, settled
-from .store.verification import verify
-from .takeover import Takeover
-from .worker import Worker
+from .execution import manifest_files as manifest_file
+from .execution import plan as planned
+from .execution.collecting import IntoFolder, prepare_folder
+from .execution.dispatcher import Dispatcher, DispatchSettings
+from .execution.fleet import Care, FleetServer, Processes, fleet
+from .execution.judging import judge_again, sort_out_duplicates
+from .execution.leases import LEASE, Renewal, new_owner, succeed
+from .execution.opening import record_of
+from .execution.plan import Estimate, Planned
+from .execution.recipes import Recipes
+from .execution.server_worker import ServerWorker
+from .execution.sources import Sources, text_of
+from .execution.store.folder_lock import held
+from .execution.store.fresh import Fresh, fresh
+from .execution.store.kept_plan import is_kept, keep
+from .execution.store.pictures import PARTS
+from .execution.store.store import PlanDiff, Store, settled
+from .execution.store.verification import verify
+from .execution.takeover import Takeover
+from .logic.assignments import Assignment
+from .logic.jobs import Job, State, counted
+from .logic.messages import BatchObserver, fault
+from .logic.planning import Planner
+from .reporting.export import export, export_pictures
+from .reporting.status import cancel, left_in, retry, status
 
 # s between two looks of the main thread
 _TICK = 0.2
@@ -63,9 +67,9 @@ _PARTING = 2.0
 _PATIENCE = 10
 
 __all__ = [
+    "BatchRequest",
+    "BatchResult",
     "Plan",
-    "Request",
-    "Result",
     "cancel",
     "export",
     "join",
@@ -77,7 +81,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class BatchRequest:
     """What to run and where."""
 
     # not read by `join`
@@ -94,7 +98,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class BatchResult:
     """How a run ended."""
 
     counts: dict[State, int]
@@ -138,12 +142,16 @@ class Plan:
 # ------------------------------------------------------------------------------- run
 
 
-def run(request: Request, observer: Observer) -> Result:
+def run(request: BatchRequest, observer: BatchObserver) -> BatchResult:
     """Make what is missing. Raises what ends a run before its time, after putting things in order.
 
     Raises BatchBusy, and does nothing, where another orchestrator is at work in the folder.
     """
-    with held(request.out), Store.open(request.out, url=request.store) as store:
+    with (
+        fresh(request.out, [PARTS]) as folder,
+        held(request.out),
+        record_of(request.out, url=request.store) as store,
+    ):
         left = Processes(store).end_leftovers()
         if left:
             store.log(f"ended {left} server processes that a run before this one left behind")
@@ -153,14 +161,14 @@ def run(request: Request, observer: Observer) -> Result:
         prepare_folder(request.out, others)
         servers = fleet(request.choice, request.care, store)
         try:
-            result = _run(request, store, servers, observer, Succession(owner, before))
+            result = _run(request, store, servers, observer, Succession(owner, before), folder)
         finally:
             for server in servers:
                 server.stop()
         return result if result.stopped else _exported(result, store, request.out, observer)
 
 
-def join(request: Request, observer: Observer) -> Result:
+def join(request: BatchRequest, observer: BatchObserver) -> BatchResult:
     """Help with what a run has planned in `request.out`, until all of it is done.
 
     Plans nothing, and leaves what is done with all pictures together to the run. Several may join,
@@ -169,7 +177,7 @@ def join(request: Request, observer: Observer) -> Result:
     """
     if not request.out.is_dir():
         raise UsageError(f"{request.out} is no folder; --join takes that of a batch that was run")
-    with Store.open(request.out, create=False) as store:
+    with record_of(request.out, create=False) as store:
         known = planned.recall(store)
         if known is None:
             raise UsageError(f"nothing is planned in {request.out} yet; run its manifest first")
@@ -190,10 +198,10 @@ def join(request: Request, observer: Observer) -> Result:
 
 
 def _help(
-    request: Request,
+    request: BatchRequest,
     store: Store,
-    servers: list[Server],
-    observer: Observer,
+    servers: list[FleetServer],
+    observer: BatchObserver,
     succession: Succession,
     known: Planned,
 ) -> int:
@@ -206,8 +214,8 @@ def _help(
     return _make(request, store, servers, recipes, settings, observer, succession)
 
 
-def _settings(request: Request, known: Planned, succession: Succession) -> Settings:
-    return Settings(
+def _settings(request: BatchRequest, known: Planned, succession: Succession) -> DispatchSettings:
+    return DispatchSettings(
         batch_size=request.batch_size or known.manifest.batch_size,
         owner=succession.owner,
         lease=request.lease,
@@ -225,27 +233,33 @@ class Succession:
 
 
 def _run(
-    request: Request,
+    request: BatchRequest,
     store: Store,
-    servers: list[Server],
-    observer: Observer,
+    servers: list[FleetServer],
+    observer: BatchObserver,
     succession: Succession,
-) -> Result:
+    folder: Fresh,
+) -> BatchResult:
     known = planned.recall(store, request.manifest)
     # mistakes are told before a server is started
-    loaded = None if known else _loaded(request.manifest)
-    if loaded is not None:
-        file, document = loaded
+    fresh = None if known else loaded(request.manifest)
+    if fresh is not None:
+        file, document = fresh
         info, planner = first_planner(
             servers, lambda info: planner_for(file.workflow, info, file.sources, document)
         )
         _tell_plan(store, planned.plan(file, planner, store), observer)
+        keep(request.out, request.manifest, info)
+        folder.keep()
         known = Planned(manifest=file.manifest, workflow=file.workflow)
         planner = planner_for(known.workflow, info)
     else:
         assert known is not None
         workflow = known.workflow
         info, planner = first_planner(servers, lambda info: planner_for(workflow, info))
+        if not is_kept(request.out):
+            # planned by a version that kept nothing
+            keep(request.out, request.manifest, info)
     canvas = canvas_of(known.workflow)
     recipes = Recipes(planner, info, known.workflow, store, canvas)
     _tell(verify(store, request.out).sentences(), store, observer)
@@ -261,8 +275,8 @@ def _run(
     return _told_end(store, signal, observer)
 
 
-def _told_end(store: Store, signal: int, observer: Observer) -> Result:
-    result = Result(counts=store.counts(), signal=signal)
+def _told_end(store: Store, signal: int, observer: BatchObserver) -> BatchResult:
+    result = BatchResult(counts=store.counts(), signal=signal)
     store.log(result.words)
     observer.happened(
         "end", complete=result.is_complete, stopped=result.stopped, **counted(result.counts)
@@ -270,7 +284,7 @@ def _told_end(store: Store, signal: int, observer: Observer) -> Result:
     return result
 
 
-def _exported(result: Result, store: Store, out: Path, observer: Observer) -> Result:
+def _exported(result: BatchResult, store: Store, out: Path, observer: BatchObserver) -> BatchResult:
     """Make of the pictures that are there what the manifest wants of them together."""
     known = planned.recall(store)
     if known is None or known.manifest.export is None:
@@ -283,19 +297,19 @@ def _exported(result: Result, store: Store, out: Path, observer: Observer) -> Re
     return replace(result, unexported=len(found.errors))
 
 
-def _loaded(manifest: Path) -> tuple[manifest_file.ManifestFile, Document]:
+def loaded(manifest: Path) -> tuple[manifest_file.ManifestFile, Document]:
     """A manifest and its workflow, as far as both can be checked without a server."""
     file = manifest_file.load(manifest)
     return file, _read(file.workflow, file.sources)
 
 
 def _make(
-    request: Request,
+    request: BatchRequest,
     store: Store,
-    servers: list[Server],
+    servers: list[FleetServer],
     recipes: Recipes,
-    settings: Settings,
-    observer: Observer,
+    settings: DispatchSettings,
+    observer: BatchObserver,
     succession: Succession,
 ) -> int:
     """Make what is missing; returns the signal that ended it, or 0. Raises what else ended it."""
@@ -308,7 +322,9 @@ def _make(
             dispatcher.join(server.name)
         adopted = _left_behind(takeover, succession)
         workers = [
-            Worker(server, dispatcher, recipes, collector, adopted=adopted.get(server.name, []))
+            ServerWorker(
+                server, dispatcher, recipes, collector, adopted=adopted.get(server.name, [])
+            )
             for server in servers
         ]
         signal = _see_through(dispatcher, workers, takeover, observer)
@@ -319,7 +335,7 @@ def _make(
 
 
 def first_planner(
-    servers: Sequence[Server], plan_on: Callable[[Catalogue], Planner]
+    servers: Sequence[FleetServer], plan_on: Callable[[Catalogue], Planner]
 ) -> tuple[Catalogue, Planner]:
     """The node classes of the first server that has what the workflow needs, and its planner.
 
@@ -365,7 +381,7 @@ def first_planner(
     ) from errors[0]
 
 
-def _started_answers(servers: Sequence[Server]) -> Iterator[Catalogue | SpriteworksError]:
+def _started_answers(servers: Sequence[FleetServer]) -> Iterator[Catalogue | SpriteworksError]:
     """What servers of ours have, started one after the other as long as that is asked for."""
     for server in servers:
         if server.is_ours:
@@ -389,7 +405,10 @@ def _left_behind(takeover: Takeover, succession: Succession) -> dict[str, list[A
 
 
 def _see_through(
-    dispatcher: Dispatcher, workers: Sequence[Worker], takeover: Takeover, observer: Observer
+    dispatcher: Dispatcher,
+    workers: Sequence[ServerWorker],
+    takeover: Takeover,
+    observer: BatchObserver,
 ) -> int:
     """Let the workers work until all is over; returns the signal that ended it, or 0."""
     for worker in workers:
@@ -408,11 +427,13 @@ def _see_through(
         raise
 
 
-def _alive(workers: Sequence[Worker], takeover: Takeover) -> list[Worker]:
-    return [worker for worker in (*workers, *takeover.visitors) if worker.is_alive()]
+def _alive(workers: Sequence[ServerWorker], takeover: Takeover) -> list[ServerWorker]:
+    return [worker for worker in (*workers, *takeover.adopting) if worker.is_alive()]
 
 
-def _attend(dispatcher: Dispatcher, at_work: Callable[[], list[Worker]], observer: Observer) -> int:
+def _attend(
+    dispatcher: Dispatcher, at_work: Callable[[], list[ServerWorker]], observer: BatchObserver
+) -> int:
     heeded = idle = 0
     with Interrupts() as interrupts:
         while alive := at_work():
@@ -443,19 +464,25 @@ _STOPPING = {
 # ------------------------------------------------------------------------------ plan
 
 
-def plan(request: Request) -> Plan:
+def plan(request: BatchRequest) -> Plan:
     """Say what a run would do, and ask each server whether it could; sends nothing.
 
     The plan is made in the batch's own store where there is one, and there it stays.
     """
-    file, document = _loaded(request.manifest)
-    with held(request.out), Store.open(request.out, url=request.store) as store:
+    file, document = loaded(request.manifest)
+    with (
+        fresh(request.out, [PARTS]) as folder,
+        held(request.out),
+        record_of(request.out, url=request.store) as store,
+    ):
         servers = fleet(request.choice, request.care, store)
         try:
-            _, planner = first_planner(
+            info, planner = first_planner(
                 servers, lambda info: planner_for(file.workflow, info, file.sources, document)
             )
             diff = planned.plan(file, planner, store)
+            keep(request.out, request.manifest, info)
+            folder.keep()
             counts = store.counts()
             example = [entry.job for entry in islice(store.entries(), 1)]
             judged = {server.name: _objection(server, planner, example) for server in servers}
@@ -513,7 +540,7 @@ def _read(workflow: Path, files: Sources) -> Document:
     return read_document(content, str(workflow))
 
 
-def _objection(server: Server, planner: Planner, example: Sequence[Job]) -> str:
+def _objection(server: FleetServer, planner: Planner, example: Sequence[Job]) -> str:
     try:
         server.start()
         with server.connected() as client:
@@ -531,7 +558,7 @@ def _without_graph(store: Store) -> list[str]:
     return [f"{count} {words} not carry the graph that was sent"] if count else []
 
 
-def _tell_plan(store: Store, diff: PlanDiff, observer: Observer) -> None:
+def _tell_plan(store: Store, diff: PlanDiff, observer: BatchObserver) -> None:
     text = f"{diff.total} pictures are wanted: {diff.added} new, {diff.kept} known before"
     if diff.changed:
         text += f", {diff.changed} changed"
@@ -542,7 +569,7 @@ def _tell_plan(store: Store, diff: PlanDiff, observer: Observer) -> None:
 
 
 def _tell(
-    sentences: Iterable[str], store: Store, observer: Observer, *, warning: bool = True
+    sentences: Iterable[str], store: Store, observer: BatchObserver, *, warning: bool = True
 ) -> None:
     for text in sentences:
         store.log(text, warning=warning)

@@ -22,11 +22,11 @@ from ..workflow.document import Document
 from ..workflow.roles import Settings, available_roles, set_parameters
 from .measuring import Sample, Spread, measure
 from .pictures import difference
-from .record import Record, Row, Status
+from .record import BenchRecord, BenchRow, CaseStatus
 from .variants import (
     BASELINE,
     Case,
-    Knobs,
+    OfferedSettings,
     Variant,
     asked,
     automatic,
@@ -42,7 +42,7 @@ _SEEDS = 2**31
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class BenchRequest:
     """What to compare, and how often."""
 
     workflow: Path
@@ -61,7 +61,7 @@ class Request:
     timeout: float | None = None
 
 
-class Observer(Protocol):
+class BenchObserver(Protocol):
     """Who is told how it goes."""
 
     def planned(self, rows: Sequence[Case], done: int) -> None:
@@ -73,7 +73,7 @@ class Observer(Protocol):
     def ran(self, case: Case, seconds: float) -> None:
         """One run of it is over."""
 
-    def ended(self, case: Case, row: Row, baseline: Row | None) -> None:
+    def ended(self, case: Case, row: BenchRow, baseline: BenchRow | None) -> None:
         """A case has its row."""
 
 
@@ -81,19 +81,19 @@ class Observer(Protocol):
 class _Bench:
     """What all cases have in common."""
 
-    request: Request
+    request: BenchRequest
     client: Client
     stats: SystemStats
     workflow: Workflow
     # with the server's names of uploaded pictures
     graph: Graph
-    knobs: Knobs
+    offered: OfferedSettings
     baseline: dict[str, Any]
-    record: Record
-    observer: Observer
+    record: BenchRecord
+    observer: BenchObserver
 
 
-def bench(request: Request, client: Client, observer: Observer) -> Record:
+def bench(request: BenchRequest, client: Client, observer: BenchObserver) -> BenchRecord:
     """Measure what is missing in `request.out` and return the whole record.
 
     Raises UsageError, GraphError and their kin before anything is sent, JobError where the baseline
@@ -101,14 +101,14 @@ def bench(request: Request, client: Client, observer: Observer) -> Record:
     """
     stats, info = client.system_stats(), client.catalogue()
     workflow = load_workflow(request.workflow, request.settings, info, request.document)
-    knobs = Knobs.of(workflow.graph, info, str(request.workflow))
-    baseline = plain(knobs, stats.device_type)
-    baseline |= parse(knobs, request.baseline) if request.baseline else {}
-    rows = _cases(request, workflow, knobs, baseline)
+    offered = OfferedSettings.of(workflow.graph, info, str(request.workflow))
+    baseline = plain(offered, stats.device_type)
+    baseline |= parse(offered, request.baseline) if request.baseline else {}
+    rows = _cases(request, workflow, offered, baseline)
     _refuse_busy(client)
-    record = Record.open(request.out, _header(request, stats, workflow, baseline))
+    record = BenchRecord.open(request.out, _header(request, stats, workflow, baseline))
     graph = upload_pictures(client, workflow.graph, info, workflow.path, Stopwatch(workflow.graph))
-    common = _Bench(request, client, stats, workflow, graph, knobs, baseline, record, observer)
+    common = _Bench(request, client, stats, workflow, graph, offered, baseline, record, observer)
     observer.planned(rows, sum(record.row(case.key) is not None for case in rows))
     for case in rows:
         if record.row(case.key) is None:
@@ -118,14 +118,14 @@ def bench(request: Request, client: Client, observer: Observer) -> Record:
     return record
 
 
-def baseline_of(record: Record, row: Row) -> Row | None:
+def baseline_of(record: BenchRecord, row: BenchRow) -> BenchRow | None:
     """The baseline's row of the same batch size, if it was measured."""
-    found = record.row(Row(name=BASELINE, batch_size=row.batch_size).key)
+    found = record.row(BenchRow(name=BASELINE, batch_size=row.batch_size).key)
     return found if found is not None and found.seconds else None
 
 
 def _cases(
-    request: Request, workflow: Workflow, knobs: Knobs, baseline: dict[str, Any]
+    request: BenchRequest, workflow: Workflow, offered: OfferedSettings, baseline: dict[str, Any]
 ) -> list[Case]:
     roles = available_roles(workflow.graph, workflow.catalogue)
     if "seed" not in roles:
@@ -133,15 +133,15 @@ def _cases(
             f"{request.workflow} has no seed to change, and a server answers the same graph "
             "without computing it: measure a workflow with a sampler"
         )
-    found = asked(knobs, baseline, request.tries) if request.tries else None
-    variants = one_at_a_time(knobs, baseline) if found is None else found
+    found = asked(offered, baseline, request.tries) if request.tries else None
+    variants = one_at_a_time(offered, baseline) if found is None else found
     sizes: list[int | None] = list(request.sizes) if "batch_size" in roles else [None]
     first = Variant(name=BASELINE, strict=False)
-    return cases(variants, first, automatic(knobs, baseline), sizes)
+    return cases(variants, first, automatic(offered, baseline), sizes)
 
 
 def _header(
-    request: Request, stats: SystemStats, workflow: Workflow, baseline: dict[str, Any]
+    request: BenchRequest, stats: SystemStats, workflow: Workflow, baseline: dict[str, Any]
 ) -> dict[str, Any]:
     return {
         "spriteworks": __version__,
@@ -164,9 +164,9 @@ def _refuse_busy(client: Client) -> None:
         )
 
 
-def _measured(common: _Bench, case: Case) -> Row:
+def _measured(common: _Bench, case: Case) -> BenchRow:
     """The row of a case, also of one that failed."""
-    row = Row(
+    row = BenchRow(
         name=case.variant.name, batch_size=case.batch_size, changes=dict(case.variant.changes)
     )
     try:
@@ -175,7 +175,7 @@ def _measured(common: _Bench, case: Case) -> Row:
         # A setting that ends the server would end the next one, too.
         if common.record.rows:
             reason = str(error).splitlines()[0]
-            common.record.add(replace(row, status=Status.FAILED, reason=reason))
+            common.record.add(replace(row, status=CaseStatus.FAILED, reason=reason))
         raise
     except (NodeFailed, JobTimedOut) as error:
         reason = _reason(error)
@@ -187,7 +187,7 @@ def _measured(common: _Bench, case: Case) -> Row:
         return replace(row, status=_status(error), reason=reason)
 
 
-def _run(common: _Bench, case: Case, row: Row) -> Row:
+def _run(common: _Bench, case: Case, row: BenchRow) -> BenchRow:
     graph = _graph(common, case)
     common.client.free()
     time.sleep(_SETTLE)
@@ -210,9 +210,9 @@ def _run(common: _Bench, case: Case, row: Row) -> Row:
 
 def _graph(common: _Bench, case: Case) -> Graph:
     values = {**common.baseline, **case.variant.changes}
-    if "strict" in common.knobs.inputs:
+    if "strict" in common.offered.inputs:
         values["strict"] = case.variant.strict
-    graph = common.knobs.set(common.graph, values)
+    graph = common.offered.set(common.graph, values)
     if case.batch_size is None:
         return graph
     info = common.workflow.catalogue
@@ -230,8 +230,8 @@ def _sample(common: _Bench, case: Case, graph: Graph, seed: int) -> Sample:
 
 
 def _filled(
-    row: Row, first: Sample, samples: Sequence[Sample], apart: dict[str, Any] | None
-) -> Row:
+    row: BenchRow, first: Sample, samples: Sequence[Sample], apart: dict[str, Any] | None
+) -> BenchRow:
     seconds = Spread.of([sample.seconds for sample in samples])
     count = len(samples[0].pictures)
     sampling = sum(sample.sampling for sample in samples)
@@ -257,7 +257,7 @@ def _filled(
     )
 
 
-def _keep(record: Record, case: Case, pictures: Sequence[bytes]) -> None:
+def _keep(record: BenchRecord, case: Case, pictures: Sequence[bytes]) -> None:
     """Keep the baseline's pictures, to compare with, and the first of every other case."""
     kept = pictures if case.variant.name == BASELINE else pictures[:1]
     for number, content in enumerate(kept):
@@ -276,10 +276,10 @@ def _reason(error: JobError) -> str:
     return first.partition(" failed: ")[2] or first if isinstance(error, NodeFailed) else first
 
 
-def _status(error: JobError) -> Status:
+def _status(error: JobError) -> CaseStatus:
     kind = error.kind if isinstance(error, NodeFailed) else ""
     if "OutOfMemory" in kind or "MemoryError" in kind or "allocate memory" in str(error):
-        return Status.OUT_OF_MEMORY
+        return CaseStatus.OUT_OF_MEMORY
     if kind.endswith(("UnsupportedSetting", "BadInput")):
-        return Status.UNSUPPORTED
-    return Status.FAILED
+        return CaseStatus.UNSUPPORTED
+    return CaseStatus.FAILED

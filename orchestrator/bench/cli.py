@@ -74,11 +74,11 @@ def bench(
     from ..runs.workflows import read_workflow
     from ..workflow.roles import split_settings
     from . import plot, report
-    from .bench import Request
+    from .bench import BenchRequest
     from .bench import bench as measure
     from .live import view_on
 
-    request = Request(
+    request = BenchRequest(
         workflow=workflow,
         settings=split_settings(settings),
         out=out,
@@ -92,12 +92,15 @@ def bench(
     )
     view = view_on(sys.stderr)
     named = Choice(urls=(server,) if server else (), comfyui=comfyui, models=models)
-    choice = choose(named, os.environ).one()
+    # What is measured is nobody's but ours.
+    choice = choose(named, os.environ).one().unshared()
     with connected(choice, view.say) as client, view.shown():
         record = measure(request, client, view)
     text = report.markdown(record, shlex.join(["spriteworks", *sys.argv[1:]]))
     (out / report.REPORT_FILE).write_text(text, encoding="utf-8")
     plot.draw(record, out / report.PLOT_FILE)
+    if drifted := report.drift_words(record):
+        print(f"warning: {drifted}", file=sys.stderr)
     if as_json:
         print(json.dumps(record.to_json(), indent=2))
         return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from ..screen import Bar, Screen, screen_on
-from .record import Row, Status
+from .record import BenchRow, CaseStatus
 from .report import difference_words, peak_bytes, size_words
 from .variants import Case
 
@@ -43,7 +43,7 @@ class BenchView:
         """Show what a run took."""
         self._show(f"{_label(case)}: {seconds:.2f} s")
 
-    def ended(self, case: Case, row: Row, baseline: Row | None) -> None:
+    def ended(self, case: Case, row: BenchRow, baseline: BenchRow | None) -> None:
         """Say what a case gave."""
         self._done += 1
         self.say(f"[{self._number}/{self._total}] {_label(case)}: {_outcome(row, baseline)}")
@@ -63,8 +63,8 @@ def _label(case: Case) -> str:
     return f"{case.variant.name}, {case.batch_size} picture{'s' if case.batch_size > 1 else ''}"
 
 
-def _outcome(row: Row, baseline: Row | None) -> str:
-    if row.status is not Status.MEASURED or row.seconds is None:
+def _outcome(row: BenchRow, baseline: BenchRow | None) -> str:
+    if row.status is not CaseStatus.MEASURED or row.seconds is None:
         return f"{row.status.value}: {row.reason}"
     words = [f"first {row.first_s:.2f} s, then {row.seconds['median']:.3f} s"]
     if baseline is not None and baseline.seconds and baseline.key != row.key:

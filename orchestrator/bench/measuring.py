@@ -11,7 +11,7 @@ from typing import Any
 from ..client.client import Client
 from ..client.timings import Timings, ran_seconds
 from ..memory import MemoryUse, Meter, Phase, phases_of
-from ..protocol import Event, Graph, Progress, SystemStats
+from ..protocol import Event, Graph, StepProgress, SystemStats
 from ..runs.fetching import fetch, wanted
 from ..runs.submission import Submission
 from ..workflow.catalogue import Catalogue
@@ -44,7 +44,7 @@ class Steps:
 
     def observe(self, event: Event) -> None:
         """Note an event."""
-        if isinstance(event, Progress):
+        if isinstance(event, StepProgress):
             self._most[event.node] = max(self._most.get(event.node, 0), event.max)
 
     def of(self, nodes: Sequence[str]) -> int:

@@ -6,23 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from ..client.client import writing
-from .record import Record, Row
-from .report import peak_bytes, rows_to_draw, size_words, speed
+from .record import BenchRecord, BenchRow
+from .report import drift_words, peak_bytes, rows_to_draw, size_words, speed
 
 _WIDTH, _ROW, _MARGIN = 1280, 30, 24
 _NAMES, _BARS, _GAP = 300, 420, 40
 _INK, _FAINT, _PAPER = "#1d2733", "#8a97a6", "#ffffff"
-_TIME, _MEMORY, _BASE = "#2f7ed8", "#c9803a", "#9db4cc"
+_TIME, _MEMORY, _BASE, _WARNING = "#2f7ed8", "#c9803a", "#9db4cc", "#b3261e"
 
 
-def draw(record: Record, path: Path) -> None:
+def draw(record: BenchRecord, path: Path) -> None:
     """Write the plot as a PNG; nothing where no row has figures. Raises OutputError."""
     from PIL import Image, ImageDraw
 
     rows = rows_to_draw(record)
     if not rows:
         return
-    height = 2 * _MARGIN + _ROW * (len(rows) + 1)
+    drifted = drift_words(record)
+    height = 2 * _MARGIN + _ROW * (len(rows) + 1 + (drifted is not None))
     image = Image.new("RGB", (_WIDTH, height), _PAPER)
     pen = ImageDraw.Draw(image)
     times = _MARGIN + _NAMES
@@ -36,11 +37,13 @@ def draw(record: Record, path: Path) -> None:
         _text(pen, _MARGIN, y, _name(row), _INK)
         _time_bar(pen, record, row, times, y, longest)
         _memory_bar(pen, row, memory, y, largest)
+    if drifted is not None:
+        _text(pen, _MARGIN, height - _MARGIN - _ROW, drifted, _WARNING)
     with writing(path):
         image.save(path, "PNG")
 
 
-def _time_bar(pen: Any, record: Record, row: Row, x: int, y: int, longest: float) -> None:
+def _time_bar(pen: Any, record: BenchRecord, row: BenchRow, x: int, y: int, longest: float) -> None:
     assert row.seconds is not None
     scale = _BARS / longest / max(1, row.pictures)
     low, middle, high = (row.seconds[key] * scale for key in ("low", "median", "high"))
@@ -54,7 +57,7 @@ def _time_bar(pen: Any, record: Record, row: Row, x: int, y: int, longest: float
     _text(pen, x + int(max(middle, high)) + 8, y, words, _INK)
 
 
-def _memory_bar(pen: Any, row: Row, x: int, y: int, largest: int) -> None:
+def _memory_bar(pen: Any, row: BenchRow, x: int, y: int, largest: int) -> None:
     peak = peak_bytes(row)
     if peak is None:
         return
@@ -64,12 +67,12 @@ def _memory_bar(pen: Any, row: Row, x: int, y: int, largest: int) -> None:
     _text(pen, end + 8, y, size_words(peak[0]), _INK)
 
 
-def _high(row: Row) -> float:
+def _high(row: BenchRow) -> float:
     assert row.seconds is not None
     return float(row.seconds["high"]) / max(1, row.pictures)
 
 
-def _name(row: Row) -> str:
+def _name(row: BenchRow) -> str:
     batch = "" if row.batch_size is None else f"  x{row.batch_size}"
     name = row.name if len(row.name) <= 30 else f"{row.name[:28]}..."
     return f"{name}{batch}"

@@ -22,7 +22,7 @@ PICTURES = "pictures"
 _FORMAT = 1
 
 
-class Status(str, Enum):
+class CaseStatus(str, Enum):
     """How a case ended."""
 
     MEASURED = "measured"
@@ -32,12 +32,12 @@ class Status(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class BenchRow:
     """One case's figures. Times are in s, memory in bytes; None where nothing was measured."""
 
     name: str
     batch_size: int | None
-    status: Status = Status.MEASURED
+    status: CaseStatus = CaseStatus.MEASURED
     # one sentence for a case that was not measured
     reason: str = ""
     # settings that differ from the baseline
@@ -69,21 +69,21 @@ class Row:
         return {**vars(self), "status": self.status.value}
 
     @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> Row:
+    def from_json(cls, body: Mapping[str, Any]) -> BenchRow:
         """The row that `to_json` gave."""
-        return cls(**{**body, "status": Status(body["status"])})
+        return cls(**{**body, "status": CaseStatus(body["status"])})
 
 
-class Record:
+class BenchRecord:
     """The rows that are there, in a folder."""
 
-    def __init__(self, folder: Path, header: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    def __init__(self, folder: Path, header: Mapping[str, Any], rows: Sequence[BenchRow]) -> None:
         self.folder = folder
         self.header = dict(header)
         self.rows = list(rows)
 
     @classmethod
-    def open(cls, folder: Path, header: Mapping[str, Any]) -> Record:
+    def open(cls, folder: Path, header: Mapping[str, Any]) -> BenchRecord:
         """Go on with the measurement in `folder`, or begin one.
 
         Raises UsageError where another measurement is there, OutputError where it cannot be
@@ -96,7 +96,7 @@ class Record:
             return record
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            known, rows = found["header"], [Row.from_json(row) for row in found["rows"]]
+            known, rows = found["header"], [BenchRow.from_json(row) for row in found["rows"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
                 f"{path} is no record of a measurement; delete it, or give another --out"
@@ -111,11 +111,11 @@ class Record:
             )
         return cls(folder, known, rows)
 
-    def row(self, key: str) -> Row | None:
+    def row(self, key: str) -> BenchRow | None:
         """The row of a case, if it is there."""
         return next((row for row in self.rows if row.key == key), None)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: BenchRow) -> None:
         """Note a row, at once on disk."""
         self.rows.append(row)
         self.write()

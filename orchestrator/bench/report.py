@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from .record import Record, Row, Status
+from .record import BenchRecord, BenchRow, CaseStatus
 from .variants import AGAIN, BASELINE
 
 REPORT_FILE, PLOT_FILE = "bench.md", "bench.png"
@@ -21,11 +21,13 @@ _HEADS = (
     "peak memory",
     "difference",
 )
+# The baseline's second measurement may differ by so much: medians of three runs do.
+_STEADY = 1.05
 _GIB = 1 << 30
 _MIB = 1 << 20
 
 
-def table(record: Record) -> str:
+def table(record: BenchRecord) -> str:
     """The rows as plain text in columns."""
     lines = [_HEADS, *(_cells(record, row) for row in record.rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
@@ -35,7 +37,7 @@ def table(record: Record) -> str:
     )
 
 
-def markdown(record: Record, command: str) -> str:
+def markdown(record: BenchRecord, command: str) -> str:
     """The whole report; `command` is what was typed."""
     header = record.header
     server = header["server"]
@@ -63,7 +65,7 @@ def markdown(record: Record, command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def speed(record: Record, row: Row) -> float | None:
+def speed(record: BenchRecord, row: BenchRow) -> float | None:
     """How many times as fast as the baseline at the same batch size.
 
     The baseline's second measurement, at the end, counts for it as much as the first.
@@ -79,7 +81,7 @@ def speed(record: Record, row: Row) -> float | None:
     return float(statistics.median(measured) / row.seconds["median"])
 
 
-def peak_bytes(row: Row) -> tuple[int, str] | None:
+def peak_bytes(row: BenchRow) -> tuple[int, str] | None:
     """The peak that says most, and whose it is: the device's, the process's, the system's."""
     peak = (row.memory or {}).get("peak") or {}
     for name in ("device", "process", "system"):
@@ -93,21 +95,21 @@ def size_words(amount: float) -> str:
     return f"{amount / _GIB:.2f} GiB" if amount >= _GIB else f"{amount / _MIB:.0f} MiB"
 
 
-def _server(record: Record) -> str:
+def _server(record: BenchRecord) -> str:
     server = record.header["server"]
     name = "the engine" if server["kind"] == "spriteworks-engine" else "ComfyUI"
     return f"{name} {server['version']}"
 
 
-def _markdown_table(record: Record) -> list[str]:
+def _markdown_table(record: BenchRecord) -> list[str]:
     rule = ("---", *["---:"] * (len(_HEADS) - 1))
     lines = [_HEADS, rule, *(_cells(record, row) for row in record.rows)]
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _cells(record: Record, row: Row) -> tuple[str, ...]:
+def _cells(record: BenchRecord, row: BenchRow) -> tuple[str, ...]:
     batch = "–" if row.batch_size is None else str(row.batch_size)
-    if row.status is not Status.MEASURED or row.seconds is None:
+    if row.status is not CaseStatus.MEASURED or row.seconds is None:
         return (row.name, batch, "–", row.status.value, "–", "–", "–", "–", "–")
     times = speed(record, row)
     return (
@@ -123,12 +125,12 @@ def _cells(record: Record, row: Row) -> tuple[str, ...]:
     )
 
 
-def _peak_words(row: Row) -> str:
+def _peak_words(row: BenchRow) -> str:
     peak = peak_bytes(row)
     return "–" if peak is None else f"{size_words(peak[0])} ({peak[1]})"
 
 
-def difference_words(row: Row) -> str:
+def difference_words(row: BenchRow) -> str:
     """How far the pictures are from the baseline's."""
     if row.difference is None:
         return "–"
@@ -137,16 +139,14 @@ def difference_words(row: Row) -> str:
     return f"{row.difference['db']:.1f} dB, at most {row.difference['largest']} of 255"
 
 
-def _notes(record: Record) -> list[str]:
+def _notes(record: BenchRecord) -> list[str]:
     lines = [
         f"- {row.name}: {row.reason}"
         for row in record.rows
-        if row.status is not Status.MEASURED and row.reason
+        if row.status is not CaseStatus.MEASURED and row.reason
     ]
-    again = next((row for row in record.rows if row.name == AGAIN and row.seconds), None)
-    first = record.row(Row(name=BASELINE, batch_size=again.batch_size).key) if again else None
-    if again and again.seconds and first and first.seconds:
-        drift = first.seconds["median"] / again.seconds["median"]
+    drift = _drift(record)
+    if drift is not None:
         lines.append(
             f"- The baseline, measured once more at the end, was {drift:.2f} times as fast as at "
             "the beginning; speeds are against both together, and differences no larger than "
@@ -157,6 +157,27 @@ def _notes(record: Record) -> list[str]:
     return [*lines, ""] if lines else []
 
 
+def _drift(record: BenchRecord) -> float | None:
+    """How many times as fast the baseline was at the end; None where it was not measured again."""
+    again = next((row for row in record.rows if row.name == AGAIN and row.seconds), None)
+    first = record.row(BenchRow(name=BASELINE, batch_size=again.batch_size).key) if again else None
+    if not (again and again.seconds and first and first.seconds):
+        return None
+    return float(first.seconds["median"] / again.seconds["median"])
+
+
+def drift_words(record: BenchRecord) -> str | None:
+    """One sentence where the machine itself became faster or slower meanwhile, else None."""
+    drift = _drift(record)
+    if drift is None or 1 / _STEADY <= drift <= _STEADY:
+        return None
+    how = f"{drift:.2f} times as fast" if drift > 1 else f"{1 / drift:.2f} times as slow"
+    return (
+        f"the machine drifted: the baseline was {how} at the end as at the beginning, so smaller "
+        "differences than that say nothing; let nothing else run on it, and measure again"
+    )
+
+
 _MEMORY_NOTES = {
     "device": "Peak memory (device) is what PyTorch held on the GPU for this server.",
     "process": "Peak memory (process) is the resident memory of the server's process. A process "
@@ -165,6 +186,6 @@ _MEMORY_NOTES = {
 }
 
 
-def rows_to_draw(record: Record) -> Sequence[Row]:
+def rows_to_draw(record: BenchRecord) -> Sequence[BenchRow]:
     """The rows that have figures."""
     return [row for row in record.rows if row.seconds]

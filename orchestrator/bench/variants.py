@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
 
-from comfy_nodes.settings import LoaderSettings, Precision
+from comfy_nodes.settings import SETTINGS, LoaderSettings, Precision
 
 from ..errors import BadValue, GraphError, UnknownParameter
 from ..protocol import Graph
 from ..workflow.catalogue import Catalogue
 from ..workflow.checking import value_problem
-from ..workflow.inputs import Input
+from ..workflow.inputs import NodeInput
 from ..workflow.wording import did_you_mean, listed
 
 Values: TypeAlias = Mapping[str, Any]
@@ -22,24 +22,6 @@ Values: TypeAlias = Mapping[str, Any]
 # Every node that leaves one of these to the machine takes settings: loaders, and nodes that set
 # those of another's model.
 _MARKS: tuple[Values, ...] = ({"precision": "auto"}, {"vae_precision": "auto"})
-# Not tried unless asked for: without compile the first means nothing, the next two and the fourth
-# only with tiles and with batches; the last is no setting of speed.
-_ONLY_ASKED = ("compile_mode", "vae_tile", "vae_overlap", "vae_slicing", "strict")
-_STEP_CACHE = 0.1
-# What a server without our settings does by itself; precision comes from the device.
-_PLAIN: Values = {
-    "attention": "sdpa",
-    "vae_tiling": "off",
-    "vae_slicing": "off",
-    "memory_format": "contiguous",
-    "compile": "off",
-    "quantization": "off",
-    "cudnn_benchmark": "off",
-    "fp16_accumulation": "off",
-    "tf32": "off",
-    "cpu_kernels": "off",
-    "step_cache": 0.0,
-}
 
 BASELINE, AUTO, AGAIN = "baseline", "auto", "baseline again"
 
@@ -56,25 +38,25 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Knobs:
+class OfferedSettings:
     """The settings that a workflow's nodes offer on one server."""
 
     # setting -> the input as the server declares it
-    inputs: Mapping[str, Input]
+    inputs: Mapping[str, NodeInput]
     # node -> settings that it has
     nodes: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, graph: Graph, catalogue: Catalogue, name: str) -> Knobs:
+    def of(cls, graph: Graph, catalogue: Catalogue, name: str) -> OfferedSettings:
         """Find them; raises GraphError where `name`, the workflow, has no node that takes any."""
-        inputs: dict[str, Input] = {}
+        inputs: dict[str, NodeInput] = {}
         nodes: dict[str, tuple[str, ...]] = {}
         for node_id, node in graph.items():
             node_class = catalogue.node_class(str(node["class_type"]))
             known = node_class.by_name
             if not any(node_class.offers(mark) for mark in _MARKS):
                 continue
-            nodes[node_id] = tuple(key for key in LoaderSettings.model_fields if key in known)
+            nodes[node_id] = tuple(key for key in SETTINGS if key in known)
             inputs |= {key: known[key] for key in nodes[node_id]}
         if not nodes:
             raise GraphError(
@@ -105,36 +87,35 @@ class Knobs:
 
     def choices(self, name: str) -> list[Any]:
         """The values to try of one setting, `auto` left out."""
-        if name == "step_cache":
-            return [_STEP_CACHE]
+        tried = SETTINGS[name].tried
+        if tried:
+            return list(tried)
         if self.inputs[name].type == "BOOLEAN":
             return [True, False]
         options = self.inputs[name].options or ()
         return [value for value in options if value != "auto"]
 
 
-def plain(knobs: Knobs, device_type: str) -> dict[str, Any]:
+def plain(offered: OfferedSettings, device_type: str) -> dict[str, Any]:
     """The baseline: what the server would do by itself, fp32 on a CPU and else fp16."""
     precision = Precision.FP32 if device_type == "cpu" else Precision.FP16
-    wanted = {"precision": precision.value, **_PLAIN}
-    defaults = {name: _plain(field.default) for name, field in LoaderSettings.model_fields.items()}
-    return {name: wanted.get(name, defaults[name]) for name in knobs.inputs}
+    values = {name: _without(name) for name in offered.inputs}
+    return values | ({"precision": precision.value} if "precision" in values else {})
 
 
-def automatic(knobs: Knobs, baseline: Values) -> Variant:
+def automatic(offered: OfferedSettings, baseline: Values) -> Variant:
     """Everything left to the device's table."""
-    fields = LoaderSettings.model_fields
-    defaults = {name: _plain(fields[name].default) for name in knobs.inputs}
+    defaults = {name: _default(name) for name in offered.inputs}
     return Variant(name=AUTO, changes=_different(defaults, baseline), strict=False)
 
 
-def one_at_a_time(knobs: Knobs, baseline: Values) -> list[Variant]:
+def one_at_a_time(offered: OfferedSettings, baseline: Values) -> list[Variant]:
     """Every choice of every setting, each alone."""
-    names = [name for name in knobs.inputs if name not in _ONLY_ASKED]
-    return [variant for name in names for variant in _each(knobs, baseline, name)]
+    names = [name for name in offered.inputs if SETTINGS[name].tried != ()]
+    return [variant for name in names for variant in _each(offered, baseline, name)]
 
 
-def asked(knobs: Knobs, baseline: Values, texts: Iterable[str]) -> list[Variant]:
+def asked(offered: OfferedSettings, baseline: Values, texts: Iterable[str]) -> list[Variant]:
     """The variants of `--try`: `NAME` for every choice, `NAME=VALUE,...` for a combination.
 
     Raises UnknownParameter and BadValue.
@@ -142,30 +123,41 @@ def asked(knobs: Knobs, baseline: Values, texts: Iterable[str]) -> list[Variant]
     found: list[Variant] = []
     for text in texts:
         if "=" not in text:
-            knobs.check({text: knobs.choices(text)[0]} if text in knobs.inputs else {text: None})
-            found += _each(knobs, baseline, text)
+            found += _every(offered, baseline, text)
             continue
-        values = parse(knobs, text)
+        values = parse(offered, text)
         found.append(Variant(name=text, changes=values))
     return found
 
 
-def parse(knobs: Knobs, text: str) -> dict[str, Any]:
+def parse(offered: OfferedSettings, text: str) -> dict[str, Any]:
     """`NAME=VALUE,NAME=VALUE` as values; raises UnknownParameter and BadValue."""
     values: dict[str, Any] = {}
     for part in text.split(","):
         name, equals, word = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise UnknownParameter(f"{part!r} is not NAME=VALUE, for example precision=bf16")
-        values[name] = _value(knobs.inputs.get(name), name, word)
-    knobs.check(values)
+        values[name] = _value(offered.inputs.get(name), name, word)
+    offered.check(values)
     return values
 
 
-def _each(knobs: Knobs, baseline: Values, name: str) -> list[Variant]:
+def _every(offered: OfferedSettings, baseline: Values, name: str) -> list[Variant]:
+    """As `_each`; raises UnknownParameter and BadValue for a setting that has no list of values."""
+    if name not in offered.inputs:
+        offered.check({name: None})
+    choices = offered.choices(name)
+    if not choices:
+        default = _default(name)
+        raise BadValue(f"{name} takes any number: say which to try, for example {name}={default}")
+    offered.check({name: choices[0]})
+    return _each(offered, baseline, name)
+
+
+def _each(offered: OfferedSettings, baseline: Values, name: str) -> list[Variant]:
     return [
         Variant(name=f"{name}={_text(value)}", changes={name: value})
-        for value in knobs.choices(name)
+        for value in offered.choices(name)
         if value != baseline[name]
     ]
 
@@ -174,7 +166,7 @@ def _different(values: Values, baseline: Values) -> dict[str, Any]:
     return {name: value for name, value in values.items() if baseline.get(name) != value}
 
 
-def _value(entry: Input | None, name: str, word: str) -> Any:
+def _value(entry: NodeInput | None, name: str, word: str) -> Any:
     if entry is None:
         return word
     kinds: Mapping[str, type[int] | type[float]] = {"INT": int, "FLOAT": float}
@@ -188,8 +180,15 @@ def _value(entry: Input | None, name: str, word: str) -> Any:
         raise BadValue(f"{name}={word}: {word!r} is not a number") from error
 
 
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, Enum) else value
+def _without(name: str) -> Any:
+    """What a server that has no such setting does."""
+    without = SETTINGS[name].without
+    return _default(name) if without is None else without.value
+
+
+def _default(name: str) -> Any:
+    default = LoaderSettings.model_fields[name].default
+    return default.value if isinstance(default, Enum) else default
 
 
 def _text(value: Any) -> str:

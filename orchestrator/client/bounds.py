@@ -19,11 +19,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
-
 from ..errors import JobTimedOut, ProtocolError, ServerLost, SpriteworksError
 
 if TYPE_CHECKING:
@@ -37,7 +32,7 @@ _PIECE = 1 << 16
 _SLICE = 0.5
 
 
-class TooLarge(ProtocolError):
+class AnswerTooLarge(ProtocolError):
     """An answer of more bytes than were asked for; another try would bring as many."""
 
 
@@ -135,9 +130,9 @@ class Bounds:
         if self._bytes < 0:
             raise self.too_large()
 
-    def too_large(self) -> TooLarge:
+    def too_large(self) -> AnswerTooLarge:
         """The error for an answer of more bytes than were asked for."""
-        return TooLarge(
+        return AnswerTooLarge(
             f"what answers at {self.url} sent more than {self._limit:,} bytes to {self._what}; "
             "look at what runs there"
         )
@@ -159,7 +154,7 @@ class Bounds:
     def _timed_out(self) -> SpriteworksError:
         return JobTimedOut(
             f"the time for this was over before the server at {self.url} was done with it; give it "
-            "more with --timeout"
+            "more (timeout, or --timeout)"
         )
 
 
@@ -261,11 +256,12 @@ class _Source:
         return io.BufferedReader(_Reader(self._sock, self._bounds))
 
 
-def _response(bounds: Bounds, sock: Any, *arguments: Any, **named: Any) -> Any:
+def bounded_response(bounds: Bounds, sock: Any, *arguments: Any, **named: Any) -> Any:
+    """An answer of http.client that is read within bounds."""
     return http.client.HTTPResponse(_Source(sock, bounds), *arguments, **named)  # type: ignore[arg-type]
 
 
-class _Bounded:
+class Bounded:
     """What a connection of http.client or urllib3 does otherwise within bounds."""
 
     bounds: Bounds
@@ -288,57 +284,15 @@ class _Bounded:
                 raise
 
 
-class Connection(_Bounded, http.client.HTTPConnection):
+class BoundedConnection(Bounded, http.client.HTTPConnection):
     """A plain connection of http.client within bounds."""
 
     def __init__(self, host: str, port: int, bounds: Bounds, seconds: float) -> None:
         super().__init__(host, port)
         self.bounds = bounds
-        self.response_class = partial(_response, bounds)  # type: ignore[assignment]
+        self.response_class = partial(bounded_response, bounds)  # type: ignore[assignment]
         self._seconds = seconds
 
     def connect(self) -> None:
         """Open it."""
         self.sock = connected(self.host, self.port, self.bounds, self._seconds)
-
-
-class _Pooled(_Bounded):
-    """What a connection of urllib3 does otherwise within bounds."""
-
-    def _new_conn(self) -> socket.socket:
-        host, port = self._dns_host, self.port  # type: ignore[attr-defined]
-        try:
-            sock = connected(host, port, self.bounds, self.timeout)  # type: ignore[attr-defined]
-        except TimeoutError as error:
-            raise ConnectTimeoutError(self, f"no connection to {host} in time") from error
-        except (OSError, UnicodeError) as error:
-            raise NewConnectionError(self, f"no connection to {host}: {error}") from error  # type: ignore[arg-type]
-        # TLS greets within what is left.
-        sock.settimeout(self.bounds.left_to_request(self.timeout))  # type: ignore[attr-defined]
-        return sock
-
-
-class BoundedAdapter(HTTPAdapter):
-    """Lets requests open connections within bounds, through proxies, too."""
-
-    def __init__(self, bounds: Bounds) -> None:
-        kept = {"bounds": bounds, "response_class": staticmethod(partial(_response, bounds))}
-        plain = type("Plain", (_Pooled, HTTPConnection), kept)
-        secret = type("Secret", (_Pooled, HTTPSConnection), kept)
-        self._pools = {
-            "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
-            "https": type("SecretPool", (HTTPSConnectionPool,), {"ConnectionCls": secret}),
-        }
-        super().__init__()
-
-    def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
-        """Make the pools of direct connections."""
-        super().init_poolmanager(*arguments, **named)
-        self.poolmanager.pool_classes_by_scheme = self._pools
-
-    def proxy_manager_for(self, proxy: Any, **named: Any) -> Any:
-        """Make the pools of connections through a proxy; SOCKS has its own kind."""
-        manager = super().proxy_manager_for(proxy, **named)
-        if not str(proxy).lower().startswith("socks"):
-            manager.pool_classes_by_scheme = self._pools
-        return manager

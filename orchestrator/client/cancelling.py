@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ProtocolError
 from ..protocol import JobState, QueueState
 from .watch import state_in
-from .wire import NotFound, Wire
+from .wire import AddressNotFound, Wire
 
 
 class Canceller:
@@ -41,7 +41,7 @@ class Canceller:
                 # ComfyUI clears its flag as it begins with a job, so one that had only just left
                 # the queue runs on. By now it has begun; another job is not touched.
                 self._ask(prompt_id)
-        except NotFound:
+        except AddressNotFound:
             self._by_id = False
         return self._by_id
 

@@ -41,23 +41,23 @@ from ..protocol import (
     read_refusal,
 )
 from ..workflow.catalogue import Catalogue
-from .bounds import TooLarge
+from .bounds import AnswerTooLarge
 from .cancelling import Canceller
-from .foreign import Verdict, judge
+from .foreign import Reaction, judge
 from .listener import Listener
 from .watch import Watch, ignore, state_in
 from .wire import (
     ANSWER_LIMIT,
     FILE_LIMIT,
     LARGE_ANSWER_LIMIT,
+    AddressNotFound,
     BadRequest,
-    NotFound,
     Timeouts,
     Wire,
     base_url,
 )
 from .wire import (
-    Fetched as Fetched,
+    ReceivedFile as ReceivedFile,
 )
 
 
@@ -194,11 +194,11 @@ class Client:
                 return self._post_prompt(request)
             except SpriteworksError as error:
                 # Whatever the answer is too large for, the job may be there.
-                verdict = Verdict.DOUBT if isinstance(error, TooLarge) else judge(error)
-                if verdict is Verdict.FATAL:
+                verdict = Reaction.DOUBT if isinstance(error, AnswerTooLarge) else judge(error)
+                if verdict is Reaction.FATAL:
                     raise
                 self._check()
-            if verdict is Verdict.DOUBT and self._arrived(str(request.prompt_id)):
+            if verdict is Reaction.DOUBT and self._arrived(str(request.prompt_id)):
                 return PromptAccepted(prompt_id=str(request.prompt_id), number=None)
             self._wire.pause(attempt)
         return self._post_prompt(request)
@@ -296,7 +296,7 @@ class Client:
         except (KeyError, TypeError, ProtocolError) as error:
             raise ProtocolError(f"{self.url} does not say where it put {name}") from error
 
-    def fetch(self, file: FileRef, sink: BinaryIO, *, limit: int = FILE_LIMIT) -> Fetched:
+    def fetch(self, file: FileRef, sink: BinaryIO, *, limit: int = FILE_LIMIT) -> ReceivedFile:
         """Write a file of the server into `sink`, from where it stands, and hash it on the way.
 
         `sink` must be seekable: another try begins there again. Where this raises, something of
@@ -305,7 +305,7 @@ class Client:
         """
         begin = sink.tell()
 
-        def fetch() -> Fetched:
+        def fetch() -> ReceivedFile:
             sink.seek(begin)
             sink.truncate()
             with self._present(file):
@@ -354,7 +354,7 @@ class Client:
         def late() -> JobTimedOut:
             return JobTimedOut(
                 f"job {prompt_id} was not done within {timeout:g} s on {self.url}; give it more "
-                "time with --timeout"
+                "time (timeout, or --timeout)"
             )
 
         return self._wire.bounds.until(time.monotonic() + timeout, late)
@@ -399,7 +399,7 @@ class Client:
     def _present(self, file: FileRef) -> Iterator[None]:
         try:
             yield
-        except NotFound as error:
+        except AddressNotFound as error:
             raise ResultMissing(
                 f"{self.url} no longer has {file.filename}; its node was answered from the "
                 "server's cache, and the file has been deleted since: change the seed or the file "

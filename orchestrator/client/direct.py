@@ -8,14 +8,13 @@ stays with it; see wire.py.
 from __future__ import annotations
 
 import http.client
+import selectors
 import socket
 from collections.abc import Mapping
 from types import TracebackType
 from urllib.parse import urlencode, urlsplit
 
-from urllib3.util import wait_for_read
-
-from .bounds import Bounds, Connection
+from .bounds import BoundedConnection, Bounds
 from .foreign import connecting
 
 # headers of a request whose body is JSON
@@ -33,7 +32,7 @@ class Direct:
         # what the server's address itself has for a path, when it lies behind another server
         self._prefix = parts.path
         self._headers = dict(headers)
-        self._connection = Connection(str(parts.hostname), parts.port or 80, bounds, connect)
+        self._connection = BoundedConnection(str(parts.hostname), parts.port or 80, bounds, connect)
 
     def close(self) -> None:
         """Close the connection; the next request opens another one."""
@@ -62,7 +61,7 @@ class Direct:
     def _open(self) -> None:
         connection = self._connection
         sock: socket.socket | None = connection.sock
-        if sock is not None and wait_for_read(sock, 0.0):
+        if sock is not None and _can_be_read(sock):
             # Nobody asked, so what can be read is the end of the connection.
             connection.close()
             sock = None
@@ -107,3 +106,9 @@ class DirectReply:
         if not data and self._response.length:
             raise http.client.IncompleteRead(data, self._response.length)
         return data
+
+
+def _can_be_read(sock: socket.socket) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        return bool(selector.select(0))

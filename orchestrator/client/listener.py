@@ -18,11 +18,13 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 import websocket
+from websockets.frames import Opcode
 
 from ..errors import ProtocolError, SpriteworksError
 from ..protocol import Event, FeatureFlags, decode_event, encode_event
 from .foreign import translated
-from .frames import Frames, Opcode
+from .logins import headers_of
+from .messages import Messages
 from .wire import Timeouts, is_loopback
 
 _HELLO = encode_event(FeatureFlags(data={"supports_preview_metadata": True}))
@@ -39,6 +41,9 @@ _LONGEST_TEXT = 8 << 20
 # More than any honest server says in a second: 80 jobs of 15 messages, or 100 pictures of 1 MB.
 _MOST_MESSAGES = 5_000
 _MOST_BYTES = 128 << 20
+# Frames, fragments of messages among them. A proxy that cuts _MOST_BYTES by a buffer of 4 KiB makes
+# 32,768.
+_MOST_FRAMES = 50_000
 # So many such seconds in a row are a flood; one is what gathered while nobody listened.
 _FLOODED_SECONDS = 2
 # How long a server that floods is not listened to, in s.
@@ -54,6 +59,34 @@ def endless() -> float:
 
 class _Flood(ConnectionAbortedError):
     """The server says more than anybody could have to say."""
+
+
+class _Rate:
+    """How much a server says over one connection."""
+
+    def __init__(self) -> None:
+        # since when (monotonic) so much came, and how many such spans before were too much
+        self._begin = time.monotonic()
+        self._messages = self._frames = self._bytes = self._flooded = 0
+
+    def took(self, *, messages: int, frames: int, count: int) -> None:
+        """Note what came, `count` in bytes; raises _Flood after too much for too long."""
+        now = time.monotonic()
+        span = now - self._begin
+        if span >= 1.0:
+            most = (
+                self._messages > span * _MOST_MESSAGES
+                or self._frames > span * _MOST_FRAMES
+                or self._bytes > span * _MOST_BYTES
+            )
+            self._flooded = self._flooded + 1 if most else 0
+            self._messages = self._frames = self._bytes = 0
+            self._begin = now
+            if self._flooded >= _FLOODED_SECONDS:
+                raise _Flood("the server floods the WebSocket")
+        self._messages += messages
+        self._frames += frames
+        self._bytes += count
 
 
 class _Socket(websocket.WebSocket):  # type: ignore[misc]  # it has no types
@@ -126,9 +159,9 @@ class _Opening:
 class Listener:
     """One server's WebSocket, opened when first needed and again after it broke.
 
-    websocket-client opens it and answers; what the server says is read and cut here, all that has
-    arrived at once. `client_id` changes with every connection: a server that still cleans up after
-    the old one would make a new one under the same id deaf for ever.
+    websocket-client opens and closes it; what the server says is read here, all that has arrived at
+    once, and `Messages` knows what it is. `client_id` changes with every connection: a server that
+    still cleans up after the old one would make a new one under the same id deaf for ever.
     """
 
     def __init__(
@@ -146,12 +179,10 @@ class Listener:
         self._next_id = ""
         self._delays = timeouts.delays()
         self._due = self._since = 0.0
-        self._frames = Frames()
+        self._messages = Messages()
         # what was read and not heard yet; "" for what was passed over
         self._waiting: deque[str | bytes] = deque()
-        # since when so many messages and bytes came, and how many such spans before were too many
-        self._counted_from = 0.0
-        self._messages = self._bytes = self._flooded = 0
+        self._rate = _Rate()
         self.client_id = ""
 
     @property
@@ -204,9 +235,9 @@ class Listener:
             if self._socket is None:
                 self._drop()
                 return
-            self._frames = Frames()
-            self._since = self._counted_from = time.monotonic()
-            self._messages = self._bytes = self._flooded = 0
+            self._messages = Messages()
+            self._rate = _Rate()
+            self._since = time.monotonic()
             self.client_id = self._next_id
         elif time.monotonic() >= opening.late:
             opening.give_up()
@@ -233,59 +264,43 @@ class Listener:
         try:
             # 0 would not wait at all.
             sock.settimeout(max(seconds, 0.001))
-            self._cut(ours, sock.recv(_READ))
+            self._take(ours, sock.recv(_READ))
             if gather:
                 time.sleep(gather)
                 for _ in range(_READS):
                     if len(self._waiting) > _READS:
                         break
                     sock.settimeout(0)
-                    self._cut(ours, sock.recv(_READ))
+                    self._take(ours, sock.recv(_READ))
         except _NOTHING_YET:
             return
 
-    def _cut(self, ours: _Socket, data: bytes) -> None:
-        messages = self._frames.feed(data)
-        self._judge(len(messages), len(data))
-        ping: bytes | None = None
+    def _take(self, ours: _Socket, data: bytes) -> None:
+        frames, messages = self._messages.feed(data)
+        self._rate.took(messages=len(messages), frames=frames, count=len(data))
         for opcode, payload in messages:
-            if opcode == Opcode.TEXT:
+            if opcode is Opcode.TEXT:
                 # Text that is none is one hint less.
                 with suppress(UnicodeDecodeError):
                     self._waiting.append(payload.decode() if len(payload) <= _LONGEST_TEXT else "")
-            elif opcode == Opcode.BINARY:
+            elif opcode is Opcode.BINARY:
                 self._waiting.append(payload)
-            elif opcode == Opcode.PING:
-                ping = payload
-            elif opcode == Opcode.CLOSE:
-                raise ConnectionAbortedError("the server has closed the WebSocket")
-        if ping is not None:
-            # of several the last one (RFC 6455, 5.5.3)
-            self._answer(ours, ping)
+        self._answer(ours)
+        if any(opcode is Opcode.CLOSE for opcode, _ in messages):
+            raise ConnectionAbortedError("the server has closed the WebSocket")
         if not data:
             raise ConnectionAbortedError("the WebSocket has ended")
 
-    def _answer(self, ours: _Socket, ping: bytes) -> None:
-        ours.settimeout(_SEND)
+    def _answer(self, ours: _Socket) -> None:
+        answer = self._messages.answer()
+        if not answer or ours.sock is None:
+            return
+        ours.sock.settimeout(_SEND)
         try:
-            ours.pong(ping)
+            ours.sock.sendall(answer)
         except _NOTHING_YET as error:
             # Half of it may have gone out.
             raise ConnectionAbortedError("the server does not read") from error
-
-    def _judge(self, messages: int, count: int) -> None:
-        """Raise where the server has been saying too much, for too long."""
-        now = time.monotonic()
-        span = now - self._counted_from
-        if span >= 1.0:
-            most = self._messages > span * _MOST_MESSAGES or self._bytes > span * _MOST_BYTES
-            self._flooded = self._flooded + 1 if most else 0
-            self._messages = self._bytes = 0
-            self._counted_from = now
-            if self._flooded >= _FLOODED_SECONDS:
-                raise _Flood("the server floods the WebSocket")
-        self._messages += messages
-        self._bytes += count
 
     def _connect(self, ours: _Socket, client_id: str) -> None:
         """Open it; on the thread of _Opening."""
@@ -295,6 +310,7 @@ class Listener:
         ours.connect(
             f"{scheme}://{parts.netloc}{parts.path}/ws?clientId={client_id}",
             suppress_origin=True,
+            header=headers_of(self._url),
             http_no_proxy=[parts.hostname] if is_loopback(self._url) else None,
         )
         ours.send(_HELLO)

@@ -18,9 +18,9 @@ from ..protocol import (
     JobState,
     Preview,
     QueueState,
-    Status,
+    QueueStatus,
 )
-from .foreign import Verdict, judge
+from .foreign import Reaction, judge
 from .listener import Listener
 from .wire import Timeouts
 
@@ -155,7 +155,7 @@ class Watch:
     def _no_answer(self, error: ServerError) -> None:
         self._check()
         silent = time.monotonic() - self._answered
-        if judge(error) is Verdict.FATAL:
+        if judge(error) is Reaction.FATAL:
             raise error
         if silent <= self._timeouts.lost_after:
             return
@@ -219,7 +219,7 @@ class Watch:
 
     def _take(self, event: Event) -> bool:
         """Pass an event on where it is the job's; say whether it is time to look."""
-        if isinstance(event, Status):
+        if isinstance(event, QueueStatus):
             # After a reconnection only this still reaches us: some job came or went. It also comes
             # between the word of an end and the last one.
             ended = self._ended and not self._trusting

@@ -10,15 +10,10 @@ import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from http.client import IncompleteRead
-from types import TracebackType
-from typing import Any, BinaryIO, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-import requests
-from requests.exceptions import InvalidJSONError
-from requests.utils import select_proxy
-
+from .. import addresses
 from ..errors import (
     BadValue,
     ProtocolError,
@@ -28,21 +23,23 @@ from ..errors import (
     SpriteworksError,
 )
 from ..protocol import decode_json, excerpt
-from .bounds import BoundedAdapter, Bounds
-from .direct import JSON, Direct, DirectReply
-from .foreign import FAULTS, Verdict, backoff, judge, translate, translated
+from ..version import __version__
+from .bounds import Bounds
+from .direct import Direct, DirectReply
+from .foreign import Reaction, backoff, faults, judge, translate, translated
+from .logins import headers_of
+
+if TYPE_CHECKING:
+    from .by_requests import ByRequests, RequestsReply
 
 T = TypeVar("T")
 
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # Answers by which a server or a proxy before it says "not now".
 _BUSY = {408, 425, 429}
-# Headers of requests' own that are sent without it, too: who we are, and the login that an address
-# with a name and a password in it, or netrc, gives.
-_KEPT = ("User-Agent", "Authorization")
+# Who we are, where requests does not say it.
+_WE = f"spriteworks/{__version__}"
 _REDIRECTS = {301, 302, 303, 307, 308}
 _CHUNK = 1 << 18
-_MOST_REDIRECTS = 5
 
 # Bytes of an answer that is kept in memory.
 ANSWER_LIMIT = 64 << 20
@@ -87,6 +84,8 @@ def base_url(text: str) -> str:
     try:
         parts = urlsplit(url)
         is_fine = parts.port is None or parts.port > 0
+        # What stands there would be sent with no request, or with every one in the wrong place.
+        is_fine = is_fine and not {"?", "#", "@", "\\"} & set(url)
     except ValueError:
         is_fine = False
     # No URL has a space in it (RFC 3986), and urlsplit() says nothing of one.
@@ -98,7 +97,7 @@ def base_url(text: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """Say whether `url` is on this machine, where no proxy may come in between."""
-    return urlsplit(url).hostname in _LOOPBACK
+    return addresses.is_loopback(urlsplit(url).hostname or "")
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetched:
+class ReceivedFile:
     """A file that came whole."""
 
     bytes: int
@@ -125,41 +124,8 @@ class Fetched:
     sha256: str
 
 
-class _RequestsReply:
-    """An answer that requests has read the head of."""
-
-    def __init__(self, response: requests.Response) -> None:
-        self._response = response
-        self._received = 0
-        self.status = response.status_code
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
-
-    def __enter__(self) -> _RequestsReply:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._response.close()
-
-    def read(self, count: int) -> bytes:
-        """Up to `count` bytes as they were sent; raises where they are cut off."""
-        data: bytes = self._response.raw.read(count, decode_content=False)
-        self._received += len(data)
-        announced = self.headers.get("content-length", "")
-        # Not every version of urllib3 complains.
-        if not data and announced.isdecimal() and "transfer-encoding" not in self.headers:
-            missing = int(announced) - self._received
-            if missing > 0:
-                raise IncompleteRead(data, missing)
-        return data
-
-
 # an answer whose head has been read
-_Reply: TypeAlias = "DirectReply | _RequestsReply"
+_Reply: TypeAlias = "DirectReply | RequestsReply"
 
 
 class Wire:
@@ -169,13 +135,8 @@ class Wire:
         self.url = url
         self.timeouts = timeouts
         self.bounds = Bounds(url)
-        self._session = requests.Session()
-        self._session.trust_env = not is_loopback(url)
-        self._session.max_redirects = _MOST_REDIRECTS
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, BoundedAdapter(self.bounds))
-        # what is sent squeezed is unpacked here, within bounds
-        self._session.headers["Accept-Encoding"] = "gzip"
+        # made once it is needed
+        self._requests: ByRequests | None = None
         # None where only requests knows the way: by TLS or a proxy
         self._direct = self._straight()
         # with cookies, too
@@ -183,7 +144,8 @@ class Wire:
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        if self._requests is not None:
+            self._requests.close()
         if self._direct is not None:
             self._direct.close()
 
@@ -231,7 +193,7 @@ class Wire:
 
     def fetch(
         self, path: str, params: Mapping[str, str], sink: BinaryIO, *, limit: int = FILE_LIMIT
-    ) -> Fetched:
+    ) -> ReceivedFile:
         """Get a file once, into `sink` from where it stands; raises ServerLost where it is cut off.
 
         What `sink` raises passes as it is.
@@ -242,7 +204,7 @@ class Wire:
                 digest.update(piece)
                 count += len(piece)
                 sink.write(piece)
-        return Fetched(bytes=count, sha256=digest.hexdigest())
+        return ReceivedFile(bytes=count, sha256=digest.hexdigest())
 
     def _pieces(
         self, path: str, params: Mapping[str, str], limit: int
@@ -266,7 +228,7 @@ class Wire:
         except ServerError:
             self.bounds.left()
             raise
-        except FAULTS as error:
+        except faults() as error:
             self.bounds.left()
             raise translate(error, self.url) from error
 
@@ -297,20 +259,32 @@ class Wire:
                 yield piece
 
     def _straight(self) -> Direct | None:
-        if urlsplit(self.url).scheme != "http":
+        parts = urlsplit(self.url)
+        if parts.scheme != "http":
             return None
-        # Read from environment and netrc once; requests does so for every request.
-        with translated(self.url):
-            prepared = self._session.prepare_request(requests.Request("GET", self.url))
-        settings = self._session.merge_environment_settings(self.url, {}, False, None, None)
-        if select_proxy(str(prepared.url), settings["proxies"]):
+        if is_loopback(self.url) and parts.username is None:
+            # No proxy comes in between, and netrc does not count.
+            headers: dict[str, str] | None = {"User-Agent": _WE, **headers_of(self.url)}
+        else:
+            with translated(self.url):
+                headers = self._by_requests().straight()
+        if headers is None:
             return None
-        return Direct(
-            self.url,
-            {name: prepared.headers[name] for name in _KEPT if name in prepared.headers},
-            bounds=self.bounds,
-            connect=self.timeouts.connect,
-        )
+        return Direct(self.url, headers, bounds=self.bounds, connect=self.timeouts.connect)
+
+    def _by_requests(self) -> ByRequests:
+        if self._requests is None:
+            # 0.1 s, for those who need what only requests knows
+            from .by_requests import ByRequests
+
+            self._requests = ByRequests(
+                self.url,
+                headers_of(self.url),
+                self.bounds,
+                trust_env=not is_loopback(self.url),
+                timeouts=(self.timeouts.connect, self.timeouts.read),
+            )
+        return self._requests
 
     def _ask(
         self,
@@ -328,39 +302,7 @@ class Wire:
                 return reply
             # It leads elsewhere, and requests goes there.
             self._direct.close()
-        return self._ask_by_requests(method, path, params, body, upload)
-
-    def _ask_by_requests(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str] | None,
-        body: bytes | None,
-        upload: Mapping[str, Any],
-    ) -> _Reply:
-        headers = None if body is None else JSON
-        request = requests.Request(
-            method,
-            self.url + path,
-            params=params,
-            **(upload or {"data": body, "headers": headers}),
-        )
-        prepared = self._session.prepare_request(request)
-        answered: list[int] = []
-        prepared.hooks["response"] = [lambda got, **_: answered.append(got.status_code)]
-        settings = self._session.merge_environment_settings(str(prepared.url), {}, True, None, None)
-        timeout = (self.timeouts.connect, self.timeouts.read)
-        try:
-            response = self._session.send(prepared, timeout=timeout, **settings)
-        except ValueError as error:
-            if not answered:
-                raise
-            # The address that is wrong is one that the server gave.
-            raise ProtocolError(
-                f"what answers at {self.url} leads to an address that is none; check what runs "
-                "there"
-            ) from error
-        return _RequestsReply(response)
+        return self._by_requests().ask(method, path, params, body, upload)
 
     def patiently(self, request: Callable[[], T]) -> T:
         """Repeat a request that may safely be repeated until it succeeds or the tries are spent.
@@ -374,7 +316,7 @@ class Wire:
                 return request()
             except SpriteworksError as error:
                 spent = attempt >= self.timeouts.tries or time.monotonic() >= late
-                if spent or judge(error) is Verdict.FATAL:
+                if spent or judge(error) is Reaction.FATAL:
                     raise
             self.pause(attempt)
         raise AssertionError("unreachable")
@@ -385,7 +327,7 @@ class Wire:
         time.sleep(self.bounds.left(delay))
 
 
-class NotFound(ServerError):
+class AddressNotFound(ServerError):
     """The server has nothing at that address, or nothing to post to."""
 
 
@@ -401,6 +343,8 @@ def _encoded(value: Any, url: str) -> bytes:
     try:
         return text_of.dumps(value, allow_nan=False).encode()
     except ValueError as error:
+        from requests.exceptions import InvalidJSONError
+
         raise translate(InvalidJSONError(error), url) from error
 
 
@@ -428,7 +372,7 @@ def _raise_for_status(answer: Answer, what: str, url: str) -> None:
         raise BadRequest(f"{url} refused {what}: {_excerpt(answer)}", _body(answer))
     # ComfyUI has the editor's files at every address that it does not know: there to get only.
     if code in (404, 405):
-        raise NotFound(f"{url} does not know {what}; is it a ComfyUI server?")
+        raise AddressNotFound(f"{url} does not know {what}; is it a ComfyUI server?")
     if code in (401, 403):
         raise ServerError(f"{url} does not let us {what} (HTTP {code}); it wants a login")
     if code >= 500 or code in _BUSY:

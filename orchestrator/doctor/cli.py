@@ -55,7 +55,7 @@ _Json = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class DoctorRequest:
     """What is asked for."""
 
     gpu: bool
@@ -93,7 +93,7 @@ def doctor(
     from ..service.workers.joining import BROKER, STORAGE
     from .findings import is_well
 
-    asked = Wanted(
+    asked = DoctorRequest(
         gpu=gpu,
         extras=tuple(extras),
         comfyui=comfyui,
@@ -118,7 +118,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _findings(asked: Wanted) -> Iterator[Finding]:
+def _findings(asked: DoctorRequest) -> Iterator[Finding]:
     from . import installed, machine, reaching
 
     yield machine.python()

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 
-class State(Enum):
+class FindingState(Enum):
     """How a thing stands."""
 
     # there, and as it should be
@@ -27,7 +27,7 @@ class Finding:
 
     # such as "torch" or "database"
     name: str
-    state: State
+    state: FindingState
     # what was found
     text: str
     # what it would take; "" where nothing is to be done
@@ -44,10 +44,10 @@ class Finding:
 
 def is_well(findings: Iterable[Finding]) -> bool:
     """Whether nothing is missing that was asked for."""
-    return all(one.state is not State.MISSING for one in findings)
+    return all(one.state is not FindingState.MISSING for one in findings)
 
 
 def absent(name: str, text: str, remedy: str, *, asked: bool) -> Finding:
     """What is not there; missing where it was asked for."""
-    state = State.MISSING if asked else State.ABSENT
+    state = FindingState.MISSING if asked else FindingState.ABSENT
     return Finding(name=name, state=state, text=text, remedy=remedy)

@@ -17,7 +17,7 @@ from ..local.launch import python_of
 from ..local.pack import has_pack
 from ..models.store import listed, named
 from ..version import __version__
-from .findings import Finding, State, absent
+from .findings import Finding, FindingState, absent
 
 _NAME = "spriteworks"
 # Where comfy-cli and people put it.
@@ -30,10 +30,12 @@ def extras(asked: Collection[str]) -> Iterator[Finding]:
         needed = importlib.metadata.requires(_NAME) or []
     except importlib.metadata.PackageNotFoundError:
         yield Finding(
-            name="spriteworks", state=State.FINE, text=f"{__version__}, a checkout as it stands"
+            name="spriteworks",
+            state=FindingState.FINE,
+            text=f"{__version__}, a checkout as it stands",
         )
         return
-    yield Finding(name="spriteworks", state=State.FINE, text=__version__)
+    yield Finding(name="spriteworks", state=FindingState.FINE, text=__version__)
     known = importlib.metadata.metadata(_NAME).get_all("Provides-Extra") or []
     wrong = sorted(set(asked) - set(known))
     if wrong:
@@ -41,7 +43,7 @@ def extras(asked: Collection[str]) -> Iterator[Finding]:
     for extra in sorted(known):
         lacking = [one for one in _packages(needed, extra) if not _is_installed(one)]
         if not lacking:
-            yield Finding(name=f"extra {extra}", state=State.FINE, text="installed")
+            yield Finding(name=f"extra {extra}", state=FindingState.FINE, text="installed")
         elif extra != "dev":
             text = f"without {', '.join(lacking)}"
             yield absent(f"extra {extra}", text, install_line(extra), asked=extra in asked)
@@ -86,10 +88,13 @@ def _comfyui_in(folder: Path) -> Finding:
     words = f"ComfyUI {version} in {folder}"
     words += ", with the pack" if has_pack(folder) else "; the pack is added when it is started"
     if own:
-        return Finding(name="comfyui", state=State.FINE, text=words)
+        return Finding(name="comfyui", state=FindingState.FINE, text=words)
     remedy = f"make {folder / '.venv'} and install its requirements.txt into it"
     return Finding(
-        name="comfyui", state=State.POOR, text=f"{words}, without a .venv of its own", remedy=remedy
+        name="comfyui",
+        state=FindingState.POOR,
+        text=f"{words}, without a .venv of its own",
+        remedy=remedy,
     )
 
 
@@ -102,12 +107,12 @@ def models(folder: Path | None, asked: Collection[str]) -> Iterator[Finding]:
     rows = listed(folder)
     here = [row["name"] for row in rows if row["path"]]
     text = f"{', '.join(here)}, and the starter model" if here else "the starter model only"
-    yield Finding(name="models", state=State.FINE, text=text)
+    yield Finding(name="models", state=FindingState.FINE, text=text)
     for row in rows:
         if row["name"] in wanted:
             name = f"model {row['name']}"
             if row["path"]:
-                yield Finding(name=name, state=State.FINE, text=str(row["path"]))
+                yield Finding(name=name, state=FindingState.FINE, text=str(row["path"]))
             else:
                 at = f" --models {folder}" if folder else ""
                 size = f"{row['download_bytes'] / 1e9:.1f} GB"

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from ..extras import install_line
-from .findings import Finding, State, absent
+from .findings import Finding, FindingState, absent
 
 GIB = 2**30
 # GiB of memory below which SDXL does not load beside the system, and of a disk for one such model
@@ -43,7 +43,7 @@ print(json.dumps({
 def python() -> Finding:
     """The Python that runs this."""
     words = f"Python {platform.python_version()} in {sys.prefix}, on {platform.platform()}"
-    return Finding(name="python", state=State.FINE, text=words)
+    return Finding(name="python", state=FindingState.FINE, text=words)
 
 
 def torch(*, asked: bool) -> Iterator[Finding]:
@@ -56,7 +56,7 @@ def torch(*, asked: bool) -> Iterator[Finding]:
     except subprocess.TimeoutExpired:
         yield Finding(
             name="torch",
-            state=State.MISSING,
+            state=FindingState.MISSING,
             text=f"torch was not imported within {_PATIENCE} s",
             remedy="see whether the driver of the GPU hangs (nvidia-smi)",
         )
@@ -67,7 +67,7 @@ def torch(*, asked: bool) -> Iterator[Finding]:
         return
     # Some libraries greet on standard output.
     told = json.loads(done.stdout.strip().splitlines()[-1])
-    yield Finding(name="torch", state=State.FINE, text=f"torch {told['version']}")
+    yield Finding(name="torch", state=FindingState.FINE, text=f"torch {told['version']}")
     yield _device(told, card, asked)
 
 
@@ -75,10 +75,12 @@ def _no_torch(words: str) -> Finding:
     last = (words.strip().splitlines() or ["no reason given"])[-1]
     if "No module named 'torch'" in last:
         text = "no torch: the embedded engine cannot run here, ComfyUI has its own"
-        return Finding(name="torch", state=State.ABSENT, text=text, remedy=install_line("engine"))
+        return Finding(
+            name="torch", state=FindingState.ABSENT, text=text, remedy=install_line("engine")
+        )
     return Finding(
         name="torch",
-        state=State.MISSING,
+        state=FindingState.MISSING,
         text=f"torch cannot be imported: {last}",
         remedy="install it again, as pytorch.org says for this machine",
     )
@@ -86,7 +88,7 @@ def _no_torch(words: str) -> Finding:
 
 def _cards(card: str, asked: bool) -> Iterator[Finding]:
     if card:
-        yield Finding(name="gpu", state=State.FINE, text=f"{card}, for servers with a torch")
+        yield Finding(name="gpu", state=FindingState.FINE, text=f"{card}, for servers with a torch")
     else:
         yield absent("gpu", "no GPU was found", "install its driver (nvidia-smi)", asked=asked)
 
@@ -97,13 +99,13 @@ def _device(told: dict[str, Any], card: str, asked: bool) -> Finding:
         words = ", ".join(
             f"{one['name']} ({one['memory'] / GIB:.0f} GiB)" for one in told["devices"]
         )
-        return Finding(name="gpu", state=State.FINE, text=f"{kind}: {words}")
+        return Finding(name="gpu", state=FindingState.FINE, text=f"{kind}: {words}")
     if told["mps"]:
-        return Finding(name="gpu", state=State.FINE, text=f"Metal on {platform.machine()}")
+        return Finding(name="gpu", state=FindingState.FINE, text=f"Metal on {platform.machine()}")
     if card:
         return Finding(
             name="gpu",
-            state=State.MISSING,
+            state=FindingState.MISSING,
             text=f"{card} is here, and this torch cannot use it ({told['version']})",
             remedy="install the torch for its driver, as pytorch.org says",
         )
@@ -129,9 +131,9 @@ def memory() -> Finding:
     found = psutil.virtual_memory()
     text = f"{found.total / GIB:.1f} GiB of memory, {found.available / GIB:.1f} GiB free"
     if found.total >= _LITTLE_MEMORY * GIB:
-        return Finding(name="memory", state=State.FINE, text=text)
+        return Finding(name="memory", state=FindingState.FINE, text=text)
     remedy = f"SD 1.5 runs in it; SDXL wants {_LITTLE_MEMORY} GiB, or the loader's `offload`"
-    return Finding(name="memory", state=State.POOR, text=text, remedy=remedy)
+    return Finding(name="memory", state=FindingState.POOR, text=text, remedy=remedy)
 
 
 def disks(folders: Iterable[Path]) -> Iterator[Finding]:
@@ -148,7 +150,7 @@ def disks(folders: Iterable[Path]) -> Iterator[Finding]:
         is_little = free < _LITTLE_DISK * GIB
         yield Finding(
             name="disk",
-            state=State.POOR if is_little else State.FINE,
+            state=FindingState.POOR if is_little else FindingState.FINE,
             text=f"{free / GIB:.1f} GiB free at {there}",
             remedy=f"make room: SDXL and its environment take {_LITTLE_DISK} GiB"
             if is_little
@@ -160,7 +162,7 @@ def program(name: str, what_for: str, remedy: str, *, asked: bool = False) -> Fi
     """A program on PATH."""
     path = shutil.which(name)
     if path:
-        return Finding(name=name, state=State.FINE, text=f"{path}, for {what_for}")
+        return Finding(name=name, state=FindingState.FINE, text=f"{path}, for {what_for}")
     return absent(name, f"no {name}, which {what_for} takes", remedy, asked=asked)
 
 
@@ -176,5 +178,5 @@ def port(number: int) -> Finding:
             is_taken = error.errno == errno.EADDRINUSE
             text = "another program listens there" if is_taken else str(error.strerror)
             remedy = "take another --port, or end that program"
-            return Finding(name=name, state=State.MISSING, text=text, remedy=remedy)
-    return Finding(name=name, state=State.FINE, text="free")
+            return Finding(name=name, state=FindingState.MISSING, text=text, remedy=remedy)
+    return Finding(name=name, state=FindingState.FINE, text="free")

@@ -7,22 +7,60 @@ When it listens, it prints one line of JSON on standard output:
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from ..errors import SpriteworksError
+from ..errors import SpriteworksError, UsageError
 from ..extras import needed
+
+if TYPE_CHECKING:
+    from .serving.keeping import Order
+    from .serving.server import Engine
 
 MODEL_FILES = Path(__file__).resolve().parents[2] / "comfy_nodes" / "model_files"
 
 
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m orchestrator.engine", description=__doc__)
+# Options of an engine that is kept; it has a port and folders of its own.
+_KEPT_WITH = ("keep", "models", "device", "log_level", "kept")
+
+
+def arguments_of(argv: list[str] | None) -> argparse.Namespace:
+    """The options of a command line; ends the process where they are wrong, or ask for help."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.keep is None:
+        return arguments
+    # Once more, with nothing in the place of defaults, which somebody may have given, too.
+    others = dict.fromkeys(name for name in vars(arguments) if name not in _KEPT_WITH)
+    given = parser.parse_args(argv, argparse.Namespace(**others))
+    for name in others:
+        if getattr(given, name) is not None:
+            option = name.replace("_", "-")
+            parser.error(f"--keep goes with --models and --device, and not with --{option}")
+    return arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestrator.engine",
+        description=__doc__,
+        epilog="See also: spriteworks engine status, spriteworks engine stop.",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="another name that requests may call this server by, such as that of a proxy; on "
+        "loopback it answers to localhost and loopback addresses only; may be given several times",
+    )
     parser.add_argument("--port", type=int, default=8188, help="0 takes any free port")
     parser.add_argument(
         "--models",
@@ -42,12 +80,22 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"]
     )
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--keep",
+        metavar="TIME",
+        help="with spriteworks engine: start it in the background, for all commands of this user, "
+        "until nobody used it for so long, as 90s or 10m",
+    )
+    # What `spriteworks engine --keep` starts: it reads from standard input what it is to know.
+    parser.add_argument("--kept", action="store_true", help=argparse.SUPPRESS)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM (Ctrl-C or Ctrl-Break on Windows); gives the exit code."""
-    arguments = _arguments(argv)
+    arguments = arguments_of(argv)
+    if arguments.keep is not None:
+        return _fail(UsageError("--keep is for the command: spriteworks engine --keep TIME"))
     # Before torch is loaded: its threads spin while they wait for each other, and where another
     # program wants the same cores that made 30 steps of the starter model 167 s instead of 3.5 s.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -61,11 +109,33 @@ def main(argv: list[str] | None = None) -> int:
             from .serving import listening, server  # noqa: F401
     except SpriteworksError as error:
         return _fail(error)
-    with tempfile.TemporaryDirectory(prefix="spriteworks-") as scratch:
-        try:
+    try:
+        if arguments.kept:
+            return _serve_kept(arguments)
+        with tempfile.TemporaryDirectory(prefix="spriteworks-") as scratch:
             return _serve(arguments, arguments.temp_directory or Path(scratch))
-        except SpriteworksError as error:
-            return _fail(error)
+    except SpriteworksError as error:
+        return _fail(error)
+
+
+def _serve_kept(arguments: argparse.Namespace) -> int:
+    """Serve in a folder of our own, of which nothing is left afterwards."""
+    from .serving.keeping import Order
+
+    order = Order.from_json(json.load(sys.stdin))
+    try:
+        return _serve(arguments, arguments.temp_directory, order)
+    except SpriteworksError as error:
+        # While there is a log to say it in.
+        return _fail(error)
+    finally:
+        logging.shutdown()
+        # Windows removes neither a folder that somebody is in nor a file that is open.
+        os.chdir(order.note.work.parent)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        for number in (1, 2):
+            os.dup2(nothing, number)
+        shutil.rmtree(order.note.work, ignore_errors=True)
 
 
 def _fail(error: SpriteworksError) -> int:
@@ -73,16 +143,16 @@ def _fail(error: SpriteworksError) -> int:
     return error.exit_code
 
 
-def _serve(arguments: argparse.Namespace, temp: Path) -> int:
+def _serve(arguments: argparse.Namespace, temp: Path, order: Order | None = None) -> int:
     from .folders import Folders
-    from .tuning.placing import DEVICE, best_device
+    from .tuning.devices import DEVICE, best_device
 
     if arguments.device:
         os.environ[DEVICE] = arguments.device
+    if os.environ.get(DEVICE):
         # Where there is none, that is told now and not with the first job.
         best_device()
-    from .serving.listening import serve
-    from .serving.server import Engine, create_app
+    from .serving.server import Engine
 
     folders = Folders(
         input=arguments.input_directory,
@@ -93,11 +163,30 @@ def _serve(arguments: argparse.Namespace, temp: Path) -> int:
     ).resolved()
     folders.create()
     engine = Engine(folders)
-    registry = engine.registry
-    app = create_app(engine)
-    serve(app, arguments.host, arguments.port, arguments.log_level, lambda: registry.failed)
-    registry.check()
+    _listen(arguments, engine, order)
+    engine.registry.check()
     return 0
+
+
+def _listen(arguments: argparse.Namespace, engine: Engine, order: Order | None) -> None:
+    from ..addresses import is_loopback
+    from .serving.keeping import Keeper, add_keeping
+    from .serving.listening import serve
+    from .serving.server import create_app
+
+    loopback_only = is_loopback(arguments.host)
+    app = create_app(engine, loopback_only=loopback_only, names=arguments.allow_host)
+    registry = engine.registry
+    at = arguments.host, arguments.port, arguments.log_level
+    if order is None:
+        serve(app, *at, lambda: registry.failed)
+        return
+    keeper = Keeper(order, engine.queue.remaining)
+    add_keeping(app, keeper)
+    try:
+        serve(app, *at, lambda: registry.failed or keeper.is_over(), keeper.listens)
+    finally:
+        keeper.end("it was stopped")
 
 
 def run(argv: list[str] | None = None) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import InputError, ModelError, OutputError
+from ..workflow.wording import did_you_mean, listed
 
 # pickles are listed only where a loader asks for them by their suffixes: one can hold code
 MODEL_SUFFIXES = (".safetensors", ".sft")
@@ -16,6 +18,8 @@ MODEL_SUFFIXES = (".safetensors", ".sft")
 MODEL_KINDS = ("checkpoints", "loras", "vae", "embeddings", "diffusers")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
+# letters of a name from outside that a message shows
+_SHOWN = 200
 _ANNOTATION = re.compile(r"^(?P<name>.*?) ?\[(?P<type>input|output|temp)\]$")
 
 
@@ -24,13 +28,26 @@ class OutsideFolder(InputError):
 
 
 def inside(folder: Path, *parts: str) -> Path:
-    """Join `parts` to `folder`; raises OutsideFolder where the result is not in it."""
-    if any("\x00" in part for part in parts):
-        raise OutsideFolder(f"the name {'/'.join(parts)!r} is not a file name")
+    """Join `parts` to `folder`; raises OutsideFolder where the result is not in it.
+
+    So it does for what cannot be a file's name here, because it is too long or no text.
+    """
+    shown = repr("/".join(parts))[:_SHOWN]
     root = folder.resolve()
-    path = root.joinpath(*(part.replace("\\", "/") for part in parts)).resolve()
-    if path != root and root not in path.parents:
-        raise OutsideFolder(f"the name {'/'.join(parts)!r} leaves its folder; use a plain name")
+    try:
+        "".join(parts).encode()
+        path = root.joinpath(*(part.replace("\\", "/") for part in parts)).resolve()
+        if not path.is_relative_to(root):
+            raise OutsideFolder(f"the name {shown} leaves its folder; use a plain name")
+        # The system alone knows how long names may be: all of it, and each, which is asked for in a
+        # folder that is there, since it looks at no name in another.
+        there = next(each for each in (root, *root.parents) if each.is_dir())
+        for name in (str(path), *path.relative_to(there).parts):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                (there / name).lstat()
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no file name"
+        raise OutsideFolder(f"the name {shown} cannot be used: {reason}") from error
     return path
 
 
@@ -72,7 +89,9 @@ class Folders:
     def of_type(self, name: str) -> Path:
         """The folder called "input", "output" or "temp"; raises OutsideFolder for another name."""
         if name not in ("input", "output", "temp"):
-            raise OutsideFolder(f"there is no folder of type {name!r}: input, output or temp")
+            raise OutsideFolder(
+                f"there is no folder of type {name[:_SHOWN]!r}: input, output or temp"
+            )
         found: Path = getattr(self, name)
         return found
 
@@ -88,8 +107,8 @@ class Folders:
         """Names of the pictures in the input folder, without its subfolders."""
         if not self.input.is_dir():
             return []
-        files = (path for path in self.input.iterdir() if path.is_file())
-        return sorted(path.name for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
+        named = (path for path in self.input.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        return sorted(path.name for path in filter(is_usable, named))
 
     def subfolder(self, folder: Path, kind: str) -> str:
         """A folder relative to the one of that type, as file references name it."""
@@ -114,8 +133,10 @@ class Folders:
         found = self.models(kind)
         if name in found:
             return found[name]
-        there = ", ".join(found) or "none"
-        raise ModelError(f"there is no model {name!r} under {kind}; there are: {there}")
+        raise ModelError(
+            f"there is no model {name!r} under {kind}{did_you_mean(name, found)}; there are: "
+            f"{listed(found)}"
+        )
 
     def next_image(self, prefix: str, kind: str, width: int, height: int) -> tuple[Path, str, int]:
         """Where the next numbered picture goes: (folder, file name without number, number).
@@ -132,6 +153,19 @@ class Folders:
         taken = re.compile(re.escape(name) + r"_(\d+)_?[^/]*", re.IGNORECASE)
         numbers = [int(match[1]) for match in map(taken.fullmatch, _names(folder)) if match]
         return folder, name, max(numbers, default=0) + 1
+
+
+def is_usable(path: Path) -> bool:
+    """Whether a name stands for a file with content: a regular one, or a link to one.
+
+    What only looks so (a pipe, a socket, a device, a folder, a link to nothing) may keep who opens
+    it waiting for ever. A name that is no text could not be sent to anybody.
+    """
+    try:
+        str(path).encode()
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _names(folder: Path) -> Iterator[str]:
@@ -152,7 +186,8 @@ def _fill_in(prefix: str, width: int, height: int) -> str:
 def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
     if not folder.is_dir():
         return []
-    return [path for path in folder.rglob("*") if path.suffix.lower() in suffixes]
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return list(filter(is_usable, found))
 
 
 def _diffusers(folder: Path) -> list[Path]:
@@ -160,4 +195,4 @@ def _diffusers(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     indices = [*folder.glob("*/model_index.json"), *folder.glob("*/*/model_index.json")]
-    return [index.parent for index in indices]
+    return [index.parent for index in indices if is_usable(index)]

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,14 +92,7 @@ def engine(
     """
     check_engine()
     with _workspace() as work:
-        arguments = [own_python(), "-m", "orchestrator.engine", "--host", "127.0.0.1"]
-        arguments += ["--output-directory", str(work / "output")]
-        arguments += ["--input-directory", str(work / "input")]
-        arguments += ["--temp-directory", str(work / "temp")]
-        if models is not None:
-            arguments += ["--models", str(models)]
-        if device:
-            arguments += ["--device", device]
+        arguments = engine_arguments(work, () if models is None else (models,), device)
         command = Command(
             name="the engine",
             arguments=lambda port: [*arguments, "--port", str(port)],
@@ -107,6 +100,17 @@ def engine(
         )
         with running(command, work / "server.log", cancelled) as process:
             yield process
+
+
+def engine_arguments(work: Path, models: Iterable[Path | str], device: str) -> list[str]:
+    """The command line, but for the port, of an engine that writes into `work` only."""
+    arguments = [own_python(), "-m", "orchestrator.engine", "--host", "127.0.0.1"]
+    arguments += ["--output-directory", str(work / "output")]
+    arguments += ["--input-directory", str(work / "input")]
+    arguments += ["--temp-directory", str(work / "temp")]
+    for folder in models:
+        arguments += ["--models", str(folder)]
+    return [*arguments, "--device", device] if device else arguments
 
 
 def python_of(folder: Path) -> str:

@@ -102,7 +102,7 @@ class ServerProcess:
         """
         late = time.monotonic() + self._command.patience
         wire = Wire(self.url, Timeouts(connect=1.0, read=5.0, total=5.0))
-        while not _answers(wire):
+        while not answers(wire):
             code = self._process.poll()
             if code is not None:
                 raise self._failed(f"ended with exit code {code} before it was ready")
@@ -137,12 +137,11 @@ class ServerProcess:
 
     def log(self) -> str:
         """All that the process has written so far."""
-        return _ANSI.sub("", self._log.read_text(encoding="utf-8", errors="replace"))
+        return _plain(self._log.read_bytes())
 
     def tail(self) -> str:
         """The last lines of the log, indented."""
-        lines = [line for line in self.log().splitlines() if line.strip()]
-        return "\n".join(f"  {line}" for line in lines[-_TAIL:]) or "  (nothing)"
+        return tail_of(self._log.read_bytes())
 
     def _failed(self, what: str) -> ServerStartFailed:
         return ServerStartFailed(f"{self._command.name} {what}; its log ends with:\n{self.tail()}")
@@ -219,12 +218,20 @@ def signals_held() -> Iterator[None]:
 def python_environment() -> dict[str, str]:
     """Let a child Python find this package also where it is not installed, and flush its log."""
     here = str(Path(__file__).resolve().parents[2])
-    paths = [here, os.environ.get("PYTHONPATH", "")]
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    # It may run in another folder.
+    paths = [here, *(os.path.abspath(path) for path in given if path)]
     return {
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
     }
+
+
+def tail_of(log: bytes) -> str:
+    """The last lines of a log, indented."""
+    lines = [line for line in _plain(log).splitlines() if line.strip()]
+    return "\n".join(f"  {line}" for line in lines[-_TAIL:]) or "  (nothing)"
 
 
 def own_python() -> str:
@@ -232,12 +239,17 @@ def own_python() -> str:
     return sys.executable
 
 
-def _answers(wire: Wire) -> bool:
+def answers(wire: Wire) -> bool:
+    """Say whether a server answers, and knows its nodes by now."""
     try:
         SystemStats.from_json(wire.json("GET", "/system_stats"))
     except ServerError:
         return False
     return True
+
+
+def _plain(log: bytes) -> str:
+    return _ANSI.sub("", log.decode("utf-8", "replace"))
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from ..client.client import Client
 from ..client.wire import base_url
 from ..errors import UsageError
 from ..protocol import SystemStats
-from . import launch
+from . import launch, warm
 from .arguments import MANAGED
 from .process import ServerProcess
 
@@ -53,6 +54,8 @@ class Choice:
     device: str = ""
     # no server at all: others have them
     nothing: bool = False
+    # s for which the engine is kept running when nobody uses it any more; None is not at all
+    keep: float | None = None
 
     def __post_init__(self) -> None:
         """Read the addresses, and refuse what cannot be meant."""
@@ -67,6 +70,10 @@ class Choice:
         here = self.comfyui is not None or self.engines > 0
         if self.nothing and (urls or here):
             raise UsageError("--no-servers is for none at all; leave it out, or all servers")
+        if self.keep is not None and not self.may_be_kept():
+            raise UsageError("--keep is for the embedded engine; leave it out, or the servers")
+        if self.keep is not None and not 0 < self.keep < math.inf:
+            raise UsageError(f"an engine is kept for a time of more than 0 s, and not {self.keep}")
         if self.gpus and not here:
             raise UsageError("--gpus is for servers that are started here; add --comfyui DIR")
         if self.device not in _DEVICES:
@@ -101,6 +108,18 @@ class Choice:
             for number, gpu in enumerate(chosen, 1)
         ]
 
+    def may_be_kept(self) -> bool:
+        """Say whether it is the one engine that a command takes where no server is named.
+
+        Commands share that one where it is kept running; what is named is as it was named.
+        """
+        named = self.urls or self.comfyui or self.engines or self.gpus
+        return not (named or self.nothing)
+
+    def unshared(self) -> Choice:
+        """The same, with an engine of its own where one would be shared with other commands."""
+        return replace(self, engines=1) if self.may_be_kept() else self
+
     def startable(self) -> Choice:
         """The same, where this machine has what its servers need; raises UsageError elsewhere."""
         if self.comfyui is not None:
@@ -130,7 +149,7 @@ class Choice:
 
 def choose(named: Choice, environment: Mapping[str, str]) -> Choice:
     """The servers that options name, else those of SPRITEWORKS_SERVER or COMFYUI_PATH."""
-    if named.urls or named.comfyui or named.engines or named.nothing:
+    if named.urls or named.comfyui or named.engines or named.nothing or named.keep is not None:
         return named
     url, folder = environment.get("SPRITEWORKS_SERVER"), environment.get("COMFYUI_PATH")
     if url:
@@ -143,15 +162,15 @@ class Reached:
     """A server that answers."""
 
     url: str
-    # the process, where we started it
-    process: ServerProcess | None
     stats: SystemStats
+    # raises an error that says why it does not answer, where it runs here and has ended
+    check: Callable[[], None] | None = None
 
     def client(self) -> Client:
         """A connection to it, for one thread."""
-        if self.process is None:
+        if self.check is None:
             return Client(self.url)
-        return Client(self.url, check=self.process.check)
+        return Client(self.url, check=self.check)
 
 
 @contextmanager
@@ -164,19 +183,40 @@ def reached(
     Raises ServerUnreachable, ServerStartFailed and their kin.
     """
     with ExitStack() as stack:
-        process: ServerProcess | None = None
-        if choice.one().urls:
-            url = choice.urls[0]
-        else:
-            ((_, launcher),) = choice.own()
-            say(_beginning(choice))
-            process = stack.enter_context(launcher())
-            url = process.url
-        with Client(url) as client, client.at_most(None if process else timeout):
+        found = _found(stack, choice.one(), say)
+        with Client(found.url) as client, client.at_most(timeout if found.was_there else None):
             stats = client.system_stats()
         name = "the engine" if stats.is_engine else "ComfyUI"
-        say(f"using {name} {stats.version} at {url} on {stats.device}")
-        yield Reached(url=url, process=process, stats=stats)
+        say(f"using {name} {stats.version} at {found.url} on {stats.device}{found.remark}")
+        yield Reached(url=found.url, stats=stats, check=found.check)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """A server that is there, or was started."""
+
+    url: str
+    check: Callable[[], None] | None = None
+    was_there: bool = False
+    # what there is to say of it
+    remark: str = ""
+
+
+def _found(stack: ExitStack, choice: Choice, say: Callable[[str], None]) -> _Found:
+    """The one server of a choice, until the stack closes."""
+    if choice.urls:
+        return _Found(url=choice.urls[0], was_there=True)
+    if choice.may_be_kept():
+        models = () if choice.models is None else (choice.models,)
+        kept = stack.enter_context(warm.used(models, choice.device, choice.keep, say))
+        if kept is not None:
+            there = kept.was_there
+            remark = f", {kept.remark}"
+            return _Found(url=kept.note.url, check=kept.check, was_there=there, remark=remark)
+    ((_, launcher),) = choice.own()
+    say(_beginning(choice))
+    process = stack.enter_context(launcher())
+    return _Found(url=process.url, check=process.check)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def pull(
     """Download a version, go on with a download that broke, or mend a damaged one."""
     from comfy_nodes.hub.pulling import gigabytes
 
-    from .progress import shown
+    from .download_progress import shown
     from .store import named, pulled
 
     version = named(name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from comfy_nodes.errors import DiskFull, HubUnreachable, ModelNotFound, PackError, SaveFailed
-from comfy_nodes.hub.checking import Checked, State, check
+from comfy_nodes.hub.checking import Checked, Wholeness, check
 from comfy_nodes.hub.places import Found, Places, find, unfinished
 from comfy_nodes.hub.pulling import Pulled, Report, gigabytes, pull
 from comfy_nodes.models import VERSIONS, Version, version_named
@@ -70,7 +70,7 @@ def refuse_damaged(version: Version, outcome: Checked) -> None:
 def summary(outcome: Checked) -> str:
     """In one sentence what the check was worth."""
     count = len(outcome.files)
-    changed = sum(file.state is State.CHANGED for file in outcome.files)
+    changed = sum(file.state is Wholeness.CHANGED for file in outcome.files)
     if outcome.against == "none":
         return f"{count} files are sound; without the hub their checksums are not known"
     if changed:

@@ -5,7 +5,7 @@ match on these types and never on dict keys. Read in ComfyUI 0.3.64 and 0.33.0; 
 the whole picture and its pitfalls.
 """
 
-from .decoding import MALFORMED, decode_json, excerpt, listing
+from .decoding import MALFORMED, decode_body, decode_json, encode_json, excerpt, listing
 from .events import (
     Event,
     Executed,
@@ -18,9 +18,9 @@ from .events import (
     FeatureFlags,
     NodeProgress,
     Preview,
-    Progress,
     ProgressState,
-    Status,
+    QueueStatus,
+    StepProgress,
     Text,
     Unknown,
     decode_event,
@@ -75,18 +75,20 @@ __all__ = [
     "JobsQuery",
     "NodeProgress",
     "Preview",
-    "Progress",
     "ProgressState",
     "PromptAccepted",
     "PromptRequest",
     "QueueState",
-    "Status",
+    "QueueStatus",
+    "StepProgress",
     "SystemStats",
     "Text",
     "Unknown",
+    "decode_body",
     "decode_event",
     "decode_json",
     "encode_event",
+    "encode_json",
     "ended_job",
     "event_data",
     "event_name",

@@ -36,7 +36,7 @@ def decode_json(data: bytes | str, what: str = "a message") -> Any:
         # Not left to json, which would let halves of characters pass, and UTF-16.
         text = data if isinstance(data, str) else data.removeprefix(_BOM).decode()
         value = json.loads(text)
-        whole = not _may_have_half_characters(text) or _has_whole_characters(value)
+        whole = is_whole(text, value)
     # MemoryError: one answer is too large, and given up; nothing else was touched.
     except (ValueError, RecursionError, MemoryError) as error:
         raise ProtocolError(f"{what} is no JSON: {excerpt(data)!r}") from error
@@ -45,6 +45,50 @@ def decode_json(data: bytes | str, what: str = "a message") -> Any:
     if not whole:
         raise ProtocolError(f"{what} is JSON with half a character in it: {excerpt(data)!r}")
     return value
+
+
+def decode_body(data: bytes, what: str = "the body") -> Any:
+    """Decode JSON that somebody sends us; raises ProtocolError also for NaN and infinities.
+
+    JSON has neither, and what is made of them could not be sent on. A number like 1e400 is read as
+    infinity, so it is refused, too.
+    """
+    value = decode_json(data, what)
+    # Only a text with one of these letters can hold such a number.
+    if any(letter in data for letter in (b"NaN", b"Infinity", b"e", b"E")) and not is_finite(value):
+        raise ProtocolError(f"{what} has a number that is none, or too large")
+    return value
+
+
+def encode_json(value: Any) -> str:
+    """JSON of a value of ours; what no JSON can say (NaN, infinities) becomes null."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether JSON can say all numbers of a value."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        # an object's key may be a number, too, and must not be null
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    return list(map(_finite, value)) if isinstance(value, list | tuple) else value
+
+
+def is_whole(text: str, value: Any) -> bool:
+    """Say whether all texts of a value, decoded from `text`, can be written: no lone surrogates."""
+    return not _may_have_half_characters(text) or _has_whole_characters(value)
 
 
 def excerpt(data: bytes | str) -> str:

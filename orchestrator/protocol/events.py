@@ -13,6 +13,7 @@ from ..errors import ProtocolError
 from .decoding import (
     MALFORMED,
     decode_json,
+    encode_json,
     mapping,
     number,
     text,
@@ -23,7 +24,7 @@ from .decoding import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
+class QueueStatus:
     """The queue's length changed; the first one after connecting carries the session id."""
 
     queue_remaining: int
@@ -57,7 +58,7 @@ class Executing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class StepProgress:
     """A node's own count, for example sampling steps."""
 
     prompt_id: str
@@ -175,11 +176,11 @@ class Unknown:
 
 
 Event: TypeAlias = (
-    Status
+    QueueStatus
     | ExecutionStart
     | ExecutionCached
     | Executing
-    | Progress
+    | StepProgress
     | ProgressState
     | Executed
     | ExecutionSuccess
@@ -195,7 +196,7 @@ _TYPES: dict[str, Any] = {
     "execution_start": ExecutionStart,
     "execution_cached": ExecutionCached,
     "executing": Executing,
-    "progress": Progress,
+    "progress": StepProgress,
     "executed": Executed,
     "execution_success": ExecutionSuccess,
     "execution_error": ExecutionError,
@@ -228,7 +229,7 @@ def _decode_text(name: str, data: Any) -> Event:
         case "status":
             queue = mapping(mapping(data.get("status") or {}).get("exec_info") or {})
             remaining = whole(queue.get("queue_remaining", 0))
-            return Status(queue_remaining=remaining, sid=text_or_none(data.get("sid")))
+            return QueueStatus(queue_remaining=remaining, sid=text_or_none(data.get("sid")))
         case "feature_flags":
             return FeatureFlags(data=data)
         case "progress_state":
@@ -325,7 +326,7 @@ def encode_event(event: Event, *, preview_metadata: bool = False) -> str | bytes
         case Text():
             name = event.node_id.encode()
             return struct.pack(">II", _EVENT_TEXT, len(name)) + name + event.text.encode()
-        case Status():
+        case QueueStatus():
             data: dict[str, Any] = {
                 "status": {"exec_info": {"queue_remaining": event.queue_remaining}}
             }
@@ -362,7 +363,7 @@ def event_name(event: Event) -> str:
 
 
 def _message(name: str, data: Any) -> str:
-    return json.dumps({"type": name, "data": data})
+    return encode_json({"type": name, "data": data})
 
 
 def _encode_preview(event: Preview, metadata: bool) -> bytes:

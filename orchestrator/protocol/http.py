@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from ..errors import NodeProblem, ProtocolError
-from .decoding import MALFORMED, listing, mapping, mappings, number, text, text_or_none, whole
+from .decoding import (
+    MALFORMED,
+    listing,
+    mapping,
+    mappings,
+    number,
+    text,
+    text_or_none,
+    texts,
+    whole,
+)
 
 # {node_id: {"class_type": str, "inputs": {...}, "_meta": {"title": str}}}
 Graph: TypeAlias = dict[str, dict[str, Any]]
@@ -50,6 +60,8 @@ class PromptRequest:
     number: float | None = None
     # True puts the job before all that wait.
     front: bool = False
+    # The output nodes to run; None runs all.
+    targets: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -64,23 +76,62 @@ class PromptRequest:
             body["number"] = self.number
         if self.front:
             body["front"] = True
+        if self.targets is not None:
+            body["partial_execution_targets"] = list(self.targets)
         return body
 
     @classmethod
     def from_json(cls, body: Any) -> PromptRequest:
-        """Read a body; raises ProtocolError where it has no graph or odd extra data."""
+        """Read a body; raises ProtocolError where it has no graph, or what it has beside is odd."""
         if not isinstance(body, dict) or not isinstance(body.get("prompt"), dict):
             raise ProtocolError("no prompt provided")
-        if not isinstance(body.get("extra_data") or {}, dict):
-            raise ProtocolError("extra_data must be an object")
+        extra_data = _extra_data(body)
         return cls(
             graph=body["prompt"],
             prompt_id=body.get("prompt_id"),
-            client_id=body.get("client_id"),
-            extra_data=body.get("extra_data") or {},
-            number=body.get("number"),
+            client_id=_field(body, "client_id", text_or_none, "a text"),
+            extra_data=extra_data,
+            number=_field(body, "number", _place_in_queue, "a number"),
             front=bool(body.get("front", False)),
+            targets=_field(body, "partial_execution_targets", _targets, "a list of node ids"),
         )
+
+
+_T = TypeVar("_T")
+
+
+def _field(body: Mapping[str, Any], name: str, read: Callable[[Any], _T], kind: str) -> _T:
+    try:
+        return read(body.get(name))
+    except MALFORMED as error:
+        raise ProtocolError(f"{name} must be {kind}, not {_shown(body[name])[:200]}") from error
+
+
+def _place_in_queue(value: Any) -> float | None:
+    # ComfyUI takes a text that is a number, too
+    return None if value is None else number(float(value) if isinstance(value, str) else value)
+
+
+def _targets(value: Any) -> tuple[str, ...] | None:
+    return None if value is None else texts(value)
+
+
+# What a text chunk of a PNG may be called: 1 to 79 letters of Latin-1 that print (PNG, 11.3.3.2).
+_CHUNK = re.compile(r"[\x20-\x7e\xa1-\xff]{1,79}")
+
+
+def _extra_data(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What comes beside the graph: what pictures carry must be an object that can be written."""
+    found = _field(body, "extra_data", lambda value: mapping(value or {}), "an object")
+    _field(found, "client_id", text_or_none, "a text")
+    carried = _field(found, "extra_pnginfo", lambda value: mapping(value or {}), "an object")
+    for name in carried:
+        if not _CHUNK.fullmatch(name):
+            raise ProtocolError(
+                f"{_shown(name)[:100]!r} in extra_pnginfo cannot be the name of a picture's text: "
+                "those have 1 to 79 letters of Latin-1"
+            )
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

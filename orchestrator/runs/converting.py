@@ -49,6 +49,9 @@ class Converted:
 def catalogue_in(path: Path) -> Catalogue:
     """The node classes of a saved answer of GET /object_info; raises UsageError."""
     try:
+        if path.exists() and not path.is_file():
+            # opening a pipe would wait for ever
+            raise UsageError(f"--object-info {path}: this is no file")
         data = read_json(path.read_text(encoding="utf-8-sig"), str(path))
     except OSError as error:
         raise UsageError(f"--object-info {path}: {error.strerror or error}") from error

@@ -17,11 +17,12 @@ from ..errors import GraphError, ResultWrong
 from ..protocol import FileRef, HistoryRecord, files_of, sheet_files_of
 from ..workflow.graph import parse_graph
 from ..workflow.signatures import Signatures
-from .looking import NAMED, Look, carries, format_of, look
+from .looking import Look, carries, format_of, look
+from .picture_formats import NAMED
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class ExpectedFile:
     """A file on the server that a job leaves behind."""
 
     node: str
@@ -58,7 +59,7 @@ def sent_as_told(record: HistoryRecord) -> Signatures:
         raise ResultWrong(f"the server's record of {record.prompt_id}: {error}") from error
 
 
-def wanted(record: HistoryRecord) -> list[Wanted]:
+def wanted(record: HistoryRecord) -> list[ExpectedFile]:
     """The files to keep: those saved, or the previews of a workflow that saves nothing."""
     files = files_of(record.outputs)
     kept = [entry for entry in files if entry[1].type == "output"] or files
@@ -67,11 +68,11 @@ def wanted(record: HistoryRecord) -> list[Wanted]:
     for node, file in kept:
         index = counts.get(node, 0)
         counts[node] = index + 1
-        found.append(Wanted(node=node, index=index, file=file))
+        found.append(ExpectedFile(node=node, index=index, file=file))
     return found
 
 
-def with_sheets(record: HistoryRecord) -> list[Wanted]:
+def with_sheets(record: HistoryRecord) -> list[ExpectedFile]:
     """The files to keep, and what stands beside the sheets among them, for engines to read."""
     beside = [
         (node, file) for node, file in sheet_files_of(record.outputs) if file.type == "output"
@@ -79,12 +80,14 @@ def with_sheets(record: HistoryRecord) -> list[Wanted]:
     sheets = {node for node, _ in beside}
     pictures = [replace(one, of_sheet=one.node in sheets) for one in wanted(record)]
     return pictures + [
-        Wanted(node=node, index=index, file=file, of_sheet=True)
+        ExpectedFile(node=node, index=index, file=file, of_sheet=True)
         for index, (node, file) in enumerate(beside)
     ]
 
 
-def fetch(client: Client, one: Wanted, sent: Signatures, *, any_graph: bool = False) -> Fetched:
+def fetch(
+    client: Client, one: ExpectedFile, sent: Signatures, *, any_graph: bool = False
+) -> Fetched:
     """Download a file and see that it counts; with `any_graph` whatever graph it carries.
 
     Raises ResultMissing where the server has it no longer, ResultWrong where it does not count, and

@@ -26,6 +26,7 @@ from ..errors import GraphError, ResultWrong
 from ..protocol import Graph
 from ..workflow.graph import parse_graph
 from ..workflow.signatures import Signatures
+from .picture_formats import FORMATS, SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,19 +34,6 @@ if TYPE_CHECKING:
 
 # Pixels of all frames together, as in the engine: what unpacks to more than a machine has.
 MOST_PIXELS = 2 * 89_478_485
-# Pillow's name of a format -> the suffix of its files
-SUFFIXES: Mapping[str, str] = {
-    "PNG": ".png",
-    "JPEG": ".jpg",
-    "WEBP": ".webp",
-    "GIF": ".gif",
-    "BMP": ".bmp",
-    "TIFF": ".tif",
-}
-# Endings of names that say that a file is a picture of these formats.
-NAMED = frozenset({*SUFFIXES.values(), ".jpeg", ".tiff"})
-# the same, for people
-FORMATS = "PNG, JPEG, WebP, GIF, BMP or TIFF"
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _STARTS = (
@@ -142,6 +130,13 @@ def format_of(content: bytes) -> str | None:
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "WEBP"
     return next((name for start, name in _STARTS if content.startswith(start)), None)
+
+
+def get_ready() -> None:
+    """Load what looks at pictures, which takes 60 ms, while there is something to wait for."""
+    from PIL import Image
+
+    Image.preinit()
 
 
 def look(source: bytes | Path, *, most_pixels: int = MOST_PIXELS) -> Look:

@@ -52,7 +52,7 @@ def is_hash(value: str) -> bool:
 
 def find_picture(value: str, workflow: Path) -> Path | None:
     """The file that a picture's name in a workflow means, or None."""
-    return next((path for path in _candidates(value, workflow) if path.is_file()), None)
+    return next((path for path in _candidates(value, workflow) if os.path.isfile(path)), None)
 
 
 def verify(path: Path) -> None:

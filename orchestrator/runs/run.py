@@ -21,6 +21,7 @@ from ..workflow.layout import with_values
 from ..workflow.roles import Settings, parameters, seed_of_image
 from ..workflow.signatures import Signatures
 from .fetching import Fetched, counted, fetch, with_sheets
+from .looking import get_ready
 from .made import Made, ServerInfo
 from .outputs import Gathered, Outputs, outputs
 from .pictures import upload_pictures
@@ -135,6 +136,8 @@ class Run:
         self._stack.enter_context(submission.cancelled_on_departure(self._client))
         for problem in submission.submit(self._client).problems:
             self._observer.dropped(problem)
+        # The server is at work now.
+        get_ready()
 
     def wait(self, timeout: float | None = None) -> Made:
         """Wait for the job's end and bring its files here, in `timeout` s.

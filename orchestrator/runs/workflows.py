@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,7 +19,7 @@ from ..workflow.conversion import load
 from ..workflow.document import Document, chosen, document_of
 from ..workflow.graph import Form, read_json
 from ..workflow.roles import Settings, seed_of, set_targets, takes_choices
-from ..workflow.wording import did_you_mean, listed
+from ..workflow.wording import did_you_mean, listed, shown
 from .looking import format_of, look
 
 _SHIPPED = workflows_folder()
@@ -46,7 +47,7 @@ def shipped(name: str) -> list[Path]:
     if not name.isidentifier():
         return []
     files = (_SHIPPED / f"{name}.json", _SHIPPED / "api" / f"{name}.json")
-    return [path for path in files if path.is_file()]
+    return [path for path in files if os.path.isfile(path)]
 
 
 def shipped_names() -> list[str]:
@@ -56,17 +57,17 @@ def shipped_names() -> list[str]:
 
 def find_workflow(name: Path) -> Path:
     """The file that a path or the name of a shipped workflow means; raises UsageError."""
-    if name.is_file():
+    if os.path.isfile(name):
         return name
     text = str(name)
     if ours := shipped(text):
         return ours[0]
-    if name.is_dir():
+    if os.path.isdir(name):
         raise UsageError(f"the workflow {name} cannot be read: it is a folder; name a file in it")
     known = shipped_names()
     raise UsageError(
-        f"the workflow {name} cannot be read: there is no such file{did_you_mean(text, known)}; "
-        f"give a file, or one of: {listed(known)}"
+        f"the workflow {shown(text)} cannot be read: there is no such file"
+        f"{did_you_mean(text, known)}; give a file, or one of: {listed(known)}"
     )
 
 

@@ -43,7 +43,7 @@ _TRANSLATED = ip_network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class WebAddress:
     """Where a URL points to."""
 
     is_tls: bool
@@ -56,7 +56,7 @@ class Target:
     netloc: str
 
 
-def target_of(url: str) -> Target:
+def target_of(url: str) -> WebAddress:
     """Take a URL apart; raises BadValue for one that no message is sent to."""
     if len(url) > _LONGEST or not _URL.fullmatch(url):
         raise BadValue(f"a webhook's URL has 1 to {_LONGEST} printable ASCII letters")
@@ -81,7 +81,7 @@ def target_of(url: str) -> Target:
     if not in_brackets and _NUMBER.fullmatch(host):
         _written_as_usual(host)
     shown = f"[{host}]" if in_brackets else host
-    return Target(
+    return WebAddress(
         is_tls=is_tls,
         host=host,
         port=number,

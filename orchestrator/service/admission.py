@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..batch.fleet import Server
-from ..batch.planning import model_of
+from ..batch.execution.fleet import FleetServer
+from ..batch.logic.planning import model_of
 from ..errors import (
     BadValue,
     GraphError,
@@ -49,7 +49,7 @@ class Admission:
     def __init__(
         self,
         catalogues: Catalogues,
-        servers: Sequence[Server],
+        servers: Sequence[FleetServer],
         assets: Assets,
         trouble: Callable[[], str],
     ) -> None:
@@ -155,7 +155,7 @@ class Admission:
                 continue
             self._catalogues.note(server.name, stats)
 
-    def _ask(self, server: Server) -> bool:
+    def _ask(self, server: FleetServer) -> bool:
         try:
             with server.connected() as client, client.at_most(_ASKING):
                 known = Known(catalogue=client.catalogue(), stats=client.system_stats())

@@ -13,12 +13,12 @@ from starlette.exceptions import HTTPException
 
 from ..errors import SpriteworksError
 from ..guard import Guard
+from ..patience import Patience
 from ..version import __version__
 from .answers import answer_to, error_answer, http_answer, refusal
 from .health import router as health
 from .journal import Journal, Told, visit_of
 from .page.routes import router as pages
-from .patience import Patience
 from .service import Service
 from .v1.routes import router as v1
 from .v2.routes import router as v2

@@ -26,11 +26,11 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from ..batch.store.database import Database
+from ..batch.execution.store.database import Database
 from ..errors import BadValue, HashMismatch, NotFound
 from .content_types import MOST_PIXELS, content_type_of, kind_of
 from .ranges import ByteRange, range_of
-from .storage import Chunks, Part, Storage, checked_hash, chunks_of
+from .storage import Chunks, PendingContent, Storage, checked_hash, chunks_of
 from .tables import assets as table
 from .tables import contents
 
@@ -48,7 +48,7 @@ _DECODING = threading.BoundedSemaphore(2)
 # Ids of what jobs make follow from the job and the place, so that a second try makes no second row.
 _OUTPUTS = uuid.UUID("6f0d0f0e-53c5-4f2f-9a39-7a8c1f6f4a52")
 
-Source = bytes | BinaryIO | Iterable[bytes] | Part
+Source = bytes | BinaryIO | Iterable[bytes] | PendingContent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ class Assets:
     # ----------------------------------------------------------------------- in
 
     @contextmanager
-    def receive(self) -> Iterator[Part]:
+    def receive(self) -> Iterator[PendingContent]:
         """A part to write an upload on as it comes, of at most `most_bytes`; then `add` takes it.
 
         What is not added is dropped.
@@ -220,7 +220,7 @@ class Assets:
                 part, replace(asset, id=id, job_id=job_id, node_id=node_id), place=place
             )
 
-    def prepare(self, part: Part) -> None:
+    def prepare(self, part: PendingContent) -> None:
         """Do what takes long before the file of a part is added, as inside a transaction."""
         part.finish()
         if part.is_prepared or not self.storage.is_far:
@@ -352,8 +352,8 @@ class Assets:
     # -------------------------------------------------------------------- inside
 
     @contextmanager
-    def _received(self, file: Source) -> Iterator[Part]:
-        if isinstance(file, Part):
+    def _received(self, file: Source) -> Iterator[PendingContent]:
+        if isinstance(file, PendingContent):
             yield file
             return
         with self.receive() as part:
@@ -362,7 +362,12 @@ class Assets:
             yield part
 
     def _asset(
-        self, owner: str, part: Part, name: str, content_type: str, expires_at: float | None
+        self,
+        owner: str,
+        part: PendingContent,
+        name: str,
+        content_type: str,
+        expires_at: float | None,
     ) -> Asset:
         return Asset(
             id=str(uuid.uuid4()),
@@ -375,7 +380,7 @@ class Assets:
             expires_at=expires_at,
         )
 
-    def _kept(self, part: Part, asset: Asset, place: int | None = None) -> Asset:
+    def _kept(self, part: PendingContent, asset: Asset, place: int | None = None) -> Asset:
         self.prepare(part)
         content = {**_content(part, asset.content_type), "touched_at": self._clock()}
         with self._db.transaction() as connection:
@@ -511,7 +516,7 @@ def _joined() -> sa.Select[Any]:
     return sa.select(table, *columns).join(contents, contents.c.hash == table.c.hash)
 
 
-def _content(part: Part, content_type: str) -> dict[str, Any]:
+def _content(part: PendingContent, content_type: str) -> dict[str, Any]:
     return {"hash": part.hash, "size": part.size, "content_type": content_type}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from .backup.manifest import Manifest
+    from .backup.manifest import BackupManifest
 
 BACKUP_EPILOG = "Example: spriteworks backup /mnt/backups/spriteworks --data service"
 RESTORE_EPILOG = "Example: spriteworks restore /mnt/backups/spriteworks --data service"
@@ -65,14 +65,14 @@ def backup(
 
     Both are of one moment: no row of the backup names a file that it lacks.
     """
-    from .backup.making import Source, make
+    from .backup.making import BackupSource, make
     from .home import database_of, home_of
     from .storage import Storage
 
     folder = home_of(data)
     url = database_of(folder, _named(store))
     files = None if record_only else Storage(_stored(storage) or folder / "files")
-    source = Source(url=url, storage=files, may_lack=allow_missing)
+    source = BackupSource(url=url, storage=files, may_lack=allow_missing)
     with _progress("copying files") as progress:
         made = make(source, target, force=force, progress=progress)
     _tell(made, target, "backed up to", as_json)
@@ -145,7 +145,7 @@ def _stored(storage: str) -> str:
     return named_by(STORAGE, storage)
 
 
-def _tell(manifest: Manifest, place: Path, words: str, as_json: bool) -> None:
+def _tell(manifest: BackupManifest, place: Path, words: str, as_json: bool) -> None:
     if as_json:
         told: dict[str, Any] = {"path": str(place), **manifest.to_json()}
         print(json.dumps(told, indent=2))

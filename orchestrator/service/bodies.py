@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from ..errors import ProtocolError, RequestRefused
-from ..protocol.decoding import decode_json
+from ..protocol import decode_body
 from .intake import Caller
 from .journal import visit_of
 from .requests import Once
@@ -28,22 +28,8 @@ _LARGE = 64 * 1024
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
-def decoded(body: bytes) -> Any:
-    """The JSON of a body, without what no JSON has: NaN, infinities, half characters, depth.
-
-    Raises ProtocolError.
-    """
-    value = decode_json(body, "the body")
-    if b"NaN" in body or b"Infinity" in body or b"e" in body or b"E" in body:
-        try:
-            json.dumps(value, allow_nan=False)
-        except ValueError as error:
-            raise ProtocolError("the body has a number that is none, or too large") from error
-    return value
-
-
 class StrictRequest(Request):
-    """A request whose JSON is read by `decoded`, and whose body is not larger than JSON may be."""
+    """A request whose JSON `decode_body` reads, and whose body is no larger than JSON may be."""
 
     async def body(self) -> bytes:
         """The body; raises an HTTP 413 as soon as it is too large."""
@@ -63,7 +49,9 @@ class StrictRequest(Request):
             body = await self.body()
             try:
                 large = len(body) > _LARGE
-                self._json = await asyncio.to_thread(decoded, body) if large else decoded(body)
+                self._json = (
+                    await asyncio.to_thread(decode_body, body) if large else decode_body(body)
+                )
             except ProtocolError as error:
                 raise HTTPException(400, str(error)) from error
         return self._json

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..batch.growth import GROWTH
+from ..batch.execution.growth import GROWTH
 from ..batch.options import (
     Comfyui,
     Device,
@@ -108,7 +108,7 @@ def serve(
     from ..local.serving import Choice, choose
 
     with needed("service", "the service"):
-        from ..batch.fleet import Care
+        from ..batch.execution.fleet import Care
         from .home import DATABASE, home_of, named_by
         from .intake import Settings
         from .opening import Setup

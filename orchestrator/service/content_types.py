@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from ..errors import InputError, ResultWrong, TooLarge
-from ..runs.looking import FORMATS, NAMED, format_of, look
+from ..runs.looking import format_of, look
+from ..runs.picture_formats import FORMATS, NAMED
 
 BYTES = "application/octet-stream"
 TEXT = "text/plain; charset=utf-8"

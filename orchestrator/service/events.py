@@ -95,7 +95,7 @@ class _Channel:
             self.events = kept + new
 
 
-class Hub:
+class EventHub:
     """All jobs that somebody may want to watch."""
 
     def __init__(self, *, linger: float = LINGER) -> None:
@@ -260,7 +260,7 @@ class Watcher:
 
     __slots__ = ("_channel", "_closed", "_hub", "_job_id", "_seen", "_skip", "_todo", "ended")
 
-    def __init__(self, hub: Hub, job_id: str, channel: _Channel, after: int | None) -> None:
+    def __init__(self, hub: EventHub, job_id: str, channel: _Channel, after: int | None) -> None:
         self._hub = hub
         self._job_id = job_id
         self._channel = channel

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..batch.store.database import Database, read_url
-from ..batch.store.place import place_of
-from ..batch.store.store import Store
+from ..batch.execution.store.database import Database, read_url
+from ..batch.execution.store.place import place_of
+from ..batch.execution.store.store import Store
 from ..client.client import writing
 from ..errors import UsageError
 

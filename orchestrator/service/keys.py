@@ -22,7 +22,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..batch.store.database import Database
+from ..batch.execution.store.database import Database
 from ..errors import AccessDenied, BadValue, NotFound
 from . import tables
 from .limits import Limits

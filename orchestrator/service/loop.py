@@ -13,16 +13,16 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ..batch.assignments import Assignment
-from ..batch.collecting import Collector
-from ..batch.dispatcher import Dispatcher, Settings
-from ..batch.fleet import Server
-from ..batch.jobs import Attempt, Job
-from ..batch.leases import LEASE, Renewal, new_owner, succeed
-from ..batch.messages import fault
-from ..batch.store.store import Store
-from ..batch.takeover import Takeover
-from ..batch.worker import Recipe, Worker
+from ..batch.execution.collecting import Collector
+from ..batch.execution.dispatcher import Dispatcher, DispatchSettings
+from ..batch.execution.fleet import FleetServer
+from ..batch.execution.leases import LEASE, Renewal, new_owner, succeed
+from ..batch.execution.server_worker import Recipe, ServerWorker
+from ..batch.execution.store.store import Store
+from ..batch.execution.takeover import Takeover
+from ..batch.logic.assignments import Assignment
+from ..batch.logic.jobs import Attempt, Job
+from ..batch.logic.messages import fault
 from ..errors import SpriteworksError
 from ..protocol import Event
 
@@ -53,7 +53,7 @@ class ServerView:
     worker: str = ""
 
 
-class Watcher(Protocol):
+class RequestObserver(Protocol):
     """Who is told what becomes of requests; called from several threads, and must be quick."""
 
     def moved(self, key: str, state: str, server: str, reason: str) -> None:
@@ -72,7 +72,7 @@ class Watcher(Protocol):
 class _Observer:
     """Hears the dispatcher and tells the watcher."""
 
-    def __init__(self, loop: Loop, watcher: Watcher) -> None:
+    def __init__(self, loop: Loop, watcher: RequestObserver) -> None:
         self._loop = loop
         self._watcher = watcher
 
@@ -108,12 +108,12 @@ class Loop:
     def __init__(
         self,
         store: Store,
-        servers: Sequence[Server],
+        servers: Sequence[FleetServer],
         recipe_for: Callable[[str], Recipe],
         collector: Collector,
-        watcher: Watcher,
+        watcher: RequestObserver,
         fits: Callable[[Job, str], bool],
-        settings: Settings | None = None,
+        settings: DispatchSettings | None = None,
         *,
         is_holder: bool = True,
         dead: Collection[str] = (),
@@ -130,7 +130,7 @@ class Loop:
         self._collector = collector
         self._watcher = watcher
         self._fits = fits
-        self._settings = settings or Settings(owner=new_owner(), lease=LEASE, endless=True)
+        self._settings = settings or DispatchSettings(owner=new_owner(), lease=LEASE, endless=True)
         self._observer = _Observer(self, watcher)
         self._views = {
             server.name: ServerView(name=server.name, is_ours=server.is_ours) for server in servers
@@ -141,7 +141,7 @@ class Loop:
         self._ending = threading.Event()
         # why nothing is handed out for a while
         self._trouble = ""
-        self._workers: dict[str, Worker] = {}
+        self._workers: dict[str, ServerWorker] = {}
         # by server, when its next worker may begin and how long the pause after that is
         self._rests: dict[str, tuple[float, float]] = {}
         self._thread = threading.Thread(target=self._run, name="service loop", daemon=True)
@@ -183,7 +183,7 @@ class Loop:
             dispatcher.arrived()
 
     def cancel(self, key: str) -> None:
-        """Take a request back, wherever it is; what becomes of it is told by `Watcher.moved`."""
+        """Take a request back, wherever it is; its end is told by `RequestObserver.moved`."""
         dispatcher = self._dispatcher
         if dispatcher is not None:
             dispatcher.cancel(key)
@@ -277,9 +277,9 @@ class Loop:
         return takeover.begin(all=before is None, dead=[] if before is None else [before])
 
     def _hire(
-        self, dispatcher: Dispatcher, server: Server, adopted: Sequence[Assignment] = ()
+        self, dispatcher: Dispatcher, server: FleetServer, adopted: Sequence[Assignment] = ()
     ) -> None:
-        worker = Worker(
+        worker = ServerWorker(
             server,
             dispatcher,
             self._recipe_for(server.name),
@@ -309,6 +309,6 @@ class Loop:
             alive[0].join(_TICK)
         self._workers.clear()
 
-    def _at_work(self) -> list[Worker]:
-        visitors = [] if self._takeover is None else self._takeover.visitors
-        return [one for one in (*list(self._workers.values()), *visitors) if one.is_alive()]
+    def _at_work(self) -> list[ServerWorker]:
+        adopting = [] if self._takeover is None else self._takeover.adopting
+        return [one for one in (*list(self._workers.values()), *adopting) if one.is_alive()]

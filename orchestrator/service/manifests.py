@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..batch.manifest import reading
-from ..batch.planning import Planner
+from ..batch.execution import manifest_files as reading
+from ..batch.logic.planning import Planner
 from ..errors import ManifestError, RequestRefused
 from ..protocol import Graph
 from ..runs.workflows import read_document
@@ -28,7 +28,7 @@ _OF_BATCHES = ("items_from", "images", "gates", "rerolls", "contact_sheet")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class PlannedPicture:
     """One picture of a manifest."""
 
     # as its `output` says
@@ -40,15 +40,17 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class PlannedBatch:
     """All pictures of a manifest."""
 
     name: str
     workflow: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[PlannedPicture, ...]
 
 
-def batch_of(manifest: str | Mapping[str, Any], workflows: Workflows, info: Catalogue) -> Batch:
+def batch_of(
+    manifest: str | Mapping[str, Any], workflows: Workflows, info: Catalogue
+) -> PlannedBatch:
     """The pictures of a manifest, YAML or decoded, for servers with this catalogue.
 
     Raises RequestRefused with all mistakes, and UsageError for a workflow that is not to be had.
@@ -72,7 +74,7 @@ def batch_of(manifest: str | Mapping[str, Any], workflows: Workflows, info: Cata
         ) from error
 
 
-def _batch_of(text: str, workflows: Workflows, info: Catalogue) -> Batch:
+def _batch_of(text: str, workflows: Workflows, info: Catalogue) -> PlannedBatch:
     with tempfile.TemporaryDirectory(prefix="spriteworks-") as folder:
         path = Path(folder) / "manifest.yaml"
         path.write_text(text, encoding="utf-8")
@@ -87,7 +89,7 @@ def _batch_of(text: str, workflows: Workflows, info: Catalogue) -> Batch:
         jobs = list(planner.jobs(file.drafts(problems), problems.report))
         problems.check()
         pictures = tuple(
-            Picture(
+            PlannedPicture(
                 name=job.name,
                 graph=(graph := planner.graph(job)),
                 seed=job.seed,
@@ -96,7 +98,7 @@ def _batch_of(text: str, workflows: Workflows, info: Catalogue) -> Batch:
             )
             for job in jobs
         )
-        return Batch(name=file.manifest.name, workflow=name, pictures=pictures)
+        return PlannedBatch(name=file.manifest.name, workflow=name, pictures=pictures)
 
 
 def _workflow_in(path: Path) -> str:

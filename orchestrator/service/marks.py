@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ..batch.store.database import Database
+from ..batch.execution.store.database import Database
 from .tables import marks as table
 
 # assets that one statement names at most

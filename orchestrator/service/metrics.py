@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from .service import Service
-from .workers.registry import Status
+from .workers.registry import WorkerStatus
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "spriteworks_"
@@ -111,14 +111,16 @@ def exposition(service: Service) -> str:
 def _of_workers(service: Service) -> Iterator[str]:
     found = service.workers()
     counts = Counter(worker.status for worker, _ in found)
-    there = [(worker, servers) for worker, servers in found if worker.status is not Status.LEFT]
+    there = [
+        (worker, servers) for worker, servers in found if worker.status is not WorkerStatus.LEFT
+    ]
     yield from _metric(
         "workers",
         "gauge",
         "Workers, by status: stale is one that gave no sign for 20 s.",
         (
             ({"status": status.value}, counts[status])
-            for status in (Status.LIVE, Status.STALE, Status.DRAINING)
+            for status in (WorkerStatus.LIVE, WorkerStatus.STALE, WorkerStatus.DRAINING)
         ),
     )
     yield from _metric(

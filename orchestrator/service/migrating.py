@@ -6,9 +6,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..batch.store import upgrading
-from ..batch.store.database import Database
-from ..batch.store.tables import VERSION
+from ..batch.execution.store import upgrading
+from ..batch.execution.store.database import Database
+from ..batch.execution.store.tables import VERSION
 from .backup.record import refuse_company
 from .home import database_of, record_in
 

@@ -7,13 +7,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..batch.fleet import Care
-from ..batch.store.folder_lock import held
-from ..batch.store.place import place_of
+from ..batch.execution.fleet import Care
+from ..batch.execution.store.folder_lock import held
+from ..batch.execution.store.place import place_of
 from ..errors import SpriteworksError
 from ..local.serving import Choice
 from .assets import Assets
-from .events import Hub
+from .events import EventHub
 from .home import check_database, make_home, record_in
 from .intake import Settings
 from .keys import Keys
@@ -67,7 +67,7 @@ def opened(setup: Setup) -> Iterator[Service]:
             setup.choice,
             assets=Assets(store.database, storage),
             keys=Keys(store.database),
-            hub=Hub(),
+            hub=EventHub(),
             webhooks=Webhooks(store.database, allow=setup.allow),
             workflows=workflows,
             care=setup.care,

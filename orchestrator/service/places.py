@@ -6,7 +6,7 @@ import threading
 from bisect import bisect_left, insort
 
 
-class Places:
+class WaitingRequests:
     """The requests that wait, by priority and owner. May be used by several threads.
 
     Owners take turns, so the n-th of one owner comes after at most n of each other. That is what

@@ -14,13 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from ..batch.assignments import Assignment
-from ..batch.collecting import Part
-from ..batch.downloader import Judgement
-from ..batch.easing import eased, rungs
-from ..batch.gates import Picture
-from ..batch.jobs import Artifact, Job
-from ..batch.retry import Rung
+from ..batch.execution.collecting import CollectedPicture
+from ..batch.execution.downloader import Judgement
+from ..batch.logic.assignments import Assignment
+from ..batch.logic.easing import eased, rungs
+from ..batch.logic.gates import JudgedPicture
+from ..batch.logic.jobs import Artifact, Job
+from ..batch.logic.retry import Rung
 from ..client.client import Client
 from ..errors import InputError, ResultMissing, ResultWrong
 from ..protocol import Graph, HistoryRecord
@@ -137,7 +137,7 @@ class RequestRecipe:
         """Say that nobody measures the pictures of requests."""
         return False
 
-    def judge(self, job: Job, picture: Picture) -> Judgement:
+    def judge(self, job: Job, picture: JudgedPicture) -> Judgement:
         """Find nothing wrong."""
         return Judgement()
 
@@ -185,7 +185,7 @@ class IntoStorage:
 
     def fetch(
         self, client: Client, assignment: Assignment, record: HistoryRecord, sent: Signatures
-    ) -> Iterator[Part]:
+    ) -> Iterator[CollectedPicture]:
         """Download what a request made, and take the texts that its nodes show.
 
         Raises ResultMissing where nodes that save have saved nothing, ResultWrong where a picture
@@ -200,7 +200,7 @@ class IntoStorage:
             fetched = fetch(client, one, sent)
             if len(fetched.content) > MOST_BYTES:
                 raise ResultWrong(f"{job.name} made a file of more than {MOST_BYTES:,} bytes")
-            yield Part(
+            yield CollectedPicture(
                 job=job,
                 number=number,
                 fetched=fetched,
@@ -208,12 +208,16 @@ class IntoStorage:
                 name=_name_of(one.file.filename, fetched.suffix, one.node, job.key, graph),
             )
         for number, (node, text) in enumerate(texts, len(files)):
-            yield Part(
+            yield CollectedPicture(
                 job=job, number=number, fetched=_as_file(text), node=node, name=f"{node}.txt"
             )
 
     def place(
-        self, part: Part, measured: Mapping[str, float], pixels: str, assignment: Assignment
+        self,
+        part: CollectedPicture,
+        measured: Mapping[str, float],
+        pixels: str,
+        assignment: Assignment,
     ) -> Artifact:
         """Take the bytes of one file; `keep` makes it an asset."""
         fetched, found = part.fetched, part.fetched.look

@@ -17,9 +17,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..batch.fleet import Care, Processes, fleet
-from ..batch.jobs import Job
-from ..batch.store.store import Store
+from ..batch.execution.fleet import Care, Processes, fleet
+from ..batch.execution.store.store import Store
+from ..batch.logic.jobs import Job
 from ..errors import (
     AccessDenied,
     BadValue,
@@ -38,7 +38,7 @@ from .admission import Admission, plain
 from .assets import Asset, Assets, Content
 from .board import Board
 from .catalogues import Catalogues, Known, models_of
-from .events import OUTPUT, STATUS, Hub, Watcher
+from .events import OUTPUT, STATUS, EventHub, Watcher
 from .intake import BATCH, Caller, Intake, Settings, Submitted, Wanted
 from .keys import Keys
 from .limits import RateLimiter
@@ -60,10 +60,10 @@ from .references import references
 from .requests import BatchView, Figures, Filter, Once, Requests
 from .sessions import Sessions
 from .standing import Standing
-from .storage import Part
+from .storage import PendingContent
 from .supplies import Supplies
 from .times import Times, seconds_left
-from .views import OutputView, RequestView, Status
+from .views import OutputView, RequestStatus, RequestView
 from .waking.wakeups import Polling, Wakeups
 from .webhooks import Webhooks
 from .workers.joining import SERVICE, mark
@@ -109,7 +109,7 @@ class Service:
         *,
         assets: Assets,
         keys: Keys,
-        hub: Hub,
+        hub: EventHub,
         webhooks: Webhooks,
         workflows: Workflows,
         care: Care | None = None,
@@ -306,7 +306,7 @@ class Service:
         caller: Caller,
         *,
         limit: int,
-        statuses: frozenset[Status] = frozenset(),
+        statuses: frozenset[RequestStatus] = frozenset(),
         labels: Mapping[str, str] | None = None,
         before: int | None = None,
         outputs: bool = False,
@@ -386,7 +386,7 @@ class Service:
     def cancel_all(self, caller: Caller, *, waiting_only: bool = False) -> int:
         """Take back all that the caller has, or all that waits; returns how many."""
         mine = [view for view in self._board.live() if view.owner == caller.owner]
-        chosen = [one for one in mine if not waiting_only or one.status is Status.QUEUED]
+        chosen = [one for one in mine if not waiting_only or one.status is RequestStatus.QUEUED]
         for view in chosen:
             self.cancel(caller, view.id)
         return len(chosen)
@@ -447,14 +447,14 @@ class Service:
 
     # ------------------------------------------------------------------- files
 
-    def receiving(self) -> AbstractContextManager[Part]:
+    def receiving(self) -> AbstractContextManager[PendingContent]:
         """A part to write an upload on, for `upload`; what is not taken is dropped."""
         return self.assets.receive()
 
     def upload(
         self,
         caller: Caller,
-        file: Part | bytes,
+        file: PendingContent | bytes,
         *,
         name: str,
         content_type: str = "",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import socket
@@ -13,13 +12,13 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from ..addresses import is_loopback, listen, url_of
 from ..errors import ServerStartFailed, UsageError
-from ..guard import is_loopback
+from ..patience import protocol
 from . import telemetry
 from .app import create_app
 from .journal import checked, set_up
 from .opening import Setup, opened
-from .patience import protocol
 from .service import Service
 from .systemd import Systemd
 
@@ -41,7 +40,7 @@ def run(
     with telemetry.opened(os.environ) as told, opened(setup) as service:
         _refuse_strangers(service, host)
         service.when_ended(told.job)
-        with _listener(host, port) as listener:
+        with listen(host, port, "the service") as listener:
             app = create_app(service, loopback_only=is_loopback(host), told=told.request)
             server = _Server(app, service, listener, host, log_level)
             server.run(sockets=[listener])
@@ -81,7 +80,7 @@ class _Server(uvicorn.Server):
         )
         self.number = 0
         self._service = service
-        self._url = _address(listener, host)
+        self._url = url_of(listener, host)
         self._systemd = Systemd()
         self._beating: asyncio.Task[None] | None = None
 
@@ -115,27 +114,3 @@ class _Server(uvicorn.Server):
         self._systemd.stopping("what runs has 3 s to end")
         logger.info("ending: what runs has 3 s, and what is left is taken up by the next start")
         self.should_exit = True
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        if os.name != "nt":
-            # On Windows this option would let two servers share one port.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        reason = "address already in use" if taken else error.strerror or str(error)
-        raise ServerStartFailed(
-            f"the service cannot listen on {host}:{port}: {reason}; take another --port"
-        ) from error
-    return listener
-
-
-def _address(listener: socket.socket, host: str) -> str:
-    port = listener.getsockname()[1]
-    # a wildcard is no address to call
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from ..batch.store.database import Database
+from ..batch.execution.store.database import Database
 from .tables import sessions as table
 
 # s that a session lasts at most

@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from ..batch.jobs import State
-from ..batch.store.store import Store
+from ..batch.execution.store.store import Store
+from ..batch.logic.jobs import State
 from .requests import Requests
 from .views import ErrorView, RequestView, told_of
 from .webhooks import Webhooks
 
-# What kinds of failures (`batch.retry.Kind`) are called in answers, where that is not their name.
+# What kinds of failures (`batch.logic.retry.FailureKind`) are called in answers, where that is not
+# their name.
 _CODES = {"node_failed": "node_execution_error", "refused": "invalid_workflow"}
 
 # Is told, in the same transaction, that a request is in another state: (id, state, server, reason).

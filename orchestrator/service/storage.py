@@ -56,7 +56,7 @@ def checked_hash(text: str) -> str:
     return text
 
 
-class Part:
+class PendingContent:
     """A content on its way: written on, then kept under its hash or dropped.
 
         with storage.receive(limit) as part:
@@ -174,15 +174,15 @@ class Storage:
 
     # ----------------------------------------------------------------------- in
 
-    def receive(self, limit: int | None = None) -> AbstractContextManager[Part]:
+    def receive(self, limit: int | None = None) -> AbstractContextManager[PendingContent]:
         """A part to write on, of at most `limit` bytes; dropped at the end where it is not kept."""
         return self._received(limit)
 
     @contextmanager
-    def _received(self, limit: int | None) -> Iterator[Part]:
+    def _received(self, limit: int | None) -> Iterator[PendingContent]:
         with _written(self._place.parts):
             number, path = tempfile.mkstemp(dir=self._place.parts)
-            part = Part(os.fdopen(number, "wb", buffering=0), Path(path), limit)
+            part = PendingContent(os.fdopen(number, "wb", buffering=0), Path(path), limit)
         try:
             yield part
         finally:
@@ -198,7 +198,7 @@ class Storage:
         """Whether keeping a part and asking for a content take a network's time, not a rename's."""
         return self._place.is_far
 
-    def keep(self, part: Part) -> Stored:
+    def keep(self, part: PendingContent) -> Stored:
         """Give a part its name, or drop it where the content is there already.
 
         Raises OutputError where that fails, and then nothing has changed.

@@ -1,7 +1,7 @@
-"""The tables that a service has beside those of `batch.store.tables`, in the same database.
+"""The tables that a service has beside those of a batch's record, in the same database.
 
-`batch.store.migrations` makes them, also in the record of a batch, where they stay empty. Moments
-are s since the epoch by the wall clock, and lists and limits are JSON texts.
+`batch.execution.store.migrations` makes them, also in the record of a batch, where they stay
+empty. Moments are s since the epoch by the wall clock, and lists and limits are JSON texts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy import (
     Text,
 )
 
-from ..batch.store.tables import ID, metadata
+from ..batch.execution.store.tables import ID, metadata
 
 keys = Table(
     "keys",
@@ -241,7 +241,7 @@ news = Table(
     metadata,
     Column("id", ID, primary_key=True, autoincrement=True),
     Column("request", String(64), nullable=False),
-    # a `workers.news.Kind`, and what it says, as JSON
+    # a `workers.outbox.Kind`, and what it says, as JSON
     Column("kind", String(12), nullable=False),
     Column("data", Text, nullable=False),
 )

@@ -14,7 +14,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from ..errors import BadValue, TooLarge
-from .storage import CHUNK, Part
+from .storage import CHUNK, PendingContent
 
 # parts of a form, bytes of a text in it, and bytes of what stands above each part
 _MOST_PARTS = 64
@@ -41,7 +41,7 @@ class Upload:
 class _Form:
     """What the parser has told so far."""
 
-    part: Part
+    part: PendingContent
     # the name of the file in the form
     wanted: str
     # bytes of the file that are not written yet
@@ -118,7 +118,7 @@ class _Form:
 
 
 async def receive(
-    chunks: AsyncIterator[bytes], content_type: str, part: Part, *, field: str = "file"
+    chunks: AsyncIterator[bytes], content_type: str, part: PendingContent, *, field: str = "file"
 ) -> Upload:
     """Write the file of a form on a part; returns what came beside it.
 

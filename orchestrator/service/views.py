@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import Any
 
-from ..batch.jobs import State
+from ..batch.logic.jobs import State
 from .tracing import Trace, job_trace, parsed
 
 # what notes call the trace of the request that was posted: [traceparent, tracestate]
 _TRACE = "trace"
 
 
-class Status(str, Enum):
+class RequestStatus(str, Enum):
     """Where a request stands, in the words of Comfy API v2."""
 
     QUEUED = "queued"
@@ -28,25 +28,30 @@ class Status(str, Enum):
     @property
     def is_final(self) -> bool:
         """True where nothing will change any more."""
-        return self in (Status.SUCCEEDED, Status.CANCELED, Status.FAILED, Status.EXPIRED)
+        return self in (
+            RequestStatus.SUCCEEDED,
+            RequestStatus.CANCELED,
+            RequestStatus.FAILED,
+            RequestStatus.EXPIRED,
+        )
 
 
-_OF_STATE: Mapping[State, Status] = {
-    State.DONE: Status.SUCCEEDED,
-    State.FAILED: Status.FAILED,
-    State.QUARANTINED: Status.FAILED,
-    State.CANCELLED: Status.CANCELED,
-    State.UNWANTED: Status.EXPIRED,
+_OF_STATE: Mapping[State, RequestStatus] = {
+    State.DONE: RequestStatus.SUCCEEDED,
+    State.FAILED: RequestStatus.FAILED,
+    State.QUARANTINED: RequestStatus.FAILED,
+    State.CANCELLED: RequestStatus.CANCELED,
+    State.UNWANTED: RequestStatus.EXPIRED,
 }
 
 
-def status_of(state: State, *, started: bool, cancelling: bool) -> Status:
+def status_of(state: State, *, started: bool, cancelling: bool) -> RequestStatus:
     """What a job's state means; `started` where its server runs it."""
     if state in _OF_STATE:
         return _OF_STATE[state]
     if cancelling:
-        return Status.CANCELING
-    return Status.RUNNING if started else Status.QUEUED
+        return RequestStatus.CANCELING
+    return RequestStatus.RUNNING if started else RequestStatus.QUEUED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +141,7 @@ class RequestView:
 
     id: str
     owner: str
-    status: Status
+    status: RequestStatus
     created_at: float
     started_at: float | None = None
     ended_at: float | None = None

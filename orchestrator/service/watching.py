@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ..protocol import Event, ExecutionError, Graph, Preview
-from .progress import Tracker
+from .request_progress import Tracker
 from .views import ErrorView, ProgressView
 
 # s between two previews and two progress messages of a request that watchers get

@@ -38,10 +38,10 @@ from typing import Any
 import h11
 import sqlalchemy as sa
 
-from ..batch.store.database import Database
+from ..batch.execution.store.database import Database
 from ..errors import BadValue, SpriteworksError
 from ..version import __version__
-from .addresses import Networks, Target, resolved, target_of
+from .addresses import Networks, WebAddress, resolved, target_of
 from .tables import signing
 from .tables import webhooks as table
 from .tracing import parsed
@@ -70,7 +70,7 @@ _log = logging.getLogger(__name__)
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
-class State(str, Enum):
+class DeliveryState(str, Enum):
     """Where a message stands."""
 
     PENDING = "pending"
@@ -89,7 +89,7 @@ class Delivery:
     job_id: str
     url: str
     body: str
-    state: State
+    state: DeliveryState
     attempts: int
     # s since the epoch
     due_at: float
@@ -179,7 +179,7 @@ class Webhooks:
             "job_id": job_id,
             "url": url,
             "body": body,
-            "state": State.PENDING.value,
+            "state": DeliveryState.PENDING.value,
             "attempts": 0,
             "due_at": now,
             "created_at": now,
@@ -209,8 +209,12 @@ class Webhooks:
         """Send nothing more of an owner, and forget its secret: its key was revoked."""
         change = (
             sa.update(table)
-            .where(table.c.owner == owner, table.c.state == State.PENDING.value)
-            .values(state=State.FAILED.value, ended_at=self._clock(), error="the key was revoked")
+            .where(table.c.owner == owner, table.c.state == DeliveryState.PENDING.value)
+            .values(
+                state=DeliveryState.FAILED.value,
+                ended_at=self._clock(),
+                error="the key was revoked",
+            )
         )
         with self._db.transaction() as connection:
             connection.execute(change)
@@ -227,7 +231,7 @@ class Webhooks:
     def forget_old(self) -> int:
         """Remove messages that ended a week ago; returns how many. Call it now and then."""
         old = sa.delete(table).where(
-            table.c.state != State.PENDING.value, table.c.ended_at < self._clock() - _KEPT
+            table.c.state != DeliveryState.PENDING.value, table.c.ended_at < self._clock() - _KEPT
         )
         with self._db.transaction() as connection:
             return int(connection.execute(old).rowcount)
@@ -295,7 +299,7 @@ class Webhooks:
     def _claim(self, busy: Mapping[str, int], room: int) -> tuple[list[Delivery], float]:
         """Take up messages that are due: owners by turns, and of each as many as it may."""
         now = self._clock()
-        pending = table.c.state == State.PENDING.value
+        pending = table.c.state == DeliveryState.PENDING.value
         turn = sa.func.row_number().over(partition_by=table.c.owner, order_by=table.c.due_at)
         due = (
             sa.select(table, turn.label("turn"))
@@ -367,7 +371,7 @@ class Webhooks:
         return answer
 
     async def _post(
-        self, target: Target, address: str, headers: Mapping[str, str], body: bytes
+        self, target: WebAddress, address: str, headers: Mapping[str, str], body: bytes
     ) -> _Answer:
         connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEAD)
         request = h11.Request(method="POST", target=target.path, headers=list(headers.items()))
@@ -401,7 +405,7 @@ class Webhooks:
             # Without its goodbyes, which a receiver could take its time for.
             writer.transport.abort()
 
-    async def _addresses(self, target: Target) -> list[str]:
+    async def _addresses(self, target: WebAddress) -> list[str]:
         """The addresses of a host; raises BadValue where one of them is inside."""
         found = list(await self._resolver(target.host, target.port))
         for address in found:
@@ -412,16 +416,16 @@ class Webhooks:
         now = self._clock()
         values: dict[str, Any] = {"status": answer.status, "error": answer.error}
         if not answer.error:
-            values |= {"state": State.DELIVERED.value, "ended_at": now}
+            values |= {"state": DeliveryState.DELIVERED.value, "ended_at": now}
         elif answer.final or delivery.attempts > len(PAUSES):
-            values |= {"state": State.FAILED.value, "ended_at": now}
+            values |= {"state": DeliveryState.FAILED.value, "ended_at": now}
         else:
             # a tenth more or less, so that those that failed together do not come together
             pause = PAUSES[delivery.attempts - 1] * random.uniform(0.9, 1.1)
             values["due_at"] = now + max(pause, answer.retry_after or 0.0)
         change = (
             sa.update(table)
-            .where(table.c.id == delivery.id, table.c.state == State.PENDING.value)
+            .where(table.c.id == delivery.id, table.c.state == DeliveryState.PENDING.value)
             .values(**values)
         )
         with self._db.transaction() as connection:
@@ -452,7 +456,7 @@ def _delivery_of(row: Any, attempts: int | None = None) -> Delivery:
         job_id=row.job_id,
         url=row.url,
         body=row.body,
-        state=State(row.state),
+        state=DeliveryState(row.state),
         attempts=row.attempts if attempts is None else attempts,
         due_at=row.due_at,
         created_at=row.created_at,

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from ..batch.store import tables as batch
-from ..batch.store.store import Store
+from ..batch.execution.store import tables as batch
+from ..batch.execution.store.store import Store
 
 _Name = TypeVar("_Name")
 # The fact that has the work of requests that were removed.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_nodes.errors import BadInput
 from comfy_nodes.ops.color import hex_color
-from comfy_nodes.ops.cutout import Options, Outline
+from comfy_nodes.ops.cutout import CutoutOptions, Outline
 from comfy_nodes.ops.cutout import cut_out as cut_out_pixels
 
 from ..errors import InputError, UsageError
@@ -53,13 +53,13 @@ def cut_out(
     pictures: Names,
     out: str | os.PathLike[str],
     *,
-    tolerance: float = Options.tolerance,
-    smallest_hole: float = Options.smallest_hole,
-    keep_light: bool = Options.keep_light,
-    despill: bool = Options.despill,
-    smallest_part: float = Options.smallest_part,
-    soft: bool = Options.soft,
-    outline: str = Options.outline.value,
+    tolerance: float = CutoutOptions.tolerance,
+    smallest_hole: float = CutoutOptions.smallest_hole,
+    keep_light: bool = CutoutOptions.keep_light,
+    despill: bool = CutoutOptions.despill,
+    smallest_part: float = CutoutOptions.smallest_part,
+    soft: bool = CutoutOptions.soft,
+    outline: str = CutoutOptions.outline.value,
     outline_colour: str | None = None,
     model: str | None = None,
     report: Report[CutFile] | None = None,
@@ -79,7 +79,7 @@ def cut_out(
     A picture that cannot be cut out is told in its result, and the others go on. Raises UsageError
     and ModelError before anything is written, and OutputError where a result cannot be.
     """
-    options = Options(
+    options = CutoutOptions(
         tolerance=tolerance,
         smallest_hole=smallest_hole,
         keep_light=keep_light,

@@ -15,7 +15,8 @@ from comfy_nodes.errors import BadInput
 from ..client.client import writing
 from ..errors import InputError, ResultWrong, UsageError
 from ..runs.fetching import store
-from ..runs.looking import FORMATS, NAMED, look
+from ..runs.looking import look
+from ..runs.picture_formats import FORMATS, NAMED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,12 +110,6 @@ def pictures_in(inputs: Sequence[Path]) -> list[Path]:
     if not found:
         raise UsageError("there is no picture to work on: name files or folders")
     return found
-
-
-def size_of(text: str) -> tuple[int, int] | None:
-    """Width and height of a text such as 64x48; None where it is none."""
-    found = re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", text.strip())
-    return (int(found[1]), int(found[2])) if found else None
 
 
 def animations_in(inputs: Sequence[Path]) -> list[tuple[Path, list[Path]]]:

@@ -14,7 +14,7 @@ import numpy as np
 from comfy_nodes.errors import BadInput
 from comfy_nodes.formats.palettes import Palette
 from comfy_nodes.ops.arrays import Bytes
-from comfy_nodes.ops.cutout import Options as Cutout
+from comfy_nodes.ops.cutout import CutoutOptions as Cutout
 from comfy_nodes.ops.cutout import cut_out
 from comfy_nodes.ops.palette import LARGEST, Dither, paint, shared_palette
 from comfy_nodes.ops.true_pixels import LARGEST_SCALE, Colour, Snapped, counted, snap_sequence
@@ -25,7 +25,7 @@ Size = tuple[int, int | None]
 
 
 @dataclass(frozen=True)
-class Grid:
+class KnownGrid:
     """What is known of the grid of fake pixels, and how a cell gets its colour."""
 
     # true width and height in cells; the height None where it follows
@@ -37,7 +37,7 @@ class Grid:
     @classmethod
     def of(
         cls, size: int | Size | None = None, pitch: float | None = None, colour: str = "median"
-    ) -> Grid:
+    ) -> KnownGrid:
         """Raises UsageError for what no picture could be snapped with."""
         try:
             chosen = Colour(colour)
@@ -50,7 +50,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedPicture:
     """A picture at the end of the chain.
 
     `found` has its pixels, and what was found of its grid; a picture that was not to be snapped is
@@ -76,7 +76,7 @@ class Finish:
     which is a true size. Raises UsageError for what cannot be done.
     """
 
-    grid: Grid | None = Grid()
+    grid: KnownGrid | None = KnownGrid()
     cutout: Cutout | None = None
     # the colours there are, or how many to find, 1 to 256
     palette: Palette | int | None = None
@@ -99,7 +99,7 @@ class Finish:
         """Whether the palette is found in the pictures, and so depends on all that share it."""
         return isinstance(self.palette, int)
 
-    def applied(self, frames: Sequence[Bytes]) -> list[Finished]:
+    def applied(self, frames: Sequence[Bytes]) -> list[FinishedPicture]:
         """The pictures, as frames of one animation: one pitch, phase, size and palette.
 
         Raises BadInput.
@@ -131,7 +131,7 @@ class Finish:
             return self.palette
         return as_palette(shared_palette(pictures, self.palette))
 
-    def painted(self, cut: Snapped, palette: Palette | None) -> Finished:
+    def painted(self, cut: Snapped, palette: Palette | None) -> FinishedPicture:
         """The second half: a picture of the first one in the colours of the palette, enlarged."""
         picture = cut.picture
         if palette is not None:
@@ -139,7 +139,7 @@ class Finish:
         count, binary = counted(picture)
         if cut.confidence > 0 or cut.pitch != (1.0, 1.0):
             picture = picture.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
-        return Finished(
+        return FinishedPicture(
             replace(
                 cut,
                 picture=np.ascontiguousarray(picture),

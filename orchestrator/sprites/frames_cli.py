@@ -113,7 +113,7 @@ def frames(
 
 
 def _size(text: str) -> tuple[int, int]:
-    from .files import size_of
+    from .parsing import size_of
 
     found = size_of(text)
     if found is None:

@@ -42,7 +42,7 @@ COLOURS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class Expectation:
     """What pictures shall be, and how they are seen."""
 
     asked: Asked = NOTHING_ASKED
@@ -59,7 +59,7 @@ class Wanted:
         guides: tuple[int, int, int, int] | None = None,
         palette: Source | int | None = None,
         key: str | None = None,
-    ) -> Wanted:
+    ) -> Expectation:
         """As `inspect` takes them. Raises UsageError for what cannot be, InputError for a file."""
         found = None if palette is None else palette_or_count(palette)
         color = None if key is None else hex_color(key)
@@ -199,7 +199,7 @@ def inspect(
     A picture that cannot be measured is told in its result, and the others go on. Raises
     UsageError, and InputError where a palette's file is none.
     """
-    wanted = Wanted.of(tile=tile, cell=cell, guides=guides, palette=palette, key=key)
+    wanted = Expectation.of(tile=tile, cell=cell, guides=guides, palette=palette, key=key)
     name = _as_typed(palette)
     groups = animations_in(named(pictures))
     total = sum(len(files) for _, files in groups)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_nodes.errors import BadInput
 from comfy_nodes.ops.cleaning import cleaned
-from comfy_nodes.ops.cutout import Options, Outline
+from comfy_nodes.ops.cutout import CutoutOptions, Outline
 from comfy_nodes.ops.measures.measure import Mend
 from comfy_nodes.ops.measures.subject import Subject
 from comfy_nodes.ops.measures.taking import Reading
@@ -30,14 +30,14 @@ from .files import (
     write_picture,
 )
 from .finishing import Finish
-from .inspecting import Wanted
+from .inspecting import Expectation
 from .palettes import Source
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Step = Callable[[NDArray[np.uint8], Wanted], NDArray[np.uint8]]
+    Step = Callable[[NDArray[np.uint8], Expectation], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def mend(
     A picture that cannot be mended is told in its result, and the others go on. Raises UsageError
     before anything is written, and OutputError where a result cannot be.
     """
-    wanted = Wanted.of(palette=palette, key=key)
+    wanted = Expectation.of(palette=palette, key=key)
     files = pictures_in(named(pictures))
     targets = targets_in(files, Path(out))
     results: list[MendedFile] = []
@@ -101,7 +101,7 @@ def mend(
     return results
 
 
-def _mended(file: Path, target: Path, wanted: Wanted) -> MendedFile:
+def _mended(file: Path, target: Path, wanted: Expectation) -> MendedFile:
     picture = read_picture(file)
     before = wanted.readings(picture)
     made, steps, after = mended(picture, wanted, before)
@@ -122,7 +122,7 @@ def _mended(file: Path, target: Path, wanted: Wanted) -> MendedFile:
 
 
 def mended(
-    picture: NDArray[np.uint8], wanted: Wanted, readings: tuple[Reading, ...]
+    picture: NDArray[np.uint8], wanted: Expectation, readings: tuple[Reading, ...]
 ) -> tuple[NDArray[np.uint8], list[Mend], tuple[Reading, ...]]:
     """A picture after all steps that its measures name; the steps, and the measures then.
 
@@ -157,9 +157,9 @@ def _finished(picture: NDArray[np.uint8], finish: Finish) -> NDArray[np.uint8]:
     return finish.applied([picture])[0].picture
 
 
-def _close_outline(picture: NDArray[np.uint8], wanted: Wanted) -> NDArray[np.uint8]:
+def _close_outline(picture: NDArray[np.uint8], wanted: Expectation) -> NDArray[np.uint8]:
     del wanted
-    options = Options(outline=Outline.CLOSE, smallest_part=0.0)
+    options = CutoutOptions(outline=Outline.CLOSE, smallest_part=0.0)
     return _finished(picture, Finish(grid=None, cutout=options))
 
 
@@ -168,7 +168,7 @@ _TIMES = 2
 # In this order: a cut-out works on true pixels, and no step after the palette makes up a colour.
 _STEPS: Mapping[Mend, Step] = {
     Mend.SNAP: lambda picture, _: _finished(picture, Finish()),
-    Mend.CUT_OUT: lambda picture, _: _finished(picture, Finish(grid=None, cutout=Options())),
+    Mend.CUT_OUT: lambda picture, _: _finished(picture, Finish(grid=None, cutout=CutoutOptions())),
     Mend.CLEAN: lambda picture, wanted: cleaned(picture, wanted.asked),
     Mend.OUTLINE: _close_outline,
     Mend.PALETTE: lambda picture, wanted: _finished(

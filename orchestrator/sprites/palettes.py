@@ -14,8 +14,8 @@ import numpy as np
 from comfy_nodes.errors import BadInput
 from comfy_nodes.formats import palettes as formats
 from comfy_nodes.formats import typed, well_known
-from comfy_nodes.formats.palettes import Format
 from comfy_nodes.formats.palettes import Palette as Palette
+from comfy_nodes.formats.palettes import PaletteFormat
 from comfy_nodes.ops.palette import (
     LARGEST,
     check_recolor,
@@ -38,7 +38,7 @@ from .files import (
     read_picture,
     write_picture,
 )
-from .finishing import Finish, Finished, as_palette, dithering
+from .finishing import Finish, FinishedPicture, as_palette, dithering
 from .together import Looked, finish_files
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def means_file(text: str, folder: str | os.PathLike[str] = "") -> bool:
     if os.path.isfile(os.path.join(folder, text)) or os.path.isdir(os.path.join(folder, text)):
         return bool(text)
     suffix = os.path.splitext(text)[1].lower().removeprefix(".")
-    return suffix in {one.value for one in Format} or "/" in text or os.sep in text
+    return suffix in {one.value for one in PaletteFormat} or "/" in text or os.sep in text
 
 
 def _typed(text: str) -> Palette:
@@ -96,6 +96,9 @@ def _in_file(path: Path) -> Palette:
             f"{path} is a folder, and a palette is a file; `spriteworks palette find` makes one of "
             "a folder's pictures"
         )
+    if path.exists() and not path.is_file():
+        # opening a pipe would wait for ever
+        raise InputError(f"{path} is no file")
     try:
         with path.open("rb") as stream:
             content = stream.read(formats.LARGEST_FILE + 1)
@@ -125,12 +128,12 @@ def called(palette: Palette, name: str) -> Palette:
     return Palette(formats.one_line(name), palette.colours)
 
 
-def format_of(file: Path) -> Format:
+def format_of(file: Path) -> PaletteFormat:
     """The format that a file's name asks for. Raises UsageError."""
     try:
-        return Format(file.suffix.lower().removeprefix("."))
+        return PaletteFormat(file.suffix.lower().removeprefix("."))
     except ValueError:
-        known = ", ".join(f".{one.value}" for one in Format)
+        known = ", ".join(f".{one.value}" for one in PaletteFormat)
         raise UsageError(f"{file} names no format of palettes; the endings are {known}") from None
 
 
@@ -212,7 +215,7 @@ def check_own(finish: Finish, own_palettes: bool) -> None:
         )
 
 
-def _kept(file: Path, target: Path, one: Finished) -> PaintedFile:
+def _kept(file: Path, target: Path, one: FinishedPicture) -> PaintedFile:
     assert one.palette is not None
     colours = one.found.colours
     return PaintedFile(file=file, saved=target, colours=colours, palette=hex_list(one.palette))

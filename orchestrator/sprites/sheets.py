@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from comfy_nodes.errors import BadInput
-from comfy_nodes.formats.sheets import FORMATS, check_takes_rotated, is_device, write
+from comfy_nodes.formats.sheets import FORMATS, check_takes_rotated, write
 from comfy_nodes.formats.sheets.files import Files
 from comfy_nodes.ops.duplicates import Nearness
 from comfy_nodes.ops.frames import Animation, Direction, Frame, trimmed
@@ -20,9 +20,7 @@ from comfy_nodes.ops.sheet import Sheet, in_grid, packed
 from ..client.client import writing
 from ..errors import OutputError, UsageError
 from .files import Names, named, natural, pictures_in, read_picture
-
-Pivot = str | tuple[float, float]
-"""Where frames stand: "bottom" or "center" of each, or x and y in px from its top left corner."""
+from .parsing import Pivot, is_name, point_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +61,7 @@ class MadeSheet:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class SheetOptions:
     """How a sheet is made. Raises UsageError for what cannot be."""
 
     # names in FORMATS
@@ -152,7 +150,7 @@ def make_sheet(
     be; then none of them is new.
     """
     asked = formats.split(",") if isinstance(formats, str) else formats
-    options = Options(
+    options = SheetOptions(
         formats=[name.strip().lower() for name in asked],
         columns=columns,
         padding=padding,
@@ -171,7 +169,7 @@ def make_sheet(
     return sheet_of(_found(named(pictures)), target, options)
 
 
-def sheet_of(sources: Sequence[Source], target: Path, options: Options) -> MadeSheet:
+def sheet_of(sources: Sequence[FrameSource], target: Path, options: SheetOptions) -> MadeSheet:
     """Make a sheet of these files, and write it; `target` is its name in its folder.
 
     Raises as `make_sheet` does.
@@ -204,13 +202,8 @@ def _target(out: Path) -> Path:
     return out
 
 
-def is_name(text: str) -> bool:
-    """Whether a sheet may be called so: the names of all its files are made of it."""
-    return re.fullmatch(r"[\w-][\w -]*", text) is not None and not is_device(text)
-
-
 @dataclass(frozen=True)
-class Source:
+class FrameSource:
     """A file that becomes a frame."""
 
     name: str
@@ -219,7 +212,7 @@ class Source:
     file: Path
 
 
-def sources_in(folder: Path, names: Iterable[str]) -> list[Source]:
+def sources_in(folder: Path, names: Iterable[str]) -> list[FrameSource]:
     """The files of a folder by their paths in it, with /; those in a folder are an animation."""
     found = []
     for name in sorted(names, key=lambda name: [natural(Path(part)) for part in name.split("/")]):
@@ -229,9 +222,9 @@ def sources_in(folder: Path, names: Iterable[str]) -> list[Source]:
     return found
 
 
-def _found(inputs: Sequence[Path]) -> list[Source]:
+def _found(inputs: Sequence[Path]) -> list[FrameSource]:
     """The frames in order."""
-    found: list[Source] = []
+    found: list[FrameSource] = []
     for path in inputs:
         folders = _folders(path)
         if not folders or _pictures(path):
@@ -241,7 +234,7 @@ def _found(inputs: Sequence[Path]) -> list[Source]:
     return found
 
 
-def _check_named(sources: Sequence[Source]) -> None:
+def _check_named(sources: Sequence[FrameSource]) -> None:
     if not sources:
         raise UsageError("there is no picture to work on: name files or folders")
     known: dict[str, Path] = {}
@@ -254,16 +247,16 @@ def _check_named(sources: Sequence[Source]) -> None:
             )
 
 
-def _named(file: Path, given: Path) -> Source:
+def _named(file: Path, given: Path) -> FrameSource:
     """A file that is named, or in a folder that is: 1.png in the folder walk is walk_1."""
     if given.is_dir() and file.stem.isdecimal():
         return _inside(given.resolve().name, file)
-    return Source(file.stem, _group(file.stem), file)
+    return FrameSource(file.stem, _group(file.stem), file)
 
 
-def _inside(folder: str, file: Path) -> Source:
+def _inside(folder: str, file: Path) -> FrameSource:
     name = file.stem if file.stem.startswith(folder) else f"{folder}_{file.stem}"
-    return Source(name, folder, file)
+    return FrameSource(name, folder, file)
 
 
 def _folders(path: Path) -> list[Path]:
@@ -287,30 +280,14 @@ def _group(stem: str) -> str | None:
     return found[1].rstrip(" _.-(") or None if found else None
 
 
-def _frame(source: Source, options: Options) -> Frame:
+def _frame(source: FrameSource, options: SheetOptions) -> Frame:
     frame = Frame.whole(source.name, read_picture(source.file), duration=options.duration)
     frame = replace(frame, pivot=point_of(options.pivot, frame.source))
     # At once, so that many large pictures of little are not all in memory. A grid has whole ones.
     return trimmed(frame) if options.trim and options.columns is None else frame
 
 
-def point_of(pivot: Pivot, size: tuple[int, int]) -> tuple[float, float]:
-    """The ground point of a frame of that size. Raises UsageError for what is no point."""
-    # in whole px, so that no engine draws pixel art between pixels
-    if pivot == "bottom":
-        return float(size[0] // 2), float(size[1])
-    if pivot == "center":
-        return float(size[0] // 2), float(size[1] // 2)
-    if isinstance(pivot, tuple):
-        return float(pivot[0]), float(pivot[1])
-    number = r"\s*(-?\d{1,6}(?:\.\d{1,6})?)\s*"
-    found = re.fullmatch(f"{number},{number}", pivot)
-    if found is None:
-        raise UsageError(f"--pivot {pivot} is no point; give bottom, center, or x,y in px")
-    return float(found[1]), float(found[2])
-
-
-def _animations(sources: Sequence[Source], options: Options) -> list[Animation]:
+def _animations(sources: Sequence[FrameSource], options: SheetOptions) -> list[Animation]:
     groups: dict[str, list[str]] = {}
     for source in sources:
         if source.group is not None:
@@ -330,7 +307,7 @@ def _animations(sources: Sequence[Source], options: Options) -> list[Animation]:
     ]
 
 
-def _sheet(sources: Sequence[Source], options: Options) -> Sheet:
+def _sheet(sources: Sequence[FrameSource], options: SheetOptions) -> Sheet:
     animations = _animations(sources, options)
     frames = [_frame(source, options) for source in sources]
     if options.columns is not None:

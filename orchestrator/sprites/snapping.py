@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comfy_nodes.ops.cutout import Options as Cutout
+from comfy_nodes.ops.cutout import CutoutOptions as Cutout
 
 from ..errors import UsageError
 from .files import Names, PictureResult, Report
-from .finishing import Finish, Finished, Grid, Size, dithering
+from .finishing import Finish, FinishedPicture, KnownGrid, Size, dithering
 from .palettes import Source, check_own, hex_list, palette_or_count
 from .together import Looked, finish_files
 
@@ -98,7 +98,7 @@ def snap(
     before anything is written, and OutputError where a result cannot be.
     """
     finish = Finish(
-        grid=Grid.of(size, pitch, colour),
+        grid=KnownGrid.of(size, pitch, colour),
         cutout=Cutout() if cutout else None,
         palette=None if palette is None else palette_or_count(palette),
         dither=dithering(dither),
@@ -121,7 +121,7 @@ def snap(
     )
 
 
-def snapped_file(file: Path, target: Path, one: Finished) -> SnappedFile:
+def snapped_file(file: Path, target: Path, one: FinishedPicture) -> SnappedFile:
     """What is told of a picture that went through the chain, and whose result is at `target`."""
     found = one.found
     return SnappedFile(

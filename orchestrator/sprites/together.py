@@ -31,7 +31,7 @@ from .files import (
     worker_ended,
     write_picture,
 )
-from .finishing import Finish, Finished
+from .finishing import Finish, FinishedPicture
 from .processes import in_order
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Kept = Callable[[Path, Path, Finished], Result]
+Kept = Callable[[Path, Path, FinishedPicture], Result]
 """What is told of a picture: its file, where its result is, and the result."""
 
 Looked = Callable[[int, int], None]
@@ -98,14 +98,14 @@ def finish_each(
 def _all_written(
     files: Sequence[Path],
     targets: Sequence[Path],
-    outcomes: Iterator[Finished | InputError | BadInput],
+    outcomes: Iterator[FinishedPicture | InputError | BadInput],
     kept: Kept[Result],
     kind: type[Result],
     report: Report[Result] | None,
 ) -> list[Result]:
     results: list[Result] = []
     for file, target, one in zip(files, targets, outcomes, strict=True):
-        if isinstance(one, Finished):
+        if isinstance(one, FinishedPicture):
             write_picture(one.picture, target)
             results.append(kept(file, target, one))
         else:
@@ -146,7 +146,7 @@ def _frames(files: Sequence[Path], finish: Finish) -> Iterator[_Outcome]:
 
 def _painted(
     cuts: Iterator[_Outcome], finish: Finish, total: int, own: bool, looked: Looked | None
-) -> Iterator[Finished | InputError | BadInput]:
+) -> Iterator[FinishedPicture | InputError | BadInput]:
     """The second half of the chain, with one palette for all where it is found in them all."""
     if finish.finds_palette and not own:
         yield from _painted_alike(cuts, finish, total, looked)
@@ -163,7 +163,7 @@ def _painted(
 
 def _painted_alike(
     cuts: Iterator[_Outcome], finish: Finish, total: int, looked: Looked | None
-) -> Iterator[Finished | InputError | BadInput]:
+) -> Iterator[FinishedPicture | InputError | BadInput]:
     waiting: list[_Outcome] = []
     with _Spool() as spool:
 

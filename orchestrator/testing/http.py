@@ -52,7 +52,7 @@ class Fault(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class HttpRequest:
     """One HTTP request, decoded."""
 
     method: str
@@ -83,7 +83,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class HttpAnswer:
     """What goes back."""
 
     body: bytes = b""
@@ -91,18 +91,18 @@ class Answer:
     type: str = "application/json"
 
 
-def json_answer(data: Any, status: int = 200) -> Answer:
+def json_answer(data: Any, status: int = 200) -> HttpAnswer:
     """Answer `data` as JSON."""
-    return Answer(body=json.dumps(data).encode(), status=status)
+    return HttpAnswer(body=json.dumps(data).encode(), status=status)
 
 
 class Site(Protocol):
     """What the handler needs of the fake server."""
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: HttpRequest) -> HttpAnswer:
         """Act on a request."""
 
-    def next_fault(self, request: Request) -> Fault | None:
+    def next_fault(self, request: HttpRequest) -> Fault | None:
         """Take the fault that is due for a request, if any."""
 
     def accepts_sockets(self) -> bool:
@@ -229,10 +229,10 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Stay quiet."""
 
-    def _request(self) -> Request:
+    def _request(self) -> HttpRequest:
         parts = urlsplit(self.path)
         length = int(self.headers.get("Content-Length") or 0)
-        return Request(
+        return HttpRequest(
             method=self.command,
             path=parts.path.removeprefix("/api"),
             query=dict(parse_qsl(parts.query)),
@@ -240,7 +240,7 @@ class Handler(BaseHTTPRequestHandler):
             headers=self.headers,
         )
 
-    def _serve(self, request: Request) -> None:
+    def _serve(self, request: HttpRequest) -> None:
         fault = self.site.next_fault(request)
         if fault is Fault.RESET_BEFORE:
             self._break()
@@ -252,7 +252,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         self._write(json_answer({}) if fault is Fault.EMPTY else answer, fault)
 
-    def _write(self, answer: Answer, fault: Fault | None) -> None:
+    def _write(self, answer: HttpAnswer, fault: Fault | None) -> None:
         body = answer.body
         if fault is Fault.TRUNCATED:
             body = body[: len(body) // 2]
@@ -266,7 +266,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         _cut(self.connection)
 
-    def _open_socket(self, request: Request) -> None:
+    def _open_socket(self, request: HttpRequest) -> None:
         self.close_connection = True
         if not self.site.accepts_sockets():
             self._write(json_answer({"error": "no"}, status=403), None)
@@ -285,7 +285,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 _UNACTED = {
-    Fault.ERROR_500: Answer(body=b"500 Internal Server Error", status=500, type="text/plain"),
+    Fault.ERROR_500: HttpAnswer(body=b"500 Internal Server Error", status=500, type="text/plain"),
     Fault.REFUSED: json_answer(
         {
             "error": {
@@ -311,8 +311,8 @@ _UNACTED = {
         },
         status=400,
     ),
-    Fault.NOT_FOUND: Answer(body=b"404: Not Found", status=404, type="text/plain"),
-    Fault.HTML: Answer(body=b"<html>a router</html>", type="text/html"),
+    Fault.NOT_FOUND: HttpAnswer(body=b"404: Not Found", status=404, type="text/plain"),
+    Fault.HTML: HttpAnswer(body=b"<html>a router</html>", type="text/html"),
 }
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from ..errors import ProtocolError
 from ..protocol import JobsOverview, JobsQuery, read_job_ids, refused_ids
-from .http import Answer, Request, json_answer
+from .http import HttpAnswer, HttpRequest, json_answer
 
 
-def get_jobs(request: Request, job_id: str, jobs: JobsOverview) -> Answer:
+def get_jobs(request: HttpRequest, job_id: str, jobs: JobsOverview) -> HttpAnswer:
     """Answer for all jobs, or for one."""
     if job_id:
         found = jobs.one(job_id)
@@ -20,7 +20,7 @@ def get_jobs(request: Request, job_id: str, jobs: JobsOverview) -> Answer:
         return json_answer({"error": str(error)}, 400)
 
 
-def cancel_jobs(request: Request, rest: str, cancel: Callable[[str], bool]) -> Answer:
+def cancel_jobs(request: HttpRequest, rest: str, cancel: Callable[[str], bool]) -> HttpAnswer:
     """Answer to `POST /api/jobs/{id}/cancel` and `POST /api/jobs/cancel`."""
     if rest != "cancel":
         return json_answer({"cancelled": cancel(rest.removesuffix("/cancel"))})

@@ -22,9 +22,9 @@ from ..protocol import (
     Graph,
     NodeProgress,
     Preview,
-    Progress,
     ProgressState,
     PromptRequest,
+    StepProgress,
     event_data,
     event_name,
 )
@@ -64,7 +64,7 @@ class Script:
 
 
 @dataclass(kw_only=True)
-class Job:
+class FakeJob:
     """One accepted job."""
 
     number: float
@@ -91,7 +91,7 @@ class Job:
         return [self.number, self.prompt_id, self.graph, extra, self.outputs]
 
 
-class Stage(Protocol):
+class RunServer(Protocol):
     """What a run needs of its server."""
 
     cached_output_is_null: bool
@@ -101,10 +101,10 @@ class Stage(Protocol):
     cache: dict[str, Any]
     files: dict[tuple[str, str, str], bytes]
 
-    def tell(self, job: Job, event: Event) -> None:
+    def tell(self, job: FakeJob, event: Event) -> None:
         """Send an event to the client that submitted a job."""
 
-    def pass_gate(self, job: Job, moment: str) -> None:
+    def pass_gate(self, job: FakeJob, moment: str) -> None:
         """Come to a moment and wait at its gate."""
 
     def store(self, kind: str, prefix: str, content: bytes) -> FileRef:
@@ -118,10 +118,10 @@ class _Ended(Exception):
     """The run ends here, without success."""
 
 
-class Run:
+class FakeRun:
     """The run of one job."""
 
-    def __init__(self, stage: Stage, job: Job) -> None:
+    def __init__(self, stage: RunServer, job: FakeJob) -> None:
         self._stage = stage
         self._job = job
         self._graph = job.graph
@@ -211,7 +211,7 @@ class Run:
     def _show(self, node_id: str) -> None:
         prompt_id, steps = self._job.prompt_id, self._script.steps
         for step in range(1, steps + 1):
-            self._tell(Progress(prompt_id=prompt_id, node=node_id, value=step, max=steps))
+            self._tell(StepProgress(prompt_id=prompt_id, node=node_id, value=step, max=steps))
         for _ in range(self._script.previews):
             image = picture(8, 8, {})
             self._tell(Preview(format="png", image=image, prompt_id=prompt_id, node_id=node_id))
@@ -250,7 +250,7 @@ class Run:
         return signature(self._graph, node_id)
 
 
-def record_of(job: Job, state: str, cache: Mapping[str, Any]) -> dict[str, Any]:
+def record_of(job: FakeJob, state: str, cache: Mapping[str, Any]) -> dict[str, Any]:
     """The history record of a job that ended as `state` says."""
     outputs = {
         key: cache[signature(job.graph, key)]

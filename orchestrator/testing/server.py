@@ -35,17 +35,17 @@ from ..protocol import (
     Graph,
     JobsOverview,
     PromptRequest,
-    Status,
+    QueueStatus,
     is_prompt_id,
     new_prompt_id,
 )
 from ..workflow.catalogue import Catalogue
 from ..workflow.checking import validate
 from ..workflow.graph import ancestors
-from .http import Answer, Door, Fault, Request, SocketConnection, json_answer
+from .http import Door, Fault, HttpAnswer, HttpRequest, SocketConnection, json_answer
 from .jobs import cancel_jobs, get_jobs
 from .nodes import OBJECT_INFO, node_errors
-from .run import RECORD, Job, Run, Script, record_of
+from .run import RECORD, FakeJob, FakeRun, Script, record_of
 
 __all__ = ["OBJECT_INFO", "RECORD", "FakeServer", "Fault", "Script", "SocketMode"]
 
@@ -95,8 +95,8 @@ class FakeServer:
         self._scripts: deque[Script] = deque()
         self._faults: list[tuple[str, str, Fault]] = []
         self._connections: list[SocketConnection] = []
-        self._pending: list[Job] = []
-        self._running: Job | None = None
+        self._pending: list[FakeJob] = []
+        self._running: FakeJob | None = None
         self.cache: dict[str, Any] = {}
         # whether the cache is to be emptied once nothing runs
         self._forgets = False
@@ -199,7 +199,7 @@ class FakeServer:
 
     # ------------------------------------------------------- for the HTTP handlers
 
-    def next_fault(self, request: Request) -> Fault | None:
+    def next_fault(self, request: HttpRequest) -> Fault | None:
         """Take the fault that is due for a request, if any."""
         with self._changed:
             self.requests.append((request.method, request.path))
@@ -221,65 +221,67 @@ class FakeServer:
             self._opened += 1
             self._changed.notify_all()
         if self.sockets is SocketMode.TALK:
-            connection.send(Status(queue_remaining=self._remaining(), sid=connection.client_id))
+            connection.send(
+                QueueStatus(queue_remaining=self._remaining(), sid=connection.client_id)
+            )
 
     def socket_closed(self, connection: SocketConnection) -> None:
         """Take note that it has gone."""
         self._connections.remove(connection)
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: HttpRequest) -> HttpAnswer:
         """Act on a request."""
         first, _, rest = request.path.strip("/").partition("/")
         name = f"_{request.method.lower()}_{first}"
         route = getattr(self, name, None)
         if route is None:
-            return Answer(body=b"404: Not Found", status=404, type="text/plain")
-        answer: Answer = route(request, rest)
+            return HttpAnswer(body=b"404: Not Found", status=404, type="text/plain")
+        answer: HttpAnswer = route(request, rest)
         return answer
 
-    def _get_system_stats(self, request: Request, rest: str) -> Answer:
+    def _get_system_stats(self, request: HttpRequest, rest: str) -> HttpAnswer:
         device = {"name": "fake", "type": "cpu", "vram_total": 0, "vram_free": 0}
         system = {"comfyui_version": "0.33.0", "python_version": "3", "argv": []}
         return json_answer({"system": system, "devices": [device]})
 
-    def _get_object_info(self, request: Request, rest: str) -> Answer:
+    def _get_object_info(self, request: HttpRequest, rest: str) -> HttpAnswer:
         if not rest:
             return json_answer(self.object_info)
         return json_answer({rest: self.object_info[rest]} if rest in self.object_info else {})
 
-    def _get_features(self, request: Request, rest: str) -> Answer:
+    def _get_features(self, request: HttpRequest, rest: str) -> HttpAnswer:
         return json_answer({"supports_preview_metadata": True})
 
-    def _get_models(self, request: Request, rest: str) -> Answer:
+    def _get_models(self, request: HttpRequest, rest: str) -> HttpAnswer:
         return json_answer([])
 
-    def _get_embeddings(self, request: Request, rest: str) -> Answer:
+    def _get_embeddings(self, request: HttpRequest, rest: str) -> HttpAnswer:
         return json_answer(["style"])
 
-    def _get_queue(self, request: Request, rest: str) -> Answer:
+    def _get_queue(self, request: HttpRequest, rest: str) -> HttpAnswer:
         with self._changed:
             running = [self._running.queue_item()] if self._running else []
             pending = [job.queue_item() for job in self._pending]
         return json_answer({"queue_running": running, "queue_pending": pending})
 
-    def _post_queue(self, request: Request, rest: str) -> Answer:
+    def _post_queue(self, request: HttpRequest, rest: str) -> HttpAnswer:
         body = request.json()
         with self._changed:
             gone = body.get("delete", [])
             keep = [] if body.get("clear") else self._pending
             self.cancelled += [job.prompt_id for job in keep if job.prompt_id in gone]
             self._pending = [job for job in keep if job.prompt_id not in gone]
-        return Answer()
+        return HttpAnswer()
 
-    def _get_history(self, request: Request, rest: str) -> Answer:
+    def _get_history(self, request: HttpRequest, rest: str) -> HttpAnswer:
         with self._changed:
             if not rest:
                 return json_answer(self.history)
             return json_answer({rest: self.history[rest]} if rest in self.history else {})
 
-    def _get_jobs(self, request: Request, rest: str) -> Answer:
+    def _get_jobs(self, request: HttpRequest, rest: str) -> HttpAnswer:
         if not self.has_jobs:
-            return Answer(body=b"404: Not Found", status=404, type="text/plain")
+            return HttpAnswer(body=b"404: Not Found", status=404, type="text/plain")
         with self._changed:
             jobs = JobsOverview(
                 running=[self._running.queue_item()] if self._running else [],
@@ -288,10 +290,10 @@ class FakeServer:
             )
         return get_jobs(request, rest, jobs)
 
-    def _post_jobs(self, request: Request, rest: str) -> Answer:
+    def _post_jobs(self, request: HttpRequest, rest: str) -> HttpAnswer:
         if not self.has_jobs:
             # the editor's files have every other address there, and are there to get
-            return Answer(body=b"405: Method Not Allowed", status=405, type="text/plain")
+            return HttpAnswer(body=b"405: Method Not Allowed", status=405, type="text/plain")
         return cancel_jobs(request, rest, self._cancel)
 
     def _cancel(self, prompt_id: str) -> bool:
@@ -309,7 +311,7 @@ class FakeServer:
         self._announce_queue()
         return True
 
-    def _post_interrupt(self, request: Request, rest: str) -> Answer:
+    def _post_interrupt(self, request: HttpRequest, rest: str) -> HttpAnswer:
         wanted = request.json().get("prompt_id")
         with self._changed:
             running = self._running
@@ -317,9 +319,9 @@ class FakeServer:
             if self.interrupted and wanted:
                 self.cancelled.append(wanted)
             self._changed.notify_all()
-        return Answer()
+        return HttpAnswer()
 
-    def _post_free(self, request: Request, rest: str) -> Answer:
+    def _post_free(self, request: HttpRequest, rest: str) -> HttpAnswer:
         self.freed.append(request.json())
         if request.json().get("free_memory"):
             with self._changed:
@@ -327,22 +329,22 @@ class FakeServer:
                 self._forgets = True
                 if self._running is None:
                     self._forget()
-        return Answer()
+        return HttpAnswer()
 
     def _forget(self) -> None:
         if self._forgets:
             self._forgets = False
             self.cache.clear()
 
-    def _get_view(self, request: Request, rest: str) -> Answer:
+    def _get_view(self, request: HttpRequest, rest: str) -> HttpAnswer:
         query = request.query
         key = (query.get("type", "output"), query.get("subfolder", ""), query["filename"])
         content = self.files.get(key)
         if content is None:
-            return Answer(status=404)
-        return Answer(body=content, type="image/png")
+            return HttpAnswer(status=404)
+        return HttpAnswer(body=content, type="image/png")
 
-    def _post_upload(self, request: Request, rest: str) -> Answer:
+    def _post_upload(self, request: HttpRequest, rest: str) -> HttpAnswer:
         fields, name, content = request.form()
         kind, subfolder = fields.get("type", "input"), fields.get("subfolder", "")
         known = self.files.get((kind, subfolder, name))
@@ -352,7 +354,7 @@ class FakeServer:
         self.files[(kind, subfolder, name)] = content
         return json_answer({"name": name, "subfolder": subfolder, "type": kind})
 
-    def _post_prompt(self, request: Request, rest: str) -> Answer:
+    def _post_prompt(self, request: HttpRequest, rest: str) -> HttpAnswer:
         body = request.json()
         if not isinstance(body.get("prompt"), dict):
             return _refusal("no_prompt", "No prompt provided", "No prompt provided")
@@ -362,7 +364,7 @@ class FakeServer:
             return _refusal("invalid_prompt_id", message, str(wanted.prompt_id))
         return self._validate(wanted)
 
-    def _validate(self, wanted: PromptRequest) -> Answer:
+    def _validate(self, wanted: PromptRequest) -> HttpAnswer:
         for node_id, node in wanted.graph.items():
             if node.get("class_type") not in self.object_info:
                 kind = node.get("class_type")
@@ -382,11 +384,11 @@ class FakeServer:
         name, message = "prompt_outputs_failed_validation", "Prompt outputs failed validation"
         return _refusal(name, message, "", errors)
 
-    def _accept(self, wanted: PromptRequest, outputs: list[str], errors: Any) -> Answer:
+    def _accept(self, wanted: PromptRequest, outputs: list[str], errors: Any) -> HttpAnswer:
         with self._changed:
             number = wanted.number if wanted.number is not None else float(self._numbers)
             self._numbers += 1
-            job = Job(
+            job = FakeJob(
                 number=-number if wanted.front else number,
                 prompt_id=wanted.prompt_id or new_prompt_id(),
                 request=wanted,
@@ -408,7 +410,7 @@ class FakeServer:
 
     def _work(self) -> None:
         while (job := self._next_job()) is not None:
-            state = Run(self, job).run()
+            state = FakeRun(self, job).run()
             if self.closed:
                 return
             self.pass_gate(job, RECORD)
@@ -421,7 +423,7 @@ class FakeServer:
             self._announce_queue()
             self.tell(job, Executing(prompt_id=job.prompt_id, node=None))
 
-    def _next_job(self) -> Job | None:
+    def _next_job(self) -> FakeJob | None:
         with self._changed:
             self._changed.wait_for(lambda: self._pending or self.closed)
             if self.closed:
@@ -432,7 +434,7 @@ class FakeServer:
 
     # ----------------------------------------------------------------- for its runs
 
-    def pass_gate(self, job: Job, moment: str) -> None:
+    def pass_gate(self, job: FakeJob, moment: str) -> None:
         """Come to a node (or to RECORD) and wait at its gate, if there is one."""
         self._reached[moment].set()
         gate = job.script.gates.get(moment)
@@ -451,7 +453,7 @@ class FakeServer:
         self.files[(kind, subfolder, file.filename)] = content
         return file
 
-    def tell(self, job: Job, event: Event) -> None:
+    def tell(self, job: FakeJob, event: Event) -> None:
         """Send an event to the client that submitted a job."""
         if self.sockets is not SocketMode.TALK or job.request.client_id is None:
             return
@@ -461,7 +463,7 @@ class FakeServer:
 
     def _announce_queue(self) -> None:
         if self.sockets is SocketMode.TALK:
-            self.say(Status(queue_remaining=self._remaining()))
+            self.say(QueueStatus(queue_remaining=self._remaining()))
 
     def _remaining(self) -> int:
         return len(self._pending) + (self._running is not None)
@@ -469,6 +471,6 @@ class FakeServer:
 
 def _refusal(
     kind: str, message: str, details: str, errors: Any = None, *, info: Any = None
-) -> Answer:
+) -> HttpAnswer:
     error = {"type": kind, "message": message, "details": details, "extra_info": info or {}}
     return json_answer({"error": error, "node_errors": errors or {}}, status=400)

@@ -69,7 +69,7 @@ class CanvasNode(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sheet:
+class NodeGraph:
     """The nodes and links of a canvas, or of a subgraph's definition."""
 
     nodes: Mapping[str, CanvasNode]
@@ -90,7 +90,7 @@ class Definition:
     """A subgraph, which nodes on other sheets use."""
 
     id: str
-    sheet: Sheet
+    sheet: NodeGraph
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
@@ -99,7 +99,7 @@ class Definition:
 class Canvas:
     """A canvas file."""
 
-    sheet: Sheet
+    sheet: NodeGraph
     definitions: Mapping[str, Definition] = field(default_factory=dict)
 
 
@@ -133,13 +133,13 @@ def _subgraphs(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _subgraphs(raw)
 
 
-def _read_sheet(raw: Mapping[str, Any]) -> Sheet:
+def _read_sheet(raw: Mapping[str, Any]) -> NodeGraph:
     nodes = {}
     for entry in raw["nodes"]:
         node = _read_node(entry)
         nodes[node.id] = node
     links = dict(_read_link(entry) for entry in raw.get("links") or () if entry)
-    return Sheet(nodes=nodes, links=links)
+    return NodeGraph(nodes=nodes, links=links)
 
 
 def _read_node(raw: Mapping[str, Any]) -> CanvasNode:

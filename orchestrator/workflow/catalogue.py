@@ -14,7 +14,7 @@ from ..errors import ProtocolError, UnknownNodeClass
 from ..protocol import MALFORMED, listing
 from .core_nodes import PER_PICTURE
 from .editor import MADE_WHILE_SENDING, added_inputs
-from .inputs import Input, expanded, read_inputs
+from .inputs import NodeInput, expanded, read_inputs
 from .wording import did_you_mean, listed
 
 
@@ -24,7 +24,7 @@ class NodeClass:
 
     name: str
     # as the server declares them, in the order in which the editor shows them
-    inputs: tuple[Input, ...]
+    inputs: tuple[NodeInput, ...]
     # one type an output slot
     outputs: tuple[str, ...]
     output_names: tuple[str, ...]
@@ -34,7 +34,7 @@ class NodeClass:
     module: str
 
     @cached_property
-    def by_name(self) -> dict[str, Input]:
+    def by_name(self) -> dict[str, NodeInput]:
         """The declared inputs by their names."""
         return {entry.name: entry for entry in self.inputs}
 
@@ -44,12 +44,12 @@ class NodeClass:
         return any(entry.growth is not None for entry in self.inputs)
 
     @cached_property
-    def widgets(self) -> tuple[Input, ...]:
+    def widgets(self) -> tuple[NodeInput, ...]:
         """Inputs with a widget, those that only the editor adds among them, in its order."""
         return tuple(entry for entry in (*self.inputs, *self.added) if entry.is_widget)
 
     @cached_property
-    def slots(self) -> tuple[Input, ...]:
+    def slots(self) -> tuple[NodeInput, ...]:
         """Inputs that a link can go to, as the editor lists them: those of widgets come last."""
         plain = (entry for entry in self.inputs if not entry.is_widget)
         return (*plain, *(entry for entry in self.widgets if not entry.is_socketless))
@@ -101,7 +101,7 @@ class NodeClass:
         )
 
     @cached_property
-    def added(self) -> tuple[Input, ...]:
+    def added(self) -> tuple[NodeInput, ...]:
         """Inputs that no server declares and the editor shows."""
         return added_inputs(self.name, self.inputs)
 
@@ -110,7 +110,7 @@ class NodeClass:
         """True for classes of other packs, some of which accept names they do not list."""
         return self.module.startswith("custom_nodes.") and not self.name.startswith("Spriteworks")
 
-    def inputs_of(self, values: Mapping[str, Any]) -> dict[str, Input]:
+    def inputs_of(self, values: Mapping[str, Any]) -> dict[str, NodeInput]:
         """The inputs that a node of this class with these values has, by their full names."""
         if not self.is_dynamic:
             return self.by_name
@@ -127,7 +127,7 @@ class NodeClass:
 _MODEL_SUFFIXES = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".onnx")
 
 
-def _lists_models(entry: Input) -> bool:
+def _lists_models(entry: NodeInput) -> bool:
     return any(str(one).casefold().endswith(_MODEL_SUFFIXES) for one in entry.options or ())
 
 

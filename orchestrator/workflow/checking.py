@@ -15,13 +15,13 @@ from .catalogue import Catalogue, NodeClass
 from .core_nodes import JUDGED_BY_NODE
 from .editor import OWN_CHOICES, SENT_ALONG
 from .graph import ancestors, is_link
-from .inputs import MATCH_TYPE, Growth, Input
-from .wording import did_you_mean, listed
+from .inputs import MATCH_TYPE, InputGrowth, NodeInput
+from .wording import did_you_mean, listed, shown
 
 # (ComfyUI's type of the error, sentence)
 Fault = tuple[str, str]
 
-_DYNAMIC = frozenset({MATCH_TYPE, *(growth.value for growth in Growth)})
+_DYNAMIC = frozenset({MATCH_TYPE, *(growth.value for growth in InputGrowth)})
 
 
 def validate(graph: Graph, catalogue: Catalogue) -> list[NodeProblem]:
@@ -74,18 +74,18 @@ def ignored(graph: Graph, catalogue: Catalogue) -> list[NodeProblem]:
     return found
 
 
-def value_problem(entry: Input, value: Any) -> Fault | None:
+def value_problem(entry: NodeInput, value: Any) -> Fault | None:
     """The fault of a literal that does not suit an input, else None."""
     if entry.type in ("INT", "FLOAT"):
         return _number_problem(entry, value)
     found = _bound_problem(entry, value, value) if entry.widget is not None else None
-    if found is None and (entry.type == "COMBO" or entry.growth is Growth.COMBO):
+    if found is None and (entry.type == "COMBO" or entry.growth is InputGrowth.COMBO):
         return _choice_problem(entry, value)
     return found
 
 
 def link_problem(
-    graph: Graph, entry: Input, value: Any, known: Mapping[str, NodeClass]
+    graph: Graph, entry: NodeInput, value: Any, known: Mapping[str, NodeClass]
 ) -> Fault | None:
     """The fault of a link, or of a list that is none, else None."""
     if not is_link(value):
@@ -115,7 +115,7 @@ def link_problem(
     return None
 
 
-def fits(given: str, entry: Input) -> bool:
+def fits(given: str, entry: NodeInput) -> bool:
     """ComfyUI's rule: either side may name several types, one in common is enough; `*` fits all."""
     if given == MATCH_TYPE or entry.type in _DYNAMIC:
         return True
@@ -149,7 +149,7 @@ def _node_problems(
 
 
 def _input_problem(
-    graph: Graph, entry: Input, value: Any, known: Mapping[str, NodeClass], owner: NodeClass
+    graph: Graph, entry: NodeInput, value: Any, known: Mapping[str, NodeClass], owner: NodeClass
 ) -> Fault | None:
     if isinstance(value, list):
         return link_problem(graph, entry, value, known)
@@ -171,7 +171,7 @@ def _undeclared(node_class: NodeClass, inputs: Mapping[str, Any]) -> list[str]:
     return [name for name in inputs if name not in known and name not in SENT_ALONG]
 
 
-def _number_problem(entry: Input, value: Any) -> Fault | None:
+def _number_problem(entry: NodeInput, value: Any) -> Fault | None:
     try:
         number = int(value) if entry.type == "INT" else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -180,7 +180,7 @@ def _number_problem(entry: Input, value: Any) -> Fault | None:
     return _bound_problem(entry, number, value)
 
 
-def _bound_problem(entry: Input, number: Any, value: Any) -> Fault | None:
+def _bound_problem(entry: NodeInput, number: Any, value: Any) -> Fault | None:
     low, high = entry.minimum, entry.maximum
     if low is None and high is None:
         return None
@@ -196,12 +196,12 @@ def _bound_problem(entry: Input, number: Any, value: Any) -> Fault | None:
     return None
 
 
-def _hint(entry: Input, value: Any) -> str:
+def _hint(entry: NodeInput, value: Any) -> str:
     """What to do about a seed of -1, which means a random one in other programs."""
     return "; for a random seed: --set seed=random" if entry.has_control and value == -1 else ""
 
 
-def _choice_problem(entry: Input, value: Any) -> Fault | None:
+def _choice_problem(entry: NodeInput, value: Any) -> Fault | None:
     if entry.options is None or entry.is_upload or entry.is_remote:
         return None
     chosen = value if isinstance(value, list | tuple) and entry.takes_several else [value]
@@ -209,7 +209,7 @@ def _choice_problem(entry: Input, value: Any) -> Fault | None:
         if one not in entry.options:
             return (
                 "value_not_in_list",
-                f"there is no {one!r}{did_you_mean(str(one), entry.options)} "
+                f"there is no {shown(str(one))!r}{did_you_mean(str(one), entry.options)} "
                 f"(there is: {listed(entry.options)})",
             )
     return None

@@ -7,10 +7,10 @@ from typing import Any
 
 from ..protocol import Graph
 from .catalogue import Catalogue
-from .inputs import Input
+from .inputs import NodeInput
 
 
-def same_file(value: Any, entry: Input) -> Any:
+def same_file(value: Any, entry: NodeInput) -> Any:
     r"""The choice that means the same file, with / for \ or the other way; else `value` itself.
 
     Two that mean it are one too many.

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import CanvasError, UnknownNodeClass
 from ..protocol import Graph
-from .canvas import Canvas, CanvasNode, Definition, Mode, Sheet, read_canvas
+from .canvas import Canvas, CanvasNode, Definition, Mode, NodeGraph, read_canvas
 from .catalogue import Catalogue, NodeClass
 from .editor import (
     ALIAS,
@@ -26,11 +26,11 @@ from .editor import (
 )
 from .graph import Form, form_of, order, parse_graph
 from .group_nodes import has_groups, without_group_nodes
-from .inputs import Input
-from .promotion import Host, read_host
+from .inputs import NodeInput
+from .promotion import SubgraphNode, read_host
 from .roles import seed_of
 from .texts import Named, Texts, Where
-from .tracing import Output, Place, Tracer, Value, given_name, has_slot
+from .tracing import CanvasPlace, OutputSlot, Tracer, Value, given_name, has_slot
 from .widgets import ABSENT, Held, held_values
 
 # Subgraphs may stand in subgraphs; deeper than any file that was met.
@@ -116,15 +116,15 @@ class Converter:
         self.notes: list[str] = []
         self.top = _place("", canvas.sheet)
         self._tracer = Tracer(name, catalogue, self)
-        self._hosts: dict[tuple[int, str], Host | None] = {}
+        self._hosts: dict[tuple[int, str], SubgraphNode | None] = {}
         self._widgets: dict[tuple[int, str], dict[str, Held]] = {}
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, CanvasPlace] = {}
         self._primitives: dict[int, dict[str, dict[str, CanvasNode]]] = {}
         self._replaced: set[tuple[str, str]] | None = None
         self._prompts: dict[Where, bool] = {}
         self._file_names: set[Where] = set()
 
-    def nodes(self, place: Place) -> Iterator[tuple[str, dict[str, Any]]]:
+    def nodes(self, place: CanvasPlace) -> Iterator[tuple[str, dict[str, Any]]]:
         """(id, node) of everything that runs."""
         for node in place.sheet.nodes.values():
             inside = self.inside(place, node)
@@ -136,7 +136,7 @@ class Converter:
             elif node.mode is Mode.ACTIVE and not self._is_of_the_editor(place, node):
                 yield f"{place.prefix}{node.id}", self.node(place, node)
 
-    def node(self, place: Place, node: CanvasNode) -> dict[str, Any]:
+    def node(self, place: CanvasPlace, node: CanvasNode) -> dict[str, Any]:
         """One node of the graph."""
         if node.kind not in self.catalogue:
             raise UnknownNodeClass(
@@ -163,7 +163,7 @@ class Converter:
 
     # ----------------------------------------------------------------- what nodes are
 
-    def inside(self, place: Place, node: CanvasNode) -> Place | None:
+    def inside(self, place: CanvasPlace, node: CanvasNode) -> CanvasPlace | None:
         """The use of a subgraph that a node is, or None."""
         host = self._host(place.sheet, node)
         if host is None:
@@ -179,11 +179,11 @@ class Converter:
         """What the widgets of a node within a subgraph hold."""
         return self.held(definition.sheet, node)
 
-    def host(self, definition: Definition, node: CanvasNode) -> Host | None:
+    def host(self, definition: Definition, node: CanvasNode) -> SubgraphNode | None:
         """A node within a subgraph that uses one itself, or None."""
         return self._host(definition.sheet, node)
 
-    def held(self, sheet: Sheet, node: CanvasNode) -> dict[str, Held]:
+    def held(self, sheet: NodeGraph, node: CanvasNode) -> dict[str, Held]:
         """What a node's widgets hold, by name; nothing for a class that the server lacks."""
         key = (id(sheet), node.id)
         if key not in self._widgets:
@@ -195,7 +195,7 @@ class Converter:
             self._widgets[key] = found
         return self._widgets[key]
 
-    def _host(self, sheet: Sheet, node: CanvasNode) -> Host | None:
+    def _host(self, sheet: NodeGraph, node: CanvasNode) -> SubgraphNode | None:
         definition = self.canvas.definitions.get(node.kind)
         if definition is None:
             return None
@@ -206,7 +206,7 @@ class Converter:
             self._hosts[key] = read_host(node, definition, self)
         return self._hosts[key]
 
-    def _is_of_the_editor(self, place: Place, node: CanvasNode) -> bool:
+    def _is_of_the_editor(self, place: CanvasPlace, node: CanvasNode) -> bool:
         """True for a node that lives in the editor only, and is left out."""
         if node.kind in self.catalogue:
             return False
@@ -224,7 +224,7 @@ class Converter:
     # ----------------------------------------------------------------- inputs
 
     def _from_primitives(
-        self, place: Place, node: CanvasNode, held: Mapping[str, Held]
+        self, place: CanvasPlace, node: CanvasNode, held: Mapping[str, Held]
     ) -> dict[str, Any]:
         """The values of primitives, which go into the widgets that they are linked to."""
         found = {}
@@ -244,7 +244,7 @@ class Converter:
                     self._file_names.add((f"{place.prefix}{node.id}", name))
         return found
 
-    def _is_replaced(self, place: Place, primitive: CanvasNode) -> bool:
+    def _is_replaced(self, place: CanvasPlace, primitive: CanvasNode) -> bool:
         """Whether an input of the subgraph has taken a primitive's place in it.
 
         The editor puts one there where any of the nodes that use the subgraph shows the primitive.
@@ -263,7 +263,7 @@ class Converter:
             }
         return (place.host.definition.id, primitive.id) in self._replaced
 
-    def _primitives_of(self, sheet: Sheet) -> dict[str, dict[str, CanvasNode]]:
+    def _primitives_of(self, sheet: NodeGraph) -> dict[str, dict[str, CanvasNode]]:
         """{node: {input: the primitive that is linked to it}} of a sheet."""
         found = self._primitives.get(id(sheet))
         if found is None:
@@ -279,7 +279,9 @@ class Converter:
             self._primitives[id(sheet)] = found
         return found
 
-    def _given(self, place: Place, node: CanvasNode, held: Mapping[str, Held]) -> dict[str, Any]:
+    def _given(
+        self, place: CanvasPlace, node: CanvasNode, held: Mapping[str, Held]
+    ) -> dict[str, Any]:
         """What comes from elsewhere: by links, and from the node that uses the subgraph."""
         node_class = self.catalogue.node_class(node.kind)
         overrides = place.host.overrides if place.host else {}
@@ -294,7 +296,7 @@ class Converter:
             if not has_slot(node_class, slot, held):
                 continue
             source = self._tracer.source(place, node, slot)
-            if isinstance(source, Output):
+            if isinstance(source, OutputSlot):
                 found[slot.name] = [source.node_id, source.slot]
             elif isinstance(source, Value) and source.value is not ABSENT:
                 entry = held[slot.name].input if slot.name in held else None
@@ -304,7 +306,7 @@ class Converter:
     # ----------------------------------------------------------------- texts and notes
 
     def _note_texts(
-        self, place: Place, node: CanvasNode, node_class: NodeClass, given: Mapping[str, Any]
+        self, place: CanvasPlace, node: CanvasNode, node_class: NodeClass, given: Mapping[str, Any]
     ) -> None:
         """Keep which of the node's own texts change when they are sent."""
         for name in node_class.prompts:
@@ -313,7 +315,7 @@ class Converter:
         if node.kind in PREFIXED and PREFIX in node_class.by_name and PREFIX not in given:
             self._file_names.add((f"{place.prefix}{node.id}", PREFIX))
 
-    def _named(self, place: Place) -> Iterator[Named]:
+    def _named(self, place: CanvasPlace) -> Iterator[Named]:
         """The nodes that a file name can take values from, subgraphs before their users."""
         for node in place.sheet.nodes.values():
             inside = self.inside(place, node)
@@ -334,7 +336,7 @@ class Converter:
         known = node.kind in self.catalogue
         return self.catalogue.node_class(node.kind).display_name if known else node.kind
 
-    def _note_made(self, place: Place, node: CanvasNode, node_class: NodeClass) -> None:
+    def _note_made(self, place: CanvasPlace, node: CanvasNode, node_class: NodeClass) -> None:
         for name in node_class.made_while_sending:
             self.notes.append(
                 f"node {place.prefix}{node.id} ({node.kind}): the editor makes {name} when it "
@@ -342,12 +344,12 @@ class Converter:
             )
 
 
-def _turned_to(entry: Input | None, value: Any) -> Any:
+def _turned_to(entry: NodeInput | None, value: Any) -> Any:
     """A value as the widget has it that a primitive puts it into."""
     return value if entry is None else entry.turned_to(value)
 
 
-def spelled(value: Any, entry: Input | None) -> Any:
+def spelled(value: Any, entry: NodeInput | None) -> Any:
     """A value as it stands in a graph: a list is wrapped, since a bare one is a link."""
     if not isinstance(value, list):
         return value
@@ -357,14 +359,17 @@ def spelled(value: Any, entry: Input | None) -> Any:
 
 
 def _place(
-    prefix: str, sheet: Sheet, host: Host | None = None, outer: Place | None = None
-) -> Place:
+    prefix: str,
+    sheet: NodeGraph,
+    host: SubgraphNode | None = None,
+    outer: CanvasPlace | None = None,
+) -> CanvasPlace:
     setters = {
         given_name(node): node
         for node in sheet.nodes.values()
         if node.kind in SETTERS and node.mode is Mode.ACTIVE
     }
-    return Place(prefix=prefix, sheet=sheet, host=host, outer=outer, setters=setters)
+    return CanvasPlace(prefix=prefix, sheet=sheet, host=host, outer=outer, setters=setters)
 
 
 def _drop_dead_links(inputs: dict[str, Any], graph: Graph) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from .inputs import WIDGETS, Input
+from .inputs import WIDGETS, NodeInput
 
 # Nodes of the editor itself: texts for people.
 NOTES = frozenset({"Note", "MarkdownNote"})
@@ -82,7 +82,7 @@ _PREVIEWED = ("SaveGLB", "Preview3D")
 _MEDIA = ("image", "video", "animated_image")
 
 
-def added_inputs(name: str, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
+def added_inputs(name: str, inputs: tuple[NodeInput, ...]) -> tuple[NodeInput, ...]:
     """The inputs behind those of a class that only the editor has."""
     found = []
     if name in _PREVIEWED:
@@ -94,15 +94,15 @@ def added_inputs(name: str, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
     return tuple(found)
 
 
-def buttons_before(entry: Input, names: Collection[str]) -> dict[str, str]:
+def buttons_before(entry: NodeInput, names: Collection[str]) -> dict[str, str]:
     """Labels, by name, of what the editor puts before an input and sends along."""
     return _SCENE_BUTTONS if entry.type == "LOAD_3D" and "model_file" in names else {}
 
 
-def _takes_media(entry: Input) -> bool:
+def _takes_media(entry: NodeInput) -> bool:
     declared = any(entry.extra.get(f"{kind}_upload") is True for kind in _MEDIA)
     return declared and entry.required and entry.type == "COMBO"
 
 
-def _added(name: str, kind: str) -> Input:
-    return Input(name=name, type=kind, required=True, widget=WIDGETS[kind])
+def _added(name: str, kind: str) -> NodeInput:
+    return NodeInput(name=name, type=kind, required=True, widget=WIDGETS[kind])

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from ..errors import GraphError
 from ..protocol import Graph
+from ..protocol.decoding import is_whole
 
 # (id of the node that gives, number of its output slot)
 Link: TypeAlias = tuple[str, int]
@@ -29,8 +30,10 @@ def sha256_of(text: str) -> str:
 
 def read_json(text: str, name: str = "the workflow") -> Any:
     """Decode a workflow's text; raises GraphError with the place where it is not JSON."""
+    text = text.removeprefix("\ufeff")
     try:
-        return json.loads(text.removeprefix("\ufeff"))
+        value = json.loads(text)
+        whole = is_whole(text, value)
     except json.JSONDecodeError as error:
         raise GraphError(
             f"{name} is not JSON (line {error.lineno}, column {error.colno}: {error.msg}); "
@@ -38,6 +41,11 @@ def read_json(text: str, name: str = "the workflow") -> Any:
         ) from error
     except RecursionError as error:
         raise GraphError(f"{name} is nested too deeply to be a workflow") from error
+    except ValueError as error:
+        raise GraphError(f"{name} has a number in it that is too long to be one") from error
+    if not whole:
+        raise GraphError(f"{name} has half a character in a text (a lone surrogate)")
+    return value
 
 
 def form_of(data: Any, name: str = "the workflow") -> Form:

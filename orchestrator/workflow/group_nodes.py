@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import UnknownNodeClass
 from .catalogue import Catalogue
 from .editor import NOTES, PRIMITIVE, REROUTES
-from .widgets import held_values
+from .widgets import with_value
 
 _PREFIXES = ("workflow>", "workflow/")
 # The one widget of a primitive.
@@ -196,26 +196,29 @@ class _Group:
             if link[3] < len(names)
         )
 
-    def _put_values(self, nodes: list[dict[str, Any]], saved: Sequence[Any]) -> None:
+    def _put_values(
+        self, nodes: list[dict[str, Any]], saved: Sequence[Any] | Mapping[str, Any]
+    ) -> None:
+        """Give the nodes within what the node that uses the group holds for their widgets."""
         place = 0
         for one in self._shown:
             if one.companions is None:
                 continue
             node = nodes[one.index]
-            values = list(node.get("widgets_values") or ())
-            at = self._place(node["type"], values, one.input)
-            if place < len(saved) and at is not None and at < len(values):
-                values[at] = saved[place]
-                node["widgets_values"] = values
+            if isinstance(saved, Mapping):
+                if one.name in saved:
+                    node["widgets_values"] = self._with_value(node, one.input, saved[one.name])
+            elif place < len(saved):
+                node["widgets_values"] = self._with_value(node, one.input, saved[place])
             place += 1 + one.companions
 
-    def _place(self, kind: str, values: Sequence[Any], name: str) -> int | None:
-        """Where a node keeps the value of a widget."""
-        if kind == PRIMITIVE:
-            return 0
-        node_class = self._catalogue.node_class(kind)
-        held = {entry.name: entry for entry in held_values(node_class, values)}
-        return held[name].place
+    def _with_value(
+        self, node: Mapping[str, Any], name: str, value: Any
+    ) -> Sequence[Any] | Mapping[str, Any]:
+        if node["type"] == PRIMITIVE:
+            return [value]
+        values = node.get("widgets_values") or ()
+        return with_value(self._catalogue.node_class(node["type"]), values, name, value)
 
     def _link(self, nodes: list[dict[str, Any]], number: int, link: Sequence[Any]) -> list[Any]:
         origin, output, target, slot = (int(part) for part in link[:4])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -26,7 +27,7 @@ _ANY_LINK = "any link"
 _SEEDS = ("seed", "noise_seed")
 
 
-class Growth(Enum):
+class InputGrowth(Enum):
     """How an input with a dynamic type stands for several."""
 
     COMBO = "COMFY_DYNAMICCOMBO_V3"  # a choice that brings the inputs of its key
@@ -36,7 +37,7 @@ class Growth(Enum):
 
 # Inputs that one autogrow may stand for; ComfyUI itself allows 100.
 _MOST_GROWN = 10_000
-_GROWTHS = {growth.value: growth for growth in Growth}
+_GROWTHS = {growth.value: growth for growth in InputGrowth}
 # Takes the types that it names, and gives what it is linked to.
 MATCH_TYPE = "COMFY_MATCHTYPE_V3"
 
@@ -66,7 +67,7 @@ WIDGETS: Mapping[str, WidgetType] = MappingProxyType(
         "BOOLEAN": WidgetType(default=False),
         "STRING": WidgetType(),
         "COMBO": WidgetType(default=None),
-        Growth.COMBO.value: WidgetType(default=None),
+        InputGrowth.COMBO.value: WidgetType(default=None),
         "MARKDOWN": WidgetType(),
         "TEXTAREA": WidgetType(),
         "COLOR": WidgetType(default="#000000"),
@@ -93,7 +94,7 @@ WIDGETS: Mapping[str, WidgetType] = MappingProxyType(
 FOREIGN = WidgetType(default=None)
 
 # Types whose values can be given as text, on a command line or in a manifest.
-_PLAIN_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", Growth.COMBO.value)
+_PLAIN_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", InputGrowth.COMBO.value)
 # The largest value of a widget for numbers whose declaration names none.
 _MOST = 2048
 _UPLOADS = ("image", "video", "audio", "file")
@@ -106,11 +107,11 @@ class Autogrow:
     names: tuple[str, ...]
     # so many of the first are required
     least: int
-    input: Input
+    input: NodeInput
 
 
 @dataclass(frozen=True, kw_only=True)
-class Input:
+class NodeInput:
     """One input of a node class."""
 
     # with dots where it belongs to a dynamic input: "resize_type.width"
@@ -124,9 +125,9 @@ class Input:
     extra: Mapping[str, Any] = field(default_factory=dict)
     # None where it takes links only
     widget: WidgetType | None = None
-    growth: Growth | None = None
+    growth: InputGrowth | None = None
     # a dynamic combo: the inputs that each key brings; a dynamic slot: those that any link brings
-    branches: Mapping[Any, tuple[Input, ...]] = field(default_factory=dict)
+    branches: Mapping[Any, tuple[NodeInput, ...]] = field(default_factory=dict)
     autogrow: Autogrow | None = None
 
     @property
@@ -135,16 +136,17 @@ class Input:
         kind = self.type
         if kind == MATCH_TYPE:
             kind = str((self.extra.get("template") or {}).get("allowed_types") or "*")
-        elif self.growth is Growth.SLOT:
+        elif self.growth is InputGrowth.SLOT:
             kind = self.extra.get("slotType") or "*"
         return tuple(part.strip() for part in kind.split(","))
 
-    @property
+    # a plan asks it for every value of every job
+    @cached_property
     def value_type(self) -> str | None:
         """The plain type in which a value can be given as text, or None."""
         kinds = (self.extra.get("widgetType") or self.type).split(",")
         kind = next((kind.strip() for kind in kinds if kind.strip() in _PLAIN_TYPES), None)
-        return "COMBO" if kind == Growth.COMBO.value else kind
+        return "COMBO" if kind == InputGrowth.COMBO.value else kind
 
     @property
     def minimum(self) -> float | None:
@@ -171,7 +173,7 @@ class Input:
     def default(self) -> Any:
         """The value that the editor's widget has at first."""
         found = self.extra.get("default")
-        if self.type == "COMBO" or self.growth is Growth.COMBO:
+        if self.type == "COMBO" or self.growth is InputGrowth.COMBO:
             return found or (self.options[0] if self.options else None)
         if found is not None:
             return found
@@ -267,12 +269,12 @@ class Input:
         least, most = (0 if low is None else low), (_MOST if high is None else high)
         return float(max(least, min(found, most)))
 
-    def branch(self, key: Any) -> tuple[Input, ...]:
+    def branch(self, key: Any) -> tuple[NodeInput, ...]:
         """The inputs that a dynamic combo brings with `key`, under their full names."""
         found = self.branches.get(key, ()) if isinstance(key, Hashable) else ()
         return tuple(below(self.name, entry) for entry in found)
 
-    def grown(self) -> Iterator[Input]:
+    def grown(self) -> Iterator[NodeInput]:
         """Every input that an autogrow may have, under their full names, the required first."""
         if self.autogrow is None:
             return
@@ -296,24 +298,24 @@ def _by_steps(value: float, step: float, least: float) -> float:
     return int(found) if float(found).is_integer() else found
 
 
-def below(prefix: str, entry: Input) -> Input:
+def below(prefix: str, entry: NodeInput) -> NodeInput:
     """An input of a dynamic one under its full name."""
     return replace(entry, name=f"{prefix}.{entry.name}")
 
 
-def expanded(inputs: tuple[Input, ...], values: Mapping[str, Any]) -> Iterator[Input]:
+def expanded(inputs: tuple[NodeInput, ...], values: Mapping[str, Any]) -> Iterator[NodeInput]:
     """The inputs that a node with these values has, under their full names (ComfyUI's rule).
 
     An autogrow stands for all names that it may have; a dynamic combo whose key is not known, and a
     dynamic slot without a link, for nothing.
     """
     for entry in inputs:
-        if entry.growth is Growth.AUTOGROW:
+        if entry.growth is InputGrowth.AUTOGROW:
             yield from entry.grown()
         elif entry.growth is None:
             yield entry
         elif entry.name in values:
-            key = values[entry.name] if entry.growth is Growth.COMBO else _ANY_LINK
+            key = values[entry.name] if entry.growth is InputGrowth.COMBO else _ANY_LINK
             if isinstance(key, Hashable) and key in entry.branches:
                 yield entry
                 yield from expanded(entry.branch(key), values)
@@ -322,7 +324,9 @@ def expanded(inputs: tuple[Input, ...], values: Mapping[str, Any]) -> Iterator[I
 # --------------------------------------------------------------------------- reading
 
 
-def read_inputs(sections: Mapping[str, Any], order: Mapping[str, Any] | None = None) -> list[Input]:
+def read_inputs(
+    sections: Mapping[str, Any], order: Mapping[str, Any] | None = None
+) -> list[NodeInput]:
     """The inputs of `{"required": {...}, "optional": {...}}` in the order of the editor.
 
     `order` is the class's `input_order`; what it leaves out comes last. Raises KeyError, TypeError
@@ -345,7 +349,7 @@ def read_inputs(sections: Mapping[str, Any], order: Mapping[str, Any] | None = N
     return found + rest
 
 
-def read_input(name: str, raw: Any, required: bool) -> Input:
+def read_input(name: str, raw: Any, required: bool) -> NodeInput:
     """One declaration."""
     if not isinstance(raw, list | tuple):
         raise TypeError(f"the declaration of {name} is no list")
@@ -361,7 +365,7 @@ def read_input(name: str, raw: Any, required: bool) -> Input:
     widget = None if extra.get("forceInput") else WIDGETS.get(extra.get("widgetType") or kind)
     growth = _GROWTHS.get(kind)
     if growth is None:
-        return Input(
+        return NodeInput(
             name=name, type=kind, required=required, options=options, extra=extra, widget=widget
         )
     return _read_growth(name, growth, required, extra, widget)
@@ -390,24 +394,24 @@ def _sound(extra: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _read_growth(
     name: str,
-    growth: Growth,
+    growth: InputGrowth,
     required: bool,
     extra: Mapping[str, Any],
     widget: WidgetType | None,
-) -> Input:
-    branches: dict[Any, tuple[Input, ...]] = {}
+) -> NodeInput:
+    branches: dict[Any, tuple[NodeInput, ...]] = {}
     autogrow = None
-    if growth is Growth.COMBO:
+    if growth is InputGrowth.COMBO:
         branches = {one["key"]: tuple(read_inputs(one["inputs"])) for one in extra["options"]}
-    elif growth is Growth.SLOT:
+    elif growth is InputGrowth.SLOT:
         branches = {_ANY_LINK: tuple(read_inputs(extra.get("inputs") or {}))}
     else:
         autogrow = _read_autogrow(extra["template"])
-    return Input(
+    return NodeInput(
         name=name,
         type=growth.value,
         required=required,
-        options=tuple(branches) if growth is Growth.COMBO else None,
+        options=tuple(branches) if growth is InputGrowth.COMBO else None,
         extra=extra,
         widget=widget,
         growth=growth,

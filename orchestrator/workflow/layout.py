@@ -13,7 +13,7 @@ from .canvas import BORDER_IN, CanvasNode, read_canvas, with_unique_ids
 from .catalogue import Catalogue
 from .conversion import Converter, canvas_to_graph, convert, without_groups
 from .texts import escaped
-from .tracing import Place
+from .tracing import CanvasPlace
 
 
 def with_values(
@@ -140,7 +140,7 @@ class _Writer:
         self._put(canvas, place, place.sheet.nodes[last], name, value)
 
     def _put(
-        self, canvas: dict[str, Any], place: Place, node: CanvasNode, name: str, value: Any
+        self, canvas: dict[str, Any], place: CanvasPlace, node: CanvasNode, name: str, value: Any
     ) -> None:
         host = place.host
         if host is not None and place.outer is not None:
@@ -167,7 +167,7 @@ class _Writer:
     def _write(
         self,
         canvas: dict[str, Any],
-        place: Place,
+        place: CanvasPlace,
         node: CanvasNode,
         name: str,
         number: int | None,
@@ -188,7 +188,7 @@ class _Writer:
             raise CanvasError(f"the canvas file holds no value for {name} of node {node.id}")
 
 
-def _shown(place: Place, node: CanvasNode, name: str) -> str | None:
+def _shown(place: CanvasPlace, node: CanvasNode, name: str) -> str | None:
     """The subgraph's input that is linked to an input of a node within, or None."""
     slot = next((slot for slot in node.inputs if slot.name == name), None)
     link = None if slot is None else place.sheet.links.get(slot.link)
@@ -197,7 +197,7 @@ def _shown(place: Place, node: CanvasNode, name: str) -> str | None:
     return place.host.inputs[link.origin_slot].name
 
 
-def _scope(canvas: dict[str, Any], place: Place) -> dict[str, Any]:
+def _scope(canvas: dict[str, Any], place: CanvasPlace) -> dict[str, Any]:
     """The canvas, or the subgraph of a place in it."""
     if place.host is None:
         return canvas

@@ -42,7 +42,7 @@ class Promoted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Host:
+class SubgraphNode:
     """A node that uses a subgraph."""
 
     node: CanvasNode
@@ -59,11 +59,11 @@ class Within(Protocol):
     def widgets(self, definition: Definition, node: CanvasNode) -> Mapping[str, Held]:
         """What a node's widgets hold, by name."""
 
-    def host(self, definition: Definition, node: CanvasNode) -> Host | None:
+    def host(self, definition: Definition, node: CanvasNode) -> SubgraphNode | None:
         """The node as one that uses a subgraph itself, or None."""
 
 
-def read_host(node: CanvasNode, definition: Definition, within: Within) -> Host:
+def read_host(node: CanvasNode, definition: Definition, within: Within) -> SubgraphNode:
     """Say what `node` holds for the subgraph that it uses."""
     return _Reading(node, definition, within).host()
 
@@ -81,7 +81,7 @@ class _Reading:
         self._at: dict[int, int] = {}
         self._sources = [self._source(port.links) for port in definition.inputs]
 
-    def host(self) -> Host:
+    def host(self) -> SubgraphNode:
         self._by_position()
         self._by_proxies()
         links = {slot.name: slot.link for slot in self._node.inputs}
@@ -96,7 +96,7 @@ class _Reading:
             )
             for number, port in enumerate(self._definition.inputs)
         ]
-        return Host(
+        return SubgraphNode(
             node=self._node,
             definition=self._definition,
             inputs=tuple(inputs),
@@ -210,7 +210,9 @@ def ends(definition: Definition, links: Sequence[Any]) -> Iterator[tuple[CanvasN
                 break
 
 
-def _input_leading_to(host: Host, name: str, deeper: str | None, within: Within) -> str | None:
+def _input_leading_to(
+    host: SubgraphNode, name: str, deeper: str | None, within: Within
+) -> str | None:
     """The input of a nested subgraph that is called so, or leads to a widget called so."""
     for port in host.definition.inputs:
         target = next(ends(host.definition, port.links), None)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from ..errors import UnknownParameter
+from ..errors import BadValue, UnknownParameter
 from ..protocol import Graph
 from .catalogue import Catalogue, NodeClass
 from .core_nodes import SEED_BATCH, ZEROED_CONDITIONING
 from .graph import ancestors, is_link, links, title
-from .inputs import Growth, Input
+from .inputs import InputGrowth, NodeInput
 from .values import Value, is_random, random_seed, typed
 from .wording import did_you_mean, listed
 
@@ -115,10 +115,10 @@ def set_targets(
     return result, list(changed)
 
 
-def put(graph: Graph, target: Target, value: Any, entry: Input) -> None:
+def put(graph: Graph, target: Target, value: Any, entry: NodeInput) -> None:
     """Give an input a value, in place; another key of a dynamic combo brings its own inputs."""
     inputs = graph[target.node_id]["inputs"]
-    if entry.growth is Growth.COMBO and inputs.get(target.input) != value:
+    if entry.growth is InputGrowth.COMBO and inputs.get(target.input) != value:
         for name in [name for name in inputs if name.startswith(f"{target.input}.")]:
             del inputs[name]
         for below in entry.branch(value):
@@ -135,13 +135,15 @@ def split_settings(settings: Iterable[str]) -> list[tuple[str, str]]:
 def split_setting(setting: str) -> tuple[str, str]:
     """Split `NAME=VALUE` at the first equals sign outside a quoted title."""
     quoted = setting.find('"', 1) + 1 if setting.startswith('"') else 0
-    at = setting.find("=", quoted)
-    name = setting[:at].strip()
-    if at < 0 or not name:
+    name, sign, value = setting[quoted:].partition("=")
+    name = f"{setting[:quoted]}{name}".strip()
+    if not sign or not name:
         raise UnknownParameter(
             f"--set {setting!r} is not NAME=VALUE, for example --set prompt='a red potion'"
         )
-    return name, setting[at + 1 :]
+    if not setting.isascii() and any("\ud800" <= one <= "\udfff" for one in setting):
+        raise BadValue(f"--set {name}: this is no UTF-8 text; see in which encoding it is written")
+    return name, value
 
 
 def find_targets(graph: Graph, name: str, catalogue: Catalogue) -> list[Target]:
@@ -165,7 +167,7 @@ def takes_choices(graph: Graph, target: Target, catalogue: Catalogue) -> bool:
     return target.input in catalogue.node_class(graph[target.node_id]["class_type"]).prompts
 
 
-def input_at(graph: Graph, target: Target, catalogue: Catalogue) -> Input:
+def input_at(graph: Graph, target: Target, catalogue: Catalogue) -> NodeInput:
     """What the input is; raises UnknownParameter where the node has none of that name."""
     node = graph[target.node_id]
     node_class = catalogue.node_class(node["class_type"])

@@ -9,8 +9,10 @@ own cache takes them to be equal: 8 and 8.0 are one.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -60,11 +62,7 @@ class Signatures:
         found: dict[str, int] = {}
         # Sources come first, so nothing here is as deep as the graph is long.
         for node_id in order(graph):
-            node = graph[node_id]
-            inputs = frozenset(
-                (name, _value(value, found)) for name, value in node["inputs"].items()
-            )
-            signature = (node["class_type"], inputs)
+            signature = _signature(graph[node_id], found)
             if learn:
                 found[node_id] = self._numbers.setdefault(signature, len(self._numbers))
             else:
@@ -72,12 +70,51 @@ class Signatures:
         return found
 
 
+def digests(graph: Graph, without: Collection[str] = ()) -> dict[str, str]:
+    """{node id: SHA-256 of its signature}, to find one that says the same among thousands.
+
+    Inputs called as in `without` do not count, nor do ids and titles. Nodes with equal digests make
+    the same. The graph must be as `parse_graph` gives it; raises GraphError where a value is nested
+    too deeply.
+    """
+    found: dict[str, Hashable] = {}
+    for node_id in order(graph):
+        text = _text(_signature(graph[node_id], found, without))
+        found[node_id] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return {node_id: str(one) for node_id, one in found.items()}
+
+
+def _signature(
+    node: Mapping[str, Any], found: Mapping[str, Hashable], without: Collection[str] = ()
+) -> Hashable:
+    """The class of a node and its inputs; `found` has the signatures of nodes that it links to."""
+    inputs = frozenset(
+        (name, _value(value, found))
+        for name, value in node["inputs"].items()
+        if name not in without
+    )
+    return (node["class_type"], inputs)
+
+
+def _text(value: Hashable) -> str:
+    """A signature as text; equal ones are equal texts."""
+    if isinstance(value, tuple):
+        return f"({','.join(map(_text, value))})"
+    if isinstance(value, frozenset):
+        return f"{{{','.join(sorted(map(_text, value)))}}}"
+    if isinstance(value, float) and not value.is_integer():
+        return repr(value)
+    if isinstance(value, int | float):
+        return str(int(value))
+    return json.dumps(value) if isinstance(value, str) else f"<{value!r}>"
+
+
 def _plain(graph: Graph) -> dict[str, Any]:
     """What the nodes of a graph do, without what else is said of them, such as titles."""
     return {key: (node["class_type"], node["inputs"]) for key, node in graph.items()}
 
 
-def _value(value: Any, found: Mapping[str, int], depth: int = 0) -> Hashable:
+def _value(value: Any, found: Mapping[str, Hashable], depth: int = 0) -> Hashable:
     """A value of an input, to be compared: links as signatures, lists and objects as tuples."""
     if depth > _DEEPEST:
         raise GraphError("a value of a node is nested too deeply")

@@ -7,29 +7,29 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import CanvasError
-from .canvas import BORDER_IN, CanvasNode, Mode, Sheet, Slot
+from .canvas import BORDER_IN, CanvasNode, Mode, NodeGraph, Slot
 from .catalogue import Catalogue, NodeClass
 from .editor import GETTERS, NOTES, PRIMITIVE, REROUTES, SETTERS
-from .inputs import MATCH_TYPE, Growth, Input
-from .promotion import Host
+from .inputs import MATCH_TYPE, InputGrowth, NodeInput
+from .promotion import SubgraphNode
 from .widgets import Held
 
 
 @dataclass(frozen=True)
-class Place:
+class CanvasPlace:
     """The canvas itself, or one use of a subgraph."""
 
     # before the ids of its nodes in the graph: "" or "5:" or "5:2:"
     prefix: str
-    sheet: Sheet
+    sheet: NodeGraph
     # the node that uses the subgraph, and where that stands
-    host: Host | None = None
-    outer: Place | None = None
+    host: SubgraphNode | None = None
+    outer: CanvasPlace | None = None
     # nodes that hand a link on under a name
     setters: dict[str, CanvasNode] = field(default_factory=dict)
 
 
-class Output(NamedTuple):
+class OutputSlot(NamedTuple):
     """An output slot of a node of the graph."""
 
     node_id: str
@@ -45,7 +45,7 @@ class Value(NamedTuple):
 class _Into(NamedTuple):
     """Asks what comes into a node at an input."""
 
-    place: Place
+    place: CanvasPlace
     node: CanvasNode
     slot: Slot
     # the same, where a reroute passes it on
@@ -55,7 +55,7 @@ class _Into(NamedTuple):
 class _OutOf(NamedTuple):
     """Asks what a node gives at an output."""
 
-    place: Place
+    place: CanvasPlace
     node: CanvasNode
     slot: int
     # the type of the input that asks, or the node and the input to find it from
@@ -65,10 +65,10 @@ class _OutOf(NamedTuple):
 class Uses(Protocol):
     """What is asked about the nodes of a sheet."""
 
-    def inside(self, place: Place, node: CanvasNode) -> Place | None:
+    def inside(self, place: CanvasPlace, node: CanvasNode) -> CanvasPlace | None:
         """The use of a subgraph that a node is, or None."""
 
-    def held(self, sheet: Sheet, node: CanvasNode) -> Mapping[str, Held]:
+    def held(self, sheet: NodeGraph, node: CanvasNode) -> Mapping[str, Held]:
         """What a node's widgets hold, by name."""
 
 
@@ -80,9 +80,9 @@ class Tracer:
         self._catalogue = catalogue
         self._uses = uses
 
-    def source(self, place: Place, node: CanvasNode, slot: Slot) -> Output | Value | None:
+    def source(self, place: CanvasPlace, node: CanvasNode, slot: Slot) -> OutputSlot | Value | None:
         """What a node gets at an input; None where nothing comes."""
-        step: _Into | _OutOf | Output | Value | None = _Into(place, node, slot, None)
+        step: _Into | _OutOf | OutputSlot | Value | None = _Into(place, node, slot, None)
         passed = set()
         while isinstance(step, _Into | _OutOf):
             key = (step.place.prefix, step.node.id, step.slot, type(step))
@@ -107,7 +107,9 @@ class Tracer:
             return None
         return _OutOf(place, origin, link.origin_slot, ask.kind or (ask.node, ask.slot))
 
-    def _from_outside(self, place: Place, host: Host, number: int) -> _Into | Value | None:
+    def _from_outside(
+        self, place: CanvasPlace, host: SubgraphNode, number: int
+    ) -> _Into | Value | None:
         if not 0 <= number < len(host.inputs) or place.outer is None:
             return None
         entry = host.inputs[number]
@@ -118,13 +120,13 @@ class Tracer:
         slot = Slot(entry.name, entry.type, entry.link)
         return _Into(place.outer, host.node, slot, None)
 
-    def _overridden(self, place: Place, node_id: str, name: str) -> Value | None:
+    def _overridden(self, place: CanvasPlace, node_id: str, name: str) -> Value | None:
         inner = (node_id, name)
         if place.host is None or inner not in place.host.overrides:
             return None
         return Value(place.host.overrides[inner])
 
-    def _out_of(self, ask: _OutOf) -> _Into | _OutOf | Output | Value | None:
+    def _out_of(self, ask: _OutOf) -> _Into | _OutOf | OutputSlot | Value | None:
         place, node = ask.place, ask.node
         if node.mode is Mode.MUTED:
             return None
@@ -137,16 +139,16 @@ class Tracer:
         if inside is not None:
             return self._from_inside(inside, ask)
         if node.kind in self._catalogue:
-            return Output(f"{place.prefix}{node.id}", ask.slot)
+            return OutputSlot(f"{place.prefix}{node.id}", ask.slot)
         if node.kind in REROUTES or node.kind in SETTERS:
             return _Into(place, node, node.inputs[0], ask.kind) if node.inputs else None
         if node.kind in GETTERS:
             return self._got(ask)
         if node.kind == PRIMITIVE or node.kind in NOTES:
             return None
-        return Output(f"{place.prefix}{node.id}", ask.slot)
+        return OutputSlot(f"{place.prefix}{node.id}", ask.slot)
 
-    def _from_inside(self, inside: Place, ask: _OutOf) -> _Into | _OutOf | Value | None:
+    def _from_inside(self, inside: CanvasPlace, ask: _OutOf) -> _Into | _OutOf | Value | None:
         assert inside.host is not None
         outputs = inside.host.definition.outputs
         if not 0 <= ask.slot < len(outputs):
@@ -164,7 +166,7 @@ class Tracer:
     def _got(self, ask: _OutOf) -> _Into | None:
         """What a node gives that takes a link by its name, from here or further out."""
         name = given_name(ask.node)
-        place: Place | None = ask.place
+        place: CanvasPlace | None = ask.place
         while place is not None:
             setter = place.setters.get(name)
             if setter is not None and setter.inputs:
@@ -199,7 +201,7 @@ class Tracer:
             return inputs[kinds.index(wanted)]
         return next((inputs[number] for number in range(len(inputs)) if fits(number)), None)
 
-    def _slots(self, place: Place, node: CanvasNode) -> Sequence[Slot]:
+    def _slots(self, place: CanvasPlace, node: CanvasNode) -> Sequence[Slot]:
         """All inputs that a node has in the editor: a file leaves out widgets without a link."""
         inside = self._uses.inside(place, node)
         if inside is not None and inside.host is not None:
@@ -225,15 +227,15 @@ class Tracer:
         return slot.type
 
 
-def _slots_of(entry: Input, listed: Sequence[Slot], held: Mapping[str, Held]) -> Iterator[Slot]:
+def _slots_of(entry: NodeInput, listed: Sequence[Slot], held: Mapping[str, Held]) -> Iterator[Slot]:
     """The inputs of a node that one of its class stands for."""
-    if entry.growth in (Growth.AUTOGROW, Growth.SLOT):
+    if entry.growth in (InputGrowth.AUTOGROW, InputGrowth.SLOT):
         # as many as the file has
         yield from (slot for slot in listed if f"{slot.name}.".startswith(f"{entry.name}."))
         return
     missing = Slot(entry.name, ",".join(entry.types), None)
     yield next((slot for slot in listed if slot.name == entry.name), missing)
-    if entry.growth is Growth.COMBO and entry.name in held:
+    if entry.growth is InputGrowth.COMBO and entry.name in held:
         for below in entry.branch(held[entry.name].value):
             yield from _slots_of(below, listed, held)
 
@@ -250,7 +252,11 @@ def has_slot(node_class: NodeClass, slot: Slot, held: Mapping[str, Held]) -> boo
     at = name.find(".")
     while at > 0:
         combo = held.get(name[:at])
-        if combo is not None and combo.input is not None and combo.input.growth is Growth.COMBO:
+        if (
+            combo is not None
+            and combo.input is not None
+            and combo.input.growth is InputGrowth.COMBO
+        ):
             below = combo.input.branch(combo.value)
             if not any(f"{name}.".startswith(f"{entry.name}.") for entry in below):
                 return False

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 from ..errors import BadValue
 from .checking import value_problem
 from .choices import same_file
-from .inputs import Input
+from .inputs import NodeInput
+from .wording import shown
 
 # What a parameter is given as: a text means what it means after --set.
 Value: TypeAlias = str | int | float | bool
@@ -28,7 +29,7 @@ def is_random(value: Any) -> bool:
     return isinstance(value, str) and value.strip() == RANDOM
 
 
-def random_seed(entry: Input) -> int | None:
+def random_seed(entry: NodeInput) -> int | None:
     """A seed for an input that takes one, or None where it takes none."""
     if not entry.has_control or entry.type != "INT":
         return None
@@ -36,16 +37,16 @@ def random_seed(entry: Input) -> int | None:
     return least + secrets.randbelow(min(most - least, _SEEDS) + 1)
 
 
-def parse_value(name: str, text: str, entry: Input) -> Any:
+def parse_value(name: str, text: str, entry: NodeInput) -> Any:
     """The value that `text` means for an input; raises BadValue where it cannot be one."""
     value = _convert(name, text, entry)
     problem = value_problem(entry, value)
     if problem:
-        raise BadValue(f"{name}={text}: {problem[1]}")
+        raise BadValue(f"{name}={shown(text)}: {problem[1]}")
     return value
 
 
-def typed(name: str, value: Any, entry: Input) -> Any:
+def typed(name: str, value: Any, entry: NodeInput) -> Any:
     """A value, which may have come from YAML, as the server takes it.
 
     Texts mean what they mean after `--set`, which is what the cells of a CSV need; an input for
@@ -67,7 +68,7 @@ def typed(name: str, value: Any, entry: Input) -> Any:
     return float(value) if entry.value_type == "FLOAT" else value
 
 
-def _written(value: Any, entry: Input) -> str:
+def _written(value: Any, entry: NodeInput) -> str:
     """A value from YAML as a text; yes and no as the choices write them, else in small letters."""
     text = str(value)
     if isinstance(value, bool) and text not in map(str, entry.options or ()):
@@ -75,7 +76,7 @@ def _written(value: Any, entry: Input) -> str:
     return text
 
 
-def _convert(name: str, text: str, entry: Input) -> Any:
+def _convert(name: str, text: str, entry: NodeInput) -> Any:
     match entry.value_type:
         case None:
             raise BadValue(
@@ -101,8 +102,8 @@ def _number(name: str, text: str, kind: type, wanted: str) -> Any:
         if math.isfinite(value):
             return value
     except (ValueError, OverflowError) as error:
-        raise BadValue(f"{name}={text}: {text!r} is not {wanted}") from error
-    raise BadValue(f"{name}={text}: {text!r} is not {wanted}")
+        raise BadValue(f"{name}={shown(text)}: {shown(text)!r} is not {wanted}") from error
+    raise BadValue(f"{name}={shown(text)}: {shown(text)!r} is not {wanted}")
 
 
 def _boolean(name: str, text: str) -> bool:
@@ -111,4 +112,4 @@ def _boolean(name: str, text: str) -> bool:
         return True
     if word in ("false", "no", "off", "0"):
         return False
-    raise BadValue(f"{name}={text}: {text!r} is neither true nor false")
+    raise BadValue(f"{name}={shown(text)}: {shown(text)!r} is neither true nor false")

@@ -20,7 +20,7 @@ from .editor import (
     REFRESH,
     buttons_before,
 )
-from .inputs import CONTROL, FOREIGN, WIDGETS, Growth, Input
+from .inputs import CONTROL, FOREIGN, WIDGETS, InputGrowth, NodeInput
 
 
 class Absent:
@@ -40,7 +40,7 @@ class Held(NamedTuple):
     # whether it goes into the graph
     sent: bool
     # None for what no server declares
-    input: Input | None
+    input: NodeInput | None
 
 
 def held_values(
@@ -57,6 +57,28 @@ def held_values(
         walk = _Walk(node_class, (), marked)
         return [_named(held, saved) for held in walk.run()]
     return list(_Walk(node_class, _without_forced(node_class, saved), marked).run())
+
+
+def with_value(
+    node_class: NodeClass, saved: Sequence[Any] | Mapping[str, Any], name: str, value: Any
+) -> Sequence[Any] | Mapping[str, Any]:
+    """The values of a node's widgets with another one for `name`.
+
+    A list that ends before that widget gets the values of a new node up to it; names that the node
+    has no widget of change nothing.
+    """
+    if isinstance(saved, Mapping):
+        return {**saved, name: value}
+    saved = _without_forced(node_class, saved)
+    held = held_values(node_class, saved)
+    place = next((entry.place for entry in held if entry.name == name), None)
+    if place is None:
+        return saved
+    new = {entry.place: entry.value for entry in held}
+    missing = [new.get(at) for at in range(len(saved), place + 1)]
+    values = [*saved, *missing]
+    values[place] = value
+    return values
 
 
 def _named(held: Held, saved: Mapping[str, Any]) -> Held:
@@ -102,19 +124,19 @@ class _Walk:
             if entry.has_refresh:
                 yield self._next(AUTO_REFRESH, False, sent=False)
                 yield self._next(REFRESH, REFRESH)
-            if entry.growth is Growth.COMBO:
+            if entry.growth is InputGrowth.COMBO:
                 waiting.extendleft(
                     reversed([below for below in entry.branch(held.value) if below.is_widget])
                 )
             self._pass(entry)
 
-    def _widgets(self) -> Sequence[Input]:
+    def _widgets(self) -> Sequence[NodeInput]:
         if not self._marked:
             return self._class.widgets
         inputs = (*self._class.inputs, *self._class.added)
         return [entry for entry in inputs if entry.is_widget or self._is_foreign(entry)]
 
-    def _is_foreign(self, entry: Input) -> bool:
+    def _is_foreign(self, entry: NodeInput) -> bool:
         """True for an input of a type that only a pack's own script makes a widget of."""
         return (
             entry.name in self._marked
@@ -123,7 +145,7 @@ class _Walk:
             and not any(kind in WIDGETS for kind in entry.type.split(","))
         )
 
-    def _held(self, entry: Input) -> Held:
+    def _held(self, entry: NodeInput) -> Held:
         widget = entry.widget or FOREIGN
         if not widget.saved:
             return Held(entry.name, entry.default, None, widget.sent, entry)
@@ -137,14 +159,14 @@ class _Walk:
         return held
 
     def _next(
-        self, name: str, default: Any, entry: Input | None = None, *, sent: bool = True
+        self, name: str, default: Any, entry: NodeInput | None = None, *, sent: bool = True
     ) -> Held:
         place = self._at
         self._at += 1
         value = self._saved[place] if place < len(self._saved) else default
         return Held(name, value, place, sent, entry)
 
-    def _pass(self, entry: Input) -> None:
+    def _pass(self, entry: NodeInput) -> None:
         """Go on behind an input's companions."""
         self._at += len(entry.companions)
 

@@ -34,7 +34,7 @@ _TEXTS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class ContestantJob:
     """Pictures to make: sides in px, all with euler_ancestral, karras, CFG 8."""
 
     # name of the checkpoint file
@@ -46,7 +46,7 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class ContestantRun:
     """What one job took. Times in s, memory in bytes; None where it cannot be known."""
 
     seconds: float
@@ -59,13 +59,13 @@ class Run:
     pictures: tuple[bytes, ...] = ()
 
 
-class Session(Protocol):
+class ContestantSession(Protocol):
     """A contestant that is up."""
 
     # torch's and its own version, where it tells
     about: str
 
-    def run(self, job: Job) -> Run:
+    def run(self, job: ContestantJob) -> ContestantRun:
         """Make a job's pictures, to the saved file."""
         ...
 
@@ -88,7 +88,7 @@ class Contestant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ContestantPlace:
     """Where everything is."""
 
     comfyui: Path | None
@@ -102,7 +102,7 @@ class Place:
 
 
 @contextmanager
-def session(contestant: Contestant, place: Place) -> Iterator[Session]:
+def session(contestant: Contestant, place: ContestantPlace) -> Iterator[ContestantSession]:
     """Start a contestant, and stop it at the end of the block."""
     with ExitStack() as stack:
         if contestant.kind == "diffusers":
@@ -128,12 +128,12 @@ class _Server:
         self._info = client.catalogue()
         self.about = f"{self._stats.kind} {self._stats.version} on {self._stats.device}"
 
-    def run(self, job: Job) -> Run:
+    def run(self, job: ContestantJob) -> ContestantRun:
         """Make a job's pictures; seconds are on the server's own clock."""
         graph = graph_of(job, self._settings)
         sample = measure(self._client, graph, self._info, self._stats, timeout=3600)
         peak = sample.memory.peak
-        return Run(
+        return ContestantRun(
             seconds=sample.seconds,
             sampling=sample.phases.get("sample"),
             decoding=sample.phases.get("decode"),
@@ -148,7 +148,7 @@ class _Server:
         time.sleep(_SETTLE)
 
 
-def graph_of(job: Job, settings: Mapping[str, Any] | None) -> Graph:
+def graph_of(job: ContestantJob, settings: Mapping[str, Any] | None) -> Graph:
     """The plain text-to-image graph, with ComfyUI's loader or with ours."""
     loader = "CheckpointLoaderSimple" if settings is None else "SpriteworksCheckpointLoader"
     size = {"width": job.size, "height": job.size, "batch_size": job.batch}
@@ -190,12 +190,12 @@ def _node(class_type: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": class_type, "inputs": inputs}
 
 
-def _engine(place: Place) -> Any:
+def _engine(place: ContestantPlace) -> Any:
     return launch.engine(models=place.models, gpu="" if place.device == "cpu" else None)
 
 
 @contextmanager
-def _comfyui(contestant: Contestant, place: Place) -> Iterator[Any]:
+def _comfyui(contestant: Contestant, place: ContestantPlace) -> Iterator[Any]:
     assert place.comfyui is not None, "asked for before"
     folder = place.comfyui
     with tempfile.TemporaryDirectory(prefix="spriteworks-", ignore_cleanup_errors=True) as name:
@@ -216,7 +216,7 @@ def _comfyui(contestant: Contestant, place: Place) -> Iterator[Any]:
 
 
 def _comfyui_arguments(
-    contestant: Contestant, place: Place, folder: Path, work: Path
+    contestant: Contestant, place: ContestantPlace, folder: Path, work: Path
 ) -> Sequence[str]:
     stock = contestant.settings is None
     return [
@@ -247,14 +247,14 @@ class _Diffusers:
         self._models = models
         self.about = str(self._answer()["about"])
 
-    def run(self, job: Job) -> Run:
+    def run(self, job: ContestantJob) -> ContestantRun:
         """Make a job's pictures; seconds contain the encoding of the texts and saving."""
         path = self._models / "checkpoints" / job.checkpoint
         assert self._process.stdin is not None
         order = {**vars(job), "checkpoint": str(path), "texts": _TEXTS}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        return Run(**self._answer())
+        return ContestantRun(**self._answer())
 
     def free(self) -> None:
         """Nothing to ask for: another checkpoint takes the place of the one before."""
@@ -269,7 +269,7 @@ class _Diffusers:
 
 
 @contextmanager
-def _diffusers(contestant: Contestant, place: Place) -> Iterator[_Diffusers]:
+def _diffusers(contestant: Contestant, place: ContestantPlace) -> Iterator[_Diffusers]:
     worker = Path(__file__).with_name("diffusers_worker.py")
     arguments = [place.python, str(worker), place.device, *contestant.arguments]
     with subprocess.Popen(
@@ -314,10 +314,10 @@ def end_servers_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
-def place_of(options: argparse.Namespace, device: str) -> Place:
+def place_of(options: argparse.Namespace, device: str) -> ContestantPlace:
     """Where everything is, as the options say."""
     folder = options.comfyui
-    return Place(
+    return ContestantPlace(
         comfyui=None if folder is None else folder.expanduser().resolve(),
         python=sys.executable,
         models=options.models,

@@ -22,10 +22,11 @@ import torch
 
 from comfy_nodes import memory
 from comfy_nodes.models import Family
+from comfy_nodes.ops.dtypes import DTYPES
+from comfy_nodes.placing import Dtype
 from orchestrator.engine.models import building, checkpoint
 from orchestrator.engine.models.tokenizer import END, clip_tokenizer
 
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # As SaveImage of ComfyUI, so that saving takes everybody the same.
 _COMPRESSION = 4
 _SCHEDULE = {
@@ -37,7 +38,7 @@ _SCHEDULE = {
 
 
 def main(device: str, precision: str) -> None:
-    dtype = _DTYPES[precision]
+    dtype = DTYPES[Dtype(precision)]
     print(
         json.dumps({"about": f"diffusers {diffusers.__version__}, torch {torch.__version__}"}),
         flush=True,

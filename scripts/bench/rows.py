@@ -18,13 +18,13 @@ import psutil
 
 from orchestrator.bench.pictures import difference
 
-from .contestants import REPOSITORY, Contestant, Job, Run, Session
+from .contestants import REPOSITORY, Contestant, ContestantJob, ContestantRun, ContestantSession
 
 _GIB = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ContestantRow:
     """One contestant with one job. Times in s, memory in bytes."""
 
     contestant: str
@@ -57,24 +57,24 @@ class Row:
 
 def measured(
     contestant: Contestant,
-    session: Session,
-    job: Job,
+    session: ContestantSession,
+    job: ContestantJob,
     repeats: int,
     *,
     until: float | None = None,
     warm_steps: int = 2,
-) -> tuple[Row, list[bytes]]:
+) -> tuple[ContestantRow, list[bytes]]:
     """A row and its pictures: a first run of `warm_steps` steps, then `repeats` runs.
 
     `until` (time.monotonic) stops repeating early, after one run at least.
     """
     first = session.run(replace(job, steps=min(warm_steps, job.steps), seed=job.seed + 10_000))
-    runs: list[Run] = []
+    runs: list[ContestantRun] = []
     for number in range(repeats):
         runs.append(session.run(replace(job, seed=job.seed + number)))
         if until is not None and time.monotonic() + runs[-1].seconds > until:
             break
-    row = Row(
+    row = ContestantRow(
         contestant=contestant.name,
         about=session.about,
         checkpoint=job.checkpoint,
@@ -91,15 +91,15 @@ def measured(
     return row, list(runs[0].pictures)
 
 
-class Results:
+class ResultsFile:
     """All rows of a benchmark in one JSON file, whole at any moment."""
 
     def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
         self._path = path
         self.facts = dict(facts)
-        self.rows: list[Row] = []
+        self.rows: list[ContestantRow] = []
 
-    def add(self, row: Row) -> None:
+    def add(self, row: ContestantRow) -> None:
         """Note a row, at once on disk, and say it."""
         self.rows.append(row)
         self.write()
@@ -114,7 +114,7 @@ class Results:
         os.replace(part, self._path)
 
 
-def in_words(row: Row) -> str:
+def in_words(row: ContestantRow) -> str:
     """One line."""
     memory = row.device if row.device is not None else row.process
     peak = "" if memory is None else f", {memory / _GIB:.2f} GiB"

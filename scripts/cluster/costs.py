@@ -17,11 +17,11 @@ from typing import Any
 import psutil
 import psycopg
 
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.dispatcher import Dispatcher, Settings
-from orchestrator.batch.jobs import Attempt, Job, Shot
-from orchestrator.batch.scheduler import Rules
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.dispatcher import Dispatcher, DispatchSettings
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.jobs import Attempt, Job, Shot
+from orchestrator.batch.logic.scheduler import Rules
 from orchestrator.errors import IllegalTransition
 from orchestrator.protocol import new_prompt_id
 
@@ -37,7 +37,7 @@ class _Deaf:
         """Take note of nothing."""
 
 
-class Meter:
+class CpuMeter:
     """CPU seconds of all processes of the PostgreSQL that a connection leads to."""
 
     def __init__(self, url: str) -> None:
@@ -69,7 +69,7 @@ def measured(url: str, owners: int, times: int = _TIMES) -> dict[str, float]:
     "rows" is for one row more in a "read"; "owners" with so many owners who wait; "owners_idle"
     where nobody does. "renew" and "called_off" are what a worker asks while it holds four jobs.
     """
-    meter = Meter(url)
+    meter = CpuMeter(url)
     with tempfile.TemporaryDirectory() as folder, Store.open(folder, url=url) as store:
         _fill(store, owners)
         found = {"owners_idle": _cost(meter, times, store.owners_waiting)}
@@ -89,7 +89,7 @@ def measured(url: str, owners: int, times: int = _TIMES) -> dict[str, float]:
 
 def connections(url: str, most: int) -> dict[str, Any]:
     """How many connections the server takes, and the bytes of its own that each of them costs."""
-    meter = Meter(url)
+    meter = CpuMeter(url)
     with ExitStack() as stack:
         before, opened = sum(meter.memory()), 0
         refused = ""
@@ -107,7 +107,7 @@ def connections(url: str, most: int) -> dict[str, Any]:
 
 def notifications(url: str, listeners: int, times: int = 200) -> dict[str, float]:
     """What it costs to tell so many listeners something, by the database's CPU and the clock."""
-    meter = Meter(url)
+    meter = CpuMeter(url)
     with ExitStack() as stack:
         ears = [
             stack.enter_context(psycopg.connect(url, autocommit=True)) for _ in range(listeners)
@@ -173,10 +173,10 @@ def _jobs(kind: str, count: int, owners: int) -> Iterator[Job]:
         )
 
 
-def _life(store: Store, meter: Meter, times: int) -> dict[str, float]:
+def _life(store: Store, meter: CpuMeter, times: int) -> dict[str, float]:
     """The costs of a job's way: claimed, submitted, renewed, done; and of a claim that is late."""
     rules = Rules(look_ahead=10 * times)
-    settings = Settings(owner="worker", lease=3600.0, endless=True, rules=rules)
+    settings = DispatchSettings(owner="worker", lease=3600.0, endless=True, rules=rules)
     dispatcher = Dispatcher(store, _Deaf(), settings)
     dispatcher.join("http://gpu")
     # Claims alone, without the look at the queue before them.
@@ -211,7 +211,7 @@ def _life(store: Store, meter: Meter, times: int) -> dict[str, float]:
     return costs
 
 
-def _cost(meter: Meter, times: int, act: Callable[[], Any]) -> float:
+def _cost(meter: CpuMeter, times: int, act: Callable[[], Any]) -> float:
     """CPU s of the database for one call."""
     before = meter.seconds()
     for _ in range(times):

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from orchestrator.batch.jobs import Attempt, Job
-from orchestrator.batch.store.database import Database
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store.database import Database
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Attempt, Job
 from orchestrator.errors import IllegalTransition
 
 

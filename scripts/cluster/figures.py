@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .simulation import Cluster, Outcome
+from .simulation import Cluster, SimulationOutcome
 
-# s between two renewals of a worker's leases, and two looks for cancelled jobs (`batch.leases`)
+# s between two renewals of a worker's leases, and two looks for cancelled jobs (see
+# `batch.execution.leases`)
 _RENEWED, _LOOKED = 10.0, 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class ClusterFigures:
     """What a cluster comes to. Rates are a virtual second."""
 
     cluster: Cluster
@@ -56,8 +57,8 @@ class Figures:
 
 
 def figures_of(
-    cluster: Cluster, outcome: Outcome, costs: Mapping[str, float] | None = None
-) -> Figures:
+    cluster: Cluster, outcome: SimulationOutcome, costs: Mapping[str, float] | None = None
+) -> ClusterFigures:
     """The figures of what came of a cluster; `costs` are those of `costs.measured`, in ms."""
     seconds = cluster.seconds
     kinds = ("claim", "late", "submitted", "done", "owners", "read", "rows", "still")
@@ -67,7 +68,7 @@ def figures_of(
     requests["called_off"] = cluster.workers / _LOOKED
     medians = [_part(waits, 0.5) for waits in outcome.waits_of.values() if len(waits) >= 20]
     total = cluster.gpus * seconds
-    return Figures(
+    return ClusterFigures(
         cluster=cluster,
         done=outcome.done / seconds,
         busy=min(1.0, outcome.busy / total),
@@ -84,7 +85,10 @@ def figures_of(
 
 
 def _cores(
-    requests: Mapping[str, float], costs: Mapping[str, float], outcome: Outcome, owners: int
+    requests: Mapping[str, float],
+    costs: Mapping[str, float],
+    outcome: SimulationOutcome,
+    owners: int,
 ) -> dict[str, float]:
     """A look at who waits costs little where nobody does, and more the more owners there are."""
     found = {kind: rate * costs[kind] / 1000 for kind, rate in requests.items()}

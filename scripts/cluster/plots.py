@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from .figures import Figures
+from .figures import ClusterFigures
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 380, 90, 190, 56, 62
 _INK, _FAINT, _RULE, _PAPER = "#1d2733", "#6c7a89", "#e3e8ed", "#ffffff"
@@ -18,18 +18,18 @@ _COLOURS = ("#2f7ed8", "#c9803a", "#3f9b5b", "#a54fb0", "#b03a48", "#5b6b7b")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class PlotLine:
     """One line of a plot: points (x, y) and what they are."""
 
     name: str
     points: Sequence[tuple[float, float]]
 
 
-def draw(found: Mapping[str, Sequence[Figures]], folder: Path) -> None:
+def draw(found: Mapping[str, Sequence[ClusterFigures]], folder: Path) -> None:
     """Write one plot for each series that was swept; the folder is there."""
     if series := found.get("sprites"):
-        day: Callable[[Figures], float] = lambda one: one.cluster.sprites_a_day / 1e6  # noqa: E731
-        wanted = Line(name="posted", points=[(one, one) for one in sorted({*map(day, series)})])
+        day: Callable[[ClusterFigures], float] = lambda one: one.cluster.sprites_a_day / 1e6  # noqa: E731
+        wanted = PlotLine(name="posted", points=[(one, one) for one in sorted({*map(day, series)})])
         rules = {"made": False, "newcomers first": True}
         made = [
             _line(name, chosen, day, lambda one: one.done * 0.0864)
@@ -43,7 +43,7 @@ def draw(found: Mapping[str, Sequence[Figures]], folder: Path) -> None:
             [wanted, *made],
         )
     if series := found.get("workers"):
-        workers: Callable[[Figures], float] = lambda one: float(one.cluster.workers)  # noqa: E731
+        workers: Callable[[ClusterFigures], float] = lambda one: float(one.cluster.workers)  # noqa: E731
         _write(
             folder / "scaling-database.png",
             "Cores of the database's machine that are busy",
@@ -58,27 +58,27 @@ def draw(found: Mapping[str, Sequence[Figures]], folder: Path) -> None:
         )
 
 
-def _reading(one: Figures) -> float:
+def _reading(one: ClusterFigures) -> float:
     return one.cores["read"] + one.cores["rows"] + one.cores["still"]
 
 
-def _working(one: Figures) -> float:
+def _working(one: ClusterFigures) -> float:
     return sum(one.cores[kind] for kind in ("claim", "late", "submitted", "done"))
 
 
-def _keeping(one: Figures) -> float:
+def _keeping(one: ClusterFigures) -> float:
     return one.cores["renew"] + one.cores["called_off"]
 
 
 def _line(
     name: str,
-    series: Sequence[Figures],
-    x: Callable[[Figures], float],
-    y: Callable[[Figures], float],
-) -> Line:
+    series: Sequence[ClusterFigures],
+    x: Callable[[ClusterFigures], float],
+    y: Callable[[ClusterFigures], float],
+) -> PlotLine:
     """The mean of all seeds at each place."""
     places = sorted({x(one) for one in series})
-    return Line(
+    return PlotLine(
         name=name,
         points=[(place, _mean([y(one) for one in series if x(one) == place])) for place in places],
     )
@@ -88,7 +88,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _write(path: Path, title: str, below: str, lines: Sequence[Line]) -> None:
+def _write(path: Path, title: str, below: str, lines: Sequence[PlotLine]) -> None:
     image = Image.new("RGB", (_WIDTH, _HEIGHT), _PAPER)
     pen = ImageDraw.Draw(image)
     most_x = max(x for line in lines for x, _ in line.points)

@@ -19,15 +19,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.dispatcher import Dispatcher, Finished, Settings
-from orchestrator.batch.jobs import Artifact, Job, Timing
-from orchestrator.batch.scheduler import Rules
+from orchestrator.batch.execution.dispatcher import Dispatcher, DispatchSettings, Finished
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.jobs import Artifact, Job, Timing
+from orchestrator.batch.logic.scheduler import Rules
 
 from .counting import CountingStore
 
 _DAY = 86_400.0
-# s between two looks of a server that has nothing to do, as in `Worker` and `Dispatcher`
+# s between two looks of a server that has nothing to do, as in `ServerWorker` and `Dispatcher`
 _PULSE = 1.001
 # s that it takes a hint that something has come to reach a worker, at most
 _HINT = 0.02
@@ -82,7 +82,7 @@ class Cluster:
 
 
 @dataclass(kw_only=True)
-class Outcome:
+class SimulationOutcome:
     """What came of it."""
 
     posted: int = 0
@@ -133,7 +133,7 @@ class Simulation:
         self.cluster = cluster
         self.store = store
         self.now = 0.0
-        self.outcome = Outcome()
+        self.outcome = SimulationOutcome()
         self._random = random.Random(cluster.seed)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -143,18 +143,18 @@ class Simulation:
         self._owners = _ranked("owner", cluster.owners)
         self._workers = [self._worker(number) for number in range(cluster.workers)]
 
-    def run(self) -> Outcome:
+    def run(self) -> SimulationOutcome:
         """Let the seconds pass."""
         (outcome,) = self.parts(self.cluster.seconds)
         return outcome
 
-    def parts(self, each: float) -> Iterator[Outcome]:
+    def parts(self, each: float) -> Iterator[SimulationOutcome]:
         """Let the seconds pass, and give what came of each part; a last one may be shorter."""
         self._start()
         self._pass(self.cluster.warm_up)
         end = self.cluster.warm_up + self.cluster.seconds
         while self.now < end:
-            self.outcome = Outcome()
+            self.outcome = SimulationOutcome()
             self.store.asked.clear()
             self._pass(min(end, self.now + each))
             self.outcome.asked = self.store.asked.copy()
@@ -247,7 +247,7 @@ class Simulation:
     # ------------------------------------------------------------------ what there is
 
     def _worker(self, number: int) -> _Worker:
-        settings = Settings(
+        settings = DispatchSettings(
             owner=f"worker-{number}",
             lease=None,
             endless=True,

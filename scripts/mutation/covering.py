@@ -12,14 +12,14 @@ from pathlib import Path
 from coverage import CoverageData
 
 from scripts.mutation.mutants import Mutant
-from scripts.mutation.targets import Target
+from scripts.mutation.targets import MutationTarget
 from scripts.mutation.trying import Copy, Observed
 
 # s for the tests of one target, which take 10 s on a free core
 LIMIT = 900.0
 
 
-class Failed(Exception):
+class MutationFailed(Exception):
     """One sentence for the person who called."""
 
 
@@ -53,7 +53,7 @@ def digest(tree: Path, paths: Iterable[str]) -> str:
     return found.hexdigest()[:16]
 
 
-def covering(target: Target, copy: Copy, cache: Path) -> Covering:
+def covering(target: MutationTarget, copy: Copy, cache: Path) -> Covering:
     """Run the tests of `target` with coverage, unless that has been done.
 
     Raises:
@@ -72,7 +72,7 @@ def covering(target: Target, copy: Copy, cache: Path) -> Covering:
     environment = {"COVERAGE_FILE": str(data), "COVERAGE_CORE": "ctrace"}
     observed = copy.run([*options, *tests], LIMIT, environment)
     if not observed.passed:
-        raise Failed(_why(target, observed, copy))
+        raise MutationFailed(_why(target, observed, copy))
     found = Covering(observed.seconds, _lines(data, copy, modules))
     kept.write_text(json.dumps(asdict(found)), encoding="utf-8")
     return found
@@ -90,7 +90,7 @@ def _lines(data: Path, copy: Copy, modules: list[str]) -> dict[str, dict[str, li
     }
 
 
-def _why(target: Target, observed: Observed, copy: Copy) -> str:
+def _why(target: MutationTarget, observed: Observed, copy: Copy) -> str:
     what = observed.failed or f"all of it (no answer within {LIMIT:.0f} s)"
     tail = copy.log.read_text(encoding="utf-8", errors="replace")[-2000:]
     return f"the tests of {target.name} fail as they are: {what}\n{tail}"

@@ -15,7 +15,7 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
 from scripts.mutation.mutants import Mutant
-from scripts.mutation.targets import ROOT, Target
+from scripts.mutation.targets import ROOT, MutationTarget
 
 FORBIDDING = ("frozen", "kw_only", "slots")
 # The same for members of an enum; for texts and numbers, as the interpreter shares them.
@@ -26,7 +26,7 @@ ALIKE = {"Is_Eq", "IsNot_NotEq", "Eq_Is", "NotEq_IsNot"}
 class _Place:
     """Where something can be changed, and by what."""
 
-    target: Target
+    target: MutationTarget
     path: str
     start: tuple[int, int]
     text: str
@@ -40,7 +40,7 @@ class _Place:
         return hashlib.sha256(repr(what).encode()).digest()
 
 
-def draw(modules: Iterable[tuple[Target, str]], seed: int) -> Iterator[Mutant]:
+def draw(modules: Iterable[tuple[MutationTarget, str]], seed: int) -> Iterator[Mutant]:
     """Mutants in the order of the seed, one for a place; fewer of them are the first of more."""
     places = [place for target, path in modules for place in _places(target, path)]
     for place in sorted(places, key=lambda place: (place.rank(seed), place.path, place.start)):
@@ -52,7 +52,7 @@ def draw(modules: Iterable[tuple[Target, str]], seed: int) -> Iterator[Mutant]:
                 break
 
 
-def _places(target: Target, path: str) -> Iterator[_Place]:
+def _places(target: MutationTarget, path: str) -> Iterator[_Place]:
     source = (ROOT / path).read_text(encoding="utf-8")
     lines = source.splitlines()
     nodes = list(ast_nodes(get_ast(source)))

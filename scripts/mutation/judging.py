@@ -14,11 +14,18 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from scripts.mutation.covering import Covering, Failed, covering, digest
+from scripts.mutation.covering import Covering, MutationFailed, covering, digest
 from scripts.mutation.drawing import draw
 from scripts.mutation.mutants import Mutant
-from scripts.mutation.results import WANTED, Equivalents, Fate, Record, Report, Result
-from scripts.mutation.targets import ROOT, TARGETS, Target, chosen
+from scripts.mutation.results import (
+    WANTED,
+    Equivalents,
+    MutantFate,
+    MutantRecord,
+    MutantResult,
+    MutationReport,
+)
+from scripts.mutation.targets import ROOT, TARGETS, MutationTarget, chosen
 from scripts.mutation.trying import STOPPED, Copy, Observed
 
 PROCESSES = 2
@@ -36,15 +43,15 @@ def judge(*, seed: int, count: int, seconds: float, only: str | None, as_json: b
         mutants = list(itertools.islice(draw(chosen(only), seed), count))
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="spriteworks-mutants-") as name:
-            session = Session(Path(name), Record(CACHE / "results.jsonl"), seconds)
+            session = MutationSession(Path(name), MutantRecord(CACHE / "results.jsonl"), seconds)
             tried = session.try_all(mutants)
     except KeyboardInterrupt:
         print("mutate: stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    except (Failed, LookupError) as error:
+    except (MutationFailed, LookupError) as error:
         print(f"mutate: {error}", file=sys.stderr)
         return 2
-    report = Report(len(mutants), tried, Equivalents())
+    report = MutationReport(len(mutants), tried, Equivalents())
     print(json.dumps(report.as_json(), indent=2) if as_json else report.as_text())
     if len(tried) < len(mutants):
         left = len(mutants) - len(tried)
@@ -53,14 +60,14 @@ def judge(*, seed: int, count: int, seconds: float, only: str | None, as_json: b
     return 0 if report.share >= WANTED else 1
 
 
-class Session:
+class MutationSession:
     """One call: copies of the tree, what coverage said of them, and the time that is left."""
 
-    def __init__(self, folder: Path, record: Record, seconds: float) -> None:
+    def __init__(self, folder: Path, record: MutantRecord, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
         self._record = record
         self._lock = threading.Lock()
-        self._coverings: dict[Target, Covering] = {}
+        self._coverings: dict[MutationTarget, Covering] = {}
         self._covers = {target: threading.Lock() for target in TARGETS}
         self._digests: dict[tuple[str, ...], str] = {}
         self._done = 0
@@ -71,7 +78,7 @@ class Session:
         # a person may go on writing in the checkout
         self._tree = copies[0].tree
 
-    def try_all(self, mutants: Sequence[Mutant]) -> list[tuple[Mutant, Result]]:
+    def try_all(self, mutants: Sequence[Mutant]) -> list[tuple[Mutant, MutantResult]]:
         """What became of each that was tried, now or in a call before."""
         todo = [mutant for mutant in mutants if self._known(mutant) is None]
         print(f"{len(todo)} of {len(mutants)} mutants to try.", file=sys.stderr, flush=True)
@@ -79,7 +86,7 @@ class Session:
         results = ((mutant, self._known(mutant)) for mutant in mutants)
         return [(mutant, result) for mutant, result in results if result is not None]
 
-    def _known(self, mutant: Mutant) -> Result | None:
+    def _known(self, mutant: Mutant) -> MutantResult | None:
         """Its result, where module and tests are as they were."""
         result = self._record.get(mutant.key)
         if result is None or result.module != self._digest(mutant.path):
@@ -115,7 +122,7 @@ class Session:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _covering(self, copy: Copy, target: Target) -> Covering:
+    def _covering(self, copy: Copy, target: MutationTarget) -> Covering:
         with self._covers[target]:
             if target not in self._coverings:
                 self._coverings[target] = covering(target, copy, CACHE)
@@ -128,19 +135,19 @@ class Session:
         if before is not None and before.by in covered.seconds:
             tests = [before.by, *(one for one in tests if one != before.by)]
         others = [one for one in covered.seconds if one not in set(tests)]
-        fate, observed = Fate.SURVIVED, Observed()
+        fate, observed = MutantFate.SURVIVED, Observed()
         for some in (tests, others):
-            if some and fate is Fate.SURVIVED:
+            if some and fate is MutantFate.SURVIVED:
                 seconds = sum(covered.seconds[one] for one in some)
                 fate, observed = self._run(copy, mutant, some, seconds)
         with self._lock:
-            if fate is not Fate.UNDECIDED:
+            if fate is not MutantFate.UNDECIDED:
                 self._record.add(self._result(mutant, fate, observed))
             self._done += 1
             print(f"{self._done}: {fate.value}  {mutant}", file=sys.stderr, flush=True)
 
-    def _result(self, mutant: Mutant, fate: Fate, observed: Observed) -> Result:
-        return Result(
+    def _result(self, mutant: Mutant, fate: MutantFate, observed: Observed) -> MutantResult:
+        return MutantResult(
             key=mutant.key,
             module=self._digest(mutant.path),
             tests=self._tests(mutant, observed.failed),
@@ -151,20 +158,20 @@ class Session:
 
     def _run(
         self, copy: Copy, mutant: Mutant, tests: list[str], seconds: float
-    ) -> tuple[Fate, Observed]:
+    ) -> tuple[MutantFate, Observed]:
         """Run these tests with the mutant; the limit follows what they take without it."""
         limit = SHORTEST + PATIENCE * seconds
         for _ in range(1 + RAISES):
             with copy.changed(mutant.path, mutant.code):
                 observed = copy.run(tests, limit)
             if not observed.timed_out:
-                return Fate.SURVIVED if observed.passed else Fate.KILLED, observed
+                return MutantFate.SURVIVED if observed.passed else MutantFate.KILLED, observed
             if STOPPED.is_set():
                 break
             begun = time.monotonic()
             without = copy.run(tests, limit)
             taken = time.monotonic() - begun
             if without.passed and PATIENCE * taken <= limit:
-                return Fate.TIMED_OUT, observed
+                return MutantFate.TIMED_OUT, observed
             limit = PATIENCE * max(taken, limit)
-        return Fate.UNDECIDED, observed
+        return MutantFate.UNDECIDED, observed

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scripts.mutation.targets import Target
+from scripts.mutation.targets import MutationTarget
 
 
 @dataclass(frozen=True)
 class Mutant:
     """One change of one module. `occurrence` counts what the operator finds in the module."""
 
-    target: Target
+    target: MutationTarget
     path: str
     line: int
     operator: str

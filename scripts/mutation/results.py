@@ -19,7 +19,7 @@ WANTED = 0.95
 EQUIVALENTS = Path(__file__).resolve().parent / "equivalents.yaml"
 
 
-class Fate(str, enum.Enum):
+class MutantFate(str, enum.Enum):
     """How a mutant ended."""
 
     KILLED = "killed"
@@ -30,7 +30,7 @@ class Fate(str, enum.Enum):
 
 
 @dataclass(frozen=True)
-class Result:
+class MutantResult:
     """How a mutant ended, and `by` which test.
 
     It holds for as long as the digests of the module and of the tests do: of the file of that test
@@ -40,30 +40,30 @@ class Result:
     key: str
     module: str
     tests: str
-    fate: Fate
+    fate: MutantFate
     by: str = ""
     # s of the processor, where the tests came to an end
     cpu: float = 0.0
 
 
-class Record:
+class MutantRecord:
     """The last result of each mutant, a line each in a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._results: dict[str, Result] = {}
+        self._results: dict[str, MutantResult] = {}
         if path.is_file():
             for line in path.read_text(encoding="utf-8").splitlines():
                 # the last line of a call that was killed may be half of one
                 if line.endswith("}"):
                     fields = json.loads(line)
-                    result = Result(**{**fields, "fate": Fate(fields["fate"])})
+                    result = MutantResult(**{**fields, "fate": MutantFate(fields["fate"])})
                     self._results[result.key] = result
 
-    def get(self, key: str) -> Result | None:
+    def get(self, key: str) -> MutantResult | None:
         return self._results.get(key)
 
-    def add(self, result: Result) -> None:
+    def add(self, result: MutantResult) -> None:
         self._results[result.key] = result
         with self._path.open("a", encoding="utf-8") as file:
             file.write("\n" + json.dumps(asdict(result)))
@@ -85,11 +85,11 @@ class Equivalents:
 
 
 @dataclass(frozen=True)
-class Report:
+class MutationReport:
     """All that a call knows: mutants with their results, `asked` of them in all."""
 
     asked: int
-    tried: Sequence[tuple[Mutant, Result]]
+    tried: Sequence[tuple[Mutant, MutantResult]]
     equivalents: Equivalents
 
     @property
@@ -104,14 +104,16 @@ class Report:
         return [
             (mutant, self.equivalents.reason(mutant))
             for mutant, result in self.tried
-            if result.fate is Fate.SURVIVED
+            if result.fate is MutantFate.SURVIVED
         ]
 
-    def _counts(self, results: Sequence[tuple[Mutant, Result]]) -> Counter[str]:
+    def _counts(self, results: Sequence[tuple[Mutant, MutantResult]]) -> Counter[str]:
         counts: Counter[str] = Counter()
         for mutant, result in results:
             counts["mutants"] += 1
-            known = result.fate is Fate.SURVIVED and self.equivalents.reason(mutant) is not None
+            known = (
+                result.fate is MutantFate.SURVIVED and self.equivalents.reason(mutant) is not None
+            )
             counts["equivalent" if known else result.fate.value] += 1
         return counts
 

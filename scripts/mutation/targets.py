@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @dataclass(frozen=True)
-class Target:
+class MutationTarget:
     """Modules, as patterns below the repository, and the unit tests of them, by name."""
 
     name: str
@@ -30,31 +30,32 @@ class Target:
 
 # Coverage says which of these tests run a line; the table keeps that question short.
 TARGETS = (
-    Target(
+    MutationTarget(
         "workflow",
         ("orchestrator/workflow/*.py",),
         "conversion graph roles texts canvas layout signatures embeddings catalogue documents "
         "numbering promotion values absent_values batch_graphs workflows workflow_damage "
         "hostile_json editor_recordings conversion_judge",
     ),
-    Target("retry", ("orchestrator/batch/retry.py",), "retry scheduler"),
-    Target("scheduler", ("orchestrator/batch/scheduler.py",), "scheduler dispatcher"),
-    Target(
+    MutationTarget("retry", ("orchestrator/batch/logic/retry.py",), "retry scheduler"),
+    MutationTarget("scheduler", ("orchestrator/batch/logic/scheduler.py",), "scheduler dispatcher"),
+    MutationTarget(
         "claims",
         (
-            "orchestrator/batch/job_queue.py",
-            "orchestrator/batch/leases.py",
-            "orchestrator/batch/store/statements.py",
+            "orchestrator/batch/execution/claims.py",
+            "orchestrator/batch/execution/job_queue.py",
+            "orchestrator/batch/execution/leases.py",
+            "orchestrator/batch/execution/store/statements.py",
         ),
         "job_queue store leases worker dispatcher fairness",
     ),
-    Target("gates", ("orchestrator/batch/gates.py",), "gates judging"),
-    Target("hub", ("comfy_nodes/hub/checking.py",), "hub_checking hub"),
-    Target("settings", ("comfy_nodes/settings.py",), "pack_settings settings_inputs"),
+    MutationTarget("gates", ("orchestrator/batch/logic/gates.py",), "gates judging"),
+    MutationTarget("hub", ("comfy_nodes/hub/checking.py",), "hub_checking hub"),
+    MutationTarget("settings", ("comfy_nodes/settings.py",), "pack_settings settings_inputs"),
 )
 
 
-def chosen(only: str | None) -> list[tuple[Target, str]]:
+def chosen(only: str | None) -> list[tuple[MutationTarget, str]]:
     """Targets with a module each; `only` names a target, or a module by its path or its end.
 
     Raises:

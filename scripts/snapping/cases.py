@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 Pixels = NDArray[np.uint8]
 
 
-class Case(NamedTuple):
+class FakeCase(NamedTuple):
     """One picture [H, W, 3] and its true pixels [h, w, 3]; see fake_grids.py for the kinds."""
 
     kind: str
@@ -30,38 +30,38 @@ def generator() -> dict[str, Any]:
     return runpy.run_path(str(ROOT / "tests" / "unit" / "fake_grids.py"))
 
 
-def in_folder(folder: Path) -> Iterator[Case]:
+def in_folder(folder: Path) -> Iterator[FakeCase]:
     """Those of a folder with in/, truth/ and truth.json."""
     for name, told in json.loads((folder / "truth.json").read_text(encoding="utf-8")).items():
         picture, truth = (
             np.asarray(Image.open(folder / part / f"{name}.png").convert("RGB"))
             for part in ("in", "truth")
         )
-        yield Case(told["kind"], picture, truth)
+        yield FakeCase(told["kind"], picture, truth)
 
 
-def drawn(seed: int, count: int, tiles: Path | None = None) -> Iterator[Case]:
+def drawn(seed: int, count: int, tiles: Path | None = None) -> Iterator[FakeCase]:
     """`count` of each kind; `tiles` is an NPZ with sprites: pixels [n, h, w, 4]."""
     sprites = np.load(tiles)["pixels"] if tiles else ()
     for fake in generator()["fakes"](seed, count, sprites):
-        yield Case(fake.kind, fake.picture, fake.truth)
+        yield FakeCase(fake.kind, fake.picture, fake.truth)
 
 
-def blobs(seed: int) -> Iterator[Case]:
+def blobs(seed: int) -> Iterator[FakeCase]:
     """60 blobs: 20 clean, 20 fractional, 20 degraded."""
     names = generator()
     for kind in ("int", "frac", "degraded"):
         for number in range(20):
             random = np.random.default_rng([seed, number, len(kind)])
             truth = names["blob"](random)
-            yield Case(kind, names["enlarge"](truth, kind, random)[0], truth)
+            yield FakeCase(kind, names["enlarge"](truth, kind, random)[0], truth)
 
 
-def large(seed: int) -> Iterator[Case]:
+def large(seed: int) -> Iterator[FakeCase]:
     """Eight of 1024x1024 with 64 to 128 cells."""
     names = generator()
     for number in range(8):
         random = np.random.default_rng([seed, number, 1024])
         truth = names["blob"](random, int(random.integers(64, 129)))
         picture = Image.fromarray(truth).resize((1024, 1024), Image.Resampling.NEAREST)
-        yield Case("1024", np.asarray(picture), truth)
+        yield FakeCase("1024", np.asarray(picture), truth)

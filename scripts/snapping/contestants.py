@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .cases import Case
-from .judging import Outcome
+from .cases import FakeCase
+from .judging import ToolOutcome
 
 OURS = "ours"
 
@@ -72,7 +72,7 @@ def installed(rival: Rival, folder: Path) -> Path:
     return python
 
 
-def outcomes(tool: str, python: Path, cases: Sequence[Case], folder: Path) -> list[Outcome]:
+def outcomes(tool: str, python: Path, cases: Sequence[FakeCase], folder: Path) -> list[ToolOutcome]:
     """What `tool` makes of the cases, in their order.
 
     `folder` gets the pictures and the results. A tool that takes its process along fails on that
@@ -108,12 +108,12 @@ def outcomes(tool: str, python: Path, cases: Sequence[Case], folder: Path) -> li
     return [_outcome(own / "out" / Path(file).name, told[file]) for file in files]
 
 
-def _outcome(result: Path, told: dict[str, object]) -> Outcome:
+def _outcome(result: Path, told: dict[str, object]) -> ToolOutcome:
     picture = None
     if not told["error"]:
         picture = np.asarray(Image.open(result).convert("RGB"))
     sure = told.get("sure")
-    return Outcome(
+    return ToolOutcome(
         picture,
         float(str(told["seconds"])),
         sure if isinstance(sure, bool) else None,

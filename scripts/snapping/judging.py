@@ -19,14 +19,14 @@ from PIL import Image
 
 from comfy_nodes.ops.color import oklab
 
-from .cases import Case, Pixels
+from .cases import FakeCase, Pixels
 
 ALIKE = 40
 """Levels by which a pixel may miss its true colour and counts as right."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ToolOutcome:
     """What a tool made of a picture, and in how many seconds of CPU."""
 
     picture: Pixels | None
@@ -38,7 +38,7 @@ class Outcome:
 
 
 @dataclass
-class Tally:
+class SnapTally:
     """What became of several pictures."""
 
     count: int = 0
@@ -53,7 +53,7 @@ class Tally:
     seconds: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
 
-    def add(self, case: Case, outcome: Outcome) -> None:
+    def add(self, case: FakeCase, outcome: ToolOutcome) -> None:
         """One more picture."""
         own, truth = outcome.picture, case.truth
         self.count += 1
@@ -93,9 +93,9 @@ class Tally:
         return float(np.median(self.seconds)) if self.seconds else float("nan")
 
 
-def merged(tallies: Iterable[Tally]) -> Tally:
+def merged(tallies: Iterable[SnapTally]) -> SnapTally:
     """All together."""
-    whole = Tally()
+    whole = SnapTally()
     for one in tallies:
         for name, own in vars(one).items():
             setattr(whole, name, getattr(whole, name) + own)

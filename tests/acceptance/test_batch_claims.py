@@ -19,10 +19,10 @@ from freezing import freeze
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from orchestrator.batch.jobs import Job, Outcome, State  # noqa: E402
-from orchestrator.batch.store import tables  # noqa: E402
-from orchestrator.batch.store.place import FILE_NAME  # noqa: E402
-from orchestrator.batch.store.store import Store  # noqa: E402
+from orchestrator.batch.execution.store import tables  # noqa: E402
+from orchestrator.batch.execution.store.place import FILE_NAME  # noqa: E402
+from orchestrator.batch.execution.store.store import Store  # noqa: E402
+from orchestrator.batch.logic.jobs import Job, Outcome, State  # noqa: E402
 from orchestrator.errors import StoreError  # noqa: E402
 from scripts import bench_claims  # noqa: E402
 
@@ -51,10 +51,10 @@ def planned(number: int) -> Job:
 ORCHESTRATOR = """
 import sys
 from pathlib import Path
-from orchestrator.batch.dispatcher import Dispatcher, Fate, Finished, Settings
-from orchestrator.batch.jobs import Artifact
-from orchestrator.batch.leases import Renewal
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.dispatcher import DispatchSettings, Dispatcher, Fate, Finished
+from orchestrator.batch.logic.jobs import Artifact
+from orchestrator.batch.execution.leases import Renewal
+from orchestrator.batch.execution.store.store import Store
 
 class Silent:
     def happened(self, kind, **details):
@@ -62,7 +62,7 @@ class Silent:
 
 folder, name = sys.argv[1:]
 with Store.open(Path(folder)) as store:
-    settings = Settings(owner=name, lease=2.0, endless=True)
+    settings = DispatchSettings(owner=name, lease=2.0, endless=True)
     dispatcher = Dispatcher(store, Silent(), settings)
     dispatcher.join("http://" + name)
     with Renewal(dispatcher):

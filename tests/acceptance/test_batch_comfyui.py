@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.gates import pixels_sha256, read_picture
+from orchestrator.batch.execution.judging import read_picture
+from orchestrator.batch.logic.gates import pixels_sha256
 from orchestrator.client.client import Client
 from orchestrator.local.serving import Choice
 from orchestrator.workflow.conversion import canvas_to_graph
@@ -37,7 +38,7 @@ def run(folder: Path, url: str, workflow: str = "sprite") -> Path:
     folder.mkdir()
     manifest, out = folder / "potions.yaml", folder / "out"
     manifest.write_text(MANIFEST.format(workflow=workflow), encoding="utf-8")
-    request = batch.Request(manifest=manifest, out=out, choice=Choice(urls=(url,)))
+    request = batch.BatchRequest(manifest=manifest, out=out, choice=Choice(urls=(url,)))
     assert batch.run(request, Silent()).is_complete
     names = {f"potion-{colour}-{seed}.png" for colour in ("red", "blue") for seed in (100, 101)}
     assert {path.name for path in out.glob("*.png")} == names

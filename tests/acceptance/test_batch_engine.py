@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Care
-from orchestrator.batch.gates import pixels_sha256, read_picture
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.fleet import Care
+from orchestrator.batch.execution.judging import read_picture
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.gates import pixels_sha256
 from orchestrator.local.serving import Choice
 
 MANIFEST = """
@@ -49,7 +50,7 @@ def run(folder: Path, care: Care, kill_after: int = 0) -> dict[str, str]:
     folder.mkdir()
     (folder / "potions.yaml").write_text(MANIFEST, encoding="utf-8")
     out = folder / "out"
-    request = batch.Request(
+    request = batch.BatchRequest(
         manifest=folder / "potions.yaml", out=out, choice=Choice(engines=1), care=care
     )
     assert batch.run(request, Killer(out, kill_after)).is_complete

@@ -14,13 +14,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import fake_grids
-from comfy_nodes.formats.palettes import Format, write
+from comfy_nodes.formats.palettes import PaletteFormat, write
 from comfy_nodes.formats.well_known import by_name
 from comfy_nodes.ops.color import pack
 from orchestrator.__main__ import run
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Choice
-from orchestrator.batch.store.folder_lock import held
+from orchestrator.batch.execution.fleet import Choice
+from orchestrator.batch.execution.store.folder_lock import held
 from orchestrator.errors import BatchBusy, ManifestError, UsageError
 from orchestrator.testing import FakeServer, Script
 
@@ -76,7 +76,7 @@ class Batch:
         self.folder, self.out, self.server = folder, folder / "out", server
         self.heard = Heard()
 
-    def run(self, export: Any, colors: list[int], prefix: str = "") -> batch.Result:
+    def run(self, export: Any, colors: list[int], prefix: str = "") -> batch.BatchResult:
         graph = self.folder / "graph.json"
         if not graph.exists():  # another time of it would mean another plan
             graph.write_text(json.dumps(GRAPH), encoding="utf-8")
@@ -89,7 +89,7 @@ class Batch:
         text = {"name": "sprites", "workflow": "graph.json", "items": items, **more}
         manifest.write_text(json.dumps(text), encoding="utf-8")
         self.heard = Heard()
-        request = batch.Request(
+        request = batch.BatchRequest(
             manifest=manifest, out=self.out, choice=Choice(urls=(self.server.url,))
         )
         return batch.run(request, self.heard)
@@ -167,11 +167,11 @@ def test_with_a_given_palette_only_new_pictures_are_made(made: Batch) -> None:
 
 def test_a_palette_file_is_seen_from_the_manifest_and_its_change_counts(made: Batch) -> None:
     file = made.folder / "mine.gpl"
-    file.write_bytes(write(by_name("cga"), Format.GPL))
+    file.write_bytes(write(by_name("cga"), PaletteFormat.GPL))
     made.run({"palette": "mine.gpl", "snap": False}, [1, 2])
     assert Image.open(made.out / "export" / "s1.png").width == PITCH * sprite(1).shape[1]
     assert made.colours() <= set(pack(by_name("cga").array()).tolist())
-    file.write_bytes(write(by_name("pico-8"), Format.GPL))
+    file.write_bytes(write(by_name("pico-8"), PaletteFormat.GPL))
     made.run({"palette": "mine.gpl", "snap": False}, [1, 2])
     assert made.colours() <= set(pack(by_name("pico-8").array()).tolist())
     # the colours are in the record: the file is not needed to do it again

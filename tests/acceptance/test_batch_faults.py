@@ -22,11 +22,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Care
-from orchestrator.batch.jobs import State
-from orchestrator.batch.pace import Patience
-from orchestrator.batch.store.folder_lock import held
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.fleet import Care
+from orchestrator.batch.execution.store.folder_lock import held
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import State
+from orchestrator.batch.logic.pace import PaceBounds
 from orchestrator.client.wire import Timeouts
 from orchestrator.errors import BatchBusy, OutputError, ServerUnreachable
 from orchestrator.local.serving import Choice
@@ -76,7 +76,7 @@ CARE = Care(
         tries=3,
         delays=lambda: itertools.repeat(0.05),
     ),
-    patience=Patience(first=30.0, least=30.0),
+    patience=PaceBounds(first=30.0, least=30.0),
     grace=0.2,
 )
 
@@ -127,14 +127,14 @@ class Bench:
         }
         self.manifest.write_text(json.dumps(text), encoding="utf-8")
 
-    def request(self, care: Care = CARE) -> batch.Request:
+    def request(self, care: Care = CARE) -> batch.BatchRequest:
         choice = Choice(urls=tuple(server.url for server in self.servers))
-        return batch.Request(manifest=self.manifest, out=self.out, choice=choice, care=care)
+        return batch.BatchRequest(manifest=self.manifest, out=self.out, choice=choice, care=care)
 
-    def run(self, care: Care = CARE) -> batch.Result:
+    def run(self, care: Care = CARE) -> batch.BatchResult:
         return batch.run(self.request(care), self.told)
 
-    def in_background(self, care: Care = CARE) -> Callable[[], batch.Result]:
+    def in_background(self, care: Care = CARE) -> Callable[[], batch.BatchResult]:
         results: list[Any] = []
 
         def work() -> None:
@@ -146,7 +146,7 @@ class Bench:
         thread = threading.Thread(target=work)
         thread.start()
 
-        def result() -> batch.Result:
+        def result() -> batch.BatchResult:
             thread.join(60)
             assert results, "the run does not end"
             if isinstance(results[0], BaseException):
@@ -544,7 +544,7 @@ def test_a_frozen_job_is_interrupted_and_goes_elsewhere(bench: Bench) -> None:
         server.pace = 0.01
     bench.servers[0].script(Script(), Script(), Script(gates={"2": threading.Event()}))
     bench.servers[1].script(Script(gates={"1": bench.when_sent(3, 1)}))
-    care = replace(CARE, patience=Patience(first=1.0, least=1.0))
+    care = replace(CARE, patience=PaceBounds(first=1.0, least=1.0))
     assert bench.run(care).is_complete
     bench.assert_complete(8)
     assert "has not moved on for" in bench.log()

@@ -20,8 +20,8 @@ import psutil
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Care
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.fleet import Care
+from orchestrator.batch.execution.store.store import Store
 from orchestrator.local.process import python_environment
 from orchestrator.local.serving import Choice
 
@@ -121,7 +121,7 @@ def test_a_worn_out_server_is_started_anew(
     tmp_path: Path, comfyui: Callable[..., Path], care: dict[str, int], leak: int, words: str
 ) -> None:
     folder, out = comfyui(leak), tmp_path / "out"
-    request = batch.Request(
+    request = batch.BatchRequest(
         manifest=manifest(tmp_path, 20),
         out=out,
         choice=Choice(comfyui=folder),

@@ -18,10 +18,10 @@ import pytest
 import sqlalchemy as sa
 
 from freezing import freeze
-from orchestrator.batch.jobs import Outcome, State
-from orchestrator.batch.store import tables
-from orchestrator.batch.store.place import FILE_NAME
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store import tables
+from orchestrator.batch.execution.store.place import FILE_NAME
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Outcome, State
 from orchestrator.local.process import python_environment
 from orchestrator.runs.looking import look
 from orchestrator.testing import FakeServer
@@ -46,7 +46,7 @@ ORCHESTRATOR = """
 import json, sys
 from pathlib import Path
 from orchestrator.batch import production
-from orchestrator.batch.store import database
+from orchestrator.batch.execution.store import database
 from orchestrator.local.serving import Choice
 
 # s that SQLite waits for a lock before it says so
@@ -58,7 +58,7 @@ class Told:
             print(json.dumps({"kind": kind, **details}), flush=True)
 
 what, manifest, out, store, lease, *urls = sys.argv[1:]
-request = production.Request(
+request = production.BatchRequest(
     manifest=Path(manifest), out=Path(out), choice=Choice(urls=tuple(urls)), store=store,
     lease=float(lease),
 )

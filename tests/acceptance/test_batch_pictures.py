@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Choice
-from orchestrator.batch.report.page import write as write_report
-from orchestrator.batch.store.store import Store
-from orchestrator.runs.looking import SUFFIXES, look
+from orchestrator.batch.execution.fleet import Choice
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.reporting.report.page import write as write_report
+from orchestrator.runs.looking import look
+from orchestrator.runs.picture_formats import SUFFIXES
 from orchestrator.testing import FakeServer, Script
 from wrong_pictures import SCRIPT, WRONG
 
@@ -44,7 +45,7 @@ class Batch:
     def __init__(self, folder: Path, *servers: FakeServer) -> None:
         self.folder, self.out, self.servers = folder, folder / "out", servers
 
-    def run(self, names: Sequence[str], graph: Any = GRAPH, **more: Any) -> batch.Result:
+    def run(self, names: Sequence[str], graph: Any = GRAPH, **more: Any) -> batch.BatchResult:
         """Make a picture of a colour of its own for each name."""
         (self.folder / "graph.json").write_text(json.dumps(graph), encoding="utf-8")
         items = [
@@ -55,7 +56,7 @@ class Batch:
         manifest = self.folder / "dots.yaml"
         manifest.write_text(json.dumps(text), encoding="utf-8")
         choice = Choice(urls=tuple(server.url for server in self.servers))
-        return batch.run(batch.Request(manifest=manifest, out=self.out, choice=choice), Deaf())
+        return batch.run(batch.BatchRequest(manifest=manifest, out=self.out, choice=choice), Deaf())
 
     def files(self) -> set[str]:
         """The pictures in the folder."""

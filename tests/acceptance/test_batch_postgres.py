@@ -19,10 +19,10 @@ import pytest
 import sqlalchemy as sa
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.jobs import Job, State
-from orchestrator.batch.report import page
-from orchestrator.batch.store import upgrading
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store import upgrading
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Job, State
+from orchestrator.batch.reporting.report import page
 from orchestrator.errors import IllegalTransition, StoreError, StoreUnreachable
 from orchestrator.local.process import free_port, python_environment
 from orchestrator.local.serving import Choice
@@ -72,7 +72,7 @@ def test_a_batch_runs_is_judged_reported_and_changed(
 ) -> None:
     out = tmp_path / "out"
     choice = Choice(urls=tuple(one.url for one in fakes))
-    request = batch.Request(manifest=manifest(tmp_path, 30), out=out, choice=choice, store=url)
+    request = batch.BatchRequest(manifest=manifest(tmp_path, 30), out=out, choice=choice, store=url)
     fakes[0].break_next("POST", "/prompt", Fault.RESET_AFTER)
     assert batch.run(request, Silent()).is_complete
     assert len(list(out.glob("*.png"))) == 30
@@ -114,7 +114,7 @@ def test_an_old_record_is_upgraded_and_its_work_goes_on(
     out = old_batch(tmp_path, url)
     before = {path.name: path.read_bytes() for path in out.glob("*.png")}
     choice = Choice(urls=tuple(one.url for one in fakes))
-    request = batch.Request(manifest=tmp_path / "dots.yaml", out=out, choice=choice)
+    request = batch.BatchRequest(manifest=tmp_path / "dots.yaml", out=out, choice=choice)
     result = batch.run(request, Silent())
     counts = {state.value: count for state, count in result.counts.items() if count}
     assert counts == {"done": 8, "failed": 1, "cancelled": 1}

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Care
-from orchestrator.batch.pace import Patience
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.fleet import Care
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.pace import PaceBounds
 from orchestrator.client.wire import Timeouts
 from orchestrator.local.process import free_port, python_environment
 from orchestrator.local.serving import Choice
@@ -50,7 +50,7 @@ CARE = Care(
         tries=2,
         delays=lambda: itertools.repeat(0.1),
     ),
-    patience=Patience(first=60.0, least=60.0),
+    patience=PaceBounds(first=60.0, least=60.0),
     grace=0.5,
 )
 
@@ -126,9 +126,11 @@ class Run(threading.Thread):
         manifest.write_text(json.dumps(text), encoding="utf-8")
         self.out = folder / "out"
         self.told = Told()
-        self.result: batch.Result | None = None
+        self.result: batch.BatchResult | None = None
         choice = Choice(urls=tuple(server.url for server in servers))
-        self._request = batch.Request(manifest=manifest, out=self.out, choice=choice, care=care)
+        self._request = batch.BatchRequest(
+            manifest=manifest, out=self.out, choice=choice, care=care
+        )
         self.start()
 
     def run(self) -> None:

@@ -87,13 +87,13 @@ def as_somebody(act: Callable[[], Any]) -> tuple[str, str]:
     return kind, words
 
 
-def request(work: Path, out: Path, url: str, count: int = 30) -> batch.Request:
+def request(work: Path, out: Path, url: str, count: int = 30) -> batch.BatchRequest:
     (work / "graph.json").write_text(json.dumps(GRAPH), encoding="utf-8")
     items = [{"id": f"dot-{n}", "set": {"1.color": n}, "output": "{id}"} for n in range(count)]
     manifest = work / "dots.yaml"
     text = {"name": "dots", "workflow": "graph.json", "items": items}
     manifest.write_text(json.dumps(text), encoding="utf-8")
-    return batch.Request(manifest=manifest, out=out, choice=Choice(urls=(url,)))
+    return batch.BatchRequest(manifest=manifest, out=out, choice=Choice(urls=(url,)))
 
 
 @pytest.fixture

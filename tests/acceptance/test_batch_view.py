@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.batch.dispatcher import Dispatcher
-from orchestrator.batch.jobs import Job, State
-from orchestrator.batch.live import Events, view_on
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.dispatcher import Dispatcher
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Job, State
+from orchestrator.batch.reporting.live import Events, view_on
 from orchestrator.local.process import python_environment
-from orchestrator.protocol import Executing, Progress
+from orchestrator.protocol import Executing, StepProgress
 from orchestrator.testing import FakeServer, Script
 
 GRAPH = {
@@ -52,7 +52,7 @@ def store(tmp_path: Path) -> Store:
 def test_a_file_gets_a_line_now_and_then(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.batch.live._LINE_EVERY", 0.0)
+    monkeypatch.setattr("orchestrator.batch.reporting.live._LINE_EVERY", 0.0)
     stream = io.StringIO()
     with view_on(stream, tmp_path) as view:
         dispatcher = Dispatcher(store, view)
@@ -79,7 +79,7 @@ def test_the_view_shows_servers_progress_and_the_last_picture(
         view.happened("done", path="n1.png", seed=1, server=URL, seconds=1.0)
         view.happened("progress", server=URL, event=Executing(prompt_id="p", node="7"))
         view.happened(
-            "progress", server=URL, event=Progress(prompt_id="p", node="7", value=3, max=20)
+            "progress", server=URL, event=StepProgress(prompt_id="p", node="7", value=3, max=20)
         )
         dispatcher.set_open(
             "http://gpu-b:8188", False, "gpu-b is set aside: [bold]no answer[/bold]"
@@ -97,7 +97,7 @@ def test_the_view_shows_servers_progress_and_the_last_picture(
 def test_events_are_json_and_counts_come_only_when_they_change(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.batch.live._COUNT_EVERY", 0.0)
+    monkeypatch.setattr("orchestrator.batch.reporting.live._COUNT_EVERY", 0.0)
     stream = io.StringIO()
     with Events(stream, tmp_path) as view:
         dispatcher = Dispatcher(store, view)

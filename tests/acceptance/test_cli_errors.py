@@ -102,7 +102,7 @@ def test_unreachable_server(here: Path) -> None:
         here,
         *("run", "workflow.json", "--server", url),
         code=3,
-        says=f"no server answers at {url}; start one there, or give another --server",
+        says=f"no server answers at {url}; start one there, or give another address",
     )
 
 
@@ -153,7 +153,7 @@ def test_job_that_someone_else_stops(here: Path, fake: FakeServer) -> None:
 def test_job_that_takes_too_long_is_stopped(here: Path, fake: FakeServer) -> None:
     fake.script(Script(gates={"2": threading.Event()}))
     arguments = ("run", "workflow.json", "--server", fake.url, "--timeout", "3")
-    expect_error(here, *arguments, code=4, says="give it more with --timeout")
+    expect_error(here, *arguments, code=4, says="give it more (timeout, or --timeout)")
     assert set(fake.cancelled) == {fake.submissions[0].prompt_id}
 
 

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import production
-from orchestrator.batch.fleet import Care
-from orchestrator.batch.pace import Patience
+from orchestrator.batch.execution.fleet import Care
+from orchestrator.batch.logic.pace import PaceBounds
 from orchestrator.client.foreign import backoff
 from orchestrator.client.wire import Timeouts
 from orchestrator.local.process import python_environment
@@ -82,7 +82,7 @@ QUICK = Timeouts(
     lost_after=0.8,
     delays=lambda: backoff(0.05, 0.5),
 )
-CARE = Care(timeouts=QUICK, grace=0.5, patience=Patience(first=5.0, least=3.0))
+CARE = Care(timeouts=QUICK, grace=0.5, patience=PaceBounds(first=5.0, least=3.0))
 
 
 def attack(kind: Any, route: str) -> Attack:
@@ -121,7 +121,7 @@ def make_batch(kind: str, route: str, folder: Path) -> Ended:
         FakeServer() as bad,
         hostile(bad.url, attack(kind, route)) as proxy,
     ):
-        request = production.Request(
+        request = production.BatchRequest(
             manifest=manifest,
             out=folder / "out",
             choice=Choice(urls=(proxy.url, good.url)),

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.batch.store.database import Database
+from orchestrator.batch.execution.store.database import Database
 from orchestrator.errors import AccessDenied, NotFound
 from orchestrator.service.assets import Assets
 from orchestrator.service.home import record_in
 from orchestrator.service.keys import Keys
 from orchestrator.service.limits import Limits
 from orchestrator.service.storage import Storage
-from orchestrator.service.webhooks import State, Webhooks
+from orchestrator.service.webhooks import DeliveryState, Webhooks
 
 pytest.importorskip("psycopg", reason="pip install 'spriteworks[postgresql]'")
 
@@ -135,7 +135,7 @@ def test_two_processes_send_a_message_once(databases: Callable[[], Database]) ->
         assert sum(counts) == 60
         for number in range(60):
             (found,) = senders[1].of_job(f"job {number}")
-            assert (found.state, found.attempts) == (State.DELIVERED, 1)
+            assert (found.state, found.attempts) == (DeliveryState.DELIVERED, 1)
         server.close()
 
     asyncio.run(both())

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch.report import page as report
+from orchestrator.batch.reporting.report import page as report
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 

@@ -15,7 +15,7 @@ import pytest
 import real_redis
 from cluster_world import Cluster, Fake, Outcome, cluster
 from hosts import Cable, at_host, second_host, why_not
-from orchestrator.batch.leases import LEASE
+from orchestrator.batch.execution.leases import LEASE
 from real_postgres import PostgresServer
 from real_redis import RedisServer
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.batch.store import tables
-from orchestrator.batch.store.database import Database
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store import tables
+from orchestrator.batch.execution.store.database import Database
+from orchestrator.batch.execution.store.store import Store
 from orchestrator.errors import UsageError
 from orchestrator.local.process import python_environment
 from orchestrator.service.waking.opening import open_wakeups

@@ -34,9 +34,9 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel  # noqa: E4
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from comfy_nodes.errors import PackError  # noqa: E402
-from comfy_nodes.native import attention as our_attention  # noqa: E402
 from comfy_nodes.native import loading  # noqa: E402
 from comfy_nodes.native.seeds import with_seeds  # noqa: E402
+from comfy_nodes.ops.attention import FUNCTIONS  # noqa: E402
 from comfy_nodes.settings import LoaderSettings  # noqa: E402
 
 NAMES = ("tiny-sd1", "tiny-sd2", "tiny-sdxl")
@@ -160,8 +160,9 @@ def precision() -> dict[str, Any]:
 def attend(name: str) -> dict[str, Any]:
     """Which of the host's functions computed the attention, and how the result differs."""
     calls = {"attention_pytorch": 0, "sliced": 0}
-    owners = {"attention_pytorch": attention, "sliced": our_attention}
-    originals = {key: getattr(owner, key) for key, owner in owners.items()}
+    # functions by their names; ours are in a table
+    owners = {"attention_pytorch": vars(attention), "sliced": FUNCTIONS}
+    originals = {key: owner[key] for key, owner in owners.items()}
 
     def counting(key: str) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:
@@ -171,7 +172,7 @@ def attend(name: str) -> dict[str, Any]:
         return call
 
     for key, owner in owners.items():
-        setattr(owner, key, counting(key))
+        owner[key] = counting(key)
     try:
         loaded = load(attention=name)
         reference = load_file(MODELS / "tiny-sd1.reference.safetensors")
@@ -179,7 +180,7 @@ def attend(name: str) -> dict[str, Any]:
         result = unet_pass(loaded, reference, **options)
     finally:
         for key, original in originals.items():
-            setattr(owners[key], key, original)
+            owners[key][key] = original
     used = [key for key, count in calls.items() if count]
     return {"used": used, "difference": farthest(result, reference["unet"])}
 

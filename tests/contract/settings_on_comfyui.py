@@ -203,7 +203,7 @@ def quantization(name: str) -> dict[str, Any]:
     loaded = load(quantization=name)
     result = {
         "weights": dtypes(loaded.model.model.diffusion_model),
-        "kind": storage.quantization_of(loaded.model.model.diffusion_model).value,
+        "kind": str(storage.quantization_of(loaded.model.model.diffusion_model)),
         "moved": drawn(loaded.model),
         "size": loaded.model.model_size(),
     }

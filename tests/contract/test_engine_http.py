@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,12 +23,14 @@ import requests
 import uvicorn
 import websocket
 from PIL import Image
+from starlette.testclient import TestClient
 
+from orchestrator.addresses import listen
 from orchestrator.engine.folders import Folders
 from orchestrator.engine.host import context, io
-from orchestrator.engine.serving.listening import listen
-from orchestrator.engine.serving.registry import Registry, engine_nodes
+from orchestrator.engine.serving.registry import NodeRegistry, engine_nodes
 from orchestrator.engine.serving.server import Engine, create_app
+from orchestrator.patience import protocol
 from orchestrator.protocol import (
     Event,
     Executed,
@@ -38,9 +41,9 @@ from orchestrator.protocol import (
     HistoryRecord,
     JobState,
     Preview,
-    Progress,
     QueueState,
-    Status,
+    QueueStatus,
+    StepProgress,
     SystemStats,
     decode_event,
     encode_event,
@@ -96,9 +99,11 @@ class Server:
     def __init__(self, folders: Folders) -> None:
         self.folders = folders
         folders.create()
-        self.engine = Engine(folders, Registry(lambda: [*engine_nodes(), Slow]))
-        self._socket = listen("127.0.0.1", 0)
-        config = uvicorn.Config(create_app(self.engine), log_level="warning", log_config=None)
+        self.engine = Engine(folders, NodeRegistry(lambda: [*engine_nodes(), Slow]))
+        self._socket = listen("127.0.0.1", 0, "the test")
+        config = uvicorn.Config(
+            create_app(self.engine), log_level="warning", log_config=None, http=protocol()
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=lambda: self._server.run(sockets=[self._socket]), daemon=True
@@ -288,7 +293,9 @@ def test_a_run_without_a_client_is_heard_in_progress_only(server: Server) -> Non
         server.prompt(recorder.picture_graph(40), "without_client", client=None)
         client.until(
             lambda event: (
-                isinstance(event, Status) and event.queue_remaining == 0 and len(client.events) > 1
+                isinstance(event, QueueStatus)
+                and event.queue_remaining == 0
+                and len(client.events) > 1
             )
         )
         names = {json.loads(frame)["type"] for frame in client.frames}
@@ -317,7 +324,7 @@ def test_interrupt_delete_and_the_queue(server: Server) -> None:
         (event,) = client.told(ExecutionInterrupted)
         assert event.node_id == "1"
         # not one step more
-        assert [each.value for each in client.told(Progress)] == [1]
+        assert [each.value for each in client.told(StepProgress)] == [1]
     assert server.record("running").state is JobState.INTERRUPTED
     assert server.get(f"/history/{job_id('waiting')}").json() == {}
     assert server.get("/queue").json() == {"queue_running": [], "queue_pending": []}
@@ -339,14 +346,14 @@ def test_a_job_of_a_client_that_left_is_done_all_the_same(server: Server) -> Non
         assert Slow.reached.wait(60)
     with connected(server, "other") as client:
         Slow.go_on.set()
-        client.until(lambda event: isinstance(event, Status) and event.queue_remaining == 0)
+        client.until(lambda event: isinstance(event, QueueStatus) and event.queue_remaining == 0)
     assert server.record("stale").state is JobState.SUCCEEDED
 
 
 def test_a_client_that_comes_back_hears_where_the_job_is(server: Server) -> None:
     with connected(server, "returner") as first:
         server.prompt(slow_graph(4), "returned", client="returner")
-        first.until(lambda event: isinstance(event, Progress))
+        first.until(lambda event: isinstance(event, StepProgress))
         with connected(server, "returner") as second:
             # the old socket's end must not silence the new one
             first.socket.close()
@@ -477,7 +484,7 @@ class Steps:
 
     def _hear(self, event: Event, client_id: str | None) -> None:
         self._send(event, client_id)
-        if isinstance(event, Progress) and event.value == self._hold_at:
+        if isinstance(event, StepProgress) and event.value == self._hold_at:
             self.reached.set()
             assert self.go_on.wait(60)
 
@@ -513,7 +520,7 @@ def test_a_sampler_that_is_cancelled_takes_not_one_step_more(
         steps.go_on.set()
         client.until_over("next")
         assert server.post(cancel).json() == {"cancelled": False}
-        told = [each.value for each in client.told(Progress) if each.max == 20]
+        told = [each.value for each in client.told(StepProgress) if each.max == 20]
     assert told == [1, 2, 3]
     assert steps.asked == 3
     assert server.record("sampled").state is JobState.INTERRUPTED
@@ -690,7 +697,7 @@ def test_the_process_says_where_it_listens_and_stops_in_good_order(
 
 
 def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
-    with listen("127.0.0.1", 0) as taken:
+    with listen("127.0.0.1", 0, "the test") as taken:
         taken.listen()
         port = str(taken.getsockname()[1])
         answer = subprocess.run(
@@ -704,3 +711,77 @@ def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
     assert answer.returncode == 3
     assert "another --port" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST.:80", 200),
+        ("[::1]", 200),
+        ("sprites.example:8188", 200),
+        ("evil.example", 421),
+        ("evil.example@localhost", 421),
+        ("localhost, evil.example", 421),
+        ("", 421),
+    ],
+)
+def test_it_answers_to_names_of_this_machine_and_to_those_it_was_told(
+    tmp_path: Path, host: str, status: int
+) -> None:
+    folders = Folders(input=tmp_path / "i", output=tmp_path / "o", temp=tmp_path / "t")
+    engine = Engine(folders, NodeRegistry(list))
+    app = create_app(engine, names=["sprites.example"])
+    # not entered: it shall not start, and set this process's folders
+    client = TestClient(app)
+    assert client.get("/queue", headers={"Host": host}).status_code == status
+    twice = [("Host", host), ("Host", "localhost")]
+    assert client.get("/queue", headers=twice).status_code == 400  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("client_id", "{}"),
+        ("client_id", '"\\ud800"'),
+        ("number", "NaN"),
+        ("number", "1e400"),
+        ("number", '"nan"'),
+        ("number", "9" * 400),
+        ("number", "9" * 5000),
+        ("extra_data", "[1]"),
+        ("extra_data", '{"client_id": []}'),
+        ("extra_data", '{"extra_pnginfo": [1]}'),
+        ("extra_data", '{"extra_pnginfo": {"": 1}}'),
+        ("extra_data", '{"extra_pnginfo": {"' + "a" * 80 + '": 1}}'),
+        ("extra_data", '{"extra_pnginfo": {"a\\u0000": 1}}'),
+        ("partial_execution_targets", "5"),
+        ("partial_execution_targets", '"2"'),
+        ("partial_execution_targets", "[{}]"),
+        ("x", "[" * 200 + "]" * 200),
+        ("x", "[" * 100_000),
+        ("x", "-Infinity"),
+    ],
+)
+def test_what_stands_beside_a_graph_is_checked(server: Server, field: str, value: str) -> None:
+    graph = {"1": {"class_type": "Slow", "inputs": {"tag": 1}}}
+    body = f'{{"prompt": {json.dumps(graph)}, "{field}": {value}}}'
+    answer = server.post("/prompt", data=body.encode())
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["details"]
+
+
+def test_a_websocket_whose_head_cannot_be_read_is_answered(server: Server) -> None:
+    with socket.create_connection(server.address.split(":"), timeout=30) as connection:
+        connection.sendall(
+            b"GET /ws?clientId=" + b"a" * 30_000 + b" HTTP/1.1\r\nHost: localhost\r\n"
+            b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
+
+
+def test_ids_of_any_kind_may_be_deleted(server: Server) -> None:
+    for path in ("/queue", "/history"):
+        odd = [{}, [], None, 5, "x"]
+        assert server.post(path, {"delete": odd}).status_code == 200

@@ -14,7 +14,7 @@ import pytest
 import requests
 from PIL import Image
 
-from comfy_nodes.ops.cutout import Options, Outline, cut_out
+from comfy_nodes.ops.cutout import CutoutOptions, Outline, cut_out
 from orchestrator.client.client import Client
 from orchestrator.local.process import ServerProcess
 from orchestrator.protocol import files_of
@@ -289,7 +289,7 @@ def test_a_picture_is_cut_out_as_the_command_does_it(server: Server, tmp_path: P
         graph[f"save {name}"] = {"class_type": "SpriteworksSaveSprite", "inputs": saved}
     job = server.client.submit(graph)
     server.client.wait(job.prompt_id, timeout=120)
-    options = Options(0.15, 0.01, smallest_part=0.02, outline=Outline.OUTSIDE)
+    options = CutoutOptions(0.15, 0.01, smallest_part=0.02, outline=Outline.OUTSIDE)
     expected = cut_out(picture, replace(options, outline_colour=(0, 0, 255)))
     assert (expected == (0, 0, 255, 255)).all(axis=2).sum() == 2 * (16 + 20)
     for name in ("cut", "again"):

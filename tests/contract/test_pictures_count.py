@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.fleet import Choice
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.fleet import Choice
+from orchestrator.batch.execution.store.store import Store
 from orchestrator.client.client import Client
 from orchestrator.protocol import Graph, files_of
 from orchestrator.runs.looking import Look, look
@@ -44,7 +44,7 @@ def test_a_batch_of_each_shipped_workflow_counts(tmp_path: Path, url: str, workf
     }
     manifest, out = tmp_path / "potions.yaml", tmp_path / "out"
     manifest.write_text(json.dumps(text), encoding="utf-8")
-    request = batch.Request(manifest=manifest, out=out, choice=Choice(urls=(url,)))
+    request = batch.BatchRequest(manifest=manifest, out=out, choice=Choice(urls=(url,)))
     assert batch.run(request, Silent()).is_complete
     with Store.open(out) as store:
         tries = [one for entry in store.entries() for one in store.attempts_of(entry.job.key)]

@@ -33,7 +33,7 @@ from orchestrator.protocol import (
     JobState,
     Preview,
     ProgressState,
-    Status,
+    QueueStatus,
     decode_event,
     files_of,
 )
@@ -429,7 +429,7 @@ def test_the_first_words_on_the_websocket(url: str) -> None:
     socket = websocket.create_connection(address, timeout=10, suppress_origin=True)
     try:
         first = decode_event(socket.recv())
-        assert isinstance(first, Status)
+        assert isinstance(first, QueueStatus)
         assert first.sid == client_id
         hello = {"type": "feature_flags", "data": {"supports_preview_metadata": True}}
         socket.send(json.dumps(hello))

@@ -77,7 +77,7 @@ def test_fp8_keeps_what_is_small_wide_and_takes_a_quarter_of_the_memory(
 )
 def test_quantization(report: dict[str, Any], name: str, stored: str, nearest: float) -> None:
     measured = report["quantization"][name]
-    assert measured["kind"] == name
+    assert measured["kind"] == f"torch.{stored}"
     assert measured["weights"][stored] > 0.3 * sum(measured["weights"].values())
     assert measured["size"] < 0.75 * report["precision"]["auto"]["size"]
     assert distance(measured["moved"]) > nearest

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from orchestrator.batch.jobs import Artifact, Attempt, Job, Outcome, Shot, State, Timing
-from orchestrator.batch.manifest.manifest import ContactSheet, Manifest
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Artifact, Attempt, Job, Outcome, Shot, State, Timing
+from orchestrator.batch.logic.manifest.manifest import ContactSheet, Manifest
 
 NAME = "potions & <gems>"
 EVIL = '</script><script>document.title = "broken"</script><img src=x onerror="boom()">'

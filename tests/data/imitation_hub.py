@@ -46,6 +46,10 @@ class Hub:
     spoiled: dict[str, bytes] = field(default_factory=dict)
     # After the next cut, files are answered by this status.
     then: int | None = None
+    # Parts of files are sent where they are asked for.
+    knows_ranges: bool = True
+    # So many answers by `down`, then by the file again; None: for ever.
+    recovers_after: int | None = None
     # A page instead of every answer.
     page: bool = False
     # Connections are closed without an answer.
@@ -181,7 +185,9 @@ def _handler(hub: Hub, by_storage: bool) -> type[BaseHTTPRequestHandler]:
             name = path.split("/", 5)[5]
             if name not in hub.repositories[hub_id]:
                 return self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
-            if hub.down is not None:
+            if hub.down is not None and hub.recovers_after != 0:
+                if hub.recovers_after is not None:
+                    hub.recovers_after -= 1
                 return self._send(hub.down, b"", {})
             content = hub.repositories[hub_id][name]
             marks = {"X-Repo-Commit": COMMIT, "ETag": f'"{_mark(name, content)}"'}
@@ -198,7 +204,7 @@ def _handler(hub: Hub, by_storage: bool) -> type[BaseHTTPRequestHandler]:
             if self.command == "GET":
                 hub.before(name)
             start = 0
-            if self.headers.get("Range"):
+            if self.headers.get("Range") and hub.knows_ranges:
                 start = int(self.headers["Range"].removeprefix("bytes=").split("-")[0])
             if start:
                 headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"

@@ -72,12 +72,12 @@ def with_broken_workers(files: dict[str, bytes]) -> None:
 
 def with_other_tables(files: dict[str, bytes]) -> None:
     """Its record is of the next version."""
-    tables = "orchestrator/batch/store/tables.py"
+    tables = "orchestrator/batch/execution/store/tables.py"
     before = int(re.search(rb"(?m)^VERSION = (\d+)$", files[tables])[1])  # type: ignore[index]
     files[tables] = files[tables].replace(
         f"VERSION = {before}\n".encode(), f"VERSION = {before + 1}\n".encode()
     )
-    name = f"orchestrator/batch/store/migrations/m{before + 1}_for_tests.py"
+    name = f"orchestrator/batch/execution/store/migrations/m{before + 1}_for_tests.py"
     files[name] = _MIGRATION.format(before=before, after=before + 1).encode()
 
 

@@ -15,9 +15,9 @@ from orchestrator.engine.handles.handles import Loaded, Model
 from orchestrator.engine.models.loading import load_diffusers
 from orchestrator.engine.models.vae import decode
 from orchestrator.engine.sampling.conditioning import encode_text
-from orchestrator.engine.sampling.sampling import Request, sample
+from orchestrator.engine.sampling.sampling import SamplingRequest, sample
 
-REQUEST = Request(seed=3, steps=6, cfg=4.0, sampler="euler", scheduler="karras")
+REQUEST = SamplingRequest(seed=3, steps=6, cfg=4.0, sampler="euler", scheduler="karras")
 
 
 def load(tiny_models: Path, name: str = "tiny-sd1", **settings: Any) -> Loaded:

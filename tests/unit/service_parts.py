@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from orchestrator.batch.store.database import Database, sqlite_url
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store.database import Database, sqlite_url
+from orchestrator.batch.execution.store.store import Store
 from orchestrator.service.storage import Storage
 
 

@@ -13,14 +13,14 @@ from typing import Any
 import requests
 import uvicorn
 
-from orchestrator.batch.fleet import Care
+from orchestrator.batch.execution.fleet import Care
 from orchestrator.client.wire import Timeouts
 from orchestrator.local.serving import Choice
+from orchestrator.patience import protocol
 from orchestrator.service.app import create_app
 from orchestrator.service.intake import Settings
 from orchestrator.service.journal import Told
 from orchestrator.service.opening import Setup, opened
-from orchestrator.service.patience import protocol
 from orchestrator.service.service import Service
 
 # s, for which what must come is waited for

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch import plan
-from orchestrator.batch.gates import MEASURES
-from orchestrator.batch.manifest.manifest import (
+from orchestrator.batch.execution import plan
+from orchestrator.batch.execution.manifest_files import load
+from orchestrator.batch.logic.gates import MEASURES
+from orchestrator.batch.logic.manifest.manifest import (
     ContactSheet,
     Item,
     Manifest,
@@ -19,8 +20,7 @@ from orchestrator.batch.manifest.manifest import (
     SeedRange,
     Style,
 )
-from orchestrator.batch.manifest.reading import load
-from orchestrator.batch.planning import Planner
+from orchestrator.batch.logic.planning import Planner
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 BATCHES = REPOSITORY / "workflows" / "batches"

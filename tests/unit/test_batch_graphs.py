@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch.easing import eased, rungs
-from orchestrator.batch.retry import LADDER, Degradation, Rung
-from orchestrator.batch.seed_batches import batched, can_batch
+from orchestrator.batch.logic.easing import eased, rungs
+from orchestrator.batch.logic.retry import LADDER, Degradation, Rung
+from orchestrator.batch.logic.seed_batches import apart, batched, can_batch
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.checking import validate
 
@@ -91,6 +91,17 @@ def test_seeds_become_one_graph_that_the_server_takes(graph: Any, info: Any) -> 
     }
     assert made["4"]["inputs"]["model"] == ["3", 0]
     assert made["4"]["inputs"]["latent_image"] == ["3", 1]
+
+
+def test_a_graph_of_several_seeds_is_taken_apart_again(graph: Any) -> None:
+    sampled = [copy.deepcopy(graph) for _ in range(3)]
+    for number, one in enumerate(sampled):
+        one["4"]["inputs"]["seed"] = 7 + number
+    assert apart(batched(graph, [7, 8, 9])) == sampled
+    assert apart(graph) == []
+    odd = batched(graph, [7])
+    odd["3"]["inputs"]["batch_size"] = 10**9
+    assert apart(odd) == []
 
 
 def test_seeds_that_do_not_follow_on_are_refused(graph: Any) -> None:

@@ -13,15 +13,15 @@ from PIL import Image
 
 from comfy_nodes.settings import LoaderSettings
 from orchestrator.bench import plot, report
-from orchestrator.bench.bench import Request, bench
+from orchestrator.bench.bench import BenchRequest, bench
 from orchestrator.bench.measuring import Spread, Steps
 from orchestrator.bench.pictures import difference
-from orchestrator.bench.record import BENCH_FILE, Record, Row, Status
+from orchestrator.bench.record import BENCH_FILE, BenchRecord, BenchRow, CaseStatus
 from orchestrator.bench.variants import (
     AGAIN,
     BASELINE,
     Case,
-    Knobs,
+    OfferedSettings,
     Variant,
     asked,
     automatic,
@@ -40,7 +40,7 @@ from orchestrator.errors import (
     UnknownParameter,
     UsageError,
 )
-from orchestrator.protocol import Progress
+from orchestrator.protocol import StepProgress
 from orchestrator.testing import OBJECT_INFO, FakeServer, Script
 from orchestrator.workflow.catalogue import Catalogue
 
@@ -65,6 +65,7 @@ LOADER = node_class(
         "precision": [["auto", "fp32", "fp16", "bf16"], {"default": "auto"}],
         "vae_tiling": [["auto", "off", "on"], {"default": "auto"}],
         "step_cache": ["FLOAT", {"default": 0.0, "min": 0.0, "max": 1.0}],
+        "vae_tile": ["INT", {"default": 512, "min": 128, "max": 4096, "step": 64}],
         "strict": ["BOOLEAN", {"default": False}],
     },
     ["MODEL", "CLIP", "VAE"],
@@ -97,6 +98,7 @@ GRAPH = {
             "precision": "auto",
             "vae_tiling": "auto",
             "step_cache": 0.0,
+            "vae_tile": 512,
             "strict": False,
         },
     },
@@ -110,8 +112,8 @@ GRAPH = {
 
 
 @pytest.fixture
-def knobs() -> Knobs:
-    return Knobs.of(GRAPH, Catalogue(INFO), "my.json")
+def offered() -> OfferedSettings:
+    return OfferedSettings.of(GRAPH, Catalogue(INFO), "my.json")
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ class Silent:
     """Notes how the cases went."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[BenchRow] = []
         self.done = 0
 
     def planned(self, rows: Sequence[Case], done: int) -> None:
@@ -146,11 +148,11 @@ class Silent:
 
     def ran(self, case: Case, seconds: float) -> None: ...
 
-    def ended(self, case: Case, row: Row, baseline: Row | None) -> None:
+    def ended(self, case: Case, row: BenchRow, baseline: BenchRow | None) -> None:
         self.rows.append(row)
 
 
-def measure(fake: FakeServer, request: Request, observer: Silent | None = None) -> Record:
+def measure(fake: FakeServer, request: BenchRequest, observer: Silent | None = None) -> BenchRecord:
     with Client(fake.url) as client:
         return bench(request, client, observer or Silent())
 
@@ -158,19 +160,22 @@ def measure(fake: FakeServer, request: Request, observer: Silent | None = None) 
 # ------------------------------------------------------------------------------ variants
 
 
-def test_the_baseline_is_what_a_server_does_by_itself(knobs: Knobs) -> None:
-    on_cpu = plain(knobs, "cpu")
+def test_the_baseline_is_what_a_server_does_by_itself(offered: OfferedSettings) -> None:
+    on_cpu = plain(offered, "cpu")
     assert on_cpu == {
         "precision": "fp32",
         "vae_tiling": "off",
         "step_cache": 0.0,
+        "vae_tile": 512,
         "strict": False,
     }
-    assert plain(knobs, "cuda")["precision"] == "fp16"
+    assert plain(offered, "cuda")["precision"] == "fp16"
 
 
-def test_every_choice_is_tried_alone_and_what_the_baseline_has_is_not(knobs: Knobs) -> None:
-    found = one_at_a_time(knobs, plain(knobs, "cpu"))
+def test_every_choice_is_tried_alone_and_what_the_baseline_has_is_not(
+    offered: OfferedSettings,
+) -> None:
+    found = one_at_a_time(offered, plain(offered, "cpu"))
     assert [one.name for one in found] == [
         "precision=fp16",
         "precision=bf16",
@@ -180,14 +185,14 @@ def test_every_choice_is_tried_alone_and_what_the_baseline_has_is_not(knobs: Kno
     assert all(len(one.changes) == 1 and one.strict for one in found)
 
 
-def test_auto_leaves_everything_to_the_device(knobs: Knobs) -> None:
-    auto = automatic(knobs, plain(knobs, "cpu"))
+def test_auto_leaves_everything_to_the_device(offered: OfferedSettings) -> None:
+    auto = automatic(offered, plain(offered, "cpu"))
     assert auto.changes == {"precision": "auto", "vae_tiling": "auto"}
     assert not auto.strict
 
 
-def test_what_is_asked_for_is_a_setting_or_some_together(knobs: Knobs) -> None:
-    found = asked(knobs, plain(knobs, "cpu"), ["precision", "precision=bf16,vae_tiling=on"])
+def test_what_is_asked_for_is_a_setting_or_some_together(offered: OfferedSettings) -> None:
+    found = asked(offered, plain(offered, "cpu"), ["precision", "precision=bf16,vae_tiling=on"])
     assert [one.name for one in found] == [
         "precision=fp16",
         "precision=bf16",
@@ -204,22 +209,23 @@ def test_what_is_asked_for_is_a_setting_or_some_together(knobs: Knobs) -> None:
         ("precision=fp12", BadValue, "fp16"),
         ("step_cache=lots", BadValue, "not a number"),
         ("step_cache=3", BadValue, "step_cache=3"),
+        ("vae_tile", BadValue, "vae_tile=512"),
         ("precision=fp16,vae_tiling", UnknownParameter, "NAME=VALUE"),
     ],
 )
 def test_a_mistake_in_what_is_asked_for_is_named(
-    knobs: Knobs, text: str, error: type[Exception], part: str
+    offered: OfferedSettings, text: str, error: type[Exception], part: str
 ) -> None:
     with pytest.raises(error, match=part):
-        asked(knobs, plain(knobs, "cpu"), [text])
+        asked(offered, plain(offered, "cpu"), [text])
 
 
-def test_values_have_the_types_of_their_inputs(knobs: Knobs) -> None:
-    assert parse(knobs, "step_cache=0.2, strict=yes") == {"step_cache": 0.2, "strict": True}
+def test_values_have_the_types_of_their_inputs(offered: OfferedSettings) -> None:
+    assert parse(offered, "step_cache=0.2, strict=yes") == {"step_cache": 0.2, "strict": True}
 
 
-def test_settings_go_to_every_node_that_has_them_and_to_no_other(knobs: Knobs) -> None:
-    changed = knobs.set(GRAPH, {"precision": "bf16", "seed": 9})
+def test_settings_go_to_every_node_that_has_them_and_to_no_other(offered: OfferedSettings) -> None:
+    changed = offered.set(GRAPH, {"precision": "bf16", "seed": 9})
     assert changed["1"]["inputs"]["precision"] == "bf16"
     assert changed["3"] == GRAPH["3"]
     assert GRAPH["1"]["inputs"]["precision"] == "auto"
@@ -228,7 +234,7 @@ def test_settings_go_to_every_node_that_has_them_and_to_no_other(knobs: Knobs) -
 def test_a_workflow_without_our_loader_is_refused_with_what_to_do() -> None:
     graph = {key: node for key, node in GRAPH.items() if key != "1"}
     with pytest.raises(GraphError, match=r"my\.json has no Spriteworks loader.*Load Checkpoint"):
-        Knobs.of(graph, Catalogue(INFO), "my.json")
+        OfferedSettings.of(graph, Catalogue(INFO), "my.json")
 
 
 def test_every_setting_that_there_is_can_be_told_apart() -> None:
@@ -240,8 +246,8 @@ def test_every_setting_that_there_is_can_be_told_apart() -> None:
     }
     info = {"SpriteworksAll": node_class("SpriteworksAll", inputs, ["MODEL"])}
     graph = {"1": {"class_type": "SpriteworksAll", "inputs": {}}}
-    knobs = Knobs.of(graph, Catalogue(info), "x")
-    values = plain(knobs, "cuda")
+    offered = OfferedSettings.of(graph, Catalogue(info), "x")
+    values = plain(offered, "cuda")
     assert set(values) == set(fields)
     LoaderSettings.model_validate(values)
 
@@ -265,9 +271,9 @@ def test_baseline_and_auto_run_at_every_size_and_the_baseline_once_more() -> Non
 def test_all_cases_are_measured_each_with_seeds_of_its_own(
     fake: FakeServer, workflow: Path, tmp_path: Path
 ) -> None:
-    request = Request(workflow=workflow, out=tmp_path / "out", sizes=(1, 2), repeats=2)
+    request = BenchRequest(workflow=workflow, out=tmp_path / "out", sizes=(1, 2), repeats=2)
     record = measure(fake, request)
-    assert [row.status for row in record.rows] == [Status.MEASURED] * 9
+    assert [row.status for row in record.rows] == [CaseStatus.MEASURED] * 9
     seed = record.header["seed"]
     seeds = [job.graph["3"]["inputs"]["seed"] for job in fake.submissions]
     # The very first case has one run more.
@@ -279,16 +285,16 @@ def test_all_cases_are_measured_each_with_seeds_of_its_own(
     assert strict[7] is True
     assert fake.submissions[-4].graph["2"]["inputs"]["batch_size"] == 2
     text = json.loads((tmp_path / "out" / BENCH_FILE).read_text(encoding="utf-8"))
-    assert [Row.from_json(row) for row in text["rows"]] == record.rows
+    assert [BenchRow.from_json(row) for row in text["rows"]] == record.rows
     assert record.rows[1].difference is not None
 
 
 def test_a_measurement_that_was_ended_goes_on(
     fake: FakeServer, workflow: Path, tmp_path: Path
 ) -> None:
-    request = Request(workflow=workflow, out=tmp_path / "out", sizes=(1,), repeats=1)
+    request = BenchRequest(workflow=workflow, out=tmp_path / "out", sizes=(1,), repeats=1)
     whole = measure(fake, request)
-    kept = Record(tmp_path / "out", whole.header, whole.rows[:2])
+    kept = BenchRecord(tmp_path / "out", whole.header, whole.rows[:2])
     kept.write()
     sent = len(fake.submissions)
     observer = Silent()
@@ -303,9 +309,11 @@ def test_a_measurement_that_was_ended_goes_on(
 def test_another_measurement_in_the_folder_is_left_alone(
     fake: FakeServer, workflow: Path, tmp_path: Path
 ) -> None:
-    request = Request(workflow=workflow, out=tmp_path / "out", tries=("precision",), sizes=(1,))
+    request = BenchRequest(
+        workflow=workflow, out=tmp_path / "out", tries=("precision",), sizes=(1,)
+    )
     measure(fake, request)
-    other = Request(workflow=workflow, out=tmp_path / "out", repeats=9)
+    other = BenchRequest(workflow=workflow, out=tmp_path / "out", repeats=9)
     with pytest.raises(UsageError, match=r"another measurement \(repeats differ\)"):
         measure(fake, other)
     (tmp_path / "out" / BENCH_FILE).write_text("{", encoding="utf-8")
@@ -325,14 +333,14 @@ def test_a_setting_that_the_machine_cannot_run_has_its_reason_in_its_row(
         fake.script(Script())
     fake.script(failing("pack.errors.UnsupportedSetting", "fp16 is not for this CPU"))
     fake.script(failing("torch.OutOfMemoryError", "out of memory"))
-    request = Request(
+    request = BenchRequest(
         workflow=workflow, out=tmp_path / "out", tries=("precision",), sizes=(1,), repeats=1
     )
     record = measure(fake, request)
     refused, full = record.rows[2:4]
-    assert (refused.status, refused.reason) == (Status.UNSUPPORTED, "fp16 is not for this CPU")
-    assert full.status is Status.OUT_OF_MEMORY
-    assert record.rows[4].status is Status.MEASURED
+    assert (refused.status, refused.reason) == (CaseStatus.UNSUPPORTED, "fp16 is not for this CPU")
+    assert full.status is CaseStatus.OUT_OF_MEMORY
+    assert record.rows[4].status is CaseStatus.MEASURED
     text = report.markdown(record, "spriteworks bench")
     assert "- precision=fp16: fp16 is not for this CPU" in text
     assert "| precision=bf16 | 1 | – | out of memory |" in text
@@ -343,7 +351,7 @@ def test_a_baseline_that_does_not_run_ends_it_with_what_to_do(
 ) -> None:
     fake.script(failing("torch.OutOfMemoryError", "out of memory"))
     with pytest.raises(JobError, match=r"baseline itself does not run.*--baseline"):
-        measure(fake, Request(workflow=workflow, out=tmp_path / "out"))
+        measure(fake, BenchRequest(workflow=workflow, out=tmp_path / "out"))
 
 
 def test_a_setting_that_ends_the_server_is_not_tried_again(
@@ -352,7 +360,7 @@ def test_a_setting_that_ends_the_server_is_not_tried_again(
     for _ in range(5):
         fake.script(Script())
     fake.script(Script(die_in="3"))
-    request = Request(
+    request = BenchRequest(
         workflow=workflow, out=tmp_path / "out", tries=("precision",), sizes=(1,), repeats=1
     )
     quick = Timeouts(poll=0.05, lost_after=0.1, tries=1)
@@ -361,11 +369,11 @@ def test_a_setting_that_ends_the_server_is_not_tried_again(
     with FakeServer(object_info=INFO) as another:
         record = measure(another, request)
     assert [row.status for row in record.rows] == [
-        Status.MEASURED,
-        Status.MEASURED,
-        Status.FAILED,
-        Status.MEASURED,
-        Status.MEASURED,
+        CaseStatus.MEASURED,
+        CaseStatus.MEASURED,
+        CaseStatus.FAILED,
+        CaseStatus.MEASURED,
+        CaseStatus.MEASURED,
     ]
     assert record.rows[2].name == "precision=fp16"
 
@@ -377,7 +385,7 @@ def test_a_workflow_without_a_seed_is_refused(fake: FakeServer, tmp_path: Path) 
     graph["3"]["inputs"]["color"] = 0
     path.write_text(json.dumps(graph), encoding="utf-8")
     with pytest.raises(UsageError, match="no seed to change"):
-        measure(fake, Request(workflow=path, out=tmp_path / "out"))
+        measure(fake, BenchRequest(workflow=path, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -390,7 +398,7 @@ def test_a_busy_server_is_not_measured(fake: FakeServer, workflow: Path, tmp_pat
         job = other.submit(GRAPH)
         fake.reached("3")
         with pytest.raises(UsageError, match="1 other jobs"):
-            measure(fake, Request(workflow=workflow, out=tmp_path / "out"))
+            measure(fake, BenchRequest(workflow=workflow, out=tmp_path / "out"))
         hold.set()
         other.wait(job.prompt_id)
 
@@ -420,14 +428,16 @@ def test_the_difference_is_that_of_the_worst_pair() -> None:
 def test_steps_are_those_of_the_samplers_alone() -> None:
     steps = Steps()
     for node, value in (("3", 1), ("3", 2), ("9", 7)):
-        steps.observe(Progress(prompt_id="", node=node, value=value, max=20 if node == "3" else 7))
+        steps.observe(
+            StepProgress(prompt_id="", node=node, value=value, max=20 if node == "3" else 7)
+        )
     assert steps.of(["3"]) == 20
 
 
-def row(name: str, seconds: Sequence[float], **more: Any) -> Row:
+def row(name: str, seconds: Sequence[float], **more: Any) -> BenchRow:
     values = {"pictures": 1, "first_s": 9.0, "images_per_minute": 60.0, "iterations_per_s": 2.0}
     spread = Spread.of(list(seconds)).to_json()
-    return Row(name=name, batch_size=1, seconds=spread, **{**values, **more})
+    return BenchRow(name=name, batch_size=1, seconds=spread, **{**values, **more})
 
 
 def test_report_and_plot_say_the_figures(tmp_path: Path) -> None:
@@ -442,10 +452,12 @@ def test_report_and_plot_say_the_figures(tmp_path: Path) -> None:
     rows = [
         row(BASELINE, [2.0, 2.2, 2.1], memory=peak),
         row("compile=blocks", [1.0, 1.1, 0.9], difference={"db": 61.5, "largest": 2}),
-        Row(name="attention=sage", batch_size=1, status=Status.UNSUPPORTED, reason="no Ampere"),
+        BenchRow(
+            name="attention=sage", batch_size=1, status=CaseStatus.UNSUPPORTED, reason="no Ampere"
+        ),
         row(AGAIN, [1.9, 2.1, 2.0]),
     ]
-    record = Record(tmp_path, header, rows)
+    record = BenchRecord(tmp_path, header, rows)
     text = report.markdown(record, "spriteworks bench my.json")
     assert "ComfyUI 0.3.64, on cuda:0 Fake" in text
     assert "| compile=blocks | 1 | 9.00 | 1.000 (0.900 to 1.100) |" in text
@@ -457,5 +469,13 @@ def test_report_and_plot_say_the_figures(tmp_path: Path) -> None:
     plot.draw(record, tmp_path / "bench.png")
     with Image.open(tmp_path / "bench.png") as image:
         assert image.width == 1280
-    plot.draw(Record(tmp_path, header, []), tmp_path / "none.png")
+        height = image.height
+    plot.draw(BenchRecord(tmp_path, header, []), tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
+    assert report.drift_words(record) is None
+    rows[-1] = row(AGAIN, [4.0, 4.2, 4.1])
+    slower = BenchRecord(tmp_path, header, rows)
+    assert "1.95 times as slow at the end" in (report.drift_words(slower) or "")
+    plot.draw(slower, tmp_path / "slower.png")
+    with Image.open(tmp_path / "slower.png") as image:
+        assert image.height > height

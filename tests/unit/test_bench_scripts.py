@@ -18,13 +18,13 @@ from orchestrator.workflow.catalogue import Catalogue  # noqa: E402
 from orchestrator.workflow.checking import validate  # noqa: E402
 from scripts import bench_cpu, bench_gpu, bench_orchestrators  # noqa: E402
 from scripts.bench import flops  # noqa: E402
-from scripts.bench.contestants import Contestant, Job, Run, graph_of  # noqa: E402
-from scripts.bench.rows import Results, Row, measured  # noqa: E402
+from scripts.bench.contestants import Contestant, ContestantJob, ContestantRun, graph_of  # noqa: E402
+from scripts.bench.rows import ContestantRow, ResultsFile, measured  # noqa: E402
 
 INFO: dict[str, Any] = json.loads(
     (REPOSITORY / "tests" / "data" / "canvas" / "object_info.json").read_text(encoding="utf-8")
 )
-JOB = Job(checkpoint="m.safetensors", size=512, steps=20)
+JOB = ContestantJob(checkpoint="m.safetensors", size=512, steps=20)
 
 
 @pytest.mark.parametrize("settings", [None, {}, {"precision": "fp32"}])
@@ -63,12 +63,12 @@ class Timed:
 
     def __init__(self, *seconds: float) -> None:
         self.left = list(seconds)
-        self.jobs: list[Job] = []
+        self.jobs: list[ContestantJob] = []
 
-    def run(self, job: Job) -> Run:
+    def run(self, job: ContestantJob) -> ContestantRun:
         self.jobs.append(job)
         second = self.left.pop(0)
-        return Run(
+        return ContestantRun(
             seconds=second, sampling=second / 2, decoding=None, device=job.batch << 30, process=7
         )
 
@@ -97,8 +97,8 @@ def test_without_time_one_run_is_enough() -> None:
     assert row.seconds == (3.0,)
 
 
-def row(name: str, seconds: float, *, batch: int = 1, model: str = "sdxl") -> Row:
-    return Row(
+def row(name: str, seconds: float, *, batch: int = 1, model: str = "sdxl") -> ContestantRow:
+    return ContestantRow(
         contestant=name,
         about="",
         checkpoint=f"{model}-random.safetensors",
@@ -125,7 +125,7 @@ def test_the_gpu_s_tables_say_shares_ratios_and_targets(tmp_path: Path) -> None:
             "sdxl-random.safetensors": {"unet_pass": 6.0, "vae_decode": 10.0, "picture": 250.0}
         },
     }
-    results = Results(tmp_path / "gpu.json", facts)
+    results = ResultsFile(tmp_path / "gpu.json", facts)
     for one in (
         row("ComfyUI", 2.0),
         row("ComfyUI with our nodes, auto", 1.0),
@@ -158,9 +158,9 @@ def test_the_cpu_s_report_says_the_ratios_over_all_rounds(tmp_path: Path) -> Non
 
 def test_a_run_on_the_cpu_that_was_ended_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "cpu.json"
-    first = Results(path, {})
+    first = ResultsFile(path, {})
     first.add(row("ComfyUI", 2.0))
-    job = Job(checkpoint="sdxl-random.safetensors", size=1024, steps=20)
+    job = ContestantJob(checkpoint="sdxl-random.safetensors", size=1024, steps=20)
     assert bench_cpu._opened(path, {}, job).rows == first.rows
     with pytest.raises(SystemExit, match="another job"):
         bench_cpu._opened(path, {}, JOB)

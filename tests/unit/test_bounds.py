@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.client.bounds import Bounds, TooLarge
+from orchestrator.client.bounds import AnswerTooLarge, Bounds
 from orchestrator.client.client import Client
 from orchestrator.client.wire import Timeouts, Wire
 from orchestrator.errors import (
@@ -238,7 +238,7 @@ def test_tls_changes_nothing(repository: Path) -> None:
 
     def ask(handler: Handler) -> tuple[float, BaseException | None]:
         with serving(handler) as url, closing(Wire(f"https{url[4:]}", QUICK)) as wire:
-            wire._session.verify = certificate
+            wire._by_requests()._session.verify = certificate
             return took(lambda: wire.send("POST", "/x", json="x" * (20 << 20)))
 
     def dripping_greeting(connection: socket.socket) -> None:
@@ -295,10 +295,10 @@ def test_no_more_is_taken_than_was_said(name: str, way: str) -> None:
     with serving(LARGE[name]) as url, closing(Wire(url, ROOMY)) as wire:
         if way == "requests":
             wire._direct = None
-        with pytest.raises(TooLarge, match="1,000,000 bytes"):
+        with pytest.raises(AnswerTooLarge, match="1,000,000 bytes"):
             wire.send("GET", "/queue", limit=1_000_000)
         sink = io.BytesIO()
-        with pytest.raises(TooLarge):
+        with pytest.raises(AnswerTooLarge):
             wire.fetch("/view", {}, sink, limit=1_000_000)
         assert len(sink.getvalue()) <= 1_000_000
 
@@ -381,7 +381,7 @@ def test_what_the_sink_raises_is_no_fault_of_the_server() -> None:
     with serving(ok) as url, Client(url, timeouts=ROOMY) as client:
         with pytest.raises(OSError, match="No space"):
             client.fetch(FileRef(filename="a.png"), Full())
-        with pytest.raises(TooLarge):
+        with pytest.raises(AnswerTooLarge):
             client.fetch(FileRef(filename="a.png"), io.BytesIO(), limit=4)
         assert client.content(FileRef(filename="a.png")) == b"whole"
 

@@ -85,7 +85,12 @@ def test_an_address_is_read_as_people_write_it(text: str, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ftp://host", "http://", "http://host:port", "http://h:99999"]
+    "text",
+    [
+        *("", "ftp://host", "http://", "http://host:port", "http://h:99999", "http://h:0"),
+        *("http://h:1/?a=b", "http://h:1?", "h#x", "http://me:secret@h:1", "http://h:1/a b"),
+        *("file:///etc", "http://h\\x", "http://[::1", "http://h:-1", "://"),
+    ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(BadValue, match="http://127"):

@@ -22,8 +22,8 @@ from orchestrator.protocol import (
     JobState,
     NodeProgress,
     Preview,
-    Progress,
     ProgressState,
+    StepProgress,
     files_of,
     is_prompt_id,
     new_prompt_id,
@@ -144,7 +144,7 @@ def test_pitfall_03_events_of_other_jobs_are_not_taken_for_ours(
 
     def note(event: Event) -> None:
         events.append(event)
-        if isinstance(event, Progress):
+        if isinstance(event, StepProgress):
             started.set()
 
     job = client.submit(trivial())
@@ -153,7 +153,7 @@ def test_pitfall_03_events_of_other_jobs_are_not_taken_for_ours(
     assert started.wait(60)
     other = "00000000-0000-0000-0000-000000000000"
     fake.say(ExecutionStart(prompt_id=other))
-    fake.say(Progress(prompt_id=other, node="2", value=7, max=9))
+    fake.say(StepProgress(prompt_id=other, node="2", value=7, max=9))
     state = NodeProgress(node_id="2", state="running")
     fake.say(ProgressState(prompt_id=other, nodes=(state,)))
     # Broadcast without an id while the other job runs: a preview of that one.

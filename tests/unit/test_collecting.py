@@ -8,11 +8,11 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.collecting import fetch
-from orchestrator.batch.jobs import Attempt, Job
-from orchestrator.batch.retry import Degradation
-from orchestrator.client.client import Client, Fetched
+from orchestrator.batch.execution.collecting import fetch
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.jobs import Attempt, Job
+from orchestrator.batch.logic.retry import Degradation
+from orchestrator.client.client import Client, ReceivedFile
 from orchestrator.errors import JobError, ResultMissing, ResultWrong
 from orchestrator.protocol import FileRef, Graph, HistoryRecord, JobState
 from orchestrator.runs.fetching import Fetched as Counted
@@ -34,10 +34,10 @@ class Serving:
         self.content = content
         self.asked: list[str] = []
 
-    def fetch(self, file: FileRef, sink: BinaryIO) -> Fetched:
+    def fetch(self, file: FileRef, sink: BinaryIO) -> ReceivedFile:
         self.asked.append(file.filename)
         sink.write(self.content)
-        return Fetched(bytes=len(self.content), sha256=sha256(self.content).hexdigest())
+        return ReceivedFile(bytes=len(self.content), sha256=sha256(self.content).hexdigest())
 
 
 def assignment(count: int) -> Assignment:

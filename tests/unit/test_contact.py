@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 from PIL import Image, ImageFont
 
-from orchestrator.batch.manifest.manifest import ContactSheet
-from orchestrator.batch.report import contact
-from orchestrator.batch.report.contact import Layout, checkerboard, fitted, rows_that_fit, shortened
+from orchestrator.batch.logic.manifest.manifest import ContactSheet
+from orchestrator.batch.reporting.report import contact
+from orchestrator.batch.reporting.report.contact import (
+    ContactLayout,
+    checkerboard,
+    fitted,
+    rows_that_fit,
+    shortened,
+)
 from orchestrator.errors import StoreError
 
 
@@ -34,7 +40,7 @@ def test_the_sheet_is_as_the_manifest_says(tmp_path: Path, batches: Any) -> None
     batches.make(tmp_path, 12, sheet(columns=4, cell=48, labels=False))
     (path,) = contact.write(tmp_path)
     assert path.name == "contact.png"
-    layout = Layout(sheet=sheet(columns=4, cell=48, labels=False), columns=4, rows=3)
+    layout = ContactLayout(sheet=sheet(columns=4, cell=48, labels=False), columns=4, rows=3)
     with Image.open(path) as image:
         assert image.size == layout.size
         canvas = image.convert("RGB")

@@ -11,6 +11,7 @@ import pytest
 from orchestrator.errors import CanvasError, UnknownNodeClass
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.conversion import canvas_to_graph, convert, load
+from orchestrator.workflow.editor import OWN_CHOICES
 
 CLASSES: dict[str, Any] = {
     "Give": {"input": {"required": {"text": ["STRING", {"default": "x"}]}}, "output": ["IMAGE"]},
@@ -357,6 +358,106 @@ def test_a_primitive_of_numbers_in_a_group_has_its_control_behind_it(catalogue: 
     data = canvas([node(2, "workflow>both", 5, "fixed", 7)], extra={"groupNodes": {"both": group}})
     (found,) = canvas_to_graph(data, catalogue).values()
     assert found["inputs"] == {"before": 5, "after": 7}
+
+
+@pytest.mark.parametrize("values", [[], None, [9], [9, "randomize"]])
+def test_what_a_group_is_given_counts_where_its_nodes_hold_too_few_values(values: Any) -> None:
+    """As the editor does: it makes new nodes of the group's and sets their widgets by name."""
+    numbers = {
+        "seed": ["INT", {"default": 1, "control_after_generate": True}],
+        "steps": ["INT", {"default": 20}],
+        "cfg": ["FLOAT", {"default": 8.0}],
+    }
+    known = Catalogue({"Draw": {"input": {"required": numbers}, "output": [], "output_node": True}})
+    group = {"nodes": [{**node(0, "Draw"), "widgets_values": values, "index": 0}], "links": []}
+
+    def made(*saved: Any, **named: Any) -> Any:
+        user = {**node(2, "workflow>one"), "widgets_values": named or list(saved)}
+        (found,) = canvas_to_graph(
+            canvas([user], extra={"groupNodes": {"one": group}}), known
+        ).values()
+        return found["inputs"]
+
+    assert made(7, "fixed", 9, 4.5) == {"seed": 7, "steps": 9, "cfg": 4.5}
+    assert made(cfg=4.5, seed=7) == {"seed": 7, "steps": 20, "cfg": 4.5}
+    assert made() == {"seed": values[0] if values else 1, "steps": 20, "cfg": 8.0}
+
+
+def test_what_a_group_is_given_goes_by_name_where_its_nodes_keep_values_by_name(
+    catalogue: Catalogue,
+) -> None:
+    inner = {"id": 0, "type": "Foreign", "widgets_values": {"after": 5}, "index": 0}
+    group = {"nodes": [inner], "links": []}
+    data = canvas([node(2, "workflow>one", 3, 4)], extra={"groupNodes": {"one": group}})
+    (found,) = canvas_to_graph(data, catalogue).values()
+    assert found["inputs"]["before"] == 3
+
+
+def test_a_primitive_in_a_group_needs_no_value_of_its_own(catalogue: Catalogue) -> None:
+    before = slot("before", kind="INT", widget={"name": "before"})
+    group = {
+        "nodes": [
+            {**node(0, "PrimitiveNode", outputs=[slot("INT")]), "index": 0},
+            {**node(0, "Foreign", 1, 2, inputs=[before]), "index": 1},
+        ],
+        "links": [[0, 0, 1, 0, 9, "INT"]],
+    }
+    data = canvas([node(2, "workflow>both", 5, "fixed", 7)], extra={"groupNodes": {"both": group}})
+    (found,) = canvas_to_graph(data, catalogue).values()
+    assert found["inputs"] == {"before": 5, "after": 7}
+
+
+@pytest.mark.parametrize(("choice", "number"), [("red", 0), ("blue", 1), ("green", -1), ("", 2)])
+def test_a_choice_that_is_none_of_its_texts_has_the_number_of_none(
+    choice: str, number: int
+) -> None:
+    own = {
+        "input": {"required": {"choice": ["COMBO", {"multiselect": False, "options": []}]}},
+        "output": ["STRING", "INT"],
+        "output_node": True,
+    }
+    known = Catalogue({OWN_CHOICES: own})
+    data = canvas([node(1, OWN_CHOICES, choice, 0, "red", "blue", "")])
+    assert inputs(data, known, "1") == {
+        "choice": choice,
+        "index": number,
+        "option1": "red",
+        "option2": "blue",
+        "option3": "",
+    }
+
+
+def test_a_bypassed_node_counts_what_its_choice_brings_and_the_file_leaves_out() -> None:
+    """A widget of the chosen key comes before a linked input behind it, as in the editor."""
+    two = {
+        "key": "two",
+        "inputs": {"required": {"note": ["STRING", {}], "last": ["STRING", {}]}},
+    }
+    modes = ["COMFY_DYNAMICCOMBO_V3", {"options": [{"key": "one", "inputs": {}}, two]}]
+    pick = {"input": {"required": {"mode": modes}}, "output": ["STRING"]}
+    take = {"input": {"required": {"text": ["STRING", {}]}}, "output": [], "output_node": True}
+    give = {"input": {"required": {}}, "output": ["STRING"]}
+    known = Catalogue({"Pick": pick, "Take text": take, "Give text": give})
+    data = canvas(
+        [
+            node(1, "Give text"),
+            node(
+                3,
+                "Pick",
+                "two",
+                "a",
+                "b",
+                mode=4,
+                outputs=[slot("STRING", kind="STRING")],
+                inputs=[slot("mode.last", 1, "STRING", widget={"name": "mode.last"})],
+            ),
+            node(
+                9, "Take text", "own", inputs=[slot("text", 2, "STRING", widget={"name": "text"})]
+            ),
+        ],
+        [[1, 1, 0, 3, 0, "STRING"], [2, 3, 0, 9, 0, "STRING"]],
+    )
+    assert inputs(data, known, "9") == {"text": "own"}
 
 
 def test_a_bypassed_subgraph_counts_the_inputs_that_its_file_leaves_out(

@@ -18,7 +18,7 @@ import typer.main
 from PIL import Image
 
 import orchestrator
-from comfy_nodes.ops.cutout import Options, cut_out
+from comfy_nodes.ops.cutout import CutoutOptions, cut_out
 from orchestrator.__main__ import run
 from orchestrator.cli import app
 from orchestrator.errors import ModelError, UsageError
@@ -115,7 +115,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(
 
 
 def test_the_defaults_are_those_of_the_pixels_options() -> None:
-    own = {one.name: one.default for one in fields(Options)}
+    own = {one.name: one.default for one in fields(CutoutOptions)}
     cutout = typer.main.get_command(app).commands["cutout"]  # type: ignore[attr-defined]
     command = {one.name: one.default for one in cutout.params}
     command |= {"keep_light": not command["holes_by_size"], "despill": not command["no_despill"]}

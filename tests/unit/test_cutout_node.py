@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from comfy_nodes.errors import BadInput
-from comfy_nodes.ops.cutout import Options, Outline, cut_out
+from comfy_nodes.ops.cutout import CutoutOptions, Outline, cut_out
 from orchestrator.engine import host
 
 SAVED: dict[str, Any] = {"tolerance": 0.15, "smallest_hole": 0.01}
@@ -50,7 +50,7 @@ def test_a_graph_saved_before_runs_as_it_is(cutout: Any, size: int) -> None:
     assert tuple(image.shape) == (2, size, size, 3)
     assert tuple(mask.shape) == (2, size, size)
     assert mask.dtype == image.dtype == torch.float32
-    expected = cut_out(block(size), Options(**SAVED))[..., 3] > 0
+    expected = cut_out(block(size), CutoutOptions(**SAVED))[..., 3] > 0
     assert expected.sum() == (size // 2) ** 2
     assert np.array_equal(mask[0].numpy() == 0, expected)
     assert np.array_equal(mask[1].numpy() == 0, np.flipud(expected))
@@ -63,7 +63,7 @@ def test_the_choices_reach_the_pixels(cutout: Any) -> None:
     image, mask = cutout.execute(
         image=given, **SAVED, outline="outside", outline_colour="#0000ff"
     ).result
-    options = Options(**SAVED, outline=Outline.OUTSIDE, outline_colour=(0, 0, 255))
+    options = CutoutOptions(**SAVED, outline=Outline.OUTSIDE, outline_colour=(0, 0, 255))
     sprite = cut_out(block(), options)
     there = sprite[..., 3] > 0
     assert np.array_equal(mask[0].numpy() == 0, there)

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch.assignments import Assignment, Rejection
-from orchestrator.batch.dispatcher import Dispatcher, Fate, Finished, Settings
-from orchestrator.batch.jobs import Job, Outcome, State, Timing
-from orchestrator.batch.retry import LADDER, Degradation, Kind, Rung
-from orchestrator.batch.status import retry
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.dispatcher import Dispatcher, DispatchSettings, Fate, Finished
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.assignments import Assignment, Rejection
+from orchestrator.batch.logic.jobs import Job, Outcome, State, Timing
+from orchestrator.batch.logic.retry import LADDER, Degradation, FailureKind, Rung
+from orchestrator.batch.reporting.status import retry
 from orchestrator.errors import OutputError, ServerLost, StoreError
 from orchestrator.protocol import ExecutionStart
 
@@ -44,7 +44,7 @@ def ladder(assignment: Assignment) -> Sequence[Rung]:
 
 def begun(store: Store, size: int = 1) -> Dispatcher:
     """A run that knows what the runs before it left."""
-    settings = Settings(batch_size=size)
+    settings = DispatchSettings(batch_size=size)
     dispatcher = Dispatcher(store, Deaf(), settings, can_batch=lambda job: True, clock=lambda: 1e9)
     dispatcher.recall(ladder)
     for server in (HERE, THERE):
@@ -52,7 +52,7 @@ def begun(store: Store, size: int = 1) -> Dispatcher:
     return dispatcher
 
 
-def fail(folder: Path, kind: Kind, size: int = 1, server: str = HERE) -> Assignment:
+def fail(folder: Path, kind: FailureKind, size: int = 1, server: str = HERE) -> Assignment:
     """One run in which the first graph fails, and which is killed then."""
     with Store.open(folder) as store:
         dispatcher = begun(store, size)
@@ -63,7 +63,7 @@ def fail(folder: Path, kind: Kind, size: int = 1, server: str = HERE) -> Assignm
 
 
 def test_the_way_down_from_too_little_memory_goes_on_after_a_restart(folder: Path) -> None:
-    seen = [fail(folder, Kind.OUT_OF_MEMORY, size=4) for _ in range(6)]
+    seen = [fail(folder, FailureKind.OUT_OF_MEMORY, size=4) for _ in range(6)]
     assert [one.degradation for one in seen] == [
         Degradation(),
         Degradation(free=True),
@@ -76,7 +76,7 @@ def test_the_way_down_from_too_little_memory_goes_on_after_a_restart(folder: Pat
 
 
 def test_a_job_that_failed_here_goes_elsewhere_after_a_restart(folder: Path) -> None:
-    failed = fail(folder, Kind.NODE_FAILED)
+    failed = fail(folder, FailureKind.NODE_FAILED)
     with Store.open(folder) as store:
         dispatcher = begun(store)
         here = dispatcher.take(HERE)
@@ -89,9 +89,9 @@ def test_a_job_that_failed_here_goes_elsewhere_after_a_restart(folder: Path) -> 
 
 def test_what_a_person_wants_tried_again_is_tried_as_if_it_were_new(folder: Path) -> None:
     for _ in range(2):
-        fail(folder, Kind.OUT_OF_MEMORY)
+        fail(folder, FailureKind.OUT_OF_MEMORY)
     retry(folder)
-    assert fail(folder, Kind.OUT_OF_MEMORY).degradation == Degradation()
+    assert fail(folder, FailureKind.OUT_OF_MEMORY).degradation == Degradation()
 
 
 def test_failures_from_before_a_person_wanted_it_tried_again_count_for_nothing(
@@ -100,12 +100,12 @@ def test_failures_from_before_a_person_wanted_it_tried_again_count_for_nothing(
     with Store.open(folder) as store:
         store.plan([planned(1)])
     for server in (HERE, THERE):
-        fail(folder, Kind.NODE_FAILED, server=server)
+        fail(folder, FailureKind.NODE_FAILED, server=server)
     with Store.open(folder) as store:
         assert store.counts()[State.FAILED] == 1
     retry(folder)
     # Once more it may go elsewhere.
-    fail(folder, Kind.NODE_FAILED)
+    fail(folder, FailureKind.NODE_FAILED)
     with Store.open(folder) as store:
         assert store.counts()[State.PENDING] == 1
 
@@ -129,7 +129,7 @@ class Run:
         self.dispatcher = Dispatcher(
             store,
             Deaf(),
-            Settings(batch_size=size),
+            DispatchSettings(batch_size=size),
             can_batch=lambda job: True,
             clock=lambda: self.now,
         )
@@ -230,7 +230,7 @@ def test_after_the_stop_nothing_is_handed_out_and_what_is_out_is_waited_for(stor
 
 def test_a_picture_that_cannot_be_written_stops_the_run(store: Store) -> None:
     run = Run(store, planned(1), planned(2))
-    run.dispatcher.failed(run.take(), Kind.CANNOT_WRITE, "the disk is full")
+    run.dispatcher.failed(run.take(), FailureKind.CANNOT_WRITE, "the disk is full")
     assert run.dispatcher.stopping
     assert isinstance(run.dispatcher.stop_error, OutputError)
     assert run.states() == {"n1": "pending", "n2": "pending"}
@@ -238,7 +238,7 @@ def test_a_picture_that_cannot_be_written_stops_the_run(store: Store) -> None:
 
 def test_a_job_that_failed_waits_out_its_pause_and_then_goes_first(store: Store) -> None:
     run = Run(store, *map(planned, range(1, 5)), servers=2)
-    run.dispatcher.failed(run.take(), Kind.JOB_LOST, "it was lost")
+    run.dispatcher.failed(run.take(), FailureKind.JOB_LOST, "it was lost")
     run.now += 0.4
     assert run.names() == ["n2"]
     run.now += 0.2
@@ -248,7 +248,7 @@ def test_a_job_that_failed_waits_out_its_pause_and_then_goes_first(store: Store)
 def test_a_job_keeps_away_from_every_server_on_which_it_failed(store: Store) -> None:
     run = Run(store, planned(1), servers=3)
     for server in (HERE, THERE):
-        run.dispatcher.failed(run.take(server), Kind.TIMED_OUT, "it was late")
+        run.dispatcher.failed(run.take(server), FailureKind.TIMED_OUT, "it was late")
         run.now += 60.0
     assert run.names(HERE) == run.names(THERE) == []
     assert run.names(ELSEWHERE) == ["n1"]
@@ -256,9 +256,9 @@ def test_a_job_keeps_away_from_every_server_on_which_it_failed(store: Store) -> 
 
 def test_what_was_never_sent_is_no_failure_of_the_server(store: Store) -> None:
     run = Run(store, planned(1), servers=2)
-    run.dispatcher.failed(run.take(), Kind.NOT_SENT, "nobody answered")
+    run.dispatcher.failed(run.take(), FailureKind.NOT_SENT, "nobody answered")
     assert run.dispatcher.server_counts[HERE].failures == 0
-    run.dispatcher.failed(run.take(THERE), Kind.JOB_LOST, "it was lost")
+    run.dispatcher.failed(run.take(THERE), FailureKind.JOB_LOST, "it was lost")
     assert run.dispatcher.server_counts[THERE].failures == 1
     outcomes = [one.outcome for one in store.attempts_of(planned(1).key)]
     assert outcomes == [Outcome.NEVER_SENT, Outcome.FAILED]
@@ -292,7 +292,7 @@ def test_seeds_that_follow_on_go_together_but_not_with_jobs_made_easier(
     run = Run(store, *map(planned, range(1, 7)), size=4)
     first = run.take()
     assert [job.name for job in first.jobs] == ["n1", "n2", "n3", "n4"]
-    run.dispatcher.failed(first, Kind.OUT_OF_MEMORY, "no memory", possible=LADDER)
+    run.dispatcher.failed(first, FailureKind.OUT_OF_MEMORY, "no memory", possible=LADDER)
     with Store.open(tmp_path, create=False) as other:
         other.move([planned(1).key, planned(2).key], State.CANCELLED)
     # Two of them are gone.
@@ -338,7 +338,7 @@ def wrong(dispatcher: Dispatcher, server: str) -> Assignment:
     """What comes from a server is another picture than was asked for."""
     assignment = dispatcher.take(server)
     assert assignment is not None
-    dispatcher.failed(assignment, Kind.RESULT_WRONG, "it is another job's", possible=LADDER)
+    dispatcher.failed(assignment, FailureKind.RESULT_WRONG, "it is another job's", possible=LADDER)
     return assignment
 
 
@@ -413,7 +413,7 @@ class Endless(Run):
         self.now = 1000.0
         self.heard = Heard()
         self.dispatcher = Dispatcher(
-            store, self.heard, Settings(endless=True), clock=lambda: self.now, **values
+            store, self.heard, DispatchSettings(endless=True), clock=lambda: self.now, **values
         )
         for server in servers or (HERE,):
             self.dispatcher.join(server)
@@ -519,7 +519,7 @@ def test_observers_are_told_of_every_change_of_state(store: Store) -> None:
     run.finish(first)
     second, third = run.take(THERE), run.take()
     run.finish(second, *second.jobs)
-    run.dispatcher.failed(third, Kind.NODE_FAILED, "it broke")
+    run.dispatcher.failed(third, FailureKind.NODE_FAILED, "it broke")
     assert run.heard.of("n1") == ["claimed", "submitted", "running", "done"]
     assert run.heard.of("n2") == ["claimed", "pending"]
     assert run.heard.of("n3") == ["claimed", "pending"]
@@ -548,7 +548,7 @@ def test_a_running_job_is_called_off_and_cancelled_whatever_comes_of_it(store: S
     assert run.dispatcher.cancel(planned(1).key) is State.CLAIMED
     assert run.dispatcher.fate(first) is Fate.CALLED_OFF
     assert run.dispatcher.fate(second) is Fate.GO_ON
-    run.dispatcher.failed(first, Kind.NODE_FAILED, "it broke")
+    run.dispatcher.failed(first, FailureKind.NODE_FAILED, "it broke")
     assert run.heard.of("n1") == ["claimed", "cancelled"]
     assert run.states()["n1"] == "cancelled"
     assert run.names() == []
@@ -610,7 +610,7 @@ def test_a_long_life_leaves_nothing_behind(store: Store) -> None:
         run.post(planned(number, owner=f"key-{number % 3}"))
         assignment = run.take()
         if number % 2:
-            run.dispatcher.failed(assignment, Kind.NODE_FAILED, "it broke")
+            run.dispatcher.failed(assignment, FailureKind.NODE_FAILED, "it broke")
             run.now += 100.0
             assignment = run.take()
         run.finish(assignment)

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator.__main__ import run
-from orchestrator.batch.store.database import sqlite_url
-from orchestrator.batch.store.store import Store
-from orchestrator.batch.store.tables import VERSION
+from orchestrator.batch.execution.store.database import sqlite_url
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.execution.store.tables import VERSION
 from orchestrator.doctor import installed, machine, reaching
-from orchestrator.doctor.findings import State
+from orchestrator.doctor.findings import FindingState
 from orchestrator.errors import BadValue
 from orchestrator.testing import FakeServer
 
@@ -53,22 +53,22 @@ def free_port() -> int:
 @pytest.mark.parametrize(
     ("words", "state"),
     [
-        (b"+PONG\r\n", State.FINE),
-        (b"-NOAUTH Authentication required.\r\n", State.FINE),
-        (b"HTTP/1.1 400 Bad Request\r\n", State.MISSING),
-        (b"", State.MISSING),
+        (b"+PONG\r\n", FindingState.FINE),
+        (b"-NOAUTH Authentication required.\r\n", FindingState.FINE),
+        (b"HTTP/1.1 400 Bad Request\r\n", FindingState.MISSING),
+        (b"", FindingState.MISSING),
     ],
 )
-def test_a_broker_is_known_by_its_answer(words: bytes, state: State) -> None:
+def test_a_broker_is_known_by_its_answer(words: bytes, state: FindingState) -> None:
     with answering(words) as port:
         assert reaching.broker(f"redis://user:geheim@127.0.0.1:{port}/0").state is state
 
 
 def test_a_broker_that_is_none_or_not_there() -> None:
     gone = reaching.broker(f"redis://127.0.0.1:{free_port()}")
-    assert (gone.state, "start Redis" in gone.remedy) == (State.MISSING, True)
+    assert (gone.state, "start Redis" in gone.remedy) == (FindingState.MISSING, True)
     assert "geheim" not in reaching.broker("redis://:geheim@127.0.0.1:1").text
-    assert reaching.broker("amqp://127.0.0.1").state is State.MISSING
+    assert reaching.broker("amqp://127.0.0.1").state is FindingState.MISSING
 
 
 def test_a_database_and_its_version(tmp_path: Path) -> None:
@@ -79,51 +79,51 @@ def test_a_database_and_its_version(tmp_path: Path) -> None:
         assert f"version {VERSION}" in reaching.database(sqlite_url(path)).text
         store.set_fact("version", str(VERSION + 1))
     later = reaching.database(sqlite_url(path))
-    assert (later.state, f"version {VERSION + 1}" in later.text) == (State.MISSING, True)
+    assert (later.state, f"version {VERSION + 1}" in later.text) == (FindingState.MISSING, True)
     path.write_bytes(b"no database" * 1000)
-    assert reaching.database(sqlite_url(path)).state is State.MISSING
-    assert reaching.database("nonsense").state is State.MISSING
+    assert reaching.database(sqlite_url(path)).state is FindingState.MISSING
+    assert reaching.database("nonsense").state is FindingState.MISSING
 
 
 def test_where_files_go(tmp_path: Path) -> None:
     pytest.importorskip("blake3", reason="pip install -e '.[service]'")
     there = tmp_path / "files"
-    assert reaching.storage(str(there)).state is State.FINE
+    assert reaching.storage(str(there)).state is FindingState.FINE
     assert not there.exists()
     there.mkdir()
-    assert reaching.storage(str(there)).state is State.FINE
+    assert reaching.storage(str(there)).state is FindingState.FINE
     assert not list(there.glob("??/*"))
-    assert reaching.storage("nothing://x").state is State.MISSING
+    assert reaching.storage("nothing://x").state is FindingState.MISSING
 
 
 def test_servers_and_ports() -> None:
     with FakeServer() as fake:
         assert "ComfyUI" in reaching.server(fake.url).text
         port = int(fake.url.rpartition(":")[2])
-        assert machine.port(port).state is State.MISSING
-    assert reaching.server(f"http://127.0.0.1:{free_port()}").state is State.MISSING
-    assert machine.port(free_port()).state is State.FINE
+        assert machine.port(port).state is FindingState.MISSING
+    assert reaching.server(f"http://127.0.0.1:{free_port()}").state is FindingState.MISSING
+    assert machine.port(free_port()).state is FindingState.FINE
 
 
 def test_comfyui_and_its_python(tmp_path: Path) -> None:
     named = {"COMFYUI_PATH": str(tmp_path / "none")}
-    assert installed.comfyui(None, named).state is State.MISSING
-    assert installed.comfyui(tmp_path / "none", {}).state is State.MISSING
+    assert installed.comfyui(None, named).state is FindingState.MISSING
+    assert installed.comfyui(tmp_path / "none", {}).state is FindingState.MISSING
     (tmp_path / "comfy").mkdir()
     (tmp_path / "main.py").touch()
     (tmp_path / "comfyui_version.py").write_text('__version__ = "0.9.9"\n')
     poor = installed.comfyui(tmp_path, {})
-    assert (poor.state, "0.9.9" in poor.text) == (State.POOR, True)
+    assert (poor.state, "0.9.9" in poor.text) == (FindingState.POOR, True)
     folder, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
     python = tmp_path / ".venv" / folder / name
     python.parent.mkdir(parents=True)
     python.touch()
-    assert installed.comfyui(tmp_path, {}).state is State.FINE
+    assert installed.comfyui(tmp_path, {}).state is FindingState.FINE
 
 
 def test_models_that_are_asked_for(tmp_path: Path) -> None:
     found = {one.name: one for one in installed.models(tmp_path, ["sdxl"])}
-    assert found["model sdxl"].state is State.MISSING
+    assert found["model sdxl"].state is FindingState.MISSING
     assert f"models pull sdxl --models {tmp_path}" in found["model sdxl"].remedy
     with pytest.raises(BadValue, match="nothing-like-it"):
         list(installed.models(tmp_path, ["nothing-like-it"]))

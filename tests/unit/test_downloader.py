@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.batch import downloader as carrying
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.collecting import IntoFolder, prepare_folder
-from orchestrator.batch.dispatcher import Dispatcher, Finished
-from orchestrator.batch.downloader import Downloader, Judge, Judgement, Load
-from orchestrator.batch.fleet import Care, Server
-from orchestrator.batch.gates import Picture
-from orchestrator.batch.jobs import Job, State
-from orchestrator.batch.retry import Rung
-from orchestrator.batch.store import tables
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution import downloader as carrying
+from orchestrator.batch.execution.collecting import IntoFolder, prepare_folder
+from orchestrator.batch.execution.dispatcher import Dispatcher, Finished
+from orchestrator.batch.execution.downloader import Downloader, Judge, Judgement, Load
+from orchestrator.batch.execution.fleet import Care, FleetServer
+from orchestrator.batch.execution.store import tables
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.gates import JudgedPicture
+from orchestrator.batch.logic.jobs import Job, State
+from orchestrator.batch.logic.retry import Rung
 from orchestrator.client.client import Client
 from orchestrator.client.wire import Timeouts
 from orchestrator.errors import OutputError
@@ -43,7 +43,7 @@ class Content:
     def needs_pixels(self, job: Job) -> bool:
         return False
 
-    def judge(self, job: Job, picture: Picture) -> Judgement:
+    def judge(self, job: Job, picture: JudgedPicture) -> Judgement:
         raise AssertionError("nobody asked for pixels")
 
 
@@ -78,13 +78,13 @@ class Critic(Content):
     def needs_pixels(self, job: Job) -> bool:
         return True
 
-    def judge(self, job: Job, picture: Picture) -> Judgement:
+    def judge(self, job: Job, picture: JudgedPicture) -> Judgement:
         self.looking.set()
         assert self.go.wait(30)
         return Judgement(reason="blank" if job.name in self.rejected else "", measured={"x": 1.0})
 
 
-class Counted(Server):
+class Counted(FleetServer):
     """Counts how often it is connected to."""
 
     connections = 0

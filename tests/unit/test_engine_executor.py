@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from orchestrator.engine.execution.executor import Executor, is_out_of_memory
-from orchestrator.engine.execution.jobs import Job, JobQueue, Report
+from orchestrator.engine.execution.graph_worker import GraphWorker
+from orchestrator.engine.execution.jobs import GraphJob, GraphQueue, Report
 from orchestrator.engine.execution.validation import check
-from orchestrator.engine.execution.worker import Worker
 from orchestrator.engine.host import InterruptedByUser, context, io
 from orchestrator.engine.serving.registry import by_name
 from orchestrator.protocol import (
@@ -27,8 +27,8 @@ from orchestrator.protocol import (
     ExecutionSuccess,
     Graph,
     Preview,
-    Progress,
     ProgressState,
+    StepProgress,
 )
 
 calls: list[str] = []
@@ -188,11 +188,11 @@ def adding(a: int = 1, b: int = 2) -> Graph:
     }
 
 
-def job(graph: Graph, prompt_id: str = "p", client_id: str | None = "c") -> Job:
+def job(graph: Graph, prompt_id: str = "p", client_id: str | None = "c") -> GraphJob:
     verdict = check(graph, NODES)
     assert verdict.error is None, verdict
     extra = {} if client_id is None else {"client_id": client_id}
-    return Job(
+    return GraphJob(
         number=0,
         prompt_id=prompt_id,
         graph=verdict.graph,
@@ -237,6 +237,23 @@ def test_every_node_is_told_to_run_and_to_finish(executor: Executor, audience: A
     assert {each.node_id: each.state for each in last.nodes} == dict.fromkeys("1234", "finished")
     first = audience.told(ProgressState)[0]
     assert [(each.node_id, each.state) for each in first.nodes] == [("1", "running")]
+
+
+def test_a_chain_of_thousands_is_run_and_told_in_linear_time(
+    executor: Executor, audience: Audience
+) -> None:
+    graph: Graph = {"0": node("Number", value=1)}
+    for number in range(1, 3000):
+        graph[str(number)] = node("Add", a=[str(number - 1), 0], b=["0", 0])
+    graph |= {f"show {number}": node("Show", value=["2999", 0]) for number in range(300)}
+    report = run(executor, graph)
+    assert report.success
+    assert report.outputs["show 299"] == {"shown": [3000], "by": ["show 299"]}
+    states = audience.told(ProgressState)
+    # A state for each change would name 3,300 nodes 6,600 times.
+    assert sum(len(state.nodes) for state in states) < 3300 * 6600 / 10
+    assert {each.state for each in states[-1].nodes} == {"finished"}
+    assert len(states[-1].nodes) == 3300
 
 
 def test_a_second_run_is_all_cached(executor: Executor, audience: Audience) -> None:
@@ -367,7 +384,7 @@ def test_a_failing_node_is_reported(
 
 def test_progress_and_previews(executor: Executor, audience: Audience) -> None:
     run(executor, {"1": node("Steps", steps=3, wait=False), "2": node("Show", value=["1", 0])})
-    assert [(event.node, event.value, event.max) for event in audience.told(Progress)] == [
+    assert [(event.node, event.value, event.max) for event in audience.told(StepProgress)] == [
         ("1", 1, 3),
         ("1", 2, 3),
         ("1", 3, 3),
@@ -389,7 +406,7 @@ def test_without_a_client_only_progress_is_sent(executor: Executor, audience: Au
         {"1": node("Steps", steps=1, wait=False), "2": node("Show", value=["1", 0])},
         client_id=None,
     )
-    assert {type(event) for _, event in audience.heard} == {ProgressState, Progress, Preview}
+    assert {type(event) for _, event in audience.heard} == {ProgressState, StepProgress, Preview}
     assert report.success
     assert report.messages[-1][0] == "execution_success"
 
@@ -428,9 +445,9 @@ def test_a_node_outside_a_run_is_not_interrupted() -> None:
 
 def test_the_worker_survives_what_no_node_raised(audience: Audience) -> None:
     done = threading.Event()
-    queue = JobQueue(lambda: done.set() if queue.record("second") else None)
-    worker = Worker(queue, lambda: NODES, audience)
-    broken = Job(
+    queue = GraphQueue(lambda: done.set() if queue.record("second") else None)
+    worker = GraphWorker(queue, lambda: NODES, audience)
+    broken = GraphJob(
         number=0,
         prompt_id="first",
         graph={"1": node("NoSuchClass")},
@@ -450,12 +467,12 @@ def test_the_worker_survives_what_no_node_raised(audience: Audience) -> None:
     ]
 
 
-def waiting(prompt_id: str, number: float) -> Job:
-    return Job(number=number, prompt_id=prompt_id, graph={}, extra_data={}, outputs=("1",))
+def waiting(prompt_id: str, number: float) -> GraphJob:
+    return GraphJob(number=number, prompt_id=prompt_id, graph={}, extra_data={}, outputs=("1",))
 
 
 def test_the_queue_runs_low_numbers_first_then_by_id() -> None:
-    queue = JobQueue(lambda: None)
+    queue = GraphQueue(lambda: None)
     for prompt_id, number in (("c", 1), ("b", 1), ("a", 2), ("front", -3)):
         queue.put(waiting(prompt_id, number))
     assert [each.prompt_id for each in queue.snapshot()[1]] == ["front", "b", "c", "a"]
@@ -470,7 +487,7 @@ def test_the_queue_runs_low_numbers_first_then_by_id() -> None:
 
 
 def test_interrupt_by_id_stops_only_that_job() -> None:
-    queue = JobQueue(lambda: None)
+    queue = GraphQueue(lambda: None)
     queue.put(waiting("runs", 0))
     running = queue.take()
     assert running is not None
@@ -482,7 +499,7 @@ def test_interrupt_by_id_stops_only_that_job() -> None:
 
 def test_cancelling_takes_out_what_waits_and_stops_what_runs() -> None:
     changes: list[int] = []
-    queue = JobQueue(lambda: changes.append(queue.remaining()))
+    queue = GraphQueue(lambda: changes.append(queue.remaining()))
     for number, prompt_id in enumerate(("runs", "waits", "stays")):
         queue.put(waiting(prompt_id, number))
     running = queue.take()
@@ -503,7 +520,7 @@ def test_cancelling_takes_out_what_waits_and_stops_what_runs() -> None:
 
 
 def test_history_is_bounded_and_paged() -> None:
-    queue = JobQueue(lambda: None, max_history=3)
+    queue = GraphQueue(lambda: None, max_history=3)
     report = Report(success=True, outputs={}, meta={}, messages=[])
     for prompt_id in "abcd":
         queue.done(waiting(prompt_id, 0), report)
@@ -517,7 +534,7 @@ def test_history_is_bounded_and_paged() -> None:
 
 
 def test_numbers_count_on_and_the_front_is_negative() -> None:
-    queue = JobQueue(lambda: None)
+    queue = GraphQueue(lambda: None)
     assert [queue.take_number(), queue.take_number(front=True), queue.take_number()] == [0, -1, 2]
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,14 @@ from orchestrator.engine import host
 from orchestrator.engine.folders import Folders, OutsideFolder, annotated, inside
 from orchestrator.engine.host import ui
 from orchestrator.engine.host.pack_folders import PackFolders
-from orchestrator.engine.serving.files import Upload, View, find_view, masked, save_upload, view
+from orchestrator.engine.serving.files import (
+    UploadedFile,
+    View,
+    find_view,
+    masked,
+    save_upload,
+    view,
+)
 from orchestrator.errors import InputError, ModelError, OutputError
 from orchestrator.guard import is_foreign
 
@@ -184,7 +192,7 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(
     with pytest.raises(OutputError, match="No space left"):
         ui.ImageSaveHelper.get_save_images_ui(torch.zeros(1, 6, 4, 3), "pic", Saver)
     with pytest.raises(OutputError, match="No space left"):
-        save_upload(folders, Upload(filename="x.png", content=png()))
+        save_upload(folders, UploadedFile(filename="x.png", content=png()))
     assert list(folders.output.iterdir()) == []
     assert list(folders.input.iterdir()) == []
 
@@ -204,7 +212,7 @@ def test_ten_uploads_of_one_name_get_ten_names(folders: Folders) -> None:
     names: list[str] = []
 
     def send(number: int) -> None:
-        upload = Upload(filename="a.png", content=png((number, 0, 0)))
+        upload = UploadedFile(filename="a.png", content=png((number, 0, 0)))
         names.append(save_upload(folders, upload).filename)
 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(10)]
@@ -219,7 +227,7 @@ def test_ten_uploads_of_one_name_get_ten_names(folders: Folders) -> None:
 @pytest.mark.parametrize("name", ["", ".", "../a.png", "a/../../b.png"])
 def test_an_upload_needs_a_name_of_its_own(name: str, folders: Folders) -> None:
     with pytest.raises(InputError):
-        save_upload(folders, Upload(filename=name, content=b"x"))
+        save_upload(folders, UploadedFile(filename=name, content=b"x"))
 
 
 def test_a_mask_becomes_the_alpha_and_texts_stay(folders: Folders) -> None:
@@ -321,3 +329,69 @@ def test_arguments_answer_without_the_heavy_imports() -> None:
         "assert not {'torch', 'fastapi'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a" * 256 + ".png", "ü" * 200 + ".png", "a/" * 3000 + "b", "a\0.png", "\ud800.png", "\udcff"],
+)
+def test_a_name_that_no_file_can_have_is_refused(folders: Folders, name: str) -> None:
+    query = {"filename": name, "type": "input"}
+    with pytest.raises(InputError):
+        find_view(folders, query)
+    with pytest.raises(InputError):
+        find_view(folders, {"filename": "a.png", "subfolder": name})
+    for upload in (
+        UploadedFile(filename=name, content=b""),
+        UploadedFile(filename="a", content=b""),
+    ):
+        for subfolder in ("", "not there yet") if upload.filename == name else (name,):
+            with pytest.raises(InputError):
+                save_upload(folders, replace(upload, subfolder=subfolder))
+    with pytest.raises(InputError):
+        masked(folders, json.dumps({"filename": name}), png())
+    assert not list(folders.input.iterdir())
+
+
+def test_a_name_without_room_for_a_number_is_refused(folders: Folders) -> None:
+    name = "a" * 251 + ".png"
+    save_upload(folders, UploadedFile(filename=name, content=b"1"))
+    with pytest.raises(InputError):
+        save_upload(folders, UploadedFile(filename=name, content=b"2"))
+
+
+def test_a_file_in_the_way_is_the_clients_mistake(folders: Folders) -> None:
+    save_upload(folders, UploadedFile(filename="a", content=b"1"))
+    with pytest.raises(InputError, match="in the way"):
+        save_upload(folders, UploadedFile(filename="b", subfolder="a", content=b""))
+    (folders.input / "folder").mkdir()
+    with pytest.raises(InputError, match="in the way"):
+        save_upload(folders, UploadedFile(filename="folder", content=b"", overwrite=True))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_only_regular_files_are_listed(folders: Folders, tmp_path: Path) -> None:
+    loras = tmp_path / "models" / "loras"
+    loras.mkdir(parents=True)
+    for folder, ending in ((loras, ".safetensors"), (folders.input, ".png")):
+        (folder / f"file{ending}").write_bytes(b"")
+        (folder / f"link{ending}").symlink_to(folder / f"file{ending}")
+        os.mkfifo(folder / f"pipe{ending}")
+        (folder / f"pipe_link{ending}").symlink_to(folder / f"pipe{ending}")
+        (folder / f"nothing{ending}").symlink_to(folder / "gone")
+        (folder / f"itself{ending}").symlink_to(folder / f"itself{ending}")
+        (folder / f"device{ending}").symlink_to("/dev/zero")
+        (folder / f"folder{ending}").mkdir()
+    (Path(os.fsdecode(os.fsencode(loras) + b"/\xff.safetensors"))).write_bytes(b"")
+    assert list(folders.models("loras")) == ["file.safetensors", "link.safetensors"]
+    assert folders.input_images() == ["file.png", "link.png"]
+    with pytest.raises(InputError):
+        folders.input_file("pipe.png")
+
+
+def test_a_format_that_runs_programs_is_not_shown(folders: Folders) -> None:
+    # Pillow has a reader for it, which starts Ghostscript.
+    path = folders.output / "a.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    with pytest.raises(InputError, match="no picture"):
+        view(path, {"preview": "webp;90"})

@@ -137,7 +137,7 @@ def test_vae_tiles_cover_the_whole_picture(tiny_models: Path) -> None:
     latents = torch.zeros(1, 4, 12, 20)
     assert decode_tiled(vae, latents, tile=8, overlap=2).shape == (1, 96, 160, 3)
     # All three tilings take a picture of half a tile whole.
-    whole = decode(replace(vae, tiling=VaeTiling.OFF), latents)
+    whole = decode(replace(vae, settings=LoaderSettings(vae_tiling=VaeTiling.OFF)), latents)
     torch.testing.assert_close(decode_tiled(vae, latents, tile=40, overlap=2), whole, **CLOSE)
 
 

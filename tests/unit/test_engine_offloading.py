@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from comfy_nodes.hardware import Device
+from comfy_nodes.placing import Memory, place
 from comfy_nodes.settings import LoaderSettings, MemoryFormat, Offload, Precision
 from orchestrator.engine.handles.handles import Part
 from orchestrator.engine.handles.offloading import lent, lent_by_layer
 from orchestrator.engine.models.loading import load_diffusers
-from orchestrator.engine.tuning.placing import Placement
+from orchestrator.engine.tuning.parts import text_part, unet_part, vae_handle
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 
@@ -117,11 +118,11 @@ def test_offload_decides_where_parts_rest_on_a_card(
         vae_precision="bf16",
         memory_format=MemoryFormat.CONTIGUOUS,
     )
-    place = Placement(settings, torch.device("cuda"), card)
-    text = place.text_encoder(nn.Linear(1, 1))
-    vae = place.vae(nn.Linear(1, 1)).part
+    placement, device = place(settings, card, 860_000_000, Memory.FIXED), torch.device("cuda")
+    text = text_part(nn.Linear(1, 1), placement, device)
+    vae = vae_handle(nn.Linear(1, 1), placement, device).part
     network = load_diffusers(tiny_models / "tiny-sdxl", LoaderSettings()).model.unet.module
-    part = place.unet(network)
+    part = unet_part(network, placement, device)
     assert (part.home.type, text.home.type, vae.home.type) == homes
     assert part.by_layer is by_layer
     # On a CPU, fp16 is slow.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.engine.serving.registry import Registry
+from orchestrator.engine.serving.registry import NodeRegistry
 from orchestrator.errors import ServerStartFailed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -51,7 +51,7 @@ def _fails() -> list[type]:
 def test_whoever_asks_for_nodes_is_refused(
     load: Callable[[], list[type]], afterwards: Callable[[], None]
 ) -> None:
-    registry = Registry(load, afterwards)
+    registry = NodeRegistry(load, afterwards)
     assert not registry.failed
     registry.start()
     with pytest.raises(ServerStartFailed, match="no such library"):

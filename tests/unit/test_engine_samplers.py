@@ -12,7 +12,7 @@ from orchestrator.engine.handles.noise_table import noise_table
 from orchestrator.engine.sampling.noise import Seeds, brownian_steps, gaussian_steps, starting_noise
 from orchestrator.engine.sampling.samplers import SAMPLERS
 from orchestrator.engine.sampling.sampling import (
-    Request,
+    SamplingRequest,
     run_sigmas,
     starts_at_full_noise,
     walk,
@@ -147,9 +147,9 @@ def test_elsewhere_than_on_a_cpu_steps_start_at_the_seed(monkeypatch: pytest.Mon
     assert started == [9, 10]
 
 
-def request(**changes: object) -> Request:
+def request(**changes: object) -> SamplingRequest:
     fields = {"seed": 1, "steps": 8, "cfg": 1.0, "sampler": "euler", "scheduler": "karras"}
-    return Request(**{**fields, **changes})  # type: ignore[arg-type]
+    return SamplingRequest(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 def test_a_run_can_start_late_and_stop_early() -> None:

@@ -27,6 +27,10 @@ def test_sigmas_are_comfyuis(case: str) -> None:
     torch.testing.assert_close(found, torch.tensor(RECORDED[case]), rtol=3e-7, atol=0)
 
 
+def test_every_schedule_has_comfyuis_sigmas() -> None:
+    assert {case.split()[1] for case in RECORDED} == set(SCHEDULES)
+
+
 def test_the_table_spans_stable_diffusions_levels() -> None:
     levels = noise_table()
     assert len(levels.sigmas) == 1000

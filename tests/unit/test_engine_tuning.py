@@ -25,6 +25,9 @@ import comfy_nodes
 from comfy_nodes.errors import UnsupportedSetting
 from comfy_nodes.hardware import Device
 from comfy_nodes.ops import cpu_kernels
+from comfy_nodes.ops.attention import flash
+from comfy_nodes.ops.dtypes import DTYPES
+from comfy_nodes.placing import Dtype, Memory, place
 from comfy_nodes.settings import (
     Attention,
     Compile,
@@ -40,13 +43,11 @@ from orchestrator.engine.models.loading import load_diffusers
 from orchestrator.engine.models.vae import decode, decode_tiled, encode
 from orchestrator.engine.sampling.conditioning import encode_text
 from orchestrator.engine.sampling.sampling import sample
-from orchestrator.engine.tuning import attention as attention_module
 from orchestrator.engine.tuning.attention import head_widths, set_attention
 from orchestrator.engine.tuning.optimizing import optimize_model, optimize_vae
-from orchestrator.engine.tuning.placing import Placement
-from orchestrator.engine.tuning.storage import FP8
 from orchestrator.engine.tuning.tuning import compile_network, twin
 
+FP8 = DTYPES[Dtype.FP8]
 WIDE = (torch.bfloat16, torch.float32)
 STARTER = Path(comfy_nodes.__file__).parent / "model_files" / "spriteworks-starter"
 CPU, META = torch.device("cpu"), torch.device("meta")
@@ -98,11 +99,12 @@ def test_large_weights_are_stored_narrower_than_a_cpu_computes(
 
 def test_a_card_computes_in_fp16_and_stores_it() -> None:
     card = Device("cuda", "pretended", 24 * 2**30, (8, 9), bf16=True)
-    place = Placement(LoaderSettings(precision=Precision.FP16), torch.device("cuda"), card)
-    assert (place.dtype, place.text_dtype) == (torch.float16, torch.float16)
+    found = place(LoaderSettings(precision=Precision.FP16), card, 860_000_000, Memory.FIXED)
+    assert (found.unet.computed, found.text.computed) == (Dtype.FP16, Dtype.FP16)
+    assert (found.unet.stored, found.text.stored) == (Dtype.FP16, Dtype.FP16)
     older = replace(card, bf16=False)
-    place = Placement(LoaderSettings(precision=Precision.FP8), torch.device("cuda"), older)
-    assert place.dtype is torch.float16
+    found = place(LoaderSettings(precision=Precision.FP8), older, 860_000_000, Memory.FIXED)
+    assert (found.unet.computed, found.unet.stored) == (Dtype.FP16, Dtype.FP8)
 
 
 # Attention
@@ -159,7 +161,7 @@ def test_flash_that_cannot_run_is_said_once(
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
     for _ in range(2):
-        torch.testing.assert_close(attention_module.flash(q, q, q), q)
+        torch.testing.assert_close(flash(q, q, q), q)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 

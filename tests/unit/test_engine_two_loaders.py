@@ -12,11 +12,10 @@ import torch
 from PIL import Image
 
 from comfy_nodes import folders as pack_folders
-from comfy_nodes.settings import LoaderSettings
-from comfy_nodes.settings_inputs import OF_MODEL, OF_VAE
+from comfy_nodes.settings import LoaderSettings, Scope, settings_of_scope
 from orchestrator.engine import host
 from orchestrator.engine.execution.executor import Executor
-from orchestrator.engine.execution.jobs import Job
+from orchestrator.engine.execution.jobs import GraphJob
 from orchestrator.engine.execution.validation import check
 from orchestrator.engine.folders import Folders
 from orchestrator.engine.host.pack_folders import PackFolders
@@ -98,8 +97,8 @@ def add_pictures(graph: Graph, names: list[str], *, optimize: bool) -> None:
         model, vae = [loader, 0], [loader, 2]
         if optimize and SETTINGS[name]:
             every = {**LoaderSettings().model_dump(mode="json"), **SETTINGS[name]}
-            of_model = {key: every[key] for key in OF_MODEL}
-            of_vae = {key: every[key] for key in OF_VAE}
+            of_model = {key: every[key] for key in settings_of_scope(Scope.MODEL)}
+            of_vae = {key: every[key] for key in settings_of_scope(Scope.VAE)}
             model = [add("SpriteworksOptimizeModel", model=model, **of_model), 0]
             vae = [add("SpriteworksOptimizeVAE", vae=vae, **of_vae), 0]
         positive = [add("CLIPTextEncode", text="a red potion", clip=[loader, 1]), 0]
@@ -129,7 +128,9 @@ def run(models: Folders, names: list[str], *, optimize: bool = False) -> dict[st
     nodes = by_name(all_nodes())
     verdict = check(graph, nodes)
     assert not verdict.node_errors, verdict
-    job = Job(number=0, prompt_id="p", graph=verdict.graph, extra_data={}, outputs=verdict.outputs)
+    job = GraphJob(
+        number=0, prompt_id="p", graph=verdict.graph, extra_data={}, outputs=verdict.outputs
+    )
     report = Executor(lambda: nodes, Nobody()).run(job)
     assert report.success, report.messages
     found: dict[str, np.ndarray] = {}

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,8 +16,8 @@ import torch
 from comfy_nodes.errors import OutOfMemory
 from comfy_nodes.settings import LoaderSettings, MemoryFormat, Toggle, VaePrecision, VaeTiling
 from engine_pictures import decibels
+from orchestrator.engine import room
 from orchestrator.engine.handles.handles import Vae
-from orchestrator.engine.models import vae as vae_module
 from orchestrator.engine.models.loading import load_diffusers
 from orchestrator.engine.models.vae import decode, encode
 from orchestrator.engine.tuning.optimizing import optimize_vae
@@ -33,6 +32,10 @@ def load(tiny_models: Path, **settings: Any) -> Vae:
 @pytest.fixture(scope="module")
 def plain(tiny_models: Path) -> Vae:
     return load(tiny_models, vae_tiling=VaeTiling.OFF)
+
+
+def changed(vae: Vae, **settings: Any) -> Vae:
+    return replace(vae, settings=vae.settings.model_copy(update=settings))
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -96,7 +99,6 @@ def test_tiles_have_the_size_and_overlap_that_were_asked_for(
     tiny_models: Path, plain: Vae, work: Work, unit: int
 ) -> None:
     vae = load(tiny_models, vae_tiling=VaeTiling.ON, vae_tile=128, vae_overlap=32)
-    assert (vae.tile, vae.overlap) == (128, 32)
     with shapes(vae) as seen:
         tiled = work(vae)
     # Three tilings: square, wide and high. Of 256 pixels with steps of 96 the last tile is smaller.
@@ -105,7 +107,7 @@ def test_tiles_have_the_size_and_overlap_that_were_asked_for(
     assert max(height * width for height, width in sizes) == 128 * 128
     assert decibels(tiled, work(plain)) >= 20.0  # random weights see far; trained ones do not
     with shapes(vae) as seen:
-        work(replace(vae, tile=256))
+        work(changed(vae, vae_tile=256))
     assert all(max(height, width) * unit <= 512 for _, height, width in seen)
 
 
@@ -135,12 +137,12 @@ def test_memory_format_and_all_else_can_be_given_to_a_vae(plain: Vae) -> None:
         vae_slicing=Toggle.ON,
     )
     tuned = optimize_vae(plain, settings)
-    found = (tuned.tiling, tuned.tile, tuned.overlap, tuned.slicing)
-    assert found == (VaeTiling.ON, 256, 64, Toggle.ON)
+    asked = settings.model_dump(exclude_defaults=True)
+    assert asked.items() <= tuned.settings.model_dump().items()
     weights = [weight for weight in tuned.part.module.parameters() if weight.ndim == 4]
     assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
     assert all(w.is_contiguous() for w in plain.part.module.parameters())
-    whole = replace(tuned, tiling=VaeTiling.OFF)
+    whole = changed(tuned, vae_tiling=VaeTiling.OFF)
     assert decibels(decoding(whole), decoding(plain)) >= 100.0
 
 
@@ -154,24 +156,32 @@ def test_a_vae_rests_where_it_did_before_it_was_optimized(plain: Vae) -> None:
 # Tiles when memory is short
 
 
-@pytest.mark.parametrize(("tiling", "in_tiles"), [(VaeTiling.AUTO, True), (VaeTiling.OFF, False)])
 @pytest.mark.parametrize("work", [decoding, encoding])
 def test_tiles_are_taken_where_memory_is_known_to_be_too_small(
-    plain: Vae,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    work: Work,
-    tiling: VaeTiling,
-    in_tiles: bool,
+    plain: Vae, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, work: Work
 ) -> None:
     # The tiny VAE is 32 channels wide: about 65 MiB to decode 256 x 256 pixels.
-    little = SimpleNamespace(available=10 * 2**20)
-    monkeypatch.setattr(vae_module.psutil, "virtual_memory", lambda: little)
-    vae = replace(plain, tiling=tiling, tile=128, overlap=32)
+    monkeypatch.setattr(room, "room", lambda: 10 * 2**20)
+    vae = changed(plain, vae_tiling=VaeTiling.AUTO, vae_tile=128, vae_overlap=32)
     with shapes(vae) as seen, caplog.at_level(logging.WARNING):
         work(vae)
-    assert (len(seen) > 1) is in_tiles
-    assert ("in tiles" in caplog.text) is in_tiles
+    assert len(seen) > 1
+    assert "in tiles" in caplog.text
+
+
+@pytest.mark.parametrize("work", [decoding, encoding])
+def test_without_tiles_the_memory_that_is_missing_is_told(
+    plain: Vae, monkeypatch: pytest.MonkeyPatch, work: Work
+) -> None:
+    monkeypatch.setattr(room, "room", lambda: 10 * 2**20)
+    monkeypatch.setattr(room, "_SMALL", 0)
+    vae = changed(plain, vae_tiling=VaeTiling.OFF)
+    with (
+        shapes(vae) as seen,
+        pytest.raises(OutOfMemory, match=r"need 0\.\d GiB.*0\.0 GiB are free"),
+    ):
+        work(vae)
+    assert not seen
 
 
 def test_tiles_are_taken_when_memory_ran_out(plain: Vae, caplog: pytest.LogCaptureFixture) -> None:
@@ -181,7 +191,7 @@ def test_tiles_are_taken_when_memory_ran_out(plain: Vae, caplog: pytest.LogCaptu
 
     hook = plain.part.module.decoder.register_forward_pre_hook(refuse_large)
     try:
-        picture = decoding(replace(plain, tiling=VaeTiling.AUTO, tile=128, overlap=32))
+        picture = decoding(changed(plain, vae_tiling=VaeTiling.AUTO, vae_tile=128, vae_overlap=32))
         assert picture.shape == (1, 256, 256, 3)
         assert "again in tiles" in caplog.text
         with pytest.raises(OutOfMemory, match="vae_tiling is off"):

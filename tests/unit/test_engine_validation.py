@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from orchestrator.engine.execution import validation
 from orchestrator.engine.execution.validation import Nodes, check
 from orchestrator.engine.host import CoreNode, io
+from orchestrator.engine.nodes import images
 from orchestrator.engine.serving.registry import by_name
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -225,3 +228,93 @@ def test_a_check_that_raises_is_told() -> None:
     (found,) = check(graph, by_name([Raises])).node_errors["1"]["errors"]
     assert found["type"] == "exception_during_validation"
     assert found["extra_info"]["exception_type"] == "RuntimeError"
+
+
+@pytest.fixture(scope="module")
+def handing() -> Nodes:
+    """The engine's own nodes that make, hand on and show pictures."""
+    return by_name([images.EmptyImage, images.ImageScaleBy, images.SaveImageWebsocket])
+
+
+def _chain(length: int) -> dict[str, Any]:
+    """Pictures that are handed on, `length` times."""
+    graph: dict[str, Any] = {
+        "0": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0},
+        }
+    }
+    for number in range(1, length):
+        inputs = {
+            "image": [str(number - 1), 0],
+            "upscale_method": "nearest-exact",
+            "scale_by": 1.0,
+        }
+        graph[str(number)] = {"class_type": "ImageScaleBy", "inputs": inputs}
+    return graph
+
+
+def _saving(source: str) -> dict[str, Any]:
+    return {"class_type": "SaveImageWebsocket", "inputs": {"images": [source, 0]}}
+
+
+def test_a_chain_longer_than_pythons_recursion_is_checked_once_for_all_outputs(
+    handing: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = _chain(3000)
+    graph |= {f"save {number}": _saving("2999") for number in range(300)}
+    asked: Counter[str] = Counter()
+    plain = validation.sources
+
+    def counted(whole: Any, node_id: str) -> list[str]:
+        asked[node_id] += 1
+        return plain(whole, node_id)
+
+    monkeypatch.setattr(validation, "sources", counted)
+    verdict = check(graph, handing)
+    assert verdict.error is None
+    assert len(verdict.outputs) == 300
+    # once on the way down, once on the way up
+    assert max(asked.values()) == 2
+
+
+def test_a_node_that_spoils_thousands_of_outputs_names_the_first(handing: Nodes) -> None:
+    graph = _chain(50)
+    del graph["0"]["inputs"]["width"]
+    graph |= {f"save {number}": _saving("49") for number in range(300)}
+    verdict = check(graph, handing)
+    assert verdict.error is not None
+    (told,) = verdict.node_errors.values()
+    assert told["dependent_outputs"] == [f"save {number}" for number in range(100)]
+
+
+def test_a_long_loop_is_told_in_part_at_each_of_its_nodes(handing: Nodes) -> None:
+    graph = _chain(2000)
+    graph["0"] = {**graph["1"], "inputs": {**graph["1"]["inputs"], "image": ["1999", 0]}}
+    graph["save"] = _saving("7")
+    verdict = check(graph, handing)
+    assert verdict.outputs == ()
+    assert len(verdict.node_errors) == 2000
+    for told in verdict.node_errors.values():
+        (found,) = told["errors"]
+        assert found["type"] == "dependency_cycle"
+        assert "1980 more" in found["details"]
+        assert len(found["extra_info"]["cycle_nodes"]) == 20
+
+
+def test_an_output_on_any_of_thousands_of_loops_does_not_run(handing: Nodes) -> None:
+    graph = _chain(1000)
+    for number in range(1, 1000):
+        # each with the one before it and the one behind it
+        graph[str(number)]["inputs"]["scale_by"] = [str((number + 1) % 1000), 0]
+    graph |= {f"save {number}": _saving(str(number)) for number in range(1, 1000)}
+    assert check(graph, handing).outputs == ()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-Infinity", "1e400"])
+def test_a_number_that_no_json_has_is_refused_as_a_text_too(handing: Nodes, value: str) -> None:
+    graph = _chain(2)
+    graph["1"]["inputs"]["scale_by"] = value
+    graph["save"] = _saving("1")
+    (told,) = check(graph, handing).node_errors.values()
+    assert [each["type"] for each in told["errors"]] == ["invalid_input_type"]

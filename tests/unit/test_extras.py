@@ -106,7 +106,7 @@ def test_the_engine_and_the_service_name_their_extras(tmp_path: Path) -> None:
 
 # What the extra `orchestrator` does not bring, of all that the others do.
 NOT_BROUGHT = (
-    "torch diffusers transformers safetensors torchsde av fastapi starlette uvicorn websockets "
+    "torch diffusers transformers safetensors torchsde av fastapi starlette uvicorn "
     "python_multipart blake3 fsspec psycopg"
 )
 

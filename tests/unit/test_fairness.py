@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.dispatcher import Dispatcher, Finished, Settings
-from orchestrator.batch.jobs import Job
-from orchestrator.batch.scheduler import Rules
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.dispatcher import Dispatcher, DispatchSettings, Finished
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.jobs import Job
+from orchestrator.batch.logic.scheduler import Rules
 
 
 class Deaf:
@@ -36,7 +36,7 @@ class Service:
         self.dispatcher = Dispatcher(
             store,
             Deaf(),
-            Settings(endless=True, rules=rules or Rules()),
+            DispatchSettings(endless=True, rules=rules or Rules()),
             clock=lambda: self.now,
         )
         # what each server has, the first of which runs

@@ -11,11 +11,11 @@ import fake_grids
 from comfy_nodes.formats.palettes import Palette
 from comfy_nodes.formats.well_known import by_name
 from comfy_nodes.ops.color import pack
-from comfy_nodes.ops.cutout import Options as Cutout
+from comfy_nodes.ops.cutout import CutoutOptions as Cutout
 from comfy_nodes.ops.cutout import Outline
 from comfy_nodes.ops.palette import Dither
 from orchestrator.errors import UsageError
-from orchestrator.sprites.finishing import Finish, Grid
+from orchestrator.sprites.finishing import Finish, KnownGrid
 
 Pixels = fake_grids.Pixels
 
@@ -69,7 +69,7 @@ def test_all_that_is_seen_is_of_the_palette_and_again_changes_nothing(
     if cutout is not None and cutout.outline is not Outline.NONE:
         dither = Dither.NONE  # a dithered outline is of two colours, and would be given one again
     finish = Finish(
-        grid=Grid() if snaps else None,
+        grid=KnownGrid() if snaps else None,
         cutout=cutout,
         palette=palette,
         dither=dither,

@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.batch.fleet import Care, Processes, fleet
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.fleet import Care, Processes, fleet
+from orchestrator.batch.execution.store.store import Store
 from orchestrator.errors import BadValue, UsageError
 from orchestrator.local.serving import Choice
 
@@ -103,7 +103,7 @@ def test_processes_that_start_at_once_are_all_noted(
     monkeypatch.setattr(
         Meeting, "together", threading.Barrier(len(pids), timeout=30), raising=False
     )
-    monkeypatch.setattr("orchestrator.batch.fleet.psutil.Process", Meeting)
+    monkeypatch.setattr("orchestrator.batch.execution.fleet.psutil.Process", Meeting)
     # Each server has a thread of its own, and they begin together.
     with ThreadPoolExecutor(len(pids)) as pool:
         list(pool.map(Processes(store).add, pids))
@@ -143,7 +143,7 @@ def test_a_run_that_is_killed_while_it_ends_leftovers_leaves_them_to_the_next(
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         Processes(store).add(process.pid)
         with monkeypatch.context() as patched:
-            patched.setattr("orchestrator.batch.fleet._end", killed)
+            patched.setattr("orchestrator.batch.execution.fleet._end", killed)
             with pytest.raises(Killed):
                 Processes(store).end_leftovers()
         assert Processes(store).end_leftovers() == 1
@@ -159,6 +159,6 @@ def test_a_number_that_now_belongs_to_a_process_of_the_system_is_left_alone(
     def refused(pid: int) -> None:
         raise psutil.AccessDenied(pid)
 
-    monkeypatch.setattr("orchestrator.batch.fleet.psutil.Process", refused)
+    monkeypatch.setattr("orchestrator.batch.execution.fleet.psutil.Process", refused)
     assert Processes(store).end_leftovers() == 0
     assert json.loads(store.fact("processes") or "") == {}

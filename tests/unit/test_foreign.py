@@ -10,7 +10,8 @@ import requests.exceptions
 import websocket
 
 from orchestrator import errors
-from orchestrator.client.foreign import FOREIGN, Verdict, backoff, judge, translate, translated
+from orchestrator.client.foreign import Reaction, backoff, judge, translate, translated
+from orchestrator.client.libraries import FOREIGN
 
 
 def public_exceptions() -> set[type[BaseException]]:
@@ -53,17 +54,17 @@ def test_the_cause_is_kept() -> None:
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [
-        (errors.ServerUnreachable(""), Verdict.RETRY),
-        (errors.ServerLost(""), Verdict.DOUBT),
-        (errors.ServerFailed(""), Verdict.DOUBT),
-        (errors.ProtocolError(""), Verdict.DOUBT),
-        (errors.JobRefused(""), Verdict.FATAL),
-        (errors.BadValue(""), Verdict.FATAL),
-        (errors.ServerError(""), Verdict.FATAL),
-        (errors.OutputError(""), Verdict.FATAL),
+        (errors.ServerUnreachable(""), Reaction.RETRY),
+        (errors.ServerLost(""), Reaction.DOUBT),
+        (errors.ServerFailed(""), Reaction.DOUBT),
+        (errors.ProtocolError(""), Reaction.DOUBT),
+        (errors.JobRefused(""), Reaction.FATAL),
+        (errors.BadValue(""), Reaction.FATAL),
+        (errors.ServerError(""), Reaction.FATAL),
+        (errors.OutputError(""), Reaction.FATAL),
     ],
 )
-def test_judgement(error: errors.SpriteworksError, verdict: Verdict) -> None:
+def test_judgement(error: errors.SpriteworksError, verdict: Reaction) -> None:
     assert judge(error) is verdict
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch import plan as plans
-from orchestrator.batch.easing import eased, rungs
-from orchestrator.batch.manifest.reading import load
-from orchestrator.batch.planning import Planner
-from orchestrator.batch.retry import LADDER, Degradation
-from orchestrator.bench.variants import Knobs
+from orchestrator.batch.execution import plan as plans
+from orchestrator.batch.execution.manifest_files import load
+from orchestrator.batch.logic.easing import eased, rungs
+from orchestrator.batch.logic.planning import Planner
+from orchestrator.batch.logic.retry import LADDER, Degradation
+from orchestrator.bench.variants import OfferedSettings
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.roles import parameters, set_parameters, split_settings
 
@@ -68,8 +68,8 @@ def test_the_ladder(graph: Any, catalogue: Catalogue) -> None:
 
 
 def test_the_settings(graph: Any, catalogue: Catalogue) -> None:
-    knobs = Knobs.of(graph, catalogue, "theirs.json")
-    assert knobs.nodes == {"1": ("precision", "vae_tiling", "offload")}
+    offered = OfferedSettings.of(graph, catalogue, "theirs.json")
+    assert offered.nodes == {"1": ("precision", "vae_tiling", "offload")}
 
 
 def test_the_affinity(graph: Any, catalogue: Catalogue, tmp_path: Path) -> None:

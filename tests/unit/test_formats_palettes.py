@@ -13,8 +13,8 @@ from comfy_nodes.errors import BadInput
 from comfy_nodes.formats.palettes import (
     LARGEST_FILE,
     MOST_COLOURS,
-    Format,
     Palette,
+    PaletteFormat,
     detect,
     read,
     write,
@@ -34,26 +34,26 @@ def png(image: Image.Image, **options: object) -> bytes:
     return out.getvalue()
 
 
-@given(palettes, st.sampled_from(list(Format)))
-def test_what_is_written_is_read_back(palette: Palette, format: Format) -> None:
+@given(palettes, st.sampled_from(list(PaletteFormat)))
+def test_what_is_written_is_read_back(palette: Palette, format: PaletteFormat) -> None:
     data = write(palette, format)
     assert detect(data) is format
     again = read(data, palette.name)
     expected = palette.colours
-    if format is Format.PNG:
+    if format is PaletteFormat.PNG:
         expected = tuple(dict.fromkeys(expected))
     assert again == Palette(palette.name, expected)
 
 
 def test_names_inside_count_more_than_those_of_files() -> None:
-    for format in Format:
-        inside = format in (Format.GPL, Format.ASE)
+    for format in PaletteFormat:
+        inside = format in (PaletteFormat.GPL, PaletteFormat.ASE)
         assert read(write(FIRE, format), "file").name == ("Small Fire" if inside else "file")
 
 
 @settings(max_examples=400, deadline=None)
 @given(
-    st.sampled_from(list(Format)),
+    st.sampled_from(list(PaletteFormat)),
     st.lists(
         st.tuples(st.sampled_from("cdi"), st.floats(0, 1), st.binary(min_size=1, max_size=6)),
         min_size=1,
@@ -61,7 +61,7 @@ def test_names_inside_count_more_than_those_of_files() -> None:
     ),
 )
 def test_a_damaged_file_gives_a_palette_or_a_sentence(
-    format: Format, changes: list[tuple[str, float, bytes]]
+    format: PaletteFormat, changes: list[tuple[str, float, bytes]]
 ) -> None:
     data = bytearray(write(FIRE, format))
     for kind, where, what in changes:
@@ -117,16 +117,16 @@ def test_gpl_as_gimp_lospec_and_aseprite_write_it() -> None:
 
 def test_text_formats_are_written_to_the_letter() -> None:
     small = Palette("Fire", FIRE.colours[:2])
-    assert write(small, Format.HEX) == b"1a1c2c\nb13e53\n"
-    assert write(small, Format.PAL) == b"JASC-PAL\r\n0100\r\n2\r\n26 28 44\r\n177 62 83\r\n"
-    assert write(small, Format.GPL) == (
+    assert write(small, PaletteFormat.HEX) == b"1a1c2c\nb13e53\n"
+    assert write(small, PaletteFormat.PAL) == b"JASC-PAL\r\n0100\r\n2\r\n26 28 44\r\n177 62 83\r\n"
+    assert write(small, PaletteFormat.GPL) == (
         b"GIMP Palette\nName: Fire\nColumns: 0\n#\n 26  28  44\t1a1c2c\n177  62  83\tb13e53\n"
     )
 
 
 def test_pillow_reads_the_gimp_palettes_that_are_written() -> None:
     data, mode = GimpPaletteFile.GimpPaletteFile(
-        io.BytesIO(write(by_name("sweetie-16"), Format.GPL))
+        io.BytesIO(write(by_name("sweetie-16"), PaletteFormat.GPL))
     ).getpalette()
     assert mode == "RGB"
     assert data[:48] == by_name("sweetie-16").array().tobytes()
@@ -152,7 +152,7 @@ def test_ase_is_written_to_the_byte() -> None:
         "52474220 3f800000 00000000 3e4ccccd 0002"
         "c002 00000000"
     )
-    data = write(Palette("F", ((255, 0, 51),)), Format.ASE)
+    data = write(Palette("F", ((255, 0, 51),)), PaletteFormat.ASE)
     assert data == bytes.fromhex(expected)
 
 

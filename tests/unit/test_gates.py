@@ -15,30 +15,32 @@ from PIL import Image
 from comfy_nodes.ops.measures.catalogue import MEASURES as OF_PIXELS
 from comfy_nodes.ops.measures.measure import Needs, Of
 from comfy_nodes.ops.measures.subject import Subject
-from orchestrator.batch.gates import (
+from orchestrator.batch.execution.judging import read_picture
+from orchestrator.batch.logic.gates import (
     MEASURES,
-    Picture,
+    JudgedPicture,
     gate,
     judge,
     measure,
     pixels_sha256,
-    read_picture,
 )
-from orchestrator.batch.jobs import Gate
+from orchestrator.batch.logic.jobs import Gate
 from orchestrator.errors import InputError
 
 
-def picture(width: int = 8, height: int = 4, colour: tuple[int, ...] = (200, 0, 0, 255)) -> Picture:
-    return Picture(rgba=np.full((height, width, 4), colour, np.uint8))
+def picture(
+    width: int = 8, height: int = 4, colour: tuple[int, ...] = (200, 0, 0, 255)
+) -> JudgedPicture:
+    return JudgedPicture(rgba=np.full((height, width, 4), colour, np.uint8))
 
 
-def noise(seed: int = 1) -> Picture:
+def noise(seed: int = 1) -> JudgedPicture:
     rgba = np.random.default_rng(seed).integers(0, 256, (16, 16, 4), np.uint8)
     rgba[..., 3] = 255
-    return Picture(rgba=rgba)
+    return JudgedPicture(rgba=rgba)
 
 
-def value(name: str, of: Picture) -> float:
+def value(name: str, of: JudgedPicture) -> float:
     (verdict,) = judge(of, [Gate(name=name)])
     return verdict.value
 
@@ -69,7 +71,7 @@ def test_colours_are_counted_where_something_is() -> None:
         (noise(), False),
     ],
 )
-def test_blank(shown: Picture, blank: bool) -> None:
+def test_blank(shown: JudgedPicture, blank: bool) -> None:
     (verdict,) = judge(shown, [gate("blank")])
     assert verdict.passed is not blank
 
@@ -77,9 +79,9 @@ def test_blank(shown: Picture, blank: bool) -> None:
 def test_a_sprite_on_nothing_is_not_blank_whatever_colour_the_nothing_hides() -> None:
     rgba = noise().rgba.copy()
     rgba[..., 3] = 0
-    assert value("blank", Picture(rgba=rgba)) == 1
+    assert value("blank", JudgedPicture(rgba=rgba)) == 1
     rgba[4:10, 4:10] = (200, 30, 30, 255)
-    (verdict,) = judge(Picture(rgba=rgba), [gate("blank")])
+    (verdict,) = judge(JudgedPicture(rgba=rgba), [gate("blank")])
     assert verdict.passed
     assert verdict.value == pytest.approx(1 - 36 / 256)
 
@@ -87,12 +89,12 @@ def test_a_sprite_on_nothing_is_not_blank_whatever_colour_the_nothing_hides() ->
 def test_a_flat_picture_with_slight_noise_is_blank() -> None:
     rgba = picture(64, 64, (120, 120, 120, 255)).rgba.copy()
     rgba[..., :3] += np.random.default_rng(1).integers(0, 4, (64, 64, 3), np.uint8)
-    assert value("blank", Picture(rgba=rgba)) == 1
+    assert value("blank", JudgedPicture(rgba=rgba)) == 1
 
 
 def test_duplicate_counts_twins() -> None:
     (alone, twin) = (
-        judge(Picture(rgba=noise().rgba, twins=n), [gate("duplicate")]) for n in (0, 1)
+        judge(JudgedPicture(rgba=noise().rgba, twins=n), [gate("duplicate")]) for n in (0, 1)
     )
     assert alone[0].passed
     assert not twin[0].passed
@@ -132,12 +134,12 @@ def test_the_size_is_that_of_the_pixels() -> None:
 def test_the_gate_for_a_graph_asks_for_one() -> None:
     (lacking,) = judge(picture(), [gate("graph")])
     assert not lacking.passed
-    (fine,) = judge(Picture(rgba=picture().rgba, has_graph=True), [gate("graph")])
+    (fine,) = judge(JudgedPicture(rgba=picture().rgba, has_graph=True), [gate("graph")])
     assert fine.passed
 
 
 def test_a_value_that_is_no_number_passes_no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.batch.gates.MEASURES", MEASURES.copy())
+    monkeypatch.setattr("orchestrator.batch.logic.gates.MEASURES", MEASURES.copy())
     measure("odd", "never a number")(lambda _: float("nan"))
     (verdict,) = judge(picture(), [Gate(name="odd", minimum=0)])
     assert not verdict.passed
@@ -174,7 +176,7 @@ def test_equal_pixels_have_equal_hashes_whatever_else_the_file_says(tmp_path: Pa
     hashes = {pixels_sha256(read_picture(tmp_path / name)) for name in ("a.png", "b.png")}
     assert len(hashes) == 1
     # the same bytes in another shape are another picture
-    turned = Picture(rgba=noise().rgba.reshape(8, 32, 4))
+    turned = JudgedPicture(rgba=noise().rgba.reshape(8, 32, 4))
     assert pixels_sha256(turned) not in hashes
 
 
@@ -208,8 +210,8 @@ def test_a_gate_is_its_measure(name: str) -> None:
     spoiled[0, 0] = (200, 40, 40, 100) if name == "alpha_binary" else (200, 40, 40, 255)
     spoiled[2, 3:21] = (200, 40, 40, 255)
     (fine,), (bad,) = (
-        judge(Picture(rgba=sprite()), [gate(name)]),
-        judge(Picture(rgba=spoiled), [gate(name)]),
+        judge(JudgedPicture(rgba=sprite()), [gate(name)]),
+        judge(JudgedPicture(rgba=spoiled), [gate(name)]),
     )
     assert fine.passed
     assert not bad.passed
@@ -224,7 +226,8 @@ def test_a_gate_that_does_not_apply_lets_pass_and_says_so() -> None:
 
 def test_gates_are_known_without_numpy() -> None:
     code = (
-        "import sys; from orchestrator.batch.gates import MEASURES; assert 'specks' in MEASURES;"
+        "import sys; from orchestrator.batch.logic.gates import MEASURES;"
+        "assert 'specks' in MEASURES;"
         "sys.exit(bool({'numpy', 'scipy', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.batch.growth import Growth
+from orchestrator.batch.execution.growth import ServerGrowth
 
 
 class Clock:
@@ -14,7 +14,7 @@ class Clock:
 
 
 def test_the_first_graphs_load_the_models_and_count_for_nothing() -> None:
-    growth = Growth(100, Clock())
+    growth = ServerGrowth(100, Clock())
     assert [growth.is_due(graphs) for graphs in range(5)] == [False, False, False, False, True]
     growth.look(4, 5000)
     growth.look(8, 5100)
@@ -25,7 +25,7 @@ def test_the_first_graphs_load_the_models_and_count_for_nothing() -> None:
 
 def test_quick_graphs_are_looked_at_now_and_then_and_slow_ones_each_time() -> None:
     clock = Clock()
-    growth = Growth(100, clock)
+    growth = ServerGrowth(100, clock)
     growth.look(4, 5000)
     assert [growth.is_due(graphs) for graphs in range(4, 9)] == [False, False, False, False, True]
     clock.now = 1.0
@@ -34,11 +34,11 @@ def test_quick_graphs_are_looked_at_now_and_then_and_slow_ones_each_time() -> No
 
 
 def test_without_a_bound_nothing_is_looked_at() -> None:
-    assert not Growth(0, Clock()).is_due(1000)
+    assert not ServerGrowth(0, Clock()).is_due(1000)
 
 
 def test_what_has_grown_too_much_stays_so_though_it_shrinks() -> None:
-    growth = Growth(100, Clock())
+    growth = ServerGrowth(100, Clock())
     for graphs, size in ((4, 1000), (8, 2000), (12, 1000)):
         growth.look(graphs, size)
     assert growth.too_much == 1000

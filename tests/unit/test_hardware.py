@@ -100,15 +100,6 @@ def test_a_host_with_its_own_memory_management_keeps_it() -> None:
     assert found.settings.offload is Offload.AUTO
 
 
-def test_weights_that_the_host_keeps_are_not_put_into_another_order() -> None:
-    found = resolve(LoaderSettings(), card(24), XL, host_keeps_weights=True)
-    assert found.settings.memory_format.value == "contiguous"
-    assert found.settings.precision.value == "fp16"  # what is computed in
-    asked = LoaderSettings.model_validate({"memory_format": "channels_last"})
-    found = resolve(asked, card(24), XL, host_keeps_weights=True)
-    assert found.settings.memory_format.value == "channels_last"
-
-
 def test_small_models_keep_their_pictures_on_every_cpu() -> None:
     assert auto(BF16_CPU, STARTER).precision.value == "fp32"
     assert auto(BF16_CPU, VAE).precision.value == "bf16"

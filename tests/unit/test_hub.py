@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -21,15 +22,15 @@ from comfy_nodes.errors import (
     SaveFailed,
 )
 from comfy_nodes.hub import checking, client, places, pulling
-from comfy_nodes.hub.checking import State, check
+from comfy_nodes.hub.checking import Wholeness, check
 from comfy_nodes.hub.places import Found, Places, find
-from comfy_nodes.hub.pulling import Progress, pull
+from comfy_nodes.hub.pulling import DownloadProgress, pull
 from comfy_nodes.hub.records import record_path
 from comfy_nodes.models import SD15, SD15_INPAINT, SDXL
 
 HALF_UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
-# huggingface_hub hands content on in pieces of this size; what came of the next is lost at a cut.
-PIECE = 10 * 2**20
+# Content is handed on in pieces of this size; what came of the next is lost at a cut.
+PIECE = client._PIECE
 FULL_UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
@@ -53,7 +54,7 @@ def visible(folder: Path) -> set[str]:
 
 
 def test_a_folder_comes_whole_and_is_found_again(hub: Any, tmp_path: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[DownloadProgress] = []
     pulled = pull(SD15, models=tmp_path, report=seen.append)
     assert pulled.path == tmp_path / "diffusers" / "sd15"
     wanted = {
@@ -108,7 +109,7 @@ def test_a_single_file_goes_to_the_checkpoints(hub: Any, imitation: Any, tmp_pat
     pulled = pull(SD15, models=tmp_path, single=True)
     assert pulled.path == tmp_path / "checkpoints" / SD15.checkpoint.name
     assert find(SD15, Places.of_models(tmp_path)) == Found(pulled.path)
-    assert check(SD15, Found(pulled.path)).files[0].state is State.RIGHT
+    assert check(SD15, Found(pulled.path)).files[0].state is Wholeness.RIGHT
     hub.repositories[SD15_INPAINT.hub_id] = hub.repositories[SD15.hub_id]
     with pytest.raises(HubError, match="pickle"):
         pull(SD15_INPAINT, models=tmp_path, single=True)
@@ -185,14 +186,43 @@ def test_a_cut_download_goes_on_with_the_next_call(large: Any, tmp_path: Path) -
     assert not check(SD15, Found(whole.path)).damaged
 
 
-def test_a_hub_that_knows_no_ranges_starts_again_and_ends_right(
+def test_a_hub_that_knows_no_ranges_sends_all_again(large: Any, tmp_path: Path) -> None:
+    hub = large
+    hub.cuts[HALF_UNET] = PIECE + 700_000
+    hub.knows_ranges = False
+    pulled = pull(SD15, models=tmp_path)
+    assert [one.range for one in hub.asked_for(HALF_UNET) if one.by_storage] == [
+        None,
+        f"bytes={PIECE}-",
+    ]
+    assert not check(SD15, Found(pulled.path)).damaged
+    assert pulled.downloaded == sum((pulled.path / name).stat().st_size for name in pulled.files)
+
+
+def test_a_file_that_is_longer_than_announced_does_not_fill_the_disk(
+    hub: Any, tmp_path: Path
+) -> None:
+    right = hub.repositories[SD15.hub_id][HALF_UNET]
+    hub.spoiled[HALF_UNET] = b"x" * (len(right) + 4 * PIECE)
+    seen: list[DownloadProgress] = []
+    with pytest.raises(HubDamaged, match=HALF_UNET):
+        pull(SD15, models=tmp_path, report=seen.append)
+    assert max(one.done for one in seen) <= seen[0].total
+
+
+def test_a_hub_that_is_busy_for_a_moment_is_asked_again(hub: Any, tmp_path: Path) -> None:
+    hub.down, hub.recovers_after = 503, 2
+    assert not check(SD15, Found(pull(SD15, models=tmp_path).path)).damaged
+
+
+def test_what_lies_there_and_is_no_beginning_of_the_file_is_found_by_the_checksum(
     hub: Any, tmp_path: Path, imitation: Any
 ) -> None:
     folder = tmp_path / "diffusers" / "sd15" / "unet"
     folder.mkdir(parents=True)
     sha = imitation._sibling(HALF_UNET, hub.repositories[SD15.hub_id][HALF_UNET])["lfs"]["sha256"]
-    # What lies there is not the beginning of the file: the checksum finds it.
-    (folder / f"diffusion_pytorch_model.fp16.safetensors.{sha[:12]}.part").write_bytes(b"x" * 999)
+    beside = folder / f"diffusion_pytorch_model.fp16.safetensors.{sha[:12]}.part"
+    beside.write_bytes(b"x" * 1_100_000)
     with pytest.raises(HubDamaged):
         pull(SD15, models=tmp_path)
     assert not check(SD15, Found(pull(SD15, models=tmp_path).path)).damaged
@@ -250,7 +280,7 @@ def test_without_a_record_what_is_sound_is_compared_with_the_hubs_checksum(
     folder = pull(SD15, models=None if pinned else tmp_path).path
     record_path(folder).unlink()
     right = check(SD15, Found(folder))
-    assert (right.against, {file.state for file in right.files}) == ("hub", {State.RIGHT})
+    assert (right.against, {file.state for file in right.files}) == ("hub", {Wholeness.RIGHT})
     # As long as before, and sound: only a checksum can tell.
     content = (folder / path).read_bytes()
     if path.endswith(".json"):
@@ -261,8 +291,8 @@ def test_without_a_record_what_is_sound_is_compared_with_the_hubs_checksum(
     (folder / path).write_bytes(changed)
     assert checking.is_sound(folder / path)
     states = {file.path: file.state for file in check(SD15, Found(folder)).files}
-    assert states.pop(path) is (State.DAMAGED if pinned else State.CHANGED)
-    assert set(states.values()) == {State.RIGHT}
+    assert states.pop(path) is (Wholeness.DAMAGED if pinned else Wholeness.CHANGED)
+    assert set(states.values()) == {Wholeness.RIGHT}
 
 
 def test_without_a_record_and_without_the_hub_the_structure_is_checked(
@@ -274,7 +304,7 @@ def test_without_a_record_and_without_the_hub_the_structure_is_checked(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     checked = check(SD15, Found(pulled.path))
     assert checked.against == "none"
-    assert {file.state for file in checked.files} == {State.READABLE}
+    assert {file.state for file in checked.files} == {Wholeness.READABLE}
     unet = pulled.path / HALF_UNET
     unet.write_bytes(unet.read_bytes()[:-1])
     assert check(SD15, Found(pulled.path)).damaged == (HALF_UNET,)
@@ -467,7 +497,7 @@ def test_a_download_can_be_stopped_by_whoever_watches(hub: Any, tmp_path: Path) 
     class Stop(Exception):
         pass
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: DownloadProgress) -> None:
         if progress.file == HALF_UNET:
             raise Stop
 
@@ -531,25 +561,6 @@ def test_half_a_folder_is_not_found_and_what_is_missing_is_said(tmp_path: Path) 
     assert "unet/config.json" in str(places.unfinished(SD15, wanted))
 
 
-def test_the_progress_bars_of_others_are_left_as_they_were(hub: Any, tmp_path: Path) -> None:
-    from huggingface_hub.utils import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    before = are_progress_bars_disabled()
-    try:
-        for number, (set_so, disabled) in enumerate(
-            [(enable_progress_bars, False), (disable_progress_bars, True)]
-        ):
-            set_so()
-            pull(SD15, models=tmp_path / str(number))
-            assert are_progress_bars_disabled() is disabled
-    finally:
-        (disable_progress_bars if before else enable_progress_bars)()
-
-
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -565,3 +576,43 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def test_the_address_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_ENDPOINT", raising=False)
     assert client.endpoint() == "https://huggingface.co"
+
+
+def test_only_public_names_of_huggingface_hub_are_used() -> None:
+    """Its own modules and underscored names change without a word; artists have any version."""
+    folder = Path(client.__file__).parent
+    used = [use for path in sorted(folder.rglob("*.py")) for use in hub_uses(path)]
+    assert ("huggingface_hub", "HfApi") in used
+    for module, name in used:
+        assert module in ("huggingface_hub", "huggingface_hub.utils"), (module, name)
+        assert not name.startswith("_"), (module, name)
+
+
+def hub_uses(path: Path) -> Iterator[tuple[str, str]]:
+    """(module, name) of all that a file takes from huggingface_hub."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for one in node.names:
+                if one.name.split(".")[0] == "huggingface_hub":
+                    modules[one.asname or one.name.split(".")[0]] = one.name
+                    yield one.name, ""
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("huggingface_hub"):
+            for one in node.names:
+                yield str(node.module), one.name
+                modules[one.asname or one.name] = f"{node.module}.{one.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = modules.get(node.value.id)
+            if module is not None:
+                yield module, node.attr
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "getattr"
+            and isinstance(node.args[0], ast.Name)
+            and node.args[0].id in modules
+        ):
+            assert isinstance(node.args[1], ast.Constant)
+            yield modules[node.args[0].id], str(node.args[1].value)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.batch.job_queue import JobQueue
-from orchestrator.batch.jobs import Job
-from orchestrator.batch.scheduler import Rules, ServerState, Situation, Waiting, choose
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.job_queue import JobQueue
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Job
+from orchestrator.batch.logic.scheduler import Rules, ServerState, Situation, Waiting, choose
 
 
 def job(name: str, owner: str = "", priority: int = 0) -> Job:

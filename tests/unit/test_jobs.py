@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.batch.jobs import (
+from orchestrator.batch.logic.jobs import (
     SEED_MODULUS,
     TRANSITIONS,
     Job,
@@ -19,7 +19,7 @@ from orchestrator.batch.jobs import (
     reroll_seed,
     sources,
 )
-from orchestrator.batch.manifest.templates import name_problem
+from orchestrator.batch.logic.manifest.templates import name_problem
 from orchestrator.errors import IllegalTransition
 
 KEY = "ab" * 32

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from orchestrator.batch.gates import gate, pixels_sha256, read_picture
-from orchestrator.batch.jobs import Artifact, Attempt, Gate, Job, Outcome, Shot, State
-from orchestrator.batch.judging import judge_again, sort_out_duplicates
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.judging import judge_again, read_picture, sort_out_duplicates
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.gates import gate, pixels_sha256
+from orchestrator.batch.logic.jobs import Artifact, Attempt, Gate, Job, Outcome, Shot, State
 
 ONLY = (Gate(name="duplicate", maximum=0),)
 RED, BLUE = (200, 0, 0), (0, 0, 200)
@@ -156,7 +156,7 @@ def test_changed_gates_reject_what_they_would_have_rejected(store: Store, tmp_pa
     store.plan([job("a", opaque), job("b", opaque, many)])
     said = judge_again(store, tmp_path)
     assert said == [
-        "2 pictures are measured again by changed gates",
+        "2 pictures are measured again, by gates that are new to them",
         "b failed: colours is 1, and must be at least 2",
     ]
     assert (names(store, State.DONE), names(store, State.FAILED)) == ("a", "b")

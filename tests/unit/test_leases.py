@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.batch import leases
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.dispatcher import Dispatcher, Fate, Finished, Settings
-from orchestrator.batch.jobs import Artifact, Job, Outcome, State, Timing
-from orchestrator.batch.leases import Renewal, new_owner
-from orchestrator.batch.retry import Kind
-from orchestrator.batch.store import tables
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution import leases
+from orchestrator.batch.execution.dispatcher import Dispatcher, DispatchSettings, Fate, Finished
+from orchestrator.batch.execution.leases import Renewal, new_owner
+from orchestrator.batch.execution.store import tables
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.jobs import Artifact, Job, Outcome, State, Timing
+from orchestrator.batch.logic.retry import FailureKind
 from orchestrator.errors import StoreError
 
 # s, for which what must come is waited for
@@ -53,7 +53,7 @@ class Owner:
     def __init__(self, folder: Path, name: str, server: str, lease: float = 30.0) -> None:
         self.store = Store.open(folder)
         self.told = Told()
-        settings = Settings(owner=name, lease=lease, endless=True)
+        settings = DispatchSettings(owner=name, lease=lease, endless=True)
         self.dispatcher = Dispatcher(self.store, self.told, settings)
         self.dispatcher.join(server)
         self.server = server
@@ -169,7 +169,7 @@ def test_whoever_lost_an_attempt_decides_nothing_about_it(one: Owner, two: Owner
     two.store.take_over("two", 30.0)
     match way:
         case "failed":
-            assert one.dispatcher.failed(lost, Kind.NODE_FAILED, "it broke") is None
+            assert one.dispatcher.failed(lost, FailureKind.NODE_FAILED, "it broke") is None
         case "given back":
             one.dispatcher.give_back(lost, "stopped")
         case "submitted":

@@ -11,12 +11,13 @@ from contextlib import closing, contextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
+from websockets.frames import Opcode
 from websockets.sync.server import ServerConnection, serve
 
 from orchestrator.client.listener import Listener
 from orchestrator.client.wire import Timeouts
 from orchestrator.errors import JobTimedOut
-from orchestrator.protocol import Event, Status, encode_event
+from orchestrator.protocol import Event, QueueStatus, encode_event
 
 FAST = Timeouts(connect=10.0, delays=lambda: itertools.repeat(0.0))
 # s, for which what must come is waited for
@@ -24,7 +25,7 @@ LONG = 10.0
 
 
 def status(remaining: int) -> str:
-    text = encode_event(Status(queue_remaining=remaining))
+    text = encode_event(QueueStatus(queue_remaining=remaining))
     assert isinstance(text, str)
     return text
 
@@ -63,8 +64,8 @@ def test_pings_are_answered_with_what_they_carry() -> None:
         connection.send(status(2))
 
     with serving(ping) as url, closing(Listener(url, FAST)) as listener:
-        assert heard(listener) == Status(queue_remaining=1)
-        assert heard(listener) == Status(queue_remaining=2)
+        assert heard(listener) == QueueStatus(queue_remaining=1)
+        assert heard(listener) == QueueStatus(queue_remaining=2)
     assert answered.is_set()
 
 
@@ -86,8 +87,8 @@ def test_a_connection_that_ends_is_opened_again_under_another_id_with_nothing_le
             connection.recv()
 
     with serving(cut) as url, closing(Listener(url, FAST)) as listener:
-        assert heard(listener) == Status(queue_remaining=1)
-        assert heard(listener) == Status(queue_remaining=2)
+        assert heard(listener) == QueueStatus(queue_remaining=1)
+        assert heard(listener) == QueueStatus(queue_remaining=2)
         listener.close()
     assert len(set(ids)) == len(ids) == 2
 
@@ -109,7 +110,7 @@ def test_a_server_that_says_goodbye_is_connected_to_again() -> None:
     ended = threading.Event()
     with serving(goodbye) as url, closing(Listener(url, FAST)) as listener:
         try:
-            assert heard(listener) == Status(queue_remaining=5)
+            assert heard(listener) == QueueStatus(queue_remaining=5)
         finally:
             ended.set()
             listener.close()
@@ -128,7 +129,7 @@ def test_what_cannot_be_read_is_one_hint_less(nonsense: str | bytes) -> None:
 
     with serving(talk) as url, closing(Listener(url, FAST)) as listener:
         found = [listener.hear(LONG) for _ in range(2)]
-        assert found == [None, Status(queue_remaining=3)]
+        assert found == [None, QueueStatus(queue_remaining=3)]
         listener.close()
 
 
@@ -230,6 +231,8 @@ def test_an_opening_ends_with_the_time_of_the_whole() -> None:
 def flooding(data: bytes) -> Callable[[ServerConnection], None]:
     def flood(connection: ServerConnection) -> None:
         connection.recv()
+        if data[0] == Opcode.CONT:
+            connection.socket.sendall(b"\x01\x00")
         with suppress(OSError):
             while True:
                 connection.socket.sendall(data)
@@ -247,12 +250,14 @@ SMALL = b"\x81\x02{}"
         (SMALL * 5000, 0.01),
         (b"\x89\x00" * 5000, 0.01),
         (b"\x82\x7e\xff\xff" + bytes(65535), 0.0),
+        (b"\x00\x00" * 5000, 0.0),
     ],
-    ids=["texts", "texts gathered", "pings", "bytes"],
+    ids=["texts", "texts gathered", "pings", "bytes", "fragments"],
 )
 def test_a_flood_is_left_alone(data: bytes, gather: float, monkeypatch: pytest.MonkeyPatch) -> None:
     # A busy machine may not manage what a fast one does.
     monkeypatch.setattr("orchestrator.client.listener._MOST_MESSAGES", 500)
+    monkeypatch.setattr("orchestrator.client.listener._MOST_FRAMES", 1000)
     monkeypatch.setattr("orchestrator.client.listener._MOST_BYTES", 1 << 20)
     with serving(flooding(data)) as url, closing(Listener(url, FAST)) as listener:
         until = time.monotonic() + 6 * LONG
@@ -312,6 +317,6 @@ def test_a_message_that_is_too_large_ends_the_connection_and_a_long_text_is_pass
                 found += [] if event is None else [event]
         finally:
             ended.set()
-        assert found == [Status(queue_remaining=1), Status(queue_remaining=2)]
+        assert found == [QueueStatus(queue_remaining=1), QueueStatus(queue_remaining=2)]
         listener.close()
     ended.clear()

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from orchestrator.errors import ResultWrong
-from orchestrator.runs.looking import SUFFIXES, format_of, look
+from orchestrator.runs.looking import format_of, look
+from orchestrator.runs.picture_formats import SUFFIXES
 from wrong_pictures import EPS, SCRIPT, WRONG, chunk, png, saved, with_graph
 
 GRAPH = {

@@ -10,11 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.batch.jobs import Gate
-from orchestrator.batch.manifest.expansion import Draft
-from orchestrator.batch.manifest.reading import ManifestFile, load
-from orchestrator.batch.manifest.templates import TemplateError, fill, name_problem, slug
-from orchestrator.batch.manifest.yaml_lines import Lines, YamlError, read_yaml
+from orchestrator.batch.execution.manifest_files import ManifestFile, load
+from orchestrator.batch.logic.jobs import Gate
+from orchestrator.batch.logic.manifest.expansion import Draft
+from orchestrator.batch.logic.manifest.templates import TemplateError, fill, name_problem, slug
+from orchestrator.batch.logic.manifest.yaml_lines import (
+    Lines,
+    YamlError,
+    as_text,
+    meaning,
+    read_yaml,
+)
 from orchestrator.errors import ManifestError
 
 SMALLEST = """\
@@ -383,13 +389,47 @@ json_values: Any = st.recursive(
 @given(json_values)
 def test_json_is_yaml_of_the_same_value(value: Any) -> None:
     if '"<<"' not in json.dumps(value):
-        assert read_yaml(json.dumps(value, ensure_ascii=False)) == value
+        assert read_yaml(json.dumps([value], ensure_ascii=False)) == [value]
 
 
 def test_words_that_yaml_1_1_changes_stay_texts_and_ids_keep_their_zeros() -> None:
-    assert read_yaml("[no, on, 1:30, 2024-01-01, 007, 0x10, 1e3, .5, ~, True]") == [
+    read = read_yaml("a: [no, on, 1:30, 2024-01-01, 007, 0x10, 1e3, .5, ~, True]")["a"]
+    assert list(map(meaning, read)) == [
         "no", "on", "1:30", "2024-01-01", "007", 16, 1000.0, 0.5, None, True,
     ]  # fmt: skip
+
+
+SPELLED = ["3e8", "1.20", "0x2A", "2_000", "on", "off", "NULL", "~", "2031-02-03", "23:59", "True"]
+
+
+def test_what_is_put_into_texts_and_names_keeps_its_spelling(tmp_path: Path) -> None:
+    listed = ", ".join(SPELLED)
+    text = HEAD + f"vars: {{v: [{listed}]}}\nitems: [{{id: 1.20, prompt: 'x {{v}}', seeds: [1]}}]\n"
+    made = drafts(tmp_path, text.replace("'x {v}'", "'x {v}', output: 'n/{id}/v{v}'"))
+    assert [one.parameters["prompt"] for one in made] == [f"x {one}" for one in SPELLED]
+    shown = ["" if one == "~" else one.replace(":", "-") for one in SPELLED]
+    assert [one.name for one in made] == [f"n/1.20/v{one}" for one in shown]
+
+
+@pytest.mark.parametrize("word", ["3e8", "1.20", "0x2A", "on", "True", "5", "7e999", "2031-02-03"])
+def test_a_text_takes_what_was_written(tmp_path: Path, word: str) -> None:
+    for field in (f"prompt: {word}", f"set: {{prompt: {word}}}"):
+        text = f"name: {word}\nworkflow: sprite\nitems: [{{id: {word}, {field}}}]\n"
+        (one,) = drafts(tmp_path, text)
+        assert as_text(one.parameters["prompt"]) == word
+        assert one.name == word
+
+
+def test_null_leaves_out_what_may_be_left_out(tmp_path: Path) -> None:
+    text = HEAD + "items: [{id: null, prompt: null, negative: ~, seeds: null, expand: ~}]\n"
+    (one,) = drafts(tmp_path, text)
+    assert one.name == "null"
+    assert one.parameters == {}
+
+
+def test_null_of_json_is_no_text(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="this is nothing"):
+        drafts(tmp_path, '{"name": "a", "workflow": "sprite", "vars": {"v": [null]}, "items": []}')
 
 
 def test_anchors_and_merges() -> None:
@@ -431,8 +471,8 @@ def test_a_slip_that_would_make_millions_of_jobs(tmp_path: Path) -> None:
     manifest(tmp_path, text)
     file = load(tmp_path / "batch.yaml", most=50)
     problems = file.problems()
-    assert len(list(file.drafts(problems))) == 50
-    with pytest.raises(ManifestError, match=r"items\[1\]: .* more than 50 jobs"):
+    assert not list(file.drafts(problems))
+    with pytest.raises(ManifestError, match=r"items\[1\]: .* makes 60 jobs, .* at most 50"):
         problems.check()
 
 
@@ -441,8 +481,32 @@ def test_one_item_that_would_never_end(tmp_path: Path, mistake: str) -> None:
     # with a mistake elsewhere all items are expanded, too, to find what else is wrong
     text = HEAD + mistake + "items: [{id: a, seeds: {base: 0, count: 1000000000000}}]\n"
     (tmp_path / "batch.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(ManifestError, match=r"items\[0\]: .* more than 50 jobs"):
+    with pytest.raises(ManifestError, match=r"items\[0\]: .* at most 50"):
         load(tmp_path / "batch.yaml", most=50).check()
+
+
+TEN = "[" + ", ".join(map(str, range(10))) + "]"
+FAR = 2**63
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        "seeds: {base: 0, count: 10000000000}",
+        f"seeds: {{from: 0, to: {2 * FAR - 1}}}",
+        f"seeds: {{base: 0, count: {2 * FAR}}}",
+        "seeds: [1], vars: {" + ", ".join(f"v{n}: {TEN}" for n in range(40)) + "}",
+    ],
+)
+def test_what_is_far_too_much_is_refused_before_any_is_made(tmp_path: Path, item: str) -> None:
+    with pytest.raises(ManifestError, match="at most 5,000,000"):
+        manifest(tmp_path, HEAD + f"items: [{{id: a, {item}}}]\n").check()
+
+
+def test_lists_that_are_zipped_count_once(tmp_path: Path) -> None:
+    values = ", ".join(map(str, range(3000)))
+    text = HEAD + f"expand: zip\nvars: {{a: [{values}], b: [{values}]}}\nitems: [{{id: x}}]\n"
+    assert manifest(tmp_path, text).check() == 3000
 
 
 # --------------------------------------------------------------------------- gates

@@ -13,18 +13,18 @@ import fake_grids
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.snapping.cases import Case
+from scripts.snapping.cases import FakeCase
 from scripts.snapping.contestants import OURS, RIVALS, outcomes
-from scripts.snapping.judging import Outcome, Tally, merged
+from scripts.snapping.judging import SnapTally, ToolOutcome, merged
 from scripts.snapping.worker import CALLS
 
 TRUTH = fake_grids.figure(np.random.default_rng(3))
 PICTURE = TRUTH.repeat(6, axis=0).repeat(6, axis=1)
 
 
-def judged(picture: fake_grids.Pixels | None, *, kind: str = "int", error: str = "") -> Tally:
-    tally = Tally()
-    tally.add(Case(kind, PICTURE, TRUTH), Outcome(picture, 0.5, False, error))
+def judged(picture: fake_grids.Pixels | None, *, kind: str = "int", error: str = "") -> SnapTally:
+    tally = SnapTally()
+    tally.add(FakeCase(kind, PICTURE, TRUTH), ToolOutcome(picture, 0.5, False, error))
     return tally
 
 
@@ -69,7 +69,7 @@ def test_every_tool_has_a_way_to_be_called() -> None:
 
 
 def test_a_tool_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
-    several = [Case("int", PICTURE, TRUTH), Case("int", TRUTH, TRUTH)]
+    several = [FakeCase("int", PICTURE, TRUTH), FakeCase("int", TRUTH, TRUTH)]
     found = outcomes(OURS, Path(sys.executable), several, tmp_path)
     for one in found:
         assert one.picture is not None
@@ -81,4 +81,4 @@ def test_a_tool_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 def test_a_tool_that_does_not_start_is_told(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="unfake does not start"):
-        outcomes("unfake", Path(sys.executable), [Case("int", PICTURE, TRUTH)], tmp_path)
+        outcomes("unfake", Path(sys.executable), [FakeCase("int", PICTURE, TRUTH)], tmp_path)

@@ -18,15 +18,17 @@ from scripts.mutation.mutants import Mutant  # noqa: E402
 from scripts.mutation.results import (  # noqa: E402
     EQUIVALENTS,
     Equivalents,
-    Fate,
-    Record,
-    Report,
-    Result,
+    MutantFate,
+    MutantRecord,
+    MutantResult,
+    MutationReport,
 )
 from scripts.mutation.targets import TARGETS, chosen  # noqa: E402
 
 GATES = next(target for target in TARGETS if target.name == "gates")
-MUTANT = Mutant(GATES, "orchestrator/batch/gates.py", 3, "AddNot", 0, "if a:", "if not a:", "")
+MUTANT = Mutant(
+    GATES, "orchestrator/batch/logic/gates.py", 3, "AddNot", 0, "if a:", "if not a:", ""
+)
 
 
 def drawing():
@@ -45,9 +47,9 @@ def test_every_module_and_test_of_the_table_is_there():
 
 
 def test_a_module_is_chosen_by_target_or_by_the_end_of_its_path():
-    assert [path for _, path in chosen("gates")] == ["orchestrator/batch/gates.py"]
+    assert [path for _, path in chosen("gates")] == ["orchestrator/batch/logic/gates.py"]
     assert [path for _, path in chosen("store/statements.py")] == [
-        "orchestrator/batch/store/statements.py"
+        "orchestrator/batch/execution/store/statements.py"
     ]
     with pytest.raises(LookupError, match="workflow, retry"):
         chosen("nothing")
@@ -102,13 +104,13 @@ def test_a_line_is_tested_by_what_runs_it_the_quickest_first():
 
 def test_results_stay_where_a_call_ended_in_the_middle_of_a_line(tmp_path: Path):
     path = tmp_path / "results.jsonl"
-    killed = Result("one", "module", "tests", Fate.KILLED, "a test")
-    survived = replace(killed, key="two", fate=Fate.SURVIVED, by="")
-    Record(path).add(killed)
+    killed = MutantResult("one", "module", "tests", MutantFate.KILLED, "a test")
+    survived = replace(killed, key="two", fate=MutantFate.SURVIVED, by="")
+    MutantRecord(path).add(killed)
     with path.open("a", encoding="utf-8") as file:
         file.write('\n{"key": "half')
-    Record(path).add(survived)
-    record = Record(path)
+    MutantRecord(path).add(survived)
+    record = MutantRecord(path)
     assert (record.get("one"), record.get("two")) == (killed, survived)
     assert record.get("half") is None
 
@@ -123,10 +125,14 @@ def test_equivalents_count_apart_and_survivors_are_named(tmp_path: Path):
     # the line has moved
     known = replace(MUTANT, line=7)
     other = replace(MUTANT, after="if 1:")
-    fates = [(known, Fate.SURVIVED), (other, Fate.SURVIVED), (other, Fate.TIMED_OUT)]
-    fates += [(other, Fate.KILLED)]
-    tried = [(mutant, Result("", "", "", fate)) for mutant, fate in fates]
-    report = Report(4, tried, Equivalents(path))
+    fates = [
+        (known, MutantFate.SURVIVED),
+        (other, MutantFate.SURVIVED),
+        (other, MutantFate.TIMED_OUT),
+    ]
+    fates += [(other, MutantFate.KILLED)]
+    tried = [(mutant, MutantResult("", "", "", fate)) for mutant, fate in fates]
+    report = MutationReport(4, tried, Equivalents(path))
     assert report.share == pytest.approx(2 / 3)
     assert report.survivors() == [(known, "a is never set"), (other, None)]
     assert "2 of 3 killed, 66.7%; 1 equivalent." in report.as_text()

@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 
 from comfy_nodes.errors import BadInput
 from comfy_nodes.ops.color import oklab
-from comfy_nodes.ops.cutout import Options, Outline, cut_out
+from comfy_nodes.ops.cutout import CutoutOptions, Outline, cut_out
 
 Pixels = np.ndarray
 WHITE, INK, RED, BONE = (255, 255, 255), (20, 10, 30), (200, 30, 30), (236, 228, 210)
@@ -129,7 +129,7 @@ def noisy(picture: Pixels, steps: int, seed: int = 0) -> Pixels:
     return np.clip(picture.astype(int) + noise, 0, 255).astype(np.uint8)
 
 
-def there(picture: Pixels, options: Options = Options()) -> Pixels:  # noqa: B008
+def there(picture: Pixels, options: CutoutOptions = CutoutOptions()) -> Pixels:  # noqa: B008
     return cut_out(picture, options)[..., 3] > 0
 
 
@@ -182,19 +182,19 @@ def test_what_is_shaded_stays_where_a_hole_goes() -> None:
     assert not there(picture)[hole].any()
     picture[hole] = (250, 250, 246)
     assert there(picture)[hole].all()
-    assert not there(picture, Options(keep_light=False))[hole].any()
+    assert not there(picture, CutoutOptions(keep_light=False))[hole].any()
 
 
 def test_size_decides_about_holes() -> None:
     picture, truth = drawn(RING)
     hole = 3 * 6 + 2 * 2
     share = hole / truth.size
-    assert np.array_equal(there(picture, Options(smallest_hole=share)), truth)
-    assert there(picture, Options(smallest_hole=share * 1.01)).sum() == truth.sum() + hole
-    assert there(picture, Options(smallest_hole=1.0)).sum() == truth.sum() + hole
+    assert np.array_equal(there(picture, CutoutOptions(smallest_hole=share)), truth)
+    assert there(picture, CutoutOptions(smallest_hole=share * 1.01)).sum() == truth.sum() + hole
+    assert there(picture, CutoutOptions(smallest_hole=1.0)).sum() == truth.sum() + hole
     keyed, _ = drawn(RING, GREEN)
-    assert np.array_equal(there(keyed, Options(smallest_hole=0.9)), truth)
-    assert there(keyed, Options(smallest_hole=1.0)).sum() == truth.sum() + hole
+    assert np.array_equal(there(keyed, CutoutOptions(smallest_hole=0.9)), truth)
+    assert there(keyed, CutoutOptions(smallest_hole=1.0)).sum() == truth.sum() + hole
 
 
 @pytest.mark.parametrize("shade", [WHITE, BONE])
@@ -204,7 +204,7 @@ def test_a_gap_in_the_outline_lets_nothing_in(shade: tuple[int, int, int]) -> No
     picture[10, 13] = shade
     assert np.array_equal(there(picture), truth)
     if shade == WHITE:
-        assert not there(picture, Options(keep_light=False))[8:12, 7:13].any()
+        assert not there(picture, CutoutOptions(keep_light=False))[8:12, 7:13].any()
 
 
 def test_a_bay_behind_a_narrow_mouth_is_background() -> None:
@@ -249,15 +249,15 @@ def test_a_soft_shadow_goes_by_tolerance() -> None:
     shadow = (255 - np.clip(depth, 0, 40)).astype(np.uint8)
     picture[~truth] = shadow[~truth][:, None]
     assert np.array_equal(there(picture), truth)
-    assert there(picture, Options(tolerance=0.02)).sum() > truth.sum()
+    assert there(picture, CutoutOptions(tolerance=0.02)).sum() > truth.sum()
 
 
 def test_the_tolerance_of_a_sharp_step_is_a_fifth() -> None:
     picture = np.full((16, 16, 3), 255, dtype=np.uint8)
     picture[4:12, 4:12] = 200  # 0.17 darker than white
-    assert there(picture, Options(tolerance=0.8)).sum() == 64
+    assert there(picture, CutoutOptions(tolerance=0.8)).sum() == 64
     with pytest.raises(BadInput, match="Lower the tolerance"):
-        cut_out(picture, Options(tolerance=0.9))
+        cut_out(picture, CutoutOptions(tolerance=0.9))
 
 
 # ------------------------------------------------------------------------------ mixed edges
@@ -277,7 +277,7 @@ def smooth(name: str, ground: tuple[int, int, int], pitch: int = 8) -> tuple[Pix
 def test_no_fringe_of_the_background_is_left(name: str, ground: tuple[int, int, int]) -> None:
     picture, truth = smooth(name, ground)
     picture = noisy(picture, 2)
-    own, kept = cut_out(picture), cut_out(picture, Options(despill=False))
+    own, kept = cut_out(picture), cut_out(picture, CutoutOptions(despill=False))
     rim = (own[..., 3] > 0) & ~np.pad(own[..., 3] > 0, 1)[2:, 1:-1]
     far = np.sqrt(((oklab(own[rim][:, :3]) - oklab(np.uint8(ground))) ** 2).sum(axis=1))
     assert far.min() > 0.3
@@ -330,7 +330,7 @@ def test_a_mixed_pixel_that_hangs_by_a_corner_goes_and_a_diagonal_line_stays() -
 
 def test_soft_edges_give_back_what_was_mixed() -> None:
     picture, _ = mixed()
-    sprite = cut_out(picture, Options(soft=True))
+    sprite = cut_out(picture, CutoutOptions(soft=True))
     assert abs(int(sprite[5, 2, 3]) - 0.3 * 255) <= 2
     assert abs(int(sprite[8, 3, 3]) - 0.6 * 255) <= 2
     assert tuple(sprite[5, 2, :3]) == tuple(sprite[8, 3, :3]) == INK
@@ -409,8 +409,8 @@ def test_specks_go_and_sparkles_stay() -> None:
         picture[y, x] = RED
         truth[y, x] = True
     assert np.array_equal(there(picture), truth)
-    assert there(picture, Options(smallest_part=0.0)).sum() == truth.sum() + 1
-    assert there(picture, Options(smallest_part=0.1)).sum() == truth.sum() - 5
+    assert there(picture, CutoutOptions(smallest_part=0.0)).sum() == truth.sum() + 1
+    assert there(picture, CutoutOptions(smallest_part=0.1)).sum() == truth.sum() - 5
 
 
 def test_own_transparency_is_kept_and_made_binary() -> None:
@@ -422,7 +422,7 @@ def test_own_transparency_is_kept_and_made_binary() -> None:
     assert np.array_equal(sprite[..., 3] > 0, truth)
     assert set(np.unique(sprite[..., 3])) == {0, 255}
     assert np.array_equal(sprite[truth][:, :3], picture[truth])
-    soft = cut_out(np.dstack([picture, alpha]), Options(soft=True, smallest_part=0.0))
+    soft = cut_out(np.dstack([picture, alpha]), CutoutOptions(soft=True, smallest_part=0.0))
     assert np.array_equal(soft[..., 3], alpha)
 
 
@@ -438,7 +438,7 @@ def test_an_opaque_picture_with_alpha_is_cut_out_as_one_without() -> None:
 def test_an_outline_inside_takes_the_outermost_pixels() -> None:
     picture = np.full((9, 9, 3), 255, dtype=np.uint8)
     picture[2:7, 2:7] = RED
-    sprite = cut_out(picture, Options(outline=Outline.INSIDE, outline_colour=(1, 2, 3)))
+    sprite = cut_out(picture, CutoutOptions(outline=Outline.INSIDE, outline_colour=(1, 2, 3)))
     ring = np.zeros((9, 9), dtype=bool)
     ring[2:7, 2:7] = True
     ring[3:6, 3:6] = False
@@ -449,14 +449,14 @@ def test_an_outline_inside_takes_the_outermost_pixels() -> None:
 def test_an_outline_outside_adds_a_pixel_where_there_is_none() -> None:
     picture, truth = drawn(RING, GREEN)
     picture[11, 6:12] = STEEL
-    sprite = cut_out(picture, Options(outline=Outline.OUTSIDE))
+    sprite = cut_out(picture, CutoutOptions(outline=Outline.OUTSIDE))
     added = (sprite[..., 3] > 0) & ~truth
     expected = np.zeros_like(truth)
     expected[12, 6:12] = True
     expected[11, 5] = expected[11, 12] = True
     assert np.array_equal(added, expected)
     assert (sprite[added] == (*INK, 255)).all()
-    blue = cut_out(picture, Options(outline=Outline.OUTSIDE, outline_colour=(0, 0, 255)))
+    blue = cut_out(picture, CutoutOptions(outline=Outline.OUTSIDE, outline_colour=(0, 0, 255)))
     around = np.zeros_like(truth)
     for moved in (np.roll(truth, s, axis=a) for s in (1, -1) for a in (0, 1)):
         around |= moved & ~truth
@@ -466,7 +466,7 @@ def test_an_outline_outside_adds_a_pixel_where_there_is_none() -> None:
 def test_what_the_pictures_edge_cuts_has_no_outline_there() -> None:
     picture = np.full((9, 9, 3), 255, dtype=np.uint8)
     picture[2:9, 2:7] = RED
-    sprite = cut_out(picture, Options(outline=Outline.INSIDE, outline_colour=(1, 2, 3)))
+    sprite = cut_out(picture, CutoutOptions(outline=Outline.INSIDE, outline_colour=(1, 2, 3)))
     assert (sprite[8, 3:6] == (*RED, 255)).all()
     assert (sprite[2:, 2] == (1, 2, 3, 255)).all()
 
@@ -475,7 +475,7 @@ def test_a_part_that_an_outline_makes_small_goes_at_once() -> None:
     picture = np.full((12, 20, 3), 255, dtype=np.uint8)
     picture[3:7, 3:7] = RED
     picture[3:6, 15] = INK
-    options = Options(outline=Outline.OUTSIDE, outline_colour=INK, smallest_part=0.1)
+    options = CutoutOptions(outline=Outline.OUTSIDE, outline_colour=INK, smallest_part=0.1)
     assert there(picture, replace(options, outline=Outline.NONE)).sum() == 19
     sprite = cut_out(picture, options)
     assert (sprite[..., 3] > 0).sum() == 32
@@ -487,7 +487,7 @@ def test_short_gaps_in_an_outline_are_closed_and_long_ones_are_meant() -> None:
     picture[5, 2] = RED
     picture[3:5, 15] = RED
     picture[1, 4:10] = RED
-    sprite = cut_out(picture, Options(outline=Outline.CLOSE))
+    sprite = cut_out(picture, CutoutOptions(outline=Outline.CLOSE))
     assert (sprite[5, 2] == (*INK, 255)).all()
     assert (sprite[3:5, 15] == (*INK, 255)).all()
     assert (sprite[1, 4:10] == (*RED, 255)).all()
@@ -498,7 +498,7 @@ def test_short_gaps_in_an_outline_are_closed_and_long_ones_are_meant() -> None:
 
 
 OPTIONS = st.builds(
-    Options,
+    CutoutOptions,
     tolerance=st.sampled_from([0.0, 0.05, 0.15, 0.4]),
     smallest_hole=st.sampled_from([0.0, 0.004, 0.1, 1.0]),
     keep_light=st.booleans(),
@@ -526,7 +526,7 @@ def pictures(draw: st.DrawFn) -> Pixels:
 
 
 @given(picture=pictures(), options=OPTIONS)
-def test_cutting_out_twice_changes_nothing(picture: Pixels, options: Options) -> None:
+def test_cutting_out_twice_changes_nothing(picture: Pixels, options: CutoutOptions) -> None:
     before = picture.copy()
     try:
         sprite = cut_out(picture, options)
@@ -543,7 +543,7 @@ def test_cutting_out_twice_changes_nothing(picture: Pixels, options: Options) ->
 
 
 @given(picture=pictures(), options=OPTIONS)
-def test_soft_edges_twice_change_nothing(picture: Pixels, options: Options) -> None:
+def test_soft_edges_twice_change_nothing(picture: Pixels, options: CutoutOptions) -> None:
     soft = replace(options, soft=True, outline=Outline.NONE)
     try:
         sprite = cut_out(picture, soft)
@@ -554,7 +554,7 @@ def test_soft_edges_twice_change_nothing(picture: Pixels, options: Options) -> N
 
 
 @given(picture=pictures(), options=OPTIONS)
-def test_no_direction_is_preferred(picture: Pixels, options: Options) -> None:
+def test_no_direction_is_preferred(picture: Pixels, options: CutoutOptions) -> None:
     try:
         sprite = cut_out(picture, options)
     except BadInput:
@@ -577,21 +577,21 @@ def test_every_size_is_taken(shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("picture", "options", "words"),
     [
-        (np.zeros((4, 4), dtype=np.uint8), Options(), "bytes of shape"),
-        (np.zeros((4, 4, 3)), Options(), "bytes of shape"),
-        (np.zeros((0, 4, 3), dtype=np.uint8), Options(), "without pixels"),
-        (np.zeros((4, 4, 3), dtype=np.uint8), Options(tolerance=2.0), "tolerance is 0 to 1"),
-        (np.zeros((4, 4, 3), dtype=np.uint8), Options(smallest_hole=-1), "smallest_hole"),
-        (np.zeros((4, 4, 3), dtype=np.uint8), Options(smallest_part=np.nan), "smallest_part"),
-        (np.zeros((4, 4, 4), dtype=np.uint8), Options(), "Nothing would be left"),
+        (np.zeros((4, 4), dtype=np.uint8), CutoutOptions(), "bytes of shape"),
+        (np.zeros((4, 4, 3)), CutoutOptions(), "bytes of shape"),
+        (np.zeros((0, 4, 3), dtype=np.uint8), CutoutOptions(), "without pixels"),
+        (np.zeros((4, 4, 3), dtype=np.uint8), CutoutOptions(tolerance=2.0), "tolerance is 0 to 1"),
+        (np.zeros((4, 4, 3), dtype=np.uint8), CutoutOptions(smallest_hole=-1), "smallest_hole"),
+        (np.zeros((4, 4, 3), dtype=np.uint8), CutoutOptions(smallest_part=np.nan), "smallest_part"),
+        (np.zeros((4, 4, 4), dtype=np.uint8), CutoutOptions(), "Nothing would be left"),
         (
             np.zeros((4, 4, 3), dtype=np.uint8),
-            Options(soft=True, outline=Outline.CLOSE),
+            CutoutOptions(soft=True, outline=Outline.CLOSE),
             "not soft",
         ),
     ],
 )
-def test_what_cannot_be_is_a_sentence(picture: Pixels, options: Options, words: str) -> None:
+def test_what_cannot_be_is_a_sentence(picture: Pixels, options: CutoutOptions, words: str) -> None:
     with pytest.raises(BadInput, match=words):
         cut_out(picture, options)
 
@@ -620,5 +620,5 @@ def test_real_sprites_on_a_key_come_out_exactly() -> None:
         padded = np.pad(one, ((2, 2), (2, 2), (0, 0)))
         truth = padded[..., 3] >= 128
         picture = np.where(truth[..., None], padded[..., :3], np.uint8([255, 0, 255]))
-        exact += np.array_equal(there(picture, Options(smallest_part=0.0)), truth)
+        exact += np.array_equal(there(picture, CutoutOptions(smallest_part=0.0)), truth)
     assert exact >= 0.9 * len(chosen)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from comfy_nodes.errors import BadInput
 from comfy_nodes.ops import tiles
 from comfy_nodes.ops.color import pack
-from comfy_nodes.ops.tiles import close_seams, seam
+from comfy_nodes.ops.tile_edges import seam
+from comfy_nodes.ops.tiles import close_seams
 
 Pixels = NDArray[np.uint8]
 

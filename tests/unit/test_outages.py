@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch.dispatcher import Fate
-from orchestrator.batch.jobs import Outcome, State
-from orchestrator.batch.outages import Outages
-from orchestrator.batch.retry import Kind
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.dispatcher import Fate
+from orchestrator.batch.execution.outages import Outages
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Outcome, State
+from orchestrator.batch.logic.retry import FailureKind
 from orchestrator.errors import StoreUnreachable
 from test_leases import HERE, LONG, Owner, planned
 
@@ -107,7 +107,7 @@ def test_what_was_written_is_not_written_again_where_only_the_answer_was_lost(
             case "done":
                 one.finish(assignment)
             case "failed":
-                one.dispatcher.failed(assignment, Kind.NODE_FAILED, "it broke")
+                one.dispatcher.failed(assignment, FailureKind.NODE_FAILED, "it broke")
             case "given back":
                 one.dispatcher.give_back(assignment, "stopped")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.batch.pace import Pace, Patience
+from orchestrator.batch.logic.pace import Pace, PaceBounds
 
-PATIENCE = Patience(first=900.0, least=60.0, factor=4.0)
+PATIENCE = PaceBounds(first=900.0, least=60.0, factor=4.0)
 
 
 def test_before_the_first_job_has_ended_it_may_load_a_model() -> None:

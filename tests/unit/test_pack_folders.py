@@ -77,3 +77,19 @@ def test_diffusers_folders_are_found_at_any_depth_and_the_users_come_first(model
 def test_a_missing_model_names_those_there_are(models: Path) -> None:
     with pytest.raises(FileNotFoundError, match="Those there are: none"):
         folders.diffusers_path("nothing")
+
+
+def test_links_that_lead_back_up_are_not_followed_for_ever(models: Path) -> None:
+    model = touch(models / "diffusers" / "a" / "model" / "model_index.json").parent
+    (models / "diffusers" / "b").mkdir()
+    try:
+        (models / "diffusers" / "a" / "up").symlink_to(models / "diffusers", True)
+        (models / "diffusers" / "a" / "across").symlink_to(models / "diffusers" / "b", True)
+        (models / "diffusers" / "b" / "across").symlink_to(models / "diffusers" / "a", True)
+        (models / "diffusers" / "alias").symlink_to(model, True)
+    except OSError:
+        pytest.skip("this system lets nobody make links")
+    names = folders.diffusers_names()
+    # a model may have two names, and each is kept
+    assert {"a/model", "alias"} <= set(names)
+    assert len(names) < 10

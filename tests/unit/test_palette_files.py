@@ -12,7 +12,7 @@ from PIL import Image
 
 import fake_grids
 import orchestrator
-from comfy_nodes.formats.palettes import Format, Palette, write
+from comfy_nodes.formats.palettes import Palette, PaletteFormat, write
 from comfy_nodes.formats.well_known import WELL_KNOWN, by_name
 from comfy_nodes.ops.color import pack, unpack
 from orchestrator.__main__ import run
@@ -121,7 +121,7 @@ def test_only_what_is_seen_counts(tmp_path: Path) -> None:
 def test_a_palette_is_a_name_colours_or_a_file(folder: Path, given: str) -> None:
     if given == "file":
         given = str(folder.parent / "mine.gpl")
-        Path(given).write_bytes(write(by_name("game-boy"), Format.GPL))
+        Path(given).write_bytes(write(by_name("game-boy"), PaletteFormat.GPL))
     out = folder.parent / "out"
     results = orchestrator.snap(folder, out, palette=given)
     assert results[0].palette == ("#0f380f", "#306230", "#8bac0f", "#9bbc0f")
@@ -193,7 +193,7 @@ def test_the_list_says_how_many_colours_and_where_they_are_from(
 
 def test_show_is_a_hex_file_and_names_the_ramps(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["palette", "show", "sweetie-16"]) == 0
-    assert capsys.readouterr().out.encode() == write(by_name("sweetie-16"), Format.HEX)
+    assert capsys.readouterr().out.encode() == write(by_name("sweetie-16"), PaletteFormat.HEX)
     assert run(["palette", "show", "sweetie-16", "--ramps"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[0] for line in lines] == [
@@ -225,7 +225,7 @@ def test_find_makes_one_palette_of_a_folder(
     assert len(found.colours) == 7
     assert {int(bytes(one).hex(), 16) for one in found.colours} <= colours(*folder.iterdir())
     assert run(["palette", "find", str(folder), "--colours", "7"]) == 0
-    assert capsys.readouterr().out.encode() == write(found, Format.HEX)
+    assert capsys.readouterr().out.encode() == write(found, PaletteFormat.HEX)
 
 
 def test_the_folder_of_now_is_a_place_for_results(

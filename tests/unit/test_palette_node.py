@@ -10,7 +10,7 @@ import torch
 
 import fake_grids
 from comfy_nodes.errors import BadInput
-from comfy_nodes.formats.palettes import Format, write
+from comfy_nodes.formats.palettes import PaletteFormat, write
 from comfy_nodes.formats.well_known import by_name
 from comfy_nodes.ops.color import pack, unpack
 from comfy_nodes.ops.palette import Dither, find_palette, repaint
@@ -73,7 +73,7 @@ def test_pictures_of_different_sizes_share_one_palette(nodes: Any) -> None:
 def test_a_palette_is_colours_a_name_or_the_text_of_a_file(nodes: Any, given: str) -> None:
     known = by_name("game-boy")
     if len(given) == 3:
-        given = write(known, Format(given)).decode()
+        given = write(known, PaletteFormat(given)).decode()
     (out,) = painted(nodes, batch(noise(1)), palette=[given], shared=[True])
     assert np.array_equal(out[0], repaint(noise(1), known.array()))
 

@@ -13,7 +13,7 @@ import fake_grids
 from comfy_nodes.errors import BadInput
 from comfy_nodes.ops import pixel_art
 from comfy_nodes.ops.color import pack
-from comfy_nodes.ops.inpaint import PixelArt, Stitch, crop, stitch
+from comfy_nodes.ops.inpaint import PixelArtMode, Stitch, crop, stitch
 from comfy_nodes.ops.pictures import from_bytes, to_bytes
 from comfy_nodes.ops.repaint import inside_outline
 from comfy_nodes.ops.seam import Match
@@ -74,7 +74,7 @@ def painted_at_random(rng: np.random.Generator, cut: torch.Tensor) -> torch.Tens
     seed=st.integers(0, 2**32 - 1),
     pitch=st.integers(1, 5),
     alpha=st.booleans(),
-    mode=st.sampled_from(list(PixelArt)),
+    mode=st.sampled_from(list(PixelArtMode)),
     match=st.sampled_from(list(Match)),
     feather=st.integers(0, 3),
     keep_outline=st.booleans(),
@@ -85,7 +85,7 @@ def test_outside_the_mask_every_byte_is_the_sources(
     seed: int,
     pitch: int,
     alpha: bool,
-    mode: PixelArt,
+    mode: PixelArtMode,
     match: Match,
     feather: int,
     keep_outline: bool,
@@ -120,7 +120,7 @@ def way_without_whole_cells(picture: Bytes, mask: torch.Tensor) -> bool:
 @given(
     seed=st.integers(0, 2**32 - 1),
     kind=st.sampled_from(["sprite", "transparent", "photo"]),
-    mode=st.sampled_from(list(PixelArt)),
+    mode=st.sampled_from(list(PixelArtMode)),
     match=st.sampled_from(list(Match)),
     size=st.sampled_from([(64, 64), (48, 80), (512, 512), (8, 16)]),
     half=st.booleans(),
@@ -130,7 +130,7 @@ def way_without_whole_cells(picture: Bytes, mask: torch.Tensor) -> bool:
 def test_a_crop_that_comes_back_unchanged_changes_nothing(
     seed: int,
     kind: str,
-    mode: PixelArt,
+    mode: PixelArtMode,
     match: Match,
     size: tuple[int, int],
     half: bool,
@@ -155,7 +155,7 @@ def test_a_crop_that_comes_back_unchanged_changes_nothing(
 def test_only_what_was_changed_is_repainted() -> None:
     picture = enlarged(sprite(3), 4)
     mask = torch.ones(1, 96, 96)
-    for mode in PixelArt:
+    for mode in PixelArtMode:
         cut, _, way_back = crop(batch(picture), mask, 192, 192, context=1.0, pixel_art=mode)
         changed = cut.clone()
         changed[:, 96:104, 88:96] = torch.tensor([0.9, 0.1, 0.1])
@@ -186,7 +186,7 @@ def test_no_new_colour_and_no_half_mixed_pixel(
     mask = torch.zeros(1, *picture.shape[:2])
     # Not on the grid: what is left of the mask is.
     mask[:, 5 * pitch - 1 : 19 * pitch + 1, 3 * pitch : 18 * pitch + 1] = 1.0
-    cut, _, way_back = crop(batch(picture), mask, *size, pixel_art=PixelArt.AUTO)
+    cut, _, way_back = crop(batch(picture), mask, *size, pixel_art=PixelArtMode.AUTO)
     painted = painted_at_random(rng, cut)
     result = to_bytes(
         stitch(way_back, painted, keep_outline=keep_outline, new_colours=new_colours)
@@ -213,7 +213,7 @@ def test_a_drifting_grid_is_repainted_cell_by_cell() -> None:
     assert np.array_equal(art.spread(art.true), picture)
     mask = torch.zeros(1, *picture.shape[:2])
     mask[:, 50:150, 50:150] = 1.0
-    cut, _, way_back = crop(batch(picture), mask, 64, 64, pixel_art=PixelArt.AUTO)
+    cut, _, way_back = crop(batch(picture), mask, 64, 64, pixel_art=PixelArtMode.AUTO)
     result = to_bytes(stitch(way_back, painted_at_random(np.random.default_rng(2), cut)))[0]
     there = {tuple(color) for color in picture.reshape(-1, 3).tolist()}
     assert {tuple(color) for color in result.reshape(-1, 3).tolist()} <= there
@@ -236,7 +236,7 @@ def test_each_true_pixel_is_as_many_pixels_of_the_crop() -> None:
     mask = torch.zeros(1, 96, 96)
     mask[:, 24:64, 24:64] = 1.0
     picture = enlarged(sprite(5), 4)
-    cut, cut_mask, way_back = crop(batch(picture), mask, 128, 128, pixel_art=PixelArt.AUTO)
+    cut, cut_mask, way_back = crop(batch(picture), mask, 128, 128, pixel_art=PixelArtMode.AUTO)
     (box,) = way_back.boxes
     assert (box.width, box.height) == (16, 16)
     seen = to_bytes(cut)[0]
@@ -248,7 +248,7 @@ def test_a_mask_without_a_whole_true_pixel_is_refused_before_sampling() -> None:
     mask = torch.zeros(1, 96, 96)
     mask[:, 1:4, 1:4] = 1.0
     with pytest.raises(BadInput, match="no whole true pixel of the picture, which are 4x4"):
-        crop(batch(enlarged(sprite(5), 4)), mask, 64, 64, pixel_art=PixelArt.AUTO)
+        crop(batch(enlarged(sprite(5), 4)), mask, 64, 64, pixel_art=PixelArtMode.AUTO)
 
 
 # ------------------------------------------------------------------------ outline, background
@@ -258,7 +258,7 @@ def repainted(picture: Bytes, colour: tuple[int, int, int], **choices: bool) -> 
     """All of it painted in one colour."""
     way_back: Stitch
     mask = torch.ones(1, *picture.shape[:2])
-    cut, _, way_back = crop(batch(picture), mask, 64, 64, context=1.0, pixel_art=PixelArt.AUTO)
+    cut, _, way_back = crop(batch(picture), mask, 64, 64, context=1.0, pixel_art=PixelArtMode.AUTO)
     paint = torch.tensor(colour).float().expand_as(cut) / 255
     return to_bytes(stitch(way_back, paint, **choices))[0]
 
@@ -305,7 +305,7 @@ def test_painted_background_is_transparent_and_enclosed_highlights_are_not() -> 
     true = sprite(10, alpha=True)
     picture = enlarged(true, 2)
     mask = torch.ones(1, 48, 48)
-    cut, _, way_back = crop(batch(picture), mask, 48, 48, context=1.0, pixel_art=PixelArt.AUTO)
+    cut, _, way_back = crop(batch(picture), mask, 48, 48, context=1.0, pixel_art=PixelArtMode.AUTO)
     paint = torch.ones_like(cut)
     paint[:, 12:36, 12:36] = torch.tensor([20, 12, 30]) / 255
     paint[:, 20:28, 20:28] = 1.0

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch import plan as plans
-from orchestrator.batch.jobs import Job, State
-from orchestrator.batch.manifest.reading import load
-from orchestrator.batch.planning import Planner
-from orchestrator.batch.store.store import PlanDiff, Store
+from orchestrator.batch.execution import plan as plans
+from orchestrator.batch.execution.manifest_files import load
+from orchestrator.batch.execution.store.store import PlanDiff, Store
+from orchestrator.batch.logic.jobs import Job, State
+from orchestrator.batch.logic.planning import Planner
 from orchestrator.errors import ManifestError
 from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.checking import validate
@@ -225,7 +225,6 @@ def test_all_that_the_server_would_refuse_comes_at_once_with_lines(
         (9, "items[1].set.99.steps"),
         (10, "items[1].set.6.stpes"),
         (11, "items[1].set.width"),
-        (12, "items[1].set.prompt"),
         (13, "items[1].set.mask"),
     }
     assert "--set" not in str(caught.value)

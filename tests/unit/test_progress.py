@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import NodeProblem
-from orchestrator.protocol import Executing, ExecutionCached, Graph, Preview, Progress
-from orchestrator.runs.progress import RunProgress, progress_on
+from orchestrator.protocol import Executing, ExecutionCached, Graph, Preview, StepProgress
+from orchestrator.runs.run_progress import RunProgress, progress_on
 from orchestrator.screen import Bar, Part, Screen
 
 JOB = "job"
@@ -40,7 +40,7 @@ def play(progress: RunProgress) -> None:
         progress.prepared(GRAPH)
         progress.event(ExecutionCached(prompt_id=JOB, nodes=("2",)))
         progress.event(Executing(prompt_id=JOB, node="1"))
-        progress.event(Progress(prompt_id=JOB, node="1", value=1, max=2))
+        progress.event(StepProgress(prompt_id=JOB, node="1", value=1, max=2))
         progress.event(Executing(prompt_id=JOB, node="1.0.inner"))
         progress.event(Executing(prompt_id=JOB, node=None))
         problem = NodeProblem(node_id="2", class_type="SaveImage", type="x", message="no [image]")

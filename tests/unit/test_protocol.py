@@ -11,13 +11,13 @@ from orchestrator import protocol
 from orchestrator.errors import ProtocolError
 
 EVENTS = [
-    protocol.Status(queue_remaining=2, sid="abc"),
-    protocol.Status(queue_remaining=0),
+    protocol.QueueStatus(queue_remaining=2, sid="abc"),
+    protocol.QueueStatus(queue_remaining=0),
     protocol.ExecutionStart(prompt_id="p", timestamp=5),
     protocol.ExecutionCached(prompt_id="p", nodes=("1", "2"), timestamp=5),
     protocol.Executing(prompt_id="p", node="3", display_node="3"),
     protocol.Executing(prompt_id="p", node=None),
-    protocol.Progress(prompt_id="p", node="3", value=4, max=20),
+    protocol.StepProgress(prompt_id="p", node="3", value=4, max=20),
     protocol.ProgressState(
         prompt_id="p",
         nodes=(

@@ -14,10 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.jobs import Job, State
-from orchestrator.batch.report import page as report
-from orchestrator.batch.report.data import embedded
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Job, State
+from orchestrator.batch.reporting.report import page as report
+from orchestrator.batch.reporting.report.data import embedded
 from orchestrator.cli import app
 from orchestrator.errors import OutputError, StoreError
 from orchestrator.testing import FakeServer

@@ -374,6 +374,37 @@ def test_names_by_id_and_by_title(sprite: Any, info: Any) -> None:
     assert changed["11"]["inputs"]["filename_prefix"] == "out/x"
 
 
+@pytest.mark.parametrize(
+    ("setting", "name", "value"),
+    [
+        ("a=b=c", "a", "b=c"),
+        (" a =", "a", ""),
+        ('"a=b"=c', '"a=b"', "c"),
+        ('"".a="b"=c', '"".a', '"b"=c'),
+        # a quotation mark that nothing closes is one of the name
+        ('"a=b', '"a', "b"),
+        ('a"b=c"=d', 'a"b', 'c"=d'),
+    ],
+)
+def test_a_setting_is_split_at_the_first_equals_sign_outside_a_title(
+    setting: str, name: str, value: str
+) -> None:
+    assert split_setting(setting) == (name, value)
+
+
+@pytest.mark.parametrize("setting", ["", "a", "=", "=a=b", " =a", '"a=b"'])
+def test_what_has_no_name_or_no_equals_sign_is_no_setting(setting: str) -> None:
+    with pytest.raises(UnknownParameter, match="is not NAME=VALUE"):
+        split_setting(setting)
+
+
+def test_every_text_that_is_mixed_in_gets_the_prompt(info: Any) -> None:
+    graph = basic(positive=["7", 0])
+    graph["7"] = node("ConditioningCombine", conditioning_1=["3", 0], conditioning_2=["8", 0])
+    graph["8"] = copy.deepcopy(graph["3"])
+    assert sorted(map(str, find_targets(graph, "prompt", info))) == ["3.text", "8.text"]
+
+
 def test_titles_with_dots_and_equals_signs(sprite: Any, info: Any) -> None:
     sprite["6"]["_meta"]["title"] = "v1.5 a=b"
     assert (

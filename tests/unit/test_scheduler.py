@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.batch.scheduler import (
+from orchestrator.batch.logic.scheduler import (
     Rules,
     ServerState,
     Situation,
@@ -247,6 +247,11 @@ def test_the_smallest_batch_size_of_the_group_counts() -> None:
         for seed, size in enumerate([8, 2, 8, 8])
     ]
     assert chosen(A, situation(waiting)) == ["0", "1"]
+
+
+def test_one_picture_a_graph_where_nothing_else_is_said() -> None:
+    waiting = [Waiting(key=str(seed), group="g", seed=seed, order=seed) for seed in range(3)]
+    assert chosen(A, situation(waiting)) == ["0"]
 
 
 def test_without_a_group_no_batch() -> None:

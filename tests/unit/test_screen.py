@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.screen import Bar, Grid, Line, Unit, _Clocks, _Times, _words, let_go, screen_on
+from orchestrator.screen import (
+    Bar,
+    Line,
+    TextGrid,
+    Unit,
+    _Clocks,
+    _Times,
+    _words,
+    let_go,
+    screen_on,
+)
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -62,7 +72,7 @@ def test_a_terminal_gets_bars_lines_and_grids(terminal: Terminal) -> None:
             Bar("nodes", 1, 7),
             Bar("Sample [1]", 3, None),
             Line("a [red]line[/red] :smile:"),
-            Grid([("gpu-a", "2 pictures"), ("gpu-bcd", "[/] pictures")]),
+            TextGrid([("gpu-a", "2 pictures"), ("gpu-bcd", "[/] pictures")]),
         )
         # the last picture is drawn at the end, however short the block is
     shown = terminal.text()
@@ -86,7 +96,7 @@ def test_a_narrow_terminal_cuts_and_breaks_nothing(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     with screen_on(terminal) as screen:
-        screen.show(Bar("a name of a file " * 5, 1e9, 2e9, Unit.BYTES), Grid([("x" * 50, "y")]))
+        screen.show(Bar("a name of a file " * 5, 1e9, 2e9, Unit.BYTES), TextGrid([("x" * 50, "y")]))
     assert all(len(line) <= 40 for line in terminal.text().replace("\r", "\n").splitlines())
 
 
@@ -152,8 +162,8 @@ def test_a_bar_says_how_fast_and_how_long() -> None:
 
 def test_without_a_terminal_rich_is_not_imported() -> None:
     code = (
-        "import sys, orchestrator.screen as s, orchestrator.batch.live, orchestrator.bench.live\n"
-        "import orchestrator.runs.progress\n"
+        "import sys, orchestrator.screen as s, orchestrator.batch.reporting.live\n"
+        "import orchestrator.bench.live, orchestrator.runs.run_progress\n"
         "with s.screen_on(sys.stderr) as screen: screen.say('x')\n"
         "sys.exit('rich.live' in sys.modules or 'rich.console' in sys.modules)"
     )

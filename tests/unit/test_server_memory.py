@@ -18,7 +18,7 @@ from orchestrator.local.process import free_port
 from orchestrator.memory import Meter, Phase, Use, phases_of, process_of, reports_in
 from orchestrator.protocol import Executing, SystemStats
 from orchestrator.testing import FakeServer
-from orchestrator.testing.http import Answer, Request, json_answer
+from orchestrator.testing.http import HttpAnswer, HttpRequest, json_answer
 from orchestrator.workflow.catalogue import Catalogue
 
 GIB = 1 << 30
@@ -37,7 +37,7 @@ class GpuServer(FakeServer):
         self.held = GIB
         super().__init__()
 
-    def _get_system_stats(self, request: Request, rest: str) -> Answer:
+    def _get_system_stats(self, request: HttpRequest, rest: str) -> HttpAnswer:
         device = {"name": "cuda:0 Fake", "type": "cuda", "torch_vram_total": self.held}
         system = {"comfyui_version": "0.3.64", "ram_total": 8 * GIB, "ram_free": 6 * GIB}
         return json_answer({"system": system, "devices": [device]})

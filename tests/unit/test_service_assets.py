@@ -16,7 +16,7 @@ import pytest
 from blake3 import blake3
 from PIL import Image
 
-from orchestrator.batch.store.database import Database
+from orchestrator.batch.execution.store.database import Database
 from orchestrator.errors import (
     BadValue,
     HashMismatch,

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.batch.store.database import Database, sqlite_url
-from orchestrator.batch.store.folder_lock import held
-from orchestrator.batch.store.store import Store
-from orchestrator.batch.store.tables import VERSION
+from orchestrator.batch.execution.store.database import Database, sqlite_url
+from orchestrator.batch.execution.store.folder_lock import held
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.execution.store.tables import VERSION
 from orchestrator.errors import BatchBusy, InputError, SpriteworksError, StoreError, UsageError
 from orchestrator.service import migrating
 from orchestrator.service.assets import Assets
 from orchestrator.service.backup import archive, record
-from orchestrator.service.backup.making import Source, make
-from orchestrator.service.backup.manifest import Manifest
+from orchestrator.service.backup.making import BackupSource, make
+from orchestrator.service.backup.manifest import BackupManifest
 from orchestrator.service.backup.restoring import Destination, restore
 from orchestrator.service.storage import Storage, hash_of
 
@@ -42,9 +42,9 @@ def filled(folder: Path, count: int = 3) -> dict[str, bytes]:
         return {assets.add("ann", one, f"{n}.txt").id: one for n, one in enumerate(contents)}
 
 
-def source(folder: Path, *, may_lack: bool = False) -> Source:
+def source(folder: Path, *, may_lack: bool = False) -> BackupSource:
     storage = Storage(folder / "files")
-    return Source(url=sqlite_url(folder / "batch.sqlite"), storage=storage, may_lack=may_lack)
+    return BackupSource(url=sqlite_url(folder / "batch.sqlite"), storage=storage, may_lack=may_lack)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -300,8 +300,8 @@ def test_a_tar_that_was_cut_off_is_refused(tmp_path: Path) -> None:
 def test_the_record_alone(tmp_path: Path) -> None:
     folder = tmp_path / "service"
     before = filled(folder)
-    only = Source(url=sqlite_url(folder / "batch.sqlite"), storage=None)
-    made: Manifest = make(only, tmp_path / "record.tar")
+    only = BackupSource(url=sqlite_url(folder / "batch.sqlite"), storage=None)
+    made: BackupManifest = make(only, tmp_path / "record.tar")
     assert made.files is None
     with service(folder) as assets:
         assets.add("ann", b"later", "later.txt")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from orchestrator.service.events import LINGER, RING, Event, Hub, Watcher
+from orchestrator.service.events import LINGER, RING, Event, EventHub, Watcher
 
 T = TypeVar("T")
 
@@ -36,8 +36,8 @@ async def rest(watcher: Watcher) -> list[Event]:
 
 
 @pytest.fixture
-def hub() -> Hub:
-    return Hub()
+def hub() -> EventHub:
+    return EventHub()
 
 
 def grows(events: list[Event]) -> bool:
@@ -45,7 +45,7 @@ def grows(events: list[Event]) -> bool:
     return ids == sorted(set(ids))
 
 
-def test_a_snapshot_comes_first_and_then_what_happens(hub: Hub) -> None:
+def test_a_snapshot_comes_first_and_then_what_happens(hub: EventHub) -> None:
     async def case() -> list[tuple[str, Any]]:
         for n in range(3):
             hub.publish("j", "status", {"n": n})
@@ -76,7 +76,7 @@ def test_a_snapshot_comes_first_and_then_what_happens(hub: Hub) -> None:
     ]
 
 
-def test_progress_is_told_while_it_goes_on(hub: Hub) -> None:
+def test_progress_is_told_while_it_goes_on(hub: EventHub) -> None:
     async def case() -> list[tuple[str, Any]]:
         hub.publish("j", "status", {"n": 0})
         found = []
@@ -92,7 +92,7 @@ def test_progress_is_told_while_it_goes_on(hub: Hub) -> None:
     assert run(case()) == [("status", 0), *every]
 
 
-def test_of_a_job_that_has_ended_the_outputs_come_and_then_its_status(hub: Hub) -> None:
+def test_of_a_job_that_has_ended_the_outputs_come_and_then_its_status(hub: EventHub) -> None:
     hub.publish("j", "status", {"n": 0})
     hub.publish("j", "progress", {"n": 0})
     hub.publish("j", "output", {"n": 0})
@@ -106,7 +106,7 @@ def test_of_a_job_that_has_ended_the_outputs_come_and_then_its_status(hub: Hub) 
     assert told(run(case())) == [("output", 0), ("status", 1)]
 
 
-def test_nothing_comes_after_the_last_status(hub: Hub) -> None:
+def test_nothing_comes_after_the_last_status(hub: EventHub) -> None:
     hub.publish("j", "status", {"n": 0}, final=True)
     for kind in ("status", "progress", "preview", "output", "log"):
         hub.publish("j", kind, {"n": 1})
@@ -121,7 +121,7 @@ def test_nothing_comes_after_the_last_status(hub: Hub) -> None:
     assert told(run(case())) == [("status", 0)]
 
 
-def test_who_comes_back_gets_what_came_since(hub: Hub) -> None:
+def test_who_comes_back_gets_what_came_since(hub: EventHub) -> None:
     async def case() -> None:
         hub.publish("j", "status", {"n": 0})
         with hub.watch("j") as watcher:
@@ -145,7 +145,7 @@ def test_who_comes_back_gets_what_came_since(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("kind", ["old", "zero", "negative", "future"])
-def test_an_id_that_is_not_known_gives_a_snapshot(hub: Hub, kind: str) -> None:
+def test_an_id_that_is_not_known_gives_a_snapshot(hub: EventHub, kind: str) -> None:
     hub.publish("other", "status", {"n": 0})
     hub.publish("j", "status", {"n": 7})
     hub.publish("j", "output", {"n": 8})
@@ -158,8 +158,8 @@ def test_an_id_that_is_not_known_gives_a_snapshot(hub: Hub, kind: str) -> None:
     assert told(run(case())) == [("status", 7), ("output", 8)]
 
 
-def test_ids_grow_over_restarts(hub: Hub) -> None:
-    async def last(of: Hub) -> int:
+def test_ids_grow_over_restarts(hub: EventHub) -> None:
+    async def last(of: EventHub) -> int:
         for n in range(1000):
             of.publish("j", "log", {"n": n})
         of.publish("j", "status", {})
@@ -167,13 +167,13 @@ def test_ids_grow_over_restarts(hub: Hub) -> None:
             return (await now(watcher))[-1].id
 
     before = run(last(hub))
-    after = run(last(Hub()))
+    after = run(last(EventHub()))
     assert before < after < 2**53
 
 
-def test_after_a_restart_the_database_tells_what_was(hub: Hub) -> None:
+def test_after_a_restart_the_database_tells_what_was(hub: EventHub) -> None:
     """Who comes back with an id of the run before misses no output, and no end."""
-    before = Hub()
+    before = EventHub()
     before.publish("j", "status", {"n": 0})
 
     async def id_before() -> int:
@@ -194,7 +194,7 @@ def test_after_a_restart_the_database_tells_what_was(hub: Hub) -> None:
     assert told(run(case())) == [("status", 2), ("output", 1), ("status", 4)]
 
 
-def test_a_job_that_ended_long_ago_is_seeded_as_ended(hub: Hub) -> None:
+def test_a_job_that_ended_long_ago_is_seeded_as_ended(hub: EventHub) -> None:
     assert hub.seed("j", [("output", {"n": 1}), ("status", {"n": 2})], final=True)
 
     async def case() -> list[Event]:
@@ -204,7 +204,7 @@ def test_a_job_that_ended_long_ago_is_seeded_as_ended(hub: Hub) -> None:
     assert told(run(case())) == [("output", 1), ("status", 2)]
 
 
-def test_who_watches_before_anything_is_known_is_told_by_a_seed(hub: Hub) -> None:
+def test_who_watches_before_anything_is_known_is_told_by_a_seed(hub: EventHub) -> None:
     async def case() -> list[Event]:
         with hub.watch("j") as watcher:
             waiting = asyncio.create_task(watcher.next())
@@ -218,7 +218,7 @@ def test_who_watches_before_anything_is_known_is_told_by_a_seed(hub: Hub) -> Non
     assert not hub.knows("nobody knows")
 
 
-def test_a_slow_watcher_gets_every_output_and_the_end(hub: Hub) -> None:
+def test_a_slow_watcher_gets_every_output_and_the_end(hub: EventHub) -> None:
     """More than the ring holds, while it is busy with one event; and nobody waits for it."""
     count = 3 * RING
 
@@ -242,7 +242,7 @@ def test_a_slow_watcher_gets_every_output_and_the_end(hub: Hub) -> None:
     assert [n for kind, n in found if kind == "output"] == list(range(count))
 
 
-def test_a_slow_watcher_that_is_too_far_behind_gets_a_snapshot_again(hub: Hub) -> None:
+def test_a_slow_watcher_that_is_too_far_behind_gets_a_snapshot_again(hub: EventHub) -> None:
     async def case() -> list[Event]:
         hub.publish("j", "status", {"n": -1})
         with hub.watch("j") as watcher:
@@ -259,7 +259,7 @@ def test_a_slow_watcher_that_is_too_far_behind_gets_a_snapshot_again(hub: Hub) -
     assert told(run(case())) == [("status", -1), ("status", 1), ("progress", 2), ("log", "after")]
 
 
-def test_the_ring_keeps_outputs_and_little_else(hub: Hub) -> None:
+def test_the_ring_keeps_outputs_and_little_else(hub: EventHub) -> None:
     for n in range(20 * RING):
         hub.publish("j", "log", {"n": n})
         if n % 100 == 0:
@@ -269,7 +269,7 @@ def test_the_ring_keeps_outputs_and_little_else(hub: Hub) -> None:
     assert len(kept) <= 2 * RING + 103
 
 
-def test_events_come_from_any_thread(hub: Hub) -> None:
+def test_events_come_from_any_thread(hub: EventHub) -> None:
     """Each watcher gets every output once and in order, however the threads interleave."""
 
     def work(name: int) -> None:
@@ -301,7 +301,7 @@ def test_events_come_from_any_thread(hub: Hub) -> None:
         assert found[-1].kind == "status"
 
 
-def test_watchers_in_several_loops(hub: Hub) -> None:
+def test_watchers_in_several_loops(hub: EventHub) -> None:
     hub.publish("j", "status", {"n": 0})
     begun = threading.Barrier(3)
     found: list[list[Event]] = []
@@ -327,7 +327,7 @@ def test_watchers_in_several_loops(hub: Hub) -> None:
     assert [told(events) for events in found] == [[("status", 0), ("output", 1), ("status", 2)]] * 2
 
 
-def test_a_loop_that_ended_holds_up_nobody(hub: Hub) -> None:
+def test_a_loop_that_ended_holds_up_nobody(hub: EventHub) -> None:
     async def leave() -> None:
         watcher = hub.watch("j")
         task = asyncio.ensure_future(watcher.next())
@@ -351,7 +351,7 @@ def test_a_loop_that_ended_holds_up_nobody(hub: Hub) -> None:
     assert event.data == {"n": 2}
 
 
-def test_a_time_limit_passes_without_losing_anything(hub: Hub) -> None:
+def test_a_time_limit_passes_without_losing_anything(hub: EventHub) -> None:
     async def case() -> None:
         with hub.watch("j") as watcher:
             for _ in range(3):
@@ -367,7 +367,7 @@ def test_a_time_limit_passes_without_losing_anything(hub: Hub) -> None:
     run(case())
 
 
-def test_a_task_that_is_cancelled_leaves_nothing(hub: Hub) -> None:
+def test_a_task_that_is_cancelled_leaves_nothing(hub: EventHub) -> None:
     async def case() -> None:
         hub.publish("j", "status", {"n": 0})
         watcher = hub.watch("j")
@@ -387,7 +387,7 @@ def test_a_task_that_is_cancelled_leaves_nothing(hub: Hub) -> None:
 
 
 def test_jobs_that_ended_leave_after_a_while() -> None:
-    hub = Hub(linger=0)
+    hub = EventHub(linger=0)
     for n in range(100):
         hub.publish(f"job {n}", "status", {"n": 0})
         hub.publish(f"job {n}", "status", {"n": 1}, final=True)
@@ -400,7 +400,7 @@ def test_jobs_that_ended_leave_after_a_while() -> None:
 
 def test_a_job_that_ended_stays_for_those_who_come_back() -> None:
     assert LINGER >= 60
-    hub = Hub()
+    hub = EventHub()
     hub.publish("j", "status", {"n": 1}, final=True)
     for n in range(2500):
         hub.publish(f"job {n}", "status", {"n": 1}, final=True)
@@ -411,7 +411,7 @@ def test_a_job_that_ended_stays_for_those_who_come_back() -> None:
 
 
 def test_a_watcher_of_a_job_that_leaves_gets_its_end() -> None:
-    hub = Hub(linger=0)
+    hub = EventHub(linger=0)
 
     async def case() -> list[Event]:
         hub.publish("j", "status", {"n": 0})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.batch.store.database import Database
+from orchestrator.batch.execution.store.database import Database
 from orchestrator.errors import AccessDenied, BadValue, LimitReached, NotFound
 from orchestrator.service.keys import Keys
 from orchestrator.service.limits import Limits, RateLimiter

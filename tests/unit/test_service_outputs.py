@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.collecting import Part
-from orchestrator.batch.dispatcher import Dispatcher, Fate, Finished, Settings
-from orchestrator.batch.jobs import Attempt, State
-from orchestrator.batch.store import tables as batch
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.collecting import CollectedPicture
+from orchestrator.batch.execution.dispatcher import Dispatcher, DispatchSettings, Fate, Finished
+from orchestrator.batch.execution.store import tables as batch
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.jobs import Attempt, State
 from orchestrator.errors import OutputError
 from orchestrator.runs.fetching import Fetched
 from orchestrator.service import tables
@@ -52,7 +52,7 @@ class Process:
             self.requests, self.assets, Workflows(default="sprite"), lambda *_: None
         )
         self.collector = IntoStorage(supplies, supplies)
-        settings = Settings(owner=name, lease=30.0, endless=True)
+        settings = DispatchSettings(owner=name, lease=30.0, endless=True)
         self.dispatcher = Dispatcher(self.store, Silent(), settings)
         self.dispatcher.join(HERE)
 
@@ -74,7 +74,9 @@ class Process:
         fetched = Fetched(
             content=content, sha256=sha256(content).hexdigest(), suffix=".png", look=None
         )
-        part = Part(job=assignment.jobs[0], number=0, fetched=fetched, node="2", name=name)
+        part = CollectedPicture(
+            job=assignment.jobs[0], number=0, fetched=fetched, node="2", name=name
+        )
         artifact = self.collector.place(part, {}, "", assignment)
         return Finished(
             assignment=assignment,

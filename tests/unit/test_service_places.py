@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.service.places import Places
+from orchestrator.service.places import WaitingRequests
 
 
 def _order(waiting: list[tuple[str, str, int, int]]) -> list[str]:
@@ -34,7 +34,7 @@ def test_they_count_who_is_ahead(jobs: list[tuple[str, int]], chance: random.Ran
     waiting = [
         (f"job{number}", owner, priority, number) for number, (owner, priority) in enumerate(jobs)
     ]
-    places = Places()
+    places = WaitingRequests()
     for key, owner, priority, order in chance.sample(waiting, len(waiting)):
         places.add(key, owner, priority, order)
     expected = _order(waiting)

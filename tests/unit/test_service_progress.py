@@ -11,10 +11,10 @@ from orchestrator.protocol import (
     ExecutionStart,
     NodeProgress,
     Preview,
-    Progress,
     ProgressState,
+    StepProgress,
 )
-from orchestrator.service.progress import Tracker
+from orchestrator.service.request_progress import Tracker
 from orchestrator.service.watching import Runs
 
 GRAPH: dict[str, Any] = {
@@ -38,10 +38,10 @@ def test_a_sampler_weighs_as_much_as_its_steps() -> None:
     for node in ("1", "2", "3"):
         tracker.take(_begin(node))
     assert tracker.view().nodes_done == 2
-    tracker.take(Progress(prompt_id="p", node="3", value=0, max=7))
+    tracker.take(StepProgress(prompt_id="p", node="3", value=0, max=7))
     # 2 of 1 + 1 + 7 + 1
     assert tracker.view().value == 0.2
-    tracker.take(Progress(prompt_id="p", node="3", value=7, max=7))
+    tracker.take(StepProgress(prompt_id="p", node="3", value=7, max=7))
     view = tracker.view()
     assert view.value == 0.9
     assert (view.step, view.steps, view.message) == (7, 7, "KSampler 7/7")
@@ -52,10 +52,10 @@ def test_a_sampler_weighs_as_much_as_its_steps() -> None:
 
 def test_it_never_falls() -> None:
     tracker = Tracker(GRAPH)
-    tracker.take(Progress(prompt_id="p", node="3", value=20, max=20))
+    tracker.take(StepProgress(prompt_id="p", node="3", value=20, max=20))
     high = tracker.view().value
     tracker.take(_begin("1"))
-    tracker.take(Progress(prompt_id="p", node="3", value=1, max=900))
+    tracker.take(StepProgress(prompt_id="p", node="3", value=1, max=900))
     assert tracker.view().value == high
 
 
@@ -87,7 +87,7 @@ def test_runs_do_not_tell_every_step() -> None:
     told = []
     for step in range(1, 100):
         clock[0] += 0.01
-        event = Progress(prompt_id="p", node="3", value=step, max=100)
+        event = StepProgress(prompt_id="p", node="3", value=step, max=100)
         told.append(runs.heard("job", "server", event))
     assert 5 <= len([one for one in told if one]) <= 12
     clock[0] += 1

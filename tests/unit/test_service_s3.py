@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch.store.database import Database
+from orchestrator.batch.execution.store.database import Database
 from orchestrator.errors import NotFound, OutputError, RangeUnsatisfiable, TooLarge
 from orchestrator.service.assets import Assets
 from orchestrator.service.storage import CHUNK, Storage

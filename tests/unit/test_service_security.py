@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from orchestrator import patience
+from orchestrator.addresses import is_loopback
 from orchestrator.errors import ProtocolError
-from orchestrator.guard import is_loopback
-from orchestrator.service import patience
-from orchestrator.service.bodies import decoded
+from orchestrator.protocol import decode_body
 from orchestrator.testing import FakeServer, Script
 from sdk_pictures import picture
 from service_world import LONG, World, graph, serving, until
@@ -49,6 +49,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         ("10.0.0.1", False),
         ("0.0.0.0", False),
         ("127.0.0.1@example.com", False),
+        ("LocalHost.", True),
+        ("localhost.:80", True),
+        ("example.com@localhost", False),
+        ("localhost:80:80", False),
+        ("localhost:99999", False),
+        ("localhost:", False),
+        ("localhost, example.com", False),
+        ("localhost/", False),
+        ("example.com\\@localhost", False),
+        ("[::1", False),
+        ("[localhost]", False),
+        ("2130706433", False),
         ("example.com#localhost", False),
         ("[", False),
     ],
@@ -111,8 +123,8 @@ def test_no_json_and_no_graph_is_told(world: World, body: bytes) -> None:
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1E999"])
 def test_what_is_no_number_is_no_json(number: bytes) -> None:
     with pytest.raises(ProtocolError):
-        decoded(b'{"a": [{"b": ' + number + b"}]}")
-    assert decoded(b'{"a": "NaN is a text, and 1e5 is a number", "b": 1e5}')["b"] == 1e5
+        decode_body(b'{"a": [{"b": ' + number + b"}]}")
+    assert decode_body(b'{"a": "NaN is a text, and 1e5 is a number", "b": 1e5}')["b"] == 1e5
 
 
 @pytest.mark.parametrize(

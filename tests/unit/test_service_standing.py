@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.batch.jobs import Attempt, Shot, State
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Attempt, Shot, State
 from orchestrator.errors import StoreUnreachable
 from orchestrator.service.board import Board
-from orchestrator.service.events import Hub
+from orchestrator.service.events import EventHub
 from orchestrator.service.requests import New, Requests
 from orchestrator.service.standing import Standing
 from orchestrator.service.tables import webhooks as messages
-from orchestrator.service.views import ErrorView, Status
+from orchestrator.service.views import ErrorView, RequestStatus
 from orchestrator.service.webhooks import Webhooks
 from service_parts import Clock, empty_record
 
@@ -65,7 +65,7 @@ def test_an_end_counts_once_whoever_writes_it(store: Store, requests: Requests) 
 def test_a_job_so_short_that_nobody_heard_it_begin_began_all_the_same(
     store: Store, requests: Requests, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hub = Hub()
+    hub = EventHub()
     standing = Standing(store, requests, Webhooks(store.database), Clock())
     board = Board(requests, hub, standing, lambda key: {}, lambda key: None)
     board.load()
@@ -103,7 +103,7 @@ def test_an_end_that_could_not_be_written_is_said_again_with_its_reason(
     standing.ended("a", State.FAILED, "s", "")
     view = requests.get("a")
     assert view is not None
-    assert view.status is Status.FAILED
+    assert view.status is RequestStatus.FAILED
     assert view.error == ErrorView(code="node_execution_error", message="it is odd")
     assert told == [("a", "failed")]
     assert _sent(store) == 1

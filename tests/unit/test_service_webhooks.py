@@ -23,10 +23,17 @@ from typing import Any, TypeVar
 
 import pytest
 
-from orchestrator.batch.store.database import Database
+from orchestrator.batch.execution.store.database import Database
 from orchestrator.errors import BadValue
 from orchestrator.service.addresses import Networks, resolved, target_of
-from orchestrator.service.webhooks import MOST_BYTES, PAUSES, Delivery, State, Webhooks, signature
+from orchestrator.service.webhooks import (
+    MOST_BYTES,
+    PAUSES,
+    Delivery,
+    DeliveryState,
+    Webhooks,
+    signature,
+)
 from service_parts import Clock, opened
 
 T = TypeVar("T")
@@ -162,7 +169,7 @@ def test_a_receiver_can_verify_what_it_gets(
     expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{expected}"
     found = only(webhooks)
-    assert (found.state, found.status, found.attempts) == (State.DELIVERED, 204, 1)
+    assert (found.state, found.status, found.attempts) == (DeliveryState.DELIVERED, 204, 1)
     assert run(webhooks.send_due()) == 0
 
 
@@ -193,13 +200,13 @@ def test_what_is_no_success_is_tried_again_with_the_same_id(
     id = webhooks.enqueue("ann", "job", receiver.url, "job.failed", {})
     assert run(webhooks.send_due()) == 1
     found = only(webhooks)
-    assert (found.state, found.status, found.attempts) == (State.PENDING, status, 1)
+    assert (found.state, found.status, found.attempts) == (DeliveryState.PENDING, status, 1)
     assert f"answered {status}" in found.error
     assert 4.5 <= found.due_at - clock.now <= 5.5
     assert run(webhooks.send_due()) == 0
     clock.now = found.due_at
     assert run(webhooks.send_due()) == 1
-    assert only(webhooks).state is State.DELIVERED
+    assert only(webhooks).state is DeliveryState.DELIVERED
     (_, first, body), (_, second, again) = receiver.got
     assert first["webhook-id"] == second["webhook-id"] == id
     assert body == again
@@ -217,11 +224,11 @@ def test_a_message_is_tried_for_a_day_and_then_given_up(
     pauses = []
     while run(webhooks.send_due()):
         found = only(webhooks)
-        if found.state is not State.PENDING:
+        if found.state is not DeliveryState.PENDING:
             break
         pauses.append(found.due_at - clock.now)
         clock.now = found.due_at
-    assert found.state is State.FAILED
+    assert found.state is DeliveryState.FAILED
     assert found.attempts == len(receiver.got) == len(PAUSES) + 1
     assert len(pauses) == len(PAUSES)
     # each may be a tenth longer or shorter, and the last two are alike
@@ -235,7 +242,7 @@ def test_a_receiver_that_is_gone_gets_no_more(webhooks: Webhooks, receiver: Rece
     receiver.answers = [(410, {})]
     webhooks.enqueue("ann", "job", receiver.url, "job.failed", {})
     run(webhooks.send_due())
-    assert only(webhooks).state is State.FAILED
+    assert only(webhooks).state is DeliveryState.FAILED
 
 
 @pytest.mark.parametrize(
@@ -270,7 +277,7 @@ def test_an_answer_that_is_none_is_a_failure(
     webhooks.enqueue("ann", "job", receiver.url, "job.failed", {})
     run(webhooks.send_due())
     found = only(webhooks)
-    assert (found.state, found.status) == (State.PENDING, None)
+    assert (found.state, found.status) == (DeliveryState.PENDING, None)
     assert found.error
     assert found.error.isprintable()
     # what was answered is nobody's business
@@ -291,7 +298,7 @@ def test_an_endless_body_is_not_read(webhooks: Webhooks, receiver: Receiver) -> 
     receiver.instead = endless
     webhooks.enqueue("ann", "job", receiver.url, "job.succeeded", {})
     run(webhooks.send_due())
-    assert only(webhooks).state is State.DELIVERED
+    assert only(webhooks).state is DeliveryState.DELIVERED
     assert done.wait(60)
 
 
@@ -326,7 +333,7 @@ def test_nobody_listens(webhooks: Webhooks) -> None:
         webhooks.enqueue("ann", "job", url, "job.failed", {})
         run(webhooks.send_due())
     found = only(webhooks)
-    assert found.state is State.PENDING
+    assert found.state is DeliveryState.PENDING
     assert "connection failed" in found.error
 
 
@@ -340,7 +347,7 @@ def test_a_host_that_is_not_found_is_tried_again(database: Database, clock: Cloc
     webhooks.enqueue("ann", "job", "https://hooks.example/", "job.failed", {})
     run(webhooks.send_due())
     found = only(webhooks)
-    assert found.state is State.PENDING
+    assert found.state is DeliveryState.PENDING
     assert "not found" in found.error
 
 
@@ -395,7 +402,7 @@ def test_what_a_process_died_over_is_taken_up_again(
     assert run(after.send_due()) == 0
     clock.now += 60
     assert run(after.send_due()) == 1
-    assert only(webhooks).state is State.DELIVERED
+    assert only(webhooks).state is DeliveryState.DELIVERED
 
 
 def test_an_owner_with_many_messages_holds_up_nobody(
@@ -428,7 +435,7 @@ def test_the_loop_sends_what_comes_and_ends_when_told(
 
     run(case())
     assert {one.state for n in range(39) for one in webhooks.of_job(f"job {n}")} == {
-        State.DELIVERED
+        DeliveryState.DELIVERED
     }
 
 
@@ -440,7 +447,7 @@ def test_nothing_more_is_sent_for_a_key_that_was_revoked(
     webhooks.enqueue("bob", "bob's", receiver.url, "job.failed", {})
     webhooks.drop_owner("ann")
     assert run(webhooks.send_due()) == 1
-    assert only(webhooks).state is State.FAILED
+    assert only(webhooks).state is DeliveryState.FAILED
     assert webhooks.secret("ann") != before
 
 
@@ -453,7 +460,7 @@ def test_old_messages_go(webhooks: Webhooks, receiver: Receiver, clock: Clock) -
     clock.now += 10 * 86_400
     assert webhooks.forget_old() == 1
     assert webhooks.of_job("done") == []
-    assert only(webhooks, "waits").state is State.PENDING
+    assert only(webhooks, "waits").state is DeliveryState.PENDING
 
 
 # ----------------------------------------------------------------------------- inside
@@ -577,7 +584,7 @@ def test_no_spelling_of_an_address_inside_gets_through(
         return
     run(webhooks.send_due())
     found = only(webhooks)
-    assert (found.state, found.status, found.attempts) == (State.FAILED, None, 1)
+    assert (found.state, found.status, found.attempts) == (DeliveryState.FAILED, None, 1)
 
 
 @pytest.mark.parametrize(
@@ -649,7 +656,7 @@ def test_a_name_that_moves_inside_after_the_check_gets_nothing(
     webhooks.enqueue("ann", "job", url, "job.failed", {})
     run(webhooks.send_due())
     assert receiver.got == []
-    assert (only(webhooks).state, asked) == (State.FAILED, ["hooks.example"] * 2)
+    assert (only(webhooks).state, asked) == (DeliveryState.FAILED, ["hooks.example"] * 2)
 
 
 def test_the_connection_goes_to_the_address_that_was_looked_at(
@@ -695,7 +702,7 @@ def test_the_next_address_is_tried_where_one_does_not_answer(
     webhooks = Webhooks(database, resolver=resolve, allow=LOCAL, clock=clock)
     webhooks.enqueue("ann", "job", f"http://hooks.example:{receiver.port}/", "x", {})
     run(webhooks.send_due())
-    assert only(webhooks).state is State.DELIVERED
+    assert only(webhooks).state is DeliveryState.DELIVERED
 
 
 def test_this_systems_resolver_gives_addresses() -> None:
@@ -726,14 +733,19 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("host", "trusted", "state"),
     [
-        ("hooks.example", True, State.DELIVERED),
+        ("hooks.example", True, DeliveryState.DELIVERED),
         # the certificate is another host's: the name is checked although the address is called
-        ("other.example", True, State.PENDING),
-        ("hooks.example", False, State.PENDING),
+        ("other.example", True, DeliveryState.PENDING),
+        ("hooks.example", False, DeliveryState.PENDING),
     ],
 )
 def test_the_certificate_must_be_the_names(
-    database: Database, certificate: Path, clock: Clock, host: str, trusted: bool, state: State
+    database: Database,
+    certificate: Path,
+    clock: Clock,
+    host: str,
+    trusted: bool,
+    state: DeliveryState,
 ) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
@@ -744,5 +756,5 @@ def test_the_certificate_must_be_the_names(
         url = f"https://{host}:{receiver.port}/"
         webhooks.enqueue("ann", "job", url, "job.failed", {})
         run(webhooks.send_due())
-        assert len(receiver.got) == (state is State.DELIVERED)
+        assert len(receiver.got) == (state is DeliveryState.DELIVERED)
     assert only(webhooks).state is state

@@ -1,40 +1,33 @@
 import pytest
 
 from comfy_nodes.errors import BadInput
-from comfy_nodes.settings import LoaderSettings
-from comfy_nodes.settings_inputs import (
-    OF_MODEL,
-    OF_VAE,
-    TOOLTIPS,
-    inputs_of,
-    settings_inputs,
-    settings_of,
-)
+from comfy_nodes.settings import SETTINGS, LoaderSettings, Scope
+from comfy_nodes.settings_inputs import loader_inputs, optimize_inputs, settings_of
 from orchestrator.engine import host
 
 host.install()
 
 
 def test_there_is_an_input_for_each_setting_the_four_known_ones_first() -> None:
-    inputs = settings_inputs()
+    inputs = loader_inputs()
     names = [one.id for one in inputs]
     assert names[:4] == ["precision", "attention", "vae_tiling", "offload"]
-    assert set(names) == set(LoaderSettings.model_fields) == set(TOOLTIPS)
+    assert set(names) == set(LoaderSettings.model_fields) == set(SETTINGS)
     assert [one.id for one in inputs if not one.optional] == names[:4]
     assert all(one.as_dict().get("advanced") for one in inputs[4:])
 
 
 def test_the_inputs_defaults_are_those_of_the_settings() -> None:
-    defaults = {one.id: one.default for one in settings_inputs()}
+    defaults = {one.id: one.default for one in loader_inputs()}
     assert settings_of(defaults) == LoaderSettings()
-    for one in settings_inputs():
+    for one in loader_inputs():
         told = one.as_dict()["default"]
         assert told == LoaderSettings.model_fields[one.id].default
 
 
 def test_optimise_nodes_take_what_concerns_their_part() -> None:
-    model = {one.id: one for one in inputs_of(OF_MODEL)}
-    vae = {one.id: one for one in inputs_of(OF_VAE)}
+    model = {one.id: one for one in optimize_inputs(Scope.MODEL)}
+    vae = {one.id: one for one in optimize_inputs(Scope.VAE)}
     assert set(model) | set(vae) == set(LoaderSettings.model_fields)
     assert all(one.optional for one in (*model.values(), *vae.values()))
     assert model["offload"].as_dict()["options"] == ["auto", "none", "model", "sequential"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.protocol import Graph
-from orchestrator.workflow.signatures import Signatures
+from orchestrator.workflow.signatures import Signatures, digests
 
 GRAPH: Graph = {
     "1": {"class_type": "Load", "inputs": {"name": "m"}},
@@ -94,3 +94,32 @@ VALUES = st.recursive(
 @given(VALUES, VALUES)
 def test_values_are_equal_as_pythons(one: Any, other: Any) -> None:
     assert makes(changed("2", more=other), graph=changed("2", more=one)) == (one == other)
+
+
+def test_digests_are_equal_where_nodes_make_the_same() -> None:
+    own = digests(GRAPH)
+    other = {f"9{key}": copy.deepcopy(node) for key, node in GRAPH.items()}
+    other["92"]["inputs"] |= {"model": ["91", 0], "cfg": 8}
+    other["93"]["inputs"]["images"] = ["92", 0]
+    other["92"]["_meta"] = {"title": "other"}
+    assert list(digests(other).values()) == list(own.values())
+    assert digests(changed("2", seed=8))["3"] != own["3"]
+    assert digests(changed("3", filename_prefix="y"))["3"] != own["3"]
+    without = {"filename_prefix"}
+    assert digests(changed("3", filename_prefix="y"), without) == digests(GRAPH, without)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=1), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@given(VALUES, VALUES)
+def test_digests_say_the_same_as_signatures(one: Any, other: Any) -> None:
+    first, second = changed("2", x=one), changed("2", x=other)
+    same = digests(first)["3"] == digests(second)["3"]
+    assert same == makes(second, graph=first)

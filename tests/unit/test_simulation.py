@@ -13,11 +13,11 @@ import sqlalchemy as sa
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from orchestrator.batch.store import tables  # noqa: E402
+from orchestrator.batch.execution.store import tables  # noqa: E402
 from scripts import simulate_cluster  # noqa: E402
 from scripts.cluster.counting import CountingStore  # noqa: E402
 from scripts.cluster.figures import figures_of  # noqa: E402
-from scripts.cluster.simulation import Cluster, Outcome, Simulation  # noqa: E402
+from scripts.cluster.simulation import Cluster, Simulation, SimulationOutcome  # noqa: E402
 
 SMALL = Cluster(
     gpus=8,
@@ -32,7 +32,7 @@ SMALL = Cluster(
 )
 
 
-def run(folder: Path, cluster: Cluster) -> tuple[Outcome, CountingStore]:
+def run(folder: Path, cluster: Cluster) -> tuple[SimulationOutcome, CountingStore]:
     folder.mkdir(exist_ok=True)
     store = CountingStore.open(folder)
     assert isinstance(store, CountingStore)
@@ -67,7 +67,7 @@ def test_a_server_is_never_busier_than_all_the_time(tmp_path: Path) -> None:
 def test_the_load_of_the_database_is_what_was_asked_times_its_costs() -> None:
     kinds = ["claim", "late", "submitted", "done", "read", "rows", "still", "renew", "called_off"]
     costs = {**dict.fromkeys(kinds, 0.0), "claim": 2.0, "owners": 10.0, "owners_idle": 1.0}
-    found = Outcome()
+    found = SimulationOutcome()
     found.asked.update({"claim": 600, "owners": 60, "owners_seen": 90})
     made = figures_of(SMALL, found, costs)
     assert made.cores["claim"] == pytest.approx(10 * 0.002)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.batch.jobs import Timing
-from orchestrator.batch.spans import SpanTaker
+from orchestrator.batch.execution.spans import SpanTaker
+from orchestrator.batch.logic.jobs import Timing
 from orchestrator.client.timings import Stopwatch
 from orchestrator.protocol import Executing, ExecutionCached, Graph, HistoryRecord, JobState
 

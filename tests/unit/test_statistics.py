@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.batch.jobs import Outcome
-from orchestrator.batch.report.plots import axis, duration, percent, rate, strips
-from orchestrator.batch.report.statistics import (
+from orchestrator.batch.logic.jobs import Outcome
+from orchestrator.batch.reporting.report.plots import axis, duration, percent, rate, strips
+from orchestrator.batch.reporting.report.statistics import (
     Span,
     Tried,
     bin_of,
@@ -18,7 +18,7 @@ from orchestrator.batch.report.statistics import (
     statistics,
     stretches,
 )
-from orchestrator.batch.report.timeline import SLICES, timeline
+from orchestrator.batch.reporting.report.timeline import SLICES, timeline
 
 A, B = "http://a", "http://b"
 

@@ -22,7 +22,12 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from orchestrator.batch.jobs import (
+from orchestrator.batch.execution.store import statements, tables
+from orchestrator.batch.execution.store.database import Database, sqlite_url
+from orchestrator.batch.execution.store.folder_lock import held, is_held
+from orchestrator.batch.execution.store.store import PlanDiff, Store, settled
+from orchestrator.batch.execution.store.verification import verify
+from orchestrator.batch.logic.jobs import (
     MOST_MADE,
     Artifact,
     Attempt,
@@ -33,11 +38,6 @@ from orchestrator.batch.jobs import (
     State,
     Timing,
 )
-from orchestrator.batch.store import statements, tables
-from orchestrator.batch.store.database import Database, sqlite_url
-from orchestrator.batch.store.folder_lock import held
-from orchestrator.batch.store.store import PlanDiff, Store, settled
-from orchestrator.batch.store.verification import verify
 from orchestrator.errors import (
     BadValue,
     BatchBusy,
@@ -224,7 +224,7 @@ def test_jobs_of_two_plans_that_share_a_place_are_all_found(
         store.plan(job(f"{plan}{number}") for number in range(5))
     # Pages that end between jobs of one place.
     for size in (1, 2, 4):
-        monkeypatch.setattr("orchestrator.batch.store.entries.CHUNK", size)
+        monkeypatch.setattr("orchestrator.batch.execution.store.entries.CHUNK", size)
         found = [entry.job.name for entry in store.entries()]
         assert sorted(found) == sorted(f"{plan}{number}" for plan in "abc" for number in range(5))
 
@@ -798,8 +798,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 sys.path.insert(0, str(Path(sys.argv[2]) / "tests" / "unit"))
-from orchestrator.batch.jobs import *
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.logic.jobs import *
+from orchestrator.batch.execution.store.store import Store
 store = Store.open(Path(sys.argv[1]))
 print("ready", flush=True)
 for one in store.pending(10**6):
@@ -844,8 +844,8 @@ PLANNER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from orchestrator.batch.jobs import Job
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.logic.jobs import Job
+from orchestrator.batch.execution.store.store import Store
 def jobs():
     for n in range(20000):
         if n == 15000:
@@ -875,8 +875,8 @@ HOLDER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from orchestrator.batch.store.database import Database, sqlite_url
-from orchestrator.batch.store.folder_lock import held
+from orchestrator.batch.execution.store.database import Database, sqlite_url
+from orchestrator.batch.execution.store.folder_lock import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -899,6 +899,21 @@ def test_the_second_orchestrator_says_so_and_a_killed_one_holds_nothing(tmp_path
         holder.wait()
         with held(tmp_path):
             pass
+    with held(tmp_path):
+        pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows deletes no file that is held open")
+def test_the_lock_holds_although_its_files_are_deleted(tmp_path: Path) -> None:
+    with held(tmp_path):
+        for path in tmp_path.iterdir():
+            path.unlink()
+        assert is_held(tmp_path)
+        with pytest.raises(BatchBusy, match="another orchestrator"), held(tmp_path):
+            pass
+        with pytest.raises(BatchBusy, match="another orchestrator"), held(tmp_path):
+            pass
+    assert not is_held(tmp_path)
     with held(tmp_path):
         pass
 

@@ -13,9 +13,9 @@ from typing import Any, cast
 import psutil
 import pytest
 
-from orchestrator.batch import fleet
-from orchestrator.batch.fleet import Care, OwnServer, Processes
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution import fleet
+from orchestrator.batch.execution.fleet import Care, OwnServer, Processes
+from orchestrator.batch.execution.store.store import Store
 from orchestrator.errors import ServerStartFailed
 from orchestrator.local.process import ServerProcess
 from orchestrator.protocol import SystemStats

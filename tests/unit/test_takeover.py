@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.batch.collecting import IntoFolder, prepare_folder
-from orchestrator.batch.fleet import Care, Server
-from orchestrator.batch.jobs import Outcome, State
-from orchestrator.batch.leases import Renewal, succeed
-from orchestrator.batch.store.store import Store
-from orchestrator.batch.takeover import Takeover
+from orchestrator.batch.execution.collecting import IntoFolder, prepare_folder
+from orchestrator.batch.execution.fleet import Care, FleetServer
+from orchestrator.batch.execution.leases import Renewal, succeed
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.execution.takeover import Takeover
+from orchestrator.batch.logic.jobs import Outcome, State
 from orchestrator.client.client import Client
 from orchestrator.local.process import free_port
 from orchestrator.testing import FakeServer
@@ -52,9 +52,9 @@ class Pair:
 
     def look(self) -> None:
         self.takeover.look()
-        for visitor in self.takeover.visitors:
-            visitor.join(LONG)
-            assert not visitor.is_alive()
+        for worker in self.takeover.adopting:
+            worker.join(LONG)
+            assert not worker.is_alive()
 
     def outcomes(self) -> list[Outcome | None]:
         return [one.outcome for one in self.alive.store.attempts_of(self.key)]
@@ -124,18 +124,18 @@ def test_nothing_is_taken_over_before_the_record_has_been_there_for_a_while(pair
     assert pair.outcomes() == [None]
 
 
-def test_a_server_that_lets_a_visitor_wait_is_no_reason_to_wait_for_the_run(
+def test_a_server_that_lets_an_adopting_worker_wait_is_no_reason_to_wait_for_the_run(
     pair: Pair, fake: FakeServer
 ) -> None:
     fake.pace = LONG
     pair.send()
     pair.takeover.look()
-    (visitor,) = pair.takeover.visitors
+    (worker,) = pair.takeover.adopting
     # The run is over only when that has an end.
     assert not pair.alive.dispatcher.is_over()
     pair.takeover.end()
-    visitor.join(LONG)
-    assert not visitor.is_alive()
+    worker.join(LONG)
+    assert not worker.is_alive()
     # It was taken back, or stays open for whoever comes next.
     assert pair.outcomes() in ([None], [Outcome.CANCELLED])
 
@@ -209,7 +209,7 @@ def test_a_server_of_the_fleet_gets_nothing_more_while_it_has_what_was_taken_ove
     with Store.open(tmp_path) as store:
         store.plan(map(planned, range(4)))
     pair.alive.dispatcher.join(fake.url)
-    pair.takeover._fleet[fake.url] = Server(fake.url, Care(timeouts=TIMEOUTS))
+    pair.takeover._fleet[fake.url] = FleetServer(fake.url, Care(timeouts=TIMEOUTS))
     pair.takeover.look()
     # One runs there, one waits behind it, and no third one.
     assert pair.alive.dispatcher.take(fake.url) is not None

@@ -15,7 +15,7 @@ sys.path.insert(0, str(REPOSITORY))
 from orchestrator.errors import InstallFailed, UsageError  # noqa: E402
 from orchestrator.local.checkouts import version_of  # noqa: E402
 from scripts import try_comfyui  # noqa: E402
-from scripts.try_comfyui import BEGIN, END, Failed, Result  # noqa: E402
+from scripts.try_comfyui import BEGIN, END, TrialFailed, VersionResult  # noqa: E402
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_report_is_read(tmp_path: Path) -> None:
     path = tmp_path / "report.xml"
     suite = f'<testsuites><testsuite name="pytest" time="12.6">{REPORT}</testsuite></testsuites>'
     path.write_text(suite, encoding="utf-8")
-    assert try_comfyui.read_report(path, "0.9.0", "abc", "1.2.3") == Result(
+    assert try_comfyui.read_report(path, "0.9.0", "abc", "1.2.3") == VersionResult(
         "0.9.0", "abc", "1.2.3", 1, ["test_a::two"], {"its noise differs": 2}, 13
     )
 
@@ -74,8 +74,8 @@ def test_the_table_is_written_between_its_marks(tmp_path: Path) -> None:
     page = tmp_path / "versions.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
     results = [
-        Result("0.9.0", "abc", "1.1", 5, [], {"its noise differs": 2}),
-        Result("0.10.0", "def", "1.2", 7, ["test_a::two"]),
+        VersionResult("0.9.0", "abc", "1.1", 5, [], {"its noise differs": 2}),
+        VersionResult("0.10.0", "def", "1.2", 7, ["test_a::two"]),
     ]
     try_comfyui.write_table(page, results)
     text = page.read_text(encoding="utf-8")
@@ -90,6 +90,6 @@ def test_the_table_is_written_between_its_marks(tmp_path: Path) -> None:
 def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
     page = tmp_path / "versions.md"
     page.write_text("mine", encoding="utf-8")
-    with pytest.raises(Failed, match="to write between"):
+    with pytest.raises(TrialFailed, match="to write between"):
         try_comfyui.write_table(page, [])
     assert page.read_text(encoding="utf-8") == "mine"

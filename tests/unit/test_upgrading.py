@@ -18,10 +18,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from orchestrator.batch.jobs import Attempt, Outcome, Shot, State
-from orchestrator.batch.store import migrations, tables, upgrading
-from orchestrator.batch.store.store import Store
-from orchestrator.batch.store.verification import verify
+from orchestrator.batch.execution.store import migrations, tables, upgrading
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.execution.store.verification import verify
+from orchestrator.batch.logic.jobs import Attempt, Outcome, Shot, State
 from orchestrator.errors import StoreError
 from orchestrator.service import tables as service_tables
 

@@ -8,12 +8,12 @@ import pytest
 
 from orchestrator.errors import BadValue
 from orchestrator.workflow.catalogue import Catalogue
-from orchestrator.workflow.inputs import Input
+from orchestrator.workflow.inputs import NodeInput
 from orchestrator.workflow.roles import split_setting
 from orchestrator.workflow.values import random_seed, typed
 
 
-def entry(kind: Any, **options: Any) -> Input:
+def entry(kind: Any, **options: Any) -> NodeInput:
     declared = {"Node": {"input": {"required": {"seed": [kind, options]}}, "output": []}}
     return Catalogue(declared).node_class("Node").by_name["seed"]
 

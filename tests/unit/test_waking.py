@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.batch.jobs import Attempt, Job, Shot
-from orchestrator.batch.store import tables
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store import tables
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Attempt, Job, Shot
 from orchestrator.errors import BadValue
 from orchestrator.protocol import new_prompt_id
 from orchestrator.service.waking import reconciler

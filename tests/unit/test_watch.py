@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from orchestrator.client.bounds import TooLarge
+from orchestrator.client.bounds import AnswerTooLarge
 from orchestrator.client.client import raise_for_state
 from orchestrator.client.listener import Listener
 from orchestrator.client.watch import Watch
@@ -23,9 +23,9 @@ from orchestrator.protocol import (
     ExecutionSuccess,
     HistoryRecord,
     JobState,
-    Progress,
     QueueState,
-    Status,
+    QueueStatus,
+    StepProgress,
 )
 
 JOB = "job"
@@ -112,7 +112,7 @@ def test_a_job_is_lost_after_five_looks_and_five_seconds(world: World) -> None:
 def test_many_looks_in_a_short_time_lose_no_job(world: World) -> None:
     """Every change of the queue is a reason to look: a job may be on its way in meanwhile."""
     world.client_id = ""
-    world.words = [(0.01 * n, Status(queue_remaining=n)) for n in range(1, 20)]
+    world.words = [(0.01 * n, QueueStatus(queue_remaining=n)) for n in range(1, 20)]
     world.running = lambda now: now > 2
     world.record = lambda now: DONE if now > 3 else None
     assert world.watch().run() is DONE
@@ -170,10 +170,10 @@ def test_a_record_that_stays_malformed_ends_the_waiting_as_one(world: World) -> 
 
 def test_what_answers_more_than_it_may_is_not_asked_again(world: World) -> None:
     def flood(now: float) -> HistoryRecord | None:
-        raise TooLarge("too much")
+        raise AnswerTooLarge("too much")
 
     world.record = flood
-    with pytest.raises(TooLarge):
+    with pytest.raises(AnswerTooLarge):
         world.watch().run()
     assert len(world.looks) == 1
 
@@ -195,7 +195,7 @@ def test_the_time_of_the_whole_ends_the_waiting(world: World) -> None:
 
 def test_a_flood_of_reasons_gives_no_flood_of_looks(world: World) -> None:
     world.client_id = ""
-    world.words = [(0.001 * n, Status(queue_remaining=n)) for n in range(1, 3000)]
+    world.words = [(0.001 * n, QueueStatus(queue_remaining=n)) for n in range(1, 3000)]
     world.record = lambda now: DONE if now > 3 else None
     assert world.watch().run() is DONE
     assert len(world.looks) < 4 * 60
@@ -203,7 +203,7 @@ def test_a_flood_of_reasons_gives_no_flood_of_looks(world: World) -> None:
 
 def test_words_without_end_do_not_keep_a_record_from_us(world: World) -> None:
     world.words = [
-        (0.01 * n, Progress(prompt_id=JOB, node="1", value=1, max=2)) for n in range(999)
+        (0.01 * n, StepProgress(prompt_id=JOB, node="1", value=1, max=2)) for n in range(999)
     ]
     world.record = lambda now: DONE
     assert world.watch().run() is DONE
@@ -220,11 +220,11 @@ def test_only_what_may_concern_the_job_is_a_reason_to_look(world: World) -> None
     )
     world.words = [
         # the greeting of a new connection
-        (0.2, Status(queue_remaining=1, sid="s")),
+        (0.2, QueueStatus(queue_remaining=1, sid="s")),
         (0.3, START),
         # after which the run goes on
         (0.4, blocked),
-        (0.5, Progress(prompt_id=JOB, node="1", value=1, max=2)),
+        (0.5, StepProgress(prompt_id=JOB, node="1", value=1, max=2)),
         (0.6, ExecutionSuccess(prompt_id="another")),
         (1.7, SUCCESS),
     ]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.client.wire import BadRequest, NotFound, Timeouts, Wire
+from orchestrator.client.wire import AddressNotFound, BadRequest, Timeouts, Wire
 from orchestrator.errors import (
     BadValue,
     ProtocolError,
@@ -20,7 +23,7 @@ from orchestrator.errors import (
     ServerLost,
     ServerUnreachable,
 )
-from orchestrator.local.process import free_port
+from orchestrator.local.process import free_port, python_environment
 
 QUICK = Timeouts(connect=2.0, read=2.0)
 
@@ -164,7 +167,7 @@ def test_a_proxy_of_the_environment_is_used_except_on_this_machine(
         (400, BadRequest),
         (401, ServerError),
         (403, ServerError),
-        (404, NotFound),
+        (404, AddressNotFound),
         (408, ServerFailed),
         (418, ProtocolError),
         (425, ServerFailed),
@@ -191,7 +194,7 @@ def test_a_request_is_repeated_as_often_as_was_said_and_after_the_pauses_that_we
         wire.patiently(lambda: wire.send("GET", "/503"))
     assert len(site.asked) == 4
     assert paused == [1.0, 2.0, 3.0]
-    with pytest.raises(NotFound):
+    with pytest.raises(AddressNotFound):
         wire.patiently(lambda: wire.send("GET", "/404"))
     # No other try would help.
     assert len(site.asked) == 5
@@ -199,7 +202,7 @@ def test_a_request_is_repeated_as_often_as_was_said_and_after_the_pauses_that_we
 
 
 def test_faults_are_ours(wire: Wire) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(AddressNotFound):
         wire.send("GET", "/404")
     with pytest.raises(ServerUnreachable):
         Wire(f"http://127.0.0.1:{free_port()}", QUICK).send("GET", "/")
@@ -207,3 +210,36 @@ def test_faults_are_ours(wire: Wire) -> None:
         Wire(f"http://{'a' * 70}.example", QUICK).send("GET", "/")
     with pytest.raises(ProtocolError):
         wire.json("POST", "/x", json={"a": float("nan")})
+
+
+def test_a_server_of_this_machine_is_asked_without_loading_requests() -> None:
+    script = """
+import http.server, sys, threading
+import orchestrator.library
+from orchestrator.client.wire import Timeouts, Wire
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *words):
+        pass
+
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+wire = Wire(f"http://127.0.0.1:{server.server_port}", Timeouts())
+assert wire.json("GET", "/") == {}
+heavy = {"requests", "urllib3", "PIL", "pydantic", "rich", "numpy", "torch"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **python_environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch.assignments import Assignment
-from orchestrator.batch.collecting import IntoFolder, prepare_folder
-from orchestrator.batch.dispatcher import Dispatcher, Finished, Settings
-from orchestrator.batch.downloader import Judgement
-from orchestrator.batch.fleet import Care, Server
-from orchestrator.batch.gates import Picture
-from orchestrator.batch.jobs import Attempt, Job, Outcome, Shot, State
-from orchestrator.batch.pace import Patience
-from orchestrator.batch.retry import Rung
-from orchestrator.batch.scheduler import Rules
-from orchestrator.batch.store.store import Store
-from orchestrator.batch.worker import Worker
+from orchestrator.batch.execution.collecting import IntoFolder, prepare_folder
+from orchestrator.batch.execution.dispatcher import Dispatcher, DispatchSettings, Finished
+from orchestrator.batch.execution.downloader import Judgement
+from orchestrator.batch.execution.fleet import Care, FleetServer
+from orchestrator.batch.execution.server_worker import ServerWorker
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.assignments import Assignment
+from orchestrator.batch.logic.gates import JudgedPicture
+from orchestrator.batch.logic.jobs import Attempt, Job, Outcome, Shot, State
+from orchestrator.batch.logic.pace import PaceBounds
+from orchestrator.batch.logic.retry import Rung
+from orchestrator.batch.logic.scheduler import Rules
 from orchestrator.client.client import Client
 from orchestrator.client.wire import Timeouts
 from orchestrator.errors import ServerStartFailed
@@ -96,7 +96,7 @@ class Recipe:
     def needs_pixels(self, job: Job) -> bool:
         return self.go is not None
 
-    def judge(self, job: Job, picture: Picture) -> Judgement:
+    def judge(self, job: Job, picture: JudgedPicture) -> Judgement:
         self.looking.set()
         assert self.go is not None
         assert self.go.wait(LONG)
@@ -112,7 +112,7 @@ class Bench:
         fake: FakeServer,
         count: int,
         *,
-        server: Server | None = None,
+        server: FleetServer | None = None,
         others: bool = True,
         look_ahead: int = 1,
         endless: bool = False,
@@ -125,19 +125,23 @@ class Bench:
         prepare_folder(folder)
         self.told = Told()
         self.dispatcher = Dispatcher(
-            self.store, self.told, Settings(rules=Rules(look_ahead=look_ahead), endless=endless)
+            self.store,
+            self.told,
+            DispatchSettings(rules=Rules(look_ahead=look_ahead), endless=endless),
         )
-        self.server = server or Server(fake.url, Care(**{"timeouts": TIMEOUTS, **care}))
+        self.server = server or FleetServer(fake.url, Care(**{"timeouts": TIMEOUTS, **care}))
         self.dispatcher.join(self.server.name)
         if others:
             self.dispatcher.join(OTHER)
         self.recipe = Recipe()
 
     @contextmanager
-    def working(self, *adopted: Assignment) -> Iterator[Worker]:
+    def working(self, *adopted: Assignment) -> Iterator[ServerWorker]:
         """Let the worker work meanwhile; whatever happens, it ends."""
         collector = IntoFolder(self.folder)
-        worker = Worker(self.server, self.dispatcher, self.recipe, collector, adopted=list(adopted))
+        worker = ServerWorker(
+            self.server, self.dispatcher, self.recipe, collector, adopted=list(adopted)
+        )
         worker.start()
         try:
             yield worker
@@ -306,7 +310,7 @@ def test_a_server_whose_job_does_not_move_is_left_alone_until_it_does(
     tmp_path: Path, fake: FakeServer
 ) -> None:
     go = held_up(fake)
-    patience = Patience(first=1e6, least=1e6)
+    patience = PaceBounds(first=1e6, least=1e6)
     bench = Bench(tmp_path, fake, 1, patience=patience)
     # It does not hear that it shall stop.
     fake.break_next("POST", "/jobs/", Fault.HTML, times=1000)
@@ -407,7 +411,7 @@ def test_a_job_on_its_way_from_the_queue_to_the_history_is_not_taken_for_lost(
 # --------------------------------------------------------------------------- servers of ours
 
 
-class Ours(Server):
+class Ours(FleetServer):
     """A server that is started here: one of `starts` is taken for each start."""
 
     is_ours = True

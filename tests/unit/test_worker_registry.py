@@ -14,19 +14,19 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.batch.store import tables
-from orchestrator.batch.store.database import Database, sqlite_url
-from orchestrator.batch.store.statements import now
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store import tables
+from orchestrator.batch.execution.store.database import Database, sqlite_url
+from orchestrator.batch.execution.store.statements import now
+from orchestrator.batch.execution.store.store import Store
 from orchestrator.cli import app
 from orchestrator.errors import OtherVersion, StoreError, UsageError, WorkerReplaced
 from orchestrator.service.loop import ServerView
 from orchestrator.service.tables import workers as table
 from orchestrator.service.workers import registry as module
+from orchestrator.service.workers.catalogue_store import CatalogueStore
 from orchestrator.service.workers.joining import SERVICE, record_of, service_at
-from orchestrator.service.workers.news import Kind, News, Told
-from orchestrator.service.workers.registry import Registry, Stage, Status, WorkerServer
-from orchestrator.service.workers.shelf import Shelf
+from orchestrator.service.workers.outbox import Kind, Outbox, Told
+from orchestrator.service.workers.registry import Registry, Stage, WorkerServer, WorkerStatus
 from orchestrator.testing import OBJECT_INFO
 from orchestrator.workflow.catalogue import Catalogue
 from service_parts import opened
@@ -56,7 +56,7 @@ def _elsewhere(database: Database, name: str) -> None:
         connection.execute(table.update().where(table.c.name == name).values(host="elsewhere"))
 
 
-def _status(registry: Registry) -> dict[str, Status]:
+def _status(registry: Registry) -> dict[str, WorkerStatus]:
     return {one.name: one.status for one in registry.workers()}
 
 
@@ -64,7 +64,7 @@ def test_a_worker_is_named_by_its_machine_and_a_number(registry: Registry) -> No
     names = [registry.enlist(f"owner {number}").worker.name for number in range(2)]
     assert names[0].endswith("-1")
     assert names[1].endswith("-2")
-    assert _status(registry) == dict.fromkeys(names, Status.LIVE)
+    assert _status(registry) == dict.fromkeys(names, WorkerStatus.LIVE)
 
 
 def test_a_name_is_one_workers(registry: Registry) -> None:
@@ -83,7 +83,7 @@ def test_a_name_of_another_machine_is_free_when_it_gave_no_sign(
     with pytest.raises(UsageError, match="on elsewhere"):
         registry.enlist("second", "paints")
     _age(database, "paints", module.STALE + 1)
-    assert _status(registry) == {"paints": Status.STALE}
+    assert _status(registry) == {"paints": WorkerStatus.STALE}
     enlisted = registry.enlist("second", "paints")
     assert enlisted.predecessor == "first"
 
@@ -145,16 +145,16 @@ def test_a_worker_that_was_forgotten_comes_back(registry: Registry, database: Da
     registry.forget_old()
     assert registry.workers() == []
     registry.beat(worker)
-    assert _status(registry) == {"paints": Status.LIVE}
+    assert _status(registry) == {"paints": WorkerStatus.LIVE}
 
 
 def test_one_that_left_leaves_what_its_servers_had(registry: Registry) -> None:
     worker = registry.enlist("first", "paints").worker
     having = [WorkerServer(view=ServerView(name="a", is_ours=False, worker="paints", done=3))]
     registry.beat(replace(worker, stage=Stage.DRAINING), having)
-    assert _status(registry) == {"paints": Status.DRAINING}
+    assert _status(registry) == {"paints": WorkerStatus.DRAINING}
     registry.leave(worker)
-    assert _status(registry) == {"paints": Status.LEFT}
+    assert _status(registry) == {"paints": WorkerStatus.LEFT}
     assert registry.servers() == having
     assert not registry.enlist("second", "paints").worker.age
 
@@ -166,7 +166,7 @@ def test_names_that_nobody_has(registry: Registry, name: str) -> None:
 
 
 def test_catalogues_are_kept_once(database: Database, registry: Registry) -> None:
-    shelf = Shelf(database)
+    shelf = CatalogueStore(database)
     one, same = Catalogue(dict(OBJECT_INFO)), Catalogue(dict(OBJECT_INFO))
     hash = shelf.put(one)
     assert shelf.put(same) == hash
@@ -185,7 +185,7 @@ def test_catalogues_are_kept_once(database: Database, registry: Registry) -> Non
 
 
 def test_news_are_heard_once_in_their_order(database: Database) -> None:
-    news = News(database)
+    news = Outbox(database)
     told = [Told(request=str(one), kind=Kind.LOG, data={"error": "x"}) for one in range(600)]
     news.tell(*told)
     heard = [*news.take(), *news.take()]
@@ -194,7 +194,7 @@ def test_news_are_heard_once_in_their_order(database: Database) -> None:
 
 
 def test_news_of_a_transaction_that_fails_are_none(database: Database) -> None:
-    news = News(database)
+    news = Outbox(database)
 
     def fail() -> None:
         with database.transaction():

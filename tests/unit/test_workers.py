@@ -13,11 +13,11 @@ from orchestrator.errors import UsageError
 from orchestrator.local.serving import Choice
 from orchestrator.service.references import reference
 from orchestrator.service.workers import relay
+from orchestrator.service.workers.catalogue_store import CatalogueStore
 from orchestrator.service.workers.joining import service_at
 from orchestrator.service.workers.logins import Logins
 from orchestrator.service.workers.reporter import Reporter
-from orchestrator.service.workers.shelf import Shelf
-from orchestrator.service.workers.worker import Setup, joined
+from orchestrator.service.workers.worker import WorkerSetup, joined
 from orchestrator.testing import FakeServer, Script
 from sdk_pictures import picture
 from service_world import LONG, graph, serving, until
@@ -43,7 +43,7 @@ def test_a_worker_makes_what_the_service_takes(tmp_path: Path) -> None:
 def test_a_service_is_ready_once_it_knows_what_its_workers_servers_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Shelf, "get", lambda self, hash: None)
+    monkeypatch.setattr(CatalogueStore, "get", lambda self, hash: None)
     with (
         FakeServer() as fake,
         serving(tmp_path, choice=NOTHING, is_ready=False) as world,
@@ -210,7 +210,7 @@ def test_files_of_another_place_are_refused(tmp_path: Path) -> None:
     """A worker that wrote there would make pictures that nobody finds."""
     with serving(tmp_path / "service", choice=NOTHING, is_ready=False):
         service = service_at(tmp_path / "service", "", str(tmp_path / "elsewhere"), {})
-        setup = Setup(service=service, choice=Choice(urls=("http://127.0.0.1:9",)))
+        setup = WorkerSetup(service=service, choice=Choice(urls=("http://127.0.0.1:9",)))
         with pytest.raises(UsageError, match="not those of the service"), joined(setup):
             pass
         assert not (tmp_path / "elsewhere").exists()

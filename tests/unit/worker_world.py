@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.local.process import python_environment
 from orchestrator.local.serving import Choice
 from orchestrator.service.workers.joining import service_at
-from orchestrator.service.workers.worker import Setup, WorkerProcess, joined
+from orchestrator.service.workers.worker import WorkerProcess, WorkerSetup, joined
 from service_world import World, quick_care, serving, until
 
 # s for starting a process, imports included
@@ -29,7 +29,7 @@ def working(
     folder: Path, urls: Sequence[str], name: str = "", **setup: Any
 ) -> Iterator[WorkerProcess]:
     """A worker in this process, for a service that has its data in a folder."""
-    what = Setup(
+    what = WorkerSetup(
         service=service_at(folder, "", ""),
         choice=Choice(urls=tuple(urls)),
         name=name,

@@ -13,7 +13,7 @@ from .files import Files, pages
 
 
 @dataclass(frozen=True)
-class Format:
+class SheetFormat:
     """How the files of a sheet are made for one reader."""
 
     write: Callable[[Sheet, str], Files]
@@ -21,21 +21,21 @@ class Format:
     takes_rotated: bool = True
 
 
-FORMATS: dict[str, Format] = {
-    "png": Format(pages),
+FORMATS: dict[str, SheetFormat] = {
+    "png": SheetFormat(pages),
     # draws a rotated frame mirrored and stretched (3.90.0 and 4.2.1; tests/engines)
-    "phaser": Format(phaser.write, takes_rotated=False),
-    "pixi": Format(texturepacker.hashed),
-    "godot": Format(godot.write, takes_rotated=False),
-    "unity": Format(unity.write, takes_rotated=False),
+    "phaser": SheetFormat(phaser.write, takes_rotated=False),
+    "pixi": SheetFormat(texturepacker.hashed),
+    "godot": SheetFormat(godot.write, takes_rotated=False),
+    "unity": SheetFormat(unity.write, takes_rotated=False),
     # in its JSON no frame is rotated
-    "aseprite": Format(aseprite.write, takes_rotated=False),
-    "tiled": Format(tiled.write),
-    "libgdx": Format(libgdx.write),
-    "gamemaker": Format(gamemaker.write),
-    "texturepacker": Format(texturepacker.hashed),
-    "texturepacker-array": Format(texturepacker.array),
-    "contact": Format(contact.write),
+    "aseprite": SheetFormat(aseprite.write, takes_rotated=False),
+    "tiled": SheetFormat(tiled.write),
+    "libgdx": SheetFormat(libgdx.write),
+    "gamemaker": SheetFormat(gamemaker.write),
+    "texturepacker": SheetFormat(texturepacker.hashed),
+    "texturepacker-array": SheetFormat(texturepacker.array),
+    "contact": SheetFormat(contact.write),
 }
 """Each by the name that a user gives."""
 

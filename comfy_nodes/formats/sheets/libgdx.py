@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...ops.frames import Frame
-from ...ops.sheet import Placement, Sheet, ground
+from ...ops.sheet import PlacedFrame, Sheet, ground
 from .files import Files, page_names, pages
 
 
@@ -61,7 +61,7 @@ def _region_of(frame: str) -> tuple[str, int | None]:
     return (name, int(found[2])) if found and name else (frame, None)
 
 
-def _region(frame: Frame, at: Placement, region: tuple[str, int | None]) -> list[str]:
+def _region(frame: Frame, at: PlacedFrame, region: tuple[str, int | None]) -> list[str]:
     name, index = region
     x, y = frame.offset
     width, height = frame.source

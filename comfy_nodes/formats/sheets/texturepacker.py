@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...ops.frames import Frame
-from ...ops.sheet import Placement, Sheet, ground
+from ...ops.sheet import PlacedFrame, Sheet, ground
 from .files import Files, as_json, number, page_names, pages
 
 APP = "https://pypi.org/project/spriteworks/"
@@ -85,7 +85,7 @@ def tags(sheet: Sheet) -> list[dict[str, Any]]:
     return found
 
 
-def entry(frame: Frame, at: Placement) -> dict[str, Any]:
+def entry(frame: Frame, at: PlacedFrame) -> dict[str, Any]:
     """What is said of one frame, but for its name."""
     (x, y), (width, height) = frame.offset, frame.source
     point = ground(frame)

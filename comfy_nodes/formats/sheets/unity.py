@@ -12,7 +12,7 @@ import hashlib
 from typing import Any
 
 from ...ops.frames import Frame
-from ...ops.sheet import Placement, Sheet, ground
+from ...ops.sheet import PlacedFrame, Sheet, ground
 from .files import Files, as_json, number, page_names, pages
 
 SCRIPT = "SpriteworksSheetImporter.cs"
@@ -54,7 +54,7 @@ def _page(sheet: Sheet, page: int, image: str) -> dict[str, Any]:
     }
 
 
-def _sprite(frame: Frame, at: Placement, page_height: int) -> dict[str, Any]:
+def _sprite(frame: Frame, at: PlacedFrame, page_height: int) -> dict[str, Any]:
     x, y = ground(frame)
     across, down = x - frame.offset[0], y - frame.offset[1]
     return {

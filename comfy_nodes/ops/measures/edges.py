@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from ...errors import BadInput
 from ..arrays import Flags
-from ..cutout import Options, cut_out
+from ..cutout import CutoutOptions, cut_out
 from .subject import AROUND, Subject
 
 # OKLab; how near to the background's colour a pixel of the sprite's edge has some of it.
@@ -16,7 +16,7 @@ _FRINGE = 0.08
 _BACKGROUND = 0.04
 # px; less of the background's colour is a highlight.
 _ENCLOSED = 4
-_ENCLOSED_ONLY = Options(despill=False, smallest_part=0.0)
+_ENCLOSED_ONLY = CutoutOptions(despill=False, smallest_part=0.0)
 
 
 def drawn_width(subject: Subject) -> float:

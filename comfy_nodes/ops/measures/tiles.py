@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BadInput
-from .. import tiles
+from .. import tile_edges
 from .subject import Subject
 
 
 def seam(subject: Subject) -> float | None:
     """How a tile's opposite edges differ, as a multiple of how neighbours inside it do."""
-    return tiles.seam(subject.picture)
+    return tile_edges.seam(subject.picture)
 
 
 def bleed(subject: Subject) -> float | None:

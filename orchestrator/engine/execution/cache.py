@@ -5,39 +5,58 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ...protocol import Graph
 from ..host import ComfyNode, Hidden
-from .validation import Nodes, constant_inputs, is_link
+from ..model_files import Stamp, changed
+from .validation import Nodes, constant_inputs, is_link, sources
 
 
 @dataclass(frozen=True)
-class Result:
+class NodeResult:
     """What a node gave: a list of values for every output, and what it shows."""
 
     outputs: list[list[Any]]
     ui: dict[str, Any] | None = None
+    # the model files that it was made of, as they were
+    files: Mapping[Path, Stamp] = field(default_factory=dict)
 
 
 class Cache:
-    """Results by signature. `begin` forgets what the new graph does not hold, as ComfyUI does."""
+    """Results by signature. `begin` forgets what the new graph does not hold, as ComfyUI does.
+
+    It forgets what was made of model files that have been exchanged, too, as ComfyUI does not.
+    """
 
     def __init__(self) -> None:
-        self._results: dict[str, Result] = {}
+        self._results: dict[str, NodeResult] = {}
         self._signatures: dict[str, str] = {}
 
     def begin(self, graph: Graph, nodes: Nodes, order: list[str]) -> None:
         """Start on a graph; `order` has every node that will be asked for after its sources."""
         self._signatures = signatures(graph, nodes, order)
-        used = set(self._signatures.values())
+        used = set(self._signatures.values()) - self._outdated(graph, order)
         self._results = {key: kept for key, kept in self._results.items() if key in used}
 
-    def get(self, node_id: str) -> Result | None:
+    def _outdated(self, graph: Graph, order: list[str]) -> set[str]:
+        """Signatures of what was made of model files that are others by now, and of all behind."""
+        found: set[str] = set()
+        for node_id in order:
+            signature = self._signatures[node_id]
+            result = self._results.get(signature)
+            behind = any(self._signatures[each] in found for each in sources(graph, node_id))
+            if behind or (result is not None and changed(result.files)):
+                found.add(signature)
+        return found
+
+    def get(self, node_id: str) -> NodeResult | None:
         return self._results.get(self._signatures[node_id])
 
-    def set(self, node_id: str, result: Result) -> None:
+    def set(self, node_id: str, result: NodeResult) -> None:
         self._results[self._signatures[node_id]] = result
 
     def clear(self) -> None:

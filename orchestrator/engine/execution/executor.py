@@ -15,8 +15,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, TypeAlias
 
+from comfy_nodes.errors import PackError
+
+from ...errors import SpriteworksError
 from ...protocol import (
     Event,
     Executed,
@@ -38,10 +42,11 @@ from ..host import (
     UIOutput,
     activate,
 )
-from .cache import Cache, Result
-from .jobs import Job, Report
-from .progress import Audience, NodeContext, RunProgress
-from .validation import Nodes, ancestry, is_link, sources, type_name
+from ..model_files import noted
+from .cache import Cache, NodeResult
+from .graph_progress import Audience, GraphProgress, NodeContext
+from .jobs import GraphJob, Report
+from .validation import Nodes, is_link, ordered, sources, type_name
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +63,7 @@ class Executor:
         self._audience = audience
         self._cache = Cache()
 
-    def run(self, job: Job) -> Report:
+    def run(self, job: GraphJob) -> Report:
         """Run a job to its end; whatever its nodes raise ends up in the report."""
         run = _Run(job, self._nodes(), self._cache, self._audience)
         report = run.report(run.execute())
@@ -84,12 +89,12 @@ def free_memory() -> None:
 class _Run:
     """One run of one job."""
 
-    def __init__(self, job: Job, nodes: Nodes, cache: Cache, audience: Audience) -> None:
+    def __init__(self, job: GraphJob, nodes: Nodes, cache: Cache, audience: Audience) -> None:
         self.job = job
         self.nodes = nodes
         self.cache = cache
         self.audience = audience
-        self.progress = RunProgress(job, audience)
+        self.progress = GraphProgress(job, audience)
         self.executed: list[str] = []
         # {node id: ui output} of what ran, or was told from the cache
         self.shown: dict[str, dict[str, Any]] = {}
@@ -100,14 +105,17 @@ class _Run:
         """Run all outputs; True for success."""
         job = self.job
         self._note(ExecutionStart(prompt_id=job.prompt_id, timestamp=_now()))
-        order = _order(job)
+        order = ordered(job.graph, job.outputs)
         self.cache.begin(job.graph, self.nodes, order)
         cached = tuple(node_id for node_id in order if self.cache.get(node_id) is not None)
         self._note(ExecutionCached(prompt_id=job.prompt_id, nodes=cached, timestamp=_now()))
-        with _inference_mode():
-            for node_id in self._needed():
-                if not self._execute_node(node_id):
-                    return False
+        try:
+            with _inference_mode():
+                for node_id in self._needed():
+                    if not self._execute_node(node_id):
+                        return False
+        finally:
+            self.progress.end()
         self._note(ExecutionSuccess(prompt_id=job.prompt_id, timestamp=_now()))
         return True
 
@@ -133,15 +141,17 @@ class _Run:
             stack = [output]
             while stack:
                 node_id = stack[-1]
+                if node_id in done:
+                    stack.pop()
+                    continue
                 linked = [] if self.cache.get(node_id) else sources(self.job.graph, node_id)
                 missing = [each for each in linked if each not in done and not self.cache.get(each)]
                 if missing:
                     stack += reversed(missing)
                     continue
                 stack.pop()
-                if node_id not in done:
-                    done.add(node_id)
-                    yield node_id
+                done.add(node_id)
+                yield node_id
 
     def _execute_node(self, node_id: str) -> bool:
         cached = self.cache.get(node_id)
@@ -184,17 +194,18 @@ class _Run:
                 found[name] = [value]
         return found
 
-    def _call(self, cls: type[ComfyNode], node_id: str, values: dict[str, Values]) -> Result:
+    def _call(self, cls: type[ComfyNode], node_id: str, values: dict[str, Values]) -> NodeResult:
         schema = cls.GET_SCHEMA()
         clone = cls.PREPARE_CLASS_CLONE(self._hidden(schema.hidden, node_id))
         host = NodeContext(self.progress, node_id)
         calls = [values] if schema.is_input_list else list(_slices(values))
         given: list[NodeOutput] = []
-        with activate(host):
+        with activate(host), noted() as files:
             for arguments in calls:
                 host.check_interrupted()
                 given.append(_normal(clone.execute(**arguments)))
-        return _merge(given, [each.is_output_list for each in schema.outputs])
+        merged = _merge(given, [each.is_output_list for each in schema.outputs])
+        return replace(merged, files=files)
 
     def _hidden(self, wanted: list[Hidden], node_id: str) -> HiddenHolder:
         there: dict[Hidden, Any] = {
@@ -216,9 +227,12 @@ class _Run:
 
     def _failed(self, node_id: str, values: dict[str, Values], error: BaseException) -> None:
         node_type = self.job.graph[node_id]["class_type"]
-        logger.error("node %s (%s) failed", node_id, node_type, exc_info=error)
+        # Where a file or a value is to blame, its sentence says all; the rest is a fault of ours.
+        foreseen = isinstance(error, (SpriteworksError, PackError))
+        trace = None if foreseen else error
+        logger.error("node %s (%s) failed: %s", node_id, node_type, error, exc_info=trace)
         message = str(error) or type(error).__name__
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) and not foreseen:
             message += (
                 "\nThere is not enough memory. Use a smaller batch or picture, or the offload and "
                 "tiling settings of the loader."
@@ -260,12 +274,6 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _order(job: Job) -> list[str]:
-    """Every node that the job's outputs need, each after its sources."""
-    needed = (node_id for output in job.outputs for node_id in ancestry(job.graph, output))
-    return list(dict.fromkeys(needed))
-
-
 def _inference_mode() -> Any:
     torch = sys.modules.get("torch")
     return nullcontext() if torch is None else torch.inference_mode()
@@ -297,7 +305,7 @@ async def _wait(awaitable: Any) -> Any:
     return await awaitable
 
 
-def _merge(given: list[NodeOutput], is_list: list[bool]) -> Result:
+def _merge(given: list[NodeOutput], is_list: list[bool]) -> NodeResult:
     """Join the results of all calls; an output that is a list itself adds its items."""
     results = [each.result for each in given if each.result is not None]
     outputs: list[Values] = [[] for _ in is_list]
@@ -306,7 +314,7 @@ def _merge(given: list[NodeOutput], is_list: list[bool]) -> Result:
             held.extend(value if many else [value])
     shown = [_ui(each.ui) for each in given if each.ui is not None]
     ui = {key: [item for each in shown for item in each[key]] for key in shown[0]} if shown else {}
-    return Result(outputs, ui or None)
+    return NodeResult(outputs, ui or None)
 
 
 def _ui(ui: UIOutput | Mapping[str, Any]) -> Mapping[str, Any]:

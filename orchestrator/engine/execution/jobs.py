@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ MAX_HISTORY = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class GraphJob:
     """One accepted graph."""
 
     # lower runs first; equal ones by id, as in ComfyUI
@@ -55,7 +55,7 @@ class Report:
     # [event name, its data with a timestamp in ms]
     messages: list[Any]
 
-    def to_json(self, job: Job) -> dict[str, Any]:
+    def to_json(self, job: GraphJob) -> dict[str, Any]:
         """The history record."""
         return {
             "prompt": job.to_json(),
@@ -69,7 +69,7 @@ class Report:
         }
 
 
-class JobQueue:
+class GraphQueue:
     """Jobs that wait, the one that runs, and the records of those that are over. Thread-safe."""
 
     def __init__(self, changed: Callable[[], None], max_history: int = MAX_HISTORY) -> None:
@@ -78,8 +78,8 @@ class JobQueue:
         self._max_history = max_history
         # its lock may be taken again by the thread that holds it
         self._condition = threading.Condition()
-        self._pending: list[Job] = []
-        self._running: Job | None = None
+        self._pending: list[GraphJob] = []
+        self._running: GraphJob | None = None
         self._history: dict[str, dict[str, Any]] = {}
         self._next_number = 0
         self._free = False
@@ -92,14 +92,14 @@ class JobQueue:
             self._next_number += 1
         return -number if front else number
 
-    def put(self, job: Job) -> None:
+    def put(self, job: GraphJob) -> None:
         with self._condition:
             self._pending.append(job)
             self._pending.sort(key=lambda each: (each.number, each.prompt_id))
             self._condition.notify_all()
         self._changed()
 
-    def take(self) -> Job | None:
+    def take(self) -> GraphJob | None:
         """Wait for the next job and mark it as running; None to free memory or to end."""
         with self._condition:
             self._condition.wait_for(lambda: self._pending or self._free or self._closed)
@@ -109,7 +109,7 @@ class JobQueue:
         self._changed()
         return job
 
-    def done(self, job: Job, report: Report) -> None:
+    def done(self, job: GraphJob, report: Report) -> None:
         """Write the record of the job that ran."""
         with self._condition:
             self._running = None
@@ -120,13 +120,13 @@ class JobQueue:
                 del self._history[next(iter(self._history))]
         self._changed()
 
-    def snapshot(self) -> tuple[list[Job], list[Job]]:
+    def snapshot(self) -> tuple[list[GraphJob], list[GraphJob]]:
         """(running, pending), the latter in the order in which they run."""
         with self._condition:
             running = [] if self._running is None else [self._running]
             return running, list(self._pending)
 
-    def overview(self) -> tuple[list[Job], list[Job], dict[str, Any]]:
+    def overview(self) -> tuple[list[GraphJob], list[GraphJob], dict[str, Any]]:
         """(running, pending, records) of one moment: no job is in two of them, or in none."""
         with self._condition:
             return *self.snapshot(), dict(self._history)
@@ -136,10 +136,11 @@ class JobQueue:
         running, pending = self.snapshot()
         return len(running) + len(pending)
 
-    def delete(self, prompt_ids: list[Any]) -> None:
+    def delete(self, prompt_ids: Collection[str]) -> None:
         """Drop waiting jobs; the one that runs goes on, and no record is written."""
+        gone = set(prompt_ids)
         with self._condition:
-            self._pending = [job for job in self._pending if job.prompt_id not in prompt_ids]
+            self._pending = [job for job in self._pending if job.prompt_id not in gone]
         self._changed()
 
     def clear(self) -> None:
@@ -183,7 +184,7 @@ class JobQueue:
             record = self._history.get(prompt_id)
             return {} if record is None else {prompt_id: record}
 
-    def delete_history(self, prompt_ids: list[Any]) -> None:
+    def delete_history(self, prompt_ids: Collection[str]) -> None:
         with self._condition:
             for prompt_id in prompt_ids:
                 self._history.pop(prompt_id, None)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ...protocol import Graph
 from ...workflow.checking import fits, value_problem
-from ...workflow.inputs import Input, expanded, read_inputs
+from ...workflow.inputs import NodeInput, expanded, read_inputs
 from ..host import ComfyNode, HiddenHolder
 
 # One entry of a node's "errors", as it goes over the wire.
@@ -24,6 +26,10 @@ Nodes: TypeAlias = Mapping[str, type[ComfyNode]]
 
 # A longer list of choices is not sent back, as in ComfyUI: it may be thousands of files.
 _MOST_CHOICES = 20
+# Nodes of one loop, and outputs that one node spoils, that are named: a graph may have thousands.
+_MOST_IN_LOOP, _MOST_NAMED = 20, 100
+# Loops that are told with all their nodes.
+_MOST_LOOPS = 20
 _MESSAGES = {
     "value_smaller_than_min": "The value is smaller than the minimum",
     "value_bigger_than_max": "The value is bigger than the maximum",
@@ -31,11 +37,24 @@ _MESSAGES = {
     "invalid_input_type": "The value cannot be read",
 }
 
-_CONVERSIONS: dict[str, type] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
+
+def _number(value: Any) -> float:
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError("the number is none, or too large")
+    return found
+
+
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {
+    "INT": int,
+    "FLOAT": _number,
+    "STRING": str,
+    "BOOLEAN": bool,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class GraphVerdict:
     """What the checks found; `error` is None where at least one output can run."""
 
     # the graph with values converted to the types of their inputs
@@ -62,12 +81,12 @@ def sources(graph: Graph, node_id: str) -> list[str]:
     return list(dict.fromkeys(source for source in linked if source in graph))
 
 
-def check(graph: Graph, nodes: Nodes, only: Collection[str] | None = None) -> Verdict:
+def check(graph: Graph, nodes: Nodes, only: Collection[str] | None = None) -> GraphVerdict:
     """Check every output node and what it needs; `only` leaves out all other outputs."""
     graph = copy.deepcopy(graph)
     refused = _check_classes(graph, nodes)
     if refused is not None:
-        return Verdict(graph=graph, error=refused)
+        return GraphVerdict(graph=graph, error=refused)
     outputs = [
         node_id
         for node_id, node in graph.items()
@@ -76,7 +95,7 @@ def check(graph: Graph, nodes: Nodes, only: Collection[str] | None = None) -> Ve
     ]
     if not outputs:
         message = "The graph has no output node: add one that saves or shows something"
-        return Verdict(graph=graph, error=problem("prompt_no_outputs", message))
+        return GraphVerdict(graph=graph, error=problem("prompt_no_outputs", message))
     return _check_outputs(graph, nodes, outputs)
 
 
@@ -104,77 +123,120 @@ def _identity(node_id: str, node: dict[str, Any]) -> dict[str, Any]:
     return {"node_id": node_id, "class_type": name, "node_title": title}
 
 
-def _check_outputs(graph: Graph, nodes: Nodes, outputs: list[str]) -> Verdict:
-    problems: dict[str, list[Problem]] = {}
-    node_errors: dict[str, Any] = {}
-    good, texts = [], []
-    for output in outputs:
-        needed, loops = _walk(graph, output)
-        fresh = [node_id for node_id in needed if node_id not in problems]
-        for node_id in fresh:
-            problems[node_id] = [
-                *(_loop_problem(graph, node_id, loop) for loop in loops if node_id in loop),
-                *_check_node(graph, nodes, node_id, outer=node_id == output),
-            ]
-        bad = [node_id for node_id in needed if problems[node_id]]
-        if not bad:
-            good.append(output)
-        texts += [f"{each['message']}: {each['details']}" for each in problems[output]]
-        for node_id in bad:
-            entry = node_errors.setdefault(node_id, _node_error(graph, problems, node_id))
-            entry["dependent_outputs"].append(output)
+def _check_outputs(graph: Graph, nodes: Nodes, outputs: list[str]) -> GraphVerdict:
+    """Each node once, in a time that grows with the number of links."""
+    order, loops = _walk(graph, outputs)
+    looped: dict[str, list[Problem]] = defaultdict(list)
+    for loop in loops:
+        told = _loop_problem(graph, loop)
+        for node_id in loop:
+            looped[node_id].append(
+                {**told, "extra_info": {"node_id": node_id, **told["extra_info"]}}
+            )
+    ends = frozenset(outputs)
+    problems = {
+        node_id: looped[node_id] + _check_node(graph, nodes, node_id, outer=node_id in ends)
+        for node_id in order
+    }
+    bad: set[str] = set()
+    for node_id in order:
+        if problems[node_id] or not bad.isdisjoint(sources(graph, node_id)):
+            bad.add(node_id)
+    good = tuple(output for output in outputs if output not in bad)
     error = None
     if not good:
+        texts = [f"{p['message']}: {p['details']}" for each in outputs for p in problems[each]]
         message = "No output of the graph can run"
         error = problem("prompt_outputs_failed_validation", message, "\n".join(texts))
-    return Verdict(graph=graph, outputs=tuple(good), error=error, node_errors=node_errors)
+    told_errors = _node_errors(graph, problems, order, outputs)
+    return GraphVerdict(graph=graph, outputs=good, error=error, node_errors=told_errors)
 
 
-def _node_error(graph: Graph, problems: dict[str, list[Problem]], node_id: str) -> dict[str, Any]:
+def _node_errors(
+    graph: Graph, problems: Mapping[str, list[Problem]], order: list[str], outputs: list[str]
+) -> dict[str, Any]:
+    """What clients are told of every node that has problems."""
+    if not any(problems.values()):
+        return {}
+    dependent = _dependent_outputs(graph, order, outputs)
     return {
-        "errors": problems[node_id],
-        "dependent_outputs": [],
-        "class_type": graph[node_id]["class_type"],
+        node_id: {
+            "errors": problems[node_id],
+            "dependent_outputs": [outputs[place] for place in dependent[node_id]],
+            "class_type": graph[node_id]["class_type"],
+        }
+        for node_id in order
+        if problems[node_id]
     }
 
 
-def _loop_problem(graph: Graph, node_id: str, loop: list[str]) -> Problem:
-    names = (f"{each} ({graph[each]['class_type']})" for each in (*loop, loop[0]))
+def _dependent_outputs(
+    graph: Graph, order: list[str], outputs: list[str]
+) -> Mapping[str, list[int]]:
+    """The places in `outputs` of the first _MOST_NAMED that need each node, in order."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for place, output in enumerate(outputs):
+        found[output].append(place)
+    # Who reads a node stands behind it in the order, so its outputs are known by then; but for the
+    # one link of a loop that leads back, which the second round follows.
+    for node_id in (*reversed(order), *reversed(order)):
+        found[node_id] = sorted(set(found[node_id]))[:_MOST_NAMED]
+        for source in sources(graph, node_id):
+            found[source] += found[node_id]
+    return {node_id: sorted(set(places))[:_MOST_NAMED] for node_id, places in found.items()}
+
+
+def _loop_problem(graph: Graph, loop: list[str]) -> Problem:
+    """One loop's, for each of its nodes; a long one is told in part."""
+    shown = loop if len(loop) <= _MOST_IN_LOOP else loop[:_MOST_IN_LOOP]
+    names = [f"{each} ({graph[each]['class_type']})" for each in (*shown, loop[0])]
+    if len(shown) < len(loop):
+        names.insert(-1, f"{len(loop) - len(shown)} more")
     return problem(
         "dependency_cycle",
         "The links of these nodes form a loop",
         " -> ".join(names),
-        node_id=node_id,
-        cycle_nodes=loop,
+        cycle_nodes=shown,
     )
 
 
-def ancestry(graph: Graph, output: str) -> list[str]:
-    """`output` and all nodes it needs, each after what it needs, in a graph without loops."""
-    return _walk(graph, output)[0]
+def ordered(graph: Graph, outputs: Iterable[str]) -> list[str]:
+    """`outputs` and all nodes they need, each after what it needs, in a graph without loops."""
+    return _walk(graph, outputs)[0]
 
 
-def _walk(graph: Graph, output: str) -> tuple[list[str], list[list[str]]]:
-    """`output` and all it needs, each after what it needs; and the loops on the way.
+def _walk(graph: Graph, outputs: Iterable[str]) -> tuple[list[str], list[list[str]]]:
+    """`outputs` and all they need, each after what it needs; and the loops on the way.
 
-    Depth first with a stack of its own: graphs may be deeper than Python's recursion.
+    Depth first with a stack of its own: graphs may be deeper than Python's recursion. Every loop
+    has two neighbours in one that is given; of more than _MOST_LOOPS no more than those.
     """
     done: dict[str, None] = {}
-    loops = []
-    path = {output: iter(sources(graph, output))}
-    while path:
-        current = next(reversed(path))
-        for source in path[current]:
-            if source in path:
-                passed = list(path)
-                loops.append(passed[passed.index(source) :])
-            elif source not in done:
-                path[source] = iter(sources(graph, source))
-                break
-        else:
-            done[current] = None
-            del path[current]
+    loops: list[list[str]] = []
+    for output in outputs:
+        path = [] if output in done else [output]
+        left = {each: iter(sources(graph, each)) for each in path}
+        while path:
+            current = path[-1]
+            for source in left[current]:
+                if source in left:
+                    loops.append(_loop(path, source, whole=len(loops) < _MOST_LOOPS))
+                elif source not in done:
+                    path.append(source)
+                    left[source] = iter(sources(graph, source))
+                    break
+            else:
+                done[current] = None
+                path.pop()
+                del left[current]
     return list(done), loops
+
+
+def _loop(path: list[str], first: str, *, whole: bool) -> list[str]:
+    """The loop that the last node of the path closes by its link to `first`."""
+    if not whole:
+        return list(dict.fromkeys([first, path[-1]]))
+    return path[path.index(first) :]
 
 
 def _check_node(graph: Graph, nodes: Nodes, node_id: str, *, outer: bool) -> list[Problem]:
@@ -226,7 +288,7 @@ class _NodeCheck:
                 )
         return found + self._check_own()
 
-    def _check_input(self, entry: Input) -> Iterator[Problem]:
+    def _check_input(self, entry: NodeInput) -> Iterator[Problem]:
         name = entry.name
         if isinstance(self.inputs[name], list):
             yield from self._check_link(entry)
@@ -237,7 +299,7 @@ class _NodeCheck:
         elif name not in self.own and not self.own_all:
             yield from _check_value(entry, self.inputs[name])
 
-    def _check_link(self, entry: Input) -> Iterator[Problem]:
+    def _check_link(self, entry: NodeInput) -> Iterator[Problem]:
         name, config = entry.name, entry.declared
         link = self.inputs[name]
         if len(link) != 2:
@@ -269,7 +331,7 @@ class _NodeCheck:
                 linked_node=link,
             )
 
-    def _convert(self, entry: Input) -> Problem | None:
+    def _convert(self, entry: NodeInput) -> Problem | None:
         value = self.inputs[entry.name]
         # how clients send a constant that is a list, since a bare list is a link
         if isinstance(value, dict) and "__value__" in value:
@@ -329,7 +391,7 @@ def _output_type(graph: Graph, nodes: Nodes, link: list[Any]) -> Any:
     return outputs[index].io_type
 
 
-def _check_value(entry: Input, value: Any) -> Iterator[Problem]:
+def _check_value(entry: NodeInput, value: Any) -> Iterator[Problem]:
     fault = value_problem(entry, value)
     if fault is None:
         return

@@ -16,8 +16,9 @@ import torch
 
 from comfy_nodes.models import Family
 from comfy_nodes.profiles import ModelProfile
-from comfy_nodes.settings import LoaderSettings, Toggle, VaeTiling
+from comfy_nodes.settings import LoaderSettings
 
+from .blocks import stoppable
 from .noise_table import NoiseTable
 from .offloading import lent, lent_by_layer
 from .preview import Previewer
@@ -40,13 +41,18 @@ class Part:
     dtype: torch.dtype
     # the narrower type in which its large weights are stored; None: they are not
     storage: torch.dtype | None = None
+    # the 8-bit type of its linear layers' weights, with a scale for each row; None: they are not
+    quantized: torch.dtype | None = None
     # whether its layers come to the device one by one, each for its own turn only
     by_layer: bool = False
 
     @contextmanager
     def ready(self) -> Iterator[Any]:
-        """The module on its device, without gradients; it is home again afterwards."""
-        with self._on_device(), torch.inference_mode():
+        """The module on its device, without gradients; it is home again afterwards.
+
+        Its blocks ask whether the run is to stop, and raise InterruptedByUser.
+        """
+        with self._on_device(), torch.inference_mode(), stoppable(self.module):
             yield self.module
 
     @contextmanager
@@ -108,13 +114,8 @@ class Vae:
     """VAE: pictures to latents and back."""
 
     part: Part
-    tiling: VaeTiling = VaeTiling.AUTO
-    # side and overlap of a tile, in pixels of the picture
-    tile: int = 512
-    overlap: int = 128
-    # on: the pictures of a batch one by one
-    slicing: Toggle = Toggle.AUTO
-    cpu_kernels: Toggle = Toggle.AUTO
+    # resolved for the device
+    settings: LoaderSettings = field(default_factory=LoaderSettings)
 
 
 @dataclass(frozen=True, eq=False)

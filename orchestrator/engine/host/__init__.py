@@ -20,9 +20,10 @@ from types import ModuleType
 
 from comfy_nodes import showing
 
+from ..stopping import InterruptedByUser
 from . import io, latest, ui
 from .canvas import NoCanvas
-from .context import Context, InterruptedByUser, activate, context, use_folders
+from .context import Context, activate, context, use_folders
 from .node import ComfyNode, CoreNode, NodeOutput, UIOutput
 from .schema import Hidden, HiddenHolder, Schema
 

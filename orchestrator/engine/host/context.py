@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..folders import Folders
+from ..stopping import asking
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
 # A preview costs time to make: pass a function, and it is made only where somebody looks.
 Preview: TypeAlias = "Image.Image | Callable[[], Image.Image] | None"
 PreviewFormat: TypeAlias = Literal["jpeg", "png"]
-
-
-class InterruptedByUser(Exception):
-    """Somebody asked the server to stop the run; nodes let it pass."""
 
 
 class Context:
@@ -68,6 +65,7 @@ def activate(current: Context) -> Iterator[None]:
     """Make `current` what `context()` answers in this thread."""
     token = _current.set(current)
     try:
-        yield
+        with asking(current.check_interrupted):
+            yield
     finally:
         _current.reset(token)

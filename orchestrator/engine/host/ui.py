@@ -74,6 +74,7 @@ class ImageSaveHelper:
         chunks = _png_chunks(cls)
         saved = []
         for index, image in enumerate(images):
+            context().check_interrupted()
             plain = name.replace("%batch_num%", str(index))
             file = folder / f"{plain}_{number + index:05}_.png"
             save_png(to_pil(image), file, chunks, compress_level)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
-from comfy_nodes.errors import ModelUnreadable, UnsupportedModel
+from comfy_nodes.errors import ModelUnreadable, PackError, UnsupportedModel
+from comfy_nodes.weights.wholeness import check_numbers
 
 # Gives the tensor that belongs to a name in the network's state dict, or None.
 Find = Callable[[str], torch.Tensor | None]
@@ -75,8 +77,10 @@ def _build(make: Callable[[], Any], find: Find, dtype: torch.dtype, where: str) 
     try:
         with torch.device("meta"):
             network: nn.Module = make()
-    except (TypeError, ValueError, KeyError) as error:
-        raise ModelUnreadable(f"the config of {where} is not usable: {error}") from error
+    except Exception as error:
+        # Nobody lists what diffusers and transformers raise for a config that says nonsense.
+        reason = " ".join(str(error).split())[:200]
+        raise ModelUnreadable(f"the config of {where} is not usable: {reason}") from error
     wanted = network.state_dict()
     weights = {name: _fit(find(name), name, like, where) for name, like in wanted.items()}
     network.load_state_dict({name: t.to(dtype) for name, t in weights.items()}, assign=True)
@@ -91,12 +95,49 @@ def _fit(tensor: torch.Tensor | None, name: str, like: torch.Tensor, where: str)
             f"{where} has no weight {name}: it is incomplete, or no Stable Diffusion model; "
             "download it again"
         )
-    if tensor.numel() != like.numel():
+    if _without_ones(tensor) != _without_ones(like):
         raise ModelUnreadable(
             f"the weight {name} of {where} has the shape {list(tensor.shape)} where its config "
             f"says {list(like.shape)}: config and weights belong to different models"
         )
+    if like.is_floating_point():
+        if not tensor.is_floating_point():
+            raise ModelUnreadable(
+                f"the weight {name} of {where} holds {tensor.dtype}, no weights: download it again"
+            )
+        check_numbers(tensor, name, where)
     return tensor.reshape(like.shape)
+
+
+def _without_ones(tensor: torch.Tensor) -> list[int]:
+    return [side for side in tensor.shape if side != 1]
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turns what reading a model that is none raises into ModelUnreadable, beginning with `name`.
+
+    Files may hold anything under any name, so every place that looks into them may fail in its own
+    way. What is out of memory stays so.
+    """
+    try:
+        yield
+    except (PackError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
+        raise _no_model(name, error) from error
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" in str(error):
+            raise
+        raise _no_model(name, error) from error
+
+
+def _no_model(name: str, error: Exception) -> ModelUnreadable:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return ModelUnreadable(
+        f"{name} cannot be loaded: what it holds does not belong together as a model does "
+        f"({reason}). Download it again."
+    )
 
 
 def _fill_positions(network: nn.Module) -> None:

@@ -12,6 +12,8 @@ import torch
 
 from comfy_nodes.errors import ModelUnreadable, UnsupportedModel
 from comfy_nodes.models import Family, family_of, version_of
+from comfy_nodes.ops.dtypes import DTYPES
+from comfy_nodes.placing import Placement
 from comfy_nodes.probe import this_device
 from comfy_nodes.profiles import (
     prediction_of,
@@ -28,7 +30,9 @@ from comfy_nodes.weights.variants import reads_half
 from ..handles.handles import Clip, Loaded, Model, Part, TextEncoder
 from ..handles.noise_table import NoiseTable, noise_table
 from ..handles.preview import Previewer
-from ..tuning.placing import Placement, best_device
+from ..model_files import reads
+from ..tuning.devices import best_device
+from ..tuning.parts import placed, text_part, unet_part, vae_handle
 from . import checkpoint
 from .building import (
     Find,
@@ -37,6 +41,7 @@ from .building import (
     build_unet,
     build_vae,
     check_plain,
+    readable,
 )
 from .tokenizer import END, clip_tokenizer, load_tokenizer
 
@@ -52,33 +57,41 @@ def load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     Raises ModelUnreadable for a part that is missing or damaged, UnsupportedModel for another
     kind of model or of weights; both name the part.
     """
+    reads(folder)
+    with readable(folder.name):
+        return _load_diffusers(folder, settings)
+
+
+def _load_diffusers(folder: Path, settings: LoaderSettings) -> Loaded:
     read_json(folder / "model_index.json")
     unet_config = read_json(folder / "unet" / "config.json")
     vae_config = read_json(folder / "vae" / "config.json")
     if "cross_attention_dim" not in unet_config:
         raise UnsupportedModel(f"{folder.name} is no Stable Diffusion 1.x, 2.x or XL model.")
-    half = reads_half(settings, this_device(best_device()))
+    device = best_device()
+    half = reads_half(settings, this_device(device))
     unet_weights = _read_part(folder, "unet", half)
-    place = Placement.of(settings, _count(unet_weights))
+    placement = placed(settings, device, _count(unet_weights))
     family = family_of(unet_config)
     scale = float(vae_config.get("scaling_factor", _SD_SCALE))
     vae_weights = _read_part(folder, "vae", half)
-    vae = place.vae(
-        build_vae(vae_config, _find_vae(vae_weights), place.vae_dtype, f"{folder.name}/vae")
-    )
-    unet = build_unet(unet_config, unet_weights.get, place.dtype, f"{folder.name}/unet")
+    vae_dtype, unet_dtype = DTYPES[placement.vae.computed], DTYPES[placement.unet.computed]
+    vae_network = build_vae(vae_config, _find_vae(vae_weights), vae_dtype, f"{folder.name}/vae")
+    vae = vae_handle(vae_network, placement, device)
+    unet = build_unet(unet_config, unet_weights.get, unet_dtype, f"{folder.name}/unet")
     names = ("text_encoder", "text_encoder_2") if family is Family.SDXL else ("text_encoder",)
     profile = profile_of_folder(folder)
     model = Model(
-        unet=place.unet(unet),
+        unet=unet_part(unet, placement, device),
         table=_folder_table(folder),
         family=family,
         latent_scale=scale,
         profile=profile,
-        settings=place.settings,
+        settings=placement.settings,
         previewer=_previewer(vae.part, scale),
     )
-    clip = Clip(tuple(_folder_encoder(folder, name, family, place, half) for name in names))
+    encoders = tuple(_folder_encoder(folder, name, family, placement, half) for name in names)
+    clip = Clip(encoders)
     return Loaded(model, clip, vae, profile)
 
 
@@ -94,10 +107,17 @@ def load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool 
     Raises ModelUnreadable for a damaged file, UnsupportedModel for a pickle that is not allowed or
     holds code, and for other models and kinds of weights.
     """
+    reads(path)
+    with readable(path.name):
+        return _load_checkpoint(path, settings, allow_pickle=allow_pickle)
+
+
+def _load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool) -> Loaded:
     weights = read_checkpoint(path, allow_pickle=allow_pickle)
     check_plain(weights, path.name)
     family = checkpoint.checkpoint_family(weights, path.name)
-    place = Placement.of(settings, _count(weights, checkpoint.UNET))
+    device = best_device()
+    placement = placed(settings, device, _count(weights, checkpoint.UNET))
     metadata = {} if is_pickle(path) else read_metadata(path)
     prediction = checkpoint.prediction_of(weights, family, metadata, path.name)
     scale = _SDXL_SCALE if family is Family.SDXL else _SD_SCALE
@@ -105,24 +125,24 @@ def load_checkpoint(path: Path, settings: LoaderSettings, *, allow_pickle: bool 
     version = version_of(family, prediction, turbo="turbo" in path.stem.lower())
     profile = profile_of_version(version)
     vae_config = checkpoint.vae_config(weights, path.name)
-    vae = place.vae(
-        build_vae(vae_config, checkpoint.find_vae(weights, vae_config), place.vae_dtype, path.name)
-    )
+    find_vae = checkpoint.find_vae(weights, vae_config)
+    vae_network = build_vae(vae_config, find_vae, DTYPES[placement.vae.computed], path.name)
+    vae = vae_handle(vae_network, placement, device)
     unet_config = checkpoint.unet_config(weights, path.name)
-    unet = build_unet(
-        unet_config, checkpoint.find_unet(weights, unet_config), place.dtype, path.name
-    )
+    find_unet = checkpoint.find_unet(weights, unet_config)
+    unet = build_unet(unet_config, find_unet, DTYPES[placement.unet.computed], path.name)
     model = Model(
-        unet=place.unet(unet),
+        unet=unet_part(unet, placement, device),
         table=noise_table(prediction=prediction, zero_terminal_snr="ztsnr" in weights),
         family=family,
         latent_scale=scale,
         profile=profile,
-        settings=place.settings,
+        settings=placement.settings,
         previewer=_previewer(vae.part, scale),
     )
     prefixes = checkpoint.TEXT_PREFIXES[family]
-    clip = Clip(tuple(_file_encoder(weights, p, family, place, path.name) for p in prefixes))
+    encoders = tuple(_file_encoder(weights, p, family, placement, path.name) for p in prefixes)
+    clip = Clip(encoders)
     return Loaded(model, clip, vae, profile)
 
 
@@ -172,7 +192,7 @@ def _folder_table(folder: Path) -> NoiseTable:
 
 
 def _folder_encoder(
-    folder: Path, name: str, family: Family, place: Placement, half: bool
+    folder: Path, name: str, family: Family, placement: Placement, half: bool
 ) -> TextEncoder:
     config = read_json(folder / name / "config.json")
     second = name == "text_encoder_2"
@@ -184,11 +204,11 @@ def _folder_encoder(
     network = build_text_encoder(
         config,
         _read_part(folder, name, half, _TEXT_FILE).get,
-        place.text_dtype,
+        DTYPES[placement.text.computed],
         f"{folder.name}/{name}",
     )
     return TextEncoder(
-        part=place.text_encoder(network),
+        part=text_part(network, placement, best_device()),
         tokenizer=load_tokenizer(tokenizer),
         # Folders of Stable Diffusion 2 leave the unused last layer out, so theirs is the last.
         layer=-2 if family is Family.SDXL else None,
@@ -198,17 +218,17 @@ def _folder_encoder(
 
 
 def _file_encoder(
-    weights: Weights, prefix: str, family: Family, place: Placement, name: str
+    weights: Weights, prefix: str, family: Family, placement: Placement, name: str
 ) -> TextEncoder:
     openclip = prefix.endswith(".model.")
     network = build_text_encoder(
         checkpoint.text_config(weights, prefix, name),
         checkpoint.find_text(weights, prefix),
-        place.text_dtype,
+        DTYPES[placement.text.computed],
         name,
     )
     return TextEncoder(
-        part=place.text_encoder(network),
+        part=text_part(network, placement, best_device()),
         # OpenCLIP's encoders were trained with texts filled up with token 0.
         tokenizer=clip_tokenizer("!" if openclip else END),
         layer=None if family is Family.SD1 else -2,

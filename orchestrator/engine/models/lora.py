@@ -15,10 +15,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from comfy_nodes.errors import UnsupportedModel
+from comfy_nodes.errors import ModelUnreadable, UnsupportedModel
 from comfy_nodes.weights.files import read_file
+from comfy_nodes.weights.wholeness import check_numbers
 
 from ..handles.handles import Clip, Model, Part, TextEncoder
+from ..model_files import reads
 from ..tuning.storage import narrow, wide_weight
 from ..tuning.tuning import tune_unet, twin
 from .building import ON_COMFYUI, Weights
@@ -39,8 +41,20 @@ _ENDINGS = (*(ending for pair in _PAIRS for ending in pair), _ALPHA, _MIDDLE, _W
 
 
 def read_lora(path: Path) -> Weights:
-    """The tensors of a LoRA file. Raises ModelUnreadable for a damaged one."""
-    return read_file(path)
+    """The tensors of a LoRA file. Raises ModelUnreadable for one that is damaged or empty."""
+    reads(path)
+    lora = read_file(path)
+    if not lora:
+        raise ModelUnreadable(f"{path.name} holds no weights: download it again.")
+    for name, tensor in lora.items():
+        # A single number (alpha) is one in any format.
+        if tensor.numel() > 1 and not tensor.is_floating_point():
+            raise ModelUnreadable(
+                f"the weight {name} of {path.name} holds {tensor.dtype}, no weights: download it "
+                "again"
+            )
+        check_numbers(tensor, name, path.name)
+    return lora
 
 
 def apply_lora(
@@ -73,7 +87,7 @@ def apply_lora(
     if unknown:
         raise UnsupportedModel(_unplaced(name, unknown, len(lora)))
     if merged is not model.unet:
-        tune_unet(merged.module, model.settings, merged.storage)
+        tune_unet(merged, model.settings)
     changed_model = replace(model, unet=merged)
     return changed_model, replace(clip, encoders=encoders)
 
@@ -145,12 +159,18 @@ def _difference(
         if up_name in lora and down_name in lora:
             used |= {up_name, down_name, alias + _ALPHA, alias + _MIDDLE}
             up, down = lora[up_name].float(), lora[down_name].float()
+            if up.ndim < 2 or down.ndim < 2:
+                raise _Misfit(alias)
             alpha = lora.get(alias + _ALPHA)
+            if 0 in up.shape or 0 in down.shape or (alpha is not None and alpha.numel() != 1):
+                raise _Misfit(alias)
             scale = 1.0 if alpha is None else float(alpha) / down.shape[0]
             middle = lora.get(alias + _MIDDLE)
             if middle is not None:
+                if middle.ndim != 4 or middle.shape[1] != down.shape[0]:
+                    raise _Misfit(alias)
                 down = _through(middle.float(), down)
-            if up.ndim < 2 or down.ndim < 2 or up[0].numel() != down.shape[0]:
+            if up[0].numel() != down.shape[0]:
                 raise _Misfit(alias)
             return scale * _shaped(up.flatten(1) @ down.flatten(1), weight, alias)
     return None

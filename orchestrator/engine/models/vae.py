@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
 
-import psutil
 import torch
 
 from comfy_nodes.errors import OutOfMemory
 from comfy_nodes.kernels import cpu_kernels
 from comfy_nodes.settings import Toggle, VaeTiling
 
+from .. import room
 from ..handles.handles import LATENT_FACTOR, Part, Vae
+from ..stopping import check_interrupted
 
 _log = logging.getLogger(__name__)
 
@@ -37,14 +38,22 @@ Convert = Callable[[torch.Tensor], torch.Tensor]
 
 def decode(vae: Vae, latents: torch.Tensor) -> torch.Tensor:
     """Latents [B, 4, h, w] to pictures [B, 8h, 8w, 3]. Raises OutOfMemory."""
-    pixels = latents.shape[-1] * latents.shape[-2] * LATENT_FACTOR**2
+    height, width = (side * LATENT_FACTOR for side in latents.shape[-2:])
+    pixels = height * width
+    _check_room(len(latents), width, height, 3)
     need = _need(vae.part, pixels, _DECODE_VALUES)
     return _whole_or_tiled(
         vae,
         need,
         lambda: _whole(vae, latents, _decoder, pixels, need).movedim(1, -1),
-        lambda: decode_tiled(vae, latents, vae.tile // LATENT_FACTOR, vae.overlap // LATENT_FACTOR),
+        lambda: decode_tiled(vae, latents, *_tile(vae, LATENT_FACTOR)),
     )
+
+
+def _check_room(batch: int, width: int, height: int, channels: float) -> None:
+    """Raises OutOfMemory where not even the results fit, of which there are two for a moment."""
+    need = room.of_tensors(batch, height, width, copies=2 * channels)
+    room.check(f"{batch:,} pictures of {width} x {height}", need)
 
 
 def _whole_or_tiled(
@@ -54,15 +63,23 @@ def _whole_or_tiled(
 
     Raises OutOfMemory where tiles would help and are off.
     """
-    if vae.tiling is VaeTiling.ON:
+    tiling = vae.settings.vae_tiling
+    if tiling is VaeTiling.ON:
         return tiled()
-    if vae.tiling is VaeTiling.AUTO and need > _SHARE * _free(vae.part):
+    if tiling is VaeTiling.AUTO and need > _SHARE * room.free(vae.part.device):
         _log.warning("the picture is worked on in tiles: whole, it would need %d MiB", need / 2**20)
         return tiled()
+    if vae.part.device.type != "cuda":
+        # An accelerator says when it is full; a system ends the process.
+        room.check(
+            "whole pictures, with vae_tiling off,",
+            _SHARE * need,
+            lambda: room.free(vae.part.device),
+        )
     try:
         return whole()
     except torch.cuda.OutOfMemoryError as error:
-        if vae.tiling is VaeTiling.OFF:
+        if tiling is VaeTiling.OFF:
             raise OutOfMemory(
                 "There is not enough memory for the VAE to work on the whole picture, and "
                 "vae_tiling is off: set it to auto or on, or make the picture smaller."
@@ -77,20 +94,14 @@ def _need(part: Part, pixels: int, values: int) -> float:
     return pixels * values * part.dtype.itemsize * width / _WIDTH
 
 
-def _free(part: Part) -> int:
-    """Bytes that are free where the part computes; the weights may still have to come there."""
-    if part.device.type != "cuda":
-        return int(psutil.virtual_memory().available)
-    free, _ = torch.cuda.mem_get_info(part.device)
-    unused = torch.cuda.memory_reserved(part.device) - torch.cuda.memory_allocated(part.device)
-    return free + unused
-
-
 def decode_tiled(vae: Vae, latents: torch.Tensor, tile: int, overlap: int) -> torch.Tensor:
     """As `decode`, in tiles of about `tile` x `tile` latent cells: the mean of three tilings.
 
     The three differ in the tiles' shape, so that no seam of one meets a seam of another.
     """
+    height, width = (side * LATENT_FACTOR for side in latents.shape[-2:])
+    # three tilings, and their mean
+    _check_room(2 * len(latents), width, height, 3)
     shapes = [(tile // 2, tile * 2), (tile * 2, tile // 2), (tile, tile)]
     with _at_work(vae):
         run = _decoder(vae.part)
@@ -100,13 +111,20 @@ def decode_tiled(vae: Vae, latents: torch.Tensor, tile: int, overlap: int) -> to
     return _to_picture(sum(layers[1:], layers[0]) / 3.0).movedim(1, -1)
 
 
+def _tile(vae: Vae, scale: int) -> tuple[int, int]:
+    """Side and overlap of the VAE's tiles, in cells of `scale` pixels of the picture."""
+    return vae.settings.vae_tile // scale, vae.settings.vae_overlap // scale
+
+
 def encode(vae: Vae, pictures: torch.Tensor) -> torch.Tensor:
     """Pictures [B, H, W, 3], cropped around the middle to multiples of 8, to latents.
 
     Raises OutOfMemory.
     """
     cells = crop_to_cells(pictures[..., :3]).movedim(-1, 1)
-    pixels = cells.shape[-1] * cells.shape[-2]
+    height, width = cells.shape[-2:]
+    pixels = height * width
+    _check_room(len(cells), width, height, 4 / LATENT_FACTOR**2)
     need = _need(vae.part, pixels, _ENCODE_VALUES)
     return _whole_or_tiled(
         vae,
@@ -126,7 +144,7 @@ def crop_to_cells(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def _encode_tiled(vae: Vae, pixels: torch.Tensor) -> torch.Tensor:
-    tile, overlap = vae.tile, vae.overlap
+    tile, overlap = _tile(vae, 1)
     channels = int(vae.part.module.config.latent_channels)
     shapes = [(tile, tile), (tile * 2, tile // 2), (tile // 2, tile * 2)]
     with _at_work(vae):
@@ -150,22 +168,27 @@ def _whole(
         run = converter(vae.part)
         finish = _to_picture if converter is _decoder else _unchanged
         at_once = _at_once(vae, pixels, need)
-        return torch.cat([finish(run(some)) for some in samples.split(at_once)])
+
+        def converted(some: torch.Tensor) -> torch.Tensor:
+            check_interrupted()
+            return finish(run(some))
+
+        return torch.cat(list(map(converted, samples.split(at_once))))
 
 
 @contextmanager
 def _at_work(vae: Vae) -> Iterator[None]:
     """The VAE on its device, with the kernels that it was given."""
-    with vae.part.ready(), cpu_kernels(vae.cpu_kernels):
+    with vae.part.ready(), cpu_kernels(vae.settings.cpu_kernels):
         yield
 
 
 def _at_once(vae: Vae, pixels: int, need: float) -> int:
     """Pictures that go through the network together."""
-    if vae.slicing is Toggle.ON:
+    if vae.settings.vae_slicing is Toggle.ON:
         return 1
     if vae.part.device.type == "cuda":
-        return max(1, int(_SHARE * _free(vae.part) / need))
+        return max(1, int(_SHARE * room.free(vae.part.device) / need))
     return max(1, _PIXELS_AT_ONCE // pixels)
 
 
@@ -213,6 +236,7 @@ def in_tiles(
         total = torch.zeros(1, channels, height, width)
         weights = torch.zeros_like(total)
         for y, x in _places(sample, tile, overlap):
+            check_interrupted()
             piece = run(sample[:, :, y : y + tile[0], x : x + tile[1]])
             weight = _feathered(piece, round(overlap * scale))
             top, left = round(y * scale), round(x * scale)

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 from ...errors import InputError
+from .. import room
 from ..host import CoreNode, context, io, ui
 from ..pictures.reading import read_mask, read_picture
 from ..pictures.resizing import CROPS, IMAGE_METHODS, resize, to_pil
+from ..stopping import read_stoppably
 from .latents import MAX_SIDE
 
 
@@ -176,6 +178,8 @@ class EmptyImage(CoreNode):
     @classmethod
     def execute(cls, width: int, height: int, batch_size: int = 1, color: int = 0) -> io.NodeOutput:
         """IMAGE filled with 0xRRGGBB."""
+        need = room.of_tensors(batch_size, height, width, 3)
+        room.check(f"{batch_size:,} pictures of {width} x {height}", need)
         channels = [(color >> shift & 0xFF) / 0xFF for shift in (16, 8, 0)]
         filled = torch.tensor(channels).expand(batch_size, height, width, 3)
         return io.NodeOutput(filled.clone())
@@ -281,7 +285,7 @@ def _resized(image: torch.Tensor, width: int, height: int, method: str, crop: st
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_stoppably(path.read_bytes)).hexdigest()
 
 
 IMAGE_NODES = [

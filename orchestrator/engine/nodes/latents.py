@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from .. import room
 from ..handles.handles import LATENT_FACTOR
 from ..host import CoreNode, io
 from ..pictures.resizing import CROPS, LATENT_METHODS, resize
@@ -40,6 +41,7 @@ class EmptyLatentImage(CoreNode):
     def execute(cls, width: int, height: int, batch_size: int = 1) -> io.NodeOutput:
         """Zeros [batch_size, 4, height // 8, width // 8]."""
         shape = (batch_size, 4, height // LATENT_FACTOR, width // LATENT_FACTOR)
+        room.check(f"{batch_size:,} latents of {width} x {height}", room.of_tensors(*shape))
         return io.NodeOutput({"samples": torch.zeros(shape)})
 
 
@@ -64,6 +66,9 @@ class RepeatLatentBatch(CoreNode):
     def execute(cls, samples: Latent, amount: int) -> io.NodeOutput:
         """The batch `amount` times in a row; repeated places get noise of their own."""
         result = dict(samples)
+        repeated = (amount, *samples["samples"].shape)
+        count = amount * len(samples["samples"])
+        room.check(f"{count:,} latents", room.of_tensors(*repeated))
         result["samples"] = _repeated(samples["samples"], amount)
         mask = samples.get("noise_mask")
         if mask is not None and len(mask) > 1:

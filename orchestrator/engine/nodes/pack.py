@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from comfy_nodes import batch, folders, loaders, optimize, stable_diffusion
 from comfy_nodes.extension import NODES
-from comfy_nodes.hub.pulling import Progress, Report
+from comfy_nodes.hub.pulling import DownloadProgress, Report
 from comfy_nodes.profiles import ModelProfile
 from comfy_nodes.settings import LoaderSettings
 
@@ -53,7 +53,7 @@ class StableDiffusionLoader(stable_diffusion.StableDiffusionLoader):
         """Tells clients of a download's progress; raises where the run is to stop."""
         host = context()
 
-        def tell(progress: Progress) -> None:
+        def tell(progress: DownloadProgress) -> None:
             host.progress(progress.done, progress.total)
 
         return tell

@@ -11,7 +11,7 @@ from ..host import CoreNode, context, io
 from ..sampling.guidance import Conditioning
 from ..sampling.noise import SEED_LIMIT
 from ..sampling.samplers import SAMPLERS
-from ..sampling.sampling import Latent, Request, run_sigmas, sample
+from ..sampling.sampling import Latent, SamplingRequest, run_sigmas, sample
 from ..sampling.schedules import SCHEDULES
 
 _STEPS: dict[str, Any] = {"default": 20, "min": 1, "max": 10000}
@@ -79,7 +79,7 @@ class KSampler(CoreNode):
         denoise: float = 1.0,
     ) -> io.NodeOutput:
         """LATENT."""
-        request = Request(
+        request = SamplingRequest(
             seed=seed,
             steps=steps,
             cfg=cfg,
@@ -138,7 +138,7 @@ class KSamplerAdvanced(CoreNode):
         return_with_leftover_noise: str,
     ) -> io.NodeOutput:
         """LATENT."""
-        request = Request(
+        request = SamplingRequest(
             seed=noise_seed,
             steps=steps,
             cfg=cfg,
@@ -157,7 +157,7 @@ def _run(
     positive: Conditioning,
     negative: Conditioning,
     latent: dict[str, Any],
-    request: Request,
+    request: SamplingRequest,
 ) -> io.NodeOutput:
     """Sample, telling the host about every step; the host may stop the run there."""
     host = context()

@@ -7,7 +7,25 @@ files and addresses.
 from __future__ import annotations
 
 import struct
+import zlib
 from enum import Enum
+
+from PIL import Image
+
+# What Pillow raises at files that are damaged, or made to do harm: each of its decoders by itself.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    SyntaxError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -12,8 +12,9 @@ import torch
 from PIL import Image, ImageFile, ImageOps, ImageSequence
 
 from ...errors import InputError
+from ..stopping import read_stoppably
 from .decoding import Frame, decode
-from .formats import NAMES, PictureFormat, format_of
+from .formats import NAMES, UNREADABLE, PictureFormat, format_of
 
 _T = TypeVar("_T")
 
@@ -50,17 +51,20 @@ def read_mask(path: Path, channel: str) -> torch.Tensor:
 
 
 def _frames(path: Path) -> list[Frame]:
-    content = path.read_bytes()
+    try:
+        content = read_stoppably(path.read_bytes)
+    except OSError as error:
+        raise InputError(f"{path.name} cannot be read: {error}") from error
     kind = format_of(content)
     if kind is None:
         raise InputError(f"{path.name} is no picture that can be read: it is no {NAMES}")
     try:
         # FFmpeg knows no WebP films, and gives up where Pillow still finds some of the picture.
         return decode(content, kind, _MOST_PIXELS) or _by_pillow(content, kind)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path.name} is no picture that can be read: {error}") from error
     except InputError as error:
         raise InputError(f"{path.name} cannot be read: {error}") from error
+    except UNREADABLE as error:
+        raise InputError(f"{path.name} is no picture that can be read: {error}") from error
 
 
 def _by_pillow(content: bytes, kind: PictureFormat) -> list[Frame]:

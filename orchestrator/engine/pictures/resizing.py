@@ -11,17 +11,45 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from .. import room
+from ..stopping import check_interrupted
+
 IMAGE_METHODS = ["nearest-exact", "bilinear", "area", "bicubic", "lanczos"]
 LATENT_METHODS = ["nearest-exact", "bilinear", "area", "bicubic", "bislerp"]
 CROPS = ["disabled", "center"]
+# Pixels after which somebody may want to stop: bicubic makes about 30 million in a second.
+_PIXELS_AT_ONCE = 16 * 1024 * 1024
+# The result, and what one pass over a part of it holds beside.
+_RESIZING_COPIES = 1.1
 
 
 def resize(
     samples: torch.Tensor, width: int, height: int, method: str, crop: str = "disabled"
 ) -> torch.Tensor:
-    """`samples` [B, C, H, W] as [B, C, height, width]; `center` crops to the new aspect first."""
+    """`samples` [B, C, H, W] as [B, C, height, width]; `center` crops to the new aspect first.
+
+    Raises OutOfMemory, and InterruptedByUser between pictures.
+    """
+    _check_room(samples, width, height)
     if crop == "center":
         samples = _center_crop(samples, width / height)
+    at_once = max(1, _PIXELS_AT_ONCE // (width * height))
+    if len(samples) <= at_once:
+        return _resized(samples, width, height, method)
+    result = samples.new_empty(*samples.shape[:2], height, width)
+    for part, some in zip(result.split(at_once), samples.split(at_once), strict=True):
+        check_interrupted()
+        part.copy_(_resized(some, width, height, method))
+    return result
+
+
+def _check_room(samples: torch.Tensor, width: int, height: int) -> None:
+    batch, channels = samples.shape[:2]
+    need = room.of_tensors(batch, channels, height, width, copies=_RESIZING_COPIES)
+    room.check(f"{batch:,} x {channels} layers of {width} x {height}", need)
+
+
+def _resized(samples: torch.Tensor, width: int, height: int, method: str) -> torch.Tensor:
     if method == "bislerp":
         return _bislerp(samples, width, height)
     if method == "lanczos":

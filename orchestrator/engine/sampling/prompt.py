@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from ...errors import InputError
+
 # A token's id, or a vector [D] in its place; and its weight.
 Token = tuple[int | torch.Tensor, float]
 Chunk = list[Token]
@@ -19,6 +21,8 @@ FindEmbedding = Callable[[str], torch.Tensor | None]
 Encode = Callable[[str], Sequence[int]]
 
 EMPHASIS = 1.1
+# Parentheses within each other. So many weigh a word 14,000 times; ComfyUI fails at some 900.
+DEEPEST = 100
 # Words of this many tokens and more are cut at a chunk's end; shorter ones move on whole.
 LONG_WORD = 8
 _MARK = "embedding:"
@@ -27,12 +31,36 @@ _OPEN, _CLOSE = "\0\2", "\0\1"
 
 
 def weighted_parts(text: str, weight: float = 1.0) -> list[tuple[str, float]]:
-    """The text in order as (part, weight), without the parentheses that made the weights."""
+    """The text in order as (part, weight), without the parentheses that made the weights.
+
+    Raises InputError where they are nested more than DEEPEST deep.
+    """
     hidden = text.replace("\\)", _CLOSE).replace("\\(", _OPEN)
+    if _depth(hidden) > DEEPEST:
+        raise InputError(
+            f"the text has parentheses nested more than {DEEPEST} deep; each makes the words in "
+            f"it weigh {EMPHASIS} times more, so write (words:1.5) instead"
+        )
     return [
         (part.replace(_CLOSE, ")").replace(_OPEN, "("), part_weight)
         for part, part_weight in _weigh(hidden, weight)
     ]
+
+
+def _depth(text: str) -> int:
+    """How many pairs of parentheses enclose each other, in one pass."""
+    # of each open one: how deep the pairs in it are nested
+    opened: list[int] = []
+    deepest = 0
+    for mark in re.finditer(r"[()]", text):
+        if mark[0] == "(":
+            opened.append(0)
+        elif opened:
+            depth = opened.pop() + 1
+            deepest = max(deepest, depth)
+            if opened:
+                opened[-1] = max(opened[-1], depth)
+    return deepest
 
 
 def _weigh(text: str, weight: float) -> Iterator[tuple[str, float]]:
@@ -75,7 +103,8 @@ def _split_parentheses(text: str) -> list[str]:
 def tokens_of(text: str, encode: Encode, find: FindEmbedding) -> list[Chunk]:
     """Tokens with their weights, one group for each stretch of text or embedding.
 
-    `encode` gives the ids of a text without its start and end.
+    `encode` gives the ids of a text without its start and end. Raises InputError as
+    `weighted_parts` does.
     """
     groups: list[Chunk] = []
     for part, weight in weighted_parts(text):

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from ..handles.handles import Model
+from .. import room
+from ..handles.handles import LATENT_FACTOR, Model
 from ..handles.noise_table import NoiseTable
 from ..pictures.resizing import repeat_to
 from ..tuning.tuning import at_work
@@ -20,12 +21,19 @@ from .noise import SEED_LIMIT, Seeds, add_to_seeds, starting_noise
 from .samplers import SAMPLERS, Denoise, Report
 from .schedules import sigmas_for
 
+# Latents that a run holds at one time at least: where it starts, noise, step, two answers, the sum.
+_LATENTS = 6
+# Numbers that a UNet holds at its peak for each cell of the latent and channel of its first level:
+# 20 measured with the starter model at 64 x 64 cells on a CPU. Less is asked for, since attention
+# and convolutions of other devices do with less.
+_ACTIVATIONS = 12
+
 # LATENT as ComfyUI's: "samples" [B, 4, h, w], and maybe "noise_mask" and "batch_index".
 Latent = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class SamplingRequest:
     """Everything besides the model, the texts and the latent that decides a run."""
 
     seed: int
@@ -49,15 +57,16 @@ def sample(
     positive: Conditioning,
     negative: Conditioning,
     latent: Latent,
-    request: Request,
+    request: SamplingRequest,
     report: Report,
 ) -> Latent:
     """`latent` with new samples, on the CPU in float32; its other entries are kept.
 
     `report` is called once a step with the step and the predicted clean latent, on the UNet's
-    side of the latent scale.
+    side of the latent scale. Raises OutOfMemory before the first step, InterruptedByUser in any.
     """
     image = latent["samples"].float()
+    _check_room(model, image, 1 if math.isclose(request.cfg, 1.0) else 2)
     seeds = _seeds(model, request.seed, len(image))
     sigmas = run_sigmas(model.table, request)
     if len(sigmas) < 2:
@@ -88,7 +97,18 @@ def sample(
     return {**latent, "samples": (samples.float() / model.latent_scale).cpu()}
 
 
-def run_sigmas(table: NoiseTable, request: Request) -> torch.Tensor:
+def _check_room(model: Model, image: torch.Tensor, texts: int) -> None:
+    """Raises OutOfMemory where the run cannot fit, on the CPU or on the model's device."""
+    batch, channels, high, wide = image.shape
+    what = f"{batch:,} pictures of {wide * LATENT_FACTOR} x {high * LATENT_FACTOR}"
+    room.check(what, room.of_tensors(batch, channels, high, wide, copies=_LATENTS))
+    width = int(model.unet.module.config.block_out_channels[0])
+    # In numbers of the width that the network computes in.
+    need = texts * batch * high * wide * width * _ACTIVATIONS * model.unet.dtype.itemsize
+    room.check(what, need, lambda: room.free(model.unet.device))
+
+
+def run_sigmas(table: NoiseTable, request: SamplingRequest) -> torch.Tensor:
     """The noise levels that the request really runs; fewer than 2 mean nothing to do."""
     sigmas = sigmas_for(table, request.scheduler, request.steps, request.denoise)
     if request.end_step is not None and request.end_step < len(sigmas) - 1:

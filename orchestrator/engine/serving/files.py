@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import mimetypes
 import os
 import threading
@@ -16,9 +15,10 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from ...errors import InputError, OutputError
-from ...protocol import FileRef
+from ...errors import InputError, OutputError, ProtocolError
+from ...protocol import FileRef, decode_json
 from ..folders import Folders, OutsideFolder, annotated, inside
+from ..pictures.formats import UNREADABLE, PictureFormat
 
 # A browser may run scripts in these, and in every dialect of XML.
 _ACTIVE_TYPES = frozenset(
@@ -37,12 +37,15 @@ _ACTIVE_TYPES = frozenset(
 _XML = ("/xml", "+xml")
 _SVG = "image/svg+xml"
 
+# Pillow is not left to guess: it would run other programs for some formats.
+_FORMATS = sorted({each.pillow for each in PictureFormat})
+
 # Two uploads of one name must not both find it free.
 _naming = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upload:
+class UploadedFile:
     """One file that a client sends."""
 
     filename: str
@@ -71,7 +74,7 @@ class View:
     headers: Mapping[str, str] = field(default_factory=lambda: dict(_AS_IT_IS))
 
 
-def save_upload(folders: Folders, upload: Upload) -> FileRef:
+def save_upload(folders: Folders, upload: UploadedFile) -> FileRef:
     """Store an upload and say under which name.
 
     A name that is taken gets a number unless the content is the same or `overwrite` is set. Raises
@@ -92,17 +95,21 @@ def save_upload(folders: Folders, upload: Upload) -> FileRef:
 def _free_name(path: Path, content: bytes) -> Path:
     candidate, number = path, 1
     while candidate.exists() and not _holds(candidate, content):
-        candidate = path.with_name(f"{path.stem} ({number}){path.suffix}")
+        candidate = inside(path.parent, f"{path.stem} ({number}){path.suffix}")
         number += 1
     return candidate
 
 
 def _holds(path: Path, content: bytes) -> bool:
-    return path.stat().st_size == len(content) and path.read_bytes() == content
+    there = path.is_file() and path.stat().st_size == len(content)
+    return there and path.read_bytes() == content
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; raises OutputError, for example on a full disk."""
+    """Write a file whole or not at all; raises OutputError, for example on a full disk.
+
+    Raises InputError where what is there already, such as a folder of that name, is in the way.
+    """
     unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +118,11 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
+        if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
+            raise InputError(
+                f"the file {path.name} cannot be written: a file or folder is in the way; take "
+                "another name"
+            ) from error
         raise OutputError(f"the file {path.name} cannot be written: {error}") from error
 
 
@@ -120,22 +132,22 @@ def masked(folders: Folders, original_ref: str, mask: bytes) -> bytes:
     Its text chunks stay. Raises InputError where there is no such picture, or no picture in `mask`.
     """
     try:
-        reference = json.loads(original_ref)
+        reference = decode_json(original_ref, "original_ref")
         name, kind = annotated(str(reference["filename"]), str(reference.get("type", "output")))
         subfolder = str(reference.get("subfolder", ""))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ProtocolError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError("original_ref must be JSON with a filename") from error
     path = inside(folders.of_type(kind), subfolder, name)
     if not path.is_file():
         raise InputError(f"there is no file {name!r} in the {kind} folder to put a mask on")
     try:
-        with Image.open(path) as original, Image.open(io.BytesIO(mask)) as alpha:
+        with _opened(path) as original, _opened(io.BytesIO(mask)) as alpha:
             chunks = PngImagePlugin.PngInfo()
             for key, text in getattr(original, "text", {}).items():
                 chunks.add_text(key, text)
             merged = original.convert("RGBA")
             merged.putalpha(alpha.convert("RGBA").getchannel("A"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise InputError(f"the mask does not fit {name!r}: {error}") from error
     return _encoded(merged, "PNG", pnginfo=chunks, compress_level=4)
 
@@ -161,12 +173,16 @@ def view(path: Path, query: dict[str, str], wanted_as: str = "") -> View:
     if "preview" not in query and channel not in ("rgb", "a"):
         return _whole(path, wanted_as)
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             if "preview" in query:
                 return _preview(image, query["preview"], channel)
             return View(_encoded(_channels(image, channel), "PNG"), "image/png")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path.name} is no picture: {error}") from error
+    except UNREADABLE as error:
+        raise InputError(f"{path.name} is no picture that can be shown: {error}") from error
+
+
+def _opened(source: Path | io.BytesIO) -> Image.Image:
+    return Image.open(source, formats=_FORMATS)
 
 
 def _preview(image: Image.Image, wanted: str, channel: str) -> View:
@@ -176,7 +192,8 @@ def _preview(image: Image.Image, wanted: str, channel: str) -> View:
         name = "webp"
     if name == "jpeg" or channel == "rgb":
         image = image.convert("RGB")
-    number = min(int(quality), 100) if quality.isdecimal() else 90
+    # three digits say more than any quality
+    number = min(int(quality[:3]), 100) if quality[:3].isdecimal() else 90
     return View(_encoded(image, name.upper(), quality=number), f"image/{name}")
 
 

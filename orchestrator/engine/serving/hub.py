@@ -16,7 +16,7 @@ from ...protocol import (
     Executing,
     FeatureFlags,
     Preview,
-    Status,
+    QueueStatus,
     decode_event,
     encode_event,
 )
@@ -109,7 +109,7 @@ class Hub:
         await socket.accept()
         connection = Connection(socket, client_id)
         self._connections[client_id] = connection
-        connection.put(Status(queue_remaining=remaining, sid=client_id), personal=True)
+        connection.put(QueueStatus(queue_remaining=remaining, sid=client_id), personal=True)
         if self._running is not None and self._running[1] == client_id:
             connection.put(self._running[0], personal=True)
         try:

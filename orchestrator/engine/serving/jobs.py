@@ -6,11 +6,11 @@ from fastapi import APIRouter, Request, Response
 
 from ...errors import ProtocolError
 from ...protocol import JobsOverview, JobsQuery, read_job_ids, refused_ids
-from ..execution.jobs import JobQueue
+from ..execution.jobs import GraphQueue
 from .bodies import json_answer, json_object
 
 
-def add_job_routes(router: APIRouter, queue: JobQueue) -> None:
+def add_job_routes(router: APIRouter, queue: GraphQueue) -> None:
     """Add the routes, without their `/api`, to a router."""
     # Plain functions run in a thread: there may be ten thousand records.
 
@@ -49,7 +49,7 @@ def _refused(error: ProtocolError) -> Response:
     return json_answer({"error": str(error)}, 400)
 
 
-def _overview(queue: JobQueue) -> JobsOverview:
+def _overview(queue: GraphQueue) -> JobsOverview:
     running, pending, records = queue.overview()
     return JobsOverview(
         running=[job.to_json() for job in running],

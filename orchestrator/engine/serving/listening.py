@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import signal
 import socket
 from collections.abc import Callable
@@ -12,7 +10,8 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-from ...errors import ServerStartFailed
+from ...addresses import listen, url_of
+from ...patience import protocol
 
 # Clients hold their WebSockets open for ever; a stop does not wait longer for them, in seconds.
 _GOODBYE = 1
@@ -21,37 +20,56 @@ _MAX_MESSAGE = 1024 * 1024
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it does, and stops in good order when `failed` says so."""
+    """Says where it listens once it does, and stops in good order when `is_over` says so."""
 
-    def __init__(self, config: uvicorn.Config, url: str, failed: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        url: str,
+        is_over: Callable[[], bool],
+        listens: Callable[[str], None],
+    ) -> None:
         super().__init__(config)
         self.url = url
-        self.failed = failed
+        self.is_over = is_over
+        self.listens = listens
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
+            self.listens(self.url)
             print(json.dumps({"event": "listening", "url": self.url}), flush=True)
 
     async def on_tick(self, counter: int) -> bool:
         # uvicorn asks ten times a second whether to stop
-        return self.failed() or await super().on_tick(counter)
+        return self.is_over() or await super().on_tick(counter)
 
 
-def serve(app: FastAPI, host: str, port: int, log_level: str, failed: Callable[[], bool]) -> None:
-    """Serve until SIGINT, SIGTERM or `failed`; raises ServerStartFailed where the port is taken."""
-    listener = listen(host, port)
+def serve(
+    app: FastAPI,
+    host: str,
+    port: int,
+    log_level: str,
+    is_over: Callable[[], bool],
+    listens: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve until SIGINT, SIGTERM or `is_over`; raises ServerStartFailed where the port is taken.
+
+    `listens` is told the address once somebody can connect.
+    """
+    listener = listen(host, port, "the engine")
     config = uvicorn.Config(
         app,
         log_level=log_level,
         log_config=None,
         access_log=False,
+        http=protocol(),
         ws_max_size=_MAX_MESSAGE,
         # Simple clients answer pings only while they read; ComfyUI sends none either.
         ws_ping_interval=None,
         timeout_graceful_shutdown=_GOODBYE,
     )
-    server = _Server(config, address(listener, host), failed)
+    server = _Server(config, url_of(listener, host), is_over, listens)
     # uvicorn stops in good order and then raises the signal again, for whoever handled it before;
     # without this, that would end the process before it has tidied up.
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
@@ -63,30 +81,3 @@ def serve(app: FastAPI, host: str, port: int, log_level: str, failed: Callable[[
 
 def _end(number: int, frame: object) -> None:
     raise SystemExit(0)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any free one."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # asyncio sends small answers at once only where the protocol is named; otherwise each one
-        # waits 40 ms for the other end's ACK.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        if os.name != "nt":
-            # On Windows this option would let two servers share one port.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        reason = "address already in use" if error.errno == errno.EADDRINUSE else str(error)
-        raise ServerStartFailed(
-            f"the engine cannot listen on {host}:{port}: {reason}; take another --port"
-        ) from error
-    return listener
-
-
-def address(listener: socket.socket, host: str) -> str:
-    """The URL under which this machine reaches the socket."""
-    port = listener.getsockname()[1]
-    # a wildcard is no address to call
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

@@ -38,7 +38,7 @@ def import_libraries() -> None:
     importlib.import_module("transformers").CLIPTextModel  # noqa: B018
 
 
-class Registry:
+class NodeRegistry:
     """Node classes by name, loaded once."""
 
     def __init__(

@@ -5,8 +5,9 @@ Those of jobs.py answer below /api only.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,22 +15,26 @@ from fastapi import APIRouter, FastAPI, Request, WebSocket
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect
 
 from ...errors import InputError, OutputError, ProtocolError, SpriteworksError
 from ...guard import Guard
-from ...protocol import PromptRequest, Status, is_prompt_id, new_prompt_id
+from ...patience import Patience
+from ...protocol import PromptRequest, QueueStatus, is_prompt_id, new_prompt_id
 from .. import host
-from ..execution.jobs import Job, JobQueue
-from ..execution.validation import Verdict, check, problem
-from ..execution.worker import Worker
+from ..execution.graph_worker import GraphWorker
+from ..execution.jobs import GraphJob, GraphQueue
+from ..execution.validation import GraphVerdict, check, problem
 from ..folders import MODEL_KINDS, Folders, OutsideFolder
 from . import files
 from .bodies import json_answer, json_object
-from .files import Upload
+from .files import UploadedFile
 from .hub import Hub
 from .jobs import add_job_routes
-from .registry import Registry, engine_nodes, import_libraries
+from .registry import NodeRegistry, engine_nodes, import_libraries
 from .stats import system_stats
+
+logger = logging.getLogger(__name__)
 
 # ComfyUI's default, in bytes
 MAX_BODY = 100 * 1024 * 1024
@@ -40,14 +45,14 @@ _SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
 class Engine:
     """The parts of a running engine."""
 
-    def __init__(self, folders: Folders, registry: Registry | None = None) -> None:
+    def __init__(self, folders: Folders, registry: NodeRegistry | None = None) -> None:
         self.folders = folders
-        self.registry = registry or Registry(engine_nodes, import_libraries)
+        self.registry = registry or NodeRegistry(engine_nodes, import_libraries)
         self.hub = Hub(
             {"supports_preview_metadata": True, "max_upload_size": MAX_BODY, "assets": False}
         )
-        self.queue = JobQueue(self._queue_changed)
-        self.worker = Worker(self.queue, self.registry.settled, self.hub)
+        self.queue = GraphQueue(self._queue_changed)
+        self.worker = GraphWorker(self.queue, self.registry.settled, self.hub)
 
     def start(self) -> None:
         """Begin to load nodes and to work; call in the event loop of the server."""
@@ -61,11 +66,17 @@ class Engine:
         self.worker.stop()
 
     def _queue_changed(self) -> None:
-        self.hub.send(Status(queue_remaining=self.queue.remaining()), None)
+        self.hub.send(QueueStatus(queue_remaining=self.queue.remaining()), None)
 
 
-def create_app(engine: Engine) -> FastAPI:
-    """The ASGI application; the engine starts and stops with it."""
+def create_app(
+    engine: Engine, *, loopback_only: bool = True, names: Collection[str] = ()
+) -> FastAPI:
+    """The ASGI application; the engine starts and stops with it.
+
+    With `loopback_only` it answers to names of this machine only, which keeps out DNS rebinding,
+    and to `names`.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -74,8 +85,10 @@ def create_app(engine: Engine) -> FastAPI:
         await run_in_threadpool(engine.stop)
 
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_middleware(Guard, max_body=MAX_BODY)
+    app.add_middleware(Patience)
+    app.add_middleware(Guard, max_body=MAX_BODY, loopback_only=loopback_only, names=names)
     app.add_exception_handler(SpriteworksError, _our_error)
+    app.add_exception_handler(ClientDisconnect, _nobody_there)
     router = APIRouter()
     for add in (_add_jobs, _add_files, _add_facts, _add_socket):
         add(router, engine)
@@ -85,6 +98,12 @@ def create_app(engine: Engine) -> FastAPI:
     for each in (router, job_routes):
         app.include_router(each, prefix="/api")
     return app
+
+
+async def _nobody_there(_: Request, error: Exception) -> Response:
+    """The client went away before its body was whole: nobody hears the answer."""
+    logger.debug("a client went away amid its request")
+    return Response(status_code=400)
 
 
 async def _our_error(_: Request, error: Exception) -> Response:
@@ -103,12 +122,11 @@ def _add_jobs(router: APIRouter, engine: Engine) -> None:
     @router.post("/prompt")
     async def post_prompt(request: Request) -> Response:
         try:
-            wanted = PromptRequest.from_json(body := await json_object(request))
+            wanted = PromptRequest.from_json(await json_object(request))
         except ProtocolError as error:
             refused = problem("no_prompt", "The body is no job", str(error))
             return json_answer({"error": refused, "node_errors": {}}, 400)
-        only = body.get("partial_execution_targets")
-        return await run_in_threadpool(_submit, engine, wanted, only)
+        return await run_in_threadpool(_submit, engine, wanted)
 
     @router.get("/prompt")
     async def get_prompt() -> Response:
@@ -159,20 +177,22 @@ def _add_jobs(router: APIRouter, engine: Engine) -> None:
         return Response()
 
 
-def _submit(engine: Engine, wanted: PromptRequest, only: Any) -> Response:
-    number = _number(engine, wanted)
+def _submit(engine: Engine, wanted: PromptRequest) -> Response:
+    number = wanted.number
+    if number is None:
+        number = engine.queue.take_number(wanted.front)
     if wanted.prompt_id is not None and not is_prompt_id(wanted.prompt_id):
         message = "The prompt_id is no UUID in lower case with hyphens"
         refused = problem("invalid_prompt_id", message, "Without one the server gives an id")
         return json_answer({"error": refused, "node_errors": {}}, 400)
-    verdict: Verdict = check(wanted.graph, engine.registry.nodes(), only)
+    verdict: GraphVerdict = check(wanted.graph, engine.registry.nodes(), wanted.targets)
     if verdict.error is not None:
         return json_answer({"error": verdict.error, "node_errors": verdict.node_errors}, 400)
     extra_data = {key: value for key, value in wanted.extra_data.items() if key not in _SECRETS}
     extra_data["create_time"] = int(time.time() * 1000)
     if wanted.client_id is not None:
         extra_data["client_id"] = wanted.client_id
-    job = Job(
+    job = GraphJob(
         number=number,
         prompt_id=wanted.prompt_id or new_prompt_id(),
         graph=verdict.graph,
@@ -185,22 +205,14 @@ def _submit(engine: Engine, wanted: PromptRequest, only: Any) -> Response:
     )
 
 
-def _number(engine: Engine, wanted: PromptRequest) -> float:
-    if wanted.number is None:
-        return engine.queue.take_number(wanted.front)
-    try:
-        return float(wanted.number)
-    except (TypeError, ValueError) as error:
-        raise ProtocolError(f"number must be a number, not {wanted.number!r}") from error
-
-
 def _change(
-    body: dict[str, Any], clear: Callable[[], None], delete: Callable[[list[Any]], None]
+    body: dict[str, Any], clear: Callable[[], None], delete: Callable[[list[str]], None]
 ) -> Response:
     if body.get("clear"):
         clear()
     if isinstance(ids := body.get("delete"), list):
-        delete(ids)
+        # anything else is no id of a job
+        delete([each for each in ids if isinstance(each, str)])
     return Response()
 
 
@@ -219,7 +231,7 @@ def _add_files(router: APIRouter, engine: Engine) -> None:
 
         def save() -> Response:
             merged = files.masked(folders, original, upload.content)
-            plain = Upload(**{**vars(upload), "content": merged})
+            plain = UploadedFile(**{**vars(upload), "content": merged})
             return _saved(files.save_upload(folders, plain))
 
         return await run_in_threadpool(save)
@@ -230,7 +242,7 @@ def _add_files(router: APIRouter, engine: Engine) -> None:
         if "filename" not in query:
             return Response(status_code=404)
         try:
-            path = files.find_view(folders, query)
+            path = await run_in_threadpool(files.find_view, folders, query)
         except OutsideFolder as error:
             return PlainTextResponse(str(error), 400)
         except InputError as error:
@@ -252,13 +264,13 @@ def _saved(saved: files.FileRef) -> Response:
     return json_answer({"name": saved.filename, "subfolder": saved.subfolder, "type": saved.type})
 
 
-async def _upload(request: Request) -> tuple[Upload, str]:
+async def _upload(request: Request) -> tuple[UploadedFile, str]:
     """The file of a multipart form and its `original_ref`; raises InputError without a file."""
     async with request.form() as form:
         image = form.get("image")
         if not isinstance(image, UploadFile) or not image.filename:
             raise InputError("the form has no file called image")
-        upload = Upload(
+        upload = UploadedFile(
             filename=image.filename,
             content=await image.read(),
             type=str(form.get("type") or "input"),

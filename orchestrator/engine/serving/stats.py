@@ -38,7 +38,7 @@ def system_stats() -> dict[str, Any]:
 def _device(ram_total: int, ram_free: int) -> dict[str, Any]:
     import torch
 
-    from ..tuning.placing import best_device
+    from ..tuning.devices import best_device
 
     device = best_device()
     if device.type != "cuda":

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from comfy_nodes.ops.attention import Attend, flash, possible, sage, sliced, xformers
+from comfy_nodes.ops.attention import FUNCTIONS, Attend, possible
 from comfy_nodes.settings import Attention, LoaderSettings
 
 
@@ -59,13 +59,8 @@ def head_widths(unet: Any) -> set[int]:
 def _processor(attention: Attention) -> Any:
     from diffusers.models.attention_processor import AttnProcessor2_0
 
-    functions: dict[Attention, Attend] = {
-        Attention.FLASH: flash,
-        Attention.XFORMERS: xformers,
-        Attention.SAGE: sage,
-        Attention.SLICED: sliced,
-    }
-    return Processor(functions[attention]) if attention in functions else AttnProcessor2_0()
+    function = FUNCTIONS.get(attention)
+    return AttnProcessor2_0() if function is None else Processor(function)
 
 
 def _split_heads(states: torch.Tensor, heads: int) -> torch.Tensor:

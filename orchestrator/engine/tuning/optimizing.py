@@ -10,20 +10,24 @@ from dataclasses import replace
 
 from torch import nn
 
+from comfy_nodes.ops.dtypes import DTYPES
 from comfy_nodes.settings import LoaderSettings
 
 from ..handles.handles import Model, Part, Vae
-from .placing import Placement
+from .devices import best_device
+from .parts import placed, unet_part, vae_handle
 from .storage import widen
 from .tuning import compile_network, twin
 
 
 def optimize_model(model: Model, settings: LoaderSettings) -> Model:
     """The model with these settings in place of its own. Raises UnsupportedSetting when strict."""
-    place = Placement.of(settings, _count(model.unet.module))
+    device = best_device()
+    placement = placed(settings, device, _count(model.unet.module))
     network = _copy(model.unet)
-    widen(network, place.dtype)
-    return replace(model, unet=place.unet(network), settings=place.settings)
+    widen(network, DTYPES[placement.unet.computed])
+    unet = unet_part(network, placement, device)
+    return replace(model, unet=unet, settings=placement.settings)
 
 
 def optimize_vae(vae: Vae, settings: LoaderSettings) -> Vae:
@@ -31,11 +35,12 @@ def optimize_vae(vae: Vae, settings: LoaderSettings) -> Vae:
 
     Raises UnsupportedSetting when strict.
     """
-    place = Placement.of(settings, _count(vae.part.module))
+    device = best_device()
+    placement = placed(settings, device, _count(vae.part.module))
     network = _copy(vae.part)
-    widen(network, place.vae_dtype)
-    tuned = place.vae(network)
-    compile_network(network, place.settings)
+    widen(network, DTYPES[placement.vae.computed])
+    tuned = vae_handle(network, placement, device)
+    compile_network(network, placement.settings)
     return replace(tuned, part=replace(tuned.part, device=vae.part.device, home=vae.part.home))
 
 

@@ -12,9 +12,7 @@ import torch
 from torch import nn
 
 from comfy_nodes.ops.narrowing import narrowed, scaled
-from comfy_nodes.settings import Quantization
 
-FP8 = torch.float8_e4m3fn
 # Modules of a UNet whose weights stay as they are.
 _KEPT = ("conv_in", "conv_out", "time_embedding", "add_embedding")
 
@@ -58,7 +56,6 @@ _PLAIN_TYPES: dict[type[nn.Module], type[nn.Module]] = {
     NarrowConv2d: nn.Conv2d,
     QuantizedLinear: nn.Linear,
 }
-_QUANTIZED = {Quantization.INT8: torch.int8, Quantization.FP8: FP8}
 
 
 def narrow(network: nn.Module, dtype: torch.dtype) -> None:
@@ -75,9 +72,8 @@ def narrow(network: nn.Module, dtype: torch.dtype) -> None:
             module.register_parameter("weight", stored)
 
 
-def quantize(unet: nn.Module, quantization: Quantization) -> None:
+def quantize(unet: nn.Module, dtype: torch.dtype) -> None:
     """8 bits with a scale for each row, for the linear layers' weights. As `narrow`, also again."""
-    dtype = _QUANTIZED[quantization]
     for module in _chosen(unet, (nn.Linear, QuantizedLinear)):
         weight = module.get_parameter("weight").detach()
         if weight.dtype is not dtype:

@@ -11,18 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import torch
 from torch import nn
 
 from comfy_nodes.kernels import room_for_kinds, switched
 from comfy_nodes.ops.memory_format import set_memory_format
-from comfy_nodes.settings import (
-    Compile,
-    CompileMode,
-    LoaderSettings,
-    Quantization,
-)
+from comfy_nodes.settings import Compile, CompileMode, LoaderSettings
 
+from ..handles.handles import Part
 from .attention import set_attention
 from .storage import narrow, quantize
 
@@ -30,25 +25,26 @@ from .storage import narrow, quantize
 _REPEATED = ("BasicTransformerBlock", "ResnetBlock2D")
 
 
-def tune_unet(unet: Any, settings: LoaderSettings, storage: torch.dtype | None) -> None:
+def tune_unet(unet: Part, settings: LoaderSettings) -> None:
     """Stores, lays out and compiles this UNet as chosen, also again after a change of weights.
 
-    `storage`: the narrower type for its weights, if any. Raises UnsupportedSetting when strict.
+    Raises UnsupportedSetting when strict.
     """
-    set_attention(unet, settings)
-    if settings.quantization is not Quantization.OFF:
-        quantize(unet, settings.quantization)
-    if storage is not None:
-        narrow(unet, storage)
-    set_memory_format(unet, settings.memory_format)
-    compile_network(unet, settings)
+    network = unet.module
+    set_attention(network, settings)
+    if unet.quantized is not None:
+        quantize(network, unet.quantized)
+    if unet.storage is not None:
+        narrow(network, unet.storage)
+    set_memory_format(network, settings.memory_format)
+    compile_network(network, settings)
 
 
 def compile_network(network: nn.Module, settings: LoaderSettings) -> None:
     """Has torch compile the network, or its repeated blocks, at the first call of each."""
     if settings.compile is Compile.OFF:
         return
-    mode = None if settings.compile_mode is CompileMode.DEFAULT else settings.compile_mode.value
+    mode = settings.torch_compile_mode
     for module in _compiled_parts(network, settings.compile):
         module.compile(mode=mode)
 

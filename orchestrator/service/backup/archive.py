@@ -23,7 +23,7 @@ from typing import BinaryIO, Protocol, cast
 
 from ...errors import InputError, OutputError, UsageError
 from ..storage import CHUNK
-from .manifest import NAME, Manifest, manifest_of
+from .manifest import NAME, BackupManifest, manifest_of
 
 _FILE = re.compile(r"files/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _RECORD = re.compile(r"record-[0-9a-f]{16}\.(sqlite|pgdump)")
@@ -39,13 +39,13 @@ class Writer(Protocol):
 
     def add(self, digits: str, content: Path) -> None: ...
 
-    def finish(self, record: Path, manifest: Manifest) -> None: ...
+    def finish(self, record: Path, manifest: BackupManifest) -> None: ...
 
 
 class Reader(Protocol):
     """A backup that is there."""
 
-    manifest: Manifest
+    manifest: BackupManifest
 
     def files(self) -> Iterator[tuple[str, BinaryIO]]: ...
 
@@ -155,7 +155,7 @@ class _FolderWriter:
         os.replace(content, path)
         self._wanted.add(digits)
 
-    def finish(self, record: Path, manifest: Manifest) -> None:
+    def finish(self, record: Path, manifest: BackupManifest) -> None:
         record.chmod(0o600)
         _sync(record)
         os.replace(record, self._folder / manifest.record)
@@ -224,7 +224,7 @@ class _TarWriter:
         self._have.add(digits)
         content.unlink()
 
-    def finish(self, record: Path, manifest: Manifest) -> None:
+    def finish(self, record: Path, manifest: BackupManifest) -> None:
         self._append(manifest.record, record)
         told = self.work / NAME
         told.write_bytes(manifest.to_bytes())
@@ -275,7 +275,7 @@ class _TarReader:
 # ----------------------------------------------------------------------------- inside
 
 
-def _with_safe_record(manifest: Manifest, place: Path) -> Manifest:
+def _with_safe_record(manifest: BackupManifest, place: Path) -> BackupManifest:
     # a name from outside, which must not lead out of the backup
     if not _RECORD.fullmatch(manifest.record):
         raise InputError(f"{place} names {manifest.record!a} as its record; it is damaged")

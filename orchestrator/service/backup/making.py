@@ -18,15 +18,15 @@ from ...errors import NotFound, OutputError, StoreError
 from ...version import __version__
 from ..storage import Storage, hash_of
 from . import archive, record
-from .manifest import Kind, Manifest
+from .manifest import BackupManifest, DatabaseKind
 
 # moments that are tried
 _TRIES = 5
-_SUFFIX = {Kind.SQLITE: "sqlite", Kind.POSTGRESQL: "pgdump"}
+_SUFFIX = {DatabaseKind.SQLITE: "sqlite", DatabaseKind.POSTGRESQL: "pgdump"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class BackupSource:
     """What is backed up."""
 
     # of the database
@@ -42,8 +42,12 @@ Progress = Callable[[int, int], None]
 
 
 def make(
-    source: Source, target: Path, *, force: bool = False, progress: Progress = lambda _d, _t: None
-) -> Manifest:
+    source: BackupSource,
+    target: Path,
+    *,
+    force: bool = False,
+    progress: Progress = lambda _d, _t: None,
+) -> BackupManifest:
     """Back up to a folder or a tar file; returns what it has.
 
     A folder that has a backup is brought up to date. Raises UsageError as `archive.writer`,
@@ -68,7 +72,7 @@ def make(
         )
 
 
-def _refuse(lost: Mapping[str, str], source: Source) -> None:
+def _refuse(lost: Mapping[str, str], source: BackupSource) -> None:
     if lost and not source.may_lack:
         hash, reason = next(iter(lost.items()))
         raise StoreError(
@@ -78,15 +82,15 @@ def _refuse(lost: Mapping[str, str], source: Source) -> None:
 
 
 def _finished(
-    source: Source, writer: archive.Writer, moment: record.Frozen, lost: Mapping[str, str]
-) -> Manifest:
+    source: BackupSource, writer: archive.Writer, moment: record.Frozen, lost: Mapping[str, str]
+) -> BackupManifest:
     path = writer.work / "record"
     moment.write(path)
     with path.open("rb") as stream:
         sha256 = archive.sha256_of(stream)
     kept = {hash: size for hash, size in moment.sizes.items() if hash not in lost}
     kind = record.kind_of(source.url)
-    manifest = Manifest(
+    manifest = BackupManifest(
         kind=kind,
         record=f"record-{sha256[:16]}.{_SUFFIX[kind]}",
         sha256=sha256,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
-from ...batch.store.tables import VERSION
+from ...batch.execution.store.tables import VERSION
 from ...errors import InputError
 
 NAME = "backup.json"
@@ -15,7 +15,7 @@ NAME = "backup.json"
 FORM = 1
 
 
-class Kind(Enum):
+class DatabaseKind(Enum):
     """Of which database a record is."""
 
     SQLITE = "sqlite"
@@ -23,15 +23,15 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
+class BackupManifest:
     """What a whole backup has."""
 
-    kind: Kind
+    kind: DatabaseKind
     # the record's name in the backup, its SHA-256 in hexadecimal digits, its bytes
     record: str
     sha256: str
     record_bytes: int
-    # of the tables, as in `batch.store.tables`; 0 where there are none yet
+    # of the tables, as in `batch.execution.store.tables`; 0 where there are none yet
     record_version: int
     # contents of files and their bytes in all; None where only the record was kept
     files: int | None
@@ -56,7 +56,7 @@ class Manifest:
         return (json.dumps(self.to_json(), indent=2) + "\n").encode()
 
 
-def manifest_of(text: str | bytes, place: str) -> Manifest:
+def manifest_of(text: str | bytes, place: str) -> BackupManifest:
     """Read a manifest; raises InputError where it is none that can be used here."""
     try:
         found = json.loads(text)
@@ -66,8 +66,8 @@ def manifest_of(text: str | bytes, place: str) -> Manifest:
                 f"{place} is a backup of a later form ({form}, here {FORM}); use the version that "
                 f"made it, {found.get('spriteworks')}"
             )
-        manifest = Manifest(
-            **{**found, "kind": Kind(found["kind"]), "missing": tuple(found["missing"])}
+        manifest = BackupManifest(
+            **{**found, "kind": DatabaseKind(found["kind"]), "missing": tuple(found["missing"])}
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{place} has no {NAME} that can be read ({error})") from error

@@ -17,12 +17,12 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from ...batch.store import upgrading
-from ...batch.store.database import Database
-from ...batch.store.tables import metadata
+from ...batch.execution.store import upgrading
+from ...batch.execution.store.database import Database
+from ...batch.execution.store.tables import metadata
 from ...errors import StoreError, UsageError
 from ..tables import assets, contents
-from .manifest import Kind
+from .manifest import DatabaseKind
 
 # s that a dump of a record may take; one of a million jobs takes two minutes
 _LONGEST = 3600
@@ -39,12 +39,12 @@ class Frozen(Protocol):
     def write(self, path: Path) -> None: ...
 
 
-def kind_of(url: str) -> Kind:
+def kind_of(url: str) -> DatabaseKind:
     """Which database a URL is of; raises UsageError where none of ours."""
     name = sa.make_url(url).get_backend_name()
     if name not in ("sqlite", "postgresql", "postgres"):
         raise UsageError(f"a record in {name} cannot be backed up; SQLite and PostgreSQL can")
-    return Kind.SQLITE if name == "sqlite" else Kind.POSTGRESQL
+    return DatabaseKind.SQLITE if name == "sqlite" else DatabaseKind.POSTGRESQL
 
 
 def shown(url: str) -> str:
@@ -57,7 +57,11 @@ def frozen(url: str, work: Path) -> AbstractContextManager[Frozen]:
 
     `work` is a folder for what comes up on the way.
     """
-    return _frozen_sqlite(url, work) if kind_of(url) is Kind.SQLITE else _frozen_postgresql(url)
+    return (
+        _frozen_sqlite(url, work)
+        if kind_of(url) is DatabaseKind.SQLITE
+        else _frozen_postgresql(url)
+    )
 
 
 def put(record: Path, url: str) -> None:
@@ -66,7 +70,7 @@ def put(record: Path, url: str) -> None:
     A SQLite record that was there stays beside it as `*.replaced`. Raises StoreError where somebody
     else has the database open, and then nothing has changed.
     """
-    if kind_of(url) is Kind.SQLITE:
+    if kind_of(url) is DatabaseKind.SQLITE:
         _put_sqlite(record, _sqlite_path(url))
     else:
         _put_postgresql(record, url)
@@ -74,7 +78,7 @@ def put(record: Path, url: str) -> None:
 
 def is_filled(url: str) -> bool:
     """Whether there is a record at a URL; makes nothing."""
-    if kind_of(url) is Kind.SQLITE:
+    if kind_of(url) is DatabaseKind.SQLITE:
         return _sqlite_path(url).is_file()
     with closing(Database(url)) as database, database.reading() as connection:
         return upgrading.version_of(connection) > 0
@@ -82,7 +86,7 @@ def is_filled(url: str) -> bool:
 
 def refuse_company(url: str) -> None:
     """Raise StoreError where another process has the database open."""
-    if kind_of(url) is Kind.SQLITE:
+    if kind_of(url) is DatabaseKind.SQLITE:
         if _sqlite_path(url).is_file():
             _close_for_all(_sqlite_path(url))
         return

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ...batch.store.database import Database
-from ...batch.store.folder_lock import held
-from ...batch.store.place import BATCH, Place, place_of, remember
-from ...batch.store.tables import facts
+from ...batch.execution.store.database import Database
+from ...batch.execution.store.folder_lock import held
+from ...batch.execution.store.place import BATCH, RecordPlace, place_of, remember
+from ...batch.execution.store.tables import facts
 from ...errors import InputError, OutputError, UsageError
 from ..storage import ALGORITHM, CHUNK, Storage, chunks_of
 from . import archive, record
-from .manifest import Kind, Manifest
+from .manifest import BackupManifest, DatabaseKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,9 @@ class Destination:
 Progress = Callable[[int, int], None]
 
 
-def restore(source: Path, to: Destination, progress: Progress = lambda _d, _t: None) -> Manifest:
+def restore(
+    source: Path, to: Destination, progress: Progress = lambda _d, _t: None
+) -> BackupManifest:
     """Bring back what `making.make` kept; returns what it has.
 
     The record comes last and at once: whatever fails before leaves the one that was there. Raises
@@ -64,12 +66,12 @@ def restore(source: Path, to: Destination, progress: Progress = lambda _d, _t: N
     return manifest
 
 
-def _refuse(manifest: Manifest, place: Place, to: Destination) -> None:
+def _refuse(manifest: BackupManifest, place: RecordPlace, to: Destination) -> None:
     kind = record.kind_of(place.url)
     if kind is not manifest.kind:
         hint = (
             "give a PostgreSQL database by --store"
-            if manifest.kind is Kind.POSTGRESQL
+            if manifest.kind is DatabaseKind.POSTGRESQL
             else "leave out --store, and take a folder that names no other database"
         )
         raise UsageError(
@@ -128,11 +130,11 @@ def _put_files(reader: archive.Reader, storage: Storage, progress: Progress) -> 
         raise InputError(f"the backup is damaged: it has {count} files, and should have {wanted}")
 
 
-def _point(folder: Path, place: Place) -> None:
+def _point(folder: Path, place: RecordPlace) -> None:
     """Let the folder name its database, as the database names the folder's batch."""
-    if record.kind_of(place.url) is Kind.SQLITE:
+    if record.kind_of(place.url) is DatabaseKind.SQLITE:
         return
     with closing(Database(place.url)) as database, database.reading() as connection:
         query = sa.select(facts.c.value).where(facts.c.name == BATCH)
         token = connection.execute(query).scalar_one()
-    remember(folder, Place(url=place.url, token=str(token)))
+    remember(folder, RecordPlace(url=place.url, token=str(token)))

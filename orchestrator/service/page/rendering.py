@@ -21,7 +21,7 @@ POLICY = (
 _HERE = "orchestrator.service.page"
 # name, and the package and folder that it is in, and its type
 _STATIC: Mapping[str, tuple[str, str, str]] = {
-    "report.css": ("orchestrator.batch.report", "web", "text/css"),
+    "report.css": ("orchestrator.batch.reporting.report", "web", "text/css"),
     "page.css": (_HERE, "web", "text/css"),
     "htmx.min.js": (_HERE, "web", "text/javascript"),
     "hx-sse.min.js": (_HERE, "web", "text/javascript"),

@@ -18,7 +18,7 @@ from ..cursors import cursor_of, place_of
 from ..intake import Caller, Wanted
 from ..streams import last_event_id, stream
 from ..uploads import check_length, receive
-from ..views import Status
+from ..views import RequestStatus
 from . import form, shapes
 
 # What `extra_data` may have: logins for nodes that ask other services.
@@ -80,7 +80,7 @@ async def list_jobs(
     caller: Who,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=64)] = None,
-    status: Annotated[list[Status] | None, Query()] = None,
+    status: Annotated[list[RequestStatus] | None, Query()] = None,
 ) -> Response:
     """List the caller's jobs, the newest first; `metadata[NAME]=VALUE` keeps those with a label."""
     found, more = await asyncio.to_thread(
@@ -124,7 +124,7 @@ async def get_events(request: Request, job_id: str, caller: Who) -> Response:
     """
     service = service_of(request)
     view = await asyncio.to_thread(service.watchable, caller, job_id)
-    frames = form.Frames(origin_of(request), view.expires_at)
+    frames = form.EventFrames(origin_of(request), view.expires_at)
     after = last_event_id(request.headers.get("last-event-id"))
     return stream(service, caller, job_id, after, frames.of, frames.moved)
 

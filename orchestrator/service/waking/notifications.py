@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ...batch.store.database import engine_of
+from ...batch.execution.store.database import engine_of
 from .coalescing import Coalescer
 from .wakeups import ANY, Models, names_in
 

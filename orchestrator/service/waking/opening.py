@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...batch.store.database import read_url
+from ...batch.execution.store.database import read_url
 from ...errors import UsageError
 from .wakeups import Polling, Wakeups
 

@@ -13,12 +13,12 @@ from contextlib import ExitStack, closing, contextmanager
 
 import sqlalchemy as sa
 
-from ...batch.background import Background
-from ...batch.jobs import State
-from ...batch.leases import new_owner
-from ...batch.store import tables
-from ...batch.store.database import Database
-from ...batch.store.statements import now
+from ...batch.execution.background import Background
+from ...batch.execution.leases import new_owner
+from ...batch.execution.store import tables
+from ...batch.execution.store.database import Database
+from ...batch.execution.store.statements import now
+from ...batch.logic.jobs import State
 from ...errors import SpriteworksError
 from .opening import open_wakeups
 from .wakeups import ANY, Polling, Wakeups

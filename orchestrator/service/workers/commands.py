@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...batch.growth import GROWTH
+from ...batch.execution.growth import GROWTH
 from ...batch.options import (
     Comfyui,
     Device,
@@ -98,12 +98,12 @@ def worker(
     from ...local.serving import Choice, choose
 
     with needed("service", "a worker"):
-        from ...batch.fleet import Care
+        from ...batch.execution.fleet import Care
         from ..home import named_by
         from ..journal import checked, set_up
         from .joining import BROKER, service_at
         from .running import run
-        from .worker import Setup
+        from .worker import WorkerSetup
 
     named = Choice(
         urls=tuple(servers),
@@ -113,7 +113,7 @@ def worker(
         models=models,
         device=device,
     )
-    setup = Setup(
+    setup = WorkerSetup(
         service=replace(
             service_at(data, database, storage),
             broker=named_by(BROKER, broker),

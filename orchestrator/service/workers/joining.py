@@ -11,10 +11,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ...batch.store import tables, upgrading
-from ...batch.store.database import Database, read_url
-from ...batch.store.place import place_of
-from ...batch.store.store import Store
+from ...batch.execution.store import tables, upgrading
+from ...batch.execution.store.database import Database, read_url
+from ...batch.execution.store.place import place_of
+from ...batch.execution.store.store import Store
 from ...errors import BadValue, OtherVersion, StoreError, UsageError
 from ...version import __version__
 from ..assets import Assets
@@ -34,7 +34,7 @@ _MARK, _NOBODY = "mark of files", "-"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Service:
+class ServiceHome:
     """Where a service keeps what it has."""
 
     # URL of its database
@@ -52,7 +52,7 @@ def service_at(
     environment: Mapping[str, str] = os.environ,
     *,
     files: bool = True,
-) -> Service:
+) -> ServiceHome:
     """Where a service keeps what it has: by options, else by the environment, else by its folder.
 
     A database that is a file lies in the service's folder, beside its files. Raises UsageError
@@ -68,7 +68,7 @@ def service_at(
                 f"no service has its data in {folder}; give --database URL, or the service's "
                 f"folder by --data or {VARIABLE}"
             )
-        return Service(database=place.url, storage=where or folder / FILES)
+        return ServiceHome(database=place.url, storage=where or folder / FILES)
     path = _file_of(url)
     if path is not None and not path.is_file():
         raise UsageError(f"--database {url}: there is no such file; start the service first")
@@ -79,11 +79,11 @@ def service_at(
             "a worker needs the service's files: give --storage as the service has it, "
             f"s3://BUCKET/PREFIX or a folder that both see, or {STORAGE}"
         )
-    return Service(database=url, storage=where)
+    return ServiceHome(database=url, storage=where)
 
 
 @contextmanager
-def record_of(service: Service) -> Iterator[Store]:
+def record_of(service: ServiceHome) -> Iterator[Store]:
     """The record of a service that has been started before.
 
     Raises StoreError where there is none, OtherVersion where it is of another version: a worker
@@ -123,7 +123,7 @@ def mark(store: Store, assets: Assets) -> None:
         store.set_fact(_MARK, kept.hash)
 
 
-def files_of(service: Service, store: Store) -> Storage:
+def files_of(service: ServiceHome, store: Store) -> Storage:
     """The files of a service; raises UsageError where others are there, or none."""
     # A folder that is not there is none of the service's, and is not made.
     is_there = "://" in str(service.storage) or Path(service.storage).is_dir()

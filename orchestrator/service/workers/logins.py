@@ -12,7 +12,7 @@ import json
 
 import sqlalchemy as sa
 
-from ...batch.store.database import Database
+from ...batch.execution.store.database import Database
 from ..tables import logins as table
 
 

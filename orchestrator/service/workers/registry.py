@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import sqlalchemy as sa
 
-from ...batch.store.database import Database
-from ...batch.store.statements import now as database_clock
+from ...batch.execution.store.database import Database
+from ...batch.execution.store.statements import now as database_clock
 from ...errors import UsageError, WorkerReplaced
 from ...local.machine import identity
 from ...protocol import SystemStats
@@ -47,7 +47,7 @@ class Stage(str, Enum):
     LEFT = "left"
 
 
-class Status(str, Enum):
+class WorkerStatus(str, Enum):
     """What is to be thought of a worker."""
 
     LIVE = "live"
@@ -81,18 +81,18 @@ class Worker:
     age: float = 0.0
 
     @property
-    def status(self) -> Status:
+    def status(self) -> WorkerStatus:
         """What is to be thought of it."""
         if self.stage is Stage.LEFT:
-            return Status.LEFT
+            return WorkerStatus.LEFT
         if self.age > STALE:
-            return Status.STALE
-        return Status.LIVE if self.stage is Stage.WORKING else Status.DRAINING
+            return WorkerStatus.STALE
+        return WorkerStatus.LIVE if self.stage is Stage.WORKING else WorkerStatus.DRAINING
 
     @property
     def is_there(self) -> bool:
         """Whether it works, or is about to end."""
-        return self.status in (Status.LIVE, Status.DRAINING)
+        return self.status in (WorkerStatus.LIVE, WorkerStatus.DRAINING)
 
     def to_json(self, having: Iterable[WorkerServer]) -> dict[str, Any]:
         """For programs, with its servers."""

@@ -1,6 +1,6 @@
 """Lets the service know what workers do: the counterpart of `reporter` in the service's process.
 
-What workers tell comes as rows that are taken away (`news`), as their own rows (`registry`), and
+What workers tell comes as rows that are taken away (`outbox`), as their own rows (`registry`), and
 every few seconds from the requests themselves, in case that somebody was killed between the two.
 """
 
@@ -12,17 +12,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ...batch.messages import fault
-from ...batch.store.store import Store
+from ...batch.execution.store.store import Store
+from ...batch.logic.messages import fault
 from ...errors import SpriteworksError, StoreError
 from ..board import Board
 from ..catalogues import Catalogues, Known
 from ..loop import ServerView
 from ..requests import Requests
 from ..views import ProgressView
-from .news import Kind, News, Told
+from .catalogue_store import CatalogueStore
+from .outbox import Kind, Outbox, Told
 from .registry import Registry, Worker, WorkerServer
-from .shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ class Relay:
         """`ended` is told when requests may have come to their end on workers."""
         self._ended = ended
         self.registry = Registry(store.database)
-        self._shelf = Shelf(store.database)
-        self._news = News(store.database)
+        self._catalogue_store = CatalogueStore(store.database)
+        self._news = Outbox(store.database)
         self._board = board
         self._requests = requests
         self._catalogues = catalogues
@@ -145,7 +145,7 @@ class Relay:
             self._due["all"] = began + max(_ALL, _SHARE * (self._clock() - began))
         if self._is_due("tidying", _TIDYING):
             self.registry.forget_old()
-            self._shelf.clear()
+            self._catalogue_store.clear()
 
     def _is_due(self, what: str, every: float) -> bool:
         now = self._clock()
@@ -199,7 +199,7 @@ class Relay:
             return
         catalogue = next(
             (known.catalogue for hash, known in self._known.values() if hash == one.catalogue), None
-        ) or self._shelf.get(one.catalogue)
+        ) or self._catalogue_store.get(one.catalogue)
         if catalogue is not None:
             known = Known(catalogue=catalogue, stats=one.stats)
             self._known[name] = one.catalogue, known

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ...batch.jobs import Attempt, State
+from ...batch.logic.jobs import Attempt, State
 from ...protocol import Event, Graph
 from ..standing import Standing
 from ..watching import Runs
-from .news import Kind, News, Told
+from .outbox import Kind, Outbox, Told
 
 # Those of which the service needs to know nothing: it is told when the server begins.
 _ON_THE_WAY = (State.CLAIMED.value, State.SUBMITTED.value)
@@ -28,7 +28,7 @@ class Reporter:
     def __init__(
         self,
         standing: Standing,
-        news: News,
+        news: Outbox,
         graph_of: Callable[[str], Graph],
         forgotten: Callable[[str], None],
         shown: Callable[[str], str],

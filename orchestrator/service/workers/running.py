@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from ..systemd import Systemd
-from .worker import Setup, WorkerProcess, joined
+from .worker import WorkerProcess, WorkerSetup, joined
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,9 @@ class _Signals:
         self.asked = True
 
 
-def run(setup: Setup, drain: float, started: Callable[[WorkerProcess], None]) -> WorkerProcess:
+def run(
+    setup: WorkerSetup, drain: float, started: Callable[[WorkerProcess], None]
+) -> WorkerProcess:
     """Work until SIGINT or SIGTERM (Ctrl-Break on Windows), then end what runs, for `drain` s.
 
     `started` is called once it claims. Returns the worker as it was at its end; raises what it

@@ -14,16 +14,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from ...batch.dispatcher import Settings as Rules
-from ...batch.fleet import Care, Processes, Server, fleet
-from ...batch.jobs import Job
-from ...batch.leases import LEASE, new_owner
-from ...batch.messages import fault
-from ...batch.scheduler import Rules as Choosing
-from ...batch.store.store import Store
+from ...addresses import is_loopback
+from ...batch.execution.dispatcher import DispatchSettings as Rules
+from ...batch.execution.fleet import Care, FleetServer, Processes, fleet
+from ...batch.execution.leases import LEASE, new_owner
+from ...batch.execution.store.store import Store
+from ...batch.logic.jobs import Job
+from ...batch.logic.messages import fault
+from ...batch.logic.scheduler import Rules as Choosing
 from ...client.client import Client
 from ...errors import OtherVersion, SpriteworksError, StoreError, WorkerReplaced
-from ...guard import is_loopback
 from ...local.serving import Choice
 from ...protocol import Graph
 from ..admission import plain
@@ -39,12 +39,12 @@ from ..supplies import Supplies
 from ..waking.opening import check_broker
 from ..waking.reconciler import awake
 from ..webhooks import Webhooks
-from .joining import Service, check_version, files_of, record_of
+from .catalogue_store import CatalogueStore
+from .joining import ServiceHome, check_version, files_of, record_of
 from .logins import Logins
-from .news import Kind, News, Told
+from .outbox import Kind, Outbox, Told
 from .registry import BEAT, Registry, Stage, WorkerServer
 from .reporter import Reporter
-from .shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +61,10 @@ DRAIN = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class WorkerSetup:
     """What a worker works on, and with which servers."""
 
-    service: Service
+    service: ServiceHome
     choice: Choice
     # "" is the machine's name and a number
     name: str = ""
@@ -74,7 +74,7 @@ class Setup:
 class WorkerProcess:
     """One worker; there may be several in a process."""
 
-    def __init__(self, store: Store, storage: Storage, setup: Setup) -> None:
+    def __init__(self, store: Store, storage: Storage, setup: WorkerSetup) -> None:
         """Take a name; raises UsageError where another worker has it."""
         owner = new_owner()
         self._store = store
@@ -84,12 +84,12 @@ class WorkerProcess:
         self._processes = Processes.of_this_process(store)
         prefix = f"{self.worker.name}/"
         self._servers = fleet(setup.choice, setup.care, store, self._processes, prefix)
-        self._shelf = Shelf(store.database)
+        self._catalogue_store = CatalogueStore(store.database)
         self._catalogues = Catalogues(self._learnt)
         # by server, the hash of the catalogue that it has
-        self._shelved: dict[str, tuple[Known, str]] = {}
+        self._kept_catalogues: dict[str, tuple[Known, str]] = {}
         requests = Requests(store)
-        news = News(store.database)
+        news = Outbox(store.database)
 
         def tell(id: str, state: str, server: str, reason: str) -> None:
             news.tell(Told(request=id, kind=Kind.MOVED, data={"state": state, "server": server}))
@@ -225,7 +225,7 @@ class WorkerProcess:
         self._registry.beat(self.worker, None if having == self._told else having)
         self._told = having
 
-    def _state_of(self, server: Server) -> WorkerServer:
+    def _state_of(self, server: FleetServer) -> WorkerServer:
         (view,) = (one for one in self._loop.servers() if one.name == server.name)
         known = self._catalogues.known.get(server.name)
         shown = replace(view, name=self._shown(server.name), worker=self.worker.name)
@@ -235,15 +235,15 @@ class WorkerProcess:
         return WorkerServer(
             view=shown,
             stats=known.stats,
-            catalogue=self._shelve(server.name, known),
+            catalogue=self._kept_catalogue(server.name, known),
         )
 
-    def _shelve(self, server: str, known: Known) -> str:
-        shelved = self._shelved.get(server)
-        if shelved is None or shelved[0].catalogue is not known.catalogue:
-            shelved = known, self._shelf.put(known.catalogue)
-            self._shelved[server] = shelved
-        return shelved[1]
+    def _kept_catalogue(self, server: str, known: Known) -> str:
+        kept = self._kept_catalogues.get(server)
+        if kept is None or kept[0].catalogue is not known.catalogue:
+            kept = known, self._catalogue_store.put(known.catalogue)
+            self._kept_catalogues[server] = kept
+        return kept[1]
 
     def _look(self) -> None:
         """See now and then what servers have and how they do, and that the record is as before."""
@@ -258,7 +258,7 @@ class WorkerProcess:
                 if server.name in self._catalogues.known and not self._ended.is_set():
                     self._ask(server)
 
-    def _ask(self, server: Server) -> None:
+    def _ask(self, server: FleetServer) -> None:
         before = self._catalogues.of(server.name)
         try:
             with server.connected() as client, client.at_most(_PATIENCE):
@@ -285,7 +285,7 @@ def _is_here(server: str) -> bool:
 
 
 @contextmanager
-def joined(setup: Setup) -> Iterator[WorkerProcess]:
+def joined(setup: WorkerSetup) -> Iterator[WorkerProcess]:
     """A worker that has its name and is woken, not started yet; closed at the end."""
     where = setup.service
     # Mistakes are told before anything is written.

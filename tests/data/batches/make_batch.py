@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from orchestrator.batch import production as batch
-from orchestrator.batch.jobs import Attempt, Shot, State
-from orchestrator.batch.store.store import Store
+from orchestrator.batch.execution.store.store import Store
+from orchestrator.batch.logic.jobs import Attempt, Shot, State
 from orchestrator.local.serving import Choice
 from orchestrator.testing import FakeServer
 
@@ -43,7 +43,7 @@ def make(folder: Path, store_url: str = "") -> None:
         manifest = folder / "dots.yaml"
         manifest.write_text(json.dumps(text), encoding="utf-8")
         out, choice = folder / "out", Choice(urls=(url,))
-        request = batch.Request(manifest=manifest, out=out, choice=choice, store=store_url)
+        request = batch.BatchRequest(manifest=manifest, out=out, choice=choice, store=store_url)
         if count == 10:
             batch.plan(request)
         else:

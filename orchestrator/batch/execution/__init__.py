@@ -1,0 +1,1 @@
+"""What runs a batch: threads, servers, the record, files."""

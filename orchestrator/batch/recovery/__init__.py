@@ -1,0 +1,1 @@
+"""The record of a batch, rebuilt from the pictures in its folder."""
