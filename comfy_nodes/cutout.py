@@ -13,6 +13,7 @@ from .ops import pictures
 from .ops.color import hex_color
 from .ops.cutout import CutoutOptions, Outline, cut_out
 from .saving import rgba
+from .schemas import known
 from .sets import PER_PICTURE
 
 
@@ -29,6 +30,7 @@ class Cutout(io.ComfyNode):
             description="Takes away the plain background of sprites at their true size. Pixels "
             "mixed with it go too, light parts of the sprite stay. A pixel is there or it is not, "
             "unless soft edges are asked for.",
+            **known(has_intermediate_output=True),
             inputs=[
                 io.Image.Input(
                     "image",
@@ -93,7 +95,7 @@ class Cutout(io.ComfyNode):
             outline=Outline(outline),
             outline_colour=_colour(outline_colour),
         )
-        sprites = np.stack([cut_out(picture, options) for picture in given])
+        sprites = np.stack([cut_out(picture, options) for picture in showing.counted(given)])
         alpha = sprites[..., 3:]
         # Where nothing is seen the picture stays as it was, for those who look at it alone.
         seen = np.where(alpha > 0, sprites[..., :3], given[..., :3])

@@ -17,6 +17,7 @@ from .ops import pictures
 from .ops.alignment import Alignment, Pivot, align
 from .ops.frames import Frame
 from .saving import rgba
+from .schemas import known
 
 # px; ComfyUI's own nodes take pictures up to this.
 LARGEST_SIZE = 16384
@@ -36,6 +37,7 @@ class AlignFrames(io.ComfyNode):
             "stands at one place of one canvas in all of them. A longer arm, a sword or a stride "
             "moves nothing.",
             is_input_list=True,
+            **known(has_intermediate_output=True),
             inputs=[
                 io.Image.Input(
                     "image",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from .ops import pictures
 from .ops.arrays import Bytes
 from .ops.palette import Dither
 from .saving import rgba
+from .schemas import known
 from .sets import PER_PICTURE
 
 Value = TypeVar("Value")
@@ -39,6 +41,7 @@ class Palette(io.ComfyNode):
             description="Repaints each picture with a given palette, or with the few colours that "
             "fit it best, or fit all pictures. Doing it twice changes nothing more.",
             is_input_list=True,
+            **known(has_intermediate_output=True),
             inputs=[
                 io.Image.Input(
                     "image",
@@ -116,11 +119,13 @@ class Palette(io.ComfyNode):
         batches = [
             _with_alpha(pictures.checked(one), _at(mask, index)) for index, one in enumerate(image)
         ]
+        given = [one for batch in batches for one in batch]
         together: Bytes | None = None
         if shared[0] and from_image[0] is None and palette_in(palette[0]) is None:
-            together = _found([one for batch in batches for one in batch], colors[0])
+            together = _found(given, colors[0])
         painted: list[torch.Tensor] = []
         repainted: list[Bytes] = []
+        waiting = showing.counted(given)
         for index, batch in enumerate(batches):
             fixed = together
             if fixed is None:
@@ -132,11 +137,10 @@ class Palette(io.ComfyNode):
                     _found([one], _at(colors, index)) if fixed is None else fixed,
                     dither=chosen,
                 )
-                for one in batch
+                for one in islice(waiting, len(batch))
             ]
             repainted += work
             painted.append(pictures.from_bytes(np.stack(work)[..., : image[index].shape[-1]]))
-        given = [one for batch in batches for one in batch]
         return io.NodeOutput(painted, ui=showing.compared(given, repainted))
 
 

@@ -16,6 +16,7 @@ from .ops.measures.measure import Asked, Mend
 from .ops.measures.taking import Reading, of_picture
 from .ops.palette import parse_palette
 from .saving import rgba
+from .schemas import known
 from .sets import PER_PICTURE
 
 # The nodes that mend; what has none is said in words.
@@ -45,6 +46,7 @@ class Quality(io.ComfyNode):
             category=CATEGORY,
             description="Measures sprites: grid, colours, cut-out, outline, stray pixels. Gives "
             "them on as they are, with a report and whether each passes, or stops where one fails.",
+            **known(has_intermediate_output=True),
             inputs=[
                 io.Image.Input(
                     "image", tooltip="The pictures.", extra_dict={**PER_PICTURE, **showing.MEASURES}
@@ -113,7 +115,7 @@ class Quality(io.ComfyNode):
         asked = Asked(tile=tile, palette=parse_palette(palette))
         found = [
             [reading.with_colours(colours or None) for reading in of_picture(one, asked)]
-            for one in given
+            for one in showing.counted(given)
         ]
         passes = [all(reading.passed for reading in each) for each in found]
         if stop and not all(passes):

@@ -8,9 +8,9 @@ A run that nobody watches, as those of scripts and batches, gets none of it.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -18,6 +18,8 @@ from PIL import Image
 from .ops.arrays import Bytes
 from .ops.frames import Frame
 from .ops.sheet import Sheet
+
+Item = TypeVar("Item")
 
 KEY = "spriteworks"
 
@@ -34,6 +36,14 @@ MOST = 64
 LARGEST = 1024
 
 
+class ProgressBar(Protocol):
+    """How far the running node is."""
+
+    def update(self, done: int, total: int) -> None:
+        """`done` of `total`, in any unit. Raises the host's own error once the run is to stop."""
+        ...
+
+
 class Canvas(Protocol):
     """What the nodes ask a host about whoever looks at the canvas."""
 
@@ -45,8 +55,8 @@ class Canvas(Protocol):
         """Where pictures lie that are only looked at; the host empties it when it starts."""
         ...
 
-    def progress(self, done: int, total: int) -> None:
-        """So far is the running node. Raises the host's own error once the run is to stop."""
+    def progress_bar(self) -> ProgressBar:
+        """That of the node which runs now."""
         ...
 
 
@@ -66,6 +76,14 @@ def current() -> Canvas:
     from .native.showing import ComfyCanvas
 
     return ComfyCanvas()
+
+
+def counted(items: Sequence[Item]) -> Iterator[Item]:
+    """Each item; before each the host is told how many are done, and may stop the run."""
+    bar = current().progress_bar()
+    for done, item in enumerate(items):
+        bar.update(done, len(items))
+        yield item
 
 
 def compared(
@@ -98,7 +116,7 @@ def played(frames: Sequence[Frame], names: Mapping[str, Sequence[str]]) -> dict[
     """`ui` of a node that gives frames, by the animation; None where nobody watches."""
     if not current().is_watched():
         return None
-    by_name = {frame.name: frame for frame in frames}
+    index = {frame.name: number for number, frame in enumerate(frames)}
     shown = {
         "kind": "animation",
         "pages": [_kept(frame.picture, largest=None) for frame in frames],
@@ -109,7 +127,7 @@ def played(frames: Sequence[Frame], names: Mapping[str, Sequence[str]]) -> dict[
         "tags": [
             {
                 "name": name,
-                "frames": [frames.index(by_name[one]) for one in members],
+                "frames": [index[one] for one in members],
                 "loop": True,
             }
             for name, members in names.items()

@@ -15,6 +15,7 @@ from .ops import grid, pictures
 from .ops.arrays import Bytes
 from .ops.true_pixels import LARGEST_SCALE, Colour, Snapped, snap_sequence
 from .saving import rgba
+from .schemas import known
 from .sets import PER_PICTURE
 
 # px; ComfyUI's own nodes take pictures up to this.
@@ -34,6 +35,7 @@ class Snap(io.ComfyNode):
             description="Finds the grid of fake pixels, also where it is fractional, drifting or "
             "blurred, and gives the true pixels: 32x32, not 428x428. What is at its true size "
             "already stays as it is.",
+            **known(has_intermediate_output=True),
             inputs=[
                 io.Image.Input(
                     "image",
@@ -133,7 +135,7 @@ class Snap(io.ComfyNode):
                 colour=Colour(colour),
                 scale=scale,
             )
-            for batch in batches
+            for batch in showing.counted(batches)
         ]
         snapped = [pictures.from_bytes(np.stack([one.picture for one in each])) for each in found]
         told = [_told(one) for each in found for one in each]

@@ -43,6 +43,12 @@ async function showKept({ detail }) {
   for (const [node, panel] of waiting) show(panel, outputs[node.id]);
 }
 
+/** What tells the server that pictures to look at are worth making (native/showing.py). */
+const FEATURE = "shows_spriteworks";
+// Editors name their features when they connect, which is after extensions are loaded.
+const features = api.getClientFeatureFlags?.bind(api) ?? (() => ({}));
+api.getClientFeatureFlags = () => ({ ...features(), [FEATURE]: true });
+
 app.registerExtension({
   name: "Spriteworks",
   setup() {

@@ -7,6 +7,14 @@ from pathlib import Path
 from .context import context
 
 
+class ProgressBar:
+    """Of the node that runs in this thread."""
+
+    def update(self, done: int, total: int) -> None:
+        """Raises InterruptedByUser where the run is to stop."""
+        context().progress(done, total)
+
+
 class NoCanvas:
     """Answers `comfy_nodes.showing`."""
 
@@ -18,6 +26,6 @@ class NoCanvas:
         """The engine's own."""
         return context().folders.temp
 
-    def progress(self, done: int, total: int) -> None:
-        """Told to clients; raises where the run is to stop."""
-        context().progress(done, total)
+    def progress_bar(self) -> ProgressBar:
+        """Told to clients."""
+        return ProgressBar()
