@@ -9,7 +9,9 @@ import { words } from "./words.js";
 
 /** As many as the node takes. */
 const MOST = 256;
-const HEX = /#?\b([0-9a-f]{6})\b/gi;
+const HEX = /^#?([0-9a-f]{6}|[0-9a-f]{3})$/i;
+/** A line of a palette file: three numbers, perhaps a name. */
+const LINE = /^[ \t]*(\d{1,3})[ \t]+(\d{1,3})[ \t]+(\d{1,3})\b/gm;
 const PICTURE = /^image\//;
 
 export function attachSwatches(node) {
@@ -20,14 +22,20 @@ export function attachSwatches(node) {
 
 /** The colours of a text: hex ones, those of a name, or those in a .gpl or JASC .pal file. */
 export function coloursOf(text, presets) {
-  const typed = text.trim();
-  const named = presets[typed.toLowerCase()];
-  if (named) return named;
+  const typed = text.trim().replace(/^\ufeff/, "");
   if (/^(GIMP Palette|JASC-PAL)/.test(typed))
-    return [...typed.matchAll(/^\s*(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\b/gm)].map(([, ...rgb]) =>
-      hex(rgb.map(Number)),
-    );
-  return [...typed.matchAll(HEX)].map(([, digits]) => `#${digits.toLowerCase()}`);
+    return [...typed.matchAll(LINE)].map(([, ...rgb]) => hex(rgb.map(Number)));
+  const named = Object.keys(presets).find((name) => letters(name) === letters(typed));
+  if (named) return presets[named];
+  const digits = typed.split(/[\s,;]+/).map((part) => HEX.exec(part)?.[1].toLowerCase());
+  return digits
+    .filter((one) => one !== undefined)
+    .map((one) => `#${one.length === 3 ? one.replace(/./g, "$&$&") : one}`);
+}
+
+/** Names are known however they are spaced: Game Boy, game-boy. */
+function letters(name) {
+  return name.toLowerCase().replace(/[\s_-]/g, "");
 }
 
 function hex(rgb) {

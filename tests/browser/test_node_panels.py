@@ -5,66 +5,89 @@ Runs workflows that need no model, on frames and pictures that ship with the pac
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from comfy_nodes import showing
+from comfy_nodes.formats.typed import palette_in
+from comfy_nodes.formats.well_known import WELL_KNOWN
+from orchestrator.client.client import Client
+from orchestrator.protocol.http import HistoryRecord
+
 pytestmark = pytest.mark.comfyui
 
 # ms
 PATIENCE = 120_000
 RENDERER = "value => app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', value)"
-# What a panel shows, wherever the renderer has put it.
-PANELS = """() => [...document.querySelectorAll('.spriteworks')].map(panel => ({
-  label: panel.getAttribute('aria-label'),
-  text: panel.innerText.replace(/Frame \\d+/, 'Frame N'),
-  pictures: [...panel.querySelectorAll('img')].map(image => ({
-    alt: image.alt, wide: image.naturalWidth, shown: image.width, loaded: image.complete,
-    smooth: getComputedStyle(image).imageRendering,
-  })),
-}))"""
+NAMES = {False: "classic", True: "nodes2"}
+# The id of what the editor has sent, once it runs.
+RUN = """() => new Promise((resolve, reject) => {
+  app.api.addEventListener('execution_start', ({detail}) => resolve(detail.prompt_id), {once: true});
+  app.queuePrompt(0).then(sent => sent || reject(JSON.stringify(app.lastNodeErrors)));
+})"""
+# A panel that waits for a run says so in this element.
+ALL_SHOWN = "() => !document.querySelector('.spriteworks .sw-empty')"
+LOADED = "() => [...document.querySelectorAll('.spriteworks img')].every(one => one.naturalWidth)"
+# What panels show, wherever the renderer has put them.
+PANELS = """() => app.graph.nodes.flatMap(node => (node.widgets ?? [])
+  .filter(widget => widget.name === 'spriteworks').map(({element}) => ({
+    node: node.type,
+    label: element.getAttribute('aria-label'),
+    text: element.innerText.replace(/Frame \\d+/, 'Frame N'),
+    pictures: [...element.querySelectorAll('img')].map(image => ({
+      alt: image.alt, wide: image.naturalWidth, shown: image.width,
+      smooth: getComputedStyle(image).imageRendering,
+    })),
+  })))"""
 
 
-@dataclass
 class Bench:
-    """The editor with a workflow in it, that is run as a person runs it."""
+    """The editor, used as a person uses it."""
 
-    editor: Any
-    studio: Any
+    def __init__(self, editor: Any, studio: Any, repository: Path) -> None:
+        self.page = editor.page
+        self.editor = editor
+        self.studio = studio
+        self.troubles: list[str] = []
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        file = repository / "workflows" / "frames.json"
+        self.frames = json.loads(file.read_text(encoding="utf-8"))
+        self.input = studio.output.parent / "input"
+        shutil.copytree(repository / "workflows" / "inputs", self.input, dirs_exist_ok=True)
 
-    @property
-    def page(self) -> Any:
-        return self.editor.page
+    def load(self, modern: bool) -> None:
+        """The workflow that makes a sheet of an animation, with a file of that renderer's own."""
+        self.page.evaluate(RENDERER, modern)
+        name = f"{NAMES[modern]}.png"
+        shutil.copy(self.input / "spriteworks_walk.png", self.input / name)
+        canvas = copy.deepcopy(self.frames)
+        for node in canvas["nodes"]:
+            if node["type"] == "LoadImage":
+                node["widgets_values"][0] = name
+        self.editor.load(canvas)
 
-    def run(self) -> None:
-        before = len(self.studio.history())
-        self.page.evaluate("async () => { await app.queuePrompt(0); }")
-        for _ in range(PATIENCE // 250):
-            if len(self.studio.history()) > before:
-                break
-            self.page.wait_for_timeout(250)
-        record = list(self.studio.history().values())[-1]
-        assert record["status"]["status_str"] == "success", record["status"]
-        self.page.wait_for_function(
-            "() => ![...document.querySelectorAll('.spriteworks')]"
-            ".some(one => one.querySelector('.sw-empty'))",
-            timeout=PATIENCE,
-        )
-        # pictures and fetched seeds come after the message that told of them
-        self.page.wait_for_load_state("networkidle")
+    def run(self) -> HistoryRecord:
+        """Run what is loaded, to the end; the server's record of it."""
+        prompt_id = self.page.evaluate(RUN)
+        with Client(self.studio.url) as client:
+            record = client.wait(prompt_id, timeout=PATIENCE / 1000)
+        self.page.wait_for_function(ALL_SHOWN, timeout=PATIENCE)
+        self.page.wait_for_function(LOADED, timeout=PATIENCE)
+        return record
 
-    def panel(self, kind: str) -> Any:
-        """The panel of the first node of that class."""
+    def element(self, kind: str, widget: str = "spriteworks") -> Any:
+        """What the first node of that class shows in that widget."""
         return self.page.evaluate_handle(
-            "kind => app.graph.nodes.find(one => one.type === kind).widgets"
-            ".find(one => one.name === 'spriteworks').element",
-            kind,
+            "([kind, name]) => app.graph.nodes.find(one => one.type === kind).widgets"
+            ".find(one => one.name === name).element",
+            [kind, widget],
         ).as_element()
 
     def value(self, kind: str, widget: str) -> Any:
@@ -76,44 +99,55 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def editor(studio: Any, canvas_editor: Any, repository: Path) -> Iterator[Any]:
-    inputs = repository / "workflows" / "inputs"
-    shutil.copytree(inputs, studio.output.parent / "input", dirs_exist_ok=True)
-    with canvas_editor.editor(studio.url) as at:
-        at.troubles = []
-        at.page.on("pageerror", lambda error: at.troubles.append(str(error)))
-        yield at
+def bench(studio: Any, canvas_editor: Any, repository: Path) -> Iterator[Bench]:
+    with canvas_editor.editor(studio.url) as editor:
+        made = Bench(editor, studio, repository)
+        yield made
+        assert made.troubles == []
 
 
-@pytest.fixture(params=[False, True], ids=["classic", "nodes2"])
-def frames(
-    request: pytest.FixtureRequest, editor: Any, studio: Any, repository: Path
-) -> Iterator[Bench]:
-    """The workflow that makes a sheet of an animation, run, in one of the renderers."""
-    editor.page.evaluate(RENDERER, request.param)
-    canvas = json.loads((repository / "workflows" / "frames.json").read_text(encoding="utf-8"))
-    editor.load(canvas)
-    bench = Bench(editor, studio)
+@pytest.fixture(scope="module")
+def shown(bench: Bench) -> dict[bool, list[dict[str, Any]]]:
+    """The panels after a run in the classic canvas (False) and in Nodes 2.0 (True)."""
+    found = {}
+    for modern in (False, True):
+        bench.load(modern)
+        bench.run()
+        found[modern] = bench.page.evaluate(PANELS)
+    return found
+
+
+def test_pictures_are_enlarged_by_whole_numbers_and_not_smoothed(
+    shown: dict[bool, list[dict[str, Any]]],
+) -> None:
+    for panels in shown.values():
+        every = [one for panel in panels for one in panel["pictures"]]
+        after = [one for one in every if one["alt"].startswith("After")]
+        assert len(after) == 3  # Snap, Cutout and Palette
+        assert all(one["smooth"] == "pixelated" for one in every)
+        assert all(one["shown"] % one["wide"] == 0 for one in after)
+        (snap,) = (panel for panel in panels if panel["node"] == "SpriteworksSnap")
+        assert "Grid of 4 × 4 px, 32 × 38 true pixels" in snap["text"]
+
+
+def test_both_renderers_show_the_same(shown: dict[bool, list[dict[str, Any]]]) -> None:
+    def told(modern: bool) -> list[Any]:
+        panels = copy.deepcopy(shown[modern])
+        for picture in (one for panel in panels for one in panel["pictures"]):
+            del picture["shown"]  # nodes are 4 px narrower in one of them
+        return panels
+
+    assert len(told(True)) == 5
+    assert told(False) == told(True)
+
+
+@pytest.mark.parametrize("modern", NAMES, ids=NAMES.values())
+def test_the_sheet_plays_and_stops_and_steps_by_keyboard(
+    bench: Bench, shown: dict[bool, list[dict[str, Any]]], modern: bool
+) -> None:
+    bench.load(modern)
     bench.run()
-    yield bench
-    assert editor.troubles == []
-    editor.page.evaluate(RENDERER, False)
-
-
-def test_pictures_are_enlarged_by_whole_numbers_and_not_smoothed(frames: Bench) -> None:
-    shown = frames.page.evaluate(PANELS)
-    after = [one for panel in shown for one in panel["pictures"] if one["alt"].startswith("After")]
-    assert len(after) == 3  # Snap, Cutout and Palette
-    for one in after:
-        assert one["loaded"]
-        assert one["smooth"] == "pixelated"
-        assert one["shown"] % one["wide"] == 0
-    text = " ".join(panel["text"] for panel in shown)
-    assert "Grid of 4 × 4 px, 32 × 38 true pixels" in text
-
-
-def test_the_sheet_plays_and_stops_and_steps_by_keyboard(frames: Bench) -> None:
-    panel = frames.panel("SpriteworksSaveSheet")
+    panel = bench.element("SpriteworksSaveSheet")
     assert panel.query_selector("select").inner_text().split("\n")[0] == "walk"
     panel.query_selector("[aria-label=Pause]").press("Enter")
     assert panel.query_selector("[aria-label=Play]")
@@ -132,33 +166,40 @@ def test_the_sheet_plays_and_stops_and_steps_by_keyboard(frames: Bench) -> None:
     assert canvas.get_attribute("aria-label").startswith("walk, Frame ")
 
 
-def test_both_renderers_show_the_same(editor: Any, studio: Any, repository: Path) -> None:
-    canvas = json.loads((repository / "workflows" / "frames.json").read_text(encoding="utf-8"))
-    shown = []
-    for modern in (False, True):
-        editor.page.evaluate(RENDERER, modern)
-        editor.load(canvas)
-        Bench(editor, studio).run()
-        panels = editor.page.evaluate(PANELS)
-        for panel in panels:
-            for one in panel["pictures"]:
-                del one["shown"]  # nodes are 4 px narrower in one of them
-        shown.append(sorted(panels, key=lambda panel: panel["text"]))
-    editor.page.evaluate(RENDERER, False)
-    assert shown[0] == shown[1]
-    assert editor.troubles == []
-
-
-def test_a_palette_is_seen_and_changed_as_swatches(
-    editor: Any, studio: Any, repository: Path, tmp_path: Path
+def test_what_the_server_kept_is_shown_although_no_node_runs(
+    bench: Bench, shown: dict[bool, list[dict[str, Any]]]
 ) -> None:
-    canvas = json.loads((repository / "workflows" / "frames.json").read_text(encoding="utf-8"))
-    editor.load(canvas)
-    bench = Bench(editor, studio)
-    panel = editor.page.evaluate_handle(
-        "() => app.graph.nodes.find(one => one.type === 'SpriteworksPalette').widgets"
-        ".find(one => one.name === 'spriteworks_palette').element"
-    ).as_element()
+    bench.load(False)
+    kinds = {str(node["id"]): node["type"] for node in bench.frames["nodes"]}
+    assert bench.page.evaluate(ALL_SHOWN) is False
+    record = bench.run()
+    (cached,) = (data["nodes"] for kind, data in record.messages if kind == "execution_cached")
+    assert "SpriteworksSnap" in {kinds[one] for one in cached}
+    assert bench.page.evaluate(PANELS) == shown[False]
+
+
+def test_a_run_that_no_editor_watches_makes_nothing_to_look_at(
+    bench: Bench, shown: dict[bool, list[dict[str, Any]]]
+) -> None:
+    graph = bench.page.evaluate("async () => (await app.graphToPrompt()).output")
+    for node in graph.values():
+        if node["class_type"] == "LoadImage":
+            shutil.copy(bench.input / "classic.png", bench.input / "alone.png")
+            node["inputs"]["image"] = "alone.png"
+    temp = bench.input.parent / "temp"
+    before = sorted(temp.iterdir())
+    assert before
+    with Client(bench.studio.url) as client:
+        record = client.wait(client.submit(graph).prompt_id, timeout=PATIENCE / 1000)
+    assert sorted(temp.iterdir()) == before
+    told = [key for output in record.outputs.values() for key in output]
+    assert "images" in told
+    assert showing.KEY not in told
+
+
+def test_a_palette_is_seen_and_changed_as_swatches(bench: Bench, tmp_path: Path) -> None:
+    bench.load(False)
+    panel = bench.element("SpriteworksPalette", "spriteworks_palette")
     panel.query_selector("select").select_option("game-boy")
     assert bench.value("SpriteworksPalette", "palette") == "game-boy"
     swatches = panel.query_selector_all("input[type=color]")
@@ -175,39 +216,38 @@ def test_a_palette_is_seen_and_changed_as_swatches(
     two.putpixel((1, 0), (255, 0, 0, 0))  # not to be seen
     two.save(picture)
     panel.query_selector("input[type=file]").set_input_files(picture)
-    editor.page.wait_for_timeout(500)
-    assert bench.value("SpriteworksPalette", "palette") == "#0a141e #c86432"
+    bench.page.wait_for_function(
+        "() => app.graph.nodes.find(one => one.type === 'SpriteworksPalette').widgets"
+        ".find(one => one.name === 'palette').value === '#0a141e #c86432'"
+    )
 
     many = tmp_path / "many.png"
-    Image.effect_noise((64, 64), 90).convert("RGB").save(many)
     noise = Image.merge("RGB", [Image.effect_noise((64, 64), 90) for _ in range(3)])
     noise.save(many)
     panel.query_selector("input[type=file]").set_input_files(many)
-    editor.page.wait_for_function(
+    bench.page.wait_for_function(
         "one => one.querySelector('[role=status]').textContent.includes('a palette has 1 to 256')",
         arg=panel,
     )
     assert bench.value("SpriteworksPalette", "palette") == "#0a141e #c86432"
-    assert editor.troubles == []
 
 
-def test_the_swatches_of_a_text_are_what_the_node_takes(editor: Any) -> None:
+def test_the_swatches_of_a_text_are_what_the_node_takes(bench: Bench) -> None:
     """The JavaScript reads typed palettes and files as Python does."""
-    from comfy_nodes.formats.typed import palette_in
-    from comfy_nodes.formats.well_known import WELL_KNOWN
-
     texts = [
         "#1a1c2c, #5d275d #b13e53",
         "1a1c2c\n5d275d\n",
+        "\ufeff#FFF; 1A2b3c,,",
+        "Game Boy",
         "GIMP Palette\nName: two\n#\n  1   2   3\tdark\n200 100  50 Untitled\n",
         "JASC-PAL\r\n0100\r\n2\r\n1 2 3\r\n200 100 50\r\n",
         *WELL_KNOWN,
     ]
-    presets = editor.page.evaluate(
+    presets = bench.page.evaluate(
         "async () => (await (await fetch('/api/object_info/SpriteworksPalette')).json())"
         ".SpriteworksPalette.input.required.palette[1].palettes"
     )
-    read = editor.page.evaluate(
+    read = bench.page.evaluate(
         "async ([texts, presets]) => { const { coloursOf } = await import("
         "'/extensions/spriteworks/swatches.js');"
         " return texts.map(text => coloursOf(text, presets)); }",
@@ -219,9 +259,9 @@ def test_the_swatches_of_a_text_are_what_the_node_takes(editor: Any) -> None:
         assert colours == ["#{:02x}{:02x}{:02x}".format(*one) for one in found.colours], text
 
 
-def test_the_seed_of_a_picture_is_that_of_its_graph(editor: Any) -> None:
+def test_the_seed_of_a_picture_is_that_of_its_graph(bench: Bench) -> None:
     def seed(graph: Any, node: str) -> Any:
-        return editor.page.evaluate(
+        return bench.page.evaluate(
             "async ([graph, node]) => { const { seedOf } = await import("
             "'/extensions/spriteworks/png.js'); return seedOf(graph, node); }",
             [graph, node],
@@ -243,13 +283,12 @@ def test_the_seed_of_a_picture_is_that_of_its_graph(editor: Any) -> None:
     assert seed(None, "3") is None
 
 
-def test_the_page_keeps_no_global_of_the_pack(editor: Any) -> None:
-    names = editor.page.evaluate("() => Object.keys(window)")
+def test_the_page_keeps_no_global_of_the_pack(bench: Bench) -> None:
+    names = bench.page.evaluate("() => Object.keys(window)")
     assert [name for name in names if "sprite" in name.lower()] == []
 
 
-def test_nodes_that_are_removed_leave_nothing(editor: Any, repository: Path) -> None:
-    canvas = json.loads((repository / "workflows" / "frames.json").read_text(encoding="utf-8"))
-    editor.load(canvas)
-    editor.page.evaluate("() => app.graph.clear()")
-    editor.page.wait_for_function("() => !document.querySelector('.spriteworks')")
+def test_nodes_that_are_removed_leave_nothing(bench: Bench) -> None:
+    bench.load(False)
+    bench.page.evaluate("() => app.graph.clear()")
+    bench.page.wait_for_function("() => !document.querySelector('.spriteworks')")
