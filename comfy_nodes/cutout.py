@@ -95,7 +95,7 @@ class Cutout(io.ComfyNode):
             outline=Outline(outline),
             outline_colour=_colour(outline_colour),
         )
-        sprites = np.stack([cut_out(picture, options) for picture in showing.counted(given)])
+        sprites = np.stack([cut_out(picture, options) for picture in showing.counted(list(given))])
         alpha = sprites[..., 3:]
         # Where nothing is seen the picture stays as it was, for those who look at it alone.
         seen = np.where(alpha > 0, sprites[..., :3], given[..., :3])

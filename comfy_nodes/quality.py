@@ -115,7 +115,7 @@ class Quality(io.ComfyNode):
         asked = Asked(tile=tile, palette=parse_palette(palette))
         found = [
             [reading.with_colours(colours or None) for reading in of_picture(one, asked)]
-            for one in showing.counted(given)
+            for one in showing.counted(list(given))
         ]
         passes = [all(reading.passed for reading in each) for each in found]
         if stop and not all(passes):

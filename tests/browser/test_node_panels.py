@@ -29,7 +29,8 @@ RENDERER = "value => app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enable
 NAMES = {False: "classic", True: "nodes2"}
 # The id of what the editor has sent, once it runs.
 RUN = """() => new Promise((resolve, reject) => {
-  app.api.addEventListener('execution_start', ({detail}) => resolve(detail.prompt_id), {once: true});
+  const started = ({detail}) => resolve(detail.prompt_id);
+  app.api.addEventListener('execution_start', started, {once: true});
   app.queuePrompt(0).then(sent => sent || reject(JSON.stringify(app.lastNodeErrors)));
 })"""
 # A panel that waits for a run says so in this element.
