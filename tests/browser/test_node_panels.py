@@ -171,6 +171,8 @@ def test_what_the_server_kept_is_shown_although_no_node_runs(
     bench: Bench, shown: dict[bool, list[dict[str, Any]]]
 ) -> None:
     bench.load(False)
+    bench.run()
+    bench.load(False)
     kinds = {str(node["id"]): node["type"] for node in bench.frames["nodes"]}
     assert bench.page.evaluate(ALL_SHOWN) is False
     record = bench.run()
