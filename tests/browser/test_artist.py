@@ -140,6 +140,21 @@ def test_a_template_runs_from_the_editor(desk: Desk, drawn: Work) -> None:
         assert image.mode == "RGBA"
 
 
+def test_the_seed_of_a_picture_is_shown_and_can_be_used_again(desk: Desk, drawn: Work) -> None:
+    seed = drawn.graph["6"]["inputs"]["seed"]
+    desk.page.evaluate("seed => put(node(6), {seed: seed + 1})", seed)
+    panel = desk.page.evaluate_handle(
+        "() => node(11).widgets.find(one => one.name === 'spriteworks').element"
+    ).as_element()
+    button = panel.wait_for_selector("button", timeout=PATIENCE)
+    with Image.open(drawn.picture) as image:
+        assert f"{image.width} × {image.height} · seed {seed} " in panel.inner_text()
+    button.press("Enter")
+    assert desk.graph()["6"]["inputs"]["seed"] == seed
+    after = "() => node(6).widgets.find(one => one.name === 'control_after_generate').value"
+    assert desk.page.evaluate(after) == "fixed"
+
+
 def test_a_picture_dropped_on_the_canvas_is_its_workflow(desk: Desk, drawn: Work) -> None:
     desk.page.evaluate("() => app.graph.clear()")
     desk.drop(drawn.picture)

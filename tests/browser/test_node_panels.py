@@ -46,6 +46,9 @@ PANELS = """() => app.graph.nodes.flatMap(node => (node.widgets ?? [])
       alt: image.alt, wide: image.naturalWidth, shown: image.width,
       smooth: getComputedStyle(image).imageRendering,
     })),
+    nameless: [...element.querySelectorAll('button, select, input, canvas, img, table')]
+      .filter(one => !one.hidden && !one.alt && !one.getAttribute('aria-label')
+        && !/\\p{L}/u.test(one.textContent)).map(one => one.outerHTML),
   })))"""
 
 
@@ -142,10 +145,13 @@ def test_both_renderers_show_the_same(shown: dict[bool, list[dict[str, Any]]]) -
     assert told(False) == told(True)
 
 
+def test_all_that_can_be_used_has_a_name(shown: dict[bool, list[dict[str, Any]]]) -> None:
+    assert [one for panel in shown[False] for one in panel["nameless"]] == []
+    assert {panel["label"] for panel in shown[False]} == {"Results"}
+
+
 @pytest.mark.parametrize("modern", NAMES, ids=NAMES.values())
-def test_the_sheet_plays_and_stops_and_steps_by_keyboard(
-    bench: Bench, shown: dict[bool, list[dict[str, Any]]], modern: bool
-) -> None:
+def test_the_sheet_plays_and_stops_and_steps_by_keyboard(bench: Bench, modern: bool) -> None:
     bench.load(modern)
     bench.run()
     panel = bench.element("SpriteworksSaveSheet")
@@ -165,6 +171,16 @@ def test_the_sheet_plays_and_stops_and_steps_by_keyboard(
     )
     assert drawn > 100
     assert canvas.get_attribute("aria-label").startswith("walk, Frame ")
+
+
+def test_who_asked_for_less_motion_finds_the_player_still(bench: Bench) -> None:
+    bench.page.emulate_media(reduced_motion="reduce")
+    bench.load(False)
+    bench.run()
+    panel = bench.element("SpriteworksSaveSheet")
+    bench.page.emulate_media(reduced_motion="no-preference")
+    assert panel.query_selector("[aria-label=Play]")
+    assert not panel.query_selector("[aria-label=Pause]")
 
 
 def test_what_the_server_kept_is_shown_although_no_node_runs(
