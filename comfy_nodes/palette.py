@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class Palette(io.ComfyNode):
                 io.Image.Input(
                     "image",
                     tooltip="The pictures; each gets colours of its own, unless they are shared.",
-                    extra_dict={**PER_PICTURE, **showing.COMPARISON},
+                    extra_dict={**PER_PICTURE, **showing.COMPARISON, "swatches": _swatches()},
                 ),
                 io.Int.Input(
                     "colors",
@@ -62,7 +62,6 @@ class Palette(io.ComfyNode):
                     placeholder="#1a1c2c #5d275d #b13e53 ... or pico-8",
                     tooltip="Hex colours, one after another; or a name such as pico-8; or the text "
                     "of a .hex, .gpl or JASC .pal file. Empty: find them in the picture.",
-                    extra_dict={"palettes": _presets()},
                 ),
                 io.Boolean.Input(
                     "dither",
@@ -144,12 +143,16 @@ class Palette(io.ComfyNode):
         return io.NodeOutput(painted, ui=showing.compared(given, repainted))
 
 
-def _presets() -> dict[str, list[str]]:
-    """The palettes that may be named, for the canvas to show."""
-    return {
+def _swatches() -> dict[str, Any]:
+    """Which input is a palette, and the palettes that may be named, for the canvas to show.
+
+    It stands at a picture's input because texts take no such thing in older versions of ComfyUI.
+    """
+    presets = {
         name: ["#{:02x}{:02x}{:02x}".format(*colour) for colour in one.palette.colours]
         for name, one in WELL_KNOWN.items()
     }
+    return {"input": "palette", "presets": presets}
 
 
 def _at(values: Sequence[Value], index: int) -> Value:

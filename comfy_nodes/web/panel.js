@@ -84,12 +84,11 @@ export function enlarged(source, text, space, loaded = () => {}) {
   return image;
 }
 
-/** What /object_info says under that name of an input of a node: {input, value}, or undefined. */
+/** What /object_info says under that name at an input of a node, or undefined. */
 export function toldByInputs(node, name) {
   const { required, optional } = node.constructor?.nodeData?.input ?? {};
-  for (const [input, spec] of Object.entries({ ...required, ...optional }))
-    if (spec?.[1]?.[name] !== undefined) return { input, value: spec[1][name] };
-  return undefined;
+  const specs = Object.values({ ...required, ...optional });
+  return specs.map((spec) => spec?.[1]?.[name]).find((told) => told !== undefined);
 }
 
 /** Where a node shows something; its size is the node's affair, and what is shown fits into it. */

@@ -60,7 +60,7 @@ app.registerExtension({
   },
   nodeCreated(node) {
     attachSwatches(node);
-    const height = HEIGHTS[toldByInputs(node, "shows")?.value];
+    const height = HEIGHTS[toldByInputs(node, "shows")];
     if (!height) return;
     const panel = attachPanel(node, height, () => panels.delete(node));
     panels.set(node, panel);

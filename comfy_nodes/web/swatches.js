@@ -1,7 +1,8 @@
 /**
  * The colours of a palette's text, to be seen and changed.
  *
- * An input that knows named palettes says so in /object_info: {"palettes": {name: [colour, ...]}}.
+ * A node that takes a palette says so in /object_info, at its first input:
+ * {"swatches": {"input": name, "presets": {name: [colour, ...]}}}.
  */
 import { app } from "../../scripts/app.js";
 import { addStyle, make, toldByInputs } from "./panel.js";
@@ -15,9 +16,9 @@ const LINE = /^[ \t]*(\d{1,3})[ \t]+(\d{1,3})[ \t]+(\d{1,3})\b/gm;
 const PICTURE = /^image\//;
 
 export function attachSwatches(node) {
-  const told = toldByInputs(node, "palettes");
+  const told = toldByInputs(node, "swatches");
   const widget = told && node.widgets?.find((one) => one.name === told.input);
-  if (widget) new Swatches(node, widget, told.value);
+  if (widget) new Swatches(node, widget, told.presets);
 }
 
 /** The colours of a text: hex ones, those of a name, or those in a .gpl or JASC .pal file. */

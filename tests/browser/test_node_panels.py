@@ -264,7 +264,7 @@ def test_the_swatches_of_a_text_are_what_the_node_takes(bench: Bench) -> None:
     ]
     presets = bench.page.evaluate(
         "async () => (await (await fetch('/api/object_info/SpriteworksPalette')).json())"
-        ".SpriteworksPalette.input.required.palette[1].palettes"
+        ".SpriteworksPalette.input.required.image[1].swatches.presets"
     )
     read = bench.page.evaluate(
         "async ([texts, presets]) => { const { coloursOf } = await import("
