@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
+from . import showing
 from .errors import BadInput
 from .loaders import CATEGORY
 from .ops import pictures
 from .ops.color import hex_color
 from .ops.cutout import CutoutOptions, Outline, cut_out
 from .saving import rgba
+from .schemas import known
 from .sets import PER_PICTURE
 
 
@@ -28,9 +30,12 @@ class Cutout(io.ComfyNode):
             description="Takes away the plain background of sprites at their true size. Pixels "
             "mixed with it go too, light parts of the sprite stay. A pixel is there or it is not, "
             "unless soft edges are asked for.",
+            **known(has_intermediate_output=True),
             inputs=[
                 io.Image.Input(
-                    "image", tooltip="Sprites on a plain background.", extra_dict=PER_PICTURE
+                    "image",
+                    tooltip="Sprites on a plain background.",
+                    extra_dict={**PER_PICTURE, **showing.COMPARISON},
                 ),
                 io.Float.Input(
                     "tolerance",
@@ -90,11 +95,15 @@ class Cutout(io.ComfyNode):
             outline=Outline(outline),
             outline_colour=_colour(outline_colour),
         )
-        sprites = np.stack([cut_out(picture, options) for picture in given])
+        sprites = np.stack([cut_out(picture, options) for picture in showing.counted(list(given))])
         alpha = sprites[..., 3:]
         # Where nothing is seen the picture stays as it was, for those who look at it alone.
         seen = np.where(alpha > 0, sprites[..., :3], given[..., :3])
-        return io.NodeOutput(pictures.from_bytes(seen), 1.0 - pictures.from_bytes(alpha)[..., 0])
+        return io.NodeOutput(
+            pictures.from_bytes(seen),
+            1.0 - pictures.from_bytes(alpha)[..., 0],
+            ui=showing.compared(list(given), list(sprites)),
+        )
 
 
 def _refinements() -> list[io.Input]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from comfy_api.latest import io
 
+from . import showing
 from .errors import BadInput
 from .loaders import CATEGORY
 from .ops import pictures
 from .ops.alignment import Alignment, Pivot, align
 from .ops.frames import Frame
 from .saving import rgba
+from .schemas import known
 
 # px; ComfyUI's own nodes take pictures up to this.
 LARGEST_SIZE = 16384
@@ -34,11 +37,13 @@ class AlignFrames(io.ComfyNode):
             "stands at one place of one canvas in all of them. A longer arm, a sword or a stride "
             "moves nothing.",
             is_input_list=True,
+            **known(has_intermediate_output=True),
             inputs=[
                 io.Image.Input(
                     "image",
                     tooltip="The frames, cut out: a batch is an animation, and so is a list of "
                     "single pictures.",
+                    extra_dict=showing.ANIMATION,
                 ),
                 io.Combo.Input(
                     "pivot",
@@ -127,7 +132,12 @@ class AlignFrames(io.ComfyNode):
         whole = pictures.from_bytes(np.stack(every))
         x, y = aligned.pivot
         return io.NodeOutput(
-            whole[..., :3], pictures.transparency(whole), x, y, json.dumps(_told(aligned))
+            whole[..., :3],
+            pictures.transparency(whole),
+            x,
+            y,
+            json.dumps(_told(aligned)),
+            ui=_shown(aligned),
         )
 
 
@@ -145,6 +155,15 @@ def _animations(
     if all(len(frames) == 1 for frames in sets):
         return [[frames[0] for frames in sets]]
     return sets
+
+
+def _shown(aligned: Alignment) -> dict[str, Any] | None:
+    frames = [frame for frames in aligned.animations for frame in frames]
+    names = {
+        str(number): [frame.name for frame in one]
+        for number, one in enumerate(aligned.animations, 1)
+    }
+    return showing.played(frames, names)
 
 
 def _told(aligned: Alignment) -> dict[str, object]:

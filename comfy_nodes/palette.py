@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from comfy_api.latest import io
 
-from . import sets
+from . import sets, showing
 from .errors import BadInput
 from .formats.typed import palette_in, ramp_in
+from .formats.well_known import WELL_KNOWN
 from .loaders import CATEGORY
 from .ops import palette as _palette
 from .ops import pictures
 from .ops.arrays import Bytes
 from .ops.palette import Dither
 from .saving import rgba
+from .schemas import known
 from .sets import PER_PICTURE
 
 Value = TypeVar("Value")
@@ -38,11 +41,12 @@ class Palette(io.ComfyNode):
             description="Repaints each picture with a given palette, or with the few colours that "
             "fit it best, or fit all pictures. Doing it twice changes nothing more.",
             is_input_list=True,
+            **known(has_intermediate_output=True),
             inputs=[
                 io.Image.Input(
                     "image",
                     tooltip="The pictures; each gets colours of its own, unless they are shared.",
-                    extra_dict=PER_PICTURE,
+                    extra_dict={**PER_PICTURE, **showing.COMPARISON, "swatches": _swatches()},
                 ),
                 io.Int.Input(
                     "colors",
@@ -114,10 +118,13 @@ class Palette(io.ComfyNode):
         batches = [
             _with_alpha(pictures.checked(one), _at(mask, index)) for index, one in enumerate(image)
         ]
+        given = [one for batch in batches for one in batch]
         together: Bytes | None = None
         if shared[0] and from_image[0] is None and palette_in(palette[0]) is None:
-            together = _found([one for batch in batches for one in batch], colors[0])
-        painted = []
+            together = _found(given, colors[0])
+        painted: list[torch.Tensor] = []
+        repainted: list[Bytes] = []
+        waiting = showing.counted(given)
         for index, batch in enumerate(batches):
             fixed = together
             if fixed is None:
@@ -129,10 +136,23 @@ class Palette(io.ComfyNode):
                     _found([one], _at(colors, index)) if fixed is None else fixed,
                     dither=chosen,
                 )
-                for one in batch
+                for one in islice(waiting, len(batch))
             ]
+            repainted += work
             painted.append(pictures.from_bytes(np.stack(work)[..., : image[index].shape[-1]]))
-        return io.NodeOutput(painted)
+        return io.NodeOutput(painted, ui=showing.compared(given, repainted))
+
+
+def _swatches() -> dict[str, Any]:
+    """Which input is a palette, and the palettes that may be named, for the canvas to show.
+
+    It stands at a picture's input because texts take no such thing in older versions of ComfyUI.
+    """
+    presets = {
+        name: ["#{:02x}{:02x}{:02x}".format(*colour) for colour in one.palette.colours]
+        for name, one in WELL_KNOWN.items()
+    }
+    return {"input": "palette", "presets": presets}
 
 
 def _at(values: Sequence[Value], index: int) -> Value:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import torch
 from comfy_api.latest import io
 
-from . import sets
+from . import sets, showing
 from .errors import BadInput
 from .loaders import CATEGORY
 from .ops import pictures
@@ -15,6 +16,7 @@ from .ops.measures.measure import Asked, Mend
 from .ops.measures.taking import Reading, of_picture
 from .ops.palette import parse_palette
 from .saving import rgba
+from .schemas import known
 from .sets import PER_PICTURE
 
 # The nodes that mend; what has none is said in words.
@@ -44,8 +46,11 @@ class Quality(io.ComfyNode):
             category=CATEGORY,
             description="Measures sprites: grid, colours, cut-out, outline, stray pixels. Gives "
             "them on as they are, with a report and whether each passes, or stops where one fails.",
+            **known(has_intermediate_output=True),
             inputs=[
-                io.Image.Input("image", tooltip="The pictures.", extra_dict=PER_PICTURE),
+                io.Image.Input(
+                    "image", tooltip="The pictures.", extra_dict={**PER_PICTURE, **showing.MEASURES}
+                ),
                 io.Mask.Input(
                     "mask",
                     optional=True,
@@ -110,20 +115,22 @@ class Quality(io.ComfyNode):
         asked = Asked(tile=tile, palette=parse_palette(palette))
         found = [
             [reading.with_colours(colours or None) for reading in of_picture(one, asked)]
-            for one in given
+            for one in showing.counted(list(given))
         ]
         passes = [all(reading.passed for reading in each) for each in found]
         if stop and not all(passes):
             raise BadInput(_faults(found))
-        return io.NodeOutput(image, [_report(each) for each in found], passes)
+        reports = [_report(each) for each in found]
+        told = [json.dumps(report) for report in reports]
+        return io.NodeOutput(image, told, passes, ui=showing.measured(reports))
 
 
-def _report(readings: list[Reading]) -> str:
+def _report(readings: list[Reading]) -> dict[str, Any]:
     rows = [
         one.to_json() if one.passed else {**one.to_json(), "mend": _NODES[one.measure.mend]}
         for one in readings
     ]
-    return json.dumps({"passed": all(one.passed for one in readings), "measures": rows})
+    return {"passed": all(one.passed for one in readings), "measures": rows}
 
 
 def _faults(found: list[list[Reading]]) -> str:

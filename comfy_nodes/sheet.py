@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from comfy_api.latest import io
 
+from . import showing
 from .errors import BadInput
 from .formats.sheets import FORMATS
 from .loaders import CATEGORY
@@ -226,7 +228,9 @@ class SaveSheet(io.ComfyNode):
             description="Saves a sheet with the files that game engines and drawing programs read, "
             "in a folder of its own in the output folder.",
             inputs=[
-                SHEET.Input("sheet", tooltip="As Sprite Sheet gives it."),
+                SHEET.Input(
+                    "sheet", tooltip="As Sprite Sheet gives it.", extra_dict=showing.ANIMATION
+                ),
                 io.String.Input(
                     "filename_prefix",
                     default="hero",
@@ -253,4 +257,7 @@ class SaveSheet(io.ComfyNode):
         if cls.hidden.prompt is not None:
             texts["prompt"] = cls.hidden.prompt
         texts.update(cls.hidden.extra_pnginfo or {})
-        return io.NodeOutput(ui=save_sheet(sheet, filename_prefix, wanted, texts))
+        saved: dict[str, Any] = dict(save_sheet(sheet, filename_prefix, wanted, texts))
+        if (played := showing.sheet_told(sheet)) is not None:
+            saved[showing.KEY] = [played]
+        return io.NodeOutput(ui=saved)

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from . import sets
+from . import sets, showing
 from .errors import BadInput
 from .loaders import CATEGORY
 from .ops import grid, pictures
 from .ops.arrays import Bytes
 from .ops.true_pixels import LARGEST_SCALE, Colour, Snapped, snap_sequence
 from .saving import rgba
+from .schemas import known
 from .sets import PER_PICTURE
 
 # px; ComfyUI's own nodes take pictures up to this.
@@ -34,8 +35,13 @@ class Snap(io.ComfyNode):
             description="Finds the grid of fake pixels, also where it is fractional, drifting or "
             "blurred, and gives the true pixels: 32x32, not 428x428. What is at its true size "
             "already stays as it is.",
+            **known(has_intermediate_output=True),
             inputs=[
-                io.Image.Input("image", tooltip="The pictures.", extra_dict=PER_PICTURE),
+                io.Image.Input(
+                    "image",
+                    tooltip="The pictures.",
+                    extra_dict={**PER_PICTURE, **showing.COMPARISON},
+                ),
                 io.Int.Input(
                     "width",
                     default=0,
@@ -129,13 +135,16 @@ class Snap(io.ComfyNode):
                 colour=Colour(colour),
                 scale=scale,
             )
-            for batch in batches
+            for batch in showing.counted(batches)
         ]
         snapped = [pictures.from_bytes(np.stack([one.picture for one in each])) for each in found]
+        told = [_told(one) for each in found for one in each]
+        after = [one.picture for each in found for one in each]
         return io.NodeOutput(
             [each[..., : image.shape[-1]] for each in snapped],
             [pictures.transparency(each) for each in snapped],
             [json.dumps([_told(one) for one in each]) for each in found],
+            ui=showing.compared(list(given), after, told),
         )
 
 

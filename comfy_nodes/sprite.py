@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
+from . import showing
 from .loaders import CATEGORY
 from .saving import save_sprites
 from .sets import PER_PICTURE
@@ -23,7 +24,11 @@ class SaveSprite(io.ComfyNode):
             description="Saves pictures with their transparency as PNG in the output folder. "
             "Dropped on the canvas, a picture brings its workflow back.",
             inputs=[
-                io.Image.Input("image", tooltip="The pictures to save.", extra_dict=PER_PICTURE),
+                io.Image.Input(
+                    "image",
+                    tooltip="The pictures to save.",
+                    extra_dict={**PER_PICTURE, **showing.RESULTS},
+                ),
                 io.String.Input(
                     "filename_prefix",
                     default="sprite",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from PIL import Image, PngImagePlugin
 
-from orchestrator.local.launch import has_gpu, python_of
-from orchestrator.local.process import Command, python_environment, running
+from orchestrator.local.process import python_environment
 
 pytestmark = pytest.mark.comfyui
 
@@ -42,18 +39,6 @@ DROP = """([name, content]) => {
 # Where older editors say what is wrong, and newer ones; dialogs aside.
 COMPLAINT = ".p-toast-message-error, [data-testid=error-overlay]"
 OPENED = "name => app.extensionManager.workflow.activeWorkflow?.filename === name"
-
-
-@dataclass(frozen=True)
-class Studio:
-    """A ComfyUI with our pack in custom_nodes, and its output folder."""
-
-    url: str
-    output: Path
-
-    def history(self) -> dict[str, Any]:
-        found: dict[str, Any] = requests.get(f"{self.url}/history", timeout=60).json()
-        return found
 
 
 @dataclass(frozen=True)
@@ -107,45 +92,13 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def studio(
-    comfyui_dir: Path,
-    canvas_editor: Any,
-    repository: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Studio]:
-    work = tmp_path_factory.mktemp("studio")
-    pack = work / "custom_nodes" / "spriteworks"
-    for part in ("comfy_nodes", "workflows"):
-        shutil.copytree(repository / part, pack / part)
-    shutil.copy(repository / "__init__.py", pack)
-    for part in ("input", "output", "user"):
-        (work / part).mkdir()
-    paths = work / "paths.yaml"
-    paths.write_text(json.dumps({"ours": {"custom_nodes": str(pack.parent)}}), encoding="utf-8")
-    arguments = [python_of(comfyui_dir), "main.py", "--extra-model-paths-config", str(paths)]
-    arguments += ["--database-url", f"sqlite:///{work / 'comfyui.db'}", "--disable-auto-launch"]
-    for part, folder in (("input", "input"), ("output", "output"), ("user", "user"), ("temp", "")):
-        arguments += [f"--{part}-directory", str(work / folder)]
-    if not has_gpu():
-        arguments.append("--cpu")
-    command = Command(
-        name="ComfyUI",
-        arguments=lambda port: [*arguments, "--port", str(port)],
-        cwd=comfyui_dir,
-        env={"PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    with running(command, work / "server.log") as process:
-        yield Studio(url=process.url, output=work / "output")
-
-
-@pytest.fixture(scope="module")
-def desk(studio: Studio, canvas_editor: Any) -> Iterator[Desk]:
+def desk(studio: Any, canvas_editor: Any) -> Iterator[Desk]:
     with canvas_editor.editor(studio.url) as editor:
         yield Desk(editor)
 
 
 @pytest.fixture(scope="module")
-def drawn(desk: Desk, studio: Studio) -> Work:
+def drawn(desk: Desk, studio: Any) -> Work:
     """The template with a prompt of one's own and two steps, run from the editor."""
     desk.open_template("spriteworks", "sprite")
     desk.write(2, PROMPT)
@@ -162,7 +115,7 @@ def drawn(desk: Desk, studio: Studio) -> Work:
 
 
 @pytest.fixture(scope="module")
-def commanded(studio: Studio, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
+def commanded(studio: Any, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Work:
     """The same workflow with values from the command line."""
     out = tmp_path_factory.mktemp("out")
     arguments = ["run", str(SPRITE), "--server", studio.url, "--out", str(out)]
@@ -185,6 +138,21 @@ def test_a_template_runs_from_the_editor(desk: Desk, drawn: Work) -> None:
     assert drawn.graph["6"]["inputs"]["steps"] == 2
     with Image.open(drawn.picture) as image:
         assert image.mode == "RGBA"
+
+
+def test_the_seed_of_a_picture_is_shown_and_can_be_used_again(desk: Desk, drawn: Work) -> None:
+    seed = drawn.graph["6"]["inputs"]["seed"]
+    desk.page.evaluate("seed => put(node(6), {seed: seed + 1})", seed)
+    panel = desk.page.evaluate_handle(
+        "() => node(11).widgets.find(one => one.name === 'spriteworks').element"
+    ).as_element()
+    button = panel.wait_for_selector("button", timeout=PATIENCE)
+    with Image.open(drawn.picture) as image:
+        assert f"{image.width} × {image.height} · seed {seed} " in panel.inner_text()
+    button.press("Enter")
+    assert desk.graph()["6"]["inputs"]["seed"] == seed
+    after = "() => node(6).widgets.find(one => one.name === 'control_after_generate').value"
+    assert desk.page.evaluate(after) == "fixed"
 
 
 def test_a_picture_dropped_on_the_canvas_is_its_workflow(desk: Desk, drawn: Work) -> None:

@@ -71,5 +71,5 @@ def test_a_mask_of_another_size_is_refused(quality: Any) -> None:
 
 def test_it_may_share_a_run_with_other_pictures(quality: Any) -> None:
     inputs = {one.id: one for one in quality.define_schema().inputs}
-    assert inputs["image"].extra_dict == {"per_picture": True}
+    assert inputs["image"].extra_dict["per_picture"] is True
     assert inputs["stop"].extra_dict == {"whole_set": [True]}

@@ -18,8 +18,11 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+from comfy_nodes import showing
+
 from ..stopping import InterruptedByUser
 from . import io, latest, ui
+from .canvas import NoCanvas
 from .context import Context, activate, context, use_folders
 from .node import ComfyNode, CoreNode, NodeOutput, UIOutput
 from .schema import Hidden, HiddenHolder, Schema
@@ -57,3 +60,4 @@ def install() -> None:
     package.__path__ = []
     package.latest = latest  # type: ignore[attr-defined]
     sys.modules.update({"comfy_api": package, "comfy_api.latest": latest})
+    showing.use(NoCanvas())
