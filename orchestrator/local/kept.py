@@ -100,12 +100,16 @@ class Note:
         if data["format"] != _FORMAT:
             raise ValueError("a note of another version")
         named = {**data["settings"], "models": tuple(data["settings"]["models"])}
+        pid, work = data["pid"], Path(data["work"])
+        # What is at this path is removed once the process has ended.
+        if not isinstance(pid, int) or not 0 <= pid < 2**31 or not work.is_absolute():
+            raise ValueError("a note that no engine wrote")
         return cls(
-            pid=int(data["pid"]),
+            pid=pid,
             born=float(data["born"]),
             url=str(data["url"]),
             token=str(data["token"]),
-            work=Path(data["work"]),
+            work=work,
             settings=Settings(**named),
         )
 
@@ -152,7 +156,7 @@ class Place:
                 if not _is_private(os.fstat(stream.fileno()), stat.S_ISREG):
                     return None
                 return Note.from_json(json.load(stream))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
     def write(self, note: Note) -> None:

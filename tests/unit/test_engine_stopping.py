@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from comfy_nodes.settings import LoaderSettings, VaeTiling
+from comfy_nodes.settings import Attention, LoaderSettings, VaeTiling
+from orchestrator.engine.handles import blocks
 from orchestrator.engine.handles.blocks import blocks_of
 from orchestrator.engine.handles.handles import Loaded
 from orchestrator.engine.models.loading import load_diffusers
@@ -42,7 +43,9 @@ def loaded(tiny_models: Path) -> Loaded:
 def no_hook_stays(loaded: Loaded) -> Iterator[None]:
     yield
     for part in (loaded.model.unet, loaded.vae.part, loaded.clip.encoders[0].part):
-        assert not any(module._forward_pre_hooks for module in part.module.modules())
+        for module in part.module.modules():
+            assert not module._forward_pre_hooks
+            assert not isinstance(getattr(module, "processor", None), blocks._Parted)
 
 
 def sampled(loaded: Loaded, steps: int) -> None:
@@ -72,6 +75,28 @@ def test_a_step_is_stopped_at_each_block(loaded: Loaded) -> None:
     stops_at_each(lambda: sampled(loaded, 1), times)
 
 
+@pytest.mark.parametrize("attention", [Attention.SDPA, Attention.SLICED])
+def test_attention_over_many_tokens_is_stopped_amid_it_and_is_the_same(
+    tiny_models: Path, monkeypatch: pytest.MonkeyPatch, attention: Attention
+) -> None:
+    loaded = load_diffusers(tiny_models / "tiny-sd1", LoaderSettings(attention=attention))
+    unet = loaded.model.unet
+    tokens = torch.randn(1, 4, 48, 48, generator=torch.Generator().manual_seed(0))
+    text = torch.zeros(1, 4, unet.module.config.cross_attention_dim)
+
+    def work() -> torch.Tensor:
+        with unet.ready() as module:
+            return module(tokens, 1, text).sample
+
+    monkeypatch.setattr(blocks, "_FEW", 10**9)
+    whole, seldom = work(), asked(work)
+    monkeypatch.setattr(blocks, "_FEW", 2048)
+    monkeypatch.setattr(blocks, "_PRODUCTS", 2**18)
+    assert asked(work) > seldom + 20
+    assert torch.allclose(work(), whole, atol=1e-5)
+    stops_at_each(work, asked(work))
+
+
 def test_a_text_is_stopped_between_its_parts_and_at_each_layer(loaded: Loaded) -> None:
     long = "a red dragon with many words, " * 500
     times = asked(lambda: encode_text(loaded.clip, long))
@@ -90,7 +115,7 @@ def test_pictures_are_stopped_at_each_block_and_tile(loaded: Loaded) -> None:
         times = asked(work)
         assert times > 3
         stops_at_each(work, times)
-    assert loaded.vae.tiling is not VaeTiling.ON
+    assert loaded.vae.settings.vae_tiling is not VaeTiling.ON
 
 
 @pytest.mark.parametrize("method", ["nearest-exact", "bicubic", "lanczos", "bislerp"])

@@ -115,6 +115,34 @@ def test_a_damaged_note_is_none(place: Place, tmp_path: Path, text: str) -> None
     assert place.living() is not None
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pid": -1},
+        {"pid": 10**30},
+        {"pid": float("inf")},
+        {"pid": "1"},
+        {"born": 10**400},
+        {"work": ""},
+        {"work": "."},
+        {"work": 3},
+        {"settings": []},
+        {"settings": {"models": 3}},
+    ],
+)
+def test_a_note_that_no_engine_wrote_is_none_and_removes_nothing(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    note = note_of(psutil.Process(), tmp_path)
+    place.write(note)
+    (path,) = place.folder.iterdir()
+    # of a process that has ended, unless the change says another thing
+    path.write_text(json.dumps({**note.to_json(), "born": 1.0, **change}), encoding="utf-8")
+    assert place.living() is None
+    assert path.exists()
+
+
 def test_what_a_killed_engine_left_behind_goes(place: Place, tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
