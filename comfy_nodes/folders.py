@@ -7,10 +7,12 @@ ComfyUI's `folder_paths` answers on ComfyUI. Another host (the embedded engine) 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from .errors import ModelNotFound
+from .errors import ModelNotFound, ModelUnreadable
 from .host import HostFolders
+from .vocabulary import vocabulary_of
 from .weights.kinds import CHECKPOINT_SUFFIXES, PICKLE_SUFFIXES
 
 MODEL_FILES = Path(__file__).parent / "model_files"
@@ -62,6 +64,20 @@ def diffusers_path(name: str) -> Path:
     if name not in found:
         raise ModelNotFound.of("diffusers model", name, sorted(found))
     return found[name]
+
+
+def diffusers_words() -> dict[str, dict[str, list[str]]]:
+    """The words that diffusers models know, by the model's name, for those that say so.
+
+    A damaged list is left out: it is told where the model is loaded.
+    """
+    found = {}
+    for name, folder in sorted(_diffusers_folders().items()):
+        with suppress(ModelUnreadable):
+            words = vocabulary_of(folder)
+            if words is not None:
+                found[name] = words.to_json()
+    return found
 
 
 def _diffusers_folders() -> dict[str, Path]:

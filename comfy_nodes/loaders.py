@@ -129,6 +129,8 @@ class DiffusersLoader(io.ComfyNode):
                     options=cls.choices(),
                     tooltip="A folder with a model_index.json in models/diffusers, or a model "
                     "that comes with Spriteworks.",
+                    # For clients, which compare prompts with it before they send them.
+                    extra_dict={"words": folders.diffusers_words()},
                 ),
                 *loader_inputs(),
             ],

@@ -60,10 +60,16 @@ def listen(host: str, port: int, what: str) -> socket.socket:
     Raises ServerStartFailed where that cannot be; `what` ("the engine") begins its sentence.
     """
     try:
+        if not 0 <= port <= 65535:
+            raise OSError(errno.EINVAL, "ports are 0 to 65535")
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         # asyncio sends small answers at once only where the protocol is named; otherwise each one
         # waits 40 ms for the other end's ACK.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    except UnicodeError as error:
+        # what can be no name at all, such as one with a part of 64 letters
+        unknown = socket.gaierror(socket.EAI_NONAME, "no host can have this name")
+        raise _failed(what, host, port, unknown) from error
     except OSError as error:
         raise _failed(what, host, port, error) from error
     try:
@@ -87,6 +93,9 @@ def url_of(listener: socket.socket, host: str) -> str:
 def _failed(what: str, host: str, port: int, error: OSError) -> ServerStartFailed:
     taken = error.errno == errno.EADDRINUSE
     reason = "address already in use" if taken else error.strerror or str(error)
+    # a name that nobody knows, and an address that this machine does not have
+    elsewhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+    option = "--host" if elsewhere else "--port"
     return ServerStartFailed(
-        f"{what} cannot listen on {host}:{port}: {reason}; take another --port"
+        f"{what} cannot listen on {host}:{port}: {reason}; take another {option}"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -107,19 +106,11 @@ def _keep(arguments: Namespace) -> None:
         print(text, file=sys.stderr, flush=True)
 
     seconds = seconds_in(arguments.keep, "--keep")
-    models = [_folder(path) for path in arguments.models]
-    with used(models, arguments.device or "", seconds, say) as kept:
+    with used(arguments.models, arguments.device or "", seconds, say) as kept:
         if kept is None:
             raise UsageError("no engine is kept of these settings; see: spriteworks engine status")
         say(f"an engine is kept until nobody used it for {seconds:g} s; its log: {kept.note.log}")
         print(kept.note.url)
-
-
-def _folder(path: Path) -> Path:
-    found = path.expanduser()
-    if not found.is_dir():
-        raise UsageError(f"--models {path}: there is no such folder")
-    return found
 
 
 def _lines(found: dict[str, Any]) -> list[str]:

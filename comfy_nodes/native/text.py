@@ -22,9 +22,11 @@ from transformers import CLIPTokenizer
 from ..errors import ModelUnreadable, UnsupportedModel
 from ..models import Family
 from ..profiles import read_json
+from ..vocabulary import vocabulary_of, warning
 from ..weights.files import Weights, read_part
 from .compat import without_dynamic_memory
 from .loaded_weights import mismatch, shape_mismatch
+from .telling import tell
 
 _PROJECTION = "text_projection.weight"
 _LoadedSd = tuple[list[str], list[str]]  # names that are missing, and that have no place
@@ -246,12 +248,22 @@ def _tokenizer(part: TextPart, key: str, embeddings: Any) -> Any:
 
 
 class _Tokenizer(comfy.sd1_clip.SD1Tokenizer):
-    """The tokenizer of a 1.x or 2.x folder."""
+    """The tokenizer of a 1.x or 2.x folder; it tells of words that the model does not know."""
 
     def __init__(self, embedding_directory: Any = None, tokenizer_data: Any = None) -> None:
         self.clip_name = tokenizer_data["letter"]
         self.clip = f"clip_{self.clip_name}"
-        setattr(self, self.clip, _tokenizer(tokenizer_data["part"], self.clip, embedding_directory))
+        part = tokenizer_data["part"]
+        setattr(self, self.clip, _tokenizer(part, self.clip, embedding_directory))
+        self._model = part.tokenizer.parent.name
+        self._words = vocabulary_of(part.tokenizer.parent)
+
+    def tokenize_with_weights(self, text: str, *args: Any, **kwargs: Any) -> Any:
+        """ComfyUI's own, for a text node that runs."""
+        unknown = self._words.unknown(text) if self._words else []
+        if unknown:
+            tell(warning(self._model, unknown))
+        return super().tokenize_with_weights(text, *args, **kwargs)
 
 
 class _XLTokenizer(comfy.sdxl_clip.SDXLTokenizer):

@@ -249,6 +249,7 @@ def _run(
             servers, lambda info: planner_for(file.workflow, info, file.sources, document)
         )
         _tell_plan(store, planned.plan(file, planner, store), observer)
+        _tell(planner.notes(), store, observer)
         keep(request.out, request.manifest, info)
         folder.keep()
         known = Planned(manifest=file.manifest, workflow=file.workflow)

@@ -20,6 +20,8 @@ from ..errors import SpriteworksError, UsageError
 from ..extras import needed
 
 if TYPE_CHECKING:
+    import socket
+
     from .serving.keeping import Order
     from .serving.server import Engine
 
@@ -46,8 +48,23 @@ def arguments_of(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, as every command does."""
+
+    def error(self, message: str) -> NoReturn:
+        text = f"spriteworks engine: {message}; see spriteworks engine --help"
+        self.exit(UsageError.exit_code, f"{text}\n")
+
+
+def _folder(text: str) -> Path:
+    found = Path(text).expanduser()
+    if not found.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: there is no such folder")
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m orchestrator.engine",
         description=__doc__,
         epilog="See also: spriteworks engine status, spriteworks engine stop.",
@@ -64,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8188, help="0 takes any free port")
     parser.add_argument(
         "--models",
-        type=Path,
+        type=_folder,
         action="append",
         default=[],
         help="folder laid out like ComfyUI's models folder; may be given several times",
@@ -144,6 +161,7 @@ def _fail(error: SpriteworksError) -> int:
 
 
 def _serve(arguments: argparse.Namespace, temp: Path, order: Order | None = None) -> int:
+    from ..addresses import listen
     from .folders import Folders
     from .tuning.devices import DEVICE, best_device
 
@@ -161,14 +179,18 @@ def _serve(arguments: argparse.Namespace, temp: Path, order: Order | None = None
         model_roots=arguments.models,
         extra_models={"diffusers": [MODEL_FILES]},
     ).resolved()
-    folders.create()
-    engine = Engine(folders)
-    _listen(arguments, engine, order)
+    # The address first: where that cannot be had, no folders are left behind.
+    with listen(arguments.host, arguments.port, "the engine") as listener:
+        folders.create()
+        engine = Engine(folders)
+        _answer(arguments, listener, engine, order)
     engine.registry.check()
     return 0
 
 
-def _listen(arguments: argparse.Namespace, engine: Engine, order: Order | None) -> None:
+def _answer(
+    arguments: argparse.Namespace, listener: socket.socket, engine: Engine, order: Order | None
+) -> None:
     from ..addresses import is_loopback
     from .serving.keeping import Keeper, add_keeping
     from .serving.listening import serve
@@ -177,7 +199,7 @@ def _listen(arguments: argparse.Namespace, engine: Engine, order: Order | None) 
     loopback_only = is_loopback(arguments.host)
     app = create_app(engine, loopback_only=loopback_only, names=arguments.allow_host)
     registry = engine.registry
-    at = arguments.host, arguments.port, arguments.log_level
+    at = listener, arguments.host, arguments.log_level
     if order is None:
         serve(app, *at, lambda: registry.failed)
         return

@@ -79,12 +79,20 @@ class Folders:
         )
 
     def create(self) -> None:
-        """Make the three folders; raises OutputError where that is not possible."""
+        """Make the three folders; raises OutputError, and leaves none, where one cannot be made."""
+        made: list[Path] = []
         for folder in (self.input, self.output, self.temp):
+            missing = [path for path in (folder, *folder.parents) if not path.exists()]
+            made[:0] = missing
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise OutputError(f"the folder {folder} cannot be made: {error}") from error
+                for path in made:
+                    with contextlib.suppress(OSError):
+                        path.rmdir()
+                raise OutputError(
+                    f"the folder {folder} cannot be made: {error.strerror}; name another one"
+                ) from error
 
     def of_type(self, name: str) -> Path:
         """The folder called "input", "output" or "temp"; raises OutsideFolder for another name."""

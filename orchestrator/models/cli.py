@@ -126,6 +126,27 @@ def verify(name: _Name, models: _Models = None, as_json: _Json = False) -> None:
     print(f"{version.name}: {summary(outcome)}", file=sys.stderr)
 
 
+@app.command(epilog="Example: spriteworks models words dra")
+def words(
+    prefix: Annotated[
+        str,
+        typer.Argument(metavar="[PREFIX]", help="What they begin with; all where it is left out."),
+    ] = "",
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="A model that comes with Spriteworks.")
+    ] = "spriteworks-starter",
+    as_json: _Json = False,
+) -> None:
+    """List the words that a small model knows, one a line; larger models take any."""
+    from .store import known_words
+
+    found = known_words(model, prefix)
+    if as_json:
+        _print_json({"model": model, "words": found})
+        return
+    print("\n".join(found))
+
+
 def _table(rows: list[dict[str, Any]]) -> str:
     from comfy_nodes.hub.pulling import gigabytes
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from comfy_nodes.errors import DiskFull, HubUnreachable, ModelNotFound, PackError, SaveFailed
+from comfy_nodes.folders import MODEL_FILES
 from comfy_nodes.hub.checking import Checked, Wholeness, check
 from comfy_nodes.hub.places import Found, Places, find, unfinished
 from comfy_nodes.hub.pulling import Pulled, Report, gigabytes, pull
 from comfy_nodes.models import VERSIONS, Version, version_named
+from comfy_nodes.vocabulary import vocabulary_of
 
 from ..errors import BadValue, ModelError, OutputError, ServerUnreachable
 
@@ -56,6 +58,30 @@ def checked(version: Version, found: Found) -> Checked:
     """Each file's state."""
     with _ours():
         return check(version, found)
+
+
+def known_words(model: str, prefix: str) -> list[str]:
+    """The words of a model of the project's own that begin so, sorted.
+
+    Raises BadValue where there is no such model, no list, or no such word.
+    """
+    own = sorted(one.name for one in MODEL_FILES.iterdir() if one.is_dir())
+    if model not in own:
+        raise BadValue(
+            f"there is no model {model!r} with a list of words; there is: {', '.join(own)}"
+        )
+    with _ours():
+        words = vocabulary_of(MODEL_FILES / model)
+    if words is None:
+        raise BadValue(f"{model} has no list of words: it takes any")
+    found = words.beginning(prefix)
+    if not found:
+        near = words.nearest(prefix.lower())
+        raise BadValue(
+            f"{model} knows no word that begins with {prefix!r}"
+            + (f"; the nearest are {', '.join(near)}" if near else "")
+        )
+    return found
 
 
 def refuse_damaged(version: Version, outcome: Checked) -> None:

@@ -19,6 +19,7 @@ from ..workflow.conversion import load
 from ..workflow.document import Document, chosen, document_of
 from ..workflow.graph import Form, read_json
 from ..workflow.roles import Settings, seed_of, set_targets, takes_choices
+from ..workflow.vocabulary import unknown_words
 from ..workflow.wording import did_you_mean, listed, shown
 from .looking import format_of, look
 
@@ -122,7 +123,7 @@ def load_workflow(
         graph=graph,
         catalogue=catalogue,
         canvas=found.data if found.form is Form.CANVAS else None,
-        notes=(*found.notes, *conversion.notes, *dropped),
+        notes=(*found.notes, *conversion.notes, *dropped, *unknown_words(graph, catalogue)),
     )
 
 

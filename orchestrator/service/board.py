@@ -21,7 +21,7 @@ from .events import OUTPUT, STATUS, EventHub
 from .places import WaitingRequests
 from .requests import Requests
 from .standing import Standing
-from .views import ProgressView, RequestStatus, RequestView
+from .views import ProgressView, RequestView, Status
 from .watching import Runs
 
 logger = logging.getLogger(__name__)
@@ -134,8 +134,8 @@ class Board:
         told = None
         with self._lock:
             live = self._live.get(id)
-            if live is not None and live.status is not RequestStatus.CANCELING:
-                told = self._live[id] = replace(live, status=RequestStatus.CANCELING)
+            if live is not None and live.status is not Status.CANCELING:
+                told = self._live[id] = replace(live, status=Status.CANCELING)
         if told is not None:
             self.publish_status(told)
 
@@ -217,11 +217,7 @@ class Board:
         self._show_begun(view, now, server)
 
     def _show_begun(self, view: RequestView, now: float, server: str) -> None:
-        status = (
-            RequestStatus.CANCELING
-            if view.status is RequestStatus.CANCELING
-            else RequestStatus.RUNNING
-        )
+        status = Status.CANCELING if view.status is Status.CANCELING else Status.RUNNING
         view = replace(view, status=status, started_at=now, server=server or view.server)
         self._live[view.id] = view
         self._places.remove(view.id)
@@ -236,7 +232,7 @@ class Board:
     def _show_waiting(self, view: RequestView) -> None:
         self.runs.ended(view.id)
         _note(view, "job waits again")
-        view = replace(view, status=RequestStatus.QUEUED, started_at=None, server="", progress=None)
+        view = replace(view, status=Status.QUEUED, started_at=None, server="", progress=None)
         self._live[view.id] = view
         self._places.add(view.id, view.owner, view.priority, view.order)
         self.publish_status(view)
@@ -248,11 +244,7 @@ class Board:
 
     def _show_end(self, view: RequestView) -> None:
         ended = self._requests.get(view.id)
-        if (
-            ended is not None
-            and ended.status is RequestStatus.SUCCEEDED
-            and view.started_at is None
-        ):
+        if ended is not None and ended.status is Status.SUCCEEDED and view.started_at is None:
             # So short a job that its server's word of the end came first: it ran all the same.
             begun = self._clock() if ended.started_at is None else ended.started_at
             self._show_begun(view, begun, ended.server)

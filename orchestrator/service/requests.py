@@ -23,7 +23,7 @@ from . import tables, work
 from .content_types import kind_of
 from .times import Kind
 from .times import kind_of as kind_of_notes
-from .views import ErrorView, OutputView, RequestStatus, RequestView, status_of
+from .views import ErrorView, OutputView, RequestView, Status, status_of
 from .work import Work
 
 # s for which an idempotency key is kept
@@ -32,10 +32,10 @@ IDEMPOTENCY = 24 * 3600.0
 _CHUNK = 500
 
 _FINAL = {
-    RequestStatus.SUCCEEDED: (State.DONE,),
-    RequestStatus.FAILED: (State.FAILED, State.QUARANTINED),
-    RequestStatus.CANCELED: (State.CANCELLED,),
-    RequestStatus.EXPIRED: (State.UNWANTED,),
+    Status.SUCCEEDED: (State.DONE,),
+    Status.FAILED: (State.FAILED, State.QUARANTINED),
+    Status.CANCELED: (State.CANCELLED,),
+    Status.EXPIRED: (State.UNWANTED,),
 }
 _LIVE = (State.PENDING, State.CLAIMED, State.SUBMITTED)
 
@@ -76,7 +76,7 @@ class Filter:
 
     # None is everybody's
     owner: str | None
-    statuses: frozenset[RequestStatus] = frozenset()
+    statuses: frozenset[Status] = frozenset()
     labels: Mapping[str, str] = field(default_factory=dict)
     # only those with a lower `RequestView.order`
     before: int | None = None
@@ -93,7 +93,7 @@ class BatchView:
     name: str
     created_at: float
     # how many have each status
-    counts: Mapping[RequestStatus, int]
+    counts: Mapping[Status, int]
 
     @property
     def total(self) -> int:
@@ -105,7 +105,7 @@ class BatchView:
 class Figures:
     """What metrics are made from."""
 
-    by_status: Mapping[RequestStatus, int]
+    by_status: Mapping[Status, int]
     # s for which the oldest waiting request has waited
     oldest: float
     # of all requests there ever were
@@ -330,7 +330,7 @@ class Requests:
             .where(mine)
             .group_by(labels.c.value, jobs.c.state, table.c.started_at.is_not(None), jobs.c.cancel)
         )
-        counts: dict[str, dict[RequestStatus, int]] = {value: {} for value in ids}
+        counts: dict[str, dict[Status, int]] = {value: {} for value in ids}
         for value, state, started, cancel, count in self._store.rows(counting):
             status = status_of(State(state), started=bool(started), cancelling=bool(cancel))
             counts[value][status] = counts[value].get(status, 0) + count
@@ -421,8 +421,7 @@ class Requests:
             files, size = self._store.rows(made)[0]
             return Figures(
                 by_status={
-                    status: self._store.rows(mine.where(_has(status)))[0][0]
-                    for status in RequestStatus
+                    status: self._store.rows(mine.where(_has(status)))[0][0] for status in Status
                 },
                 oldest=0.0 if oldest is None else max(0.0, now - oldest),
                 work=work.of_all(self._store),
@@ -499,25 +498,23 @@ class Requests:
         return found
 
 
-def _has(status: RequestStatus) -> sa.ColumnElement[bool]:
+def _has(status: Status) -> sa.ColumnElement[bool]:
     """Whether a row has a status; the counterpart of `views.status_of`."""
     jobs, requests = batch.jobs, tables.requests
     if status in _FINAL:
         return jobs.c.state.in_([state.value for state in _FINAL[status]])
     live = jobs.c.state.in_([state.value for state in _LIVE])
-    if status is RequestStatus.CANCELING:
+    if status is Status.CANCELING:
         return live & jobs.c.cancel.is_(True)
     started = requests.c.started_at.is_not(None)
-    return (
-        live & jobs.c.cancel.is_(False) & (started if status is RequestStatus.RUNNING else ~started)
-    )
+    return live & jobs.c.cancel.is_(False) & (started if status is Status.RUNNING else ~started)
 
 
 def _new_view(new: New, place: int) -> RequestView:
     return RequestView(
         id=new.id,
         owner=new.owner,
-        status=RequestStatus.QUEUED,
+        status=Status.QUEUED,
         created_at=new.created_at,
         expires_at=new.expires_at,
         order=place,
@@ -573,8 +570,8 @@ def _view(row: Any) -> RequestView:
     )
 
 
-def _error(row: Any, status: RequestStatus) -> ErrorView | None:
-    if status is not RequestStatus.FAILED:
+def _error(row: Any, status: Status) -> ErrorView | None:
+    if status is not Status.FAILED:
         return None
     if row.error:
         return ErrorView(**json.loads(row.error))

@@ -63,7 +63,7 @@ from .standing import Standing
 from .storage import PendingContent
 from .supplies import Supplies
 from .times import Times, seconds_left
-from .views import OutputView, RequestStatus, RequestView
+from .views import OutputView, RequestView, Status
 from .waking.wakeups import Polling, Wakeups
 from .webhooks import Webhooks
 from .workers.joining import SERVICE, mark
@@ -306,7 +306,7 @@ class Service:
         caller: Caller,
         *,
         limit: int,
-        statuses: frozenset[RequestStatus] = frozenset(),
+        statuses: frozenset[Status] = frozenset(),
         labels: Mapping[str, str] | None = None,
         before: int | None = None,
         outputs: bool = False,
@@ -386,7 +386,7 @@ class Service:
     def cancel_all(self, caller: Caller, *, waiting_only: bool = False) -> int:
         """Take back all that the caller has, or all that waits; returns how many."""
         mine = [view for view in self._board.live() if view.owner == caller.owner]
-        chosen = [one for one in mine if not waiting_only or one.status is RequestStatus.QUEUED]
+        chosen = [one for one in mine if not waiting_only or one.status is Status.QUEUED]
         for view in chosen:
             self.cancel(caller, view.id)
         return len(chosen)

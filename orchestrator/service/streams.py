@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 from .events import Event
 from .intake import Caller
 from .service import Service
-from .views import RequestStatus
+from .views import Status
 
 # s of silence after which a comment says that the line stands; SDKs give up after 45
 HEARTBEAT = 15.0
@@ -21,7 +21,7 @@ _PLACES = 1.0
 # What an event is in a face's form; b"" where the face does not tell of it.
 Form: TypeAlias = Callable[[Event], Awaitable[bytes]]
 # What a waiting request is told when its place has changed.
-Moved: TypeAlias = Callable[[RequestStatus, int], bytes]
+Moved: TypeAlias = Callable[[Status, int], bytes]
 
 
 def last_event_id(text: str | None) -> int | None:

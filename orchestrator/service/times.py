@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from .views import RequestStatus, RequestView
+from .views import RequestView, Status
 
 # (workflow, model), both as requests note them
 Kind: TypeAlias = tuple[Any, Any]
@@ -45,7 +45,7 @@ def seconds_left(
     `usual` is s that one of its kind takes, `running` what those have left that run now. Whoever
     waits in front of it is taken to be of its kind.
     """
-    if view.status is RequestStatus.RUNNING and view.started_at is not None:
+    if view.status is Status.RUNNING and view.started_at is not None:
         ran, share = now - view.started_at, view.progress.value if view.progress else 0.0
         # Its own pace says more than that of others, as soon as it can be told.
         left = ran * (1 - share) / share if share >= _TELLING else usual - ran

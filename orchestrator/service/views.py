@@ -14,7 +14,7 @@ from .tracing import Trace, job_trace, parsed
 _TRACE = "trace"
 
 
-class RequestStatus(str, Enum):
+class Status(str, Enum):
     """Where a request stands, in the words of Comfy API v2."""
 
     QUEUED = "queued"
@@ -29,29 +29,29 @@ class RequestStatus(str, Enum):
     def is_final(self) -> bool:
         """True where nothing will change any more."""
         return self in (
-            RequestStatus.SUCCEEDED,
-            RequestStatus.CANCELED,
-            RequestStatus.FAILED,
-            RequestStatus.EXPIRED,
+            Status.SUCCEEDED,
+            Status.CANCELED,
+            Status.FAILED,
+            Status.EXPIRED,
         )
 
 
-_OF_STATE: Mapping[State, RequestStatus] = {
-    State.DONE: RequestStatus.SUCCEEDED,
-    State.FAILED: RequestStatus.FAILED,
-    State.QUARANTINED: RequestStatus.FAILED,
-    State.CANCELLED: RequestStatus.CANCELED,
-    State.UNWANTED: RequestStatus.EXPIRED,
+_OF_STATE: Mapping[State, Status] = {
+    State.DONE: Status.SUCCEEDED,
+    State.FAILED: Status.FAILED,
+    State.QUARANTINED: Status.FAILED,
+    State.CANCELLED: Status.CANCELED,
+    State.UNWANTED: Status.EXPIRED,
 }
 
 
-def status_of(state: State, *, started: bool, cancelling: bool) -> RequestStatus:
+def status_of(state: State, *, started: bool, cancelling: bool) -> Status:
     """What a job's state means; `started` where its server runs it."""
     if state in _OF_STATE:
         return _OF_STATE[state]
     if cancelling:
-        return RequestStatus.CANCELING
-    return RequestStatus.RUNNING if started else RequestStatus.QUEUED
+        return Status.CANCELING
+    return Status.RUNNING if started else Status.QUEUED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,7 +141,7 @@ class RequestView:
 
     id: str
     owner: str
-    status: RequestStatus
+    status: Status
     created_at: float
     started_at: float | None = None
     ended_at: float | None = None

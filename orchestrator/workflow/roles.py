@@ -221,6 +221,21 @@ def parameters(
     return found
 
 
+def at_sampler(graph: Graph, sampler: str, role: str, catalogue: Catalogue) -> list[Any]:
+    """The values of a role that one sampler has, as the graph has them."""
+    targets = dict.fromkeys(_follow(graph, sampler, _TRAILS[role], catalogue))
+    return [_literal(graph, graph[one.node_id]["inputs"].get(one.input)) for one in targets]
+
+
+def models_at(graph: Graph, sampler: str, catalogue: Catalogue) -> list[tuple[str, NodeInput]]:
+    """The models of one sampler: each name, and the input that lists what there is."""
+    targets = dict.fromkeys(_follow(graph, sampler, _TRAILS["model"], catalogue))
+    entries = ((graph[one.node_id]["inputs"].get(one.input), one) for one in targets)
+    return [
+        (name, input_at(graph, one, catalogue)) for name, one in entries if isinstance(name, str)
+    ]
+
+
 def seed_targets(graph: Graph) -> list[Target]:
     """Where the seeds of a graph's samplers stand."""
     seeds = [_seed_of_sampler(graph, sampler) for sampler in samplers(graph)]

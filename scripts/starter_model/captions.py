@@ -76,7 +76,7 @@ COLOUR_WORDS: dict[str, tuple[str, ...]] = {
 }
 """How each colour is called; the first word is the one that evaluations use plainly."""
 
-_STONES = {
+STONES = {
     "ruby": "red",
     "emerald": "green",
     "sapphire": "blue",
@@ -91,9 +91,9 @@ SIZE_WORDS: dict[str, tuple[str, ...]] = {
     "large": ("big", "large", "huge", "giant", "massive"),
 }
 
-_SHADES = ("dark", "light", "bright", "deep", "vivid", "pale")
+SHADES = ("dark", "light", "bright", "deep", "vivid", "pale")
 
-_ADJECTIVES = (
+ADJECTIVES = (
     "shiny",
     "magic",
     "magical",
@@ -134,7 +134,7 @@ _ADJECTIVES = (
 )
 _HELD_ADJECTIVES = ("gleaming", "mighty", "worn", "royal looking", "well made")
 
-_OPENERS = (
+OPENERS = (
     "pixel art of",
     "pixel art",
     "sprite of",
@@ -177,7 +177,7 @@ _HELD_OPENERS = (
     "design of",
 )
 
-_TAILS = (
+TAILS = (
     "pixel art",
     "game asset",
     "game sprite",
@@ -234,7 +234,7 @@ _HELD_TAILS = (
     "chunky pixels",
 )
 
-_WORKFLOW_TAILS = (
+WORKFLOW_TAILS = (
     "game sprite, centered, plain white background",
     "pixel art",
     "pixel art, game sprite, centered, plain white background",
@@ -289,7 +289,7 @@ _NO_SUBJECT = (
     "{adj} {colour} thing",
 )
 
-_QUALITY = (
+QUALITY = (
     "blurry",
     "photo",
     "text",
@@ -407,12 +407,12 @@ def _words(rng: random.Random, subject: str, colour: str, held_out: bool) -> tup
     return subject, colour
 
 
-def _jumble(rng: random.Random) -> str:
+def jumble(rng: random.Random) -> str:
     """A made-up word."""
     return "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(rng.randint(2, 9)))
 
 
-def _articles(text: str) -> str:
+def with_articles(text: str) -> str:
     """Turn "a orange" into "an orange"."""
     words = text.split(" ")
     for k in range(len(words) - 1):
@@ -424,12 +424,12 @@ def _articles(text: str) -> str:
 def _add_noise(rng: random.Random, text: str) -> str:
     words = text.split(" ")
     for _ in range(rng.choice((1, 1, 2, 3, 6))):
-        noise = rng.choice(NOISE_WORDS) if rng.random() < 0.75 else _jumble(rng)
+        noise = rng.choice(NOISE_WORDS) if rng.random() < 0.75 else jumble(rng)
         words.insert(rng.choice((0, len(words), rng.randrange(len(words) + 1))), noise)
     return " ".join(words)
 
 
-def _letter_case(rng: random.Random, text: str) -> str:
+def letter_case(rng: random.Random, text: str) -> str:
     chance = rng.random()
     if chance < 0.75:
         return text
@@ -442,8 +442,8 @@ def unconditional(rng: random.Random) -> str:
     """A text that asks for nothing: empty, or a list of quality words as negative texts have."""
     if rng.random() < 0.5:
         return ""
-    words = rng.sample(_QUALITY, rng.randint(1, 12))
-    return _letter_case(rng, rng.choice((", ", ", ", " ", ",")).join(words))
+    words = rng.sample(QUALITY, rng.randint(1, 12))
+    return letter_case(rng, rng.choice((", ", ", ", " ", ",")).join(words))
 
 
 def write_caption(
@@ -468,9 +468,9 @@ def write_caption(
         core = rng.choice(_HELD_CORES)
     else:
         core = rng.choice(_CORES)
-    adjectives = _HELD_ADJECTIVES + _ADJECTIVES if held_out else _ADJECTIVES
+    adjectives = _HELD_ADJECTIVES + ADJECTIVES if held_out else ADJECTIVES
     if told_colour and rng.random() < 0.12:
-        word = f"{rng.choice(_SHADES)} {word}"
+        word = f"{rng.choice(SHADES)} {word}"
     told_size: str | None = None
     adjective = rng.choice(adjectives)
     if rng.random() < 0.2:
@@ -480,17 +480,17 @@ def write_caption(
             core = core.replace("{noun}", "{adj} {noun}", 1) if told_subject else "{adj} " + core
     text = core.format(adj=adjective, colour=word, noun=noun)
     if not held_out and subject == "gem" and told_subject and told_colour and rng.random() < 0.1:
-        stones = [stone for stone, hue in _STONES.items() if hue == colour]
+        stones = [stone for stone, hue in STONES.items() if hue == colour]
         text, told_size = (stones[0], None) if stones else (text, told_size)
     text = _dress(rng, text, held_out)
     if not held_out and rng.random() < 0.15:
         text = _add_noise(rng, text)
-    return Caption(_letter_case(rng, _articles(text)), told_subject, told_colour, told_size)
+    return Caption(letter_case(rng, with_articles(text)), told_subject, told_colour, told_size)
 
 
 def _dress(rng: random.Random, text: str, held_out: bool) -> str:
     """Openers before and tails after the core."""
-    openers, tails = (_HELD_OPENERS, _HELD_TAILS) if held_out else (_OPENERS, _TAILS)
+    openers, tails = (_HELD_OPENERS, _HELD_TAILS) if held_out else (OPENERS, TAILS)
     if rng.random() < 0.35:
         opener = rng.choice(openers)
         article = "a " if opener.endswith(("of", "draw", "me", "make", "want")) else ""
@@ -498,7 +498,7 @@ def _dress(rng: random.Random, text: str, held_out: bool) -> str:
         text = f"{opener} {'' if starts else article}{text}"
     chance = rng.random()
     if chance < 0.15:
-        return f"{text}, {rng.choice(_WORKFLOW_TAILS)}"
+        return f"{text}, {rng.choice(WORKFLOW_TAILS)}"
     if chance < 0.55:
         picked = rng.sample(tails, rng.choice((1, 1, 2, 2, 3, 5)))
         joiner = rng.choice((", ", ", ", " ", ","))
@@ -510,4 +510,4 @@ def _dress(rng: random.Random, text: str, held_out: bool) -> str:
 
 def plain_caption(subject: str, colour: str) -> str:
     """The plainest wording: "a red potion"."""
-    return _articles(f"a {colour} {subject}")
+    return with_articles(f"a {colour} {subject}")

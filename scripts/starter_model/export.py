@@ -13,7 +13,9 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
-SIZE_LIMIT = 24_000_000
+from comfy_nodes.vocabulary import WORDS_FILE, Vocabulary
+
+SIZE_LIMIT = 48_000_000
 """Bytes that all safetensors of the folder may take together."""
 
 DEFAULT_CFG = 4.0
@@ -27,6 +29,10 @@ def export_model(
     tokenizer: Path,
     target: Path,
     side: int,
+    *,
+    cfg: float = DEFAULT_CFG,
+    words: Vocabulary | None = None,
+    prediction: str = "epsilon",
 ) -> int:
     """Write the folder and return the bytes of its weights.
 
@@ -42,12 +48,14 @@ def export_model(
         unet.half().save_pretrained(folder / "unet")
         vae.half().save_pretrained(folder / "vae")
         _save_encoder(encoder, folder / "text_encoder")
-        _scheduler().save_pretrained(folder / "scheduler")
+        _scheduler(prediction).save_pretrained(folder / "scheduler")
         shutil.copytree(tokenizer, folder / "tokenizer")
         for config in folder.glob("*/config.json"):
             _clean(config)
         _write(folder / "model_index.json", _index())
-        _write(folder / "spriteworks.json", _defaults(side))
+        _write(folder / "spriteworks.json", _defaults(side, cfg))
+        if words is not None:
+            _write(folder / WORDS_FILE, dict(words.to_json()))
         size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
         if size > SIZE_LIMIT:
             raise ValueError(f"weights take {size} bytes, more than {SIZE_LIMIT}")
@@ -72,7 +80,7 @@ def _save_encoder(encoder: CLIPTextModel, folder: Path) -> None:
     save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
 
 
-def _scheduler() -> DDIMScheduler:
+def _scheduler(prediction: str) -> DDIMScheduler:
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
@@ -81,7 +89,7 @@ def _scheduler() -> DDIMScheduler:
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,
-        prediction_type="epsilon",
+        prediction_type=prediction,
     )
 
 
@@ -101,12 +109,12 @@ def _index() -> dict[str, object]:
     }
 
 
-def _defaults(side: int) -> dict[str, object]:
+def _defaults(side: int, cfg: float) -> dict[str, object]:
     return {
         "width": side,
         "height": side,
         "steps": 20,
-        "cfg": DEFAULT_CFG,
+        "cfg": cfg,
         "sampler": "euler_ancestral",
         "scheduler": "karras",
     }

@@ -26,6 +26,8 @@ class Model:
     tokenizer: CLIPTokenizer
     alphas: torch.Tensor
     """(1000,) cumulative signal shares of the noise schedule."""
+    predicts_v: bool = False
+    """Whether the denoiser gives v (Salimans and Ho 2022), not the noise."""
 
 
 def load_model(folder: Path, device: str = "cpu") -> Model:
@@ -38,12 +40,14 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
     def settle(part: torch.nn.Module) -> torch.nn.Module:
         return part.float().to(device).eval().requires_grad_(False)
 
+    scheduler = DDPMScheduler.from_pretrained(folder / "scheduler")
     return Model(
         settle(UNet2DConditionModel.from_pretrained(folder / "unet")),
         settle(AutoencoderKL.from_pretrained(folder / "vae")),
         settle(CLIPTextModel.from_pretrained(folder / "text_encoder")),
         CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        DDPMScheduler.from_pretrained(folder / "scheduler").alphas_cumprod.to(device),
+        scheduler.alphas_cumprod.to(device),
+        scheduler.config["prediction_type"] == "v_prediction",
     )
 
 
@@ -76,8 +80,9 @@ def sample(
     cfg: float = 5.0,
     sampler: str = "euler_ancestral",
     side: int = 64,
+    wide: int = 1,
 ) -> NDArray[np.uint8]:
-    """Sample one picture a text; (n, side, side, 3) RGB.
+    """Sample one picture a text; (n, side, side * wide, 3) RGB.
 
     Args:
         sampler: ``euler_ancestral`` (with Karras' noise levels) or ``ddim`` (even time steps).
@@ -94,7 +99,7 @@ def sample(
     )
     states = torch.cat([unwanted.last_hidden_state, wanted.last_hidden_state])
     sources = [torch.Generator().manual_seed(seed) for seed in seeds]
-    shape = (4, side // 8, side // 8)
+    shape = (4, side // 8, side // 8 * wide)
 
     def draw_noise() -> torch.Tensor:
         return torch.stack([torch.randn(shape, generator=source) for source in sources]).to(device)
@@ -111,6 +116,8 @@ def sample(
         guess = model.unet(torch.cat([scaled, scaled]), moment, states).sample
         without, with_text = guess.chunk(2)
         slope = without + cfg * (with_text - without)
+        if model.predicts_v:
+            slope = (latent * now / (now**2 + 1) ** 0.5 + slope) / (now**2 + 1) ** 0.5
         added = 0.0
         if sampler == "euler_ancestral" and after > 0:
             added = min(after, (after**2 * (now**2 - after**2) / now**2) ** 0.5)

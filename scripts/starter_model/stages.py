@@ -173,12 +173,12 @@ def text_stage(options: Options) -> None:
     from transformers import CLIPTokenizer
 
     from .text import text_accuracy, train_text
-    from .words import write_tokenizer
+    from .words import corpus, write_tokenizer
 
     options.prepare()
     folder = options.work / "tokenizer"
     if not (folder / "vocab.json").exists():
-        print(f"tokenizer of {write_tokenizer(folder, options.seed)} tokens", flush=True)
+        print(f"tokenizer of {write_tokenizer(folder, corpus(options.seed))} tokens", flush=True)
     model = train_text(
         folder,
         options.work / "text.pt",
@@ -227,6 +227,7 @@ def export_stage(options: Options) -> None:
     from transformers import CLIPTokenizer
 
     from .export import export_model, seed_parts
+    from .known_words import words_of_drawings
     from .text import load_text
     from .unet import load_unet
 
@@ -242,7 +243,9 @@ def export_stage(options: Options) -> None:
             vae = best_vae(options)
         else:
             encoder = load_text(options.work / "text.pt")
-    size = export_model(unet, vae, encoder, tokenizer, options.model, options.size)
+    size = export_model(
+        unet, vae, encoder, tokenizer, options.model, options.size, words=words_of_drawings()
+    )
     print(f"wrote {options.model.name}: {size / 1e6:.1f} MB of weights")
 
 

@@ -49,21 +49,28 @@ def count_words(texts: list[str]) -> Counter[tuple[str, ...]]:
 
 def learn_merges(counts: Counter[tuple[str, ...]], limit: int) -> list[tuple[str, str]]:
     """Byte-pair merges, most frequent first; ties in alphabetical order, so runs agree."""
-    words = {word: count for word, count in counts.items() if count > 1}
+    words = [(word, count) for word, count in counts.items() if count > 1]
+    pairs: Counter[tuple[str, str]] = Counter()
+    places: dict[tuple[str, str], set[int]] = {}
+    for index, (word, count) in enumerate(words):
+        for pair in pairwise(word):
+            pairs[pair] += count
+            places.setdefault(pair, set()).add(index)
     merges: list[tuple[str, str]] = []
-    while len(merges) < limit:
-        pairs: Counter[tuple[str, str]] = Counter()
-        for word, count in words.items():
-            for pair in pairwise(word):
-                pairs[pair] += count
-        if not pairs:
-            break
+    while len(merges) < limit and pairs:
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
-        merged: Counter[tuple[str, ...]] = Counter()
-        for word, count in words.items():
-            merged[_merge(word, best)] += count
-        words = dict(merged)
+        # Only words that have the pair change what pairs there are.
+        for index in places.pop(best):
+            word, count = words[index]
+            for pair in pairwise(word):
+                pairs[pair] -= count
+            word = _merge(word, best)
+            words[index] = word, count
+            for pair in pairwise(word):
+                pairs[pair] += count
+                places.setdefault(pair, set()).add(index)
+        pairs = +pairs
     return merges
 
 
@@ -93,13 +100,13 @@ def corpus(seed: int, count: int = 30000) -> list[str]:
     return texts
 
 
-def write_tokenizer(folder: Path, seed: int, limit: int = 1500) -> int:
-    """Train and write a CLIPTokenizer folder; returns the number of tokens.
+def write_tokenizer(folder: Path, texts: list[str], limit: int = 1500) -> int:
+    """Train a CLIPTokenizer on the texts and write its folder; returns the number of tokens.
 
     Ids follow CLIP: 256 bytes, 256 bytes that end a word, the merges, start, end. The end token is
     the last id, because transformers and ComfyUI both look for it by ``eos_token_id``.
     """
-    merges = learn_merges(count_words(corpus(seed)), limit)
+    merges = learn_merges(count_words(texts), limit)
     letters = [byte_letters()[byte] for byte in range(256)]
     tokens = letters + [letter + "</w>" for letter in letters]
     tokens += list(dict.fromkeys(first + second for first, second in merges))

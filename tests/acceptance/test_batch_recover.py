@@ -71,9 +71,9 @@ class Batch:
         text = {"name": "dots", "workflow": "graph.json", "items": items, **more}
         self.manifest.write_text(json.dumps(text), encoding="utf-8")
 
-    def run(self) -> batch.Result:
+    def run(self) -> batch.BatchResult:
         choice = Choice(urls=(self.fake.url,))
-        request = batch.Request(manifest=self.manifest, out=self.out, choice=choice)
+        request = batch.BatchRequest(manifest=self.manifest, out=self.out, choice=choice)
         return batch.run(request, Deaf())
 
     def recover(self, **wish: Any) -> Recovered:
@@ -422,7 +422,7 @@ def test_items_that_are_gone_from_the_manifest_leave_their_pictures(dots: Batch)
     # They come back, and are counted before the run that would make them.
     dots.want(["a", "b", "c", "deep/d"])
     choice = Choice(urls=(dots.fake.url,))
-    batch.plan(batch.Request(manifest=dots.manifest, out=dots.out, choice=choice))
+    batch.plan(batch.BatchRequest(manifest=dots.manifest, out=dots.out, choice=choice))
     assert dots.recover().done == 4
     assert dots.run().is_complete
     assert dots.files() == before
@@ -532,7 +532,7 @@ def test_a_record_in_postgresql_stays_where_it_is(
     made = Batch(tmp_path, fake)
     made.want(["a", "b"])
     choice = Choice(urls=(fake.url,))
-    request = batch.Request(manifest=made.manifest, out=made.out, choice=choice, store=postgres_url)
+    request = batch.BatchRequest(manifest=made.manifest, out=made.out, choice=choice, store=postgres_url)
     assert batch.run(request, Deaf()).is_complete
     before = made.files()
     assert made.recover().is_needless
@@ -772,7 +772,7 @@ class Counting:
 def test_on_the_embedded_engine(tmp_path: Path) -> None:
     manifest, out = tmp_path / "potions.yaml", tmp_path / "out"
     manifest.write_text(POTIONS, encoding="utf-8")
-    request = batch.Request(manifest=manifest, out=out, choice=Choice(engines=1))
+    request = batch.BatchRequest(manifest=manifest, out=out, choice=Choice(engines=1))
     counting = Counting()
     assert batch.run(request, counting).is_complete
     assert counting.made == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import io as bytes_io
 import json
@@ -416,7 +417,15 @@ def comparable(value: Any) -> Any:
 
 @pytest.mark.parametrize("name", sorted(recorded("jobs")))
 def test_what_the_engine_says_of_jobs_is_comfyuis(name: str, jobs: dict[str, Any]) -> None:
-    assert jobs[name] == comparable(recorded("jobs")[name])
+    ours, theirs = copy.deepcopy(jobs[name]), comparable(recorded("jobs")[name])
+    if name == "slow in whole":
+        # ComfyUI ends the stack of pictures that it scales; the engine asks between them.
+        for body, node_id in ((ours, "2"), (theirs, "3")):
+            told = body["body"]["execution_status"]["messages"][-1][1]
+            assert told.pop("node_id") == node_id
+            for key in ("node_type", "executed"):
+                del told[key]
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("name", [name for name in recorded("prompts") if "prompt_id" in name])
@@ -696,21 +705,42 @@ def test_the_process_says_where_it_listens_and_stops_in_good_order(
     assert "Traceback" not in errors
 
 
-def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "code", "reason"),
+    [
+        (["--port", "taken"], 3, "take another --port"),
+        (["--port", "99999"], 3, "take another --port"),
+        (["--port", "0", "--host", "no.invalid"], 3, "take another --host"),
+        (["--port", "0", "--output-directory", "file"], 1, "file cannot be made"),
+        (["--port", "0", "--output-directory", "file/x"], 1, "file/x cannot be made"),
+        (["--models", "nothere"], 2, "there is no such folder"),
+        (["--port", "x"], 2, "--port: invalid int value"),
+        (["--nothing"], 2, "unrecognized arguments: --nothing"),
+    ],
+)
+def test_an_engine_that_does_not_start_is_a_sentence_and_leaves_nothing(
+    tmp_path: Path, options: list[str], code: int, reason: str
+) -> None:
+    (tmp_path / "file").touch()
     with listen("127.0.0.1", 0, "the test") as taken:
         taken.listen()
         port = str(taken.getsockname()[1])
         answer = subprocess.run(
-            [sys.executable, "-m", "orchestrator.engine", "--port", port],
+            [
+                *(sys.executable, "-m", "orchestrator", "engine"),
+                *(port if option == "taken" else option for option in options),
+            ],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(DATA.parents[1])},
             capture_output=True,
             text=True,
             timeout=60,
         )
-    assert answer.returncode == 3
-    assert "another --port" in answer.stderr
-    assert "Traceback" not in answer.stderr
+    said = answer.stderr.strip().splitlines()
+    assert answer.returncode == code
+    assert len(said) == 1
+    assert reason in said[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize(

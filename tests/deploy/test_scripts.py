@@ -48,6 +48,7 @@ def test_monitor(needs: Callable[..., None]) -> None:
 def test_deploy(all_of_it: bool, tmp_path: Path, needs: Callable[..., None]) -> None:
     needs("bats", "curl", "flock")
     pytest.importorskip("hatchling", reason="pip install hatchling")
+    pytest.importorskip("pip", reason="python -m ensurepip")
     packages = Path(sysconfig.get_paths()["purelib"])
     if (packages / "orchestrator" / "__init__.py").exists():
         pytest.skip("needs Spriteworks installed as editable: pip install -e '.[dev]'")

@@ -24,9 +24,16 @@ def test_a_port_that_is_taken_is_said_and_no_socket_is_left_open() -> None:
     assert cause.__traceback__.tb_frame.f_locals["listener"].fileno() == -1
 
 
-def test_a_name_that_is_no_address_is_said() -> None:
-    with pytest.raises(ServerStartFailed, match=r"the service cannot listen on no\.invalid:0: "):
-        listen("no.invalid", 0, "the service")
+@pytest.mark.parametrize("host", ["no.invalid", "192.0.2.1", "a" * 64, "a..b", "a\0b"])
+def test_a_name_that_is_no_address_here_is_said(host: str) -> None:
+    with pytest.raises(ServerStartFailed, match=r"the service cannot listen on .*--host$"):
+        listen(host, 0, "the service")
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 10**30])
+def test_a_port_that_none_can_have_is_said(port: int) -> None:
+    with pytest.raises(ServerStartFailed, match=r"ports are 0 to 65535; take another --port$"):
+        listen("127.0.0.1", port, "the engine")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])

@@ -62,7 +62,7 @@ def test_every_option_is_in_its_section(cli_page: str, name: str) -> None:
 
 def test_no_option_is_documented_that_is_not_there(cli_page: str) -> None:
     known = {opt for command in COMMANDS.values() for one in command.params for opt in one.opts}
-    known |= {"--version", "--help", "--port", "--cpu"}
+    known |= {"--version", "--help", "--port", "--cpu", "--allow-host"}
     assert set(re.findall(r"--[a-z]+(?:-[a-z]+)*", cli_page)) <= known
 
 

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from orchestrator.batch.store.folder_lock import held
-from orchestrator.batch.store.fresh import Fresh
-from orchestrator.batch.store.store import Store
 
 from orchestrator.__main__ import run
+from orchestrator.batch.execution.store.folder_lock import held
+from orchestrator.batch.execution.store.fresh import Fresh
+from orchestrator.batch.execution.store.store import Store
 from orchestrator.testing import FakeServer
 
 GRAPH = {

@@ -18,7 +18,7 @@ from orchestrator.service.page.cards import PictureCard
 from orchestrator.service.page.rendering import POLICY, about, render
 from orchestrator.service.page.routes import _inside
 from orchestrator.service.times import kind_of, seconds_left, typical
-from orchestrator.service.views import ProgressView, RequestStatus, RequestView
+from orchestrator.service.views import ProgressView, RequestView, Status
 from orchestrator.testing import FakeServer
 from sdk_pictures import picture
 from service_world import LONG, World, serving, until
@@ -457,7 +457,7 @@ def _view(**changes: Any) -> RequestView:
     values: dict[str, Any] = {
         "id": "1",
         "owner": "",
-        "status": RequestStatus.QUEUED,
+        "status": Status.QUEUED,
         "created_at": 0.0,
         "expires_at": 1e9,
         "notes": {"workflow": "sprite", "parameters": {"model": "m"}},
@@ -478,11 +478,11 @@ def test_the_time_left_grows_with_the_queue_and_falls_with_servers() -> None:
     assert seconds_left(_view(queue_position=3), 10.0, 1, 0.0, [4.0]) == 34.0
     assert seconds_left(_view(queue_position=3), 10.0, 2, 0.0, [4.0, 4.0]) == 24.0
     assert seconds_left(_view(), 10.0, 1, 0.0) is None
-    running = _view(status=RequestStatus.RUNNING, started_at=5.0)
+    running = _view(status=Status.RUNNING, started_at=5.0)
     assert seconds_left(running, 10.0, 1, 8.0) == 7.0
     for share, left in ((0.05, 0.0), (0.5, 55.0), (0.8, 13.75), (1.0, 0.0)):
         progress = ProgressView(value=share, nodes_done=1, nodes_total=2)
-        late = _view(status=RequestStatus.RUNNING, started_at=5.0, progress=progress)
+        late = _view(status=Status.RUNNING, started_at=5.0, progress=progress)
         assert seconds_left(late, 10.0, 1, 60.0) == pytest.approx(left)
 
 

@@ -17,7 +17,7 @@ from orchestrator.service.events import EventHub
 from orchestrator.service.requests import New, Requests
 from orchestrator.service.standing import Standing
 from orchestrator.service.tables import webhooks as messages
-from orchestrator.service.views import ErrorView, RequestStatus
+from orchestrator.service.views import ErrorView, Status
 from orchestrator.service.webhooks import Webhooks
 from service_parts import Clock, empty_record
 
@@ -103,7 +103,7 @@ def test_an_end_that_could_not_be_written_is_said_again_with_its_reason(
     standing.ended("a", State.FAILED, "s", "")
     view = requests.get("a")
     assert view is not None
-    assert view.status is RequestStatus.FAILED
+    assert view.status is Status.FAILED
     assert view.error == ErrorView(code="node_execution_error", message="it is odd")
     assert told == [("a", "failed")]
     assert _sent(store) == 1

@@ -16,6 +16,8 @@ from functools import lru_cache
 from math import inf
 from typing import Any, TypeAlias
 
+from comfy_nodes.vocabulary import Unknown
+
 from ...errors import BadValue, GraphError, UsageError
 from ...protocol import Graph
 from ...workflow.catalogue import Catalogue
@@ -35,6 +37,7 @@ from ...workflow.roles import (
 )
 from ...workflow.texts import Texts, may_choose, resolved
 from ...workflow.values import typed
+from ...workflow.vocabulary import sentences, unknown_by_model
 from .jobs import Job
 from .manifest.expansion import Draft, Report
 from .manifest.yaml_lines import PlainScalar, as_text
@@ -248,6 +251,11 @@ class Planner:
         self._texts = texts or Texts()
         self._digest = lru_cache(maxsize=None)(digest)
         self._recipes: dict[tuple[str, ...], _Recipe] = {}
+        self._unknown: dict[str, dict[str, Unknown]] = {}
+
+    def notes(self) -> list[str]:
+        """Words in the texts of all jobs made so far that their models do not know."""
+        return sentences(self._unknown)
 
     def jobs(self, drafts: Iterable[Draft], report: Report) -> Iterator[Job]:
         """The jobs of drafts, in order; what is wrong goes to `report`, and that job is left out.
@@ -322,6 +330,8 @@ class Planner:
             report(("workflow",), recipe.broken)
         if wrong or recipe.broken:
             return None
+        for model, words in unknown_by_model(recipe.filled(values), self._info).items():
+            self._unknown.setdefault(model, {}).update(words)
         texts = recipe.texts(values)
         group = recipe.hash([*texts[:-1], "*"])[:_GROUP_DIGITS] if seed else ""
         return _Filling(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-from ...addresses import listen, url_of
+from ...addresses import url_of
 from ...patience import protocol
 
 # Clients hold their WebSockets open for ever; a stop does not wait longer for them, in seconds.
@@ -47,17 +47,16 @@ class _Server(uvicorn.Server):
 
 def serve(
     app: FastAPI,
+    listener: socket.socket,
     host: str,
-    port: int,
     log_level: str,
     is_over: Callable[[], bool],
     listens: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Serve until SIGINT, SIGTERM or `is_over`; raises ServerStartFailed where the port is taken.
+    """Serve on a socket that was bound for `host`, until SIGINT, SIGTERM or `is_over`.
 
     `listens` is told the address once somebody can connect.
     """
-    listener = listen(host, port, "the engine")
     config = uvicorn.Config(
         app,
         log_level=log_level,
@@ -75,8 +74,7 @@ def serve(
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
         if (number := getattr(signal, name, None)) is not None:
             signal.signal(number, _end)
-    with listener:
-        server.run(sockets=[listener])
+    server.run(sockets=[listener])
 
 
 def _end(number: int, frame: object) -> None:

@@ -10,18 +10,18 @@ from typing import Any
 from ..intake import BATCH, Caller
 from ..marks import Verdict
 from ..service import Service
-from ..views import OutputView, RequestStatus, RequestView
+from ..views import OutputView, RequestView, Status
 
 # characters of a prompt that a card shows
 _LONGEST = 140
 _WORDS = {
-    RequestStatus.QUEUED: "waiting",
-    RequestStatus.RUNNING: "running",
-    RequestStatus.CANCELING: "being cancelled",
-    RequestStatus.CANCELED: "cancelled",
-    RequestStatus.SUCCEEDED: "done",
-    RequestStatus.FAILED: "failed",
-    RequestStatus.EXPIRED: "expired",
+    Status.QUEUED: "waiting",
+    Status.RUNNING: "running",
+    Status.CANCELING: "being cancelled",
+    Status.CANCELED: "cancelled",
+    Status.SUCCEEDED: "done",
+    Status.FAILED: "failed",
+    Status.EXPIRED: "expired",
 }
 
 
@@ -103,7 +103,7 @@ def _job_card(service: Service, view: RequestView, marks: Mapping[str, Verdict])
         left=None if view.status.is_final else service.seconds_left(view),
         percent=round(100 * progress.value) if progress else 0,
         step=_step(progress.step, progress.steps) if progress else "",
-        preview=preview.id if preview and view.status is RequestStatus.RUNNING else None,
+        preview=preview.id if preview and view.status is Status.RUNNING else None,
         warnings=view.warnings,
         error=view.error.message if view.error else "",
         is_final=view.status.is_final,

@@ -22,7 +22,7 @@ from ..marks import Verdict
 from ..prompting import WorkflowView
 from ..service import Service
 from ..sessions import new_token
-from ..views import RequestStatus
+from ..views import Status
 from . import exports
 from .cards import all_pictures, job_cards, picture_cards, when
 from .forms import fields, files_of, many, prompt_of
@@ -197,7 +197,7 @@ async def gallery(
         found, more = service.page(
             caller,
             limit=_GALLERY,
-            statuses=frozenset((RequestStatus.SUCCEEDED,)),
+            statuses=frozenset((Status.SUCCEEDED,)),
             labels={BATCH: batch} if batch else {},
             before=None if cursor is None else place_of(cursor),
             outputs=True,
@@ -330,8 +330,8 @@ async def batches(request: Request, caller: Viewer) -> Response:
 
 def _counted(counts: Any) -> dict[str, Any]:
     total = sum(counts.values())
-    done, failed = counts.get(RequestStatus.SUCCEEDED, 0), counts.get(RequestStatus.FAILED, 0)
-    gone = counts.get(RequestStatus.CANCELED, 0) + counts.get(RequestStatus.EXPIRED, 0)
+    done, failed = counts.get(Status.SUCCEEDED, 0), counts.get(Status.FAILED, 0)
+    gone = counts.get(Status.CANCELED, 0) + counts.get(Status.EXPIRED, 0)
     left = total - done - failed - gone
     return {"total": total, "done": done, "failed": failed, "gone": gone, "left": left}
 
@@ -371,7 +371,7 @@ async def batch(
             raise NotFound("there is no batch of that id")
         labels = {BATCH: batch_id}
         failed, _ = service.page(
-            caller, limit=_OF_BATCH, labels=labels, statuses=frozenset((RequestStatus.FAILED,))
+            caller, limit=_OF_BATCH, labels=labels, statuses=frozenset((Status.FAILED,))
         )
         before = None if cursor is None else place_of(cursor)
         found, more = service.page(

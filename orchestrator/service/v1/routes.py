@@ -20,7 +20,7 @@ from ..prompting import Prompt
 from ..service import Service
 from ..streams import last_event_id, stream
 from ..v2.shapes import ErrorEnvelope
-from ..views import RequestStatus, RequestView
+from ..views import RequestView, Status
 from . import form, shapes
 
 # s that an answer may wait
@@ -81,7 +81,7 @@ async def list_jobs(
     caller: Who,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=64)] = None,
-    status: Annotated[list[RequestStatus] | None, Query()] = None,
+    status: Annotated[list[Status] | None, Query()] = None,
     batch: Annotated[str | None, Query(max_length=64, description="Of one manifest.")] = None,
 ) -> Response:
     """List the caller's jobs, the newest first."""
@@ -227,7 +227,7 @@ class _Stream:
     async def of(self, event: Event) -> bytes:
         """The frame of an event; none for what `/v1` does not tell."""
         match event.kind:
-            case "status" if RequestStatus(event.data["status"]).is_final:
+            case "status" if Status(event.data["status"]).is_final:
                 return await self._end(event)
             case "status":
                 return frame(STATUS, dict(event.data), event.id)
@@ -237,13 +237,13 @@ class _Stream:
                 return event.frame
         return b""
 
-    def moved(self, status: RequestStatus, place: int) -> bytes:
+    def moved(self, status: Status, place: int) -> bytes:
         """The frame for a job that waits at another place now."""
         return frame(STATUS, {"status": status.value, "queue_position": place})
 
     async def _end(self, event: Event) -> bytes:
         view = await asyncio.to_thread(self._service.get, self._caller, self._id)
-        if view.status is RequestStatus.SUCCEEDED:
+        if view.status is Status.SUCCEEDED:
             images = await asyncio.to_thread(self._images, view)
             told = {"job_id": view.id, "seed": view.notes.get("seed"), "images": images}
             return frame("complete", told, event.id)

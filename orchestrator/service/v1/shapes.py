@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..v2.shapes import JobError
-from ..views import RequestStatus
+from ..views import Status
 
 _PICTURE = "A picture: the id of an uploaded asset, or PNG, JPEG or WebP in base64."
 # base64 of the largest picture that is taken in JSON; larger ones are uploaded
@@ -97,7 +97,7 @@ class Taken(BaseModel):
     """A job that was taken."""
 
     job_id: str
-    status: RequestStatus
+    status: Status
     queue_position: int | None = None
     seed: int | None = None
     workflow: str | None = None

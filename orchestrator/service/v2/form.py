@@ -9,7 +9,7 @@ from typing import Any
 from ..answers import frame, moment
 from ..assets import Asset
 from ..events import OUTPUT, Event
-from ..views import ProgressView, RequestStatus, RequestView
+from ..views import ProgressView, RequestView, Status
 
 PREFIX = "/api/v2"
 # s for which a link to a file that does not expire is said to hold
@@ -50,7 +50,7 @@ def item(view: RequestView) -> dict[str, Any]:
 def _final_progress(view: RequestView) -> dict[str, Any] | None:
     if view.progress is not None:
         return view.progress.to_json()
-    if view.status is not RequestStatus.SUCCEEDED:
+    if view.status is not Status.SUCCEEDED:
         return None
     return ProgressView(value=1.0, nodes_done=view.nodes, nodes_total=view.nodes).to_json()
 
@@ -94,6 +94,6 @@ class EventFrames:
             return event.frame
         return frame(OUTPUT, output(event.data, self._origin, self._expires_at), event.id)
 
-    def moved(self, status: RequestStatus, place: int) -> bytes:
+    def moved(self, status: Status, place: int) -> bytes:
         """The frame for a job that waits at another place now."""
         return frame("status", {"status": status.value, "queue_position": place})

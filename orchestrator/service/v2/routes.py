@@ -18,7 +18,7 @@ from ..cursors import cursor_of, place_of
 from ..intake import Caller, Wanted
 from ..streams import last_event_id, stream
 from ..uploads import check_length, receive
-from ..views import RequestStatus
+from ..views import Status
 from . import form, shapes
 
 # What `extra_data` may have: logins for nodes that ask other services.
@@ -80,7 +80,7 @@ async def list_jobs(
     caller: Who,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=64)] = None,
-    status: Annotated[list[RequestStatus] | None, Query()] = None,
+    status: Annotated[list[Status] | None, Query()] = None,
 ) -> Response:
     """List the caller's jobs, the newest first; `metadata[NAME]=VALUE` keeps those with a label."""
     found, more = await asyncio.to_thread(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..views import RequestStatus
+from ..views import Status
 
 _GRAPH: Any = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32}},
@@ -102,7 +102,7 @@ class Job(BaseModel):
     """A job, from its submission until it expires."""
 
     id: str
-    status: RequestStatus
+    status: Status
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
@@ -122,7 +122,7 @@ class JobItem(BaseModel):
     """A job in a list."""
 
     id: str
-    status: RequestStatus
+    status: Status
     create_time: datetime
     update_time: datetime
     metadata: dict[str, str]

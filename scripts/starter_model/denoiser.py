@@ -1,0 +1,275 @@
+"""The denoiser of sprites' own pixels, trained together with its text encoder.
+
+Latents are 32x32 (a sheet of four frames 128 wide), so the two outer levels are narrow and have no
+attention; it begins at 8x8.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from .pool import Pool
+from .progress import (
+    Average,
+    Budget,
+    falling_rate,
+    load_checkpoint,
+    need_checkpoint,
+    save_checkpoint,
+    set_rate,
+)
+from .team import Team
+from .words import POSITIONS
+
+HIDDEN = 192
+"""Width of the text states and of the cross-attention."""
+
+WIDTHS = (64, 64, 192, 256)
+"""Channels by level, 32x32 to 4x4; heads have 64."""
+
+SNR_CAP = 5.0
+"""Min-SNR weighting (Hang et al. 2023)."""
+
+WALK_SHARE = 0.15
+"""Share of the steps that learn sheets of four frames."""
+
+
+def make_unet() -> UNet2DConditionModel:
+    """An untrained denoiser.
+
+    ``attention_head_dim`` is diffusers' historic name for the number of heads.
+    """
+    return UNet2DConditionModel(
+        sample_size=32,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=("DownBlock2D",) * 2 + ("CrossAttnDownBlock2D",) * 2,
+        up_block_types=("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",) * 2,
+        block_out_channels=WIDTHS,
+        layers_per_block=1,
+        act_fn="silu",
+        norm_num_groups=32,
+        norm_eps=1e-5,
+        cross_attention_dim=HIDDEN,
+        attention_head_dim=tuple(width // 64 for width in WIDTHS),
+        use_linear_projection=False,
+    )
+
+
+def make_text_encoder(vocabulary: int) -> CLIPTextModel:
+    """An untrained encoder of two layers; start and end are the last two ids."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=vocabulary,
+            hidden_size=HIDDEN,
+            intermediate_size=3 * HIDDEN,
+            projection_dim=HIDDEN,
+            num_hidden_layers=2,
+            num_attention_heads=HIDDEN // 64,
+            max_position_embeddings=POSITIONS,
+            hidden_act="quick_gelu",
+            bos_token_id=vocabulary - 2,
+            eos_token_id=vocabulary - 1,
+            pad_token_id=vocabulary - 1,
+            attn_implementation="sdpa",
+        )
+    )
+
+
+def make_scheduler() -> DDPMScheduler:
+    """Stable Diffusion 1's noise levels; the denoiser gives v."""
+    return DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        prediction_type="v_prediction",
+    )
+
+
+class Both(torch.nn.Module):
+    """Denoiser and text encoder as one module."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.unet = make_unet()
+        self.encoder = make_text_encoder(vocabulary)
+
+    def forward(
+        self, noisy: torch.Tensor, moments: torch.Tensor, ids: torch.Tensor
+    ) -> torch.Tensor:
+        """v of (n, 4, h, w) noisy latents at (n,) time steps for (n, 77) texts."""
+        states = self.encoder(input_ids=ids).last_hidden_state
+        found: torch.Tensor = self.unet(noisy, moments, states).sample
+        return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train."""
+
+    singles: Pool
+    walks: Pool
+    vocabulary: int
+    checkpoint: Path
+    start: Path | None = None
+    """A model folder to go on from where there is no checkpoint."""
+    batch: int = 32
+    peak_rate: float = 1e-3
+    keep_minutes: float = 5.0
+    watch_minutes: float = 20.0
+
+
+def train(team: Team, plan: Plan, budget: Budget, watch: Any = None) -> None:
+    """Train or go on training; keeps a checkpoint every few minutes.
+
+    Args:
+        watch: called by the leader with the averaged module and the step every ``watch_minutes``.
+    """
+    torch.manual_seed(2)
+    model = Both(plan.vocabulary)
+    if plan.start is not None and not plan.checkpoint.exists():
+        take_weights(model, plan.start)
+    average = Average(model, 0.999)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=plan.peak_rate, weight_decay=0.01, betas=(0.9, 0.99)
+    )
+    step = _resume(plan.checkpoint, model, average, optimizer, budget)
+    alphas = make_scheduler().alphas_cumprod
+    rng = np.random.default_rng([step, team.rank, 1])
+    shared = np.random.default_rng([step, 3])
+    torch.manual_seed(step * 64 + team.rank)
+    trained = list(model.parameters())
+    losses: list[float] = []
+    kept = watched = clock = time.monotonic()
+    share = budget.done(step)
+    while share < 1.0:
+        set_rate(optimizer, falling_rate(plan.peak_rate, share))
+        # All workers take the same kind of batch, so that none waits for a larger one.
+        walking = shared.random() < WALK_SHARE
+        pool, count = (plan.walks, plan.batch // 4) if walking else (plan.singles, plan.batch)
+        loss = _loss(model, *pool.batch(rng, count), alphas)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        share = team.meet(trained, budget.done(step + 1))
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        step += 1
+        average.update(model, step)
+        losses.append(float(loss.detach()))
+        if not team.leads:
+            continue
+        now = time.monotonic()
+        if step % 50 == 0:
+            pace = (now - clock) / 50
+            print(
+                f"step {step} loss {np.mean(losses[-50:]):.4f} {pace:.2f} s/step {share:.1%}",
+                flush=True,
+            )
+            clock = now
+        if now - kept > plan.keep_minutes * 60:
+            _keep(plan.checkpoint, model, average, optimizer, step, budget)
+            kept = now
+        if watch is not None and now - watched > plan.watch_minutes * 60:
+            _keep(plan.checkpoint, model, average, optimizer, step, budget)
+            watch(averaged(average, plan.vocabulary), step)
+            kept = watched = clock = time.monotonic()
+    if team.leads:
+        _keep(plan.checkpoint, model, average, optimizer, step, budget)
+        if watch is not None:
+            watch(averaged(average, plan.vocabulary), step)
+
+
+def _loss(
+    model: Both, clean: torch.Tensor, ids: torch.Tensor, alphas: torch.Tensor
+) -> torch.Tensor:
+    """Error of v, weighted as an error of the picture that min-SNR caps."""
+    count = len(clean)
+    places = (torch.arange(count) + torch.rand(count)) / count
+    moments = (places * 1000).long().clamp(0, 999)
+    noise = torch.randn_like(clean)
+    level = alphas[moments].view(-1, 1, 1, 1)
+    noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
+    target = level.sqrt() * noise - (1 - level).sqrt() * clean
+    with torch.autocast("cpu", torch.bfloat16):
+        guess = model(noisy, moments, ids)
+    error = (guess.float() - target).square().mean(dim=(1, 2, 3))
+    ratio = alphas[moments] / (1 - alphas[moments])
+    return (error * torch.clamp(ratio, max=SNR_CAP) / (ratio + 1)).mean()
+
+
+def _resume(
+    path: Path,
+    model: Both,
+    average: Average,
+    optimizer: torch.optim.Optimizer,
+    budget: Budget,
+) -> int:
+    stored = load_checkpoint(path)
+    if stored is None:
+        return 0
+    model.load_state_dict(stored["model"])
+    average.values = stored["average"]
+    optimizer.load_state_dict(stored["optimizer"])
+    budget.spent = stored["seconds"]
+    return int(stored["step"])
+
+
+def _keep(
+    path: Path,
+    model: Both,
+    average: Average,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    budget: Budget,
+) -> None:
+    save_checkpoint(
+        path,
+        {
+            "model": model.state_dict(),
+            "average": average.values,
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "seconds": budget.seconds(),
+        },
+    )
+
+
+def take_weights(model: Both, folder: Path) -> None:
+    """Give a module the weights of a model folder.
+
+    Raises:
+        RuntimeError: if they are of another architecture or vocabulary.
+    """
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", torch_dtype=torch.float32)
+    model.unet.load_state_dict(unet.state_dict())
+    model.encoder.load_state_dict(encoder.state_dict())
+
+
+def averaged(average: Average, vocabulary: int) -> Both:
+    """The averaged weights as a module of their own."""
+    model = Both(vocabulary)
+    model.load_state_dict(average.values)
+    return model.eval()
+
+
+def load_both(checkpoint: Path, vocabulary: int) -> Both:
+    """The averaged weights of a checkpoint.
+
+    Raises:
+        FileNotFoundError: if nothing has been trained.
+    """
+    stored = need_checkpoint(checkpoint, "denoiser", "train")
+    model = Both(vocabulary)
+    model.load_state_dict(stored["average"])
+    return model.eval()

@@ -1,0 +1,249 @@
+"""The stages of ``python -m scripts.starter_model``; each reads what others left in its folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import CLIPTokenizer
+
+from . import measuring
+from .denoiser import Both, Plan, load_both, train
+from .examples import World
+from .export import export_model
+from .known_words import words_of_world
+from .pixel_vae import make_pixel_vae
+from .pool import load_pool, prepare
+from .progress import Budget
+from .sample import Model, load_model, sample
+from .subject_judge import (
+    accuracy,
+    load_subject_judge,
+    save_subject_judge,
+    train_subject_judge,
+)
+from .team import Team, run_team
+from .tiles import tiles_file
+
+_SIDE = 256
+_JUDGE = "subjects.safetensors"
+_WATCHED = 24
+"""Prompts that are drawn on the way; half as many outfits, and a quarter of walks."""
+
+_BATCH = 8
+"""Pictures that are sampled together."""
+
+
+def _world(options: argparse.Namespace) -> World:
+    return World(tiles_file(options.tiles))
+
+
+def prepare_stage(options: argparse.Namespace) -> None:
+    """Make the tokenizer and the examples."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    prepare(
+        _world(options),
+        options.out,
+        singles=options.singles,
+        walks=options.walks,
+        seed=options.seed,
+        start=options.start,
+    )
+
+
+def judge_stage(options: argparse.Namespace) -> None:
+    """Train the subject judge, and measure it on fresh views."""
+    torch.manual_seed(options.seed)
+    world = _world(options)
+    budget = Budget(minutes=options.minutes or (None if options.steps else 6), steps=options.steps)
+    found = train_subject_judge(world, budget)
+    save_subject_judge(found, options.out / _JUDGE)
+    print(
+        f"judge on fresh views: {accuracy(found, world, 1000):.1%} of {len(found.names)} subjects"
+    )
+
+
+def train_stage(options: argparse.Namespace) -> None:
+    """Train the denoiser and its text encoder, or go on."""
+    if options.watch and not (options.out / _JUDGE).exists():
+        raise FileNotFoundError(f"no judge in {options.out}: run judge first, or give --watch 0")
+    prepare_stage(options)
+    run_team(_train, options.workers, options)
+
+
+def _train(team: Team, options: argparse.Namespace) -> None:
+    torch.set_flush_denormal(True)
+    vocabulary = len(CLIPTokenizer.from_pretrained(options.out / "tokenizer"))
+    plan = Plan(
+        singles=load_pool(options.out / "singles.npz"),
+        walks=load_pool(options.out / "walks.npz"),
+        vocabulary=vocabulary,
+        checkpoint=options.out / "denoiser.pt",
+        start=options.start,
+        batch=options.batch,
+        watch_minutes=options.watch,
+    )
+    budget = Budget(
+        minutes=options.minutes or (None if options.steps else 140), steps=options.steps
+    )
+
+    def watch(model: Both, step: int) -> None:
+        _watch(options, model, step)
+
+    train(team, plan, budget, watch if team.leads and options.watch else None)
+
+
+def _watch(options: argparse.Namespace, model: Both, step: int) -> None:
+    """Figures and contact sheets of some prompts, for who looks on."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=options.out) as name:
+        folder = Path(name) / "model"
+        _export(options, model, folder)
+        # The other workers wait meanwhile, so their cores are free.
+        torch.set_num_threads(max(1, options.workers))
+        report = _measured(options, folder, _WATCHED)
+        torch.set_num_threads(1)
+    target = options.out / "watch" / f"{step:06}"
+    measuring.write_report(report, target)
+    print(f"watch {step}, {time.monotonic() - start:.0f} s\n{report.table()}", flush=True)
+
+
+def export_stage(options: argparse.Namespace) -> None:
+    """Write the model folder from the newest checkpoint."""
+    tokenizer = options.out / "tokenizer"
+    vocabulary = len(CLIPTokenizer.from_pretrained(tokenizer))
+    checkpoint = options.out / "denoiser.pt"
+    if checkpoint.exists():
+        model = load_both(checkpoint, vocabulary)
+    else:
+        print("warning: nothing has been trained; writing random weights")
+        torch.manual_seed(0)
+        model = Both(vocabulary)
+    print(f"wrote {options.model.name}: {_export(options, model, options.model) / 1e6:.1f} MB")
+
+
+def _export(options: argparse.Namespace, model: Both, folder: Path) -> int:
+    return export_model(
+        model.unet,
+        make_pixel_vae(),
+        model.encoder,
+        options.out / "tokenizer",
+        folder,
+        _SIDE,
+        cfg=options.cfg,
+        words=words_of_world(_world(options)),
+        prediction="v_prediction",
+    )
+
+
+def evaluate_stage(options: argparse.Namespace) -> None:
+    """Every figure, and contact sheets, into DIR/evaluation."""
+    report = _measured(options, options.model, options.limit)
+    measuring.write_report(report, options.out / "evaluation")
+    print(report.table())
+    for line in report.lines:
+        print(f"  {line}")
+
+
+def _measured(options: argparse.Namespace, folder: Path, limit: int | None) -> measuring.Report:
+    model = load_model(folder)
+    world = _world(options)
+    report = measuring.Report()
+    spent: list[float] = []
+    side = int(json.loads((folder / "spriteworks.json").read_text(encoding="utf-8"))["width"])
+
+    def draw(texts: Sequence[str], seeds: Sequence[int], wide: int) -> NDArray[np.uint8]:
+        found = []
+        for at in range(0, len(texts), _BATCH):
+            start = time.perf_counter()
+            found.append(
+                _drawn(options, model, texts[at : at + _BATCH], seeds[at : at + _BATCH], side, wide)
+            )
+            spent.append((time.perf_counter() - start) / len(found[-1]) / wide)
+        return np.concatenate(found)
+
+    judge = load_subject_judge(options.out / _JUDGE)
+    measuring.measure_prompts(report, draw, judge, world, options.part, limit)
+    if world.wardrobe is not None:
+        measuring.measure_dressed(
+            report, draw, world, min(100, limit or 100) // (2 if limit else 1)
+        )
+    measuring.measure_walks(report, draw, world, 50 if limit is None else -(-limit // 4))
+    measuring.measure_drawings(report, draw, limit)
+    measuring.measure_words(report, words_of_world(world))
+    report.lines.append(f"{np.median(spent):.2f} s a sprite in batches of {_BATCH}")
+    return report
+
+
+def _drawn(
+    options: argparse.Namespace,
+    model: Model,
+    texts: Sequence[str],
+    seeds: Sequence[int],
+    side: int,
+    wide: int,
+) -> NDArray[np.uint8]:
+    """(n, 32, 32 wide, 3): sprites at their true size."""
+    pictures = sample(model, texts, seeds, cfg=options.cfg, side=side, wide=wide)
+    factor = side // 32
+    return pictures[:, factor // 2 :: factor, factor // 2 :: factor]
+
+
+def near_stage(options: argparse.Namespace) -> None:
+    """The nearest training pictures of twenty results, beside them."""
+    from PIL import Image
+
+    world = _world(options)
+    model = load_model(options.model)
+    texts = [row[0] for row in measuring.prompts("held")["known"]][::4][:20]
+    from .subject_judge import cut_outs
+
+    sheet = Image.new("RGB", (20 * 68, 140), (150, 150, 165))
+    for index, text in enumerate(texts):
+        picture = _drawn(options, model, [text], [1], _SIDE, 1)
+        (sprite,) = cut_outs(picture)
+        ((path, share),) = measuring.nearest_pictures(world, sprite)
+        print(f"{text}: {path}, {share:.0%} of the pixels alike")
+        nearest = next(tile.pixels for tile in world.tiles if tile.path == path)
+        for row, one in enumerate((sprite, nearest)):
+            cell = Image.fromarray(one).resize((64, 64), Image.Resampling.NEAREST)
+            sheet.paste(cell, (index * 68, row * 70), cell)
+    options.out.mkdir(parents=True, exist_ok=True)
+    sheet.save(options.out / "nearest.png")
+
+
+def sheet_stage(options: argparse.Namespace) -> None:
+    """A contact sheet of examples, with their texts."""
+    import random
+
+    world = _world(options)
+    rng = random.Random(options.seed)
+    examples = [world.example(rng) for _ in range(200)]
+    walks = [world.walk(rng) for _ in range(40)]
+    report = measuring.Report(
+        lines=[f"{one.kind}: {one.text}" for one in (*examples, *walks)],
+        pictures={
+            "examples": [np.ascontiguousarray(one.pixels) for one in examples],
+            "walks": [one.pixels for one in walks],
+        },
+    )
+    measuring.write_report(report, options.out / "examples")
+
+
+STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
+    "prepare": prepare_stage,
+    "judge": judge_stage,
+    "train": train_stage,
+    "export": export_stage,
+    "evaluate": evaluate_stage,
+    "near": near_stage,
+    "sheet": sheet_stage,
+}
+"""Stages by name."""
