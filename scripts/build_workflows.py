@@ -71,6 +71,11 @@ COLUMNS = (0, 400, 840, 1180, 1560, 1920, 2300)
 # What the editor needs to show all settings of the model, and where the next group may begin.
 MODEL_HEIGHT = 570
 BELOW_MODEL = MODEL_HEIGHT + 50
+# And the nodes from a picture to a sprite, with what they show.
+SNAP_HEIGHT, CUTOUT_HEIGHT, PALETTE_HEIGHT, ALIGN_HEIGHT = 380, 410, 480, 530
+# Between two nodes, with the title of the second.
+GAP = 80
+FINISH_HEIGHT = SNAP_HEIGHT + GAP + CUTOUT_HEIGHT
 
 
 def start(
@@ -136,12 +141,12 @@ def finish_and_save(
     recipe.add(
         "SpriteworksSaveSprite",
         "Save sprite",
-        (COLUMNS[5], 330, 320, 320),
+        (COLUMNS[5], PALETTE_HEIGHT + GAP, 320, 330),
         image=image,
         filename_prefix=recipe.name,
         mask=mask,
     )
-    sampling_groups(recipe, "From picture to sprite", 2)
+    sampling_groups(recipe, "From picture to sprite", 700, FINISH_HEIGHT + 100)
     return image, mask
 
 
@@ -159,13 +164,13 @@ def finish(
     The palette comes last, so that no colour of the background has a place in it and none comes in
     after it.
     """
-    snapped = recipe.add("SpriteworksSnap", "Snap", (x, 0, 320, 230), image=image)
+    snapped = recipe.add("SpriteworksSnap", "Snap", (x, 0, 320, SNAP_HEIGHT), image=image)
     if sequence:
         recipe.graph[snapped]["inputs"]["sequence"] = True
     cut = recipe.add(
         "SpriteworksCutout",
         "Cutout",
-        (x, 310, 320, 270),
+        (x, SNAP_HEIGHT + GAP, 320, CUTOUT_HEIGHT),
         image=[snapped, 0],
         tolerance=0.15,
         smallest_hole=0.004,
@@ -174,7 +179,7 @@ def finish(
     coloured = recipe.add(
         "SpriteworksPalette",
         "Palette",
-        (x + 360, 0, 320, 250),
+        (x + 360, 0, 320, PALETTE_HEIGHT),
         image=[cut, 0],
         colors=colors,
         palette=palette,
@@ -192,7 +197,7 @@ def sheet(
     aligned = recipe.add(
         "SpriteworksAlignFrames",
         "Align frames",
-        (x, 0, 320, 260),
+        (x, 0, 320, ALIGN_HEIGHT),
         image=image,
         pivot=pivot,
         margin=1,
@@ -201,7 +206,7 @@ def sheet(
     laid = recipe.add(
         "SpriteworksSpriteSheet",
         "Sprite sheet",
-        (x, 330, 320, 400),
+        (x, ALIGN_HEIGHT + GAP, 320, 400),
         image=[aligned, 0],
         animation=animation,
         pivot_x=[aligned, 2],
@@ -211,11 +216,11 @@ def sheet(
     recipe.add(
         "SpriteworksSaveSheet",
         "Save sheet",
-        (x + 360, 0, 320, 320),
+        (x + 360, 0, 320, 360),
         sheet=[laid, 0],
         filename_prefix=recipe.name,
     )
-    recipe.groups.append(("Sheet", x - 20, -80, 720, 830, "#3f789e"))
+    recipe.groups.append(("Sheet", x - 20, -80, 720, ALIGN_HEIGHT + GAP + 500, "#3f789e"))
 
 
 def sprite() -> WorkflowRecipe:
@@ -295,7 +300,7 @@ def frames() -> WorkflowRecipe:
     sheet(recipe, image, mask, 1120, pivot="ground", animation="walk")
     recipe.groups += [
         ("Frames", -20, -80, 380, 430, "#a1309b"),
-        ("From frames to sprites", 380, -80, 720, 680, "#88A"),
+        ("From frames to sprites", 380, -80, 720, FINISH_HEIGHT + 100, "#88A"),
     ]
     recipe.note = note(
         "## Frames\nDrop an animation (APNG, GIF or WebP) on **Frames**, or link the frames that "
@@ -401,7 +406,7 @@ def inpaint() -> WorkflowRecipe:
         images=[stitched, 0],
         filename_prefix="inpaint",
     )
-    sampling_groups(recipe, "Result", 1)
+    sampling_groups(recipe, "Result", 340, 600)
     recipe.groups += [
         ("Picture and mask", -20, BELOW_MODEL, 380, 820, "#a1309b"),
         ("Mask and crop", COLUMNS[1] - 20, 430, 760, 740, "#a1309b"),
@@ -428,12 +433,11 @@ def decode(recipe: WorkflowRecipe, ids: dict[str, str], sampled: str) -> str:
     )
 
 
-def sampling_groups(recipe: WorkflowRecipe, last: str, columns: int) -> None:
-    """The frames around the sampling columns and those after them."""
-    width = 340 if columns == 1 else 700
+def sampling_groups(recipe: WorkflowRecipe, last: str, width: int, height: int) -> None:
+    """The frames around the sampling columns and those after them, of that size."""
     recipe.groups += [
         ("Sampling", COLUMNS[2] - 20, -80, 700, 490, "#b58b2a"),
-        (last, COLUMNS[4] - 20, -80, width, 600, "#88A"),
+        (last, COLUMNS[4] - 20, -80, width, height, "#88A"),
     ]
 
 

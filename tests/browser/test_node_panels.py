@@ -27,11 +27,16 @@ pytestmark = pytest.mark.comfyui
 PATIENCE = 120_000
 RENDERER = "value => app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', value)"
 NAMES = {False: "classic", True: "nodes2"}
+# Editors before Nodes 2.0 hid the beginnings of it, in which few widgets work.
+OFFERED = "() => app.ui.settings.settingsLookup['Comfy.VueNodes.Enabled']?.type === 'boolean'"
 # The id of what the editor has sent, once it runs.
 RUN = """() => new Promise((resolve, reject) => {
   const started = ({detail}) => resolve(detail.prompt_id);
   app.api.addEventListener('execution_start', started, {once: true});
-  app.queuePrompt(0).then(sent => sent || reject(JSON.stringify(app.lastNodeErrors)));
+  app.queuePrompt(0).then(() => {
+    const errors = JSON.stringify(app.lastNodeErrors ?? {});
+    if (errors !== '{}') reject(new Error(errors));
+  });
 })"""
 # A panel that waits for a run says so in this element.
 ALL_SHOWN = "() => !document.querySelector('.spriteworks .sw-empty')"
@@ -60,6 +65,7 @@ class Bench:
         self.editor = editor
         self.studio = studio
         self.troubles: list[str] = []
+        self.renderers = NAMES if self.page.evaluate(OFFERED) else {False: NAMES[False]}
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         file = repository / "workflows" / "frames.json"
         self.frames = json.loads(file.read_text(encoding="utf-8"))
@@ -112,9 +118,9 @@ def bench(studio: Any, canvas_editor: Any, repository: Path) -> Iterator[Bench]:
 
 @pytest.fixture(scope="module")
 def shown(bench: Bench) -> dict[bool, list[dict[str, Any]]]:
-    """The panels after a run in the classic canvas (False) and in Nodes 2.0 (True)."""
+    """The panels after a run in the classic canvas (False) and in Nodes 2.0 (True), if offered."""
     found = {}
-    for modern in (False, True):
+    for modern in bench.renderers:
         bench.load(modern)
         bench.run()
         found[modern] = bench.page.evaluate(PANELS)
@@ -141,6 +147,8 @@ def test_both_renderers_show_the_same(shown: dict[bool, list[dict[str, Any]]]) -
             del picture["shown"]  # nodes are 4 px narrower in one of them
         return panels
 
+    if True not in shown:
+        pytest.skip("this editor has the classic canvas only")
     assert len(told(True)) == 5
     assert told(False) == told(True)
 
@@ -152,10 +160,12 @@ def test_all_that_can_be_used_has_a_name(shown: dict[bool, list[dict[str, Any]]]
 
 @pytest.mark.parametrize("modern", NAMES, ids=NAMES.values())
 def test_the_sheet_plays_and_stops_and_steps_by_keyboard(bench: Bench, modern: bool) -> None:
+    if modern not in bench.renderers:
+        pytest.skip("this editor has the classic canvas only")
     bench.load(modern)
     bench.run()
     panel = bench.element("SpriteworksSaveSheet")
-    assert panel.query_selector("select").inner_text().split("\n")[0] == "walk"
+    assert panel.query_selector("select option:checked").text_content() == "walk"
     panel.query_selector("[aria-label=Pause]").press("Enter")
     assert panel.query_selector("[aria-label=Play]")
     number = panel.query_selector(".sw-number")
