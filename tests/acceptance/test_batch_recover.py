@@ -532,7 +532,9 @@ def test_a_record_in_postgresql_stays_where_it_is(
     made = Batch(tmp_path, fake)
     made.want(["a", "b"])
     choice = Choice(urls=(fake.url,))
-    request = batch.BatchRequest(manifest=made.manifest, out=made.out, choice=choice, store=postgres_url)
+    request = batch.BatchRequest(
+        manifest=made.manifest, out=made.out, choice=choice, store=postgres_url
+    )
     assert batch.run(request, Deaf()).is_complete
     before = made.files()
     assert made.recover().is_needless
