@@ -185,6 +185,17 @@ class NodeInput:
         return self.widget is not None
 
     @property
+    def takes_links_only(self) -> bool:
+        """True where none of its types is one that the editor has a widget for: a picture, a model.
+
+        Of a custom node's type nobody but the node knows: its own widget may give a value.
+        """
+        named = (*self.type.split(","), *self.types)
+        return self.growth is None and all(
+            kind.strip() not in WIDGETS and kind != "*" for kind in named
+        )
+
+    @property
     def is_socketless(self) -> bool:
         """True for a widget that no link can be put on."""
         return bool(self.extra.get("socketless"))

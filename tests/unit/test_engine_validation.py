@@ -190,6 +190,43 @@ def test_nonsense_is_refused_and_never_raises(graph: Any, nodes: Nodes) -> None:
     assert check(graph, nodes).error is not None
 
 
+@pytest.mark.parametrize(
+    "value", [None, 5, "1", True, {}, {"a": 1}, {"__value__": ["1", 0]}, {"__value__": None}]
+)
+def test_a_picture_comes_by_a_link(value: Any, nodes: Nodes) -> None:
+    graph = {"1": {"class_type": "SaveImage", "inputs": {"images": value, "filename_prefix": "x"}}}
+    (found,) = check(graph, nodes).node_errors["1"]["errors"]
+    assert found["type"] == "invalid_input_type"
+    assert "link the input to its output" in found["extra_info"]["exception_message"]
+
+
+class Anything(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            "Anything",
+            inputs=[
+                io.Mask.Input("mask", optional=True),
+                io.AnyType.Input("anything"),
+                io.Int.Input("number", force_input=True),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, **inputs: Any) -> io.NodeOutput:
+        return io.NodeOutput()
+
+
+def test_what_is_optional_may_be_none_and_what_takes_anything_a_constant() -> None:
+    inputs = {"mask": None, "anything": "x", "number": 3}
+    graph = {"1": {"class_type": "Anything", "inputs": inputs}}
+    assert check(graph, by_name([Anything])).node_errors == {}
+    inputs["mask"] = 0
+    (found,) = check(graph, by_name([Anything])).node_errors["1"]["errors"]
+    assert found["type"] == "invalid_input_type"
+
+
 class Choice(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:

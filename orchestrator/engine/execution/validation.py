@@ -53,6 +53,16 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def _converted(entry: NodeInput, value: Any) -> Any:
+    """The constant as its input takes it. Raises TypeError, ValueError and OverflowError."""
+    # ComfyUI hands a constant in the place of a picture or a model to the node, which then fails.
+    # None is how a client leaves out what is optional.
+    if entry.takes_links_only and (entry.required or value is not None):
+        raise TypeError(f"{entry.type} comes from another node: link the input to its output")
+    convert = _CONVERSIONS.get(entry.type)
+    return convert(value) if convert else value
+
+
 @dataclass(frozen=True, kw_only=True)
 class GraphVerdict:
     """What the checks found; `error` is None where at least one output can run."""
@@ -337,8 +347,7 @@ class _NodeCheck:
         if isinstance(value, dict) and "__value__" in value:
             value = value["__value__"]
         try:
-            convert = _CONVERSIONS.get(entry.type)
-            self.inputs[entry.name] = convert(value) if convert else value
+            self.inputs[entry.name] = _converted(entry, value)
         except (TypeError, ValueError, OverflowError) as error:
             return problem(
                 "invalid_input_type",
