@@ -32,7 +32,7 @@ def stoppable(network: nn.Module) -> Iterator[None]:
         yield
         return
     hooks = [block.register_forward_pre_hook(_ask) for block in blocks_of(network)]
-    layers = [layer for layer in network.modules() if hasattr(layer, "set_processor")]
+    layers: list[Any] = [layer for layer in network.modules() if hasattr(layer, "set_processor")]
     processors: list[Any] = [layer.processor for layer in layers]
     for layer, processor in zip(layers, processors, strict=True):
         layer.processor = _Parted(processor)
