@@ -10,8 +10,8 @@ import pytest
 import typer.main
 
 from orchestrator.cli import app
-from orchestrator.engine.__main__ import _parser
 from orchestrator.client.wire import Timeouts
+from orchestrator.engine.__main__ import _parser
 from orchestrator.errors import SpriteworksError
 from orchestrator.testing import Fault
 from orchestrator.testing.hostile import Kind
