@@ -73,3 +73,9 @@ def test_what_another_works_on_is_left_alone(tmp_path: Path) -> None:
         assert (out / "batch.lock").exists()
     before.remove()
     assert not out.exists()
+
+
+def test_a_file_is_no_batch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert run(["batch", "status", str(tmp_path / "file")]) == 1
+    assert "there is no batch in" in capsys.readouterr().err

@@ -73,7 +73,7 @@ def _named(folder: Path) -> RecordPlace | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return RecordPlace(url=str(found["url"]), token=str(found["batch"]), known=True)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
