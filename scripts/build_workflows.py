@@ -71,8 +71,8 @@ COLUMNS = (0, 400, 840, 1180, 1560, 1920, 2300)
 # What the editor needs to show all settings of the model, and where the next group may begin.
 MODEL_HEIGHT = 570
 BELOW_MODEL = MODEL_HEIGHT + 50
-# And the nodes from a picture to a sprite, with what they show.
-SNAP_HEIGHT, CUTOUT_HEIGHT, PALETTE_HEIGHT, ALIGN_HEIGHT = 380, 410, 480, 530
+# And the nodes from a picture to a sprite, with what they show; Nodes 2.0 takes the most room.
+SNAP_HEIGHT, CUTOUT_HEIGHT, PALETTE_HEIGHT, ALIGN_HEIGHT = 420, 470, 500, 570
 # Between two nodes, with the title of the second.
 GAP = 80
 FINISH_HEIGHT = SNAP_HEIGHT + GAP + CUTOUT_HEIGHT
@@ -206,7 +206,7 @@ def sheet(
     laid = recipe.add(
         "SpriteworksSpriteSheet",
         "Sprite sheet",
-        (x, ALIGN_HEIGHT + GAP, 320, 400),
+        (x, ALIGN_HEIGHT + GAP, 320, 470),
         image=[aligned, 0],
         animation=animation,
         pivot_x=[aligned, 2],
@@ -216,11 +216,11 @@ def sheet(
     recipe.add(
         "SpriteworksSaveSheet",
         "Save sheet",
-        (x + 360, 0, 320, 360),
+        (x + 360, 0, 320, 400),
         sheet=[laid, 0],
         filename_prefix=recipe.name,
     )
-    recipe.groups.append(("Sheet", x - 20, -80, 720, ALIGN_HEIGHT + GAP + 500, "#3f789e"))
+    recipe.groups.append(("Sheet", x - 20, -80, 720, ALIGN_HEIGHT + GAP + 580, "#3f789e"))
 
 
 def sprite() -> WorkflowRecipe:

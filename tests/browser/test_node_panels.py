@@ -19,6 +19,7 @@ from comfy_nodes import showing
 from comfy_nodes.formats.typed import palette_in
 from comfy_nodes.formats.well_known import WELL_KNOWN
 from orchestrator.client.client import Client
+from orchestrator.protocol.events import StepProgress
 from orchestrator.protocol.http import HistoryRecord
 
 pytestmark = pytest.mark.comfyui
@@ -207,7 +208,7 @@ def test_what_the_server_kept_is_shown_although_no_node_runs(
     assert bench.page.evaluate(PANELS) == shown[False]
 
 
-def test_a_run_that_no_editor_watches_makes_nothing_to_look_at(
+def test_a_run_that_no_editor_watches_tells_progress_and_makes_nothing_to_look_at(
     bench: Bench, shown: dict[bool, list[dict[str, Any]]]
 ) -> None:
     graph = bench.page.evaluate("async () => (await app.graphToPrompt()).output")
@@ -218,8 +219,15 @@ def test_a_run_that_no_editor_watches_makes_nothing_to_look_at(
     temp = bench.input.parent / "temp"
     before = sorted(temp.iterdir())
     assert before
+    heard: list[Any] = []
     with Client(bench.studio.url) as client:
-        record = client.wait(client.submit(graph).prompt_id, timeout=PATIENCE / 1000)
+        sent = client.submit(graph)
+        record = client.wait(sent.prompt_id, on_event=heard.append, timeout=PATIENCE / 1000)
+    counted = {one.node for one in heard if isinstance(one, StepProgress) and one.max == 8}
+    assert {graph[one]["class_type"] for one in counted} == {
+        "SpriteworksCutout",
+        "SpriteworksPalette",
+    }
     assert sorted(temp.iterdir()) == before
     told = [key for output in record.outputs.values() for key in output]
     assert "images" in told
