@@ -8,6 +8,7 @@ many times over.
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import sys
@@ -86,4 +87,8 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else INFO)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("info", type=Path, metavar="OBJECT_INFO.json", nargs="?", default=INFO)
+    main(parser.parse_args().info)

@@ -5,6 +5,7 @@ A test holds the page to what this makes.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -209,4 +210,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(REPOSITORY))
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

@@ -14,6 +14,7 @@ Pictures that are in WORK are not made again.
 
 from __future__ import annotations
 
+import argparse
 import json
 import runpy
 import subprocess
@@ -183,4 +184,8 @@ def main(work: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("work", type=Path, metavar="WORK")
+    main(parser.parse_args().work)

@@ -43,7 +43,8 @@ class Kept:
             return "which is kept running"
         if not self.jobs:
             return "which was kept running"
-        return f"which was kept running and has {self.jobs} jobs of others to do before"
+        jobs = "a job" if self.jobs == 1 else f"{self.jobs} jobs"
+        return f"which was kept running and has {jobs} of others to do before"
 
     def check(self) -> None:
         """Raise ServerLost, with the end of its log, when the process has ended."""
