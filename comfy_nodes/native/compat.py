@@ -117,6 +117,7 @@ NAMES: tuple[Name, ...] = (
     Name("folder_paths", "get_filename_list", _FOLDERS),
     Name("folder_paths", "get_save_image_path", _FOLDERS),
     Name("folder_paths", "get_output_directory", _FOLDERS),
+    Name("folder_paths", "get_temp_directory", _FOLDERS),
 )
 
 
