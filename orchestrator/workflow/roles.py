@@ -221,19 +221,14 @@ def parameters(
     return found
 
 
-def at_sampler(graph: Graph, sampler: str, role: str, catalogue: Catalogue) -> list[Any]:
-    """The values of a role that one sampler has, as the graph has them."""
-    targets = dict.fromkeys(_follow(graph, sampler, _TRAILS[role], catalogue))
-    return [_literal(graph, graph[one.node_id]["inputs"].get(one.input)) for one in targets]
+def targets_at(graph: Graph, sampler: str, role: str, catalogue: Catalogue) -> list[Target]:
+    """Where the values of a role are that one sampler has, whatever they are."""
+    return list(dict.fromkeys(_follow(graph, sampler, _TRAILS[role], catalogue)))
 
 
-def models_at(graph: Graph, sampler: str, catalogue: Catalogue) -> list[tuple[str, NodeInput]]:
-    """The models of one sampler: each name, and the input that lists what there is."""
-    targets = dict.fromkeys(_follow(graph, sampler, _TRAILS["model"], catalogue))
-    entries = ((graph[one.node_id]["inputs"].get(one.input), one) for one in targets)
-    return [
-        (name, input_at(graph, one, catalogue)) for name, one in entries if isinstance(name, str)
-    ]
+def value_at(graph: Graph, target: Target) -> Any:
+    """The value of an input, or that of the node it is linked to; None where it is not known."""
+    return _literal(graph, graph[target.node_id]["inputs"].get(target.input))
 
 
 def seed_targets(graph: Graph) -> list[Target]:

@@ -6,26 +6,56 @@ Loaders tell in /object_info what words a model knows, where it knows few, as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from comfy_nodes.vocabulary import Unknown, Vocabulary, read_vocabulary, warning
 
 from ..protocol import Graph
 from .catalogue import Catalogue
-from .roles import at_sampler, models_at, samplers
+from .roles import Target, input_at, samplers, targets_at, value_at
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """Where the prompts of one sampler stand, and the models that read them.
+
+    That follows from how a graph is linked: it serves all graphs that differ in values only.
+    """
+
+    prompts: tuple[Target, ...]
+    # each with the words of the models that may stand there, by their names
+    models: tuple[tuple[Target, Mapping[str, Vocabulary]], ...]
 
 
 def unknown_words(graph: Graph, catalogue: Catalogue) -> list[str]:
     """A sentence for each model whose prompts have words that it does not know."""
-    return sentences(unknown_by_model(graph, catalogue))
+    return sentences(unknown_by_model(graph, prompted(graph, catalogue)))
 
 
-def unknown_by_model(graph: Graph, catalogue: Catalogue) -> dict[str, dict[str, Unknown]]:
+def prompted(graph: Graph, catalogue: Catalogue) -> list[Prompted]:
+    """The prompts of a graph that models read which know few words."""
+    found = []
+    for sampler in samplers(graph):
+        models = tuple(
+            (target, words)
+            for target in targets_at(graph, sampler, "model", catalogue)
+            if (words := _words_by_model(input_at(graph, target, catalogue).extra.get("words")))
+        )
+        if models:
+            prompts = targets_at(graph, sampler, "prompt", catalogue)
+            found.append(Prompted(prompts=tuple(prompts), models=models))
+    return found
+
+
+def unknown_by_model(graph: Graph, places: Iterable[Prompted]) -> dict[str, dict[str, Unknown]]:
     """{model: {word: what is said of it}} for models that do not know a word of their prompts."""
     found: dict[str, dict[str, Unknown]] = {}
-    for sampler in samplers(graph):
-        texts = [t for t in at_sampler(graph, sampler, "prompt", catalogue) if isinstance(t, str)]
-        for name, words in _models(graph, sampler, catalogue):
+    for place in places:
+        values = [value_at(graph, target) for target in place.prompts]
+        texts = [text for text in values if isinstance(text, str)]
+        for name, words in _models(graph, place):
             unknown = {one.word: one for text in texts for one in words.unknown(text)}
             if unknown:
                 found.setdefault(name, {}).update(unknown)
@@ -37,9 +67,14 @@ def sentences(unknown: Mapping[str, Mapping[str, Unknown]]) -> list[str]:
     return [warning(model, list(words.values())) for model, words in unknown.items()]
 
 
-def _models(graph: Graph, sampler: str, catalogue: Catalogue) -> Iterator[tuple[str, Vocabulary]]:
-    for name, entry in models_at(graph, sampler, catalogue):
-        lists = entry.extra.get("words")
-        words = read_vocabulary(lists.get(name)) if isinstance(lists, dict) else None
-        if words is not None:
-            yield name, words
+def _words_by_model(told: Any) -> dict[str, Vocabulary]:
+    lists = told.items() if isinstance(told, dict) else ()
+    read = {str(name): read_vocabulary(words) for name, words in lists}
+    return {name: words for name, words in read.items() if words is not None}
+
+
+def _models(graph: Graph, place: Prompted) -> Iterator[tuple[str, Vocabulary]]:
+    for target, words in place.models:
+        name = graph[target.node_id]["inputs"].get(target.input)
+        if isinstance(name, str) and name in words:
+            yield name, words[name]

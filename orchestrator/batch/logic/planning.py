@@ -37,7 +37,7 @@ from ...workflow.roles import (
 )
 from ...workflow.texts import Texts, may_choose, resolved
 from ...workflow.values import typed
-from ...workflow.vocabulary import sentences, unknown_by_model
+from ...workflow.vocabulary import prompted, sentences, unknown_by_model
 from .jobs import Job
 from .manifest.expansion import Draft, Report
 from .manifest.yaml_lines import PlainScalar, as_text
@@ -113,6 +113,8 @@ class _Recipe:
         for name, value in given.items():
             self._enter(name, value)
         self.broken = self._fault()
+        # where the model of a prompt may know few words
+        self.prompted = [] if self.broken else prompted(self._graph, info)
         self.own_seed = self._own_seed()
         # texts of the workflow itself in which the seed chooses
         self._choices = self._own_choices()
@@ -330,8 +332,10 @@ class Planner:
             report(("workflow",), recipe.broken)
         if wrong or recipe.broken:
             return None
-        for model, words in unknown_by_model(recipe.filled(values), self._info).items():
-            self._unknown.setdefault(model, {}).update(words)
+        if recipe.prompted:
+            graph = recipe.filled(values)
+            for model, words in unknown_by_model(graph, recipe.prompted).items():
+                self._unknown.setdefault(model, {}).update(words)
         texts = recipe.texts(values)
         group = recipe.hash([*texts[:-1], "*"])[:_GROUP_DIGITS] if seed else ""
         return _Filling(
