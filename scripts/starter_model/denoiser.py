@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from diffusers import UNet2DConditionModel
+from transformers import CLIPTextModel
 
 from .pool import Pool
 from .progress import (
@@ -27,7 +27,8 @@ from .progress import (
     set_rate,
 )
 from .team import Team
-from .words import POSITIONS
+from .text import make_text_encoder
+from .unet import make_scheduler
 
 HIDDEN = 192
 """Width of the text states and of the cross-attention."""
@@ -64,45 +65,13 @@ def make_unet() -> UNet2DConditionModel:
     )
 
 
-def make_text_encoder(vocabulary: int) -> CLIPTextModel:
-    """An untrained encoder of two layers; start and end are the last two ids."""
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=vocabulary,
-            hidden_size=HIDDEN,
-            intermediate_size=3 * HIDDEN,
-            projection_dim=HIDDEN,
-            num_hidden_layers=2,
-            num_attention_heads=HIDDEN // 64,
-            max_position_embeddings=POSITIONS,
-            hidden_act="quick_gelu",
-            bos_token_id=vocabulary - 2,
-            eos_token_id=vocabulary - 1,
-            pad_token_id=vocabulary - 1,
-            attn_implementation="sdpa",
-        )
-    )
-
-
-def make_scheduler() -> DDPMScheduler:
-    """Stable Diffusion 1's noise levels; the denoiser gives v."""
-    return DDPMScheduler(
-        num_train_timesteps=1000,
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        prediction_type="v_prediction",
-    )
-
-
 class Both(torch.nn.Module):
     """Denoiser and text encoder as one module."""
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
         self.unet = make_unet()
-        self.encoder = make_text_encoder(vocabulary)
+        self.encoder = make_text_encoder(vocabulary, HIDDEN, widening=3)
 
     def forward(
         self, noisy: torch.Tensor, moments: torch.Tensor, ids: torch.Tensor
@@ -144,7 +113,7 @@ def train(team: Team, plan: Plan, budget: Budget, watch: Any = None) -> None:
         model.parameters(), lr=plan.peak_rate, weight_decay=0.01, betas=(0.9, 0.99)
     )
     step = _resume(plan.checkpoint, model, average, optimizer, budget)
-    alphas = make_scheduler().alphas_cumprod
+    alphas = make_scheduler("v_prediction").alphas_cumprod
     rng = np.random.default_rng([step, team.rank, 1])
     shared = np.random.default_rng([step, 3])
     torch.manual_seed(step * 64 + team.rank)

@@ -61,15 +61,15 @@ def make_unet(side: int = 64) -> UNet2DConditionModel:
     )
 
 
-def make_scheduler() -> DDPMScheduler:
-    """Stable Diffusion 1's noise schedule."""
+def make_scheduler(prediction: str = "epsilon") -> DDPMScheduler:
+    """Stable Diffusion 1's noise schedule; the denoiser gives the noise, or "v_prediction"."""
     return DDPMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
         clip_sample=False,
-        prediction_type="epsilon",
+        prediction_type=prediction,
     )
 
 

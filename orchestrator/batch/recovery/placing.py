@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -28,11 +27,6 @@ class Placed:
     aside: dict[str, str] = field(default_factory=dict)
     # what could not be given its place, as that lies behind a link
     behind_links: list[str] = field(default_factory=list)
-
-
-def same_name(one: str, other: str) -> bool:
-    """Whether two paths are one, also where a system composes letters otherwise."""
-    return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
 
 
 def place(
