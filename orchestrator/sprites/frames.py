@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from comfy_nodes.errors import BadInput
 from comfy_nodes.ops.alignment import Alignment, Pivot, align
 from comfy_nodes.ops.duplicates import aliases
-from comfy_nodes.ops.frames import Animation, Direction, Frame, played
+from comfy_nodes.ops.frames import Animation, Direction, Frame, played, side_by_side
 
 from ..errors import InputError, UsageError
 from .animated import AnimatedFile, a_gif, an_apng, animated_targets, durations_by
@@ -176,6 +176,26 @@ def align_in_place(
     for frame in _every(aligned):
         write_picture(frame.picture, Path(frame.name))
     return aligned
+
+
+def cut_apart(file: Path, count: int) -> list[Path]:
+    """Write the frames of a picture that is a row of them as 1.png, 2.png, ... in a folder of its name.
+
+    Raises InputError where it cannot be read, or is no such row, and OutputError.
+    """
+    try:
+        frames = side_by_side(read_picture(file), count)
+    except BadInput as error:
+        raise InputError(f"{file.name}: {error}") from error
+    targets = frames_of(file, count)
+    for frame, target in zip(frames, targets, strict=True):
+        write_picture(frame, target)
+    return targets
+
+
+def frames_of(file: Path, count: int) -> list[Path]:
+    """Where the frames of a row go."""
+    return [file.with_suffix("") / f"{number}.png" for number in range(1, count + 1)]
 
 
 def _one_of(kind: type[Choice], what: str, name: str) -> Choice:
