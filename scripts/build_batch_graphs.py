@@ -2,8 +2,9 @@
 
     python scripts/build_batch_graphs.py
 
-writes workflows/batches/sprite-lora.json: `sprite` with a LoRA between its model and what uses it.
-Run it after scripts/build_workflows.py.
+writes sprite-lora.json, `sprite` with a LoRA between its model and what uses it, and tile.json,
+`sprite` without its Cutout, for pictures that fill their square. Run it after
+scripts/build_workflows.py.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ sys.path.insert(0, str(REPOSITORY))
 from comfy_nodes.loras import lora_named  # noqa: E402
 
 SPRITE = REPOSITORY / "workflows" / "api" / "sprite.json"
-TARGET = REPOSITORY / "workflows" / "batches" / "sprite-lora.json"
+FOLDER = REPOSITORY / "workflows" / "batches"
 # What the graph has where nobody sets another: it wants no words of its own in a prompt.
 LORA = "pixel-art-xl"
 
@@ -32,14 +34,12 @@ def with_lora(sprite: Graph) -> Graph:
     graph = copy.deepcopy(sprite)
     chosen = lora_named(LORA)
     assert chosen is not None
-    (model,) = (key for key, node in graph.items() if "model_name" in node["inputs"])
-    graph[model]["inputs"]["model_name"] = chosen.base.key
+    model = _only(graph, "SpriteworksDiffusersLoader")
     lora = str(max(map(int, graph)) + 1)
     for node in graph.values():
         if node["class_type"] in ("KSampler", "CLIPTextEncode"):
-            links = [name for name, value in node["inputs"].items() if value in ([model, 0], [model, 1])]
-            for name in links:
-                node["inputs"][name] = [lora, node["inputs"][name][1]]
+            _relink(node, {(model, 0): [lora, 0], (model, 1): [lora, 1]})
+    graph[model]["inputs"]["model_name"] = chosen.base.key
     graph[lora] = {
         "class_type": "LoraLoader",
         "inputs": {
@@ -54,10 +54,35 @@ def with_lora(sprite: Graph) -> Graph:
     return graph
 
 
-def text() -> str:
-    """The file."""
-    return json.dumps(with_lora(json.loads(SPRITE.read_text(encoding="utf-8"))), indent=2) + "\n"
+def without_cutout(sprite: Graph) -> Graph:
+    """The graph whose pictures stay whole: what came from the Cutout comes from what it was given."""
+    graph = copy.deepcopy(sprite)
+    key = _only(graph, "SpriteworksCutout")
+    given = graph.pop(key)["inputs"]
+    for node in graph.values():
+        _relink(node, {(key, 0): given["image"], (key, 1): given["mask"]})
+    graph[_only(graph, "SpriteworksSaveSprite")]["inputs"]["filename_prefix"] = "tile"
+    return graph
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    """(file, its text) of each graph."""
+    sprite = json.loads(SPRITE.read_text(encoding="utf-8"))
+    for name, graph in (("sprite-lora", with_lora(sprite)), ("tile", without_cutout(sprite))):
+        yield FOLDER / f"{name}.json", json.dumps(graph, indent=2) + "\n"
+
+
+def _only(graph: Graph, kind: str) -> str:
+    (key,) = (key for key, node in graph.items() if node["class_type"] == kind)
+    return key
+
+
+def _relink(node: dict[str, Any], links: dict[tuple[str, int], list[Any]]) -> None:
+    for name, value in node["inputs"].items():
+        if isinstance(value, list) and tuple(value) in links:
+            node["inputs"][name] = list(links[tuple(value)])
 
 
 if __name__ == "__main__":
-    TARGET.write_text(text(), encoding="utf-8", newline="\n")
+    for file, text in texts():
+        file.write_text(text, encoding="utf-8", newline="\n")

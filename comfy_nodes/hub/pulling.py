@@ -271,4 +271,4 @@ def _note_commit(place: DownloadTarget, commit: str) -> None:
 
 def gigabytes(size: int) -> str:
     """A size in words, as the hub counts: 10^9 bytes."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
