@@ -1,9 +1,9 @@
-"""LoRAs that make the known versions of Stable Diffusion draw pixel art, as their pages tell of them.
+"""LoRAs with which the known versions of Stable Diffusion draw pixel art, by their pages.
 
-What is here was read on the day of `READ`, in stored copies of the publishers' pages on the hub, whose
-month follows from the ages that they show ("9 months ago") and the dates of the changes that they
-list. Left out is what could not be read: a size, a licence, or weights that are no pickle. A download
-goes by what the hub says on that day.
+What is here was read on the day of `READ`, in stored copies of the publishers' pages on the hub,
+whose month follows from the ages that they show ("9 months ago") and the dates of the changes that
+they list. A LoRA is left out where a size, a licence, or weights that are no pickle could not be
+read. A download goes by what the hub says on its day.
 """
 
 from __future__ import annotations

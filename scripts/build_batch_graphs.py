@@ -30,7 +30,7 @@ Graph = dict[str, dict[str, Any]]
 
 
 def with_lora(sprite: Graph) -> Graph:
-    """The graph with a LoRA; sampler and texts use what it gives, sizes and defaults the model's."""
+    """The graph with a LoRA; sampler and texts use it, sizes and defaults are the model's."""
     graph = copy.deepcopy(sprite)
     chosen = lora_named(LORA)
     assert chosen is not None
@@ -55,7 +55,7 @@ def with_lora(sprite: Graph) -> Graph:
 
 
 def without_cutout(sprite: Graph) -> Graph:
-    """The graph whose pictures stay whole: what came from the Cutout comes from what it was given."""
+    """The graph whose pictures stay whole: what the Cutout gave, its own inputs give."""
     graph = copy.deepcopy(sprite)
     key = _only(graph, "SpriteworksCutout")
     given = graph.pop(key)["inputs"]

@@ -155,7 +155,7 @@ class Supplies:
 @pytest.fixture(scope="session")
 def supplies(imitation: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supplies]:
     root = tmp_path_factory.mktemp("supplies")
-    for kind in ("checkpoints", "diffusers"):
+    for kind in ("checkpoints", "diffusers", "loras"):
         (root / "models" / kind).mkdir(parents=True)
     with imitation.serving(imitation.Hub()) as hub:
         yield Supplies(root / "models", hub, root / "hf" / "hub")

@@ -1,8 +1,8 @@
 """Where models lie on this machine, and where a download goes.
 
 Two places: a models folder in ComfyUI's layout (`diffusers/KEY`, `checkpoints/FILE`, `loras/FILE`),
-and the hub's own cache, which diffusers and others share. A model that diffusers has fetched before is
-found there. LoRAs are in models folders alone, where servers look for them.
+and the hub's own cache, which diffusers and others share. A model that diffusers has fetched before
+is found there. LoRAs are in models folders alone, where servers look for them.
 """
 
 from __future__ import annotations

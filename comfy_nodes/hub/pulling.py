@@ -87,9 +87,7 @@ def pull_lora(lora: Lora, models: Path, report: Report = lambda progress: None) 
     listed = client.listing(lora.hub_id)
     file = listed.files.get(lora.file.name)
     if file is None:
-        raise HubError(
-            f"{lora.name} has no {lora.file.name} on the hub: {lora.hub_id} has changed"
-        )
+        raise HubError(f"{lora.name} has no {lora.file.name} on the hub: {lora.hub_id} has changed")
     place = lora_target(lora, models)
     return _brought(lora, listed, (file,), place, place.folder / file.path, report)
 

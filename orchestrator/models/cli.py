@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="models",
-    help="Download, find and check the Stable Diffusion models that the loaders know, and LoRAs that "
-    "make them draw pixel art.",
+    help="Download, find and check the Stable Diffusion models that the loaders know, and LoRAs "
+    "with which they draw pixel art.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -27,8 +28,8 @@ _Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="A version as people call it: sd15, v1-5, xl, sdxl-turbo, xl-inpaint; or a LoRA of the "
-        "list: pixel-art-xl.",
+        help="A version as people call it: sd15, v1-5, xl, sdxl-turbo, xl-inpaint; or a LoRA of "
+        "the list: pixel-art-xl.",
     ),
 ]
 _Models = Annotated[
@@ -200,7 +201,7 @@ def _lora_table(rows: list[dict[str, Any]]) -> str:
     return _aligned(lines)
 
 
-def _aligned(lines: list[tuple[str, ...]]) -> str:
+def _aligned(lines: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = (
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))

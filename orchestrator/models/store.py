@@ -93,7 +93,7 @@ def how_to_use(lora: Lora, models: Path) -> str:
     """The command that makes a sprite with a LoRA, on one line."""
     return (
         f'spriteworks run workflows/batches/sprite-lora.json --models "{models}" '
-        f'--set model={lora.base.key} --set LoRA.lora_name={lora.file.name} '
+        f"--set model={lora.base.key} --set LoRA.lora_name={lora.file.name} "
         f'--set prompt="a red potion{f", {lora.words}" if lora.words else ""}"'
     )
 

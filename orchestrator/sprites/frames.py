@@ -179,9 +179,10 @@ def align_in_place(
 
 
 def cut_apart(file: Path, count: int) -> list[Path]:
-    """Write the frames of a picture that is a row of them as 1.png, 2.png, ... in a folder of its name.
+    """Write the frames of a picture that is a row of them as 1.png, 2.png, ...
 
-    Raises InputError where it cannot be read, or is no such row, and OutputError.
+    They go into a folder of the picture's name. Raises InputError where it cannot be read, or is no
+    such row, and OutputError.
     """
     try:
         frames = side_by_side(read_picture(file), count)

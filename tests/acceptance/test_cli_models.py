@@ -129,7 +129,9 @@ def test_a_lora_comes_with_its_version_and_says_how_it_is_used(
     lora = next(one for one in LORAS if one.base is SD15)
     hub.repositories[lora.hub_id] = {lora.file.name: imitation.safetensors(1_200_000)}
     assert "--models DIR" in refused(cli("pull", lora.key), 2)
-    assert f"models pull {lora.key} --models" in refused(cli("path", lora.key, "--models", tmp_path), 1)
+    assert f"models pull {lora.key} --models" in refused(
+        cli("path", lora.key, "--models", tmp_path), 1
+    )
     done = cli("pull", lora.key, "--models", tmp_path)
     assert done.returncode == 0, done.stderr
     file = tmp_path / "loras" / lora.file.name

@@ -1,4 +1,4 @@
-"""The manifests of a dungeon, a party, a bestiary and a walk, and how they are made with another model."""
+"""The manifests of a dungeon, a party, a bestiary and a walk, and another model for them."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ OBJECT_INFO = REPOSITORY / "tests" / "data" / "canvas" / "object_info.json"
 
 @pytest.fixture
 def larger(info: Catalogue) -> Catalogue:
-    """The same server with stand-ins: a diffusers folder `sdxl`, and the LoRA of sprite-lora.json."""
+    """The same server with a stand-in for `sdxl`, and for the LoRA of sprite-lora.json."""
     lora = lora_named("pixel-art-xl")
     assert lora is not None
     data = copy.deepcopy(json.loads(OBJECT_INFO.read_text(encoding="utf-8")))
@@ -166,4 +166,6 @@ def test_a_lora_is_between_the_model_and_all_that_use_it(larger: Catalogue) -> N
     (lora,) = (key for key, node in graph.items() if node["class_type"] == "LoraLoader")
     for node in graph.values():
         if node["class_type"] in ("KSampler", "CLIPTextEncode"):
-            assert lora in [value[0] for value in node["inputs"].values() if isinstance(value, list)]
+            assert lora in [
+                value[0] for value in node["inputs"].values() if isinstance(value, list)
+            ]

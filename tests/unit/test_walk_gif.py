@@ -62,7 +62,7 @@ def test_each_pixel_is_a_square_and_each_frame_is_there(
 def test_what_cannot_be_is_one_sentence(script: dict[str, Any], tmp_path: Path) -> None:
     Image.fromarray(frames()[0]).save(tmp_path / "one.png")
     for given in (["one.png", "--frames", "5"], ["none.png"]):
-        with pytest.raises(SystemExit, match="^error: "):
+        with pytest.raises(SystemExit, match=r"^error: "):
             script["main"]([str(tmp_path / given[0]), *given[1:], "--out", str(tmp_path / "x.gif")])
     with pytest.raises(SystemExit):
         script["main"]([str(tmp_path / "one.png"), "--scale", "0"])
