@@ -9,6 +9,7 @@ scripts/build_workflows.py.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import sys
@@ -84,5 +85,6 @@ def _relink(node: dict[str, Any], links: dict[tuple[str, int], list[Any]]) -> No
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0]).parse_args()
     for file, text in texts():
         file.write_text(text, encoding="utf-8", newline="\n")

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 
 from comfy_nodes.hub.pulling import gigabytes
 from comfy_nodes.loras import LORAS, READ, lora_named
 from comfy_nodes.models import Family
 from orchestrator.errors import BadValue
 from orchestrator.models import larger, store
+from orchestrator.models.cli import app
 from orchestrator.models.larger import told_once
 
 
@@ -79,6 +81,19 @@ def test_the_page_names_what_the_table_has(repository: Path) -> None:
     assert READ in page
     used = store.how_to_use(LORAS[1], Path("~/models"))
     assert used.replace('"~/models"', "~/models") in re.sub(r" \\\n\s+", " ", page)
+
+
+def test_help_and_pages_name_no_other_than_the_table(repository: Path) -> None:
+    command = typer.main.get_command(app)
+    texts = [command.get_help(typer.Context(command))]
+    texts += [
+        " ".join(str(getattr(one, "help", "")) for one in sub.params)
+        for sub in command.commands.values()  # type: ignore[attr-defined]
+    ]
+    texts += [(repository / page).read_text("utf-8") for page in ("README.md", "docs/cli.md")]
+    named = set(re.findall(r"\bpixel-?art-[a-z]+(?:-[a-z0-9]+)?\b", " ".join(texts)))
+    assert named
+    assert named <= {lora.key for lora in LORAS}
 
 
 def test_a_lora_wants_a_models_folder() -> None:
