@@ -85,7 +85,8 @@ def test_the_model_of_the_world_knows_every_word(
 def test_a_dungeon_has_floors_walls_and_doors_that_fill_their_square(info: Catalogue) -> None:
     made = Planned(BATCHES / "dungeon.yaml", info)
     kinds = [job.item_id for job in made.jobs]
-    assert {kind: kinds.count(kind) for kind in kinds} == {"floor": 13, "wall": 11, "door": 6}
+    wanted = {"floor": 13, "wall": 11, "door": 4, "gate": 2}
+    assert {kind: kinds.count(kind) for kind in kinds} == wanted
     assert made.inputs("Cutout") == []
     assert made.manifest.export is not None
     assert made.manifest.export.palette == 32
