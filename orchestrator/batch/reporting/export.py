@@ -207,7 +207,7 @@ class _Run:
             try:
                 self.frames[path] = cut_apart(result.saved, count)
             except InputError as error:
-                self.no_frames[path] = str(error)
+                self.no_frames[path] = str(error).removeprefix(f"{self.out}{os.sep}")
 
     def _target(self, path: str) -> Path:
         return self.out / PurePosixPath(path).with_suffix(".png")
