@@ -123,13 +123,13 @@ def align_frames(
     animations in a folder of theirs in it. With `frames` each picture is a row of so many, side by
     side, and one animation: its frames are NAME_1.png, NAME_2.png, ...
 
-    `pivot` is "ground", "centre" or "box", the middle of the lower edge of each frame's own box, for
-    icons; `keep_height` leaves each frame at its height, for jumps; `one_scale` refuses a frame that
-    is more than a tenth higher or lower than the others. `margin` is in px, `canvas` a width and height; without it the smallest is
-    taken. A frame is shown for `duration` ms or a part of a second by `fps`, else for
-    100 ms; `direction` is "forward", "reverse", "pingpong" or "pingpong_reverse". `gif` and `apng`
-    are files that show the animation; of several, each has its name in the file's. `looked` is
-    called with how many pictures were read, and of how many.
+    `pivot` is "ground", "centre" or "box", the middle of the lower edge of each frame's own box,
+    for icons; `keep_height` leaves each frame at its height, for jumps; `one_scale` refuses a frame
+    that is more than a tenth higher or lower than the others. `margin` is in px, `canvas` a width
+    and height; without it the smallest is taken. A frame is shown for `duration` ms or a part of a
+    second by `fps`, else for 100 ms; `direction` is "forward", "reverse", "pingpong" or
+    "pingpong_reverse". `gif` and `apng` are files that show the animation; of several, each has its
+    name in the file's. `looked` is called with how many pictures were read, and of how many.
 
     Raises UsageError, InputError where a picture cannot be read or aligned, before anything is
     written, and OutputError where a result cannot be.
