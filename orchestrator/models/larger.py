@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from comfy_nodes.folders import MODEL_FILES
-from comfy_nodes.hub.pulling import gigabytes
-from comfy_nodes.loras import LORAS, Lora
+
+if TYPE_CHECKING:
+    from comfy_nodes.loras import Lora
 
 # Names another folder for what is remembered of this user.
 VARIABLE = "SPRITEWORKS_STATE"
@@ -32,18 +34,24 @@ def told_once(model: object, environment: Mapping[str, str] = os.environ) -> lis
 
 
 def lines(model: str) -> list[str]:
-    """What is said: the model's limit, the LoRAs with licence and size, and how to get one."""
+    """What is said: the model's limit; LoRAs, their licence, size and page; how to get one."""
+    # every run comes by here, and one of them gets this far
+    from comfy_nodes.loras import LORAS, READ
+
     return [
         f"{model} is small and knows few words. Models that draw anything as pixel art want a GPU:",
         *map(_line, LORAS),
         "'spriteworks models pull NAME --models DIR' gets one with the model that it changes, and "
-        "says how to use it; docs/starter-model.md has more. This is said once.",
+        f"says how to use it; docs/starter-model.md has more. Pages read on {READ}; said once.",
     ]
 
 
 def _line(lora: Lora) -> str:
+    from comfy_nodes.hub.pulling import gigabytes
+
     sizes = f"{gigabytes(lora.file.size)} and {gigabytes(lora.base.folder_size)}"
-    return f"  {lora.key:20}LoRA for {lora.base.name}, {sizes}, licence {lora.licence}"
+    what = f"LoRA for {lora.base.name}, {sizes}, licence {lora.licence}"
+    return f"  {lora.key:20}{what}, page of {lora.page_of}"
 
 
 def _folder(environment: Mapping[str, str]) -> Path:

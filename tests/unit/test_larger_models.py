@@ -29,9 +29,11 @@ def test_it_is_said_after_the_first_sprite_and_never_again(tmp_path: Path) -> No
     for lora, line in zip(LORAS, lines[1:], strict=False):
         assert line.split()[0] == lora.key
         assert lora.licence in line
+        assert lora.page_of in line
         assert gigabytes(lora.file.size) in line
         assert lora.base.name in line
     assert "spriteworks models pull" in lines[-1]
+    assert READ in lines[-1]
     assert told(folder) == []
 
 
