@@ -25,13 +25,10 @@ from ..execution.store.folder_lock import held
 from ..execution.store.pictures import EXPORTED
 from ..execution.store.store import Store
 from ..logic.jobs import Artifact
-from ..logic.manifest.manifest import Export, SheetExport
+from ..logic.manifest.manifest import Export
+from .export_options import finish_of, point, sheet_options
 
 if TYPE_CHECKING:
-    from comfy_nodes.formats.palettes import Palette
-
-    from ...sprites.finishing import Finish
-    from ...sprites.sheets import SheetOptions
     from ...sprites.snapping import SnappedFile
 
 FOLDER = "export"
@@ -132,7 +129,7 @@ class _Run:
         self.folder, self.progress = folder, progress
         self.out = folder / _free_name(one.path for one in artifacts)
         self.options = {"spriteworks": __version__, **options.model_dump(mode="json")}
-        self.finish = _finish(options)
+        self.finish = finish_of(options)
         self.sequence, self.align, self.sheet = options.sequence, options.align, options.sheet
         # what is to be exported, and the hash of what is there
         self.wanted = {one.path: _content(folder, one) for one in artifacts}
@@ -185,8 +182,8 @@ class _Run:
             unsure=tuple(path for path, one in pictures.items() if not one.get("sure", True)),
             palette=None if palette is None else tuple(palette),
             sheet=tuple(files) or None,
-            canvas=_point(aligned.get("canvas")),
-            pivot=_point(aligned.get("pivot")),
+            canvas=point(aligned.get("canvas")),
+            pivot=point(aligned.get("pivot")),
         )
 
     def _cut_apart(self, results: Mapping[str, SnappedFile]) -> None:
@@ -264,7 +261,7 @@ class _Run:
         self.progress("packing the sheet", 0, 1)
         target = self.out / SHEET / self.sheet.name
         try:
-            options = _sheet_options(self.sheet, pivot)
+            options = sheet_options(self.sheet, pivot)
             made = sheet_of(sources_in(self.out, saved), target, options)
         except (UsageError, InputError) as error:
             return {"error": str(error)}
@@ -354,50 +351,6 @@ class _Run:
                     (self.out / SHEET / name).unlink()
 
 
-def _sheet_options(sheet: SheetExport, aligned: Sequence[int] | None) -> SheetOptions:
-    """`aligned` is the point at which all pictures stand, x and y in px, where they do."""
-    from ...sprites.sheets import SheetOptions
-
-    return SheetOptions(
-        formats=sheet.formats,
-        columns=sheet.columns,
-        padding=sheet.padding,
-        extrude=sheet.extrude,
-        power_of_two=sheet.power_of_two,
-        max_size=sheet.max_size,
-        rotate=sheet.rotate,
-        near=sheet.near,
-        pivot=sheet.pivot or _point(aligned) or "bottom",
-        fps=sheet.fps,
-        pingpong=frozenset(sheet.pingpong),
-        once=frozenset(sheet.once),
-    )
-
-
-def _finish(options: Export) -> Finish:
-    from comfy_nodes.ops.cutout import CutoutOptions as Cutout
-
-    from ...sprites.finishing import Finish, KnownGrid, dithering
-
-    return Finish(
-        grid=KnownGrid() if options.snap else None,
-        cutout=Cutout() if options.cutout else None,
-        palette=_colours(options.palette),
-        dither=dithering(options.dither),
-    )
-
-
-def _colours(palette: int | str | list[str] | None) -> Palette | int | None:
-    """The palette as a plan keeps it: a number, or a list of its colours, however many."""
-    if isinstance(palette, list):
-        from comfy_nodes.formats.palettes import Palette
-
-        found = (bytes.fromhex(colour.removeprefix("#")) for colour in palette)
-        return Palette("", tuple((red, green, blue) for red, green, blue in found))
-    assert not isinstance(palette, str)
-    return palette
-
-
 def _is_alignment(record: Mapping[str, Any]) -> bool:
     """Whether what a record says of the alignment, if anything, can be taken at its word."""
     found = record.get("align", {})
@@ -408,10 +361,6 @@ def _is_alignment(record: Mapping[str, Any]) -> bool:
         isinstance(pair, list) and len(pair) == 2 and all(type(one) is int for one in pair)
         for pair in pairs
     )
-
-
-def _point(pair: Sequence[int] | None) -> tuple[int, int] | None:
-    return None if pair is None else (pair[0], pair[1])
 
 
 def _free_name(paths: Iterable[str]) -> str:
