@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def sheet_options(sheet: SheetExport, aligned: Sequence[int] | None) -> SheetOptions:
-    """How the sheet is made; `aligned` is the point at which all pictures stand, x and y in px, where they do."""
+    """How the sheet is made; `aligned` is the point, in px, at which all pictures stand."""
     from ...sprites.sheets import SheetOptions
 
     return SheetOptions(
