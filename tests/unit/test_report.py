@@ -148,7 +148,7 @@ def test_the_data_has_each_job_with_its_attempts(data: dict[str, Any], batches: 
     spans = data["attempts"][attempt][8]
     named = dict(zip((data["words"][n] for n in spans[::2]), spans[1::2], strict=True))
     assert named["run"] == 2000
-    assert named["KSampler (node:6)"] == 1600
+    assert named["KSampler (6)"] == 1600
 
 
 def test_what_goes_into_a_script_cannot_end_it() -> None:
@@ -161,7 +161,7 @@ def test_equal_reasons_stand_together(tmp_path: Path, batches: Any) -> None:
     jobs = batches.make(tmp_path, 12)
     with Store.open(tmp_path) as store:
         store.move([jobs[-1].key], State.FAILED, reason=batches.REASON)
-        found = report.failures(report.read(store, "x").pictures)
+        found = report.failures(report.read(store, tmp_path).pictures)
     assert found[0] == ("failed", batches.REASON, [jobs[-3].name, jobs[-1].name])
     assert found[1][0] == "quarantined"
 
@@ -182,7 +182,7 @@ def test_pictures_that_are_no_longer_wanted_are_shown(tmp_path: Path, batches: A
     jobs = batches.make(tmp_path, 9)
     with Store.open(tmp_path) as store:
         store.plan(jobs[3:])
-        text = report.render(report.read(store, "x"))
+        text = report.render(report.read(store, tmp_path))
     assert "3 pictures are no longer wanted; their files stay" in " ".join(text.split())
     assert "unwanted" in text
 

@@ -162,7 +162,7 @@ def test_an_upgrade_that_is_killed_leaves_the_old_record(old: Path, tmp_path: Pa
         Store.open(folder).close()
         assert version(folder) == str(tables.VERSION)
         assert len(rows(folder)["jobs"]) == 10
-    # Alembic's own table, its row, four columns, two indexes, both versions
+    # Alembic's own table, its row, five columns, two indexes, both versions
     assert moment > 8
 
 
