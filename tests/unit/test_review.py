@@ -163,9 +163,7 @@ def test_a_picture_without_a_seed_would_be_the_same(dots: Dots) -> None:
     text = {"name": "dots", "workflow": "graph.json", "items": [{"id": "dot"}]}
     (dots.folder / "dots.yaml").write_text(json.dumps(text), encoding="utf-8")
     choice = Choice(urls=(dots.fake.url,))
-    request = batch.BatchRequest(
-        manifest=dots.folder / "dots.yaml", out=dots.out, choice=choice
-    )
+    request = batch.BatchRequest(manifest=dots.folder / "dots.yaml", out=dots.out, choice=choice)
     batch.run(request, Deaf())
     found = batch.retry_rejected(dots.out, dots.review("dot"))
     assert not found.again
@@ -181,8 +179,10 @@ def test_a_review_of_another_batch_changes_nothing(dots: Dots) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\xff\xfe", b"[]", b"{}", b'{"rejected": 1}', b'{"rejected": [1]}', b"[" * 100_000]
-    + [b'{"rejected": [{"sha256": "0"}]}', b'{"rejected": [{"name": "a", "sha256": 1}]}'],
+    [
+        *(b"", b"\xff\xfe", b"[]", b"{}", b'{"rejected": 1}', b'{"rejected": [1]}', b"[" * 100_000),
+        *(b'{"rejected": [{"sha256": "0"}]}', b'{"rejected": [{"name": "a", "sha256": 1}]}'),
+    ],
 )
 def test_what_is_no_review_is_told_so(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "review.json"

@@ -119,9 +119,7 @@ def export_pictures(
     return _Run(folder, options, artifacts, progress or _untold).done()
 
 
-def exported_pictures(
-    folder: Path, paths: Collection[str]
-) -> dict[str, tuple[str, int, int]]:
+def exported_pictures(folder: Path, paths: Collection[str]) -> dict[str, tuple[str, int, int]]:
     """What the latest export made of pictures: its path, width and height in px.
 
     All paths are inside the batch folder, with "/". Empty where there was none.

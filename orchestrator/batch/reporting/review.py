@@ -14,7 +14,7 @@ from ..execution.opening import record_of
 from ..execution.store.store import Store
 from ..logic.jobs import State
 
-# Hex digits of a picture's SHA-256 in a review. They are compared with the pictures of one job only.
+# Hex digits of a picture's SHA-256 in a review, compared with the pictures of one job only.
 DIGITS = 12
 # Of a review's file, in bytes: 100,000 pictures take 15 MB.
 _LARGEST = 64 * 1024 * 1024

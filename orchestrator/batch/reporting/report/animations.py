@@ -29,9 +29,7 @@ class ReportAnimation:
     is_loop: bool
 
 
-def animations(
-    folder: Path, export: Export | None, files: Iterable[File]
-) -> list[ReportAnimation]:
+def animations(folder: Path, export: Export | None, files: Iterable[File]) -> list[ReportAnimation]:
     """The animations among the pictures of a batch; none where its manifest makes no frames.
 
     Which pictures are one is said by their names, as the exported sheet has it. Frames are what the

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 # Characters that all prompts begin or end with, from which on they are left out: "a " stays.
@@ -19,14 +18,14 @@ class Captions:
 
     @classmethod
     def of(cls, prompts: Iterable[str]) -> Captions:
-        """What is common to prompts; whole words only, and nothing where all are one and the same."""
+        """What is common to prompts; whole words only, and nothing where all are the same."""
         distinct = {one for one in prompts if one}
         if len(distinct) < 2:
             return cls()
         shortest = min(map(len, distinct))
-        first = os.path.commonprefix(list(distinct))
+        first = _shared(distinct)
         before = _end(first)
-        last = os.path.commonprefix([one[: before - 1 if before else None : -1] for one in distinct])
+        last = _shared({one[before:][::-1] for one in distinct})
         after = _end(last)
         return cls(before=before, after=after) if before + after < shortest else cls()
 
@@ -34,6 +33,13 @@ class Captions:
         """A prompt's caption."""
         own = prompt[self.before : len(prompt) - self.after].strip(" ,")
         return f"… {own}" if self.before else own
+
+
+def _shared(texts: Set[str]) -> str:
+    """What texts begin with."""
+    low, high = min(texts), max(texts)
+    pairs = enumerate(zip(low, high, strict=False))
+    return low[: next((place for place, (a, b) in pairs if a != b), len(low))]
 
 
 def _end(shared: str) -> int:
