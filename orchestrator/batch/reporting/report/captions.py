@@ -31,6 +31,8 @@ class Captions:
 
     def of_prompt(self, prompt: str) -> str:
         """A prompt's caption."""
+        if not prompt or not (self.before or self.after):
+            return prompt
         own = prompt[self.before : len(prompt) - self.after].strip(" ,")
         return f"… {own}" if self.before else own
 
