@@ -9,12 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .copies import folder_in_use
+
 if TYPE_CHECKING:
-    from .extension import SpriteworksExtension
+    from comfy_api.latest import ComfyExtension
 
 
-async def comfy_entrypoint() -> SpriteworksExtension:
+async def comfy_entrypoint() -> ComfyExtension:
     """The extension object from which a ComfyUI host takes the node classes."""
+    used = folder_in_use()
+    if used is not None:
+        from .unused import UnusedExtension
+
+        return UnusedExtension(used)
     from .extension import SpriteworksExtension
 
     return SpriteworksExtension()
