@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .copies import folder_in_use
-
 if TYPE_CHECKING:
     from comfy_api.latest import ComfyExtension
 
 
 async def comfy_entrypoint() -> ComfyExtension:
     """The extension object from which a ComfyUI host takes the node classes."""
+    from .copies import folder, folder_in_use, web_folder
+    from .native.web_files import serve_web
+
+    serve_web(web_folder(), folder() / "workflows")
     used = folder_in_use()
     if used is not None:
         from .unused import UnusedExtension

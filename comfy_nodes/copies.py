@@ -29,17 +29,20 @@ def folder_in_use() -> Path | None:
     return None if node is None else _package_of(node).parent
 
 
+def web_folder() -> Path:
+    """What this copy has for the canvas; of one that is not used, what tells so."""
+    return _FOLDER / ("web" if _node_of_another() is None else "web_of_unused")
+
+
 def web_directory(name: str) -> str:
     """The folder that is served to the canvas for the pack called `name` in custom_nodes.
 
-    Of a copy that is not used it is what tells so; unless both have one name, under which ComfyUI
-    then goes on to serve the other one's.
+    That is `web_folder`, unless the copy that is used has the same name, under which ComfyUI then
+    goes on to serve that one's.
     """
     node = _node_of_another()
-    if node is None:
-        return str(_FOLDER / "web")
     is_namesake = getattr(node, "RELATIVE_PYTHON_MODULE", "") == f"{_PACKS}{name}"
-    return str(_package_of(node) / "web" if is_namesake else _FOLDER / "web_of_unused")
+    return str(_package_of(node) / "web" if is_namesake else web_folder())
 
 
 def _node_of_another() -> Any:
