@@ -68,6 +68,10 @@ class Pack:
         """
         return sum(_says(one, name) for one in self._walk())
 
+    def said_of_nodes(self, name: str) -> int:
+        """The same of a node as a whole: in its V3 schema, or as an attribute of its class."""
+        return sum(_says_of_node(one, name) for one in self._walk())
+
     def templates(self) -> list[Path]:
         """Workflows that the template browser lists."""
         return [file for name in TEMPLATES for file in sorted((self.root / name).glob("*.json"))]
@@ -135,6 +139,15 @@ def _says(one: ast.AST, name: str) -> int:
     return 0
 
 
+def _says_of_node(one: ast.AST, name: str) -> int:
+    if isinstance(one, ast.Call):
+        given = {keyword.arg: keyword.value for keyword in one.keywords}
+        # A function that hands its arguments on to a schema has no text there.
+        is_schema = _is_text(given.get("node_id")) and name in given
+        return _is_something(given[name]) if is_schema else 0
+    return _says(one, name) if isinstance(one, ast.ClassDef) else 0
+
+
 def _is_something(value: ast.AST) -> int:
     return int(not (isinstance(value, ast.Constant) and not value.value))
 
@@ -168,8 +181,8 @@ def _scripts(pack: Pack) -> str:
 ROWS: dict[str, Callable[[Pack], object]] = {
     "nodes": lambda pack: len(pack.nodes()),
     "tooltips": lambda pack: pack.said("tooltip"),
-    "nodes that describe themselves": lambda pack: pack.said("description"),
-    "nodes with search aliases": lambda pack: pack.said("search_aliases"),
+    "nodes that describe themselves": lambda pack: pack.said_of_nodes("description"),
+    "nodes with search aliases": lambda pack: pack.said_of_nodes("search_aliases"),
     "settings that are folded (`advanced`)": lambda pack: pack.said("advanced"),
     "nodes that check before Run": lambda pack: pack.said("validate_inputs"),
     "nodes that show something after a run": lambda pack: pack.said("ui"),
@@ -191,7 +204,7 @@ ROWS: dict[str, Callable[[Pack], object]] = {
 def table(folders: list[Path]) -> str:
     """The Markdown table of these packs."""
     packs = [Pack(folder) for folder in folders]
-    lines = ["| | " + " | ".join(pack.root.resolve().name for pack in packs) + " |"]
+    lines = ["| | " + " | ".join(pack.root.absolute().name for pack in packs) + " |"]
     lines.append("|---" * (len(packs) + 1) + "|")
     for name, count in ROWS.items():
         lines.append(f"| {name} | " + " | ".join(str(count(pack)) for pack in packs) + " |")

@@ -146,7 +146,7 @@ def saves_a_sprite(host: Host) -> None:
         },
         "2": {
             "class_type": "SpriteworksSaveSprite",
-            "inputs": {"images": ["1", 0], "filename_prefix": "any way"},
+            "inputs": {"image": ["1", 0], "filename_prefix": "any way"},
         },
     }
     needed = host.get("/object_info/SpriteworksSaveSprite")["SpriteworksSaveSprite"]["input"]
