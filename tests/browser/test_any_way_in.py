@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import zipfile
@@ -92,6 +93,7 @@ def hosted(comfyui: Path, work: Path, custom_nodes: Path) -> Iterator[Host]:
     arguments += ["--database-url", f"sqlite:///{work / 'comfyui.db'}", "--disable-auto-launch"]
     for part, place in (("input", "input"), ("output", "output"), ("user", "user"), ("temp", "")):
         arguments += [f"--{part}-directory", str(work / place)]
+    arguments += other_frontend()
     command = Command(
         name="ComfyUI",
         arguments=lambda port: [*arguments, *([] if has_gpu() else ["--cpu"]), "--port", str(port)],
@@ -107,6 +109,12 @@ def archive(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (repository / ".git").exists():
         pytest.skip("what is published is what git has, and this is no clone")
     return published(repository, tmp_path_factory.mktemp("registry") / "node.zip")
+
+
+def other_frontend() -> list[str]:
+    """The editor that SPRITEWORKS_FRONTEND names, in place of ComfyUI's own."""
+    folder = os.environ.get("SPRITEWORKS_FRONTEND")
+    return ["--front-end-root", folder] if folder else []
 
 
 def unpacked(archive: Path, folder: Path) -> Path:
