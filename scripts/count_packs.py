@@ -50,12 +50,12 @@ class Pack:
         for one in self._walk():
             for name, value in _filled(one):
                 if _MAPPINGS.search(name) and isinstance(value, ast.Dict):
-                    yield from (key.value for key in value.keys if _is_text(key))
+                    yield from filter(None, map(_text, value.keys))
 
     def _values(self, keyword: str) -> Iterator[str]:
         for one in self._walk():
-            if isinstance(one, ast.keyword) and one.arg == keyword and _is_text(one.value):
-                yield one.value.value  # type: ignore[attr-defined]
+            if isinstance(one, ast.keyword) and one.arg == keyword and (text := _text(one.value)):
+                yield text
 
     def _walk(self) -> Iterator[ast.AST]:
         for tree in self.trees:
@@ -103,8 +103,10 @@ class Pack:
         return sum(1 for line in lines if line.strip() and not line.startswith("#"))
 
 
-def _is_text(node: ast.AST | None) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def _text(node: ast.AST | None) -> str:
+    """A text that stands there; "" where something else does."""
+    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return str(ast.literal_eval(node)) if is_text and node is not None else ""
 
 
 def _filled(one: ast.AST) -> Iterator[tuple[str, ast.AST | None]]:
@@ -143,7 +145,7 @@ def _says_of_node(one: ast.AST, name: str) -> int:
     if isinstance(one, ast.Call):
         given = {keyword.arg: keyword.value for keyword in one.keywords}
         # A function that hands its arguments on to a schema has no text there.
-        is_schema = _is_text(given.get("node_id")) and name in given
+        is_schema = bool(_text(given.get("node_id"))) and name in given
         return _is_something(given[name]) if is_schema else 0
     return _says(one, name) if isinstance(one, ast.ClassDef) else 0
 
