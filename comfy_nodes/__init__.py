@@ -10,11 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .extension import SpriteworksExtension
+    from comfy_api.latest import ComfyExtension
 
 
-async def comfy_entrypoint() -> SpriteworksExtension:
+async def comfy_entrypoint() -> ComfyExtension:
     """The extension object from which a ComfyUI host takes the node classes."""
+    from .copies import folder, folder_in_use, web_folder
+    from .native.web_files import serve_web
+
+    serve_web(web_folder(), folder() / "workflows")
+    used = folder_in_use()
+    if used is not None:
+        from .unused import UnusedExtension
+
+        return UnusedExtension(used)
     from .extension import SpriteworksExtension
 
     return SpriteworksExtension()

@@ -112,6 +112,13 @@ class CheckpointLoader(io.ComfyNode):
         return load_checkpoint(path, settings, allow_pickle=allow_pickle)
 
 
+def _with_words(one: io.Combo.Input) -> io.Combo.Input:
+    """Tell clients which words the models know, to compare prompts with before they are sent."""
+    # Lists of older hosts take no extra_dict when they are made, and hand it on all the same.
+    one.extra_dict["words"] = folders.diffusers_words()
+    return one
+
+
 class DiffusersLoader(io.ComfyNode):
     """Loads a diffusers folder of the Stable Diffusion family, of any width and depth."""
 
@@ -127,13 +134,13 @@ class DiffusersLoader(io.ComfyNode):
             shown=("model_name",),
             search_aliases=("load model", "model folder", "model_index.json", "starter model"),
             inputs=[
-                io.Combo.Input(
-                    "model_name",
-                    options=cls.choices(),
-                    tooltip="A folder with a model_index.json in models/diffusers, or a model "
-                    "that comes with Spriteworks.",
-                    # For clients, which compare prompts with it before they send them.
-                    extra_dict={"words": folders.diffusers_words()},
+                _with_words(
+                    io.Combo.Input(
+                        "model_name",
+                        options=cls.choices(),
+                        tooltip="A folder with a model_index.json in models/diffusers, or a model "
+                        "that comes with Spriteworks.",
+                    )
                 ),
                 *loader_inputs(),
             ],

@@ -176,12 +176,28 @@ def export(folder: _Folder, as_json: _Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: spriteworks batch retry out potion-red-100")
-def retry(folder: _Folder, names: _Names = []) -> None:  # noqa: B006
+@app.command(
+    epilog="Example: spriteworks batch retry out potion-red-100, or spriteworks batch retry out "
+    "--rejected potions-review.json"
+)
+def retry(
+    folder: _Folder,
+    names: _Names = [],  # noqa: B006
+    rejected: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Make what this review, which the report's page saves, rejects, with new seeds.",
+        ),
+    ] = None,
+) -> None:
     """Let failed, quarantined and cancelled jobs be made by the next run."""
     from .production import retry as retry_jobs
 
-    print(f"{retry_jobs(folder, names)} jobs wait again; run the batch to make them")
+    if rejected is None:
+        print(f"{retry_jobs(folder, names)} jobs wait again; run the batch to make them")
+    else:
+        _retry_rejected(folder, names, rejected)
 
 
 @app.command(epilog="Example: spriteworks batch cancel out")
@@ -244,6 +260,23 @@ def recover(
         print(json.dumps(found.to_json(), indent=2))
     else:
         print(found.folder)
+
+
+def _retry_rejected(folder: Path, names: list[str], review: Path) -> None:
+    from ..errors import UsageError
+    from .production import retry_rejected
+
+    if names:
+        raise UsageError("--rejected takes the names from its file; leave out the others")
+    found = retry_rejected(folder, review)
+    for name, why in found.left.items():
+        print(f"{name} stays: {why}", file=sys.stderr)
+    count = len(found.again)
+    if count:
+        jobs = "job waits" if count == 1 else "jobs wait"
+        print(f"{count} {jobs} again, with new seeds; run the batch to make them")
+    else:
+        print("no job waits again")
 
 
 def _joined_folder(folder: Path, out: Path, store: str) -> Path:

@@ -57,6 +57,7 @@ from .logic.jobs import Job, State, counted
 from .logic.messages import BatchObserver, fault
 from .logic.planning import Planner
 from .reporting.export import export, export_pictures
+from .reporting.review import retry_rejected
 from .reporting.status import cancel, left_in, retry, status
 
 # s between two looks of the main thread
@@ -75,6 +76,7 @@ __all__ = [
     "join",
     "plan",
     "retry",
+    "retry_rejected",
     "run",
     "status",
 ]

@@ -29,7 +29,7 @@ _pack = importlib.util.module_from_spec(_spec)
 sys.modules[_NAME] = _pack
 _spec.loader.exec_module(_pack)
 comfy_entrypoint = _pack.comfy_entrypoint
-WEB_DIRECTORY = _FOLDER + "/web"
+WEB_DIRECTORY = _pack.copies.web_directory({name})
 """
 )
 # ComfyUI offers the workflows in this folder of a pack as templates, each with its picture.
@@ -64,7 +64,7 @@ def write_shim(package: Path) -> None:
 
     Raises OutputError where it cannot be written.
     """
-    source = _SHIM.format(folder=repr(pack_folder().as_posix()))
+    source = _SHIM.format(folder=repr(pack_folder().as_posix()), name=repr(SHIM_NAME))
     path = package / "__init__.py"
     part = package / f"__init__.{os.getpid()}.part"
     try:

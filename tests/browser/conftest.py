@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -71,6 +72,8 @@ def studio(
         arguments += [f"--{part}-directory", str(work / folder)]
     if not has_gpu():
         arguments.append("--cpu")
+    if frontend := os.environ.get("SPRITEWORKS_FRONTEND"):
+        arguments += ["--front-end-root", frontend]
     command = Command(
         name="ComfyUI",
         arguments=lambda port: [*arguments, "--port", str(port)],

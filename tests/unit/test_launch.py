@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -110,7 +111,9 @@ def test_the_shim_loads_the_pack_from_a_path_with_spaces(
 ) -> None:
     nodes = tmp_path / "my 'own' packs" / "comfy_nodes"
     nodes.mkdir(parents=True)
-    (nodes / "__init__.py").write_text("from .deep import comfy_entrypoint\n", encoding="utf-8")
+    text = "from . import copies\nfrom .deep import comfy_entrypoint\n"
+    (nodes / "__init__.py").write_text(text, encoding="utf-8")
+    shutil.copy(pack.pack_folder() / "copies.py", nodes)
     (nodes / "deep.py").write_text("def comfy_entrypoint(): return 'nodes'\n", encoding="utf-8")
     monkeypatch.setattr(pack, "pack_folder", lambda: nodes)
     monkeypatch.delitem(sys.modules, "spriteworks_comfy_nodes", raising=False)

@@ -14,13 +14,17 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.batch import production as batch
+from orchestrator.batch.execution.store import kept_plan
 from orchestrator.batch.execution.store.store import Store
 from orchestrator.batch.logic.jobs import Job, State
 from orchestrator.batch.reporting.report import page as report
+from orchestrator.batch.reporting.report.captions import Captions
 from orchestrator.batch.reporting.report.data import embedded
+from orchestrator.batch.reporting.report.titles import titles
 from orchestrator.cli import app
 from orchestrator.errors import OutputError, StoreError
 from orchestrator.testing import FakeServer
+from orchestrator.workflow.catalogue import Catalogue
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +152,59 @@ def test_the_data_has_each_job_with_its_attempts(data: dict[str, Any], batches: 
     spans = data["attempts"][attempt][8]
     named = dict(zip((data["words"][n] for n in spans[::2]), spans[1::2], strict=True))
     assert named["run"] == 2000
-    assert named["KSampler (node:6)"] == 1600
+    assert named["KSampler (6)"] == 1600
+
+
+def test_nodes_have_their_titles(tmp_path: Path, repository: Path, batches: Any) -> None:
+    """Nobody who draws knows what KSamplerAdvanced or a class of another pack is."""
+    batches.make(tmp_path, 6)
+    info = json.loads((repository / "tests/data/comfyui/object_info.json").read_text("utf-8"))
+    kept_plan.keep(tmp_path, tmp_path / "x.yaml", Catalogue(info))
+    sampler = {"class_type": "KSampler", "inputs": {}, "_meta": {"title": "Draw the sprite"}}
+    load = {"class_type": "CheckpointLoaderSimple", "inputs": {}}
+    workflow = tmp_path / "workflow.json"
+    workflow.write_text(json.dumps({"6": sampler, "1": load, "2": load}), encoding="utf-8")
+    found = titles(tmp_path, workflow, ["SaveImage", "OfNobody"])
+    assert found.span("node:6", "KSampler") == "Draw the sprite"
+    assert found.span("node:6.0.3", "KSampler") == "Draw the sprite"
+    assert found.span("node:1", "CheckpointLoaderSimple") == "Load Checkpoint (1)"
+    assert found.span("node:9", "SaveImage") == "Save Image (9)"
+    assert found.span("run", "") == "run"
+    assert found.parameter("6.steps") == "Draw the sprite: steps"
+    assert found.parameter("prompt") == "prompt"
+    assert found.parameter("9.steps") == "9.steps"
+    assert found.by_class({"SaveImage": 1, "OfNobody": 2}) == {"Save Image": 1, "OfNobody": 2}
+    with Store.open(tmp_path) as store:
+        store.set_fact("workflow", str(workflow))
+    text = report.write(tmp_path).read_text(encoding="utf-8")
+    assert "Load Checkpoint" in text
+    assert "CheckpointLoaderSimple" not in text
+
+
+def test_a_workflow_that_is_gone_leaves_the_names_of_classes(
+    tmp_path: Path, repository: Path
+) -> None:
+    assert titles(tmp_path, tmp_path / "gone.json", ["KSampler"]).span("node:6", "KSampler") == (
+        "KSampler (6)"
+    )
+    info = json.loads((repository / "tests/data/comfyui/object_info.json").read_text("utf-8"))
+    kept_plan.keep(tmp_path, tmp_path / "x.yaml", Catalogue(info))
+    found = titles(tmp_path, tmp_path / "gone.json", ["SaveImage"])
+    assert found.span("node:6", "SaveImage") == "Save Image (6)"
+
+
+def test_captions_leave_out_what_all_prompts_share() -> None:
+    tail = ", pixel art, game sprite, plain white background"
+    for prompts, captions in (
+        ([f"a red potion{tail}", f"a blue potion{tail}"], ["a red potion", "a blue potion"]),
+        (["sprite of a brave hero, a red cap", "sprite of a brave hero, bald"], ["… a red cap"]),
+        (["a red potion", "a blue potion"], ["a red potion"]),
+        ([f"a red potion{tail}"] * 2, [f"a red potion{tail}"]),
+        ([tail, f"a{tail}", ""], [tail]),
+        ([], []),
+    ):
+        found = Captions.of(prompts)
+        assert [found.of_prompt(one) for one in prompts][: len(captions)] == captions
 
 
 def test_what_goes_into_a_script_cannot_end_it() -> None:
@@ -161,7 +217,7 @@ def test_equal_reasons_stand_together(tmp_path: Path, batches: Any) -> None:
     jobs = batches.make(tmp_path, 12)
     with Store.open(tmp_path) as store:
         store.move([jobs[-1].key], State.FAILED, reason=batches.REASON)
-        found = report.failures(report.read(store, "x").pictures)
+        found = report.failures(report.read(store, tmp_path).pictures)
     assert found[0] == ("failed", batches.REASON, [jobs[-3].name, jobs[-1].name])
     assert found[1][0] == "quarantined"
 
@@ -182,7 +238,7 @@ def test_pictures_that_are_no_longer_wanted_are_shown(tmp_path: Path, batches: A
     jobs = batches.make(tmp_path, 9)
     with Store.open(tmp_path) as store:
         store.plan(jobs[3:])
-        text = report.render(report.read(store, "x"))
+        text = report.render(report.read(store, tmp_path))
     assert "3 pictures are no longer wanted; their files stay" in " ".join(text.split())
     assert "unwanted" in text
 

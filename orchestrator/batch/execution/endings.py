@@ -144,4 +144,4 @@ class Endings:
         (move,) = self._settle([job.key], State.PENDING, reason)
         if move[1] == State.PENDING.value:
             self._store.roll(job.key)
-        return move, f"{job.name} is rolled again ({job.roll + 1} of {job.rerolls}): {reason}"
+        return move, f"{job.name} is rolled again ({job.gate_rolls + 1} of {job.rerolls}): {reason}"

@@ -115,7 +115,7 @@ def reject(store: Store, job: Job, reason: str) -> str:
     """Roll a job again, or fail it where it has no more rolls; says which."""
     if job.has_rolls:
         store.reroll(job.key)
-        return f"{job.name} is rolled again ({job.roll + 1} of {job.rerolls}): {reason}"
+        return f"{job.name} is rolled again ({job.gate_rolls + 1} of {job.rerolls}): {reason}"
     store.move([job.key], State.FAILED, reason=reason)
     return f"{job.name} failed: {reason}"
 

@@ -130,6 +130,8 @@ class Job:
     rerolls: int = 0
     # how many times it has been; only the store knows
     roll: int = 0
+    # the last of these times that a person asked for; only the store knows
+    asked_roll: int = 0
     # place in the manifest, from 0; only the store knows
     order: int = 0
     # whose it is: jobs of different owners take turns
@@ -146,7 +148,12 @@ class Job:
     @property
     def has_rolls(self) -> bool:
         """Whether its seed may be rolled again where a gate says no."""
-        return self.seed is not None and self.roll < self.rerolls
+        return self.seed is not None and self.gate_rolls < self.rerolls
+
+    @property
+    def gate_rolls(self) -> int:
+        """How many times gates have said no since a person last did: those alone are counted."""
+        return self.roll - self.asked_roll
 
 
 def path_of(name: str, number: int, suffix: str) -> str:

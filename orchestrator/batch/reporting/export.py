@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -114,6 +114,21 @@ def export_pictures(
     """Export what `store` has in `folder`, which is held. Raises OutputError."""
     artifacts = sorted(store.artifacts(), key=lambda one: one.path)
     return _Run(folder, options, artifacts, progress or _untold).done()
+
+
+def exported_pictures(folder: Path, paths: Collection[str]) -> dict[str, tuple[str, int, int]]:
+    """What the latest export made of pictures: its path, width and height in px.
+
+    All paths are inside the batch folder, with "/". Empty where there was none.
+    """
+    name = _free_name(paths)
+    found = {}
+    for path, entry in _record(folder / name / RECORD).get("pictures", {}).items():
+        width, height, saved = (entry.get(key) for key in ("width", "height", "saved"))
+        whole = isinstance(width, int) and isinstance(height, int) and isinstance(saved, str)
+        if path in paths and whole and (folder / name / saved).is_file():
+            found[path] = (f"{name}/{saved}", width, height)
+    return found
 
 
 def _untold(what: str, done: int, total: int) -> None:

@@ -44,7 +44,7 @@ class Plans(RecordBase):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._planned = database.upsert(
-            tables.jobs, fixed=("roll", "state", "reason", "first_plan", "cancel")
+            tables.jobs, fixed=("roll", "state", "reason", "first_plan", "cancel", "asked_roll")
         )
         self._new_jobs = tables.jobs.insert().values(
             {column.name: sa.bindparam(column.name) for column in tables.jobs.c}

@@ -29,6 +29,7 @@ def job_row(job: Job, place: int, plan: int) -> dict[str, Any]:
         "plan": plan,
         "owner": job.owner,
         "cancel": False,
+        "asked_roll": 0,
     }
 
 
@@ -48,6 +49,7 @@ def job_of(row: Any) -> Job:
         ),
         rerolls=row.rerolls,
         roll=row.roll,
+        asked_roll=row.asked_roll,
         order=row.place,
         owner=row.owner,
     )

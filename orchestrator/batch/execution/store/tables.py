@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 # The number of the latest migration. A record of an earlier version is upgraded when it is opened,
 # one of a later version is refused, not guessed at.
-VERSION = 6
+VERSION = 7
 
 metadata = MetaData()
 # SQLite numbers rows by itself only where the type is INTEGER.
@@ -65,6 +65,8 @@ jobs = Table(
     Column("owner", String(64), nullable=False, server_default=""),
     # a person wants a job no longer that a server has; never True of one that no server has
     Column("cancel", Boolean, nullable=False, server_default=false()),
+    # the last of its rolls that a person asked for
+    Column("asked_roll", Integer, nullable=False, server_default="0"),
     Index("jobs_by_work", "state", "owner", "rank", "place"),
     Index("jobs_by_name", "name"),
     Index("jobs_by_place", "place", "key"),

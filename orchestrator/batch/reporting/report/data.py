@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...execution.store.store import Entry
+from ..review import DIGITS
+from .animations import ReportAnimation
+from .captions import Captions
 from .history import File
 from .statistics import Span, Tried
+from .titles import Titles
 
 # Whole numbers above this are not exact in JavaScript, and seeds go up to 2^64-1.
 _EXACT = 2**53
@@ -39,6 +43,11 @@ class ReportEntry:
             return self.files[0].seed
         seed = self.entry.job.seed_now
         return None if seed is None else str(seed)
+
+    @property
+    def prompt(self) -> str:
+        """The positive text; "" where the workflow's own was used."""
+        return str(self.entry.job.parameters.get("prompt") or "")
 
 
 class Words:
@@ -74,10 +83,14 @@ def page_data(
     spans: Iterable[Span],
     *,
     cell: int,
+    name: str = "",
+    titles: Titles = Titles(),  # noqa: B008  (frozen)
+    animations: Iterable[ReportAnimation] = (),
+    captions: Captions = Captions(),  # noqa: B008
 ) -> dict[str, Any]:
     """All that the page's script works on; `report.js` says the same shapes from its side.
 
-    `cell` is the edge of a cell of the contact sheet in pixels.
+    `cell` is the edge of a cell of the contact sheet in pixels, `name` the batch's.
     """
     words = Words()
     shared = shared_parameters(pictures)
@@ -86,7 +99,7 @@ def page_data(
     )
     by_attempt: dict[int, list[int]] = {}
     for span in spans:
-        label = f"{span.node_class} ({span.name})" if span.node_class else span.name
+        label = titles.span(span.name, span.node_class)
         by_attempt.setdefault(span.attempt, []).extend(
             (words.number(label), round(span.seconds * 1000))
         )
@@ -96,9 +109,12 @@ def page_data(
         places[attempt.id] = place
         tried.append(_attempt(attempt, words, by_attempt.get(attempt.id, [])))
     return {
+        "name": name,
         "cell": cell,
-        "shared": {name: _value(value) for name, value in shared.items()},
-        "parameters": parameters,
+        "caption": [captions.before, captions.after],
+        "shared": {titles.parameter(name): _value(value) for name, value in shared.items()},
+        "parameters": [titles.parameter(name) for name in parameters],
+        "animations": [_animation(one) for one in animations],
         "pictures": [_picture(one, words, parameters, places) for one in pictures],
         "attempts": tried,
         "words": words.texts,
@@ -121,13 +137,21 @@ def _picture(
         one.seed,
         [_value(job.parameters.get(name)) for name in parameters],
         [
-            [file.path, file.width, file.height, file.bytes, dict(file.measured)]
+            [
+                *(file.path, file.width, file.height, file.bytes),
+                *(dict(file.measured), file.sha256[:DIGITS]),
+            ]
             for file in one.files
         ],
         [places[number] for number in one.attempts if number in places],
         words.number(one.entry.reason),
         job.roll,
     ]
+
+
+def _animation(one: ReportAnimation) -> list[Any]:
+    frames = [list(frame) for frame in one.frames]
+    return [one.name, frames, one.duration, one.is_pingpong, one.is_loop]
 
 
 def _attempt(attempt: Tried, words: Words, spans: list[int]) -> list[Any]:

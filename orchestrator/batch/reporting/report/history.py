@@ -30,6 +30,8 @@ class File:
     height: int
     seed: str | None
     bytes: int
+    # of the file
+    sha256: str
     measured: Mapping[str, float]
 
 
@@ -88,6 +90,7 @@ def files(store: Store) -> dict[str, list[File]]:
                 height=row.height,
                 seed=row.seed,
                 bytes=row.bytes,
+                sha256=row.sha256,
                 measured=json.loads(row.measured),
             )
         )

@@ -21,12 +21,17 @@ from ...execution.store.store import Store
 from ...logic.jobs import State, counted
 from ...logic.manifest.manifest import ContactSheet
 from . import history, plots
+from .animations import ReportAnimation, animations
+from .captions import Captions
 from .data import ReportEntry, embedded, page_data, shared_parameters
 from .statistics import Span, Statistics, Tried, statistics, with_loads
 from .timeline import Timeline, timeline
+from .titles import Titles, titles
 
 FILE_NAME = "report.html"
 _WEB = Path(__file__).parent / "web"
+# One script, in this order; `start` begins.
+_SCRIPTS = ("base", "review", "sheet", "comparing", "picture", "animations", "start")
 # Pictures on the sheet of a browser without JavaScript, reasons, names at one, log entries.
 _PLAIN, _REASONS, _NAMES, _WARNINGS = 500, 200, 12, 300
 # Jobs that a person should look at.
@@ -49,6 +54,10 @@ class ReportContent:
     timeline: Timeline
     # latest sentences of the log that a person should look at
     warnings: Sequence[Any]
+    # what people call the workflow's nodes
+    titles: Titles
+    # those that the manifest makes of the pictures
+    animations: Sequence[ReportAnimation]
 
 
 def write(folder: Path) -> Path:
@@ -57,7 +66,7 @@ def write(folder: Path) -> Path:
     Raises StoreError where there is no batch, OutputError where the page cannot be written.
     """
     with record_of(folder, create=False) as store:
-        page = render(read(store, folder.resolve().name))
+        page = render(read(store, folder))
     path = folder / FILE_NAME
     part = path.with_name(f".{FILE_NAME}.part")
     with writing(path):
@@ -66,8 +75,8 @@ def write(folder: Path) -> Path:
     return path
 
 
-def read(store: Store, name: str) -> ReportContent:
-    """Everything of a batch that the report shows; `name` serves one that was never planned."""
+def read(store: Store, folder: Path) -> ReportContent:
+    """Everything of a batch in its folder that the report shows."""
     known = recall(store)
     files, tried = history.files(store), history.attempts_by_job(store)
     pictures = [
@@ -79,8 +88,10 @@ def read(store: Store, name: str) -> ReportContent:
         for entry in store.entries()
     ]
     attempts, spans = list(history.attempts(store)), list(with_loads(history.spans(store)))
+    classes = {span.node_class for span in spans if span.node_class}
+    there = [file for one in pictures if one.entry.state is State.DONE for file in one.files]
     return ReportContent(
-        name=known.manifest.name if known else name,
+        name=known.manifest.name if known else folder.resolve().name,
         contact_sheet=known.manifest.contact_sheet if known else ContactSheet(),
         counts=store.counts(),
         pictures=pictures,
@@ -90,6 +101,8 @@ def read(store: Store, name: str) -> ReportContent:
         statistics=statistics(attempts, spans),
         timeline=timeline(attempts, spans),
         warnings=history.warnings(store, _WARNINGS),
+        titles=titles(folder, known.workflow if known else None, classes),
+        animations=animations(folder, known.manifest.export if known else None, there),
     )
 
 
@@ -113,15 +126,27 @@ def render(content: ReportContent) -> str:
         url=quote,
         moment=_moment,
     )
-    script = (_WEB / "report.js").read_text(encoding="utf-8")
+    script = _script()
+    captions = Captions.of(one.prompt for one in content.pictures)
     data = page_data(
-        content.pictures, content.attempts, content.spans, cell=content.contact_sheet.cell
+        content.pictures,
+        content.attempts,
+        content.spans,
+        cell=content.contact_sheet.cell,
+        name=content.name,
+        titles=content.titles,
+        animations=content.animations,
+        captions=captions,
     )
     return environment.get_template("report.html.j2").render(
         content=content,
         counts=counted(content.counts),
         total=content.statistics.total,
-        shared=shared_parameters(content.pictures),
+        shared={
+            content.titles.parameter(name): value
+            for name, value in shared_parameters(content.pictures).items()
+        },
+        caption=captions.of_prompt,
         failures=failures(content.pictures),
         plain=[one for one in content.pictures if one.files][:_PLAIN],
         plots=plots,
@@ -135,6 +160,12 @@ def render(content: ReportContent) -> str:
         reasons_shown=_REASONS,
         names_shown=_NAMES,
     )
+
+
+def _script() -> str:
+    parts = "\n".join((_WEB / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
+    # in a scope of its own
+    return f'"use strict";\n{{\n{parts}}}\n'
 
 
 def failures(pictures: Sequence[ReportEntry]) -> list[tuple[str, str, list[str]]]:

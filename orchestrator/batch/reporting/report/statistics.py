@@ -23,7 +23,9 @@ SHORTEST = 1e-4
 SPANS = ("queued", "load", "run", "transfer", "store")
 # s without a job on any server that still belong to the work, such as those between two runs.
 PAUSE = 60.0
-_NODE, _IDLE, _LOAD, _RUN = "node:", "idle", "load", "run"
+_IDLE, _LOAD, _RUN = "idle", "load", "run"
+# What spans of nodes are called, before the node's id.
+NODE = "node:"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,7 +171,7 @@ def with_loads(spans: Iterable[Span]) -> Iterator[Span]:
     for span in spans:
         if span.name == _LOAD:
             told.add(span.attempt)
-        elif span.name.startswith(_NODE) and "Loader" in span.node_class:
+        elif span.name.startswith(NODE) and "Loader" in span.node_class:
             loads[span.attempt] += span.seconds
         yield span
     for attempt, seconds in loads.items():
@@ -245,7 +247,7 @@ class _Tally:
     def add_span(self, span: Span) -> None:
         if span.name == _IDLE:
             self._idle.append(span.seconds)
-        elif span.name.startswith(_NODE):
+        elif span.name.startswith(NODE):
             self._nodes[span.node_class or span.name].append(span.seconds)
         else:
             self._spans[span.name].append(span.seconds)
