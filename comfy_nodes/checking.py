@@ -24,11 +24,12 @@ def check_values(node: type[io.ComfyNode], values: Mapping[str, Any]) -> None:
         value = values.get(one.id)
         if value is None:
             continue
-        options = getattr(one, "options", None)
+        told = one.as_dict()
+        options = told.get("options")
         if options is not None and value not in options:
             there = ", ".join(map(str, options)) or "none"
             raise BadInput(f"{one.id} cannot be {value!r}: choose one of {there}.")
-        least, most = getattr(one, "min", None), getattr(one, "max", None)
+        least, most = told.get("min"), told.get("max")
         if least is not None and value < least:
             raise BadInput(f"{one.id} cannot be {value}: {least} is the least.")
         if most is not None and value > most:

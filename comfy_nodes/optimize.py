@@ -88,7 +88,6 @@ class OptimizeVAE(SettingsNode):
                 "tiled vae",
                 "tiled decode",
                 "vram",
-                "low memory",
                 "out of memory",
                 "fp16 vae",
             ),

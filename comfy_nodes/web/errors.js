@@ -47,7 +47,8 @@ function sentenceOf({ message, details, extra_info: info }) {
 function writeAt(node, text) {
   addStyle();
   const before = node.size[1];
-  const element = make("div", { class: "spriteworks sw-failed", role: "alert" }, text);
+  const element = make("div", { class: "spriteworks", role: "alert" },
+    make("div", { class: "sw-failed" }, text));
   const height = () => AROUND + LINE * Math.ceil((text.length * LETTER) / (node.size[0] - AROUND));
   const widget = node.addDOMWidget(NAME, NAME, element, {
     serialize: false,
@@ -85,7 +86,11 @@ function tellRefused(errorsById) {
   for (const [id, { errors }] of found) {
     const node = nodeOf(id);
     if (!isOurs(node)) continue;
-    for (const error of errors) if (error.type === REFUSED) error.type = REFUSED_OUTER;
+    for (const error of errors.filter(({ type }) => type === REFUSED)) {
+      error.type = REFUSED_OUTER;
+      // It is that of the node behind this one.
+      delete error.extra_info?.input_name;
+    }
     const text = [...new Set(errors.map(sentenceOf))].join(" ");
     writeAt(node, text);
     // Of one error that is all, the editor itself says what it is.
