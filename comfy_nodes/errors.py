@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import difflib
 
-
 # ComfyUI names a pack's modules by the path of its folder, and shows people the full name of an
 # error's class.
 _BY_PATH = not all(part.isidentifier() for part in __name__.split("."))

@@ -45,8 +45,8 @@ BOXES = {
     "v1 (legacy)": (".comfy-vue-node-search-container input", ".option-display-name"),
 }
 TOGGLE = "() => app.extensionManager.command.execute('Workspace.SearchBox.Toggle')"
-# The list is that of what was typed: nothing matches what is typed before it.
-NOTHING = "qqzzxx"
+LISTED = "css => [...document.querySelectorAll(css)].map(one => one.innerText).join('\\t')"
+CHANGED = f"([css, before]) => {{ const now = ({LISTED})(css); return now && now !== before; }}"
 WIDGETS = """kind => {
   const node = LiteGraph.createNode(kind);
   app.graph.add(node);
@@ -79,14 +79,14 @@ def found_by(page: Any, box: str, text: str) -> list[str]:
     """The titles of what the search box finds, best first."""
     field, items = BOXES[box]
     written = page.locator(field).first
-    written.fill(NOTHING)
-    page.wait_for_function("css => !document.querySelector(css)", arg=items, timeout=PATIENCE)
-    written.fill(text)
-    page.locator(items).first.wait_for(timeout=PATIENCE)
-    return [
-        one.replace("\xa0", " ").split("\n")[0].strip()
-        for one in page.locator(items).all_inner_texts()
-    ]
+    # The list of what is typed is there when it is another than that of what was typed before.
+    for typed in ("load image", text):
+        before = page.evaluate(LISTED, items)
+        if written.input_value() != typed:
+            written.fill(typed)
+            page.wait_for_function(CHANGED, arg=[items, before], timeout=PATIENCE)
+    listed = page.evaluate(LISTED, items).replace("\xa0", " ").split("\t")
+    return [one.split("\n")[0].strip() for one in listed]
 
 
 @pytest.mark.parametrize("box", BOXES)

@@ -132,6 +132,9 @@ def refusal(client: Client, loader: str, **inputs: Any) -> str:
     # Before the run, where it can be known then.
     with pytest.raises((JobRefused, NodeFailed)) as caught:
         run(client, loader, **inputs)
+    if isinstance(caught.value, JobRefused):
+        (problem,) = caught.value.problems
+        return one_sentence(str(problem))
     return one_sentence(str(caught.value))
 
 
