@@ -8,6 +8,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { showAnimation } from "./animation.js";
 import { showComparison } from "./comparison.js";
+import { examplePictures } from "./inputs.js";
 import { attachPanel, toldByInputs } from "./panel.js";
 import { attachSwatches } from "./swatches.js";
 import { showMeasures } from "./measures.js";
@@ -51,6 +52,7 @@ api.getClientFeatureFlags = () => ({ ...features(), [FEATURE]: true });
 
 app.registerExtension({
   name: "Spriteworks",
+  ...examplePictures,
   setup() {
     api.addEventListener("execution_success", showKept);
   },

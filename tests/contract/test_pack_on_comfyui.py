@@ -34,6 +34,8 @@ NODES = {
     "SpriteworksPalette",
     "SpriteworksSwapRamp",
     "SpriteworksCutout",
+    "SpriteworksCloseSeams",
+    "SpriteworksSliceSheet",
     "SpriteworksAlignFrames",
     "SpriteworksQuality",
     "SpriteworksSaveSprite",

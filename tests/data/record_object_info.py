@@ -47,12 +47,13 @@ CORE = (
     "VAEEncodeForInpaint",
 )
 
+INPUTS = Path(__file__).resolve().parent.parent.parent / "workflows" / "inputs"
 FILES = {
     "ckpt_name": ["sd15.safetensors", "sdxl.safetensors"],
     "model_name": ["spriteworks-starter"],
     "lora_name": ["pixel.safetensors"],
     "control_net_name": ["canny.safetensors"],
-    "image": ["spriteworks_potion.png", "spriteworks_potion_mask.png", "spriteworks_walk.png"],
+    "image": sorted(path.name for path in INPUTS.glob("spriteworks_*")),
 }
 FOR_PEOPLE = ("tooltip", "description", "output_tooltips", "search_aliases")
 

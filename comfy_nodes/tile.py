@@ -1,0 +1,63 @@
+"""The node that makes pictures into tiles."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from comfy_api.latest import io
+
+from . import showing
+from .loaders import CATEGORY
+from .ops import pictures
+from .ops.arrays import Bytes
+from .ops.tiles import close_seams
+from .saving import rgba
+from .schemas import known
+from .sets import PER_PICTURE
+
+
+class CloseSeams(io.ComfyNode):
+    """Makes pictures go on over their edges."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Id, inputs and outputs."""
+        return io.Schema(
+            node_id="SpriteworksCloseSeams",
+            display_name="Close Seams (Spriteworks)",
+            category=CATEGORY,
+            description="Makes a picture a tile that goes on over its edges. A seam is covered "
+            "with a part of the picture itself, so there is no new colour and no blur. What fits "
+            "already stays as it is.",
+            **known(has_intermediate_output=True),
+            inputs=[
+                io.Image.Input(
+                    "image",
+                    tooltip="The pictures, in true pixels: behind Snap.",
+                    extra_dict={**PER_PICTURE, **showing.COMPARISON},
+                ),
+                io.Mask.Input("mask", optional=True, tooltip="1 where a picture is transparent."),
+            ],
+            outputs=[
+                io.Image.Output(display_name="IMAGE", tooltip="The tiles."),
+                io.Mask.Output(display_name="MASK", tooltip="1 where they are transparent."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image: torch.Tensor, mask: torch.Tensor | None = None) -> io.NodeOutput:
+        """The tiles, and where they are transparent; shown twice by twice. Raises BadInput."""
+        image = pictures.checked(image)
+        given = list(pictures.to_bytes(image) if mask is None else rgba(image, mask))
+        closed = [close_seams(one).picture for one in showing.counted(given)]
+        whole = pictures.from_bytes(np.stack(closed))
+        return io.NodeOutput(
+            whole[..., : image.shape[-1]],
+            pictures.transparency(whole),
+            ui=showing.compared([_laid(one) for one in given], [_laid(one) for one in closed]),
+        )
+
+
+def _laid(tile: Bytes) -> Bytes:
+    """A tile beside and below itself, so that its seams can be seen."""
+    return np.tile(tile, (2, 2, 1))
