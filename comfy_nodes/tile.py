@@ -7,6 +7,7 @@ import torch
 from comfy_api.latest import io
 
 from . import showing
+from .errors import BadInput
 from .loaders import CATEGORY
 from .ops import pictures
 from .ops.arrays import Bytes
@@ -14,6 +15,9 @@ from .ops.tiles import close_seams
 from .saving import rgba
 from .schemas import known
 from .sets import PER_PICTURE
+
+# px
+LARGEST_MARGIN = 1024
 
 
 class CloseSeams(io.ComfyNode):
@@ -36,6 +40,14 @@ class CloseSeams(io.ComfyNode):
                     tooltip="The pictures, in true pixels: behind Snap.",
                     extra_dict={**PER_PICTURE, **showing.COMPARISON},
                 ),
+                io.Int.Input(
+                    "margin",
+                    default=0,
+                    min=0,
+                    max=LARGEST_MARGIN,
+                    tooltip="Pixels to cut off each side before, where the model paints the tile "
+                    "as a thing with a border.",
+                ),
                 io.Mask.Input("mask", optional=True, tooltip="1 where a picture is transparent."),
             ],
             outputs=[
@@ -45,10 +57,19 @@ class CloseSeams(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image: torch.Tensor, mask: torch.Tensor | None = None) -> io.NodeOutput:
+    def execute(
+        cls, image: torch.Tensor, margin: int, mask: torch.Tensor | None = None
+    ) -> io.NodeOutput:
         """The tiles, and where they are transparent; shown twice by twice. Raises BadInput."""
         image = pictures.checked(image)
-        given = list(pictures.to_bytes(image) if mask is None else rgba(image, mask))
+        every = pictures.to_bytes(image) if mask is None else rgba(image, mask)
+        height, width = image.shape[1:3]
+        if 2 * margin >= min(height, width):
+            raise BadInput(
+                f"A margin of {margin} px leaves nothing of a picture of {width}x{height}: set a "
+                "smaller one."
+            )
+        given = list(every[:, margin : height - margin, margin : width - margin])
         closed = [close_seams(one).picture for one in showing.counted(given)]
         whole = pictures.from_bytes(np.stack(closed))
         return io.NodeOutput(

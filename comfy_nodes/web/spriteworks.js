@@ -8,11 +8,11 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { showAnimation } from "./animation.js";
 import { showComparison } from "./comparison.js";
-import { examplePictures } from "./inputs.js";
 import { attachPanel, toldByInputs } from "./panel.js";
 import { attachSwatches } from "./swatches.js";
 import { showMeasures } from "./measures.js";
 import { showResults } from "./results.js";
+import { templates } from "./templates.js";
 
 /** What draws an entry of a node's `ui`, by its kind. */
 const VIEWS = { compare: showComparison, animation: showAnimation, quality: showMeasures };
@@ -52,11 +52,12 @@ api.getClientFeatureFlags = () => ({ ...features(), [FEATURE]: true });
 
 app.registerExtension({
   name: "Spriteworks",
-  ...examplePictures,
+  ...templates,
   setup() {
     api.addEventListener("execution_success", showKept);
   },
   afterConfigureGraph() {
+    templates.afterConfigureGraph();
     // Whoever comes back to a workflow finds what its last run gave.
     for (const [node, panel] of panels) show(panel, app.nodeOutputs?.[node.id]);
   },

@@ -87,9 +87,7 @@ def frames_to_sheet() -> Blueprint:
         "Frames on one grid, in one palette, on one ground, saved as a sheet for game engines.",
         (),
     )
-    image, mask, (snapped, cut, coloured) = finish(
-        recipe, [OUTSIDE, 0], shared=True, sequence=True
-    )
+    image, mask, (snapped, cut, coloured) = finish(recipe, [OUTSIDE, 0], shared=True, sequence=True)
     recipe.regions = []
     sheet(recipe, image, mask, pivot="ground", animation="walk")
     aligned, laid, saved = list(recipe.graph)[-3:]
@@ -159,9 +157,7 @@ def blueprint_file(blueprint: Blueprint, catalogue: Catalogue, sizes: Any) -> di
     }
 
 
-def _subgraph(
-    blueprint: Blueprint, key: str, catalogue: Catalogue, sizes: Any
-) -> dict[str, Any]:
+def _subgraph(blueprint: Blueprint, key: str, catalogue: Catalogue, sizes: Any) -> dict[str, Any]:
     recipe = blueprint.recipe
     infos, layout = classes(recipe.graph, catalogue), laid_out(recipe, sizes)
     inner = [link for link in links_of(_inside(recipe), infos)]
@@ -217,9 +213,7 @@ def _inside(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _outer_links(
-    blueprint: Blueprint, infos: dict[str, NodeClass], number: int
-) -> list[list[Any]]:
+def _outer_links(blueprint: Blueprint, infos: dict[str, NodeClass], number: int) -> list[list[Any]]:
     links: list[list[Any]] = []
     for slot, port in enumerate(blueprint.inputs):
         for node, name in port.inside:

@@ -100,7 +100,7 @@ def _view(bounds: Box) -> dict[str, Any]:
 
 
 def _about(recipe: Recipe) -> dict[str, Any]:
-    """What the file says of itself, and the pictures that it opens with (web/inputs.js)."""
+    """What the file says of itself, and the pictures that it opens with (web/templates.js)."""
     return {
         "title": recipe.title,
         "description": recipe.description,

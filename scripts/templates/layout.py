@@ -16,22 +16,13 @@ from .recipe import NOTE, Group, Recipe
 TITLE = 30
 GAP = 30
 # Between two columns, with room for the links.
-ACROSS = 60
+ACROSS = 40
 # Around the nodes of a group, and above them with its own title.
 PADDING, HEAD = 20, 50
 BETWEEN_GROUPS = 40
 
-NOTE_WIDTH = 360
-WIDTHS = {
-    "CLIPTextEncode": 380,
-    "SpriteworksDiffusersLoader": 360,
-    "SpriteworksModelDefaults": 280,
-    "EmptyLatentImage": 280,
-    "SpriteworksSeedBatch": 280,
-    "SetLatentNoiseMask": 280,
-    "VAEEncode": 280,
-}
-WIDTH = 330
+NOTE_WIDTH = 340
+WIDTH = 300
 # What texts and pictures need beyond the least that the editor gives.
 WANTED = {"CLIPTextEncode": 170, "LoadImage": 340, "LoadImageMask": 360, "SaveImage": 340}
 
@@ -56,11 +47,6 @@ class Layout:
         return left, top, right - left, bottom - top
 
 
-def width_of(class_type: str) -> int:
-    """How wide a node of that class is drawn, in px."""
-    return WIDTHS.get(class_type, WIDTH)
-
-
 def laid_out(recipe: Recipe, sizes: Sizes) -> Layout:
     """The places of all nodes and groups of a recipe."""
     layout, left = Layout(), 0
@@ -74,9 +60,7 @@ def laid_out(recipe: Recipe, sizes: Sizes) -> Layout:
     return layout
 
 
-def _place(
-    group: Group, left: int, top: int, recipe: Recipe, sizes: Sizes, layout: Layout
-) -> Box:
+def _place(group: Group, left: int, top: int, recipe: Recipe, sizes: Sizes, layout: Layout) -> Box:
     """Put a group with its upper left corner there; its box."""
     inset, head = (PADDING, HEAD) if group.title else (0, 0)
     x, bottom = left + inset, top
@@ -93,9 +77,7 @@ def _place(
     return box
 
 
-def _cells(
-    column: list[str], recipe: Recipe, sizes: Sizes
-) -> Iterator[tuple[str, int, int, int]]:
+def _cells(column: list[str], recipe: Recipe, sizes: Sizes) -> Iterator[tuple[str, int, int, int]]:
     """Key, width, height as drawn, and height to keep free, of each node of a column."""
     for key in column:
         if key == NOTE:
@@ -105,7 +87,7 @@ def _cells(
         kind = recipe.graph[key]["class_type"]
         wanted = WANTED.get(kind, 0)
         drawn, room = max(wanted, sizes[kind]["drawn"]), max(wanted, sizes[kind]["room"])
-        yield key, width_of(kind), drawn, room
+        yield key, WIDTH, drawn, room
 
 
 def note_height(text: str) -> int:

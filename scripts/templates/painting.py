@@ -21,9 +21,7 @@ def inpaint() -> Recipe:
     ids = start(recipe, BLUE_POTION, 30)
     picture = recipe.picture("Picture", "spriteworks_potion.png")
     recipe.pictures += ("spriteworks_potion_mask.png",)
-    mask = recipe.add(
-        "LoadImageMask", "Mask", image="spriteworks_potion_mask.png", channel="red"
-    )
+    mask = recipe.add("LoadImageMask", "Mask", image="spriteworks_potion_mask.png", channel="red")
     rule = recipe.add(
         "SpriteworksMask",
         "Mask rule",
@@ -32,10 +30,8 @@ def inpaint() -> Recipe:
         mask=[mask, 0],
         alpha=[picture, 1],
     )
-    recipe.regions.append(
-        [Group([[picture, mask], [rule]], "Picture and mask", PICTURES)]
-    )
-    repaint(recipe, ids, picture, [rule, 0], alpha=[picture, 1])
+    pictures = Group([[picture, mask]], "Picture and mask", PICTURES)
+    repaint(recipe, ids, picture, [rule, 0], [picture, 1], before=[rule], pictures=pictures)
     recipe.how = (
         "Drop a picture on **Picture** and a mask (red = repaint) on **Mask**, or choose another "
         "*rule* in **Mask rule**. Outside the mask nothing changes, not by one bit; pixel art "
@@ -61,8 +57,8 @@ def inpaint_by_hand() -> Recipe:
     )
     ids = start(recipe, BLUE_POTION, 30)
     picture = recipe.picture("Picture", "spriteworks_potion_painted.png")
-    recipe.regions.append([Group([[picture]], "Picture", PICTURES)])
-    repaint(recipe, ids, picture, [picture, 1], alpha=None)
+    pictures = Group([[picture]], "Picture", PICTURES)
+    repaint(recipe, ids, picture, [picture, 1], None, before=[], pictures=pictures)
     recipe.how = (
         "Right-click **Picture**, choose **Open in MaskEditor**, paint over what shall be new, "
         "save, and press Run. Outside of it nothing changes, not by one bit; pixel art keeps its "
@@ -79,9 +75,19 @@ def inpaint_by_hand() -> Recipe:
 
 
 def repaint(
-    recipe: Recipe, ids: dict[str, str], picture: str, mask: Link, alpha: Link | None
+    recipe: Recipe,
+    ids: dict[str, str],
+    picture: str,
+    mask: Link,
+    alpha: Link | None,
+    *,
+    before: list[str],
+    pictures: Group,
 ) -> None:
-    """From a picture and a mask to the picture with that part anew."""
+    """From a picture and a mask to the picture with that part anew.
+
+    `pictures` are where both come from, and `before` nodes between them and the crop.
+    """
     loader = ids["loader"]
     crop = recipe.add(
         "SpriteworksInpaintCrop",
@@ -99,7 +105,8 @@ def repaint(
     masked = recipe.add(
         "SetLatentNoiseMask", "Only within the mask", samples=[encoded, 0], mask=[crop, 1]
     )
-    recipe.regions.append([Group([[crop, encoded, masked]], "Crop", PICTURES)])
+    crops = Group([[*before, crop, encoded, masked]], "Mask and crop", PICTURES)
+    recipe.regions[1:1] = [[pictures], [crops]]
     _, decoded = sample(recipe, ids, [loader, 0], [masked, 0], denoise=DENOISE)
     stitched = recipe.add(
         "SpriteworksInpaintStitch", "Stitch", stitch=[crop, 2], image=[decoded, 0]
@@ -149,7 +156,7 @@ def palette_swap() -> Recipe:
         "SpriteworksSwapRamp",
         "Swap ramp",
         image=[loaded, 0],
-        old="red",
+        old="#921634 #ce2636 #f06060",
         new="#1a3a6e #2f6fc0 #7fc0f0",
         both_ways=False,
         palette="",
@@ -161,13 +168,14 @@ def palette_swap() -> Recipe:
     recipe.regions.append([Group([[swapped, first]], "One ramp for another", RESULT)])
     recipe.regions.append([Group([[coloured, second]], "Another palette", RESULT)])
     recipe.how = (
-        "Drop a sprite of few colours on **Sprite**. **Swap ramp** gives one of its ramps, by the "
-        "name of its colour, other colours, dark for dark and light for light. **Palette** paints "
-        "all of it in the colours of a palette. Shape and transparency stay. No model is needed."
+        "Drop a sprite of few colours on **Sprite**. **Swap ramp** gives one of its ramps, by its "
+        "colours or by its name, other colours, dark for dark and light for light. **Palette** "
+        "paints all of it in the colours of a palette. Shape and transparency stay. No model is "
+        "needed."
     )
     recipe.tries = (
-        "*old* red, *new* #2a5a2a #4f9f3f #a0e070: green",
-        "*old* brown, *new* #3a3a4a #7a7a8a #d0d0e0: silver",
+        "*new* #2a5a2a #4f9f3f #a0e070: a green coat",
+        "*old* grey, *new* yellow: a golden sword",
         "pico-8 in **Palette**",
     )
     return recipe

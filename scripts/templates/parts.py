@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .recipe import (
     MODEL,
     NOTE,
@@ -15,10 +17,16 @@ from .recipe import (
 )
 
 MODEL_NAME = "spriteworks-starter"
-# px; what the starter model paints at, width and height. The size of all else follows from it: a
-# strip of frames is so many of these beside each other.
-MODEL_SIZE = (64, 64)
+# What the starter model is made for, from which the walk cycle and the tile take their sizes; to be
+# set anew, and the workflows built anew, for another one.
+# px; what it paints at, width and height, and how many of these make a true pixel.
+MODEL_SIZE, DOUBLED = (64, 64), 2
+# Whether it paints the frames of an animation beside each other in one picture. One that does not
+# gets them as poses, to paint one by one.
+PAINTS_STRIPS = False
 FRAMES = 4
+# True pixels of a tile, and of the border that it paints around one, on each side.
+TILE, BORDER = 32, 8
 TAIL = ", pixel art, game sprite, centered, plain white background"
 NEGATIVE = "blurry, photo, text, watermark, frame, cropped, several objects"
 SETTINGS = {"precision": "auto", "attention": "auto", "vae_tiling": "auto", "offload": "auto"}
@@ -28,9 +36,7 @@ def start(
     recipe: Recipe, positive: str, steps: int = 20, cfg: float = 8.0, negative: str = NEGATIVE
 ) -> dict[str, str]:
     """The part that all with a model have: model, texts and the sampler's defaults."""
-    loader = recipe.add(
-        "SpriteworksDiffusersLoader", "Model", model_name=MODEL_NAME, **SETTINGS
-    )
+    loader = recipe.add("SpriteworksDiffusersLoader", "Model", model_name=MODEL_NAME, **SETTINGS)
     texts = {
         role: recipe.add("CLIPTextEncode", title, text=text, clip=[loader, 1])
         for role, title, text in (
@@ -43,7 +49,7 @@ def start(
     )
     recipe.regions = [
         [Group([[NOTE]]), Group([[loader]], "Model", MODEL)],
-        [Group([[texts["positive"], texts["negative"]]], "Texts", TEXTS)],
+        [Group([[texts["positive"]], [texts["negative"]]], "Texts", TEXTS)],
     ]
     return {"loader": loader, "defaults": defaults, **texts}
 
@@ -61,12 +67,12 @@ def sample(
     ids: dict[str, str],
     model: Link,
     latent: Link,
-    beside: str = "",
+    beside: Sequence[str] = (),
     denoise: float = 1.0,
 ) -> tuple[str, str]:
-    """Sampler, with steps and CFG that follow the model, and decoder.
+    """Sampler, with steps and CFG that follow the model, and decoder, below the texts.
 
-    `beside` is a node that lies with them, below the defaults.
+    `beside` are nodes that lie with them, below the defaults.
     """
     sampled = recipe.add(
         "KSampler",
@@ -82,11 +88,9 @@ def sample(
         latent_image=latent,
         denoise=denoise,
     )
-    decoded = recipe.add(
-        "VAEDecode", "Decode", samples=[sampled, 0], vae=[ids["loader"], 2]
-    )
-    columns = [[ids["defaults"], *filter(None, [beside])], [sampled, decoded]]
-    recipe.regions.append([Group(columns, "Sampling", SAMPLING)])
+    decoded = recipe.add("VAEDecode", "Decode", samples=[sampled, 0], vae=[ids["loader"], 2])
+    columns = [[ids["defaults"], *beside], [sampled, decoded]]
+    recipe.regions[-1].append(Group(columns, "Sampling", SAMPLING))
     return sampled, decoded
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from .parts import (
-    MODEL_SIZE,
+    BORDER,
+    DOUBLED,
     TAIL,
+    TILE,
     finish_and_save,
     paint,
     sample,
@@ -17,7 +19,7 @@ from .recipe import PICTURES, RESULT, Group, Link, Recipe
 
 POTION = f"a red potion{TAIL}"
 PALETTE = "dawnbringer-16"
-TILE = "brick wall, seamless, pixel art, game texture, top view"
+BRICKS = "red brick wall, seamless, pixel art, game texture"
 
 
 def sprite() -> Recipe:
@@ -30,7 +32,7 @@ def sprite() -> Recipe:
     )
     ids = start(recipe, POTION)
     latent = size(recipe, ids)
-    _, decoded = sample(recipe, ids, [ids["loader"], 0], [latent, 0], beside=latent)
+    _, decoded = sample(recipe, ids, [ids["loader"], 0], [latent, 0], beside=[latent])
     finish_and_save(recipe, [decoded, 0])
     recipe.how = (
         "Write what you want into **Positive** and press Run. What is saved has the sprite's true "
@@ -51,7 +53,7 @@ def pixel_art() -> Recipe:
     )
     ids = start(recipe, POTION, 25, 9.0)
     latent = size(recipe, ids)
-    _, decoded = sample(recipe, ids, [ids["loader"], 0], [latent, 0], beside=latent)
+    _, decoded = sample(recipe, ids, [ids["loader"], 0], [latent, 0], beside=[latent])
     finish_and_save(recipe, [decoded, 0], palette=PALETTE)
     recipe.how = (
         "Like **sprite**, in the colours of a known palette, so that all that you make fits "
@@ -79,7 +81,7 @@ def of_eight(recipe: Recipe, colors: int) -> tuple[Link, Link]:
         seed=11,
         batch_size=8,
     )
-    sampled, decoded = sample(recipe, ids, [seeds, 0], [seeds, 1], beside=seeds)
+    sampled, decoded = sample(recipe, ids, [seeds, 0], [seeds, 1], beside=[seeds])
     # its seed is not used, and a new one would only make the sampler run again
     recipe.fixed.add(sampled)
     return finish_and_save(recipe, [decoded, 0], shared=True, colors=colors)
@@ -144,10 +146,8 @@ def img2img() -> Recipe:
         crop="center",
     )
     encoded = recipe.add("VAEEncode", "Encode", pixels=[scaled, 0], vae=[loader, 2])
-    recipe.regions.append([Group([[sketch, scaled]], "Sketch", PICTURES)])
-    _, decoded = sample(
-        recipe, ids, [loader, 0], [encoded, 0], beside=encoded, denoise=0.7
-    )
+    _, decoded = sample(recipe, ids, [loader, 0], [encoded, 0], denoise=0.7)
+    recipe.regions[-1].append(Group([[sketch], [scaled, encoded]], "Sketch", PICTURES))
     finish_and_save(recipe, [decoded, 0])
     recipe.how = (
         "Drop your sketch on **Sketch**: blobs of colour on white are enough. Say in **Positive** "
@@ -170,24 +170,25 @@ def seamless_tile() -> Recipe:
         "A tile from a text that goes on over its edges without a seam.",
         ("tile", "texture", "seamless", "pixel art", "text to image"),
     )
-    width, height = MODEL_SIZE
-    ids = start(recipe, TILE, negative="blurry, photo, text, watermark, frame, border")
-    latent = recipe.add("EmptyLatentImage", "Size", width=width, height=height, batch_size=1)
-    _, decoded = sample(recipe, ids, [ids["loader"], 0], [latent, 0], beside=latent)
+    ids = start(recipe, BRICKS, negative="blurry, photo, text, watermark, frame, border")
+    side = DOUBLED * (TILE + 2 * BORDER)
+    latent = recipe.add("EmptyLatentImage", "Size", width=side, height=side, batch_size=1)
+    _, decoded = sample(recipe, ids, [ids["loader"], 0], [latent, 0], beside=[latent])
     snapped = recipe.add("SpriteworksSnap", "Snap", image=[decoded, 0])
     coloured = paint(recipe, [snapped, 0], None)
-    closed = recipe.add("SpriteworksCloseSeams", "Close seams", image=[coloured, 0])
+    closed = recipe.add("SpriteworksCloseSeams", "Close seams", image=[coloured, 0], margin=BORDER)
     saved = save(recipe, [closed, 0], None, title="Save tile")
     columns = [[snapped, coloured], [closed, saved]]
     recipe.regions.append([Group(columns, "From picture to tile", RESULT)])
     recipe.how = (
         "Write what the ground or the wall is made of into **Positive** and press Run. **Close "
         "seams** shows the tile twice by twice, before and after: the seam is covered with a part "
-        "of the tile itself, in its own colours. What fits already stays as it is."
+        "of the tile itself, in its own colours. What fits already stays as it is. Its *margin* "
+        "cuts off the border that the starter model paints."
     )
     recipe.tries = (
-        "stone blocks, seamless, top view",
-        "green grass, seamless, top view",
-        "brown wood, seamless, top view",
+        "grey stone wall, seamless",
+        "blue brick wall, seamless",
+        "purple stone wall, seamless",
     )
     return recipe

@@ -26,7 +26,7 @@ TARGET = HERE / "canvas" / "sizes.json"
 sys.path.insert(0, str(REPOSITORY))  # the pack and the orchestrator of this tree, and no other
 
 from orchestrator.local import launch  # noqa: E402
-from scripts.templates.layout import width_of  # noqa: E402
+from scripts.templates.layout import WIDTH  # noqa: E402
 
 # How large the editor draws the nodes that are on the canvas, in its classic renderer, and in Nodes
 # 2.0, where a node is an element of the page.
@@ -37,10 +37,10 @@ NODES_2 = """() => Object.fromEntries(app.graph.nodes.map(n => {
 }))"""
 OFFERED = "() => app.ui.settings.settingsLookup['Comfy.VueNodes.Enabled']?.type === 'boolean'"
 SWITCH = "value => app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', value)"
-PUT = """classes => {
+PUT = """([classes, width]) => {
   app.graph.clear();
   app.canvas.ds.scale = 0.5; app.canvas.ds.offset = [60, 60];
-  classes.forEach(([kind, width], index) => {
+  classes.forEach((kind, index) => {
     const made = LiteGraph.createNode(kind);
     app.graph.add(made);
     made.pos = [(index % 8) * 430, 40 + Math.floor(index / 8) * 640];
@@ -62,11 +62,11 @@ def classes() -> list[str]:
 
 def measured(at: Editor) -> dict[str, int]:
     """By class the height that a node takes in the renderers that the editor has, the larger."""
-    wanted = [[kind, width_of(kind)] for kind in classes()]
-    found = dict.fromkeys(classes(), 0)
+    wanted = classes()
+    found = dict.fromkeys(wanted, 0)
     for modern in (False, True) if at.page.evaluate(OFFERED) else (False,):
         at.page.evaluate(SWITCH, modern)
-        at.page.evaluate(PUT, wanted)
+        at.page.evaluate(PUT, [wanted, WIDTH])
         at.page.wait_for_timeout(SETTLING)
         seen: dict[str, Any] = at.page.evaluate(NODES_2 if modern else CLASSIC)
         if not all(seen.values()):

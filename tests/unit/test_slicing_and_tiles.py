@@ -49,7 +49,9 @@ def test_cells_keep_their_transparency(nodes: Any) -> None:
     assert mask.mean(dim=(1, 2)).tolist() == [0, 1]
 
 
-@pytest.mark.parametrize(("columns", "rows", "named"), [(4, 1, "width of 9"), (3, 4, "height of 2")])
+@pytest.mark.parametrize(
+    ("columns", "rows", "named"), [(4, 1, "width of 9"), (3, 4, "height of 2")]
+)
 def test_cells_that_are_not_equal_are_refused(
     nodes: Any, columns: int, rows: int, named: str
 ) -> None:
@@ -66,17 +68,28 @@ def gradient(side: int = 24) -> torch.Tensor:
 
 def test_a_seam_is_closed_in_the_pictures_own_colours(nodes: Any) -> None:
     given = gradient()
-    tile, mask = nodes["close"].execute(image=given).result
+    tile, mask = nodes["close"].execute(image=given, margin=0).result
     before, after = ((one[0] * 255).round().byte().numpy() for one in (given, tile))
     assert seam(after) < seam(before)
     assert {tuple(one) for one in after.reshape(-1, 3)} <= {
         tuple(one) for one in before.reshape(-1, 3)
     }
     assert not mask.any()
-    again, _ = nodes["close"].execute(image=torch.zeros(1, 16, 16, 3)).result
+    again, _ = nodes["close"].execute(image=torch.zeros(1, 16, 16, 3), margin=0).result
     assert torch.equal(again, torch.zeros(1, 16, 16, 3))
 
 
 def test_what_is_too_small_to_close_is_refused(nodes: Any) -> None:
     with pytest.raises(BadInput, match="too small to close"):
-        nodes["close"].execute(image=gradient(6))
+        nodes["close"].execute(image=gradient(6), margin=0)
+
+
+def test_a_margin_is_cut_off_before(nodes: Any) -> None:
+    given = torch.ones(1, 20, 30, 3)
+    given[:, 3:-3, 3:-3] = 0.5
+    tile, mask = nodes["close"].execute(image=given, margin=3).result
+    assert tile.shape == (1, 14, 24, 3)
+    assert mask.shape == (1, 14, 24)
+    assert tile.max() < 0.6
+    with pytest.raises(BadInput, match="margin of 10 px leaves nothing of a picture of 30x20"):
+        nodes["close"].execute(image=given, margin=10)

@@ -1,11 +1,17 @@
 /**
- * The example pictures of the pack's templates.
+ * The pack's templates, when they are opened: their example pictures, and a view of all of it.
  *
  * A template names the pictures that it opens with. They are copied to the server's input folder
  * when it is opened, before its nodes look for them; never over a file: where the name is taken by
  * another picture, the server answers with a new one, which the nodes take.
  */
 import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+
+/** The part of the window that a template fills; bars and buttons stand around it. */
+const FILLED = 0.85;
+/** px; the title bar of a node, which is above its place. */
+const TITLE = 30;
 
 /** The folder under which this pack is installed, which may have any name. */
 const PACK = new URL(import.meta.url).pathname.split("/").at(-2);
@@ -26,11 +32,28 @@ async function copy(name) {
   return kept.subfolder ? `${kept.subfolder}/${kept.name}` : kept.name;
 }
 
+/** Show all of it, as large as it goes: the editor itself leaves a quarter of the window empty. */
+function fit() {
+  const nodes = app.graph.nodes.map(({ pos, size }) => [pos[0], pos[1] - TITLE, size[0], size[1] + TITLE]);
+  const groups = app.graph.groups.map(({ pos, size }) => [...pos, ...size]);
+  const boxes = [...nodes, ...groups];
+  const left = Math.min(...boxes.map((box) => box[0]));
+  const top = Math.min(...boxes.map((box) => box[1]));
+  const right = Math.max(...boxes.map((box) => box[0] + box[2]));
+  const bottom = Math.max(...boxes.map((box) => box[1] + box[3]));
+  app.canvas.ds.fitToBounds?.([left, top, right - left, bottom - top], { zoom: FILLED });
+  app.canvas.setDirty(true, true);
+}
+
+/** Whether a template is being opened. */
+let opening = false;
+
 /** What the extension does with a workflow that is being opened. */
-export const examplePictures = {
+export const templates = {
   async beforeConfigureGraph(workflow) {
     const about = workflow?.extra?.spriteworks;
     if (!Array.isArray(about?.pictures)) return;
+    opening = true;
     const wanted = about.pictures;
     // What an artist saves of it is theirs: nothing is copied when that is opened.
     delete about.pictures;
@@ -51,5 +74,10 @@ export const examplePictures = {
     for (const { value, options } of node.widgets ?? [])
       if (copied.has(value) && Array.isArray(options?.values) && !options.values.includes(value))
         options.values.push(value);
+  },
+  afterConfigureGraph() {
+    // The editor's own view of it may come in the next frame.
+    if (opening) requestAnimationFrame(() => requestAnimationFrame(fit));
+    opening = false;
   },
 };
