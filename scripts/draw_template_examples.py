@@ -2,11 +2,15 @@
 
     python scripts/draw_template_examples.py
 
-writes into workflows/inputs: spriteworks_hero.png (a hero of 20x24 on a transparent background, for
-palette_swap), spriteworks_found.jpg (the same hero as one finds it: enlarged to a pitch that is no
-whole number, blurred, saved as JPEG; for snap), spriteworks_sketch.png (blobs of colour; for
-img2img), spriteworks_poses.png (a slime that hops, in four blobs; for walk_cycle) and spriteworks_potion_painted.png (the picture of inpaint as ComfyUI's mask editor saves
-it, with the bottle painted over; for inpaint_by_hand).
+writes into workflows/inputs:
+
+- spriteworks_hero.png, a hero of 20x24 on a transparent background, for palette_swap
+- spriteworks_found.jpg, the same hero as one finds it: enlarged to a pitch that is no whole number,
+  blurred, saved as JPEG; for snap
+- spriteworks_sketch.png, blobs of colour, for img2img
+- spriteworks_poses.png, a slime that hops, in four blobs, for walk_cycle
+- spriteworks_potion_painted.png, the picture of inpaint as ComfyUI's mask editor saves it, with the
+  bottle painted over; for inpaint_by_hand
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
-/** The part of the window that a template fills; bars and buttons stand around it. */
-const FILLED = 0.85;
+/** px of the window that the editor's own bars take, from its left, top, right and lower edge. */
+const BARS = [80, 100, 20, 20];
 /** px; the title bar of a node, which is above its place. */
 const TITLE = 30;
 
@@ -32,7 +32,10 @@ async function copy(name) {
   return kept.subfolder ? `${kept.subfolder}/${kept.name}` : kept.name;
 }
 
-/** Show all of it, as large as it goes: the editor itself leaves a quarter of the window empty. */
+/**
+ * Show all of it, as large as it goes and free of the editor's bars, from the upper left: the editor
+ * itself leaves a quarter of the window empty, and texts too small to be drawn.
+ */
 function fit() {
   const nodes = app.graph.nodes.map(({ pos, size }) => [pos[0], pos[1] - TITLE, size[0], size[1] + TITLE]);
   const groups = app.graph.groups.map(({ pos, size }) => [...pos, ...size]);
@@ -41,7 +44,13 @@ function fit() {
   const top = Math.min(...boxes.map((box) => box[1]));
   const right = Math.max(...boxes.map((box) => box[0] + box[2]));
   const bottom = Math.max(...boxes.map((box) => box[1] + box[3]));
-  app.canvas.ds.fitToBounds?.([left, top, right - left, bottom - top], { zoom: FILLED });
+  const { ds, canvas } = app.canvas;
+  const origin = canvas.getBoundingClientRect();
+  const width = window.innerWidth - BARS[0] - BARS[2];
+  const height = window.innerHeight - BARS[1] - BARS[3];
+  ds.scale = Math.min(width / (right - left), height / (bottom - top), 1);
+  ds.offset[0] = (BARS[0] - origin.left) / ds.scale - left;
+  ds.offset[1] = (BARS[1] - origin.top) / ds.scale - top;
   app.canvas.setDirty(true, true);
 }
 

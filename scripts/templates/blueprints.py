@@ -29,7 +29,7 @@ _ROW = 24
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of the subgraph, and the inputs or the output inside that it stands for."""
+    """An input or output of the subgraph, and what inside it stands for."""
 
     name: str
     type: str

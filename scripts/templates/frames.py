@@ -103,8 +103,8 @@ def posed(recipe: Recipe) -> tuple[Link, Link, list[str]]:
     recipe.regions[-1].append(Group([[poses], [scaled, sliced, encoded]], "Poses", PICTURES))
     recipe.how = (
         f"**Poses** holds {FRAMES} poses beside each other, blobs of colour on white; **Frames** "
-        f"cuts them apart, and the model paints each. {AFTER} *denoise* in **Sampler** says how far "
-        "the frames may leave the poses."
+        f"cuts them apart, and the model paints each. {AFTER} *denoise* in **Sampler** says how "
+        "far the frames may leave the poses."
     )
     recipe.tries = (
         "a blue slime, *denoise* 0.7",
