@@ -5,7 +5,7 @@
 writes workflows/NAME.json (canvas file), workflows/api/NAME.json (graph) and subgraphs/NAME.json.
 Edit the recipes in scripts/templates, not the files. What the canvas needs to know of a node class,
 its slots and widgets, is read from tests/data/canvas/object_info.json, and how large the editor
-makes it from sizes.json there (tests/data/record_sizes.py).
+makes it from tests/data/node_sizes.json (tests/data/record_sizes.py).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ RECIPES: tuple[Callable[[], Recipe], ...] = (
 
 def texts(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
     """(path in the repository, text) of every file."""
-    sizes = json.loads((RECORDED / "sizes.json").read_text(encoding="utf-8"))
+    sizes = json.loads((RECORDED.parent / "node_sizes.json").read_text(encoding="utf-8"))
     for make in RECIPES:
         recipe = make()
         _fill(recipe.graph, catalogue)

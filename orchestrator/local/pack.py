@@ -32,6 +32,10 @@ comfy_entrypoint = _pack.comfy_entrypoint
 WEB_DIRECTORY = _FOLDER + "/web"
 """
 )
+# What ComfyUI looks for in a pack; the first offers its workflows as templates.
+_FOLDERS = ("example_workflows", "subgraphs", "locales")
+# What another process may be writing.
+_PART = ".part"
 _PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel what lies beside the packages lies in this one.
 _IN_WHEEL = _PACKAGE / "shipped"
@@ -76,17 +80,11 @@ def write_package(package: Path) -> None:
             for old in (package / name).rglob("*.*"):
                 known = old.relative_to(package).as_posix() in files
                 if old.is_file() and old.suffix != _PART and not known:
-                    old.unlink()
+                    old.unlink(missing_ok=True)
         for name, content in files.items():
             _write(package / name, content)
     except OSError as error:
         raise OutputError(f"the nodes cannot be put into {package}: {error.strerror}") from error
-
-
-# What another process may be writing.
-_PART = ".part"
-# What ComfyUI looks for in a pack; the first offers its workflows as templates.
-_FOLDERS = ("example_workflows", "subgraphs", "locales")
 
 
 def _files() -> Iterator[tuple[str, Path]]:

@@ -1,6 +1,6 @@
 """Where nodes and groups lie, from the sizes that the editor really gives them.
 
-tests/data/canvas/sizes.json holds what record_sizes.py measured: of each class the height with
+tests/data/node_sizes.json holds what record_sizes.py measured: of each class the height with
 which a node stands on the newest ComfyUI, and the most that it takes on any version and in either
 renderer. Nodes are drawn with the one and kept apart by the other.
 """

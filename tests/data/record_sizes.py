@@ -3,7 +3,7 @@
     python tests/data/record_sizes.py ~/comfy/ComfyUI [older ComfyUI ...]
 
 needs Playwright and a Chromium (see README.md here). Starts each ComfyUI with the pack of this
-repository, puts one node of each class on a canvas, and writes tests/data/canvas/sizes.json, by
+repository, puts one node of each class on a canvas, and writes tests/data/node_sizes.json, by
 class: `drawn`, the height with which a node stands on the first ComfyUI in both renderers, and
 `room`, the most that it takes on any of them in either. px on the canvas, the title bar not
 counted. scripts/build_workflows.py lays the workflows out by them.
@@ -21,7 +21,7 @@ from canvas_editor import Editor, editor
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
-TARGET = HERE / "canvas" / "sizes.json"
+TARGET = HERE / "node_sizes.json"
 
 sys.path.insert(0, str(REPOSITORY))  # the pack and the orchestrator of this tree, and no other
 

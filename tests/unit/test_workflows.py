@@ -184,7 +184,7 @@ def test_a_template_says_what_it_is_and_which_pictures_it_opens_with(name: str, 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_overlaps_on_the_canvas_and_groups_are_around_whole_nodes(name: str) -> None:
     canvas = read(WORKFLOWS / f"{name}.json")
-    sizes = read(REPOSITORY / "tests" / "data" / "canvas" / "sizes.json")
+    sizes = read(REPOSITORY / "tests" / "data" / "node_sizes.json")
     boxes = {
         entry["title"]: (x, y - TITLE_BAR, x + width, y + max(height, room))
         for entry in canvas["nodes"]
