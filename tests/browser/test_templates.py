@@ -9,12 +9,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 from PIL import Image
 
 from orchestrator.client.client import Client
-from orchestrator.protocol.http import HistoryRecord
+from orchestrator.protocol import files_of
+from orchestrator.protocol.http import HistoryRecord, JobState
 from orchestrator.sprites.inspecting import inspect
 
 pytestmark = pytest.mark.comfyui
@@ -76,6 +78,13 @@ RUN = """() => new Promise((resolve, reject) => {
     if (errors !== '{}') reject(new Error(errors));
   });
 })"""
+COMMANDS = "() => app.extensionManager.command.commands.map(one => one.id)"
+SELECT_PICTURE = """() => {
+  app.canvas.deselectAll();
+  app.canvas.select(app.graph.nodes.find(one => one.type === 'LoadImage'));
+}"""
+# Where a gem is in the picture of inpaint: (edge, length, share of it) across and down.
+GEM = (("x", "width", 0.15), ("y", "height", 0.82))
 
 Box = list[float]
 
@@ -266,7 +275,7 @@ def test_what_was_saved_of_a_template_copies_nothing(viewer: Viewer) -> None:
 def test_a_template_runs_as_it_opens(name: str, viewer: Viewer) -> None:
     viewer.open(name)
     record = viewer.run()
-    assert record.status.status_str == "success"
+    assert record.state is JobState.SUCCEEDED
     viewer.page.wait_for_timeout(2000)
     files = [
         viewer.studio.output / image["subfolder"] / image["filename"]
@@ -284,6 +293,40 @@ def test_a_template_runs_as_it_opens(name: str, viewer: Viewer) -> None:
     if name in SPRITES:
         for one in inspect(single).pictures:
             assert one.passed, one.failed
+
+
+def test_a_mask_painted_in_the_mask_editor_is_what_is_repainted(viewer: Viewer) -> None:
+    """One of the gems is painted over, and the bottle no longer."""
+    page = viewer.page
+    if "Comfy.MaskEditor.OpenMaskEditor" not in page.evaluate(COMMANDS):
+        pytest.skip("this editor has no command that opens the mask editor")
+    viewer.open("inpaint_by_hand")
+    page.evaluate(SELECT_PICTURE)
+    page.evaluate("() => app.extensionManager.command.execute('Comfy.MaskEditor.OpenMaskEditor')")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Clear").click(timeout=PATIENCE)
+    picture = dialog.locator("canvas").last.bounding_box(timeout=PATIENCE)
+    # the blue gem, of the picture's width and height
+    x, y = (picture[side] + share * picture[size] for side, size, share in GEM)
+    page.mouse.move(x, y - 20)
+    page.mouse.down()
+    page.mouse.move(x, y + 20, steps=5)
+    page.mouse.up()
+    dialog.get_by_role("button", name="Save").click(timeout=PATIENCE)
+    dialog.wait_for(state="hidden", timeout=PATIENCE)
+    assert "clipspace" in viewer.picture()
+    page.evaluate("() => put(app.graph.nodes.find(one => one.type === 'KSampler'), {denoise: 1})")
+    record = viewer.run()
+    ((_, file),) = files_of(record.outputs)
+    with Image.open(viewer.studio.output / file.filename) as made:
+        after = np.asarray(made.convert("RGB"))
+    with Image.open(REPOSITORY / "workflows" / "inputs" / "spriteworks_potion.png") as given:
+        before = np.asarray(given.convert("RGB"))
+    rows, columns = np.nonzero((after != before).any(axis=2))
+    assert len(rows)
+    # all of it in the lower left, where the gem is
+    assert rows.min() > before.shape[0] / 2
+    assert columns.max() < before.shape[1] / 3
 
 
 @pytest.mark.parametrize("name", BLUEPRINTS)
@@ -314,5 +357,5 @@ def test_a_blueprint_is_offered_and_runs(name: str, viewer: Viewer) -> None:
     )
     assert len(found) == len(content["nodes"][0]["properties"]["proxyWidgets"])
     record = viewer.run()
-    assert record.status.status_str == "success"
+    assert record.state is JobState.SUCCEEDED
     assert any(output.get("images") for output in record.outputs.values())
