@@ -6,8 +6,8 @@ import torch
 from comfy_api.latest import io
 
 from .errors import BadInput
-from .loaders import CATEGORY
 from .ops import pictures
+from .schemas import Category, schema
 
 # cells in a row or a column; `SpriteSheet` lays out as many
 MOST = 1024
@@ -19,12 +19,21 @@ class SliceSheet(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksSliceSheet",
-            display_name="Slice Sheet (Spriteworks)",
-            category=CATEGORY,
+            display_name="Slice Sheet",
+            category=Category.FRAMES,
             description="Cuts a sheet into equal cells, row by row: a walk cycle in one wide "
             "picture into its frames, as one batch.",
+            shown=("columns", "rows"),
+            search_aliases=(
+                "split sheet",
+                "cut sprite sheet",
+                "unpack",
+                "grid to frames",
+                "strip to frames",
+                "walk cycle",
+            ),
             inputs=[
                 io.Image.Input("image", tooltip="The sheet; of several, one after another."),
                 io.Int.Input(

@@ -8,12 +8,11 @@ from comfy_api.latest import io
 
 from . import showing
 from .errors import BadInput
-from .loaders import CATEGORY
 from .ops import pictures
 from .ops.arrays import Bytes
 from .ops.tiles import close_seams
 from .saving import rgba
-from .schemas import known
+from .schemas import Category, schema
 from .sets import PER_PICTURE
 
 # px
@@ -26,14 +25,16 @@ class CloseSeams(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksCloseSeams",
-            display_name="Close Seams (Spriteworks)",
-            category=CATEGORY,
+            display_name="Close Seams",
+            category=Category.SPRITE,
             description="Makes a picture a tile that goes on over its edges. A seam is covered "
             "with a part of the picture itself, so there is no new colour and no blur. What fits "
             "already stays as it is.",
-            **known(has_intermediate_output=True),
+            has_intermediate_output=True,
+            shown=("margin",),
+            search_aliases=("seamless", "tile", "tileable", "texture", "tileset", "repeat"),
             inputs=[
                 io.Image.Input(
                     "image",
