@@ -10,6 +10,8 @@ import { app } from "../../scripts/app.js";
 
 /** px of the window that the editor's own bars take, from its left, top, right and lower edge. */
 const BARS = [80, 100, 20, 20];
+/** Larger, nodes would be under the map of the canvas in its lower right corner. */
+const LARGEST = 0.8;
 /** px; the title bar of a node, which is above its place. */
 const TITLE = 30;
 
@@ -33,7 +35,7 @@ async function copy(name) {
 }
 
 /**
- * Show all of it, as large as it goes and free of the editor's bars, from the upper left: the editor
+ * Show all of it, as large as it reads well and free of the editor's bars, from the upper left: the editor
  * itself leaves a quarter of the window empty, and texts too small to be drawn.
  */
 function fit() {
@@ -48,7 +50,7 @@ function fit() {
   const origin = canvas.getBoundingClientRect();
   const width = window.innerWidth - BARS[0] - BARS[2];
   const height = window.innerHeight - BARS[1] - BARS[3];
-  ds.scale = Math.min(width / (right - left), height / (bottom - top), 1);
+  ds.scale = Math.min(width / (right - left), height / (bottom - top), LARGEST);
   ds.offset[0] = (BARS[0] - origin.left) / ds.scale - left;
   ds.offset[1] = (BARS[1] - origin.top) / ds.scale - top;
   app.canvas.setDirty(true, true);

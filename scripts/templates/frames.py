@@ -99,8 +99,9 @@ def posed(recipe: Recipe) -> tuple[Link, Link, list[str]]:
     )
     sliced = slices(recipe, [scaled, 0])
     encoded = recipe.add("VAEEncode", "Encode", pixels=[sliced, 0], vae=[loader, 2])
-    _, decoded = sample(recipe, ids, [loader, 0], [encoded, 0], denoise=0.5)
-    recipe.regions[-1].append(Group([[poses], [scaled, sliced, encoded]], "Poses", PICTURES))
+    recipe.regions[0].append(Group([[poses]], "Poses", PICTURES))
+    beside = [scaled, sliced, encoded]
+    _, decoded = sample(recipe, ids, [loader, 0], [encoded, 0], beside=beside, denoise=0.5)
     recipe.how = (
         f"**Poses** holds {FRAMES} poses beside each other, blobs of colour on white; **Frames** "
         f"cuts them apart, and the model paints each. {AFTER} *denoise* in **Sampler** says how "

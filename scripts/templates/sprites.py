@@ -146,8 +146,9 @@ def img2img() -> Recipe:
         crop="center",
     )
     encoded = recipe.add("VAEEncode", "Encode", pixels=[scaled, 0], vae=[loader, 2])
-    _, decoded = sample(recipe, ids, [loader, 0], [encoded, 0], denoise=0.7)
-    recipe.regions[-1].append(Group([[sketch], [scaled, encoded]], "Sketch", PICTURES))
+    recipe.regions[0].append(Group([[sketch]], "Sketch", PICTURES))
+    beside = [scaled, encoded]
+    _, decoded = sample(recipe, ids, [loader, 0], [encoded, 0], beside=beside, denoise=0.7)
     finish_and_save(recipe, [decoded, 0])
     recipe.how = (
         "Drop your sketch on **Sketch**: blobs of colour on white are enough. Say in **Positive** "
