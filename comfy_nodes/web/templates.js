@@ -12,8 +12,9 @@ import { app } from "../../scripts/app.js";
 const BARS = [80, 100, 20, 20];
 /** Larger, nodes would be under the map of the canvas in its lower right corner. */
 const LARGEST = 0.8;
-/** px; the title bar of a node, which is above its place. */
+/** px; the title bar of a node, which is above its place, and the room around nodes in a group. */
 const TITLE = 30;
+const PADDING = 20;
 
 /** The folder under which this pack is installed, which may have any name. */
 const PACK = new URL(import.meta.url).pathname.split("/").at(-2);
@@ -32,6 +33,16 @@ async function copy(name) {
   if (!sent.ok) throw new Error(`/upload/image: ${sent.status}`);
   const kept = await sent.json();
   return kept.subfolder ? `${kept.subfolder}/${kept.name}` : kept.name;
+}
+
+/** Let groups hold the nodes in them, which older editors make higher. */
+function grow() {
+  for (const { pos, size } of app.graph.groups)
+    for (const node of app.graph.nodes) {
+      const [x, y] = [node.pos[0] - pos[0], node.pos[1] - pos[1]];
+      if (x < 0 || y < 0 || x > size[0] || y > size[1]) continue;
+      size[1] = Math.max(size[1], y + node.size[1] + PADDING);
+    }
 }
 
 /**
@@ -88,7 +99,7 @@ export const templates = {
   },
   afterConfigureGraph() {
     // The editor's own view of it may come in the next frame.
-    if (opening) requestAnimationFrame(() => requestAnimationFrame(fit));
+    if (opening) requestAnimationFrame(() => requestAnimationFrame(() => (grow(), fit())));
     opening = false;
   },
 };

@@ -99,7 +99,7 @@ def posed(recipe: Recipe) -> tuple[Link, Link, list[str]]:
     )
     sliced = slices(recipe, [scaled, 0])
     encoded = recipe.add("VAEEncode", "Encode", pixels=[sliced, 0], vae=[loader, 2])
-    recipe.regions[0].append(Group([[poses]], "Poses", PICTURES))
+    recipe.regions[0].insert(1, Group([[poses]], "Poses", PICTURES))
     beside = [scaled, sliced, encoded]
     _, decoded = sample(recipe, ids, [loader, 0], [encoded, 0], beside=beside, denoise=0.5)
     recipe.how = (

@@ -53,15 +53,27 @@ def laid_out(recipe: Recipe, sizes: Sizes) -> Layout:
     for region in recipe.regions:
         top, right = 0, left
         for group in region:
-            (_, _, width, height) = _place(group, left, top, recipe, sizes, layout)
+            last = group is region[-1]
+            (_, _, width, height) = _place(group, left, top, recipe, sizes, layout, last)
             top += height + BETWEEN_GROUPS
             right = max(right, left + width)
         left = right + BETWEEN_GROUPS
     return layout
 
 
-def _place(group: Group, left: int, top: int, recipe: Recipe, sizes: Sizes, layout: Layout) -> Box:
-    """Put a group with its upper left corner there; its box."""
+def _place(
+    group: Group,
+    left: int,
+    top: int,
+    recipe: Recipe,
+    sizes: Sizes,
+    layout: Layout,
+    last: bool,
+) -> Box:
+    """Put a group with its upper left corner there; its box.
+
+    Below the last group of a region nothing lies, and older editors let it grow there.
+    """
     inset, head = (PADDING, HEAD) if group.title else (0, 0)
     x, bottom = left + inset, top
     for column in group.columns:
@@ -69,8 +81,9 @@ def _place(group: Group, left: int, top: int, recipe: Recipe, sizes: Sizes, layo
         for key, width, height, room in _cells(column, recipe, sizes):
             y += TITLE
             layout.nodes[key] = (x, y, width, height)
+            end = y + (height if last else room)
             y, wide = y + room + GAP, max(wide, width)
-        x, bottom = x + wide + ACROSS, max(bottom, y - GAP)
+        x, bottom = x + wide + ACROSS, max(bottom, end)
     box = (left, top, x - ACROSS + inset - left, bottom + inset - top)
     if group.title:
         layout.groups.append((group, box))

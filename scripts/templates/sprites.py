@@ -146,7 +146,7 @@ def img2img() -> Recipe:
         crop="center",
     )
     encoded = recipe.add("VAEEncode", "Encode", pixels=[scaled, 0], vae=[loader, 2])
-    recipe.regions[0].append(Group([[sketch]], "Sketch", PICTURES))
+    recipe.regions[0].insert(1, Group([[sketch]], "Sketch", PICTURES))
     beside = [scaled, encoded]
     _, decoded = sample(recipe, ids, [loader, 0], [encoded, 0], beside=beside, denoise=0.7)
     finish_and_save(recipe, [decoded, 0])
