@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from . import folders
 from .checking import SettingsNode
 from .profiles import ModelProfile
-from .schemas import Category, schema
+from .schemas import Category, schema, telling
 from .settings import LoaderSettings
 from .settings_inputs import bounds, loader_inputs, settings_of
 
@@ -120,13 +120,6 @@ class CheckpointLoader(SettingsNode):
         return load_checkpoint(path, settings, allow_pickle=allow_pickle)
 
 
-def _with_words(one: io.Combo.Input) -> io.Combo.Input:
-    """Tell clients which words the models know, to compare prompts with before they are sent."""
-    # Lists of older hosts take no extra_dict when they are made, and hand it on all the same.
-    one.extra_dict["words"] = folders.diffusers_words()
-    return one
-
-
 class DiffusersLoader(SettingsNode):
     """Loads a diffusers folder of the Stable Diffusion family, of any width and depth."""
 
@@ -142,13 +135,15 @@ class DiffusersLoader(SettingsNode):
             shown=("model_name",),
             search_aliases=("load model", "model folder", "model_index.json", "starter model"),
             inputs=[
-                _with_words(
+                telling(
                     io.Combo.Input(
                         "model_name",
                         options=cls.choices(),
                         tooltip="A folder with a model_index.json in models/diffusers, or a model "
                         "that comes with Spriteworks.",
-                    )
+                    ),
+                    # For clients, which compare prompts with it before they send them.
+                    words=folders.diffusers_words(),
                 ),
                 *loader_inputs(),
             ],
