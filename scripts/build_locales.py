@@ -29,6 +29,8 @@ TRANSLATED = ("zh", "ja", "es")
 LANGUAGES = ("en", *TRANSLATED)
 # Between these a page is written by hand.
 BEGIN, END = "<!-- recipe -->", "<!-- /recipe -->"
+# The picture of a node lies in the folder called like it; the editor looks for it beside the page.
+PICTURE = "node.png"
 # Headings of the pages' tables; no node says them.
 INPUTS, OUTPUTS = "Inputs", "Outputs"
 
@@ -100,8 +102,10 @@ def locale_of(infos: list[Info], say: Say) -> dict[str, Tree]:
 
 def page_of(info: Info, say: Say, recipe: str) -> str:
     """A help page around what is written by hand."""
-    lines = [f"# {say(info['display_name'])}", "", say(info["description"]), "", BEGIN, recipe, END]
     definition = node_definition(info, say)
+    title = definition["display_name"]
+    picture = f"![{title}]({info['name']}/{PICTURE})"
+    lines = [f"# {title}", "", definition["description"], "", picture, "", BEGIN, recipe, END]
     rows = [(entry["name"], entry.get("tooltip", "")) for entry in definition["inputs"].values()]
     lines += table(say(INPUTS), rows)
     given = [
