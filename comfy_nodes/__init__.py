@@ -16,5 +16,7 @@ if TYPE_CHECKING:
 async def comfy_entrypoint() -> SpriteworksExtension:
     """The extension object from which a ComfyUI host takes the node classes."""
     from .extension import SpriteworksExtension
+    from .native.help import serve_help
 
+    serve_help()
     return SpriteworksExtension()

@@ -1,0 +1,132 @@
+"""The nodes' help pages: one a node and language, with a picture that is there and names that hold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import runpy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from comfy_nodes.native.help import PAGES, help_file, serve_help
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+BUILD = runpy.run_path(str(REPOSITORY / "scripts" / "build_locales.py"))
+LANGUAGES: tuple[str, ...] = BUILD["LANGUAGES"]
+# How the editor finds what a page links to: beside the English pages, in every language.
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+BOLD = re.compile(r"\*\*(.+?)\*\*")
+
+
+def definitions(language: str) -> dict[str, Any]:
+    path = BUILD["LOCALES"] / language / "nodeDefs.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+NODES = sorted(definitions("en"))
+
+
+def page(node: str, language: str) -> str:
+    return str(BUILD["page_path"](node, language).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("node", NODES)
+def test_a_page_has_its_picture_and_a_recipe(node: str, language: str) -> None:
+    text = page(node, language)
+    links = LINK.findall(text)
+    assert f"{node}/{BUILD['PICTURE']}" in links
+    for link in links:
+        assert (PAGES / link).is_file(), link
+    recipe = text.partition(BUILD["BEGIN"])[2].partition(BUILD["END"])[0]
+    assert len(re.findall(r"^\d\. ", recipe, re.MULTILINE)) >= 2
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("node", NODES)
+def test_what_a_recipe_names_is_on_the_canvas_in_that_language(node: str, language: str) -> None:
+    known = definitions(language)
+    labels = {entry["display_name"] for entry in known.values()}
+    for one in (*known[node]["inputs"].values(), *known[node]["outputs"].values()):
+        labels.add(one.get("name"))
+    # Some recipes tell which output of another node is linked.
+    others = {
+        one.get("name") for entry in known.values() for one in entry["outputs"].values()
+    } | {one["name"] for entry in known.values() for one in entry["inputs"].values()}
+    recipe = page(node, language).partition(BUILD["BEGIN"])[2].partition(BUILD["END"])[0]
+    assert set(BOLD.findall(recipe)) <= labels | others
+
+
+def test_every_file_is_a_page_or_a_picture_of_a_node() -> None:
+    files = {path.relative_to(PAGES).as_posix() for path in PAGES.rglob("*") if path.is_file()}
+    pages = {BUILD["page_path"](node, one) for node in NODES for one in LANGUAGES}
+    wanted = {path.relative_to(PAGES).as_posix() for path in pages}
+    assert files == wanted | {f"{node}/{BUILD['PICTURE']}" for node in NODES}
+
+
+def test_pictures_are_small_enough_to_come_with_the_pack() -> None:
+    sizes = {path: path.stat().st_size for path in PAGES.rglob("*.png")}
+    assert max(sizes.values()) < 80_000
+    for path in sizes:
+        with Image.open(path) as picture:
+            assert 100 < picture.width <= 1200
+
+
+# ------------------------------------------------------------------------- how they are served
+
+
+def test_a_language_without_a_page_gets_the_english_one() -> None:
+    assert help_file("SpriteworksSnap", "zh.md") == PAGES / "SpriteworksSnap" / "zh.md"
+    assert help_file("SpriteworksSnap", "ko.md") == PAGES / "SpriteworksSnap.md"
+    assert help_file("SpriteworksSnap", "en.md") == PAGES / "SpriteworksSnap.md"
+    assert help_file("SpriteworksSnap", "ko.png") is None
+    assert help_file("SpriteworksNothing", "en.md") is None
+
+
+def test_without_comfyuis_server_nothing_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "server", raising=False)
+    serve_help()
+    monkeypatch.setitem(sys.modules, "server", SimpleNamespace(PromptServer=SimpleNamespace()))
+    serve_help()
+
+
+def test_the_server_answers_for_pages_and_for_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    web = pytest.importorskip("aiohttp.web", reason="ComfyUI brings aiohttp")
+    from aiohttp.test_utils import TestClient, TestServer
+
+    routes = web.RouteTableDef()
+    server = SimpleNamespace(PromptServer=SimpleNamespace(instance=SimpleNamespace(routes=routes)))
+    monkeypatch.setitem(sys.modules, "server", server)
+    serve_help()
+    serve_help()  # the pack is installed twice
+    assert len(routes) == 1
+
+    async def answers(*paths: str) -> list[tuple[int, str]]:
+        application = web.Application()
+        application.add_routes(routes)
+        async with TestClient(TestServer(application)) as client:
+            return [
+                (answer.status, (await answer.text())[:6] if answer.status == 200 else "")
+                for answer in [await client.get(f"/extensions/{path}") for path in paths]
+            ]
+
+    found = asyncio.run(
+        answers(
+            "any name/docs/SpriteworksSnap/en.md",
+            "spriteworks-1/docs/SpriteworksSnap/pt-BR.md",
+            "spriteworks/docs/SpriteworksSnap/ja.md",
+            "spriteworks/docs/SpriteworksNothing/en.md",
+            "spriteworks/docs/SpriteworksSnap/..%2F..%2Fspriteworks.js",
+            "spriteworks/docs/Other/en.md",
+        )
+    )
+    title = page("SpriteworksSnap", "en")[:6]
+    assert found[:3] == [(200, title), (200, title), (200, page("SpriteworksSnap", "ja")[:6])]
+    assert [status for status, _ in found[3:]] == [404, 404, 404]
