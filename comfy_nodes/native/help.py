@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PAGES = Path(__file__).parents[1] / "web" / "docs"
+WEB = Path(__file__).parents[1] / "web"
+PAGES = WEB / "docs"
 
-# The pack's folder may have any name, and an editor cuts some of them short: nodes tell whose page
-# it is. No name has a slash, so none leaves the folder.
-_PATH = "/extensions/{folder}/docs/{node:Spriteworks[A-Za-z]+}/{file:[A-Za-z-]+[.](?:md|png)}"
+# No name here has a slash or two dots, so nothing leads out of the folder.
+_PATH = "/extensions/{}/docs/{{node:Spriteworks[A-Za-z]+}}/{{file:[A-Za-z-]+[.](?:md|png)}}"
 
 
 def help_file(node: str, file: str) -> Path | None:
@@ -29,13 +29,25 @@ def serve_help() -> None:
     """Let ComfyUI's server answer for help pages, where it is loaded; scripts use nodes without."""
     server = getattr(sys.modules.get("server"), "PromptServer", None)
     routes = getattr(getattr(server, "instance", None), "routes", None)
-    # Two installations of the pack share the route: a path can be given once only.
-    if routes is None or any(getattr(one, "path", None) == _PATH for one in routes):
+    if routes is None:
         return
     from aiohttp import web
 
     async def answer(request: Any) -> Any:
         found = help_file(request.match_info["node"], request.match_info["file"])
-        return web.HTTPNotFound() if found is None else web.FileResponse(found)
+        if found is None:
+            raise web.HTTPNotFound
+        return web.FileResponse(found)
 
-    routes.get(_PATH)(answer)
+    # A path can be given once only, and two installations may share a name.
+    given = {getattr(one, "path", None) for one in routes}
+    for path in sorted({_PATH.format(name) for name in _served_names()} - given):
+        routes.get(path)(answer)
+
+
+def _served_names() -> set[str]:
+    """Under which names the editor asks for the pack's files: ComfyUI's, and cut at a dot."""
+    folders = getattr(sys.modules.get("nodes"), "EXTENSION_WEB_DIRS", {})
+    names = {name for name, folder in folders.items() if Path(folder).resolve() == WEB.resolve()}
+    # In a path braces would be a pattern.
+    return {one for name in names for one in (name, name.split(".")[0]) if not set("{}") & set(one)}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from comfy_nodes.native.help import PAGES, help_file, serve_help
+from comfy_nodes.native.help import PAGES, WEB, help_file, serve_help
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 BUILD = runpy.run_path(str(REPOSITORY / "scripts" / "build_locales.py"))
@@ -103,14 +103,19 @@ def test_the_server_answers_for_pages_and_for_nothing_else(monkeypatch: pytest.M
 
     routes = web.RouteTableDef()
     server = SimpleNamespace(PromptServer=SimpleNamespace(instance=SimpleNamespace(routes=routes)))
+    served = {"my-sprites-1.2": str(WEB), "other": str(WEB.parent)}
     monkeypatch.setitem(sys.modules, "server", server)
+    monkeypatch.setitem(sys.modules, "nodes", SimpleNamespace(EXTENSION_WEB_DIRS=served))
     serve_help()
     serve_help()  # the pack is installed twice
-    assert len(routes) == 1
+    assert len(routes) == 2
 
     async def answers(*paths: str) -> list[tuple[int, str]]:
         application = web.Application()
         application.add_routes(routes)
+        # As ComfyUI does it, after the routes of packs.
+        for name, folder in served.items():
+            application.add_routes([web.static(f"/extensions/{name}", folder)])
         async with TestClient(TestServer(application)) as client:
             return [
                 (answer.status, (await answer.text())[:6] if answer.status == 200 else "")
@@ -119,14 +124,15 @@ def test_the_server_answers_for_pages_and_for_nothing_else(monkeypatch: pytest.M
 
     found = asyncio.run(
         answers(
-            "any name/docs/SpriteworksSnap/en.md",
-            "spriteworks-1/docs/SpriteworksSnap/pt-BR.md",
-            "spriteworks/docs/SpriteworksSnap/ja.md",
-            "spriteworks/docs/SpriteworksNothing/en.md",
-            "spriteworks/docs/SpriteworksSnap/..%2F..%2Fspriteworks.js",
-            "spriteworks/docs/Other/en.md",
+            "my-sprites-1.2/docs/SpriteworksSnap/en.md",
+            "my-sprites-1/docs/SpriteworksSnap/pt-BR.md",
+            "my-sprites-1.2/docs/SpriteworksSnap/ja.md",
+            "my-sprites-1.2/docs/SpriteworksSnap.md",
+            "my-sprites-1.2/docs/SpriteworksNothing/en.md",
+            "my-sprites-1.2/docs/SpriteworksSnap/..%2F..%2F..%2Fsnap.py",
+            "other/docs/SpriteworksSnap/en.md",
         )
     )
-    title = page("SpriteworksSnap", "en")[:6]
-    assert found[:3] == [(200, title), (200, title), (200, page("SpriteworksSnap", "ja")[:6])]
-    assert [status for status, _ in found[3:]] == [404, 404, 404]
+    english, japanese = page("SpriteworksSnap", "en")[:6], page("SpriteworksSnap", "ja")[:6]
+    assert found[:4] == [(200, one) for one in (english, english, japanese, english)]
+    assert [status for status, _ in found[4:]] == [404, 404, 404]
