@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from .loaders import CATEGORY
 from .ops.seeds import LAST_SEED
+from .schemas import Category, schema
 
 
 class SeedBatch(io.ComfyNode):
@@ -17,12 +17,21 @@ class SeedBatch(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksSeedBatch",
-            display_name="Seed Batch (Spriteworks)",
-            category=CATEGORY,
+            display_name="Seed Batch",
+            category=Category.SPRITE,
             description="Picture i of the batch has the seed + i and equals the single run with "
             "that seed. Sample the LATENT with the MODEL; the sampler's own seed is not used.",
+            shown=("width", "height", "seed", "batch_size"),
+            search_aliases=(
+                "seeds",
+                "variations",
+                "batch of seeds",
+                "seed per image",
+                "incremental seed",
+                "empty latent",
+            ),
             inputs=[
                 io.Model.Input("model", tooltip="The model to sample with."),
                 io.Int.Input(

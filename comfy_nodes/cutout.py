@@ -8,12 +8,11 @@ from comfy_api.latest import io
 
 from . import showing
 from .errors import BadInput
-from .loaders import CATEGORY
 from .ops import pictures
 from .ops.color import hex_color
 from .ops.cutout import CutoutOptions, Outline, cut_out
 from .saving import rgba
-from .schemas import known
+from .schemas import Category, schema
 from .sets import PER_PICTURE
 
 
@@ -23,14 +22,30 @@ class Cutout(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksCutout",
-            display_name="Cutout (Spriteworks)",
-            category=CATEGORY,
+            display_name="Cutout and Outline",
+            category=Category.SPRITE,
             description="Takes away the plain background of sprites at their true size. Pixels "
             "mixed with it go too, light parts of the sprite stay. A pixel is there or it is not, "
             "unless soft edges are asked for.",
-            **known(has_intermediate_output=True),
+            has_intermediate_output=True,
+            shown=("tolerance", "outline"),
+            search_aliases=(
+                "remove background",
+                "background removal",
+                "background remover",
+                "rembg",
+                "transparent",
+                "transparency",
+                "alpha",
+                "cut out",
+                "matting",
+                "chroma key",
+                "green screen",
+                "outline",
+                "stroke",
+            ),
             inputs=[
                 io.Image.Input(
                     "image",

@@ -12,12 +12,11 @@ from comfy_api.latest import io
 
 from . import showing
 from .errors import BadInput
-from .loaders import CATEGORY
 from .ops import pictures
 from .ops.alignment import Alignment, Pivot, align
 from .ops.frames import Frame
 from .saving import rgba
-from .schemas import known
+from .schemas import Category, schema
 
 # px; ComfyUI's own nodes take pictures up to this.
 LARGEST_SIZE = 16384
@@ -29,15 +28,26 @@ class AlignFrames(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksAlignFrames",
-            display_name="Align Frames (Spriteworks)",
-            category=CATEGORY,
+            display_name="Align Frames",
+            category=Category.FRAMES,
             description="Moves the frames of an animation by whole pixels so that the sprite "
             "stands at one place of one canvas in all of them. A longer arm, a sword or a stride "
             "moves nothing.",
             is_input_list=True,
-            **known(has_intermediate_output=True),
+            has_intermediate_output=True,
+            shown=("pivot",),
+            search_aliases=(
+                "animation frames",
+                "stabilize",
+                "stabilise",
+                "jitter",
+                "pivot",
+                "anchor",
+                "walk cycle",
+                "onion skin",
+            ),
             inputs=[
                 io.Image.Input(
                     "image",

@@ -6,12 +6,12 @@ import torch
 from comfy_api.latest import io
 
 from .errors import BadInput
-from .loaders import CATEGORY
 from .ops import inpaint, pictures
 from .ops.color import hex_color
 from .ops.inpaint import PixelArtMode
 from .ops.palette import LARGEST
 from .ops.seam import Match
+from .schemas import Category, schema
 
 WHITE = "#ffffff"
 
@@ -24,12 +24,21 @@ class InpaintCrop(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksInpaintCrop",
-            display_name="Inpaint Crop (Spriteworks)",
-            category=CATEGORY,
+            display_name="Inpaint Crop",
+            category=Category.INPAINT,
             description="Cuts out the masked part with its surroundings at the model's size. "
             "Sample the crop, then put it back with Inpaint Stitch.",
+            shown=("width", "height", "context"),
+            search_aliases=(
+                "inpaint",
+                "inpainting",
+                "crop and stitch",
+                "crop by mask",
+                "repaint",
+                "masked area",
+            ),
             inputs=[
                 io.Image.Input("image", tooltip="The picture to change."),
                 io.Mask.Input("mask", tooltip="What is to be repainted; as large as the picture."),
@@ -140,12 +149,14 @@ class InpaintStitch(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksInpaintStitch",
-            display_name="Inpaint Stitch (Spriteworks)",
-            category=CATEGORY,
+            display_name="Inpaint Stitch",
+            category=Category.INPAINT,
             description="Puts the repainted crop back. Outside the mask the picture stays as it "
             "was, byte for byte.",
+            shown=("keep_outline",),
+            search_aliases=("inpaint", "inpainting", "uncrop", "paste back", "blend"),
             inputs=[
                 StitchType.Input("stitch", tooltip="From Inpaint Crop."),
                 io.Image.Input("image", tooltip="The repainted crop."),

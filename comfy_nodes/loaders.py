@@ -12,10 +12,9 @@ from comfy_api.latest import io
 
 from . import folders
 from .profiles import ModelProfile
+from .schemas import Category, schema
 from .settings import LoaderSettings
 from .settings_inputs import bounds, loader_inputs, settings_of
-
-CATEGORY = "Spriteworks"
 
 
 class Loaded(Protocol):
@@ -64,12 +63,14 @@ class CheckpointLoader(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksCheckpointLoader",
             display_name="Load Checkpoint (Spriteworks)",
-            category=CATEGORY,
+            category=Category.LOAD,
             description="Loads a Stable Diffusion 1.x, 2.x or XL checkpoint with settings for "
             "speed and memory, and gives the size it was made for.",
+            shown=("ckpt_name",),
+            search_aliases=("load model", "ckpt", "safetensors", "sd 1.5", "sdxl"),
             inputs=[
                 io.Combo.Input(
                     "ckpt_name",
@@ -117,12 +118,14 @@ class DiffusersLoader(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksDiffusersLoader",
-            display_name="Load Diffusers Model (Spriteworks)",
-            category=CATEGORY,
+            display_name="Load Diffusers Model",
+            category=Category.LOAD,
             description="Loads a diffusers folder of the Stable Diffusion 1.x, 2.x or XL family, "
             "also small ones like the starter model, and gives the size it was made for.",
+            shown=("model_name",),
+            search_aliases=("load model", "model folder", "model_index.json", "starter model"),
             inputs=[
                 io.Combo.Input(
                     "model_name",
@@ -164,12 +167,14 @@ class ModelDefaults(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksModelDefaults",
-            display_name="Model Defaults (Spriteworks)",
-            category=CATEGORY,
+            display_name="Model Defaults",
+            category=Category.LOAD,
             description="One workflow for every model: models that need other steps and CFG than "
             "usual (the starter model, SDXL Turbo) say so here.",
+            shown=("steps", "cfg"),
+            search_aliases=("steps", "cfg", "turbo", "recommended settings"),
             inputs=[
                 io.Model.Input("model", tooltip="A model from a Spriteworks loader."),
                 io.Int.Input(

@@ -7,9 +7,9 @@ import torch
 from comfy_api.latest import io
 
 from .errors import BadInput
-from .loaders import CATEGORY
 from .ops import masks, pictures
 from .ops.masks import LARGEST_GROWTH, Rule
+from .schemas import Category, schema
 from .sets import PER_PICTURE
 
 
@@ -19,12 +19,23 @@ class SpriteMask(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksMask",
-            display_name="Sprite Mask (Spriteworks)",
-            category=CATEGORY,
+            display_name="Sprite Mask",
+            category=Category.INPAINT,
             description="Makes a mask by a rule: from the transparency, from a colour, or from a "
             "given mask; grown, shrunk and inverted. So one rule serves a whole folder.",
+            shown=("rule", "colour", "tolerance", "grow"),
+            search_aliases=(
+                "mask from color",
+                "mask by color",
+                "color to mask",
+                "alpha to mask",
+                "grow mask",
+                "invert mask",
+                "magic wand",
+                "select color",
+            ),
             inputs=[
                 io.Image.Input("image", tooltip="The pictures.", extra_dict=PER_PICTURE),
                 io.Combo.Input(

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from . import memory
-from .loaders import CATEGORY
+from .schemas import Category, schema
 
 _MIB = 1 << 20
 
@@ -18,12 +18,14 @@ class MemoryReport(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksMemoryReport",
-            display_name="Memory Report (Spriteworks)",
-            category=CATEGORY,
+            display_name="Memory Report",
+            category=Category.SPEED,
             description="Put it on any link: it hands the value on and reports the memory in use "
             "at that moment, here and in run.json.",
+            shown=("label",),
+            search_aliases=("memory usage", "vram usage", "ram usage"),
             inputs=[
                 io.AnyType.Input("value", tooltip="Anything; it is handed on as it is."),
                 io.String.Input(

@@ -9,10 +9,9 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from .schemas import Category, schema
 from .settings import LoaderSettings, Scope
-from .settings_inputs import optimize_inputs, settings_of
-
-CATEGORY = "Spriteworks"
+from .settings_inputs import optimize_inputs, settings_of, shown_settings
 
 
 class OptimizeModel(io.ComfyNode):
@@ -21,12 +20,32 @@ class OptimizeModel(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksOptimizeModel",
-            display_name="Optimize Model (Spriteworks)",
-            category=CATEGORY,
+            display_name="Optimize Model",
+            category=Category.SPEED,
             description="Speed and memory settings for a Stable Diffusion model of any loader. "
             "What is left on auto is chosen for this machine.",
+            shown=shown_settings(Scope.MODEL),
+            search_aliases=(
+                "vram",
+                "low vram",
+                "low memory",
+                "out of memory",
+                "speed up",
+                "faster",
+                "fp16",
+                "bf16",
+                "fp8",
+                "quantize model",
+                "offload",
+                "attention",
+                "xformers",
+                "flash attention",
+                "sage attention",
+                "torch compile",
+                "step cache",
+            ),
             inputs=[
                 io.Model.Input("model", tooltip="A Stable Diffusion 1.x, 2.x or XL model."),
                 *optimize_inputs(Scope.MODEL),
@@ -56,12 +75,22 @@ class OptimizeVAE(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksOptimizeVAE",
-            display_name="Optimize VAE (Spriteworks)",
-            category=CATEGORY,
+            display_name="Optimize VAE",
+            category=Category.SPEED,
             description="Speed and memory settings for a Stable Diffusion VAE of any loader. What "
             "is left on auto is chosen for this machine.",
+            shown=shown_settings(Scope.VAE),
+            search_aliases=(
+                "vae tiling",
+                "tiled vae",
+                "tiled decode",
+                "vram",
+                "low memory",
+                "out of memory",
+                "fp16 vae",
+            ),
             inputs=[
                 io.Vae.Input("vae", tooltip="A Stable Diffusion 1.x, 2.x or XL VAE."),
                 *optimize_inputs(Scope.VAE),

@@ -14,13 +14,12 @@ from . import sets, showing
 from .errors import BadInput
 from .formats.typed import palette_in, ramp_in
 from .formats.well_known import WELL_KNOWN
-from .loaders import CATEGORY
 from .ops import palette as _palette
 from .ops import pictures
 from .ops.arrays import Bytes
 from .ops.palette import Dither
 from .saving import rgba
-from .schemas import known
+from .schemas import Category, schema
 from .sets import PER_PICTURE
 
 Value = TypeVar("Value")
@@ -34,14 +33,28 @@ class Palette(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksPalette",
-            display_name="Palette (Spriteworks)",
-            category=CATEGORY,
+            display_name="Palette",
+            category=Category.SPRITE,
             description="Repaints each picture with a given palette, or with the few colours that "
             "fit it best, or fit all pictures. Doing it twice changes nothing more.",
             is_input_list=True,
-            **known(has_intermediate_output=True),
+            has_intermediate_output=True,
+            shown=("colors", "palette", "dither"),
+            search_aliases=(
+                "dither",
+                "dithering",
+                "indexed colors",
+                "reduce colors",
+                "limit colors",
+                "quantize colors",
+                "color palette",
+                "lospec",
+                "pico-8",
+                "game boy",
+                "posterize",
+            ),
             inputs=[
                 io.Image.Input(
                     "image",
@@ -197,12 +210,22 @@ class SwapRamp(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksSwapRamp",
-            display_name="Swap Ramp (Spriteworks)",
-            category=CATEGORY,
+            display_name="Swap Ramp",
+            category=Category.SPRITE,
             description="Re-colours pictures of few colours: a red coat becomes a blue one. Each "
             "colour of a ramp becomes that of another, dark to dark and light to light.",
+            shown=("old", "new"),
+            search_aliases=(
+                "palette swap",
+                "color swap",
+                "recolor",
+                "recolour",
+                "replace color",
+                "team colors",
+                "color ramp",
+            ),
             inputs=[
                 io.Image.Input(
                     "image", tooltip="The pictures, of few colours.", extra_dict=PER_PICTURE

@@ -10,21 +10,20 @@ from comfy_api.latest import io
 
 from . import sets, showing
 from .errors import BadInput
-from .loaders import CATEGORY
 from .ops import pictures
 from .ops.measures.measure import Asked, Mend
 from .ops.measures.taking import Reading, of_picture
 from .ops.palette import parse_palette
 from .saving import rgba
-from .schemas import known
+from .schemas import Category, schema
 from .sets import PER_PICTURE
 
 # The nodes that mend; what has none is said in words.
 _NODES = {
-    Mend.SNAP: "the node Snap",
-    Mend.CUT_OUT: "the node Cutout",
-    Mend.CLEAN: "the node Cutout, on the picture with its background",
-    Mend.OUTLINE: "the node Cutout, with its outline closed",
+    Mend.SNAP: "the node Snap to Grid",
+    Mend.CUT_OUT: "the node Cutout and Outline",
+    Mend.CLEAN: "the node Cutout and Outline, on the picture with its background",
+    Mend.OUTLINE: "the node Cutout and Outline, with its outline closed",
     Mend.PALETTE: "the node Palette",
     Mend.SHARED_PALETTE: "the node Palette, on all frames as one",
     Mend.ALIGN: "the node Align Frames",
@@ -40,13 +39,25 @@ class Quality(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksQuality",
-            display_name="Quality (Spriteworks)",
-            category=CATEGORY,
+            display_name="Quality",
+            category=Category.SPRITE,
             description="Measures sprites: grid, colours, cut-out, outline, stray pixels. Gives "
             "them on as they are, with a report and whether each passes, or stops where one fails.",
-            **known(has_intermediate_output=True),
+            has_intermediate_output=True,
+            shown=("stop", "colours"),
+            search_aliases=(
+                "quality check",
+                "inspect",
+                "validate sprite",
+                "measure",
+                "stray pixels",
+                "orphan pixels",
+                "seamless",
+                "tile",
+                "tileable",
+            ),
             inputs=[
                 io.Image.Input(
                     "image", tooltip="The pictures.", extra_dict={**PER_PICTURE, **showing.MEASURES}

@@ -123,7 +123,7 @@ class Setting:
     scope: Scope
     # choices that act on less than `scope` does
     narrower: tuple[tuple[Enum, Scope], ...] = ()
-    # whether loaders fold it away, and a graph may leave it out
+    # whether a graph may leave it out of a loader, and a node for settings alone folds it away
     advanced: bool = True
     # of the widget of a number: what an arrow adds, and what is rounded to
     step: float | None = None

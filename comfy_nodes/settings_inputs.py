@@ -2,7 +2,7 @@
 
 The four that every loader had from the first are required and stand first, so that canvas files
 saved before the others came keep their order of fields. The others are optional: a graph may leave
-out any of them.
+out any of them. A loader folds all of them, a node for them alone only the others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .settings import SETTINGS, LoaderSettings, Scope, Setting, settings_of_scop
 def loader_inputs() -> list[Any]:
     """Inputs of a loader, one for each field of LoaderSettings and called like it."""
     names = sorted(SETTINGS, key=lambda name: SETTINGS[name].advanced)
-    return [_advanced(name) if SETTINGS[name].advanced else _widget(name) for name in names]
+    return [_widget(name, optional=SETTINGS[name].advanced) for name in names]
 
 
 def optimize_inputs(scope: Scope) -> list[Any]:
@@ -30,6 +30,11 @@ def optimize_inputs(scope: Scope) -> list[Any]:
     `scope` is that one output.
     """
     return [_widget(name, optional=True, scope=scope) for name in settings_of_scope(scope)]
+
+
+def shown_settings(scope: Scope) -> tuple[str, ...]:
+    """Those of such a node's settings that stay open on it."""
+    return tuple(name for name in settings_of_scope(scope) if not SETTINGS[name].advanced)
 
 
 def bounds(model: type[BaseModel], name: str) -> dict[str, Any]:
@@ -66,13 +71,6 @@ def _sentence(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return f"There is no setting {name!r}."
     return f"Setting {name} cannot be {error['input']!r}: {error['msg'].lower()}."
-
-
-def _advanced(name: str) -> Any:
-    made = _widget(name, optional=True)
-    # Newer hosts take this as an argument; 0.3.64 passes it on to the canvas only this way.
-    made.extra_dict["advanced"] = True
-    return made
 
 
 def _widget(name: str, *, optional: bool = False, scope: Scope = Scope.ALL) -> Any:

@@ -11,13 +11,13 @@ from comfy_api.latest import io
 from . import showing
 from .errors import BadInput
 from .formats.sheets import FORMATS
-from .loaders import CATEGORY
 from .ops import pictures
 from .ops.duplicates import Nearness
 from .ops.frames import Animation, Direction, Frame
 from .ops.packing import LARGEST
 from .ops.sheet import Sheet, in_grid, packed
 from .saving import rgba, save_sheet
+from .schemas import Category, schema
 
 SHEET = io.Custom("SPRITEWORKS_SHEET")
 
@@ -28,13 +28,26 @@ class SpriteSheet(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksSpriteSheet",
-            display_name="Sprite Sheet (Spriteworks)",
-            category=CATEGORY,
+            display_name="Sprite Sheet",
+            category=Category.SHEET,
             description="Puts pictures on a sheet that finds its own size: trimmed, equal ones "
             "once; or on a grid. One node for each animation, joined by their sheets.",
             is_input_list=True,
+            shown=("animation", "fps", "columns"),
+            search_aliases=(
+                "sprite sheet",
+                "spritesheet",
+                "texture atlas",
+                "atlas",
+                "texture packer",
+                "animation",
+                "pack sprites",
+                "tileset",
+                "sprite strip",
+                "combine frames",
+            ),
             inputs=[
                 io.Image.Input("image", tooltip="The frames, in order, as a batch or a list."),
                 io.String.Input(
@@ -221,12 +234,24 @@ class SaveSheet(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksSaveSheet",
-            display_name="Save Sheet (Spriteworks)",
-            category=CATEGORY,
+            display_name="Save Sheet",
+            category=Category.SHEET,
             description="Saves a sheet with the files that game engines and drawing programs read, "
             "in a folder of its own in the output folder.",
+            shown=("filename_prefix", "formats"),
+            search_aliases=(
+                "save sprite sheet",
+                "export sprite sheet",
+                "save atlas",
+                "export animation",
+                "godot",
+                "unity",
+                "phaser",
+                "aseprite",
+                "gif",
+            ),
             inputs=[
                 SHEET.Input(
                     "sheet", tooltip="As Sprite Sheet gives it.", extra_dict=showing.ANIMATION

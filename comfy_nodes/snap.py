@@ -10,12 +10,11 @@ from comfy_api.latest import io
 
 from . import sets, showing
 from .errors import BadInput
-from .loaders import CATEGORY
 from .ops import grid, pictures
 from .ops.arrays import Bytes
 from .ops.true_pixels import LARGEST_SCALE, Colour, Snapped, snap_sequence
 from .saving import rgba
-from .schemas import known
+from .schemas import Category, schema
 from .sets import PER_PICTURE
 
 # px; ComfyUI's own nodes take pictures up to this.
@@ -28,14 +27,27 @@ class Snap(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksSnap",
-            display_name="Snap (Spriteworks)",
-            category=CATEGORY,
+            display_name="Snap to Grid",
+            category=Category.SPRITE,
             description="Finds the grid of fake pixels, also where it is fractional, drifting or "
             "blurred, and gives the true pixels: 32x32, not 428x428. What is at its true size "
             "already stays as it is.",
-            **known(has_intermediate_output=True),
+            has_intermediate_output=True,
+            shown=("width", "height"),
+            search_aliases=(
+                "pixel perfect",
+                "pixel art",
+                "pixelate",
+                "pixel grid",
+                "grid",
+                "downscale",
+                "true pixels",
+                "fake pixels",
+                "unfake",
+                "nearest neighbor",
+            ),
             inputs=[
                 io.Image.Input(
                     "image",
@@ -167,14 +179,15 @@ class Pixelize(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksPixelize",
-            display_name="Pixelize (Spriteworks)",
-            category=CATEGORY,
+            display_name="Pixelize",
+            category=Category.SPRITE,
             description="Finds the grid of fake pixels and gives every cell one colour. The size "
-            "of the picture stays; doing it twice changes nothing more. Snap finds more grids, and "
-            "gives the true pixels.",
+            "of the picture stays; doing it twice changes nothing more. Snap to Grid "
+            "finds more grids, and gives the true pixels.",
             is_deprecated=True,
+            shown=("pixel_size",),
             inputs=[
                 io.Image.Input(
                     "image", tooltip="The pictures; each has its own grid.", extra_dict=PER_PICTURE

@@ -6,8 +6,8 @@ import torch
 from comfy_api.latest import io
 
 from . import showing
-from .loaders import CATEGORY
 from .saving import save_sprites
+from .schemas import Category, schema
 from .sets import PER_PICTURE
 
 
@@ -17,12 +17,21 @@ class SaveSprite(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksSaveSprite",
-            display_name="Save Sprite (Spriteworks)",
-            category=CATEGORY,
+            display_name="Save Sprite",
+            category=Category.SPRITE,
             description="Saves pictures with their transparency as PNG in the output folder. "
             "Dropped on the canvas, a picture brings its workflow back.",
+            shown=("filename_prefix",),
+            search_aliases=(
+                "save image",
+                "save png",
+                "export png",
+                "transparent png",
+                "rgba png",
+                "save icon",
+            ),
             inputs=[
                 io.Image.Input(
                     "image",
@@ -38,8 +47,8 @@ class SaveSprite(io.ComfyNode):
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="1 where a picture is transparent, as Cutout gives it. Without it "
-                    "pictures are opaque.",
+                    tooltip="1 where a picture is transparent, as Cutout and Outline gives it. "
+                    "Without it pictures are opaque.",
                 ),
             ],
             outputs=[],

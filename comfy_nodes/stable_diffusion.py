@@ -12,9 +12,10 @@ from .errors import ModelNotFound, UnsupportedModel
 from .hub.checking import header_of
 from .hub.places import Found, Places, find, unfinished
 from .hub.pulling import DownloadProgress, Report, gigabytes, pull
-from .loaders import CATEGORY, Loaded, loader_outputs, loader_result
+from .loaders import Loaded, loader_outputs, loader_result
 from .models import VERSIONS, Family, Version, family_of, version_named, version_of
 from .profiles import prediction_of, read_json, read_scheduler_config
+from .schemas import Category, schema
 from .settings import LoaderSettings
 from .settings_inputs import loader_inputs, settings_of
 
@@ -25,12 +26,24 @@ class StableDiffusionLoader(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Id, inputs and outputs."""
-        return io.Schema(
+        return schema(
             node_id="SpriteworksStableDiffusionLoader",
-            display_name="Load Stable Diffusion (Spriteworks)",
-            category=CATEGORY,
+            display_name="Load Stable Diffusion",
+            category=Category.LOAD,
             description="Loads Stable Diffusion 1.5, 2.1, XL, XL Turbo or one of the inpainting "
             "models by its name, from the models folders or the hub's cache.",
+            shown=("version",),
+            search_aliases=(
+                "load model",
+                "download model",
+                "hugging face",
+                "sd 1.5",
+                "sd15",
+                "sd 2.1",
+                "sdxl",
+                "sdxl turbo",
+                "inpainting model",
+            ),
             inputs=[
                 io.Combo.Input(
                     "version",

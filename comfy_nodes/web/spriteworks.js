@@ -8,6 +8,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { showAnimation } from "./animation.js";
 import { showComparison } from "./comparison.js";
+import { foldAdvanced } from "./folding.js";
 import { attachPanel, toldByInputs } from "./panel.js";
 import { attachSwatches } from "./swatches.js";
 import { showMeasures } from "./measures.js";
@@ -29,6 +30,11 @@ function show(panel, output) {
   const images = Array.isArray(output?.images) ? output.images : [];
   if (entries.length) VIEWS[entries[0].kind](panel, entries, images);
   else if (images.length) showResults(panel, images);
+}
+
+/** Whether the class of a node is of this pack. */
+function isOurs(node) {
+  return String(node.constructor?.nodeData?.name ?? "").startsWith("Spriteworks");
 }
 
 /** The panels of the nodes that are on the canvas. */
@@ -59,6 +65,7 @@ app.registerExtension({
     for (const [node, panel] of panels) show(panel, app.nodeOutputs?.[node.id]);
   },
   nodeCreated(node) {
+    if (isOurs(node)) foldAdvanced(node);
     attachSwatches(node);
     const height = HEIGHTS[toldByInputs(node, "shows")];
     if (!height) return;

@@ -35,6 +35,8 @@ const ENGLISH = {
   colour: "Colour",
   addColour: "Add a colour",
   removeColour: "Click to change, Delete to remove",
+  advanced: (count, shown) =>
+    shown ? "Hide advanced settings" : `Show ${count} advanced ${count > 1 ? "settings" : "setting"}`,
   tooManyColours: (count, most) =>
     `This picture has ${count} colours; a palette has 1 to ${most}. Snap it first.`,
 };
@@ -72,6 +74,7 @@ const CHINESE = {
   colour: "颜色",
   addColour: "添加颜色",
   removeColour: "点击更改，Delete 键删除",
+  advanced: (count, shown) => (shown ? "隐藏高级设置" : `显示 ${count} 项高级设置`),
   tooManyColours: (count, most) => `此图片有 ${count} 种颜色；调色板为 1 到 ${most} 种。请先对齐像素。`,
 };
 
@@ -108,6 +111,7 @@ const JAPANESE = {
   colour: "色",
   addColour: "色を追加",
   removeColour: "クリックで変更、Delete で削除",
+  advanced: (count, shown) => (shown ? "詳細設定を隠す" : `詳細設定 ${count} 件を表示`),
   tooManyColours: (count, most) =>
     `この画像は ${count} 色です。パレットは 1～${most} 色です。先にスナップしてください。`,
 };
@@ -146,6 +150,8 @@ const SPANISH = {
   colour: "Color",
   addColour: "Añadir un color",
   removeColour: "Clic para cambiar, Supr para quitar",
+  advanced: (count, shown) =>
+    shown ? "Ocultar ajustes avanzados" : `Mostrar ${count} ajustes avanzados`,
   tooManyColours: (count, most) =>
     `Esta imagen tiene ${count} colores; una paleta tiene de 1 a ${most}. Ajústela primero.`,
 };

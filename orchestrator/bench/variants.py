@@ -61,7 +61,7 @@ class OfferedSettings:
         if not nodes:
             raise GraphError(
                 f"{name} has no Spriteworks loader, so there is nothing to set: load its model "
-                "with Load Checkpoint (Spriteworks), or put Optimize Model (Spriteworks) behind "
+                "with Load Checkpoint (Spriteworks), or put Optimize Model behind "
                 "the loader that it has"
             )
         return cls(inputs, nodes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -201,8 +202,14 @@ def test_the_pack_loads_without_a_complaint(server: Server) -> None:
     assert "Cannot import" not in log
     assert "comfy_entrypoint" not in log
     info = server.json("/object_info")
-    ours = {name for name, node in info.items() if node["category"] == "Spriteworks"}
-    assert ours == NODES
+    ours = {
+        name: node for name, node in info.items() if node["category"].startswith("Spriteworks/")
+    }
+    assert set(ours) == NODES
+    titles = Counter(node["display_name"] or name for name, node in info.items())
+    assert {
+        node["display_name"] for node in ours.values() if titles[node["display_name"]] > 1
+    } == set()
     assert "tiny-sd1" in options_of(info["SpriteworksDiffusersLoader"], "model_name")
 
 
