@@ -2,14 +2,15 @@
 
     python scripts/build_artist_pictures.py COMFYUI
 
-starts that ComfyUI with the pack, or takes the server at that address, opens its editor in a Chromium (pip install
-playwright), runs each scene, and writes comfy_nodes/web/docs/NODE/node.png, the node as it then looks, and
-docs/images/artists-*.png, made of what was saved.
+starts that ComfyUI with the pack, or takes the server at that address, opens its editor in a
+Chromium (pip install playwright), runs each scene, and writes comfy_nodes/web/docs/NODE/node.png,
+the node as it then looks, and docs/images/artists-*.png, made of what was saved.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import runpy
 import sys
 import time
@@ -48,8 +49,8 @@ RUN = """() => new Promise((resolve, reject) => {
     if (errors !== '{}') reject(new Error(errors));
   });
 })"""
-ALL_SHOWN = """() => [...document.querySelectorAll('.spriteworks img')]
-  .every(one => one.naturalWidth)"""
+ALL_SHOWN = """() => !document.querySelector('.spriteworks .sw-empty')
+  && [...document.querySelectorAll('.spriteworks img')].every(one => one.naturalWidth)"""
 # The nodes of a shot side by side, all others out of sight; the place of the shot in the page.
 ARRANGE = """([ids, left, top]) => {
   const shown = ids.map(id => app.graph.getNodeById(id));
@@ -57,7 +58,7 @@ ARRANGE = """([ids, left, top]) => {
   let x = left;
   for (const node of shown) {
     const [wide, high] = node.computeSize();
-    node.setSize([Math.max(wide, 300), high]);
+    node.setSize([Math.max(wide, node.type.endsWith('SaveSprite') ? 440 : 300), high]);
     node.pos = [x, top];
     x += node.size[0] + 60;
   }
@@ -67,13 +68,15 @@ ARRANGE = """([ids, left, top]) => {
   app.canvas.draw(true, true);
   const page = app.canvas.canvas.getBoundingClientRect();
   const high = Math.max(...shown.map(node => node.size[1]));
-  return {x: page.x + left - 12, y: page.y + top - 42, width: x - 60 - left + 24, height: high + 54};
+  const [across, down] = [x - 60 - left, high];
+  return {x: page.x + left - 12, y: page.y + top - 60, width: across + 24, height: down + 72};
 }"""
 CLASSIC = "() => app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', false)"
 ADD = """([kind, values]) => {
   const node = LiteGraph.createNode(kind);
   app.graph.add(node);
   for (const widget of node.widgets) if (widget.name in values) widget.value = values[widget.name];
+  node.has_errors = false;  // the file that it names is an example
   return node.id;
 }"""
 
@@ -87,19 +90,25 @@ class Shot:
 
 
 class Scene:
-    """A graph in API format that grows node by node; inputs that are not given have their defaults."""
+    """A graph in API format that grows node by node; inputs not given have their defaults.
+
+    Ids go on from scene to scene: the editor keeps what nodes showed by their ids.
+    """
+
+    numbers = itertools.count(1)
 
     def __init__(self) -> None:
         self.graph: dict[str, Any] = {}
 
     def add(self, kind: str, **inputs: Any) -> int:
         """Add a node; its id."""
-        number = len(self.graph) + 1
-        name = kind.removeprefix("Spriteworks")
-        self.graph[str(number)] = {"class_type": kind, "inputs": inputs, "_meta": {"title": name}}
+        number = next(self.numbers)
+        self.graph[str(number)] = {"class_type": kind, "inputs": inputs}
         return number
 
-    def view(self, image: int, mask: int | None = None, *, outputs: tuple[int, int] = (0, 1)) -> int:
+    def view(
+        self, image: int, mask: int | None = None, *, outputs: tuple[int, int] = (0, 1)
+    ) -> int:
         """Save what a node gives; the node that does, which shows it enlarged."""
         inputs: dict[str, Any] = {"image": [str(image), outputs[0]], "filename_prefix": "scene"}
         if mask is not None:
@@ -147,9 +156,18 @@ def making() -> tuple[Scene, list[Shot], dict[str, int]]:
         "SpriteworksPalette", image=out(cutout), mask=out(cutout, 1), colors=16, shared=True
     )
     quality = scene.add("SpriteworksQuality", image=out(palette), mask=out(cutout, 1), colours=16)
-    saved = scene.view(palette, cutout)
+    saved = scene.add(
+        "SpriteworksSaveSprite",
+        image=out(quality),
+        mask=out(cutout, 1),
+        filename_prefix="scene",
+    )
     swap = scene.add(
-        "SpriteworksSwapRamp", image=out(palette), mask=out(cutout, 1), old="red", new="#1b4a8f #6fb7ff"
+        "SpriteworksSwapRamp",
+        image=out(palette),
+        mask=out(cutout, 1),
+        old="red",
+        new="#1b4a8f #6fb7ff",
     )
     swapped = scene.view(swap, cutout)
     pixelize = scene.add("SpriteworksPixelize", image=out(decoded))
@@ -210,7 +228,9 @@ def walking(picture: str) -> tuple[Scene, list[Shot], dict[str, int]]:
         fps=10.0,
     )
     pages = scene.view(sheet, sheet, outputs=(1, 2))
-    saved = scene.add("SpriteworksSaveSheet", sheet=out(sheet), formats="godot", filename_prefix="hero")
+    saved = scene.add(
+        "SpriteworksSaveSheet", sheet=out(sheet), formats="godot", filename_prefix="hero"
+    )
     shots = [
         Shot("SpriteworksAlignFrames", (align,)),
         Shot("SpriteworksSpriteSheet", (sheet, pages)),
@@ -378,7 +398,9 @@ def perform(stage: Stage) -> None:
     fake = spoilt(sprite)
     found = stage.play(*finding(stage.upload("found.png", fake)))
     came = Image.open(BytesIO(fake)).convert("RGBA").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    write_row("found", [came.convert("RGB"), *(shown(found[key][0]) for key in ("snapped", "cut", "own"))])
+    write_row(
+        "found", [came.convert("RGB"), *(shown(found[key][0]) for key in ("snapped", "cut", "own"))]
+    )
     palettes = [found[key][0] for key in ("own", *SHOWN_PALETTES)]
     write_row("palettes", [shown(one) for one in (*palettes, made["swapped"][0])])
     own = found["own"][0]

@@ -1,12 +1,12 @@
-"""Write what ComfyUI's editor reads of the nodes in each language, and the tables of the help pages.
+"""Write what ComfyUI's editor reads of the nodes in each language, and the help pages' tables.
 
     python scripts/build_locales.py
 
-writes locales/LANGUAGE/main.json and nodeDefs.json, which ComfyUI merges into its own words, and what
-the pages in comfy_nodes/web/docs say of inputs and outputs; their recipes are written by hand. English
-is what the nodes say themselves. scripts/translations/LANGUAGE.json has each English text once, with
-its translation. Where one is missing, or nothing needs it any more, that is said and nothing is
-written.
+writes locales/LANGUAGE/main.json and nodeDefs.json, which ComfyUI merges into its own words, and
+what the pages in comfy_nodes/web/docs say of inputs and outputs; their recipes are written by hand.
+English is what the nodes say themselves. scripts/translations/LANGUAGE.json has each English text
+once, with its translation. Where one is missing, or nothing needs it any more, that is said and
+nothing is written.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ SHARED = ("comfy_nodes/kernels.py", "comfy_nodes/placing.py", "comfy_nodes/ops")
 def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("comfy_nodes.folders.checkpoint_names", list)
     monkeypatch.setattr("comfy_nodes.folders.diffusers_names", list)
+    monkeypatch.setattr("comfy_nodes.folders.diffusers_words", dict)
 
 
 # ---------------------------------------------------------------------------- the field

@@ -1,4 +1,4 @@
-"""The nodes' help pages: one a node and language, with a picture that is there and names that hold."""
+"""The nodes' help pages: one a node and language, with a picture and names that hold."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def test_what_a_recipe_names_is_on_the_canvas_in_that_language(node: str, langua
     for one in (*known[node]["inputs"].values(), *known[node]["outputs"].values()):
         labels.add(one.get("name"))
     # Some recipes tell which output of another node is linked.
-    others = {
-        one.get("name") for entry in known.values() for one in entry["outputs"].values()
-    } | {one["name"] for entry in known.values() for one in entry["inputs"].values()}
+    others = {one.get("name") for entry in known.values() for one in entry["outputs"].values()} | {
+        one["name"] for entry in known.values() for one in entry["inputs"].values()
+    }
     recipe = page(node, language).partition(BUILD["BEGIN"])[2].partition(BUILD["END"])[0]
     assert set(BOLD.findall(recipe)) <= labels | others
 

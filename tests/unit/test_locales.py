@@ -21,25 +21,30 @@ LANGUAGES: tuple[str, ...] = BUILD["LANGUAGES"]
 TRANSLATED: tuple[str, ...] = BUILD["TRANSLATED"]
 PANEL_WORDS = REPOSITORY / "comfy_nodes" / "web" / "words.js"
 
+
+def listed(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Names of things, which every language writes so.
-NAMES = set(
+NAMES = listed(
     """
-    alpha alt aseprite checkpoint checkpoints clip controlnet cuda cudnn diffusers diffusion
-    geforce hub intel jasc k-centroid latent lora nnpack oklab onednn pickle pickles png px pytorch spriteworks
-    spriteworks' stable torch turbo unet vae winograd
-    """.split()
+    alpha aseprite checkpoint checkpoints clip controlnet cuda cudnn diffusers diffusion geforce hub
+    intel jasc k-centroid latent lora nnpack oklab onednn pickle pickles png px pytorch spriteworks
+    stable torch turbo unet vae winograd
+    """
 )
 # What Swap Ramp calls ramps.
-RAMPS = set("grey red brown orange yellow green cyan blue purple pink".split())
+RAMPS = listed("grey red brown orange yellow green cyan blue purple pink")
 # English words that Spanish writes the same, or that its artists say.
-SPANISH_TOO = {"art", "color", "general", "inpainting", "pixel", "prompt", "prompts", "sprite", "sprites"}
+SPANISH_TOO = listed("art color general inpainting pixel prompt prompts sprite sprites")
 # Words without which an English sentence hardly does, and that Spanish has not.
-ENGLISH = set(
+ENGLISH = listed(
     """
-    an and are as at by each for from goes have how if in into is it its much not of on once one only
-    or out own set so stays such than that the their them then there they this to too what when where
-    which with
-    """.split()
+    an and are as at by each for from goes have how if in into is it its much not of on once one
+    only or out own set so stays such than that the their them then there they this to too what
+    when where which with
+    """
 )
 WORD = re.compile(r"[.#%]?[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ0-9._/%#'-]*")
 # The editor reads texts as messages in which these have a meaning.
@@ -174,7 +179,9 @@ def test_the_words_of_the_panels_are_there_in_every_language() -> None:
     assert named is not None
     used = dict(re.findall(r"(\w+): ([A-Z]+)", named[1]))
     assert set(used) == set(LANGUAGES)
-    keys = {language: re.findall(r"^  (\w+):", tables[name], re.M) for language, name in used.items()}
+    keys = {
+        language: re.findall(r"^  (\w+):", tables[name], re.M) for language, name in used.items()
+    }
     assert all(found == keys["en"] for found in keys.values())
     assert keys["en"]
 
