@@ -24,6 +24,9 @@ from .walks import WALKERS, can_march, march, side_walk
 HELD_OUT_SHARE = 16
 """One outfit in so many is kept out of training: the rest is what the judges may measure."""
 
+_MANY = 16
+"""Number of a subject's tiles from which on it is not trained more often."""
+
 _NATURAL_SHARE = 0.55
 """Share of a tile's coloured pixels from which on its own colour may be named."""
 
@@ -53,7 +56,7 @@ class World:
         names = sorted(self.by_subject)
         # Between even shares for subjects and for tiles: single things are learnt, walls are not
         # all there is.
-        self._weights = [len(self.by_subject[name]) ** 0.5 for name in names]
+        self._weights = [min(len(self.by_subject[name]), _MANY) ** 0.5 for name in names]
         self._names = names
 
     def example(self, rng: random.Random) -> Example:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
+from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
 from comfy_nodes.vocabulary import Vocabulary
@@ -17,9 +19,10 @@ from comfy_nodes.vocabulary import Vocabulary
 from .colours import COLOURS, colour_votes
 from .dressing import Character, composed, describe_character, roles
 from .examples import World, outfit_is_held_out
+from .pixel_vae import FACTOR, WHITEST
 from .recolour import MORE_COLOURS
 from .sentences import WALK_WORDS
-from .subject_judge import SubjectJudge, cut_outs
+from .subject_judge import PAPER, SubjectJudge, cut_outs
 from .tiles import TABLES, Rgba
 from .walks import FRAMES, HIP, can_march
 
@@ -366,6 +369,32 @@ def reconstruction(pictures: Sequence[Rgba], restored: Sequence[Rgba]) -> tuple[
         errors.append((off**2).mean())
         close.append((off.max(axis=-1) <= _CLOSE).mean())
     return float(-10 * np.log10(max(np.mean(errors) / 255**2, 1e-12))), float(np.mean(close))
+
+
+@torch.no_grad()
+def measure_autoencoder(
+    report: Report, vae: AutoencoderKL, world: World, limit: int | None = None
+) -> None:
+    """Tiles painted as the model paints, through the autoencoder and back; a spread of them."""
+    tiles = [tile.pixels for tile in spread(world.tiles, limit or 100)]
+    restored = []
+    for tile in tiles:
+        there = tile[..., 3:] > 0
+        shown = np.where(there, np.round(tile[..., :3] * (WHITEST / 255)), 255).astype(np.float32)
+        picture = torch.from_numpy(shown / 127.5 - 1.0).permute(2, 0, 1)[None]
+        picture = picture.repeat_interleave(FACTOR, 2).repeat_interleave(FACTOR, 3)
+        back = vae.decode(vae.encode(picture).latent_dist.mode()).sample[0]
+        pixels = ((back.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+        true_size = pixels[FACTOR // 2 :: FACTOR, FACTOR // 2 :: FACTOR]
+        paper = (true_size >= PAPER).all(axis=-1, keepdims=True)
+        restored.append(np.concatenate([true_size, np.where(paper, 0, 255)], axis=-1))
+    painted = [
+        np.concatenate([np.round(one[..., :3] * (WHITEST / 255)), one[..., 3:]], axis=-1)
+        for one in tiles
+    ]
+    decibels, close = reconstruction(painted, restored)
+    report.lines.append(f"autoencoder: {decibels:.1f} dB over {len(tiles)} tiles")
+    report.figures["autoencoder: pixels within 40 of 255"] = close
 
 
 def write_report(report: Report, folder: Path) -> None:

@@ -27,7 +27,7 @@ from .judge import soften
 from .progress import Average, Budget, falling_rate, set_rate
 from .tiles import Rgba
 
-_PAPER = 250
+PAPER = 250
 """Level of all three channels from which a pixel is the model's white background."""
 
 _WIDTHS = (4, 32, 64, 128, 192)
@@ -153,7 +153,7 @@ def _cut_out(picture: NDArray[np.uint8]) -> Rgba:
     from comfy_nodes.ops.cutout import cut_out
 
     edge = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-    if (edge.min(axis=-1) >= _PAPER).mean() >= 0.5:
+    if (edge.min(axis=-1) >= PAPER).mean() >= 0.5:
         try:
             return cut_out(picture)
         except BadInput:

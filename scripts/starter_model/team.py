@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ def run_team(work: Callable[..., None], workers: int, *arguments: Any) -> None:
 def _enter(
     rank: int, size: int, meeting: str, work: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
@@ -76,3 +78,11 @@ def _enter(
         work(Team(rank, size), *arguments)
     finally:
         distributed.destroy_process_group()
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent does, however that ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from transformers import CLIPTokenizer
 
 from . import measuring
-from .denoiser import Both, Plan, load_both, train
+from .denoiser import HIDDEN, Both, Plan, load_both, train
 from .examples import World
 from .export import export_model
 from .known_words import words_of_world
@@ -30,10 +30,12 @@ from .subject_judge import (
     train_subject_judge,
 )
 from .team import Team, run_team
+from .text_pictures import train_text
 from .tiles import tiles_file
 
 _SIDE = 256
 _JUDGE = "subjects.safetensors"
+_TEXT = "text.pt"
 _WATCHED = 24
 """Prompts that are drawn on the way; half as many outfits, and a quarter of walks."""
 
@@ -70,6 +72,19 @@ def judge_stage(options: argparse.Namespace) -> None:
     )
 
 
+def text_stage(options: argparse.Namespace) -> None:
+    """Teach the text encoder what texts look like."""
+    prepare_stage(options)
+    run_team(_train_text, options.workers, options)
+
+
+def _train_text(team: Team, options: argparse.Namespace) -> None:
+    budget = Budget(minutes=options.minutes or (None if options.steps else 5), steps=options.steps)
+    pool = load_pool(options.out / "singles.npz")
+    vocabulary = len(CLIPTokenizer.from_pretrained(options.out / "tokenizer"))
+    train_text(team, pool, vocabulary, HIDDEN, options.out / _TEXT, budget)
+
+
 def train_stage(options: argparse.Namespace) -> None:
     """Train the denoiser and its text encoder, or go on."""
     if options.watch and not (options.out / _JUDGE).exists():
@@ -87,6 +102,7 @@ def _train(team: Team, options: argparse.Namespace) -> None:
         vocabulary=vocabulary,
         checkpoint=options.out / "denoiser.pt",
         start=options.start,
+        text=options.out / _TEXT,
         batch=options.batch,
         watch_minutes=options.watch,
     )
@@ -178,6 +194,8 @@ def _measured(options: argparse.Namespace, folder: Path, limit: int | None) -> m
     measuring.measure_walks(report, draw, world, 50 if limit is None else -(-limit // 4))
     measuring.measure_drawings(report, draw, limit)
     measuring.measure_words(report, words_of_world(world))
+    if world.tiles:
+        measuring.measure_autoencoder(report, model.vae, world, limit)
     report.lines.append(f"{np.median(spent):.2f} s a sprite in batches of {_BATCH}")
     return report
 
@@ -240,6 +258,7 @@ def sheet_stage(options: argparse.Namespace) -> None:
 STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
     "prepare": prepare_stage,
     "judge": judge_stage,
+    "text": text_stage,
     "train": train_stage,
     "export": export_stage,
     "evaluate": evaluate_stage,

@@ -20,6 +20,11 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.starter_model import measuring  # noqa: E402
 from scripts.starter_model.colours import COLOURS, measure_colour  # noqa: E402
+from scripts.starter_model.denoiser import (  # noqa: E402
+    NOISE_CENTRE,
+    NOISE_SPREAD,
+    noise_moments,
+)
 from scripts.starter_model.draw import SUBJECTS, draw  # noqa: E402
 from scripts.starter_model.dressing import Wardrobe, describe_character, roles  # noqa: E402
 from scripts.starter_model.examples import (  # noqa: E402
@@ -31,13 +36,18 @@ from scripts.starter_model.examples import (  # noqa: E402
 from scripts.starter_model.interface import PIECES, draw_piece  # noqa: E402
 from scripts.starter_model.known_words import words_of_world  # noqa: E402
 from scripts.starter_model.pixel_vae import make_pixel_vae  # noqa: E402
+from scripts.starter_model.pool import Pool  # noqa: E402
+from scripts.starter_model.progress import Budget  # noqa: E402
 from scripts.starter_model.recolour import recoloured  # noqa: E402
+from scripts.starter_model.team import Team  # noqa: E402
+from scripts.starter_model.text_pictures import Teller, train_text  # noqa: E402
 from scripts.starter_model.tiles import (  # noqa: E402
     TABLES,
     describe,
     read_pictures,
     tiles_file,
 )
+from scripts.starter_model.unet import make_scheduler  # noqa: E402
 from scripts.starter_model.walks import WALKERS, march, side_walk  # noqa: E402
 from scripts.starter_model.words import learn_merges  # noqa: E402
 
@@ -317,3 +327,44 @@ def test_training_goes_on_from_its_checkpoint_and_from_a_model(tmp_path: Path, t
     key = "unet.mid_block.resnets.0.conv1.weight"
     assert float((stored[key] - before[key]).abs().max()) < 0.01
     assert run("train", tmp_path / "third", "--watch", "5") == 2, "there is no judge"
+
+    taught = tmp_path / "taught"
+    assert run("text", taught, "--steps", "2") == 0
+    first_lesson = torch.load(taught / "text.pt", weights_only=True)
+    assert run("text", taught, "--steps", "1") == 0
+    again = torch.load(taught / "text.pt", weights_only=True)
+    key = "encoder.text_model.embeddings.token_embedding.weight"
+    key = key if key in again else key.replace("text_model.", "")
+    assert 0 < float((again[key] - first_lesson[key]).abs().max()) < 0.05
+    assert run("train", taught, "--steps", "1") == 0
+    begun = torch.load(taught / "denoiser.pt", weights_only=True)["model"]
+    assert float((begun[key] - again[key]).abs().max()) < 0.01, "training begins with the lessons"
+
+
+def test_texts_are_told_apart_by_what_they_show(tmp_path: Path) -> None:
+    ids = np.full((64, 77), 9, dtype=np.int16)
+    ids[:, 0] = 8
+    ids[:, 1] = np.arange(64) % 2
+    latents = np.where((np.arange(64) % 2)[:, None, None, None] > 0, 60, -60)
+    pool = Pool(np.broadcast_to(latents, (64, 4, 32, 32)).astype(np.int8), ids, ids[:1])
+    train_text(Team(), pool, 10, 64, tmp_path / "text.pt", Budget(steps=60), batch=16)
+    teller = Teller(10, 64)
+    teller.load_state_dict(torch.load(tmp_path / "text.pt", weights_only=True))
+    told = teller(torch.from_numpy(ids[:2]).long(), torch.tensor([[2, 40], [2, 40]]))
+    assert told[0].mean() < -0.4 < 0.4 < told[1].mean()
+
+
+def test_noise_levels_of_training_are_log_normal() -> None:
+    alphas = make_scheduler("v_prediction").alphas_cumprod
+    torch.manual_seed(1)
+    levels = ((1 - alphas) / alphas).sqrt().log()[noise_moments(4000, alphas)]
+    assert abs(float(levels.median()) - NOISE_CENTRE) < 0.05
+    inner = torch.quantile(levels, torch.tensor([0.25, 0.75]))
+    assert abs(float(inner[1] - inner[0]) / 1.349 - NOISE_SPREAD) < 0.05
+
+
+def test_the_report_measures_the_autoencoder(world: World) -> None:
+    report = measuring.Report()
+    measuring.measure_autoencoder(report, make_pixel_vae(), world, 4)
+    assert report.figures["autoencoder: pixels within 40 of 255"] > 0.99
+    assert float(report.lines[0].split()[1]) > 30
