@@ -40,7 +40,11 @@ SIDE, GAP = 192, 12  # px of a picture in docs/artists.md, and between two
 LIGHT, DARK = 222, 190
 SHOWN_PALETTES = ("pico-8", "sweetie-16", "game-boy")
 
-LOAD = "async graph => { await app.loadApiJson(graph, 'scene.json'); }"
+LOAD = """async graph => {
+  await app.loadApiJson(graph, 'scene.json');
+  for (const widget of app.graph.nodes.flatMap(node => node.widgets ?? []))
+    if (widget.name === 'control_after_generate') widget.value = 'fixed';
+}"""
 RUN = """() => new Promise((resolve, reject) => {
   const started = ({detail}) => resolve(detail.prompt_id);
   app.api.addEventListener('execution_start', started, {once: true});
@@ -75,8 +79,10 @@ CLASSIC = "() => app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', 
 ADD = """([kind, values]) => {
   const node = LiteGraph.createNode(kind);
   app.graph.add(node);
-  for (const widget of node.widgets) if (widget.name in values) widget.value = values[widget.name];
-  node.has_errors = false;  // the file that it names is an example
+  for (const widget of node.widgets.filter(one => one.name in values)) {
+    widget.options.values = [values[widget.name]];  // an example of what may be there
+    widget.value = values[widget.name];
+  }
   return node.id;
 }"""
 
@@ -92,17 +98,18 @@ class Shot:
 class Scene:
     """A graph in API format that grows node by node; inputs not given have their defaults.
 
-    Ids go on from scene to scene: the editor keeps what nodes showed by their ids.
+    No two scenes share ids: the editor keeps by them what nodes showed.
     """
 
-    numbers = itertools.count(1)
+    _first = itertools.count(100, 100)
 
     def __init__(self) -> None:
         self.graph: dict[str, Any] = {}
+        self._ids = itertools.count(next(self._first))
 
     def add(self, kind: str, **inputs: Any) -> int:
         """Add a node; its id."""
-        number = next(self.numbers)
+        number = next(self._ids)
         self.graph[str(number)] = {"class_type": kind, "inputs": inputs}
         return number
 
@@ -167,7 +174,7 @@ def making() -> tuple[Scene, list[Shot], dict[str, int]]:
         image=out(palette),
         mask=out(cutout, 1),
         old="red",
-        new="#1b4a8f #6fb7ff",
+        new="#0f2a5c #1b4a8f #2f6fc4 #6fb7ff #c8e8ff",
     )
     swapped = scene.view(swap, cutout)
     pixelize = scene.add("SpriteworksPixelize", image=out(decoded))
@@ -353,11 +360,11 @@ class Stage:
 
 
 def spoilt(sprite: Image.Image) -> bytes:
-    """A sprite as other tools leave it: enlarged, blurred, noisy, a JPEG's pixels."""
+    """A sprite as it is found: enlarged by no whole number, uneven, blurred, noisy, a JPEG."""
     enlarge = runpy.run_path(str(REPOSITORY / "tests" / "unit" / "fake_grids.py"))["enlarge"]
     paper = Image.new("RGBA", sprite.size, "white")
     paper.alpha_composite(sprite)
-    pixels, _ = enlarge(np.asarray(paper.convert("RGB")), "degraded", np.random.default_rng(6))
+    pixels, _ = enlarge(np.asarray(paper.convert("RGB")), "hard", np.random.default_rng(6))
     stream = BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()
