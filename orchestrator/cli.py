@@ -216,6 +216,10 @@ def run(
     _say(_summary(made.timings))
     for picture in made.pictures:
         print(out / picture.name)
+    from .models.larger import told_once
+
+    for line in told_once(made.parameters.get("model")):
+        _say(line)
 
 
 @app.command(epilog="Example: spriteworks validate my.json --server http://127.0.0.1:8188")

@@ -60,6 +60,14 @@ def _no_kept_engine(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["SPRITEWORKS_RUNTIME"] = str(tmp_path_factory.mktemp("runtime") / "spriteworks")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _told_already(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let what is said to a user once be said, and nothing be written into this user's folder."""
+    state = tmp_path_factory.mktemp("state")
+    (state / "told-of-larger-models").touch()
+    os.environ["SPRITEWORKS_STATE"] = str(state)
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return REPOSITORY
@@ -147,7 +155,7 @@ class Supplies:
 @pytest.fixture(scope="session")
 def supplies(imitation: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supplies]:
     root = tmp_path_factory.mktemp("supplies")
-    for kind in ("checkpoints", "diffusers"):
+    for kind in ("checkpoints", "diffusers", "loras"):
         (root / "models" / kind).mkdir(parents=True)
     with imitation.serving(imitation.Hub()) as hub:
         yield Supplies(root / "models", hub, root / "hf" / "hub")

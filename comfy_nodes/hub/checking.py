@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HubError
+from ..loras import Lora
 from ..models import Version
 from . import client
 from .client import Listing
@@ -51,7 +52,7 @@ class Checked:
 
 
 def check(
-    version: Version, found: Found, tell: Callable[[str, int], None] = lambda path, size: None
+    model: Version | Lora, found: Found, tell: Callable[[str, int], None] = lambda path, size: None
 ) -> Checked:
     """Compares a model's files with the checksums noted at its download, else with the hub's.
 
@@ -63,10 +64,10 @@ def check(
     if record is not None:
         states = [_by_sum(base, path, wanted, tell) for path, wanted in record.files.items()]
         # Such as the weights in full, where those in fp16 came later.
-        beside = [path for path in _either(version, found) if path not in record.files]
+        beside = [path for path in _either(model, found) if path not in record.files]
         return Checked("download", (*states, *(_by_structure(base, path) for path in beside)))
-    paths = _paths(version, found)
-    listed = _listing(version, found)
+    paths = _paths(model, found)
+    listed = _listing(model, found)
     if listed is None:
         return Checked("none", tuple(_by_structure(base, path) for path in paths))
     pinned = commit_of(base) is not None
@@ -112,21 +113,23 @@ def is_sound(path: Path) -> bool:
         return False
 
 
-def _paths(version: Version, found: Found) -> tuple[str, ...]:
-    if not found.is_folder:
+def _paths(model: Version | Lora, found: Found) -> tuple[str, ...]:
+    if isinstance(model, Lora) or not found.is_folder:
         return (found.path.name,)
-    needed = folder_files(files_in(found.path), version, half=True)
-    return tuple(dict.fromkeys((*needed, *_either(version, found))))
+    needed = folder_files(files_in(found.path), model, half=True)
+    return tuple(dict.fromkeys((*needed, *_either(model, found))))
 
 
-def _either(version: Version, found: Found) -> tuple[str, ...]:
-    return either_weights(files_in(found.path), version) if found.is_folder else ()
+def _either(model: Version | Lora, found: Found) -> tuple[str, ...]:
+    if isinstance(model, Lora) or not found.is_folder:
+        return ()
+    return either_weights(files_in(found.path), model)
 
 
-def _listing(version: Version, found: Found) -> Listing | None:
+def _listing(model: Version | Lora, found: Found) -> Listing | None:
     base = found.path if found.is_folder else found.path.parent
     try:
-        return client.listing(version.hub_id, commit_of(base))
+        return client.listing(model.hub_id, commit_of(base))
     except HubError:
         return None
 

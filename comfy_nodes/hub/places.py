@@ -1,8 +1,8 @@
 """Where models lie on this machine, and where a download goes.
 
-Two places: a models folder in ComfyUI's layout (`diffusers/KEY`, `checkpoints/FILE`), and the
-hub's own cache, which diffusers and others share. A model that diffusers has fetched before is
-found there.
+Two places: a models folder in ComfyUI's layout (`diffusers/KEY`, `checkpoints/FILE`, `loras/FILE`),
+and the hub's own cache, which diffusers and others share. A model that diffusers has fetched before
+is found there. LoRAs are in models folders alone, where servers look for them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UnsupportedModel
+from ..loras import Lora
 from ..models import Version
 from .files import INDEX, folder_files
 
@@ -78,6 +79,17 @@ def target(version: Version, commit: str, models: Path | None, *, single: bool) 
         )
     folder = models / "checkpoints" if single else models / "diffusers" / version.key
     return DownloadTarget(folder, models / f".{version.key}.lock")
+
+
+def lora_target(lora: Lora, models: Path) -> DownloadTarget:
+    """Where a download of that LoRA goes."""
+    return DownloadTarget(models / "loras", models / f".{lora.key}.lock")
+
+
+def find_lora(lora: Lora, models: Path) -> Found | None:
+    """The LoRA where it lies in a models folder, or below its folder for LoRAs; None elsewhere."""
+    there = sorted((models / "loras").rglob(lora.file.name))
+    return next((Found(path) for path in there if path.is_file()), None)
 
 
 def find(version: Version, places: Places) -> Found | None:

@@ -23,11 +23,12 @@ from ..errors import (
     SaveFailed,
     UnsupportedModel,
 )
+from ..loras import Lora
 from ..models import Version
 from . import client
 from .client import Listing, RemoteFile
 from .files import checkpoint_file, folder_files
-from .places import DownloadTarget, target
+from .places import DownloadTarget, lora_target, target
 from .records import DownloadRecord, git_blob_of, sha256_of, write_record
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -77,15 +78,37 @@ def pull(
     listed = client.listing(version.hub_id)
     files = _chosen(listed, version, half=half, single=single)
     place = target(version, listed.commit, models, single=single)
-    with _writing(place.folder), _alone(place, version):
+    path = place.folder / files[0].path if single else place.folder
+    return _brought(version, listed, files, place, path, report)
+
+
+def pull_lora(lora: Lora, models: Path, report: Report = lambda progress: None) -> Pulled:
+    """Downloads a LoRA into a models folder, or checks the one that is there; else as `pull`."""
+    listed = client.listing(lora.hub_id)
+    file = listed.files.get(lora.file.name)
+    if file is None:
+        raise HubError(f"{lora.name} has no {lora.file.name} on the hub: {lora.hub_id} has changed")
+    place = lora_target(lora, models)
+    return _brought(lora, listed, (file,), place, place.folder / file.path, report)
+
+
+def _brought(
+    model: Version | Lora,
+    listed: Listing,
+    files: Sequence[RemoteFile],
+    place: DownloadTarget,
+    path: Path,
+    report: Report,
+) -> Pulled:
+    """Brings what is missing of `files` into a place; `path` is the model there."""
+    with _writing(place.folder), _alone(place, model.name):
         work = _Work(listed, files, place.folder, report)
         lacking = [file for file in files if not work.is_there(file)]
-        _check_room(place.folder, sum(work.left_of(file) for file in lacking), version)
+        _check_room(place.folder, sum(work.left_of(file) for file in lacking), model.name)
         for file in lacking:
             work.download(file)
-        path = place.folder / files[0].path if single else place.folder
         write_record(
-            path, DownloadRecord(hub_id=version.hub_id, commit=listed.commit, files=work.sums)
+            path, DownloadRecord(hub_id=model.hub_id, commit=listed.commit, files=work.sums)
         )
         _note_commit(place, listed.commit)
     return Pulled(path, tuple(file.path for file in files), work.downloaded)
@@ -191,19 +214,19 @@ def _chosen(
         raise HubError(f"{error} on the hub: {listed.hub_id} has changed") from error
 
 
-def _check_room(folder: Path, need: int, version: Version) -> None:
+def _check_room(folder: Path, need: int, name: str) -> None:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
     if need and free < need + _SPARE:
         raise DiskFull(
-            f"{version.name} needs {gigabytes(need)} more in {folder} and {gigabytes(_SPARE)} to "
+            f"{name} needs {gigabytes(need)} more in {folder} and {gigabytes(_SPARE)} to "
             f"spare, where {gigabytes(free)} are free: make room, or choose another place with "
             "--models or HF_HOME"
         )
 
 
 @contextmanager
-def _alone(place: DownloadTarget, version: Version) -> Iterator[None]:
+def _alone(place: DownloadTarget, name: str) -> Iterator[None]:
     """One download to a folder at a time: two would write into the same part."""
     from filelock import FileLock, Timeout
 
@@ -213,7 +236,7 @@ def _alone(place: DownloadTarget, version: Version) -> Iterator[None]:
             yield
     except Timeout as error:
         raise SaveFailed(
-            f"{version.name} is being downloaded to {place.folder} by another process: wait for it"
+            f"{name} is being downloaded to {place.folder} by another process: wait for it"
         ) from error
 
 
@@ -246,4 +269,4 @@ def _note_commit(place: DownloadTarget, commit: str) -> None:
 
 def gigabytes(size: int) -> str:
     """A size in words, as the hub counts: 10^9 bytes."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -22,6 +22,17 @@ class Direction(str, Enum):
     PINGPONG_REVERSE = "pingpong_reverse"  # the same, from the last frame on
 
 
+def side_by_side(picture: Bytes, count: int) -> list[Bytes]:
+    """The frames of a picture that is a row of `count` of one width; [H, W, C] each, in order.
+
+    Raises BadInput where its width is no multiple of that.
+    """
+    width = picture.shape[1]
+    if count < 1 or width % count:
+        raise BadInput(f"A picture of {width} px is no row of {count} frames of one width.")
+    return [np.ascontiguousarray(one) for one in np.split(picture, count, axis=1)]
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One picture of an animation, trimmed or whole. Raises BadInput where the parts do not fit."""

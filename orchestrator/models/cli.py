@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import SpriteworksError
 
+if TYPE_CHECKING:
+    from comfy_nodes.loras import Lora
+    from comfy_nodes.models import Version
+
 app = typer.Typer(
     name="models",
-    help="Download, find and check the Stable Diffusion models that the loaders know.",
+    help="Download, find and check the Stable Diffusion models that the loaders know, and LoRAs "
+    "with which they draw pixel art.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -21,7 +27,9 @@ app = typer.Typer(
 _Name = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="A version as people call it: sd15, v1-5, xl, sdxl-turbo, xl-inpaint."
+        metavar="NAME",
+        help="A version as people call it: sd15, v1-5, xl, sdxl-turbo, xl-inpaint; or a LoRA of "
+        "the list: pixel-art-xl.",
     ),
 ]
 _Models = Annotated[
@@ -38,14 +46,14 @@ _Json = Annotated[
 
 @app.command("list", epilog="Example: spriteworks models list --models ~/models")
 def list_models(models: _Models = None, as_json: _Json = False) -> None:
-    """List the versions with their sizes and defaults, and where each is on this machine."""
-    from .store import listed
+    """List versions with their sizes and defaults, LoRAs for pixel art, and where each is here."""
+    from .store import listed, listed_loras
 
-    rows = listed(models)
+    rows, loras = listed(models), listed_loras(models)
     if as_json:
-        _print_json({"models": rows})
+        _print_json({"models": rows, "loras": loras})
     else:
-        print(_table(rows))
+        print(f"{_table(rows)}\n\n{_lora_table(loras)}")
 
 
 @app.command(
@@ -64,16 +72,22 @@ def pull(
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Download a version, go on with a download that broke, or mend a damaged one."""
+    """Download a version, go on with a download that broke, or mend a damaged one.
+
+    A LoRA comes with the version that it changes, where that is not in the models folder yet.
+    """
     from comfy_nodes.hub.pulling import gigabytes
 
     from .download_progress import shown
-    from .store import named, pulled
+    from .store import base_of, named, pulled
 
-    version = named(name)
+    model = named(name)
+    base = base_of(model, models)
     try:
         with shown(sys.stderr) as report:
-            done = pulled(version, models, half=not full, single=checkpoint, report=report)
+            if base is not None:
+                pulled(base, models, half=not full, single=False, report=report)
+            done = pulled(model, models, half=not full, single=checkpoint, report=report)
     except SpriteworksError:
         raise
     except BaseException:  # Ctrl-C
@@ -82,7 +96,7 @@ def pull(
     if as_json:
         _print_json(
             {
-                "name": version.key,
+                "name": model.key,
                 "path": str(done.path),
                 "files": list(done.files),
                 "downloaded_bytes": done.downloaded,
@@ -90,7 +104,8 @@ def pull(
         )
         return
     came = f"{gigabytes(done.downloaded)} downloaded" if done.downloaded else "all there already"
-    print(f"{version.name}: {came}, {len(done.files)} files checked", file=sys.stderr)
+    print(f"{model.name}: {came}, {len(done.files)} files checked", file=sys.stderr)
+    _tell_use(model, models)
     print(done.path)
 
 
@@ -107,13 +122,13 @@ def verify(name: _Name, models: _Models = None, as_json: _Json = False) -> None:
     """Compare a version's files with the checksums of its download, else with the hub's."""
     from .store import checked, located, named, refuse_damaged, summary
 
-    version = named(name)
-    found = located(version, models)
-    outcome = checked(version, found)
+    model = named(name)
+    found = located(model, models)
+    outcome = checked(model, found)
     if as_json:
         _print_json(
             {
-                "name": version.key,
+                "name": model.key,
                 "path": str(found.path),
                 "against": outcome.against,
                 "files": {file.path: file.state.value for file in outcome.files},
@@ -122,8 +137,8 @@ def verify(name: _Name, models: _Models = None, as_json: _Json = False) -> None:
     else:
         for file in outcome.files:
             print(f"{file.state.value:9}{file.path}")
-    refuse_damaged(version, outcome)
-    print(f"{version.name}: {summary(outcome)}", file=sys.stderr)
+    refuse_damaged(model, outcome)
+    print(f"{model.name}: {summary(outcome)}", file=sys.stderr)
 
 
 @app.command(epilog="Example: spriteworks models words dra")
@@ -164,12 +179,44 @@ def _table(rows: list[dict[str, Any]]) -> str:
         )
         for row in rows
     ]
+    return _aligned(lines)
+
+
+def _lora_table(rows: list[dict[str, Any]]) -> str:
+    from comfy_nodes.hub.pulling import gigabytes
+
+    lines = [("LORA", "MODEL", "FOR", "DOWNLOAD", "LICENCE", "READ", "WHERE")]
+    lines += [
+        (
+            row["name"],
+            row["model"],
+            row["base"],
+            gigabytes(row["download_bytes"]),
+            row["licence"],
+            row["read"],
+            row["path"] or "-",
+        )
+        for row in rows
+    ]
+    return _aligned(lines)
+
+
+def _aligned(lines: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = (
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         for line in lines
     )
     return "\n".join(line.rstrip() for line in padded)
+
+
+def _tell_use(model: Version | Lora, models: Path | None) -> None:
+    from comfy_nodes.loras import Lora
+
+    from .store import how_to_use
+
+    if isinstance(model, Lora) and models is not None:
+        print(f"a sprite with it: {how_to_use(model, models)}", file=sys.stderr)
 
 
 def _print_json(data: Any) -> None:

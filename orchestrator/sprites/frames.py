@@ -10,10 +10,13 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from comfy_nodes.errors import BadInput
 from comfy_nodes.ops.alignment import Alignment, Pivot, align
 from comfy_nodes.ops.duplicates import aliases
-from comfy_nodes.ops.frames import Animation, Direction, Frame, played
+from comfy_nodes.ops.frames import Animation, Direction, Frame, played, side_by_side
 
 from ..errors import InputError, UsageError
 from .animated import AnimatedFile, a_gif, an_apng, animated_targets, durations_by
@@ -79,17 +82,27 @@ class AlignedFrames:
 
 @dataclass(frozen=True)
 class _Group:
-    """The files of one animation, and where they go; those named by themselves have no name."""
+    """The frames of one animation: the files that they are in, and where they go.
+
+    Those that are named by themselves have no name. Of a row of frames each has the same file.
+    """
 
     name: str
     files: list[Path]
     targets: list[Path]
+    is_row: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """What tells its frames apart, in messages, too."""
+        return [str(path) for path in (self.targets if self.is_row else self.files)]
 
 
 def align_frames(
     pictures: Names,
     out: str | os.PathLike[str],
     *,
+    frames: int = 1,
     pivot: str = Pivot.GROUND.value,
     keep_height: bool = False,
     one_scale: bool = False,
@@ -107,14 +120,16 @@ def align_frames(
 
     Each folder in `pictures` is one animation, its pictures in order, and so are the files that are
     named by themselves; all get one canvas. The frames are NAME.png in the folder `out`, of several
-    animations in a folder of theirs in it. `pivot` is "ground", "centre" or "box", the
-    middle of the lower edge of each frame's own box, for icons; `keep_height` leaves each frame at
-    its height, for jumps; `one_scale` refuses a frame that is more than a tenth higher or lower
-    than the others. `margin` is in px, `canvas` a width and height; without it the smallest is
-    taken. A frame is shown for `duration` ms or a part of a second by `fps`, else for
-    100 ms; `direction` is "forward", "reverse", "pingpong" or "pingpong_reverse". `gif` and `apng`
-    are files that show the animation; of several, each has its name in the file's. `looked` is
-    called with how many pictures were read, and of how many.
+    animations in a folder of theirs in it. With `frames` each picture is a row of so many, side by
+    side, and one animation: its frames are NAME_1.png, NAME_2.png, ...
+
+    `pivot` is "ground", "centre" or "box", the middle of the lower edge of each frame's own box,
+    for icons; `keep_height` leaves each frame at its height, for jumps; `one_scale` refuses a frame
+    that is more than a tenth higher or lower than the others. `margin` is in px, `canvas` a width
+    and height; without it the smallest is taken. A frame is shown for `duration` ms or a part of a
+    second by `fps`, else for 100 ms; `direction` is "forward", "reverse", "pingpong" or
+    "pingpong_reverse". `gif` and `apng` are files that show the animation; of several, each has its
+    name in the file's. `looked` is called with how many pictures were read, and of how many.
 
     Raises UsageError, InputError where a picture cannot be read or aligned, before anything is
     written, and OutputError where a result cannot be.
@@ -122,7 +137,9 @@ def align_frames(
     way = _one_of(Direction, "direction", direction)
     held = _one_of(Pivot, "pivot", pivot)
     shown_for = durations_by(fps, duration)
-    groups = _groups(named(pictures), Path(out))
+    if frames < 1:
+        raise UsageError(f"a picture is no row of {frames} frames; give 1 or more")
+    groups = _groups(named(pictures), Path(out), frames)
     taken = [path for group in groups for path in (*group.files, *group.targets)]
     names = [group.name for group in groups]
     gifs = animated_targets(None if gif is None else Path(gif), ".gif", names, taken)
@@ -137,18 +154,18 @@ def align_frames(
             margin=margin,
             canvas=canvas,
         )
-        orders = [_order(frames, way) for frames in aligned.animations]
+        orders = [_order(animation, way) for animation in aligned.animations]
         shown = [a_gif(*one) for one in zip(orders, repeat(loop), gifs)]
         shown += [an_apng(*one) for one in zip(orders, repeat(loop), apngs)]
     except BadInput as error:
         raise InputError(str(error)) from error
-    frames = _files(groups, aligned)
-    for frame, file in zip(_every(aligned), frames, strict=True):
+    files = _files(groups, aligned)
+    for frame, file in zip(_every(aligned), files, strict=True):
         write_picture(frame.picture, file.saved)
     for one, content in shown:
         write_file(content, one.saved)
     return AlignedFrames(
-        frames=frames,
+        frames=files,
         canvas=aligned.canvas,
         pivot=aligned.pivot,
         animated=tuple(one for one, _ in shown),
@@ -178,6 +195,24 @@ def align_in_place(
     return aligned
 
 
+def cut_apart(file: Path, count: int) -> list[Path]:
+    """Write the frames of a picture that is a row of them as 1.png, 2.png, ...
+
+    They go into a folder of the picture's name. Raises InputError where it cannot be read, or is no
+    such row, and OutputError.
+    """
+    frames = _pictures(file, count)
+    targets = frames_of(file, count)
+    for frame, target in zip(frames, targets, strict=True):
+        write_picture(frame, target)
+    return targets
+
+
+def frames_of(file: Path, count: int) -> list[Path]:
+    """Where the frames of a row go."""
+    return [file.with_suffix("") / f"{number}.png" for number in range(1, count + 1)]
+
+
 def _one_of(kind: type[Choice], what: str, name: str) -> Choice:
     try:
         return kind(name)
@@ -186,38 +221,76 @@ def _one_of(kind: type[Choice], what: str, name: str) -> Choice:
         raise UsageError(f"there is no {what} {name!r}; there are {known}") from None
 
 
-def _groups(inputs: Sequence[Path], out: Path) -> list[_Group]:
+def _groups(inputs: Sequence[Path], out: Path, frames: int) -> list[_Group]:
     """Raises UsageError where two results would share a name, or one would replace an input."""
     found = animations_in(inputs)
-    groups: dict[str, _Group] = {}
+    if frames > 1:
+        return _told_apart(_rows([file for _, files in found for file in files], out, frames), out)
+    groups = []
     for place, files in found:
         name = place.resolve().name if place.is_dir() and len(found) > 1 else ""
+        groups.append(_Group(name, files, targets_in(files, out / name if name else out)))
+    return _told_apart(groups, out)
+
+
+def _rows(files: Sequence[Path], out: Path, frames: int) -> list[_Group]:
+    groups = []
+    for file in files:
+        name = file.stem if len(files) > 1 else ""
         folder = out / name if name else out
-        targets = targets_in(files, folder)
-        other = groups.get(name.casefold())
-        if other is not None:
+        targets_in([], folder)
+        targets = [folder / f"{file.stem}_{number}.png" for number in range(1, frames + 1)]
+        for target in targets:
+            if target.exists() and any(target.samefile(one) for one in files):
+                raise UsageError(
+                    f"{target} is one of the pictures to read, and a frame of {file} would take "
+                    "its place; give another --out"
+                )
+        groups.append(_Group(name, [file] * frames, targets, is_row=True))
+    return groups
+
+
+def _told_apart(groups: Sequence[_Group], out: Path) -> list[_Group]:
+    """The same groups. Raises UsageError where two would go to one folder."""
+    seen: dict[str, _Group] = {}
+    for group in groups:
+        other = seen.setdefault(group.name.casefold(), group)
+        if other is not group:
+            mine, yours = (one.files[0].parent for one in (group, other))
             raise UsageError(
-                f"{other.files[0].parent} and {place} would both go to {folder}; rename one of them"
+                f"{yours} and {mine} would both go to {out / group.name}; rename one of them"
             )
-        groups[name.casefold()] = _Group(name, files, targets)
-    return list(groups.values())
+    return list(groups)
 
 
 def _read(
     groups: Sequence[_Group], duration: Callable[[int], int], looked: Looked | None
 ) -> list[list[Frame]]:
-    total, done = sum(len(group.files) for group in groups), 0
+    total, done = sum(len(set(group.files)) for group in groups), 0
     sets = []
     for group in groups:
-        frames = []
-        for index, file in enumerate(group.files):
-            picture = read_picture(file)
-            frames.append(Frame.whole(str(file), picture, duration=duration(index)))
+        pictures: list[NDArray[np.uint8]] = []
+        for file in dict.fromkeys(group.files):
+            pictures += _pictures(file, len(group.files) if group.is_row else 1)
             done += 1
             if looked is not None:
                 looked(done, total)
-        sets.append(frames)
+        named_pictures = enumerate(zip(group.names, pictures, strict=True))
+        sets.append(
+            [
+                Frame.whole(name, picture, duration=duration(index))
+                for index, (name, picture) in named_pictures
+            ]
+        )
     return sets
+
+
+def _pictures(file: Path, count: int) -> list[NDArray[np.uint8]]:
+    """The frames of a file. Raises InputError where it is no row of so many."""
+    try:
+        return side_by_side(read_picture(file), count)
+    except BadInput as error:
+        raise InputError(f"{file}: {error}") from error
 
 
 def _every(aligned: Alignment) -> list[Frame]:
@@ -232,15 +305,15 @@ def _order(frames: Sequence[Frame], direction: Direction) -> tuple[Frame, ...]:
 
 def _files(groups: Sequence[_Group], aligned: Alignment) -> tuple[AlignedFile, ...]:
     same = aliases(_every(aligned))
-    targets = [target for group in groups for target in group.targets]
+    places = [pair for group in groups for pair in zip(group.files, group.targets, strict=True)]
     return tuple(
         AlignedFile(
-            file=Path(frame.name),
+            file=file,
             saved=target,
             moved=aligned.moved[frame.name],
             reduced=aligned.reduced.get(frame.name, 1),
             duration=frame.duration,
             same_as=Path(same[frame.name]) if frame.name in same else None,
         )
-        for frame, target in zip(_every(aligned), targets, strict=True)
+        for frame, (file, target) in zip(_every(aligned), places, strict=True)
     )

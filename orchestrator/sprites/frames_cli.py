@@ -27,6 +27,16 @@ def frames(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the frames go, as NAME.png.")],
+    row: Annotated[
+        int,
+        typer.Option(
+            "--frames",
+            metavar="N",
+            min=1,
+            max=256,
+            help="Each picture is a row of N frames, side by side, and one animation.",
+        ),
+    ] = 1,
     pivot: Annotated[
         str,
         typer.Option(
@@ -90,6 +100,7 @@ def frames(
         aligned = align_frames(
             pictures,
             out,
+            frames=row,
             pivot=pivot,
             keep_height=keep_height,
             one_scale=one_scale,

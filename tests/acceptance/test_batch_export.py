@@ -35,6 +35,9 @@ PITCH = 6
 
 
 def sprite(color: int) -> fake_grids.Pixels:
+    if color > 200:  # a row of three frames of one size, and one px more where it is odd
+        row = [sprite(1), sprite(101), sprite(103)]
+        return np.concatenate([*row, sprite(1)[:, : color % 2]], axis=1)
     if color > 100:  # frames of one size, each at another place
         return np.roll(sprite(1), color - 100, axis=1)
     return fake_grids.figure(np.random.default_rng(color))
@@ -427,3 +430,61 @@ def test_a_sequence_has_one_grid(made: Batch) -> None:
     assert all(made.stamps()[name] != time for name, time in first.items())
     # one of another size is no frame of it
     assert made.run({"sequence": True}, [101, 99]).unexported == 2
+
+
+def test_a_row_of_frames_is_cut_apart_aligned_and_an_animation(made: Batch) -> None:
+    export = {"frames": 3, "cutout": True, "align": True, "sheet": {"for": "phaser", "name": "x"}}
+    assert made.run(export, [202]).is_complete
+    (event,) = made.heard.of("export")
+    assert (event["made"], event["errors"]) == (1, {})
+    folder = made.out / "export"
+    row = np.asarray(Image.open(folder / "s202.png"))
+    assert row.shape[1] == sprite(202).shape[1]
+    frames = [np.asarray(Image.open(folder / "s202" / f"{number}.png")) for number in (1, 2, 3)]
+    # of one figure, each on its place
+    assert all(np.array_equal(frames[0], frame) for frame in frames)
+    assert list(frames[0].shape[1::-1]) == event["canvas"]
+    (walk,) = json.loads((folder / "sheet" / "x.anims.json").read_text("utf-8"))["anims"]
+    assert walk["key"] == "s202"
+    assert [one["frame"] for one in walk["frames"]] == ["s202_1", "s202_2", "s202_3"]
+    # only where something changed again: a frame that is gone, another number of frames
+    first = made.stamps()
+    made.run(export, [202])
+    assert made.stamps() == first
+    (folder / "s202" / "2.png").unlink()
+    made.run(export, [202])
+    assert np.array_equal(np.asarray(Image.open(folder / "s202" / "2.png")), frames[1])
+    made.run({"cutout": True}, [202])
+    assert set(made.stamps()) == {"s202.png"}
+
+
+def test_a_picture_that_is_no_such_row_is_told_and_the_others_are_cut(made: Batch) -> None:
+    made.run({"frames": 3, "sheet": {"for": "phaser"}}, [202, 203])
+    (event,) = made.heard.of("export")
+    width = sprite(203).shape[1]
+    assert event["errors"] == {
+        "s203.png": f"s203.png: A picture of {width} px is no row of 3 frames of one width."
+    }
+    assert event["made"] == 1
+    assert {"1.png", "2.png", "3.png"} <= set(made.stamps())
+
+
+def test_a_frame_never_takes_the_place_of_a_picture(made: Batch) -> None:
+    made.run(None, [1])
+    manifest = made.folder / "batch.yaml"
+    told = json.loads(manifest.read_text("utf-8"))
+    told["items"] = [
+        {"id": "a", "output": "s", "set": {"1.color": 202}},
+        {"id": "b", "output": "s/2", "set": {"1.color": 204}},
+    ]
+    told["export"] = {"frames": 3}
+    manifest.write_text(json.dumps(told), "utf-8")
+    request = batch.BatchRequest(
+        manifest=manifest, out=made.out, choice=Choice(urls=(made.server.url,))
+    )
+    made.heard = Heard()
+    batch.run(request, made.heard)
+    (event,) = made.heard.of("export")
+    assert list(event["errors"]) == ["s.png"], event
+    assert "is a picture, too" in event["errors"]["s.png"]
+    assert (made.out / "export" / "s" / "2" / "1.png").is_file()

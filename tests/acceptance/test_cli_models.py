@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from comfy_nodes.loras import LORAS
 from comfy_nodes.models import SD15, SDXL_INPAINT, VERSIONS
 
 HALF_UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
@@ -114,7 +115,39 @@ def test_the_hubs_cache_is_found_again_by_its_variable(cli: Cli, tmp_path: Path)
         "SAMPLER",
         "WHERE",
     ]
-    assert listed[-1].endswith(done["path"])
+    (row,) = [line for line in listed if line.startswith(f"{SDXL_INPAINT.key} ")]
+    assert row.endswith(done["path"])
+    # then the LoRAs, in a table of their own
+    loras = listed[listed.index("") + 1 :]
+    assert loras[0].split() == ["LORA", "MODEL", "FOR", "DOWNLOAD", "LICENCE", "READ", "WHERE"]
+    assert [line.split()[0] for line in loras[1:]] == [lora.key for lora in LORAS]
+
+
+def test_a_lora_comes_with_its_version_and_says_how_it_is_used(
+    cli: Cli, hub: Any, imitation: Any, tmp_path: Path
+) -> None:
+    lora = next(one for one in LORAS if one.base is SD15)
+    hub.repositories[lora.hub_id] = {lora.file.name: imitation.safetensors(1_200_000)}
+    assert "--models DIR" in refused(cli("pull", lora.key), 2)
+    assert f"models pull {lora.key} --models" in refused(
+        cli("path", lora.key, "--models", tmp_path), 1
+    )
+    done = cli("pull", lora.key, "--models", tmp_path)
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "loras" / lora.file.name
+    assert done.stdout.strip() == str(file)
+    assert (tmp_path / "diffusers" / "sd15" / "model_index.json").is_file()
+    for part in ("sprite-lora.json", "--set model=sd15", lora.file.name, lora.words):
+        assert part in done.stderr
+    assert cli("path", lora.key, "--models", tmp_path).stdout.strip() == str(file)
+    assert cli("verify", lora.key, "--models", tmp_path).returncode == 0
+    rows = json.loads(cli("list", "--models", tmp_path, "--json").stdout)["loras"]
+    assert [row["path"] for row in rows if row["name"] == lora.key] == [str(file)]
+    # what is there is not fetched again
+    hub.log.clear()
+    told = json.loads(cli("pull", lora.key, "--models", tmp_path, "--json").stdout)
+    assert (told["name"], told["downloaded_bytes"]) == (lora.key, 0)
+    assert not hub.asked_for(HALF_UNET)
 
 
 def test_a_download_that_was_cut_goes_on(cli: Cli, hub: Any, tmp_path: Path) -> None:

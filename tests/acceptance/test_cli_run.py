@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from comfy_nodes.loras import LORAS
 from orchestrator.local.process import python_environment
 from orchestrator.testing import FakeServer, Fault, Script
 
@@ -212,3 +213,27 @@ def test_a_run_on_a_server_never_imports_torch(
         [sys.executable, "-c", code, *arguments], capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_larger_models_are_named_once_after_a_sprite_and_never_to_programs(
+    repository: Path, tmp_path: Path
+) -> None:
+    classes = repository / "tests" / "data" / "canvas" / "object_info.json"
+    state = tmp_path / "state"
+    with FakeServer(object_info=json.loads(classes.read_text(encoding="utf-8"))) as fake:
+
+        def run(*more: str) -> subprocess.CompletedProcess[str]:
+            done = spriteworks(
+                *("run", "sprite", "--server", fake.url, "--out", tmp_path / "out", *more),
+                environment={"SPRITEWORKS_STATE": str(state)},
+            )
+            assert done.returncode == 0, done.stderr
+            return done
+
+        assert "models pull" not in run("--json").stderr
+        first = run()
+        assert first.stdout.strip().endswith(".png")
+        assert first.stderr.count("models pull") == 1
+        for lora in LORAS:
+            assert lora.key in first.stderr
+        assert "models pull" not in run().stderr

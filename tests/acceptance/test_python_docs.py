@@ -41,6 +41,7 @@ def place(tmp_path: Path, repository: Path) -> Iterator[Path]:
         for number in range(2):
             picture = Image.new("RGB", (64, 64), (200, 40 * number, 40))
             picture.save(tmp_path / folder / f"{number}.png")
+    Image.new("RGB", (64, 16), (200, 40, 40)).save(tmp_path / "run.png")
     graph = json.loads((repository / "workflows/api/sprite.json").read_text(encoding="utf-8"))
     sampler = next(node for node in graph.values() if node["class_type"] == "KSampler")
     loader = next(key for key, node in graph.items() if "Loader" in node["class_type"])

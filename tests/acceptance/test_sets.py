@@ -114,6 +114,33 @@ def test_frames_stand_still_and_are_an_animation(repository: Path, tmp_path: Pat
     assert [shown["frame"] for shown in walk["frames"]] == list(frames)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize(
+    ("name", "pictures", "most", "sheet"),
+    [
+        ("dungeon", 30, 32, {"dungeon.tsx", "dungeon.tres"}),
+        ("party", 8, 48, {"party.json", "party.tres"}),
+        ("bestiary", 40, 64, {"bestiary.json", "bestiary.tres"}),
+        ("hero-walk", 4, 16, {"hero.tres", "hero.tscn"}),
+    ],
+)
+def test_the_parts_of_a_game_are_made_with_the_model_that_ships(
+    repository: Path, tmp_path: Path, name: str, pictures: int, most: int, sheet: set[str]
+) -> None:
+    told = made(repository / "workflows" / "batches" / f"{name}.yaml", tmp_path / "out")
+    folder = tmp_path / "out" / "export"
+    found = read(sorted((folder / "walk" if name == "hero-walk" else folder).glob("*.png")))
+    assert len(found) == pictures
+    assert len(colours(found)) <= most
+    if name == "dungeon":
+        assert {tuple(one.shape[:2]) for one in found.values()} == {(32, 32)}
+        assert all((one[..., 3] == 255).all() for one in found.values())
+    else:
+        assert {one.shape[1::-1] for one in found.values()} == {tuple(told["canvas"])}  # type: ignore[arg-type]
+    assert sheet <= {file.name for file in (folder / "sheet").iterdir()}
+
+
 def test_the_frames_that_are_shipped_are_those_that_are_drawn(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,8 +44,10 @@ def test_godot_shows_each_frame_on_the_ground(stage: Any, decoded: Decode, large
 
 
 def check_scene(told: list[dict[str, Any]], decoded: Decode) -> None:
-    """What the scene shows by itself, and every animation."""
-    assert told[0] == {"first": "walk", "playing": True}
+    """What the scene plays by itself, frame after frame, and every animation."""
+    (walk,) = [one for one in animations() if one.name == "walk"]
+    count = len(walk.played)
+    assert told[0] == {"first": "walk", "playing": True, "played": [*range(1, count), 0]}
     check(told[1:], decoded)
 
 

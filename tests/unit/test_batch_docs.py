@@ -101,6 +101,10 @@ def jobs(path: Path, info: Any) -> list[Any]:
         ("inpaint-folder", 6, "blue/amber"),
         ("icons", 8, "potion"),
         ("frames", 8, "walk/walk_1"),
+        ("dungeon", 30, "floor-stone"),
+        ("party", 8, "knight"),
+        ("bestiary", 40, "goblin"),
+        ("hero-walk", 1, "walk"),
     ],
 )
 def test_the_examples_make_what_their_names_say(

@@ -257,3 +257,57 @@ def test_a_tile_that_cannot_be_read_is_told_and_the_others_go_on(
     assert set(second) == {"file", "error"}
     assert (third["closed"], third["changed"]) == (True, 0)
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+
+
+# ------------------------------------------------------------------------- rows of frames
+
+
+def row(count: int = 4) -> Pixels:
+    """Frames of a walker that jitters, side by side; the last is the first."""
+    frames = [walker(0), walker(5, 3), walker(2, 1, arm=12), walker(0)]
+    return np.concatenate(frames[:count], axis=1)
+
+
+def test_a_row_is_cut_apart_and_aligned_as_its_frames_are(walk: Path, tmp_path: Path) -> None:
+    by_itself = orchestrator.align_frames(walk, out=tmp_path / "a")
+    file = saved(tmp_path / "rows" / "walk.png", row())
+    out = tmp_path / "rows"  # beside it
+    aligned = orchestrator.align_frames(file, out=out, frames=4, gif=tmp_path / "walk.gif")
+    assert aligned.saved[:-1] == [out / f"walk_{number}.png" for number in (1, 2, 3, 4)]
+    assert {one.file for one in aligned.frames} == {file}
+    assert (aligned.canvas, aligned.pivot) == (by_itself.canvas, by_itself.pivot)
+    for one, other in zip(aligned.frames, by_itself.frames, strict=True):
+        assert np.array_equal(pixels(one.saved), pixels(other.saved))
+        assert one.moved == other.moved
+    assert [one.same_as for one in aligned.frames] == [
+        None,
+        out / "walk_1.png",
+        None,
+        out / "walk_1.png",
+    ]
+    assert len(list(ImageSequence.Iterator(Image.open(tmp_path / "walk.gif")))) == 4
+
+
+def test_several_rows_are_animations_of_their_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("walk", "run"):
+        saved(tmp_path / "rows" / f"{name}.png", row(2))
+    given = ["frames", str(tmp_path / "rows"), "--frames", "2", "--out", str(tmp_path / "out")]
+    assert run([*given, "--json"]) == 0
+    names = [Path(one["saved"]).relative_to(tmp_path / "out") for one in told(capsys)["frames"]]
+    assert [one.as_posix() for one in names] == [
+        f"{name}/{name}_{number}.png" for name in ("run", "walk") for number in (1, 2)
+    ]
+
+
+def test_what_is_no_row_or_would_replace_an_input_is_told(tmp_path: Path) -> None:
+    file = saved(tmp_path / "walk.png", row())
+    with pytest.raises(InputError, match=r"walk\.png: A picture of 192 px is no row of 5 frames"):
+        orchestrator.align_frames(file, out=tmp_path / "out", frames=5)
+    with pytest.raises(UsageError, match="no row of 0 frames"):
+        orchestrator.align_frames(file, out=tmp_path / "out", frames=0)
+    assert not (tmp_path / "out").exists()
+    other = saved(tmp_path / "out" / "walk" / "walk_1.png", row())
+    with pytest.raises(UsageError, match="would take its place"):
+        orchestrator.align_frames([file, other], out=tmp_path / "out", frames=4)

@@ -23,9 +23,10 @@ from comfy_nodes.errors import (
 )
 from comfy_nodes.hub import checking, client, places, pulling
 from comfy_nodes.hub.checking import Wholeness, check
-from comfy_nodes.hub.places import Found, Places, find
-from comfy_nodes.hub.pulling import DownloadProgress, pull
+from comfy_nodes.hub.places import Found, Places, find, find_lora
+from comfy_nodes.hub.pulling import DownloadProgress, pull, pull_lora
 from comfy_nodes.hub.records import record_path
+from comfy_nodes.loras import LORAS
 from comfy_nodes.models import SD15, SD15_INPAINT, SDXL
 
 HALF_UNET = "unet/diffusion_pytorch_model.fp16.safetensors"
@@ -113,6 +114,28 @@ def test_a_single_file_goes_to_the_checkpoints(hub: Any, imitation: Any, tmp_pat
     hub.repositories[SD15_INPAINT.hub_id] = hub.repositories[SD15.hub_id]
     with pytest.raises(HubError, match="pickle"):
         pull(SD15_INPAINT, models=tmp_path, single=True)
+
+
+def test_a_lora_goes_to_the_loras_and_is_checked(hub: Any, imitation: Any, tmp_path: Path) -> None:
+    lora = LORAS[0]
+    right = imitation.safetensors(1_500_000)
+    hub.repositories[lora.hub_id] = {"README.md": b"words", lora.file.name: right}
+    assert find_lora(lora, tmp_path) is None
+    pulled = pull_lora(lora, tmp_path)
+    assert pulled.path == tmp_path / "loras" / lora.file.name
+    assert pulled.path.read_bytes() == right
+    assert pulled.files == (lora.file.name,)
+    assert find_lora(lora, tmp_path) == Found(pulled.path)
+    assert check(lora, Found(pulled.path)).against == "download"
+    assert pull_lora(lora, tmp_path).downloaded == 0
+    # damaged, it is told and mended
+    pulled.path.write_bytes(right[:-1] + bytes([right[-1] ^ 1]))
+    assert check(lora, Found(pulled.path)).damaged == (lora.file.name,)
+    assert pull_lora(lora, tmp_path).downloaded == len(right)
+    assert pulled.path.read_bytes() == right
+    hub.repositories[lora.hub_id] = {"README.md": b"words"}
+    with pytest.raises(HubError, match="has changed"):
+        pull_lora(lora, tmp_path)
 
 
 def test_the_hubs_own_cache_is_the_default_and_huggingface_hub_finds_it(hub: Any) -> None:

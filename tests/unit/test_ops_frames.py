@@ -15,6 +15,7 @@ from comfy_nodes.ops.frames import (
     Frame,
     of_one_set,
     played,
+    side_by_side,
     trimmed,
     untrimmed,
     without_hidden,
@@ -135,3 +136,17 @@ def test_a_round_is_of_whole_frames_in_order():
     assert all(np.array_equal(frame.picture, picture) for frame in shown)
     with pytest.raises(BadInput, match="no frame d"):
         played(Animation("walk", ("a", "d")), frames)
+
+
+@given(pictures, st.integers(1, 5))
+def test_a_row_comes_apart_in_its_order(picture, count):
+    frames = side_by_side(np.tile(picture, (1, count, 1)), count)
+
+    assert len(frames) == count
+    assert all(np.array_equal(frame, picture) for frame in frames)
+
+
+@pytest.mark.parametrize("count", [0, -1, 4])
+def test_what_is_no_row_is_told(count):
+    with pytest.raises(BadInput, match="of 9 px is no row of"):
+        side_by_side(np.zeros((4, 9, 4), dtype=np.uint8), count)

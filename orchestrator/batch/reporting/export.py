@@ -25,13 +25,10 @@ from ..execution.store.folder_lock import held
 from ..execution.store.pictures import EXPORTED
 from ..execution.store.store import Store
 from ..logic.jobs import Artifact
-from ..logic.manifest.manifest import Export, SheetExport
+from ..logic.manifest.manifest import Export
+from .export_options import finish_of, point, sheet_options
 
 if TYPE_CHECKING:
-    from comfy_nodes.formats.palettes import Palette
-
-    from ...sprites.finishing import Finish
-    from ...sprites.sheets import SheetOptions
     from ...sprites.snapping import SnappedFile
 
 FOLDER = "export"
@@ -132,10 +129,13 @@ class _Run:
         self.folder, self.progress = folder, progress
         self.out = folder / _free_name(one.path for one in artifacts)
         self.options = {"spriteworks": __version__, **options.model_dump(mode="json")}
-        self.finish = _finish(options)
+        self.finish = finish_of(options)
         self.sequence, self.align, self.sheet = options.sequence, options.align, options.sheet
         # what is to be exported, and the hash of what is there
         self.wanted = {one.path: _content(folder, one) for one in artifacts}
+        # the frames of what was made now, or why there are none
+        self.frames: dict[str, list[Path]] = {}
+        self.no_frames: dict[str, str] = {}
         self.before = _record(self.out / RECORD)
 
     def done(self) -> Exported:
@@ -151,6 +151,7 @@ class _Run:
         if together and not kept.keys() == self.wanted.keys() == old.keys():
             kept = {}  # each picture has a say in the palette, the grid and the canvas of all
         results = self._made([path for path in self.wanted if path not in kept])
+        self._cut_apart(results)
         aligned = self._aligned(results)
         pictures = {
             path: kept.get(path) or self._entry(results[path], aligned) for path in self.wanted
@@ -158,12 +159,14 @@ class _Run:
         palette = self._palette(results.values(), pictures)
         changed = bool(results) or pictures.keys() != old.keys() or not same
         saved = {one["saved"] for one in pictures.values() if "saved" in one}
-        sheet = self._sheet(saved, changed, aligned.get("pivot"))
+        frames = {name for one in pictures.values() for name in _frames(one)}
+        on_sheet = frames if self.options["frames"] > 1 else saved
+        sheet = self._sheet(on_sheet, changed, aligned.get("pivot"))
         if changed or sheet != self.before.get("sheet"):
             record = {"options": self.options, "palette": palette, "pictures": pictures}
             also = {"align": aligned if self.align else None, "sheet": sheet}
             self._write({**record, **{key: one for key, one in also.items() if one is not None}})
-            self._remove(saved)
+            self._remove(saved | frames)
             self._remove_sheet(sheet or {})
         errors = {path: one["error"] for path, one in pictures.items() if "error" in one}
         if "error" in aligned:
@@ -173,21 +176,46 @@ class _Run:
         files = [self.out / SHEET / name for name in (sheet or {}).get("files", {})]
         return Exported(
             folder=self.out,
-            made=sum(one.ok for one in results.values()),
+            made=sum(one.ok and path not in self.no_frames for path, one in results.items()),
             kept=sum("saved" in one for one in kept.values()),
             errors=errors,
             unsure=tuple(path for path, one in pictures.items() if not one.get("sure", True)),
             palette=None if palette is None else tuple(palette),
             sheet=tuple(files) or None,
-            canvas=_point(aligned.get("canvas")),
-            pivot=_point(aligned.get("pivot")),
+            canvas=point(aligned.get("canvas")),
+            pivot=point(aligned.get("pivot")),
         )
+
+    def _cut_apart(self, results: Mapping[str, SnappedFile]) -> None:
+        """Cut the rows of frames that were made now, and note what came of each."""
+        count = self.options["frames"]
+        if count == 1:
+            return
+        from ...sprites.frames import cut_apart, frames_of
+
+        taken = {self._target(path) for path in self.wanted}
+        for path, result in results.items():
+            if result.saved is None:
+                continue
+            other = next((one for one in frames_of(result.saved, count) if one in taken), None)
+            if other is not None:
+                self.no_frames[path] = f"its frame {other.relative_to(self.out)} is a picture, too"
+                continue
+            try:
+                self.frames[path] = cut_apart(result.saved, count)
+            except InputError as error:
+                self.no_frames[path] = str(error).removeprefix(f"{self.out}{os.sep}")
+
+    def _target(self, path: str) -> Path:
+        return self.out / PurePosixPath(path).with_suffix(".png")
 
     def _aligned(self, results: Mapping[str, SnappedFile]) -> dict[str, Any]:
         """Align what was made now, and what the record says of it; as before where nothing was."""
         if self.align is None:
             return {}
         files = [one.saved for one in results.values() if one.saved is not None]
+        if self.options["frames"] > 1:
+            files = [file for row in self.frames.values() for file in row]
         if not files:
             return {} if results else self.before.get("align", {})
         from comfy_nodes.ops.alignment import Pivot
@@ -233,7 +261,7 @@ class _Run:
         self.progress("packing the sheet", 0, 1)
         target = self.out / SHEET / self.sheet.name
         try:
-            options = _sheet_options(self.sheet, pivot)
+            options = sheet_options(self.sheet, pivot)
             made = sheet_of(sources_in(self.out, saved), target, options)
         except (UsageError, InputError) as error:
             return {"error": str(error)}
@@ -244,7 +272,10 @@ class _Run:
     def _is_right(self, entry: Mapping[str, Any], content: str) -> bool:
         if entry.get("sha256") != content or content == _MISSING:
             return False
-        return "error" in entry or _stamp(self.out / str(entry.get("saved"))) == entry.get("stamp")
+        files = {str(entry.get("saved")): entry.get("stamp"), **_frames(entry)}
+        return "error" in entry or all(
+            _stamp(self.out / name) == stamp for name, stamp in files.items()
+        )
 
     def _made(self, paths: list[str]) -> dict[str, SnappedFile]:
         if not paths:
@@ -253,7 +284,7 @@ class _Run:
         from ...sprites.together import finish_each
 
         files = [self.folder / path for path in paths]
-        targets = [self.out / PurePosixPath(path).with_suffix(".png") for path in paths]
+        targets = [self._target(path) for path in paths]
         found = finish_each(
             files,
             targets,
@@ -270,11 +301,14 @@ class _Run:
         path = result.file.relative_to(self.folder).as_posix()
         told = result.to_json()
         content = {"sha256": self.wanted[path]}
-        if result.saved is None:
-            return {**content, "error": told["error"]}
+        if result.saved is None or path in self.no_frames:
+            return {**content, "error": self.no_frames.get(path) or told["error"]}
         for known in ("file", "palette"):
             told.pop(known, None)
-        if "canvas" in aligned:
+        if path in self.frames:
+            names = {one: one.relative_to(self.out).as_posix() for one in self.frames[path]}
+            told["frames"] = {name: _stamp(one) for one, name in names.items()}
+        elif "canvas" in aligned:
             told["width"], told["height"] = aligned["canvas"]
         saved = result.saved.relative_to(self.out).as_posix()
         return {**content, "saved": saved, "stamp": _stamp(result.saved), **told}
@@ -297,8 +331,9 @@ class _Run:
 
     def _remove(self, wanted: set[str]) -> None:
         """Take away results of pictures that are no longer wanted, or have none now."""
-        for entry in self.before.get("pictures", {}).values():
-            name = PurePosixPath(str(entry.get("saved", "")))
+        entries = self.before.get("pictures", {}).values()
+        for text in (one for entry in entries for one in (entry.get("saved", ""), *_frames(entry))):
+            name = PurePosixPath(str(text))
             # The record may have been written by somebody else.
             inside = not name.is_absolute() and ".." not in name.parts
             if inside and name.suffix == ".png" and name.as_posix() not in wanted:
@@ -316,50 +351,6 @@ class _Run:
                     (self.out / SHEET / name).unlink()
 
 
-def _sheet_options(sheet: SheetExport, aligned: Sequence[int] | None) -> SheetOptions:
-    """`aligned` is the point at which all pictures stand, x and y in px, where they do."""
-    from ...sprites.sheets import SheetOptions
-
-    return SheetOptions(
-        formats=sheet.formats,
-        columns=sheet.columns,
-        padding=sheet.padding,
-        extrude=sheet.extrude,
-        power_of_two=sheet.power_of_two,
-        max_size=sheet.max_size,
-        rotate=sheet.rotate,
-        near=sheet.near,
-        pivot=sheet.pivot or _point(aligned) or "bottom",
-        fps=sheet.fps,
-        pingpong=frozenset(sheet.pingpong),
-        once=frozenset(sheet.once),
-    )
-
-
-def _finish(options: Export) -> Finish:
-    from comfy_nodes.ops.cutout import CutoutOptions as Cutout
-
-    from ...sprites.finishing import Finish, KnownGrid, dithering
-
-    return Finish(
-        grid=KnownGrid() if options.snap else None,
-        cutout=Cutout() if options.cutout else None,
-        palette=_colours(options.palette),
-        dither=dithering(options.dither),
-    )
-
-
-def _colours(palette: int | str | list[str] | None) -> Palette | int | None:
-    """The palette as a plan keeps it: a number, or a list of its colours, however many."""
-    if isinstance(palette, list):
-        from comfy_nodes.formats.palettes import Palette
-
-        found = (bytes.fromhex(colour.removeprefix("#")) for colour in palette)
-        return Palette("", tuple((red, green, blue) for red, green, blue in found))
-    assert not isinstance(palette, str)
-    return palette
-
-
 def _is_alignment(record: Mapping[str, Any]) -> bool:
     """Whether what a record says of the alignment, if anything, can be taken at its word."""
     found = record.get("align", {})
@@ -370,10 +361,6 @@ def _is_alignment(record: Mapping[str, Any]) -> bool:
         isinstance(pair, list) and len(pair) == 2 and all(type(one) is int for one in pair)
         for pair in pairs
     )
-
-
-def _point(pair: Sequence[int] | None) -> tuple[int, int] | None:
-    return None if pair is None else (pair[0], pair[1])
 
 
 def _free_name(paths: Iterable[str]) -> str:
@@ -389,6 +376,12 @@ def _content(folder: Path, artifact: Artifact) -> str:
     except OSError:
         there = False
     return artifact.sha256 if there else _MISSING
+
+
+def _frames(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The frames that a picture was cut into, by their paths, and their stamps."""
+    found = entry.get("frames")
+    return found if isinstance(found, dict) else {}
 
 
 def _stamp(path: Path) -> str:

@@ -1,4 +1,5 @@
-# Draws every frame of hero.tscn with its ground point at (30, 50), and says what it is.
+# Says what hero.tscn plays by itself, and in which order; then draws every frame of it with its ground
+# point at (30, 50), and says what it is.
 extends Node
 
 func _ready():
@@ -15,7 +16,9 @@ func _ready():
 	var sprite = scene.instantiate()
 	sprite.position = Vector2(30, 50)
 	viewport.add_child(sprite)
-	print(JSON.stringify({"first": sprite.animation, "playing": sprite.is_playing()}))
+	var first = {"first": sprite.animation, "playing": sprite.is_playing()}
+	first["played"] = await played(sprite, frames.get_frame_count(sprite.animation))
+	print(JSON.stringify(first))
 	for animation in frames.get_animation_names():
 		for index in frames.get_frame_count(animation):
 			sprite.stop()
@@ -36,3 +39,13 @@ func _ready():
 				"data": Marshalls.raw_to_base64(image.get_data()),
 			}))
 	print("END")
+
+# The numbers of the frames that the sprite goes on to, for as long as one round.
+func played(sprite, count):
+	var seen = []
+	if not sprite.is_playing() or count < 2:
+		return seen
+	sprite.frame_changed.connect(func(): seen.append(sprite.frame))
+	while seen.size() < count and sprite.is_playing():
+		await get_tree().process_frame
+	return seen.slice(0, count)

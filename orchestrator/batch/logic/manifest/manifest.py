@@ -407,6 +407,8 @@ class Export(_Model):
     snap: bool = True
     # all are frames of one size: one grid for all of them
     sequence: bool = False
+    # each picture is a row of so many frames, and they are cut apart
+    frames: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
     # take away the background
     cutout: bool = False
     # one palette for all: how many colours to find, or which
@@ -419,7 +421,8 @@ class Export(_Model):
 
     @model_validator(mode="after")
     def _does_something(self) -> Export:
-        if not (self.snap or self.cutout or self.palette or self.align or self.sheet):
+        wanted = (self.snap, self.cutout, self.palette, self.align, self.sheet, self.frames > 1)
+        if not any(wanted):
             raise PydanticCustomError("export", "there is nothing to do")
         if self.sequence and not self.snap:
             raise PydanticCustomError("export", "a sequence has one grid, and none is snapped to")
