@@ -85,6 +85,13 @@ class Cutout(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, outline_colour: str | None = None) -> bool:
+        """Check the outline's colour. Raises BadInput."""
+        if outline_colour is not None:
+            _colour(outline_colour)
+        return True
+
+    @classmethod
     def execute(
         cls,
         image: torch.Tensor,

@@ -20,9 +20,17 @@ from __future__ import annotations
 
 import difflib
 
+# ComfyUI names a pack's modules by the path of its folder, and shows people the full name of an
+# error's class.
+_BY_PATH = not all(part.isidentifier() for part in __name__.split("."))
+
 
 class PackError(Exception):
     """Base of everything the node pack raises on purpose."""
+
+    def __init_subclass__(cls) -> None:
+        if _BY_PATH:
+            cls.__module__ = "spriteworks"
 
 
 class ModelNotFound(PackError, FileNotFoundError):

@@ -11,6 +11,7 @@ import torch
 from comfy_api.latest import io
 
 from . import showing
+from .checking import check_values
 from .errors import BadInput
 from .ops import pictures
 from .ops.alignment import Alignment, Pivot, align
@@ -116,6 +117,17 @@ class AlignFrames(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls, width: Sequence[int | None] = (None,), height: Sequence[int | None] = (None,)
+    ) -> bool:
+        """Check the canvas. Raises BadInput."""
+        across, down = width[0], height[0]
+        check_values(cls, {"width": across, "height": down})
+        if across is not None and down is not None:
+            _check_canvas(across, down)
+        return True
+
+    @classmethod
     def execute(
         cls,
         image: list[torch.Tensor],
@@ -128,8 +140,7 @@ class AlignFrames(io.ComfyNode):
         mask: Sequence[torch.Tensor | None] = (None,),
     ) -> io.NodeOutput:
         """IMAGE and MASK of all frames, the pivot in px, and JSON. Raises BadInput."""
-        if bool(width[0]) != bool(height[0]):
-            raise BadInput("Give width and height of the canvas, or neither.")
+        _check_canvas(width[0], height[0])
         aligned = align(
             _animations(image, mask),
             pivot=Pivot(pivot[0]),
@@ -149,6 +160,11 @@ class AlignFrames(io.ComfyNode):
             json.dumps(_told(aligned)),
             ui=_shown(aligned),
         )
+
+
+def _check_canvas(width: int, height: int) -> None:
+    if bool(width) != bool(height):
+        raise BadInput("Give width and height of the canvas, or neither.")
 
 
 def _animations(

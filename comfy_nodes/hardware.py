@@ -114,6 +114,15 @@ def resolve(
     return Resolved(change.settings, tuple(change.notes))
 
 
+def refuse_impossible(settings: LoaderSettings, device: Device) -> None:
+    """Raises UnsupportedSetting for what `resolve` refuses of strict settings for every model."""
+    try:
+        resolve(settings, device, 0)
+    except UnsupportedSetting:
+        # what is chosen for an auto, on which others may depend, is another for large models
+        resolve(settings, device, SMALL)
+
+
 def computed_in(settings: LoaderSettings, device: Device) -> Precision:
     """fp32, fp16 or bf16: what a UNet computes in, by resolved settings. 8-bit weights are widened.
 

@@ -111,6 +111,13 @@ class InpaintCrop(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, background: str | None = None) -> bool:
+        """Check the background's colour. Raises BadInput."""
+        if background is not None:
+            _behind(background)
+        return True
+
+    @classmethod
     def execute(
         cls,
         image: torch.Tensor,
@@ -125,9 +132,7 @@ class InpaintCrop(io.ComfyNode):
         alpha: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         """The crop, its mask and the way back. Raises BadInput."""
-        behind = hex_color(background.strip())
-        if behind is None:
-            raise BadInput(f"The background {background!r} is no colour: write one like {WHITE}.")
+        behind = _behind(background)
         return io.NodeOutput(
             *inpaint.crop(
                 pictures.with_alpha(image, alpha),
@@ -141,6 +146,13 @@ class InpaintCrop(io.ComfyNode):
                 background=behind,
             )
         )
+
+
+def _behind(background: str) -> tuple[int, int, int]:
+    found = hex_color(background.strip())
+    if found is None:
+        raise BadInput(f"The background {background!r} is no colour: write one like {WHITE}.")
+    return found
 
 
 class InpaintStitch(io.ComfyNode):

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from comfy_api.latest import io
 
 from . import folders
+from .checking import SettingsNode
 from .profiles import ModelProfile
 from .schemas import Category, schema
 from .settings import LoaderSettings
@@ -57,7 +58,7 @@ def _told(values: dict[int, float]) -> dict[str, Any]:
     return {"values": [{str(output): value for output, value in values.items()}]}
 
 
-class CheckpointLoader(io.ComfyNode):
+class CheckpointLoader(SettingsNode):
     """Loads a single-file Stable Diffusion checkpoint."""
 
     @classmethod
@@ -90,6 +91,13 @@ class CheckpointLoader(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, ckpt_name: str | None = None, **values: Any) -> bool:
+        """Check that the file is there, and the settings. Raises PackError."""
+        if ckpt_name is not None:
+            folders.checkpoint_path(ckpt_name)
+        return super().validate_inputs(**values)
+
+    @classmethod
     def execute(cls, ckpt_name: str, allow_pickle: bool = False, **settings: Any) -> io.NodeOutput:
         """MODEL, CLIP, VAE and the native size. Raises PackError."""
         chosen = settings_of(settings)
@@ -112,7 +120,7 @@ class CheckpointLoader(io.ComfyNode):
         return load_checkpoint(path, settings, allow_pickle=allow_pickle)
 
 
-class DiffusersLoader(io.ComfyNode):
+class DiffusersLoader(SettingsNode):
     """Loads a diffusers folder of the Stable Diffusion family, of any width and depth."""
 
     @classmethod
@@ -139,6 +147,13 @@ class DiffusersLoader(io.ComfyNode):
             ],
             outputs=loader_outputs(),
         )
+
+    @classmethod
+    def validate_inputs(cls, model_name: str | None = None, **values: Any) -> bool:
+        """Check that the folder is there, and the settings. Raises PackError."""
+        if model_name is not None:
+            folders.diffusers_path(model_name)
+        return super().validate_inputs(**values)
 
     @classmethod
     def execute(cls, model_name: str, **settings: Any) -> io.NodeOutput:

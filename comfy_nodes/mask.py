@@ -6,11 +6,15 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
+from .checking import check_values
 from .errors import BadInput
 from .ops import masks, pictures
 from .ops.masks import LARGEST_GROWTH, Rule
 from .schemas import Category, schema
 from .sets import PER_PICTURE
+
+# Where no mask is linked; one that is, is None before the run.
+_NONE = object()
 
 
 class SpriteMask(io.ComfyNode):
@@ -85,6 +89,16 @@ class SpriteMask(io.ComfyNode):
             ],
             outputs=[io.Mask.Output(display_name="MASK", tooltip="1 where it is marked.")],
         )
+
+    @classmethod
+    def validate_inputs(
+        cls, rule: str | None = None, colour: str | None = None, mask: object = _NONE
+    ) -> bool:
+        """Check that the rule has what it needs. Raises BadInput."""
+        check_values(cls, {"rule": rule})
+        if rule is not None:
+            masks.check_rule(Rule(rule), colour, has_mask=mask is not _NONE)
+        return True
 
     @classmethod
     def execute(

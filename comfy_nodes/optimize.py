@@ -9,12 +9,13 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from .checking import SettingsNode
 from .schemas import Category, schema
 from .settings import LoaderSettings, Scope
 from .settings_inputs import optimize_inputs, settings_of, shown_settings
 
 
-class OptimizeModel(io.ComfyNode):
+class OptimizeModel(SettingsNode):
     """A MODEL with settings; the one that came in stays as it is."""
 
     @classmethod
@@ -69,7 +70,7 @@ class OptimizeModel(io.ComfyNode):
         return optimize_model(model, settings)
 
 
-class OptimizeVAE(io.ComfyNode):
+class OptimizeVAE(SettingsNode):
     """A VAE with settings; the one that came in stays as it is."""
 
     @classmethod
@@ -87,7 +88,6 @@ class OptimizeVAE(io.ComfyNode):
                 "tiled vae",
                 "tiled decode",
                 "vram",
-                "low memory",
                 "out of memory",
                 "fp16 vae",
             ),

@@ -12,7 +12,7 @@ from comfy_api.latest import io
 
 from . import sets, showing
 from .errors import BadInput
-from .formats.typed import palette_in, ramp_in
+from .formats.typed import is_name, palette_in, parse_ramp, ramp_in
 from .formats.well_known import WELL_KNOWN
 from .ops import palette as _palette
 from .ops import pictures
@@ -116,6 +116,17 @@ class Palette(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls, palette: Sequence[str | None] = (None,), from_image: Sequence[None] = ()
+    ) -> bool:
+        """Check the palette; `from_image` has something where one is linked. Raises BadInput."""
+        typed = palette[0]
+        if typed is not None:
+            _check_one_palette(typed, has_picture=bool(from_image))
+            palette_in(typed)
+        return True
+
+    @classmethod
     def execute(
         cls,
         image: list[torch.Tensor],
@@ -186,8 +197,7 @@ def _fixed(text: str, picture: torch.Tensor | None) -> Bytes | None:
     if picture is None:
         typed = palette_in(text)
         return None if typed is None else typed.array()
-    if text.strip():
-        raise BadInput("Give the palette as a text or as a picture, not both.")
+    _check_one_palette(text, has_picture=True)
     colors = _palette.visible_colors(pictures.to_bytes(pictures.checked(picture)))
     if not 1 <= len(colors) <= _palette.LARGEST:
         raise BadInput(
@@ -195,6 +205,11 @@ def _fixed(text: str, picture: torch.Tensor | None) -> Bytes | None:
             f"{_palette.LARGEST}."
         )
     return colors
+
+
+def _check_one_palette(text: str, *, has_picture: bool) -> None:
+    if has_picture and text.strip():
+        raise BadInput("Give the palette as a text or as a picture, not both.")
 
 
 def _found(batch: Sequence[Bytes], count: int) -> Bytes:
@@ -263,6 +278,19 @@ class SwapRamp(io.ComfyNode):
             ],
             outputs=[io.Image.Output(display_name="IMAGE", tooltip="The re-coloured pictures.")],
         )
+
+    @classmethod
+    def validate_inputs(
+        cls, old: str | None = None, new: str | None = None, palette: str | None = None
+    ) -> bool:
+        """Check the ramps, by the palette where one is given. Raises BadInput."""
+        given = palette_in(palette or "")
+        for ramp in (old, new):
+            if given is not None and ramp is not None:
+                ramp_in(ramp, given.array)
+            elif ramp is not None and not is_name(ramp):
+                parse_ramp(ramp)
+        return True
 
     @classmethod
     def execute(

@@ -111,6 +111,13 @@ class Quality(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, palette: str | None = None) -> bool:
+        """Check the palette. Raises BadInput."""
+        if palette is not None:
+            parse_palette(palette)
+        return True
+
+    @classmethod
     def execute(
         cls,
         image: torch.Tensor,

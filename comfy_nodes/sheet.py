@@ -9,8 +9,9 @@ import torch
 from comfy_api.latest import io
 
 from . import showing
+from .checking import check_values
 from .errors import BadInput
-from .formats.sheets import FORMATS
+from .formats.sheets import FORMATS, check_known
 from .ops import pictures
 from .ops.duplicates import Nearness
 from .ops.frames import Animation, Direction, Frame
@@ -145,6 +146,18 @@ class SpriteSheet(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls,
+        columns: Sequence[int | None] = (0,),
+        rotate: Sequence[bool | None] = (False,),
+        near: Sequence[float | None] = (0.0,),
+    ) -> bool:
+        """Check that what is wanted of the layout goes together. Raises BadInput."""
+        check_values(cls, {"columns": columns[0], "near": near[0]})
+        _check_layout(columns[0], rotate[0], near[0])
+        return True
+
+    @classmethod
     def execute(
         cls,
         image: list[torch.Tensor],
@@ -165,6 +178,7 @@ class SpriteSheet(io.ComfyNode):
         near: Sequence[float] = (0.0,),
     ) -> io.NodeOutput:
         """The sheet, and its pages as lists of IMAGE and MASK. Raises BadInput."""
+        _check_layout(columns[0], rotate[0], near[0])
         before = sheet[0]
         frames = [*(before.frames if before else ())]
         animations = [*(before.animations if before else ())]
@@ -176,11 +190,6 @@ class SpriteSheet(io.ComfyNode):
             animations.append(Animation(name, names, Direction(direction[0]), loop[0]))
         frames += own
         if columns[0]:
-            if rotate[0] or near[0]:
-                raise BadInput(
-                    "A grid has a cell for each frame, as it is: set columns to 0, or rotate to "
-                    "off and near to 0."
-                )
             made = in_grid(
                 frames,
                 animations,
@@ -202,6 +211,15 @@ class SpriteSheet(io.ComfyNode):
         pages = [pictures.from_bytes(page[None]) for page in made.pages]
         masks = [pictures.transparency(page) for page in pages]
         return io.NodeOutput(made, [page[..., :3] for page in pages], masks)
+
+
+def _check_layout(columns: int | None, rotate: bool | None, near: float | None) -> None:
+    """None is not known yet."""
+    if columns and (rotate or near):
+        raise BadInput(
+            "A grid has a cell for each frame, as it is: set columns to 0, or rotate to off and "
+            "near to 0."
+        )
 
 
 def _frames(
@@ -273,11 +291,16 @@ class SaveSheet(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, formats: str | None = None) -> bool:
+        """Check the names of the formats. Raises BadInput."""
+        if formats is not None:
+            _named(formats)
+        return True
+
+    @classmethod
     def execute(cls, sheet: Sheet, filename_prefix: str, formats: str) -> io.NodeOutput:
         """Writes the files and tells the host where they are. Raises BadInput or SaveFailed."""
-        wanted = [name.strip().lower() for name in formats.split(",") if name.strip()]
-        if not wanted:
-            raise BadInput(f"No format is named; there are {', '.join(FORMATS)}.")
+        wanted = _named(formats)
         texts: dict[str, object] = {}
         if cls.hidden.prompt is not None:
             texts["prompt"] = cls.hidden.prompt
@@ -286,3 +309,12 @@ class SaveSheet(io.ComfyNode):
         if (played := showing.sheet_told(sheet)) is not None:
             saved[showing.KEY] = [played]
         return io.NodeOutput(ui=saved)
+
+
+def _named(formats: str) -> list[str]:
+    """The formats in a list. Raises BadInput where there is none, and for one that is not known."""
+    wanted = [name.strip().lower() for name in formats.split(",") if name.strip()]
+    if not wanted:
+        raise BadInput(f"No format is named; there are {', '.join(FORMATS)}.")
+    check_known(wanted)
+    return wanted

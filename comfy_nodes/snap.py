@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import io
 
 from . import sets, showing
+from .checking import check_values
 from .errors import BadInput
 from .ops import grid, pictures
 from .ops.arrays import Bytes
@@ -122,6 +123,14 @@ class Snap(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, width: int | None = None, height: int | None = None) -> bool:
+        """Check the size. Raises BadInput."""
+        check_values(cls, {"width": width, "height": height})
+        if width is not None and height is not None:
+            _check_size(width, height)
+        return True
+
+    @classmethod
     def execute(
         cls,
         image: torch.Tensor,
@@ -134,10 +143,9 @@ class Snap(io.ComfyNode):
         mask: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         """Lists of IMAGE, MASK and JSON, one a picture or one a sequence. Raises BadInput."""
+        _check_size(width, height)
         image = pictures.checked(image)
         given = pictures.to_bytes(image) if mask is None else rgba(image, mask)
-        if height and not width:
-            raise BadInput("Give the true width, too, or neither: the height follows from it.")
         batches = [list(given)] if sequence else [[one] for one in given]
         found = [
             snap_sequence(
@@ -158,6 +166,11 @@ class Snap(io.ComfyNode):
             [json.dumps([_told(one) for one in each]) for each in found],
             ui=showing.compared(list(given), after, told),
         )
+
+
+def _check_size(width: int, height: int) -> None:
+    if height and not width:
+        raise BadInput("Give the true width, too, or neither: the height follows from it.")
 
 
 def _told(found: Snapped) -> dict[str, object]:

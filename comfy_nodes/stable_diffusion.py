@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from . import folders
+from .checking import SettingsNode, check_values
 from .errors import ModelNotFound, UnsupportedModel
 from .hub.checking import header_of
 from .hub.places import Found, Places, find, unfinished
@@ -20,7 +21,7 @@ from .settings import LoaderSettings
 from .settings_inputs import loader_inputs, settings_of
 
 
-class StableDiffusionLoader(io.ComfyNode):
+class StableDiffusionLoader(SettingsNode):
     """Loads one of the published versions from wherever it lies on this machine."""
 
     @classmethod
@@ -62,6 +63,19 @@ class StableDiffusionLoader(io.ComfyNode):
             ],
             outputs=loader_outputs(),
         )
+
+    @classmethod
+    def validate_inputs(
+        cls, version: str | None = None, download: bool | None = False, **values: Any
+    ) -> bool:
+        """Check that the version is there where it is not to be fetched, and the settings.
+
+        Raises PackError.
+        """
+        check_values(cls, {"version": version})
+        if version is not None and download is False:
+            cls.locate(version_named(version), download=False)
+        return super().validate_inputs(**values)
 
     @classmethod
     def execute(cls, version: str, download: bool = False, **settings: Any) -> io.NodeOutput:

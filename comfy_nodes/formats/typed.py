@@ -45,6 +45,22 @@ def palette_in(text: str) -> Palette | None:
     return Palette("", tuple((red, green, blue) for red, green, blue in colours.tolist()))
 
 
+def parse_ramp(text: str) -> Bytes:
+    """The ramp that hex colours make. Raises BadInput for what is none, and for no text."""
+    found = parse_palette(text)
+    if found is None:
+        raise BadInput("A ramp is missing: write hex colours, or a name such as red.")
+    return found
+
+
+def is_name(ramp: str) -> bool:
+    """Whether a text means a ramp by its name, not by hex colours."""
+    wanted = ramp.strip().lower()
+    # "fade" and "bad" are hex colours as well, and no hues
+    is_hex = re.fullmatch(r"[0-9a-f]+", wanted)
+    return is_hex is None and re.fullmatch(r"[a-z]+(-[0-9]+)?", wanted) is not None
+
+
 def ramp_in(text: str, colours: Callable[[], Bytes]) -> Bytes:
     """The ramp that a text means: hex colours, or a name of `ops.palette.named_ramps`.
 
@@ -52,12 +68,8 @@ def ramp_in(text: str, colours: Callable[[], Bytes]) -> Bytes:
     what is neither, and names the ramps that there are.
     """
     wanted = text.strip().lower()
-    # "fade" and "bad" are hex colours as well, and no hues
-    if not re.fullmatch(r"[a-z]+(-[0-9]+)?", wanted) or re.fullmatch(r"[0-9a-f]+", wanted):
-        found = parse_palette(text)
-        if found is None:
-            raise BadInput("A ramp is missing: write hex colours, or a name such as red.")
-        return found
+    if not is_name(wanted):
+        return parse_ramp(text)
     known = named_ramps(colours())
     if wanted not in known:
         raise BadInput(

@@ -334,10 +334,11 @@ def _mask_for(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             "or one for each."
         )
     mask = mask.to(image.device).float().clamp(0.0, 1.0).expand(image.shape[0], -1, -1)
-    for index, one in enumerate(mask):
+    for number, one in enumerate(mask, 1):
         if not bool((one > 0).any()):
+            which = f" of picture {number} of {len(mask)}" if len(mask) > 1 else ""
             raise BadInput(
-                f"The mask of picture {index} is empty: paint over what is to be changed."
+                f"Nothing is painted on the mask{which}: paint over what is to be changed."
             )
     return mask
 

@@ -46,9 +46,8 @@ def by_rule(
     `colour` is hex; `tolerance` is an OKLab distance, 0 (exactly this colour) to 1. What is
     transparent has no colour. Raises BadInput for a mask that is missing and for what is no colour.
     """
-    if rule is Rule.MASK:
-        if given is None:
-            raise BadInput("The rule is 'mask', and none is given: link one, or choose a rule.")
+    check_rule(rule, colour, has_mask=given is not None)
+    if rule is Rule.MASK and given is not None:
         return given
     there = seen(picture)
     if rule is Rule.OPAQUE:
@@ -57,10 +56,22 @@ def by_rule(
         return ~there
     if rule is Rule.COMMONEST:
         return there & _alike(picture, commonest(picture), tolerance)
-    wanted = hex_color(colour.strip())
-    if wanted is None:
-        raise BadInput(f"{colour!r} is no colour: write one like #1a2b3c.")
-    return there & _alike(picture, np.array(wanted, dtype=np.uint8), tolerance)
+    return there & _alike(picture, np.array(_colour(colour), dtype=np.uint8), tolerance)
+
+
+def check_rule(rule: Rule, colour: str | None, *, has_mask: bool) -> None:
+    """Raises BadInput where a rule lacks what it needs; a colour of None is not known yet."""
+    if rule is Rule.MASK and not has_mask:
+        raise BadInput("The rule is 'mask', and none is given: link one, or choose a rule.")
+    if rule is Rule.COLOUR and colour is not None:
+        _colour(colour)
+
+
+def _colour(text: str) -> tuple[int, int, int]:
+    found = hex_color(text.strip())
+    if found is None:
+        raise BadInput(f"{text!r} is no colour: write one like #1a2b3c.")
+    return found
 
 
 def commonest(picture: Bytes) -> Bytes:

@@ -8,6 +8,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { showAnimation } from "./animation.js";
 import { showComparison } from "./comparison.js";
+import { tellErrors } from "./errors.js";
 import { foldAdvanced } from "./folding.js";
 import { attachPanel, toldByInputs } from "./panel.js";
 import { attachSwatches } from "./swatches.js";
@@ -58,6 +59,7 @@ api.getClientFeatureFlags = () => ({ ...features(), [FEATURE]: true });
 app.registerExtension({
   name: "Spriteworks",
   setup() {
+    tellErrors();
     api.addEventListener("execution_success", showKept);
   },
   afterConfigureGraph() {

@@ -129,8 +129,12 @@ def run(client: Client, loader: str, **inputs: Any) -> None:
 
 def refusal(client: Client, loader: str, **inputs: Any) -> str:
     """What the user is told."""
-    with pytest.raises(NodeFailed) as caught:
+    # Before the run, where it can be known then.
+    with pytest.raises((JobRefused, NodeFailed)) as caught:
         run(client, loader, **inputs)
+    if isinstance(caught.value, JobRefused):
+        (problem,) = caught.value.problems
+        return one_sentence(str(problem))
     return one_sentence(str(caught.value))
 
 

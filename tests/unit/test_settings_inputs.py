@@ -14,7 +14,16 @@ def test_there_is_an_input_for_each_setting_the_four_known_ones_first() -> None:
     assert names[:4] == ["precision", "attention", "vae_tiling", "offload"]
     assert set(names) == set(LoaderSettings.model_fields) == set(SETTINGS)
     assert [one.id for one in inputs if not one.optional] == names[:4]
-    assert all(one.as_dict().get("advanced") for one in inputs[4:])
+
+
+@pytest.mark.parametrize("name", ["CheckpointLoader", "DiffusersLoader", "StableDiffusionLoader"])
+def test_a_loader_folds_all_but_its_model(name: str) -> None:
+    from comfy_nodes.extension import NODES
+
+    node = next(one for one in NODES if one.__name__ == name)
+    shown = [one.id for one in node.define_schema().inputs if not one.as_dict().get("advanced")]
+    assert len(shown) == 1
+    assert shown[0] in ("ckpt_name", "model_name", "version")
 
 
 def test_the_inputs_defaults_are_those_of_the_settings() -> None:

@@ -49,14 +49,20 @@ def write(sheet: Sheet, name: str, formats: Iterable[str]) -> Files:
     _check_names(sheet)
     files: Files = {}
     for format in formats:
-        if format not in FORMATS:
-            known = ", ".join(FORMATS)
-            raise BadInput(f"{format} is no format of a sheet; those there are: {known}.")
+        check_known([format])
         if sheet.rotate:
             check_takes_rotated([format])
         files |= FORMATS[format].write(sheet, name)
     _check_files(files)
     return files
+
+
+def check_known(formats: Iterable[str]) -> None:
+    """Raises BadInput for a format that is not known."""
+    for format in formats:
+        if format not in FORMATS:
+            known = ", ".join(FORMATS)
+            raise BadInput(f"{format} is no format of a sheet; those there are: {known}.")
 
 
 def check_takes_rotated(formats: Iterable[str]) -> None:

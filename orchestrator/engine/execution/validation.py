@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from comfy_nodes.errors import PackError
+
 from ...protocol import Graph
 from ...workflow.checking import fits, value_problem
 from ...workflow.inputs import NodeInput, expanded, read_inputs
@@ -262,7 +264,9 @@ def _exception_problem(error: Exception, *, outer: bool, **extra_info: Any) -> P
     extra_info |= {"exception_type": type_name(type(error)), "traceback": []}
     if not outer:
         extra_info["exception_message"] = str(error)
-    return problem(kind, "The check of this node failed", str(error), **extra_info)
+    refused = isinstance(error, PackError)
+    message = "The node refuses the value" if refused else "The check of this node failed"
+    return problem(kind, message, str(error), **extra_info)
 
 
 def type_name(cls: type) -> str:

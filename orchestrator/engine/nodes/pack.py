@@ -10,18 +10,28 @@ from comfy_api.latest import io
 
 from comfy_nodes import batch, folders, loaders, optimize, stable_diffusion
 from comfy_nodes.extension import NODES
+from comfy_nodes.hardware import Device
 from comfy_nodes.hub.pulling import DownloadProgress, Report
+from comfy_nodes.probe import this_device
 from comfy_nodes.profiles import ModelProfile
 from comfy_nodes.settings import LoaderSettings
 
 from ..handles.handles import Loaded, Model, Vae
 from ..host import context
 from ..models.loading import load_checkpoint, load_diffusers
+from ..tuning.devices import best_device
 from ..tuning.optimizing import optimize_model, optimize_vae
+
+
+def _device(_node: type[Any]) -> Device:
+    """The device that the engine computes on; SettingsNode.device of its nodes."""
+    return this_device(best_device())
 
 
 class CheckpointLoader(loaders.CheckpointLoader):
     """Gives the engine's handles."""
+
+    device = classmethod(_device)
 
     @classmethod
     def load(cls, name: str, settings: LoaderSettings, *, allow_pickle: bool) -> Loaded:
@@ -33,6 +43,8 @@ class CheckpointLoader(loaders.CheckpointLoader):
 class DiffusersLoader(loaders.DiffusersLoader):
     """Gives the engine's handles."""
 
+    device = classmethod(_device)
+
     @classmethod
     def load(cls, name: str, settings: LoaderSettings) -> Loaded:
         """Loads the folder of that name."""
@@ -41,6 +53,8 @@ class DiffusersLoader(loaders.DiffusersLoader):
 
 class StableDiffusionLoader(stable_diffusion.StableDiffusionLoader):
     """Gives the engine's handles."""
+
+    device = classmethod(_device)
 
     @classmethod
     def load(cls, path: Path, settings: LoaderSettings) -> Loaded:
@@ -80,6 +94,8 @@ class SeedBatch(batch.SeedBatch):
 class OptimizeModel(optimize.OptimizeModel):
     """Tunes a copy of the engine's handle."""
 
+    device = classmethod(_device)
+
     @classmethod
     def optimized(cls, model: Model, settings: LoaderSettings) -> Model:
         """The model with the settings."""
@@ -88,6 +104,8 @@ class OptimizeModel(optimize.OptimizeModel):
 
 class OptimizeVAE(optimize.OptimizeVAE):
     """Tunes a copy of the engine's handle."""
+
+    device = classmethod(_device)
 
     @classmethod
     def optimized(cls, vae: Vae, settings: LoaderSettings) -> Vae:
