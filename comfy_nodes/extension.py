@@ -15,9 +15,11 @@ from .optimize import OptimizeModel, OptimizeVAE
 from .palette import Palette, SwapRamp
 from .quality import Quality
 from .sheet import SaveSheet, SpriteSheet
+from .slicing import SliceSheet
 from .snap import Pixelize, Snap
 from .sprite import SaveSprite
 from .stable_diffusion import StableDiffusionLoader
+from .tile import CloseSeams
 
 NODES: list[type[io.ComfyNode]] = [
     CheckpointLoader,
@@ -32,6 +34,8 @@ NODES: list[type[io.ComfyNode]] = [
     Palette,
     SwapRamp,
     Cutout,
+    CloseSeams,
+    SliceSheet,
     AlignFrames,
     Quality,
     SaveSprite,

@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from . import folders
 from .checking import SettingsNode
 from .profiles import ModelProfile
-from .schemas import Category, schema
+from .schemas import Category, schema, telling
 from .settings import LoaderSettings
 from .settings_inputs import bounds, loader_inputs, settings_of
 
@@ -135,13 +135,15 @@ class DiffusersLoader(SettingsNode):
             shown=("model_name",),
             search_aliases=("load model", "model folder", "model_index.json", "starter model"),
             inputs=[
-                io.Combo.Input(
-                    "model_name",
-                    options=cls.choices(),
-                    tooltip="A folder with a model_index.json in models/diffusers, or a model "
-                    "that comes with Spriteworks.",
+                telling(
+                    io.Combo.Input(
+                        "model_name",
+                        options=cls.choices(),
+                        tooltip="A folder with a model_index.json in models/diffusers, or a model "
+                        "that comes with Spriteworks.",
+                    ),
                     # For clients, which compare prompts with it before they send them.
-                    extra_dict={"words": folders.diffusers_words()},
+                    words=folders.diffusers_words(),
                 ),
                 *loader_inputs(),
             ],

@@ -14,6 +14,7 @@ import { attachPanel, toldByInputs } from "./panel.js";
 import { attachSwatches } from "./swatches.js";
 import { showMeasures } from "./measures.js";
 import { showResults } from "./results.js";
+import { templates } from "./templates.js";
 
 /** What draws an entry of a node's `ui`, by its kind. */
 const VIEWS = { compare: showComparison, animation: showAnimation, quality: showMeasures };
@@ -58,11 +59,13 @@ api.getClientFeatureFlags = () => ({ ...features(), [FEATURE]: true });
 
 app.registerExtension({
   name: "Spriteworks",
+  ...templates,
   setup() {
     tellErrors();
     api.addEventListener("execution_success", showKept);
   },
   afterConfigureGraph() {
+    templates.afterConfigureGraph();
     // Whoever comes back to a workflow finds what its last run gave.
     for (const [node, panel] of panels) show(panel, app.nodeOutputs?.[node.id]);
   },

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..errors import ServerStartFailed, UsageError
 from ..extras import missing
-from .pack import SHIM_NAME, has_pack, renew_pack, write_shim
+from .pack import SHIM_NAME, has_pack, renew_pack, write_package
 from .process import Command, ServerProcess, own_python, python_environment, running
 
 # Folders that may hold models, as ComfyUI names them.
@@ -174,7 +174,7 @@ def write_extra_paths(folder: Path, work: Path, models: Path | None) -> Path:
     """Write the file, in `work`, that tells the ComfyUI of `folder` of our pack and `models`."""
     section: dict[str, str] = {}
     if not has_pack(folder):
-        write_shim(work / "custom_nodes" / SHIM_NAME)
+        write_package(work / "custom_nodes" / SHIM_NAME)
         section["custom_nodes"] = str(work / "custom_nodes")
     if models is not None:
         for kind in _MODEL_KINDS:

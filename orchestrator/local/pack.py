@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import OutputError, ServerStartFailed
@@ -32,9 +32,13 @@ comfy_entrypoint = _pack.comfy_entrypoint
 WEB_DIRECTORY = _FOLDER + "/web"
 """
 )
-# ComfyUI offers the workflows in this folder of a pack as templates, each with its picture.
-_TEMPLATES = "example_workflows"
+# What ComfyUI looks for in a pack; the first offers its workflows as templates.
+_FOLDERS = ("example_workflows", "subgraphs", "locales")
+# What another process may be writing.
+_PART = ".part"
 _PACKAGE = Path(__file__).resolve().parents[1]
+# In a wheel what lies beside the packages lies in this one.
+_IN_WHEEL = _PACKAGE / "shipped"
 
 
 def pack_folder() -> Path:
@@ -47,9 +51,12 @@ def pack_folder() -> Path:
 
 def workflows_folder() -> Path:
     """Where the workflows lie that come with Spriteworks."""
-    # In a wheel they lie inside the package, in a checkout beside it.
-    in_wheel = _PACKAGE / "shipped"
-    return in_wheel if in_wheel.is_dir() else _PACKAGE.parent / "workflows"
+    return _IN_WHEEL if _IN_WHEEL.is_dir() else _PACKAGE.parent / "workflows"
+
+
+def _beside(name: str) -> Path:
+    """A folder of the repository's top level."""
+    return (_IN_WHEEL if _IN_WHEEL.is_dir() else _PACKAGE.parent) / name
 
 
 def has_pack(folder: Path) -> bool:
@@ -59,36 +66,52 @@ def has_pack(folder: Path) -> bool:
     return cloned or _is_shim(folder / "custom_nodes" / SHIM_NAME)
 
 
-def write_shim(package: Path) -> None:
-    """Write the package that loads the pack; it is whole at every moment, also for other readers.
+def write_package(package: Path) -> None:
+    """Write the package that loads the pack, and what ComfyUI reads beside it.
 
-    Raises OutputError where it cannot be written.
+    Templates with their pictures, blueprints, translations. What is the same already is not
+    written; each file is whole at every moment, also for other readers. Raises OutputError where
+    it cannot be written.
     """
-    source = _SHIM.format(folder=repr(pack_folder().as_posix()))
-    path = package / "__init__.py"
-    part = package / f"__init__.{os.getpid()}.part"
+    files = {name: path.read_bytes() for name, path in _files()}
+    files["__init__.py"] = _SHIM.format(folder=repr(pack_folder().as_posix())).encode("utf-8")
     try:
-        package.mkdir(exist_ok=True)
-        if not path.is_file() or path.read_text(encoding="utf-8") != source:
-            part.write_text(source, encoding="utf-8")
-            part.replace(path)
+        for name in _FOLDERS:
+            for old in (package / name).rglob("*.*"):
+                known = old.relative_to(package).as_posix() in files
+                if old.is_file() and old.suffix != _PART and not known:
+                    old.unlink(missing_ok=True)
+        for name, content in files.items():
+            _write(package / name, content)
     except OSError as error:
         raise OutputError(f"the nodes cannot be put into {package}: {error.strerror}") from error
 
 
+def _files() -> Iterator[tuple[str, Path]]:
+    """(name in the package, file) of what is read beside the pack itself."""
+    templates, subgraphs, locales = _FOLDERS
+    for name, source, patterns in (
+        (templates, workflows_folder(), ("*.json", "*.jpg", "inputs/*.*")),
+        (subgraphs, _beside(subgraphs), ("*.json",)),
+        (locales, _beside(locales), ("*/*.json",)),
+    ):
+        for pattern in patterns:
+            for path in source.glob(pattern):
+                yield f"{name}/{path.relative_to(source).as_posix()}", path
+
+
+def _write(path: Path, content: bytes) -> None:
+    if path.is_file() and path.read_bytes() == content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}{_PART}")
+    part.write_bytes(content)
+    part.replace(path)
+
+
 def add_pack(folder: Path) -> None:
     """Put the pack among the custom nodes of a ComfyUI, with the workflows as its templates."""
-    package = folder / "custom_nodes" / SHIM_NAME
-    write_shim(package)
-    templates = package / _TEMPLATES
-    try:
-        shutil.rmtree(templates, ignore_errors=True)
-        templates.mkdir(exist_ok=True)
-        for path in workflows_folder().iterdir():
-            if path.suffix in (".json", ".jpg"):
-                shutil.copyfile(path, templates / path.name)
-    except OSError as error:
-        raise OutputError(f"{templates} cannot be written: {error.strerror}") from error
+    write_package(folder / "custom_nodes" / SHIM_NAME)
 
 
 def renew_pack(folder: Path) -> None:
@@ -98,7 +121,7 @@ def renew_pack(folder: Path) -> None:
     """
     package = folder / "custom_nodes" / SHIM_NAME
     if _is_shim(package):
-        write_shim(package)
+        write_package(package)
 
 
 def _is_shim(package: Path) -> bool:

@@ -58,7 +58,7 @@ def studio(
 ) -> Iterator[Studio]:
     work = tmp_path_factory.mktemp("studio")
     pack = work / "custom_nodes" / "spriteworks"
-    for part in ("comfy_nodes", "workflows", "locales"):
+    for part in ("comfy_nodes", "workflows", "subgraphs", "locales"):
         shutil.copytree(repository / part, pack / part)
     shutil.copy(repository / "__init__.py", pack)
     for part in ("input", "output", "user"):

@@ -35,6 +35,8 @@ NODES = {
     "SpriteworksPalette",
     "SpriteworksSwapRamp",
     "SpriteworksCutout",
+    "SpriteworksCloseSeams",
+    "SpriteworksSliceSheet",
     "SpriteworksAlignFrames",
     "SpriteworksQuality",
     "SpriteworksSaveSprite",

@@ -16,9 +16,20 @@ from orchestrator.client.client import Client
 from orchestrator.library import Value, connect
 from orchestrator.protocol import FileRef, files_of
 
-PROMPTED = ("sprite", "batch", "pixel_art", "inpaint", "icons")
-NAMES = (*PROMPTED, "frames")
-SHEETS = ("icons", "frames")
+PROMPTED = (
+    "sprite",
+    "batch",
+    "pixel_art",
+    "inpaint",
+    "icons",
+    "img2img",
+    "inpaint_by_hand",
+    "walk_cycle",
+    "seamless_tile",
+)
+NAMES = (*PROMPTED, "frames", "snap", "palette_swap")
+SHEETS = ("icons", "frames", "walk_cycle")
+INPAINTING = ("inpaint", "inpaint_by_hand")
 # Few steps and pictures: what is tested is the way through all nodes.
 SETTINGS: dict[str, Value] = {"steps": 2, "seed": 11}
 OWN: dict[str, dict[str, Value]] = {
@@ -26,6 +37,8 @@ OWN: dict[str, dict[str, Value]] = {
     # after 2 steps a pixel lies between two of 32 colours, where 1 of 255 decides
     "icons.json": {**SETTINGS, "batch_size": 4, "steps": 6},
     "frames.json": {},
+    "snap.json": {},
+    "palette_swap.json": {},
 }
 
 # Draw fresh noise on their way, which ComfyUI seeds otherwise since 0.7.0.
@@ -64,10 +77,10 @@ def test_runs_on_the_engine(name: str, engine_url: str, runner: Runner) -> None:
     result, pictures = runner(engine_url, f"{name}.json")
     assert result["parameters"]["steps"] == (6 if name == "icons" else 2)
     seeds = [one["seed"] for one in result["artifacts"] if one["width"] is not None]
-    assert seeds[: -1 if name in SHEETS else None] == (
+    assert seeds[: -1 if name == "icons" else None] == (
         list(range(11, 15)) if name in ("batch", "icons") else [11]
     )
-    assert {picture.mode for picture in pictures} == {"RGB" if name == "inpaint" else "RGBA"}
+    assert {picture.mode for picture in pictures} == {"RGB" if name in INPAINTING else "RGBA"}
 
 
 @pytest.mark.comfyui

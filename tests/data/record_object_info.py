@@ -47,14 +47,17 @@ CORE = (
     "VAEEncodeForInpaint",
 )
 
+INPUTS = Path(__file__).resolve().parent.parent.parent / "workflows" / "inputs"
 FILES = {
     "ckpt_name": ["sd15.safetensors", "sdxl.safetensors"],
     "model_name": ["spriteworks-starter"],
     "lora_name": ["pixel.safetensors"],
     "control_net_name": ["canny.safetensors"],
-    "image": ["spriteworks_potion.png", "spriteworks_potion_mask.png", "spriteworks_walk.png"],
+    "image": sorted(path.name for path in INPUTS.glob("spriteworks_*")),
 }
 FOR_PEOPLE = ("tooltip", "description", "output_tooltips", "search_aliases")
+# What the models of that machine know.
+OF_THE_MACHINE = ("words",)
 
 
 def slim(node: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def slim(node: dict[str, Any]) -> dict[str, Any]:
     for section in ("required", "optional"):
         for name, entry in node["input"].get(section, {}).items():
             extra = entry[1] if len(entry) > 1 else {}
-            for key in FOR_PEOPLE:
+            for key in (*FOR_PEOPLE, *OF_THE_MACHINE):
                 extra.pop(key, None)
             if name in FILES and isinstance(entry[0], list):
                 entry[0] = FILES[name]

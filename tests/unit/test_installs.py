@@ -334,6 +334,33 @@ def test_the_pack_is_found_again_after_spriteworks_moved(
     assert shim.read_text(encoding="utf-8") == "# somebody else's"
 
 
+def test_what_comfyui_reads_beside_the_pack_is_there_and_is_renewed(tmp_path: Path) -> None:
+    """Also for a ComfyUI of somebody's own, into which nothing is written."""
+    work = tmp_path / "work"
+    work.mkdir()
+    launch.write_extra_paths(tmp_path / "ComfyUI", work, None)
+    package = work / "custom_nodes" / "spriteworks"
+    templates = package / "example_workflows"
+    shipped = pack.workflows_folder()
+    for folder, source, pattern in (
+        (templates, shipped, "*.json"),
+        (templates, shipped, "*.jpg"),
+        (templates / "inputs", shipped / "inputs", "*.*"),
+        (package / "subgraphs", shipped.parent / "subgraphs", "*.json"),
+    ):
+        for path in source.glob(pattern):
+            assert (folder / path.name).read_bytes() == path.read_bytes()
+    assert names(package / "subgraphs") == ["Finish a sprite.json", "Frames to sheet.json"]
+
+    (templates / "old.json").touch()
+    (templates / "sprite.json").write_text("changed", encoding="utf-8")
+    same = (templates / "batch.json").stat().st_mtime_ns
+    pack.write_package(package)
+    assert not (templates / "old.json").exists()
+    assert (templates / "sprite.json").read_bytes() == (shipped / "sprite.json").read_bytes()
+    assert (templates / "batch.json").stat().st_mtime_ns == same
+
+
 def test_a_run_on_it_loads_the_pack_once(root: Path, source: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()

@@ -38,6 +38,8 @@ def test_every_workflow_and_the_model_are_in_it(wheel: zipfile.ZipFile, reposito
             assert f"orchestrator/shipped/{place}" in names
     for path in (repository / "locales").rglob("*.json"):
         assert f"orchestrator/shipped/{path.relative_to(repository).as_posix()}" in names
+    for path in (repository / "subgraphs").glob("*.json"):
+        assert f"orchestrator/shipped/subgraphs/{path.name}" in names
     for folder in ("comfy_nodes/model_files", "comfy_nodes/web"):
         for path in (repository / folder).rglob("*"):
             assert path.is_dir() or path.relative_to(repository).as_posix() in names

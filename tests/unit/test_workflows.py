@@ -24,20 +24,47 @@ from orchestrator.workflow.roles import (
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 WORKFLOWS = REPOSITORY / "workflows"
-NAMES = ("sprite", "batch", "pixel_art", "inpaint", "icons", "frames")
+NAMES = (
+    "sprite",
+    "batch",
+    "icons",
+    "pixel_art",
+    "img2img",
+    "inpaint",
+    "inpaint_by_hand",
+    "frames",
+    "walk_cycle",
+    "snap",
+    "palette_swap",
+    "seamless_tile",
+)
+BLUEPRINTS = ("Finish a sprite", "Frames to sheet")
 TITLE_BAR = 30
+# px; a group's own title
+GROUP_TITLE = 34
 
 
 def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_files_are_what_the_script_writes(info: Any) -> None:
-    built = runpy.run_path(str(REPOSITORY / "scripts" / "build_workflows.py"))
-    for name, text in built["texts"](info):
-        assert (WORKFLOWS / name).read_text(encoding="utf-8") == text, (
-            f"workflows/{name} differs: run python scripts/build_workflows.py"
+@pytest.fixture(scope="module")
+def built(info: Any) -> dict[str, str]:
+    script = runpy.run_path(str(REPOSITORY / "scripts" / "build_workflows.py"))
+    return dict(script["texts"](info))
+
+
+def test_files_are_what_the_script_writes(built: dict[str, str]) -> None:
+    for name, text in built.items():
+        assert (REPOSITORY / name).read_text(encoding="utf-8") == text, (
+            f"{name} differs: run python scripts/build_workflows.py"
         )
+    kept = [
+        path.relative_to(REPOSITORY).as_posix()
+        for folder in ("workflows", "workflows/api", "subgraphs")
+        for path in (REPOSITORY / folder).glob("*.json")
+    ]
+    assert sorted(kept) == sorted(built)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -55,6 +82,8 @@ def test_both_forms_are_the_same_valid_graph(name: str, info: Any) -> None:
         ("pixel_art", 25, 9),
         ("inpaint", 30, 8),
         ("icons", 20, 8),
+        ("img2img", 20, 8),
+        ("inpaint_by_hand", 30, 8),
     ],
 )
 def test_settings_follow_the_model_and_else_the_table(
@@ -119,27 +148,118 @@ def test_the_animation_has_the_frames_that_lie_beside_it() -> None:
     assert shown == [Image.open(file).convert("RGB").tobytes() for file in files]
 
 
-def test_pictures_are_what_the_script_draws() -> None:
-    drawn = runpy.run_path(str(REPOSITORY / "scripts" / "draw_inpaint_example.py"))
-    for name, make in (("potion", drawn["scene"]), ("potion_mask", drawn["mask"])):
+def test_pictures_are_what_the_scripts_draw() -> None:
+    inpainting, examples = (
+        runpy.run_path(str(REPOSITORY / "scripts" / f"draw_{name}.py"))
+        for name in ("inpaint_example", "template_examples")
+    )
+    for name, make in (
+        ("potion", inpainting["scene"]),
+        ("potion_mask", inpainting["mask"]),
+        ("potion_painted", examples["painted"]),
+        ("hero", examples["hero"]),
+        ("sketch", examples["sketch"]),
+        ("poses", examples["poses"]),
+    ):
         with Image.open(WORKFLOWS / "inputs" / f"spriteworks_{name}.png") as kept:
-            assert kept.convert("RGB").tobytes() == make().tobytes()
+            drawn = make()
+            assert kept.convert(drawn.mode).tobytes() == drawn.tobytes()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_overlaps_on_the_canvas(name: str) -> None:
+def test_a_template_says_what_it_is_and_which_pictures_it_opens_with(name: str, info: Any) -> None:
     canvas = read(WORKFLOWS / f"{name}.json")
-    boxes = [
-        (entry["id"], x, y - TITLE_BAR, x + width, y + height)
+    about = canvas["extra"]["spriteworks"]
+    assert about["title"]
+    assert about["description"].endswith(".")
+    assert about["tags"]
+    graph = read(WORKFLOWS / "api" / f"{name}.json")
+    named = [entry.value for entry in image_inputs(graph, info)]
+    assert about["pictures"] == named
+    assert all((WORKFLOWS / "inputs" / one).is_file() for one in named)
+    (note,) = (node for node in canvas["nodes"] if node["type"] == "MarkdownNote")
+    assert note["widgets_values"][0].count("\n- ") == 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_overlaps_on_the_canvas_and_groups_are_around_whole_nodes(name: str) -> None:
+    canvas = read(WORKFLOWS / f"{name}.json")
+    sizes = read(REPOSITORY / "tests" / "data" / "node_sizes.json")
+    boxes = {
+        entry["title"]: (x, y - TITLE_BAR, x + width, y + max(height, room))
         for entry in canvas["nodes"]
         for (x, y), (width, height) in [(entry["pos"], entry["size"])]
-    ]
-    for a, b in combinations(boxes, 2):
-        apart = a[3] <= b[1] or b[3] <= a[1] or a[4] <= b[2] or b[4] <= a[2]
-        assert apart, f"nodes {a[0]} and {b[0]} overlap"
-    frames = [entry["bounding"] for entry in canvas["groups"]]
-    for (ax, ay, aw, ah), (bx, by, bw, bh) in combinations(frames, 2):
-        assert ax + aw <= bx or bx + bw <= ax or ay + ah <= by or by + bh <= ay
+        for room in [sizes.get(entry["type"], {"room": 0})["room"]]
+    }
+    groups = {
+        entry["title"]: (x, y, x + width, y + height)
+        for entry in canvas["groups"]
+        for x, y, width, height in [entry["bounding"]]
+    }
+    for every in (boxes, groups):
+        for a, b in combinations(every, 2):
+            assert apart(every[a], every[b]), f"{a} and {b} overlap"
+    for title, box in boxes.items():
+        around = [one for one in groups.values() if not apart(box, one)]
+        assert len(around) == (title != "How to use it"), f"{title} is in {len(around)} groups"
+        for left, top, right, bottom in around:
+            assert left < box[0]
+            assert top + GROUP_TITLE <= box[1]
+            assert box[2] < right
+            assert box[3] < bottom
+
+
+def apart(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    return a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+@pytest.mark.parametrize("name", BLUEPRINTS)
+def test_a_blueprint_is_one_node_that_becomes_its_nodes(name: str, info: Any) -> None:
+    """Joined with a picture, as a person does on the canvas."""
+    canvas = read(REPOSITORY / "subgraphs" / f"{name}.json")
+    (outer,) = canvas["nodes"]
+    (inner,) = canvas["definitions"]["subgraphs"]
+    assert outer["type"] == inner["id"]
+    assert inner["name"] == name
+    loaded = read(WORKFLOWS / "frames.json")["nodes"][0]
+    loaded["id"] = 90
+    loaded["outputs"][0]["links"] = [1]
+    outer["inputs"][0]["link"] = 1
+    canvas["nodes"].append(loaded)
+    canvas["links"] = [[1, 90, 0, outer["id"], 0, "IMAGE"]]
+    saving = {"Finish a sprite": [outer["id"], 0], "Frames to sheet": None}[name]
+    if saving:
+        shown = preview()
+        outer["outputs"][0]["links"] = [2]
+        canvas["nodes"].append(shown)
+        canvas["links"].append([2, outer["id"], 0, 91, 0, "IMAGE"])
+    graph = canvas_to_graph(canvas, info)
+    assert validate(graph, info) == []
+    kinds = [node["class_type"] for node in graph.values()]
+    for kind in ("SpriteworksSnap", "SpriteworksCutout", "SpriteworksPalette"):
+        assert kind in kinds
+    assert ("SpriteworksSaveSheet" in kinds) == (name == "Frames to sheet")
+    snapped = next(node for node in graph.values() if node["class_type"] == "SpriteworksSnap")
+    assert snapped["inputs"]["image"] == ["90", 0]
+    for node_id, widget in outer["properties"]["proxyWidgets"]:
+        kind = next(node["type"] for node in inner["nodes"] if str(node["id"]) == node_id)
+        assert widget in info.node_class(kind).inputs_of({})
+
+
+def preview() -> dict[str, Any]:
+    return {
+        "id": 91,
+        "type": "PreviewImage",
+        "pos": [0, 0],
+        "size": [200, 200],
+        "flags": {},
+        "order": 9,
+        "mode": 0,
+        "inputs": [{"name": "images", "type": "IMAGE", "link": 2}],
+        "outputs": [],
+        "properties": {},
+        "widgets_values": [],
+    }
 
 
 def test_every_template_has_a_thumbnail() -> None:

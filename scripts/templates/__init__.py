@@ -1,0 +1,1 @@
+"""The shipped workflows, ComfyUI's templates of the pack: recipes, their layout, and both forms."""
