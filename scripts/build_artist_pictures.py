@@ -34,6 +34,7 @@ PAGES = REPOSITORY / "comfy_nodes" / "web" / "docs"
 INPUTS = REPOSITORY / "workflows" / "inputs"
 PROMPT = "a red potion, pixel art, game sprite, centered, plain white background"
 OTHER = "a blue potion, pixel art, game sprite, centered, plain white background"
+WALL = "red brick wall, seamless, pixel art, game texture"
 # s; a starter picture takes a few of them on a busy machine
 PATIENCE = 900
 SIDE, GAP = 192, 12  # px of a picture in docs/artists.md, and between two
@@ -213,6 +214,40 @@ def finding(picture: str) -> tuple[Scene, list[Shot], dict[str, int]]:
         shown = palette
     shots = [Shot("SpriteworksSnap", (snap,)), Shot("SpriteworksPalette", (shown,))]
     return scene, shots, nodes
+
+
+def tiling(poses: str) -> tuple[Scene, list[Shot], dict[str, int]]:
+    """A picture made to repeat, and a strip of frames taken apart."""
+    scene = Scene()
+    strip = scene.add("LoadImage", image=poses)
+    slices = scene.add("SpriteworksSliceSheet", image=out(strip), columns=4, rows=1)
+    frames = scene.view(slices)
+    loader = scene.add("SpriteworksDiffusersLoader", model_name="spriteworks-starter")
+    texts = [
+        scene.add("CLIPTextEncode", text=text, clip=out(loader, 1)) for text in (WALL, "border")
+    ]
+    size = {"width": out(loader, 3), "height": out(loader, 4)}
+    sampler = scene.add(
+        "KSampler",
+        model=out(loader),
+        positive=out(texts[0]),
+        negative=out(texts[1]),
+        latent_image=out(scene.add("EmptyLatentImage", **size)),
+        steps=20,
+        cfg=4.0,
+        sampler_name="euler_ancestral",
+        scheduler="karras",
+        seed=11,
+    )
+    decoded = scene.add("VAEDecode", samples=out(sampler), vae=out(loader, 2))
+    snap = scene.add("SpriteworksSnap", image=out(decoded))
+    seams = scene.add("SpriteworksCloseSeams", image=out(snap), margin=8)
+    tiles = scene.view(seams)
+    shots = [
+        Shot("SpriteworksSliceSheet", (slices, frames)),
+        Shot("SpriteworksCloseSeams", (seams,)),
+    ]
+    return scene, shots, {"tiles": tiles}
 
 
 def walking(picture: str) -> tuple[Scene, list[Shot], dict[str, int]]:
@@ -415,6 +450,8 @@ def perform(stage: Stage) -> None:
     walk = (INPUTS / "spriteworks_walk.png").read_bytes()
     sheet = stage.play(*walking(stage.upload("walk.png", walk)))["sheet"][0]
     write_row("sheet", [shown(sheet, 3 * max(sheet.size))])
+    poses = (INPUTS / "spriteworks_poses.png").read_bytes()
+    stage.play(*tiling(stage.upload("poses.png", poses)))
     potion, mask = (
         (INPUTS / f"spriteworks_potion{part}.png").read_bytes() for part in ("", "_mask")
     )
