@@ -79,6 +79,34 @@ def test_pictures_are_small_enough_to_come_with_the_pack() -> None:
             assert 100 < picture.width <= 1200
 
 
+# ------------------------------------------------------------------------- the page for artists
+
+ARTISTS = (REPOSITORY / "docs" / "artists.md").read_text(encoding="utf-8")
+
+
+def test_the_page_for_artists_names_nodes_settings_and_templates_that_are_there() -> None:
+    known = definitions("en").values()
+    nodes = {one["display_name"] for one in known}
+    assert set(BOLD.findall(ARTISTS)) <= nodes
+    named = re.findall(r"templates? \*(\w+)\*(?:, or \*(\w+)\*)?", ARTISTS)
+    templates = {one for pair in named for one in pair if one}
+    assert len(templates) >= 6
+    assert templates <= {path.stem for path in (REPOSITORY / "workflows").glob("*.json")}
+    settings = {name for one in known for name in one["inputs"]}
+    assert set(re.findall(r"\*([a-z]+_[a-z_]+)\*", ARTISTS)) <= settings | templates
+
+
+def test_the_page_for_artists_has_its_pictures_and_short_chapters() -> None:
+    for link in LINK.findall(ARTISTS):
+        if not link.startswith("#"):
+            assert (REPOSITORY / "docs" / link.partition("#")[0]).is_file(), link
+    chapters = ARTISTS.split("\n## ")[1:]
+    pictured = [one for one in chapters if "](images/" in one]
+    assert len(pictured) == 6
+    # Two screens of a browser at its usual size.
+    assert max(len(one.splitlines()) for one in chapters) <= 45
+
+
 # ------------------------------------------------------------------------- how they are served
 
 
