@@ -461,13 +461,20 @@ def perform(stage: Stage) -> None:
     write_row("mask", [shown(one) for one in (before, painted["mask"][0], painted["whole"][0])])
 
 
+def in_english(url: str) -> None:
+    """Have the editor of a server open in English, whatever it was read in before."""
+    requests.post(f"{url}/settings/Comfy.Locale", json="en", timeout=60).raise_for_status()
+
+
 def main(comfyui: str) -> None:
     """Open the editor of a ComfyUI, and make the pictures."""
     editor = runpy.run_path(str(REPOSITORY / "tests" / "data" / "canvas_editor.py"))["editor"]
     runs = comfyui.startswith("http")
     there = spriteworks.connect(comfyui) if runs else spriteworks.start_comfyui(Path(comfyui))
-    with there as server, editor(server.url) as opened:
-        perform(Stage(opened, server.url))
+    with there as server:
+        in_english(server.url)
+        with editor(server.url) as opened:
+            perform(Stage(opened, server.url))
 
 
 if __name__ == "__main__":
