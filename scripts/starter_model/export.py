@@ -9,11 +9,13 @@ import tempfile
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
 from comfy_nodes.vocabulary import WORDS_FILE, Vocabulary
+
+from .unet import make_scheduler
 
 SIZE_LIMIT = 48_000_000
 """Bytes that all safetensors of the folder may take together."""
@@ -32,10 +34,11 @@ def export_model(
     *,
     cfg: float = DEFAULT_CFG,
     words: Vocabulary | None = None,
-    prediction: str = "epsilon",
+    schedule: DDPMScheduler | None = None,
 ) -> int:
     """Write the folder and return the bytes of its weights.
 
+    `schedule` is the noise that the denoiser was trained with; None is Stable Diffusion's.
     Everything is written beside the target first and then moved in file by file, so a reader finds
     whole files only. Other files of the target (model card, licence) stay.
 
@@ -48,7 +51,7 @@ def export_model(
         unet.half().save_pretrained(folder / "unet")
         vae.half().save_pretrained(folder / "vae")
         _save_encoder(encoder, folder / "text_encoder")
-        _scheduler(prediction).save_pretrained(folder / "scheduler")
+        _scheduler(schedule or make_scheduler()).save_pretrained(folder / "scheduler")
         shutil.copytree(tokenizer, folder / "tokenizer")
         for config in folder.glob("*/config.json"):
             _clean(config)
@@ -80,16 +83,13 @@ def _save_encoder(encoder: CLIPTextModel, folder: Path) -> None:
     save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
 
 
-def _scheduler(prediction: str) -> DDIMScheduler:
+def _scheduler(schedule: DDPMScheduler) -> DDIMScheduler:
+    kept = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type")
     return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
+        **{name: schedule.config[name] for name in kept},
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,
-        prediction_type=prediction,
     )
 
 

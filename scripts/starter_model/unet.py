@@ -61,12 +61,15 @@ def make_unet(side: int = 64) -> UNet2DConditionModel:
     )
 
 
-def make_scheduler(prediction: str = "epsilon") -> DDPMScheduler:
-    """Stable Diffusion 1's noise schedule; the denoiser gives the noise, or "v_prediction"."""
+def make_scheduler(prediction: str = "epsilon", end: float = 0.012) -> DDPMScheduler:
+    """Stable Diffusion 1's noise schedule; the denoiser gives the noise, or "v_prediction".
+
+    `end` is the beta of the last time step.
+    """
     return DDPMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
-        beta_end=0.012,
+        beta_end=end,
         beta_schedule="scaled_linear",
         clip_sample=False,
         prediction_type=prediction,

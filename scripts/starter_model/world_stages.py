@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from transformers import CLIPTokenizer
 
 from . import measuring
-from .denoiser import HIDDEN, Both, Plan, load_both, train
+from .denoiser import HIDDEN, Both, Plan, load_both, noise_schedule, train
 from .examples import World
 from .export import export_model
 from .known_words import words_of_world
@@ -155,7 +155,7 @@ def _export(options: argparse.Namespace, model: Both, folder: Path) -> int:
         _SIDE,
         cfg=options.cfg,
         words=words_of_world(_world(options)),
-        prediction="v_prediction",
+        schedule=noise_schedule(),
     )
 
 

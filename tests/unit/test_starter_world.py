@@ -24,6 +24,7 @@ from scripts.starter_model.denoiser import (  # noqa: E402
     NOISE_CENTRE,
     NOISE_SPREAD,
     noise_moments,
+    noise_schedule,
 )
 from scripts.starter_model.draw import SUBJECTS, draw  # noqa: E402
 from scripts.starter_model.dressing import Wardrobe, describe_character, roles  # noqa: E402
@@ -47,7 +48,6 @@ from scripts.starter_model.tiles import (  # noqa: E402
     read_pictures,
     tiles_file,
 )
-from scripts.starter_model.unet import make_scheduler  # noqa: E402
 from scripts.starter_model.walks import WALKERS, march, side_walk  # noqa: E402
 from scripts.starter_model.words import learn_merges  # noqa: E402
 
@@ -355,7 +355,7 @@ def test_texts_are_told_apart_by_what_they_show(tmp_path: Path) -> None:
 
 
 def test_noise_levels_of_training_are_log_normal() -> None:
-    alphas = make_scheduler("v_prediction").alphas_cumprod
+    alphas = noise_schedule().alphas_cumprod
     torch.manual_seed(1)
     levels = ((1 - alphas) / alphas).sqrt().log()[noise_moments(4000, alphas)]
     assert abs(float(levels.median()) - NOISE_CENTRE) < 0.05
