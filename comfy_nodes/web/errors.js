@@ -79,13 +79,11 @@ function clear() {
   app.graph?.setDirtyCanvas(true, true);
 }
 
-/** Tell what a server refused, and let the editor show the sentences of the nodes' own checks. */
+/** Tell what a server refused. The editor, too, shows then what the nodes' own checks say. */
 function tellRefused(errorsById) {
-  const found = Object.entries(errorsById ?? {});
-  const count = found.reduce((sum, [, { errors }]) => sum + (errors?.length ?? 0), 0);
-  for (const [id, { errors }] of found) {
+  for (const [id, { errors }] of Object.entries(errorsById ?? {})) {
     const node = nodeOf(id);
-    if (!isOurs(node)) continue;
+    if (!isOurs(node) || !Array.isArray(errors)) continue;
     for (const error of errors.filter(({ type }) => type === REFUSED)) {
       error.type = REFUSED_OUTER;
       // It is that of the node behind this one.
@@ -93,8 +91,7 @@ function tellRefused(errorsById) {
     }
     const text = [...new Set(errors.map(sentenceOf))].join(" ");
     writeAt(node, text);
-    // Of one error that is all, the editor itself says what it is.
-    if (count > 1) toast(node, text);
+    toast(node, text);
   }
 }
 

@@ -46,7 +46,19 @@ BOXES = {
 }
 TOGGLE = "() => app.extensionManager.command.execute('Workspace.SearchBox.Toggle')"
 LISTED = "css => [...document.querySelectorAll(css)].map(one => one.innerText).join('\\t')"
-CHANGED = f"([css, before]) => {{ const now = ({LISTED})(css); return now && now !== before; }}"
+# The list that stays, of what is typed: it is another than that of what was typed before.
+SETTLED = f"""([css, before, patience]) => new Promise((resolve, reject) => {{
+  const begun = performance.now();
+  let last = '', since = begun;
+  const look = () => {{
+    const at = performance.now(), now = ({LISTED})(css);
+    if (at - begun > patience) return reject(new Error(`nothing new is listed: ${{now}}`));
+    if (!now || now === before || now !== last) [last, since] = [now, at];
+    else if (at - since > 800) return resolve(now);
+    setTimeout(look, 50);
+  }};
+  look();
+}})"""
 WIDGETS = """kind => {
   const node = LiteGraph.createNode(kind);
   app.graph.add(node);
@@ -79,14 +91,14 @@ def found_by(page: Any, box: str, text: str) -> list[str]:
     """The titles of what the search box finds, best first."""
     field, items = BOXES[box]
     written = page.locator(field).first
-    # The list of what is typed is there when it is another than that of what was typed before.
+    listed = ""
     for typed in ("load image", text):
         before = page.evaluate(LISTED, items)
-        if written.input_value() != typed:
-            written.fill(typed)
-            page.wait_for_function(CHANGED, arg=[items, before], timeout=PATIENCE)
-    listed = page.evaluate(LISTED, items).replace("\xa0", " ").split("\t")
-    return [one.split("\n")[0].strip() for one in listed]
+        written.fill("")
+        written.press_sequentially(typed)
+        listed = page.evaluate(SETTLED, [items, before, PATIENCE])
+    titles = listed.replace("\xa0", " ").split("\t")
+    return [one.split("\n")[0].strip() for one in titles]
 
 
 @pytest.mark.parametrize("box", BOXES)
