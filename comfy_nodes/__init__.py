@@ -25,5 +25,7 @@ async def comfy_entrypoint() -> ComfyExtension:
 
         return UnusedExtension(used)
     from .extension import SpriteworksExtension
+    from .native.help import serve_help
 
+    serve_help()
     return SpriteworksExtension()

@@ -38,7 +38,7 @@ class CloseSeams(io.ComfyNode):
             inputs=[
                 io.Image.Input(
                     "image",
-                    tooltip="The pictures, in true pixels: behind Snap.",
+                    tooltip="The pictures, in true pixels: behind Snap to Grid.",
                     extra_dict={**PER_PICTURE, **showing.COMPARISON},
                 ),
                 io.Int.Input(

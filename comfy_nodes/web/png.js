@@ -2,6 +2,8 @@
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 const SEEDS = ["seed", "noise_seed"];
+/** On a sampler's model it gives picture i its seed + i, and the sampler's own is not used. */
+const SEED_BATCH = "SpriteworksSeedBatch";
 
 /** {keyword: text} of the chunks tEXt and uncompressed iTXt; empty for what is no PNG. */
 export function textsOf(buffer) {
@@ -37,11 +39,12 @@ function international(body) {
 }
 
 /**
- * The nearest seed before a node of a graph in API format: {node, input, seed}, or null.
+ * The seed of picture `index` of `count` at a node of a graph in API format, or null.
  *
- * A seed that comes over a link is that of the node which holds the number.
+ * It is {node, input, seed}: the nearest one before that node. A seed that comes over a link is that
+ * of the node which holds the number. Of a seed batch all pictures must be there to be told apart.
  */
-export function seedOf(graph, from) {
+export function seedOf(graph, from, index = 0, count = 1) {
   const seen = new Set();
   const waiting = [from];
   while (waiting.length) {
@@ -49,10 +52,30 @@ export function seedOf(graph, from) {
     const inputs = graph?.[id]?.inputs;
     if (!inputs || seen.has(id)) continue;
     seen.add(id);
+    const batch = seedBatchOf(graph, inputs.model);
+    if (batch) return ofBatch(graph, batch, index, count);
     for (const name of SEEDS) if (name in inputs) return heldBy(graph, id, name, seen);
     for (const value of Object.values(inputs)) if (isLink(value)) waiting.push(String(value[0]));
   }
   return null;
+}
+
+/** The seed batch on a model, by what stands between; the id, or null. */
+function seedBatchOf(graph, link) {
+  const seen = new Set();
+  while (isLink(link) && !seen.has(String(link[0]))) {
+    const id = String(link[0]);
+    if (graph[id]?.class_type === SEED_BATCH) return id;
+    seen.add(id);
+    link = graph[id]?.inputs?.model;
+  }
+  return null;
+}
+
+function ofBatch(graph, id, index, count) {
+  const size = heldBy(graph, id, "batch_size", new Set());
+  const first = heldBy(graph, id, "seed", new Set());
+  return first && size?.seed === count ? { ...first, seed: first.seed + index } : null;
 }
 
 function heldBy(graph, id, input, seen) {

@@ -32,16 +32,17 @@ function figure(panel, image, index, count, space) {
     // The editor's menu offers to save, copy and open what stands here.
     panel.node.imgs = [...panel.root.querySelectorAll("img")];
   });
-  tellSeed(panel.node, caption, source);
+  tellSeed(panel.node, caption, source, index, count);
   return make("figure", {}, picture, caption);
 }
 
 /** The picture itself says from which seed it came: it carries its graph. */
-async function tellSeed(node, caption, source) {
+async function tellSeed(node, caption, source, index, count) {
   let found;
   try {
     const bytes = await (await fetch(source)).arrayBuffer();
-    found = seedOf(JSON.parse(textsOf(bytes).prompt ?? "null"), String(node.id));
+    const graph = JSON.parse(textsOf(bytes).prompt ?? "null");
+    found = seedOf(graph, String(node.id), index, count);
   } catch (error) {
     console.warn("Spriteworks: a picture's seed could not be read", error);
     return;

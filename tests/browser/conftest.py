@@ -60,8 +60,7 @@ def studio(
     work = tmp_path_factory.mktemp("studio")
     pack = work / "custom_nodes" / "spriteworks"
     for part in ("comfy_nodes", "workflows", "subgraphs", "locales"):
-        if (repository / part).is_dir():
-            shutil.copytree(repository / part, pack / part)
+        shutil.copytree(repository / part, pack / part)
     shutil.copy(repository / "__init__.py", pack)
     for part in ("input", "output", "user"):
         (work / part).mkdir()

@@ -297,11 +297,11 @@ def test_the_swatches_of_a_text_are_what_the_node_takes(bench: Bench) -> None:
 
 
 def test_the_seed_of_a_picture_is_that_of_its_graph(bench: Bench) -> None:
-    def seed(graph: Any, node: str) -> Any:
+    def seed(graph: Any, node: str, index: int = 0, count: int = 1) -> Any:
         return bench.page.evaluate(
-            "async ([graph, node]) => { const { seedOf } = await import("
-            "'/extensions/spriteworks/png.js'); return seedOf(graph, node); }",
-            [graph, node],
+            "async ([graph, ...which]) => { const { seedOf } = await import("
+            "'/extensions/spriteworks/png.js'); return seedOf(graph, ...which); }",
+            [graph, node, index, count],
         )
 
     sampler = {"class_type": "KSampler", "inputs": {"seed": 7, "model": ["1", 0]}}
@@ -314,6 +314,11 @@ def test_the_seed_of_a_picture_is_that_of_its_graph(bench: Bench) -> None:
         "input": "value",
         "seed": 9,
     }
+    seeds = {"class_type": "SpriteworksSeedBatch", "inputs": {"seed": 20, "batch_size": 4}}
+    between = {"class_type": "LoraLoaderModelOnly", "inputs": {"model": ["8", 0]}}
+    graph = {"1": between, "2": sampler, "3": save, "8": seeds}
+    assert seed(graph, "3", 2, 4) == {"node": "8", "input": "seed", "seed": 22}
+    assert seed(graph, "3", 2, 3) is None  # one of them is missing, and nobody knows which
     circle = {"class_type": "KSampler", "inputs": {"seed": ["2", 0]}}
     assert seed({"2": circle, "3": save}, "3") is None
     assert seed({}, "3") is None

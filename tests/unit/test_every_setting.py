@@ -1,15 +1,14 @@
 """A setting is one field of LoaderSettings; these tests name the places that forgot it.
 
 Inputs of nodes, variants of `spriteworks bench` and names for `--set` follow from the field. What
-cannot is held here: the code that carries it out in each host, help pages, the guide's table, and
-the recorded classes that the shipped workflows are checked against.
+cannot is held here: the code that carries it out in each host, the guide's table, and the recorded
+classes that the shipped workflows are checked against.
 """
 
 from __future__ import annotations
 
 import ast
 import json
-import re
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -38,6 +37,7 @@ SHARED = ("comfy_nodes/kernels.py", "comfy_nodes/placing.py", "comfy_nodes/ops")
 def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("comfy_nodes.folders.checkpoint_names", list)
     monkeypatch.setattr("comfy_nodes.folders.diffusers_names", list)
+    monkeypatch.setattr("comfy_nodes.folders.diffusers_words", dict)
 
 
 # ---------------------------------------------------------------------------- the field
@@ -106,26 +106,6 @@ def settings_read(place: Path) -> Iterator[str]:
 
 
 # ------------------------------------------------------------------------- what is written
-
-
-@pytest.mark.parametrize("node", NODES, ids=lambda node: node.__name__)
-def test_a_help_page_has_a_line_for_each_input_in_order(repository: Path, node: Any) -> None:
-    inputs = [one.id for one in node.define_schema().inputs]
-    assert list(help_lines(repository, node)) == inputs
-
-
-def test_the_loaders_pages_say_the_same_of_the_settings(repository: Path) -> None:
-    first, *others = (help_lines(repository, node) for node in LOADERS)
-    for other in others:
-        assert {name: other[name] for name in SETTINGS} == {name: first[name] for name in SETTINGS}
-
-
-def help_lines(repository: Path, node: Any) -> dict[str, str]:
-    """The texts of a node's help page by the inputs' names."""
-    name = node.define_schema().node_id
-    page = repository / "comfy_nodes" / "web" / "docs" / f"{name}.md"
-    inputs = page.read_text(encoding="utf-8").split("## Inputs\n")[1].split("## Outputs")[0]
-    return dict(re.findall(r"^- \*\*(\w+)\*\*: (.+)$", inputs, re.MULTILINE))
 
 
 def test_the_guide_lists_every_setting_as_its_field_has_it(repository: Path) -> None:

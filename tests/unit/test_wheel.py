@@ -36,6 +36,8 @@ def test_every_workflow_and_the_model_are_in_it(wheel: zipfile.ZipFile, reposito
         if path.is_file():
             place = path.relative_to(repository / "workflows").as_posix()
             assert f"orchestrator/shipped/{place}" in names
+    for path in (repository / "locales").rglob("*.json"):
+        assert f"orchestrator/shipped/{path.relative_to(repository).as_posix()}" in names
     for path in (repository / "subgraphs").glob("*.json"):
         assert f"orchestrator/shipped/subgraphs/{path.name}" in names
     for folder in ("comfy_nodes/model_files", "comfy_nodes/web"):
