@@ -23,8 +23,15 @@ BETWEEN_GROUPS = 40
 
 NOTE_WIDTH = 340
 WIDTH = 300
-# What texts and pictures need beyond the least that the editor gives.
-WANTED = {"CLIPTextEncode": 170, "LoadImage": 340, "LoadImageMask": 360, "SaveImage": 340}
+# What texts and pictures need beyond the least that the editor gives, and a sheet whose folded
+# pivot is linked, and so shown.
+WANTED = {
+    "CLIPTextEncode": 170,
+    "LoadImage": 340,
+    "LoadImageMask": 360,
+    "SaveImage": 340,
+    "SpriteworksSpriteSheet": 300,
+}
 
 Sizes = Mapping[str, Mapping[str, int]]
 # x, y, width, height in px, the title bar of a node not counted
