@@ -12,6 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from PIL import Image
 
 from comfy_nodes.native.help import PAGES, WEB, help_file, serve_help
@@ -127,9 +129,6 @@ def test_without_comfyuis_server_nothing_is_served(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_server_answers_for_pages_and_for_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    web = pytest.importorskip("aiohttp.web", reason="ComfyUI brings aiohttp")
-    from aiohttp.test_utils import TestClient, TestServer
-
     routes = web.RouteTableDef()
     server = SimpleNamespace(PromptServer=SimpleNamespace(instance=SimpleNamespace(routes=routes)))
     served = {"my-sprites-1.2": str(WEB), "sprites (1) ö": str(WEB), "other": str(WEB.parent)}
