@@ -1,0 +1,93 @@
+"""Make docs/images/template-NAME.jpg: each template as it looks in ComfyUI's editor after its run.
+
+    python scripts/build_template_pictures.py COMFYUI [NAME ...]
+
+starts that ComfyUI with the pack, opens its editor in a Chromium (pip install playwright), opens
+and runs each template, or those that are named, and takes the picture of the window.
+"""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import sys
+import time
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import requests
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+import orchestrator as spriteworks  # noqa: E402
+
+IMAGES = REPOSITORY / "docs" / "images"
+NAMES = sorted(path.stem for path in (REPOSITORY / "workflows").glob("*.json"))
+# s that one run may take on a busy machine
+PATIENCE = 900
+# ms until nodes that show new pictures stand still
+REST = 3000
+SCALE = 0.75  # of the pictures, to the window's pixels
+QUALITY = 85
+
+# What the list of templates does with the one that is clicked.
+OPEN = """async name => {
+  const address = app.api.apiURL(`/workflow_templates/spriteworks/${name}.json`);
+  const found = await (await fetch(address)).json();
+  await app.loadGraphData(found, true, true, name, {openSource: 'template'});
+}"""
+RUN = """() => new Promise((resolve, reject) => {
+  const started = ({detail}) => resolve(detail.prompt_id);
+  app.api.addEventListener('execution_start', started, {once: true});
+  app.queuePrompt(0).then(() => {
+    const errors = JSON.stringify(app.lastNodeErrors ?? {});
+    if (errors !== '{}') reject(new Error(errors));
+  });
+})"""
+
+
+def wait(url: str, prompt_id: str) -> None:
+    """Wait until a run is through. Raises SystemExit where it fails, or takes too long."""
+    late = time.monotonic() + PATIENCE
+    while time.monotonic() < late:
+        told = requests.get(f"{url}/history/{prompt_id}", timeout=60).json()
+        if prompt_id in told:
+            if told[prompt_id]["status"]["status_str"] != "success":
+                raise SystemExit(f"a template failed: {told[prompt_id]['status']}")
+            return
+        time.sleep(1)
+    raise SystemExit(f"a template took more than {PATIENCE} s")
+
+
+def picture(page: Any, url: str, name: str) -> Image.Image:
+    """The window with a template that has run."""
+    page.evaluate(OPEN, name)
+    page.wait_for_timeout(REST)
+    wait(url, page.evaluate(RUN))
+    page.wait_for_timeout(REST)
+    taken = Image.open(BytesIO(page.screenshot())).convert("RGB")
+    size = (round(taken.width * SCALE), round(taken.height * SCALE))
+    return taken.resize(size, Image.Resampling.LANCZOS)
+
+
+def main(comfyui: Path, names: list[str]) -> None:
+    """Open the editor of a ComfyUI, and take the pictures."""
+    editor = runpy.run_path(str(REPOSITORY / "tests" / "data" / "canvas_editor.py"))["editor"]
+    with spriteworks.start_comfyui(comfyui) as server, editor(server.url) as opened:
+        for name in names or NAMES:
+            target = IMAGES / f"template-{name}.jpg"
+            picture(opened.page, server.url, name).save(target, quality=QUALITY, optimize=True)
+            print(target.name, flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("comfyui", metavar="COMFYUI", type=Path)
+    parser.add_argument("names", metavar="NAME", nargs="*", choices=[*NAMES, []])
+    found = parser.parse_args()
+    main(found.comfyui, found.names)
