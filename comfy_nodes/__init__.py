@@ -18,14 +18,16 @@ async def comfy_entrypoint() -> ComfyExtension:
     from .copies import folder, folder_in_use, web_folder
     from .native.web_files import serve_web
 
-    serve_web(web_folder(), folder() / "workflows")
     used = folder_in_use()
     if used is not None:
+        serve_web(web_folder(), folder() / "workflows")
         from .unused import UnusedExtension
 
         return UnusedExtension(used)
     from .extension import SpriteworksExtension
     from .native.help import serve_help
 
+    # Of two answers to one address the first is asked: for pages that is the one by language.
     serve_help()
+    serve_web(web_folder(), folder() / "workflows")
     return SpriteworksExtension()

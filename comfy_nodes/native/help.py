@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .web_files import is_plain, written
+
 WEB = Path(__file__).parents[1] / "web"
 PAGES = WEB / "docs"
 
 # No name here has a slash or two dots, so nothing leads out of the folder.
-_PATH = "/extensions/{}/docs/{{node:Spriteworks[A-Za-z]+}}/{{file:[A-Za-z-]+[.](?:md|png)}}"
+_FILE = "{node:Spriteworks[A-Za-z]+}/{file:[A-Za-z-]+[.](?:md|png)}"
 
 
 def help_file(node: str, file: str) -> Path | None:
@@ -41,13 +43,19 @@ def serve_help() -> None:
 
     # A path can be given once only, and two installations may share a name.
     given = {getattr(one, "path", None) for one in routes}
-    for path in sorted({_PATH.format(name) for name in _served_names()} - given):
+    for path in sorted({_path(name) for name in _served_names()} - given):
         routes.get(path)(answer)
+
+
+def _path(name: str) -> str:
+    # A name that is written in one way only stands in the path itself: aiohttp asks the path that
+    # begins with most fixed letters first, and ComfyUI has the folder's.
+    folder = name if is_plain(name) else f"{{pack:{written(name)}}}"
+    return f"/extensions/{folder}/docs/{_FILE}"
 
 
 def _served_names() -> set[str]:
     """Under which names the editor asks for the pack's files: ComfyUI's, and cut at a dot."""
     folders = getattr(sys.modules.get("nodes"), "EXTENSION_WEB_DIRS", {})
     names = {name for name, folder in folders.items() if Path(folder).resolve() == WEB.resolve()}
-    # In a path braces would be a pattern.
-    return {one for name in names for one in (name, name.split(".")[0]) if not set("{}") & set(one)}
+    return {one for name in names for one in (name, name.split(".")[0])}

@@ -31,9 +31,14 @@ def serve_web(web: Path, workflows: Path) -> None:
     if routes is None:
         return
     for name, folder in folders.items():
-        if Path(folder) == web and not _PLAIN.fullmatch(name):
+        if Path(folder) == web and not is_plain(name):
             _serve(routes, "/extensions", name, web)
             _serve(routes, "/workflow_templates", name, workflows)
+
+
+def is_plain(name: str) -> bool:
+    """Whether a folder's name is written in an address in one way only, and found by ComfyUI."""
+    return _PLAIN.fullmatch(name) is not None
 
 
 def written(name: str) -> str:

@@ -17,6 +17,7 @@ _SHIM = (
     _FIRST_LINE
     + """
 
+import importlib
 import importlib.util
 import sys
 
@@ -29,7 +30,7 @@ _pack = importlib.util.module_from_spec(_spec)
 sys.modules[_NAME] = _pack
 _spec.loader.exec_module(_pack)
 comfy_entrypoint = _pack.comfy_entrypoint
-WEB_DIRECTORY = _pack.copies.web_directory({name})
+WEB_DIRECTORY = importlib.import_module(_NAME + ".copies").web_directory({name})
 """
 )
 # What ComfyUI looks for in a pack; the first offers its workflows as templates.

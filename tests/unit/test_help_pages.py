@@ -12,9 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from PIL import Image
 
 from comfy_nodes.native.help import PAGES, WEB, help_file, serve_help
+from comfy_nodes.native.web_files import serve_web
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 BUILD = runpy.run_path(str(REPOSITORY / "scripts" / "build_locales.py"))
@@ -126,17 +129,15 @@ def test_without_comfyuis_server_nothing_is_served(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_server_answers_for_pages_and_for_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    web = pytest.importorskip("aiohttp.web", reason="ComfyUI brings aiohttp")
-    from aiohttp.test_utils import TestClient, TestServer
-
     routes = web.RouteTableDef()
     server = SimpleNamespace(PromptServer=SimpleNamespace(instance=SimpleNamespace(routes=routes)))
-    served = {"my-sprites-1.2": str(WEB), "other": str(WEB.parent)}
+    served = {"my-sprites-1.2": str(WEB), "sprites (1) ö": str(WEB), "other": str(WEB.parent)}
     monkeypatch.setitem(sys.modules, "server", server)
     monkeypatch.setitem(sys.modules, "nodes", SimpleNamespace(EXTENSION_WEB_DIRS=served))
     serve_help()
     serve_help()  # the pack is installed twice
-    assert len(routes) == 2
+    assert len(routes) == 3
+    serve_web(WEB, WEB)
 
     async def answers(*paths: str) -> list[tuple[int, str]]:
         application = web.Application()
@@ -156,11 +157,14 @@ def test_the_server_answers_for_pages_and_for_nothing_else(monkeypatch: pytest.M
             "my-sprites-1/docs/SpriteworksSnap/pt-BR.md",
             "my-sprites-1.2/docs/SpriteworksSnap/ja.md",
             "my-sprites-1.2/docs/SpriteworksSnap.md",
+            "sprites%20(1)%20%C3%B6/docs/SpriteworksSnap/ja.md",
+            "sprites%20(1)%20%C3%B6/docs/SpriteworksSnap/ko.md",
             "my-sprites-1.2/docs/SpriteworksNothing/en.md",
             "my-sprites-1.2/docs/SpriteworksSnap/..%2F..%2F..%2Fsnap.py",
             "other/docs/SpriteworksSnap/en.md",
         )
     )
     english, japanese = page("SpriteworksSnap", "en")[:6], page("SpriteworksSnap", "ja")[:6]
-    assert found[:4] == [(200, one) for one in (english, english, japanese, english)]
-    assert [status for status, _ in found[4:]] == [404, 404, 404]
+    wanted = (english, english, japanese, english, japanese, english)
+    assert found[:6] == [(200, one) for one in wanted]
+    assert [status for status, _ in found[6:]] == [404, 404, 404]

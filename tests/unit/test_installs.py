@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -359,6 +361,19 @@ def test_what_comfyui_reads_beside_the_pack_is_there_and_is_renewed(tmp_path: Pa
     assert not (templates / "old.json").exists()
     assert (templates / "sprite.json").read_bytes() == (shipped / "sprite.json").read_bytes()
     assert (templates / "batch.json").stat().st_mtime_ns == same
+
+
+def test_the_package_gives_what_comfyui_asks_of_a_pack(tmp_path: Path) -> None:
+    package = tmp_path / pack.SHIM_NAME
+    pack.write_package(package)
+    asked = f"import {package.name} as pack; print(pack.WEB_DIRECTORY, pack.comfy_entrypoint)"
+    found = subprocess.run(
+        [sys.executable, "-c", asked], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert found.returncode == 0, found.stderr
+    web, _, entry = found.stdout.partition(" ")
+    assert (Path(web) / "spriteworks.js").is_file()
+    assert "comfy_entrypoint" in entry
 
 
 def test_a_run_on_it_loads_the_pack_once(root: Path, source: Path, tmp_path: Path) -> None:
