@@ -32,7 +32,6 @@ class SliceSheet(io.ComfyNode):
                 "unpack",
                 "grid to frames",
                 "strip to frames",
-                "walk cycle",
             ),
             inputs=[
                 io.Image.Input("image", tooltip="The sheet; of several, one after another."),

@@ -47,23 +47,21 @@ export function foldAdvanced(node) {
     canvasOnly: true,
   });
   button.serialize = false;
-  const name = () => (button.label = words().advanced(folded.length, Boolean(node.showAdvanced)));
-  name();
+  // Asked for when it is drawn: the editor keeps labels that are set by the id of the node, and
+  // gives them to another node that gets this id later.
+  Object.defineProperty(button, "label", {
+    configurable: true,
+    get: () => words().advanced(folded.length, Boolean(node.showAdvanced)),
+    set() {},
+  });
 
   function toggle() {
     const before = node.size[1];
     node.toggleAdvanced();
     if (node.showAdvanced) grown = node.size[1] - before;
     else node.setSize([node.size[0], Math.max(node.size[1] - grown, node.computeSize()[1])]);
-    name();
     app.graph.setDirtyCanvas(true, true);
   }
-
-  const configured = node.onConfigure;
-  node.onConfigure = function (saved) {
-    configured?.call(this, saved);
-    name();
-  };
   // The editor gave it room for all of them.
   node.setSize([node.size[0], node.computeSize()[1]]);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -87,6 +88,20 @@ def page(studio: Any, canvas_editor: Any) -> Iterator[Any]:
         yield editor.page
 
 
+@contextmanager
+def opened(page: Any, box: str) -> Iterator[None]:
+    """Show a search box until the block ends."""
+    page.evaluate(SET, ["Comfy.NodeSearchBoxImpl", box])
+    page.evaluate(TOGGLE)
+    field = page.locator(BOXES[box][0]).first
+    field.wait_for(timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        page.evaluate(TOGGLE)
+        field.wait_for(state="hidden", timeout=PATIENCE)
+
+
 def found_by(page: Any, box: str, text: str) -> list[str]:
     """The titles of what the search box finds, best first."""
     field, items = BOXES[box]
@@ -107,19 +122,12 @@ def test_what_people_type_finds_the_right_node(
 ) -> None:
     if info["SpriteworksSnap"].get("search_aliases") is None:
         pytest.skip("this ComfyUI's schema has no search words")
-    page.evaluate(SET, ["Comfy.NodeSearchBoxImpl", box])
-    page.evaluate(TOGGLE)
-    page.locator(BOXES[box][0]).first.wait_for(timeout=PATIENCE)
-    first = {text: found_by(page, box, text)[0] for text in SEARCHES}
+    with opened(page, box):
+        first = {text: found_by(page, box, text)[0] for text in SEARCHES}
+        among = {text: found_by(page, box, text) for text in AMONG}
     assert first == {text: info[kind]["display_name"] for text, kind in SEARCHES.items()}
-    missed = [
-        text
-        for text, kind in AMONG.items()
-        if info[kind]["display_name"] not in found_by(page, box, text)
-    ]
+    missed = [text for text, kind in AMONG.items() if info[kind]["display_name"] not in among[text]]
     assert missed == []
-    page.evaluate(TOGGLE)
-    page.locator(BOXES[box][0]).first.wait_for(state="hidden", timeout=PATIENCE)
 
 
 def test_settings_that_are_rarely_needed_are_folded(page: Any, info: dict[str, Any]) -> None:
@@ -136,6 +144,24 @@ def test_settings_that_are_rarely_needed_are_folded(page: Any, info: dict[str, A
         if folded:
             assert told["folded"] < told["open"], kind
             assert told["again"] < told["open"], kind
+
+
+def test_a_button_counts_the_settings_of_its_own_node(page: Any, info: dict[str, Any]) -> None:
+    """The editor keeps what widgets show by the ids of nodes, which files share."""
+    page.evaluate(SET, ["Comfy.VueNodes.Enabled", False])
+    for kind in ("SpriteworksDiffusersLoader", "SpriteworksSnap", "SpriteworksDiffusersLoader"):
+        inputs = info[kind]["input"]
+        specs = {**inputs["required"], **inputs.get("optional", {})}
+        count = sum(bool(spec[1].get("advanced")) for spec in specs.values())
+        page.evaluate("kind => app.loadApiJson({5: {class_type: kind, inputs: {}}}, 'a')", kind)
+        label = page.evaluate(
+            "() => app.graph.getNodeById(5).widgets"
+            ".find(one => one.name === 'spriteworks_advanced')?.label ?? null"
+        )
+        if count:
+            assert label == f"Show {count} advanced settings", kind
+        else:
+            assert label is None, "this editor cannot fold"
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ pytestmark = pytest.mark.comfyui
 PATIENCE = 120_000
 SET = "([name, value]) => app.ui.settings.setSettingValueAsync(name, value)"
 OFFERED = "() => app.ui.settings.settingsLookup['Comfy.VueNodes.Enabled']?.type === 'boolean'"
-# [[class, {widget: value}, [[input, number of the node, output], ...]], ...] as a workflow.
-BUILD = """nodes => {
-  app.graph.clear();
+# [[class, {widget: value}, [[input, number of the node, output], ...]], ...] as a workflow of its
+# own: in one that is only cleared, nodes get the values of those that had their ids before.
+BUILD = """async nodes => {
+  await app.loadGraphData({version: 0.4, nodes: [], links: [], groups: [], config: {}, extra: {},
+    last_node_id: 0, last_link_id: 0});
   const made = nodes.map(([kind], index) => {
     const one = LiteGraph.createNode(kind);
     one.pos = [80 + 420 * index, 120];
