@@ -315,10 +315,12 @@ def run_tests(environment: Environment, arguments: list[str]) -> int:
 def run_alone(environment: Environment, status: int) -> int:
     """Run what failed beside others once more, where it is little enough to be chance."""
     try:
-        failed = sorted(json.loads(LAST_FAILED.read_text(encoding="utf-8")))
+        known = json.loads(LAST_FAILED.read_text(encoding="utf-8"))
+        # What is no test could not be collected, and no chance is at work there.
+        failed = sorted(name for name in known if "::" in name)
     except (OSError, ValueError):
         return status
-    if status != 1 or not 0 < len(failed) <= MOST_UNSTEADY:
+    if status != 1 or len(failed) < len(known) or not 0 < len(failed) <= MOST_UNSTEADY:
         return status
     pytest = [str(environment.python), "-m", "pytest", "--last-failed"]
     if run_check("tests that failed beside others, alone", pytest):

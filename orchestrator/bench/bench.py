@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ..client.client import Client
 from ..client.timings import Stopwatch
-from ..errors import JobError, JobTimedOut, NodeFailed, ServerLost, UsageError
+from ..errors import JobError, JobRefused, JobTimedOut, NodeFailed, ServerLost, UsageError
 from ..memory import Use
 from ..protocol import Graph, SystemStats
 from ..runs.pictures import upload_pictures
@@ -177,7 +177,7 @@ def _measured(common: _Bench, case: Case) -> BenchRow:
             reason = str(error).splitlines()[0]
             common.record.add(replace(row, status=CaseStatus.FAILED, reason=reason))
         raise
-    except (NodeFailed, JobTimedOut) as error:
+    except (NodeFailed, JobTimedOut, JobRefused) as error:
         reason = _reason(error)
         if not common.record.rows:
             raise JobError(
@@ -270,13 +270,18 @@ def _slug(name: str, batch_size: int | None) -> str:
     return f"{plain_name}.x{batch_size or 0}"
 
 
-def _reason(error: JobError) -> str:
+def _reason(error: JobError | JobRefused) -> str:
     """The first line of what the node said, without its place in the graph."""
+    if isinstance(error, JobRefused) and error.problems:
+        told = error.problems[0]
+        return (told.details or told.message).splitlines()[0]
     first = str(error).splitlines()[0]
     return first.partition(" failed: ")[2] or first if isinstance(error, NodeFailed) else first
 
 
-def _status(error: JobError) -> CaseStatus:
+def _status(error: JobError | JobRefused) -> CaseStatus:
+    if isinstance(error, JobRefused):  # a node said so before anything ran
+        return CaseStatus.UNSUPPORTED
     kind = error.kind if isinstance(error, NodeFailed) else ""
     if "OutOfMemory" in kind or "MemoryError" in kind or "allocate memory" in str(error):
         return CaseStatus.OUT_OF_MEMORY

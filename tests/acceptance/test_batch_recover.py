@@ -585,7 +585,15 @@ def test_without_the_kept_plan_manifest_and_servers_are_given(dots: Batch) -> No
     assert set(dots.sent().values()) == {1}
 
 
-@pytest.mark.parametrize("content", [b"", b"x", gzip.compress(b"[1]"), gzip.compress(b"{}")[:9]])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"x", id="no gzip"),
+        pytest.param(gzip.compress(b"[1]"), id="another thing"),
+        pytest.param(gzip.compress(b"{}")[:9], id="cut off"),
+    ],
+)
 def test_a_damaged_kept_plan_is_as_good_as_none(dots: Batch, content: bytes) -> None:
     (dots.out / KEPT).write_bytes(content)
     dots.record.unlink()

@@ -146,7 +146,7 @@ def test_a_few_tests_that_failed_beside_others_are_run_alone(
     asked: bool,
 ) -> None:
     names = tmp_path / "lastfailed"
-    names.write_text(json.dumps({f"test_it[{number}]": True for number in range(failed)}))
+    names.write_text(json.dumps({f"test_a.py::test_it[{number}]": True for number in range(failed)}))
     monkeypatch.setattr(bootstrap, "LAST_FAILED", names)
     monkeypatch.setattr(bootstrap, "in_processes", lambda arguments: ["-n", "2"])
     run: list[list[str]] = []
@@ -162,3 +162,14 @@ def test_a_few_tests_that_failed_beside_others_are_run_alone(
     assert ("--last-failed" in run[-1]) == asked
     told = capsys.readouterr().out
     assert told.count("unsteady: ") == (failed if asked and alone == 0 else 0)
+
+
+@pytest.mark.parametrize("name", ["gw0", "tests/unit/test_it.py"])
+def test_what_was_not_collected_is_no_chance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    names = tmp_path / "lastfailed"
+    names.write_text(json.dumps({name: True}))
+    monkeypatch.setattr(bootstrap, "LAST_FAILED", names)
+    monkeypatch.setattr(bootstrap, "run_check", lambda name, command: 0)
+    assert bootstrap.run_alone(bootstrap.Environment(tmp_path), 1) == 1
