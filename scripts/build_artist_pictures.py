@@ -46,14 +46,6 @@ LOAD = """async graph => {
   for (const widget of app.graph.nodes.flatMap(node => node.widgets ?? []))
     if (widget.name === 'control_after_generate') widget.value = 'fixed';
 }"""
-RUN = """() => new Promise((resolve, reject) => {
-  const started = ({detail}) => resolve(detail.prompt_id);
-  app.api.addEventListener('execution_start', started, {once: true});
-  app.queuePrompt(0).then(() => {
-    const errors = JSON.stringify(app.lastNodeErrors ?? {});
-    if (errors !== '{}') reject(new Error(errors));
-  });
-})"""
 ALL_SHOWN = """() => !document.querySelector('.spriteworks .sw-empty')
   && [...document.querySelectorAll('.spriteworks img')].every(one => one.naturalWidth)"""
 # The nodes of a shot side by side, all others out of sight; the place of the shot in the page.
@@ -76,7 +68,6 @@ ARRANGE = """([ids, left, top]) => {
   const [across, down] = [x - 60 - left, high];
   return {x: page.x + left - 12, y: page.y + top - 60, width: across + 24, height: down + 72};
 }"""
-CLASSIC = "() => app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', false)"
 ADD = """([kind, values]) => {
   const node = LiteGraph.createNode(kind);
   app.graph.add(node);
@@ -341,7 +332,7 @@ class Stage:
 
     def __init__(self, editor: Any, url: str) -> None:
         self.editor, self.page, self.url = editor, editor.page, url
-        self.page.evaluate(CLASSIC)
+        editor.draw_with(False)
 
     def upload(self, name: str, picture: bytes) -> str:
         """Put a picture into the server's input folder; its name there."""
@@ -353,7 +344,7 @@ class Stage:
     def play(self, scene: Scene, shots: Sequence[Shot], nodes: dict[str, int]) -> dict[str, Any]:
         """Run a scene, keep its shots; the saved pictures by name."""
         self.page.evaluate(LOAD, scene.graph)
-        outputs = self._outputs(self.page.evaluate(RUN))
+        outputs = self._outputs(self.editor.run())
         self.page.wait_for_function(ALL_SHOWN)
         for shot in shots:
             self.keep(shot)

@@ -33,21 +33,6 @@ REST = 3000
 SCALE = 0.75  # of the pictures, to the window's pixels
 QUALITY = 85
 
-# What the list of templates does with the one that is clicked.
-OPEN = """async name => {
-  const address = app.api.apiURL(`/workflow_templates/spriteworks/${name}.json`);
-  const found = await (await fetch(address)).json();
-  await app.loadGraphData(found, true, true, name, {openSource: 'template'});
-}"""
-RUN = """() => new Promise((resolve, reject) => {
-  const started = ({detail}) => resolve(detail.prompt_id);
-  app.api.addEventListener('execution_start', started, {once: true});
-  app.queuePrompt(0).then(() => {
-    const errors = JSON.stringify(app.lastNodeErrors ?? {});
-    if (errors !== '{}') reject(new Error(errors));
-  });
-})"""
-
 
 def wait(url: str, prompt_id: str) -> None:
     """Wait until a run is through. Raises SystemExit where it fails, or takes too long."""
@@ -62,11 +47,12 @@ def wait(url: str, prompt_id: str) -> None:
     raise SystemExit(f"a template took more than {PATIENCE} s")
 
 
-def picture(page: Any, url: str, name: str) -> Image.Image:
+def picture(editor: Any, url: str, name: str) -> Image.Image:
     """The window with a template that has run."""
-    page.evaluate(OPEN, name)
+    page = editor.page
+    editor.open_template(name)
     page.wait_for_timeout(REST)
-    wait(url, page.evaluate(RUN))
+    wait(url, editor.run())
     page.wait_for_timeout(REST)
     taken = Image.open(BytesIO(page.screenshot())).convert("RGB")
     size = (round(taken.width * SCALE), round(taken.height * SCALE))
@@ -79,7 +65,7 @@ def main(comfyui: Path, names: list[str]) -> None:
     with spriteworks.start_comfyui(comfyui) as server, editor(server.url) as opened:
         for name in names or NAMES:
             target = IMAGES / f"template-{name}.jpg"
-            picture(opened.page, server.url, name).save(target, quality=QUALITY, optimize=True)
+            picture(opened, server.url, name).save(target, quality=QUALITY, optimize=True)
             print(target.name, flush=True)
 
 

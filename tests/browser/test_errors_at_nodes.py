@@ -11,8 +11,6 @@ pytestmark = pytest.mark.comfyui
 
 # ms
 PATIENCE = 120_000
-SET = "([name, value]) => app.ui.settings.setSettingValueAsync(name, value)"
-OFFERED = "() => app.ui.settings.settingsLookup['Comfy.VueNodes.Enabled']?.type === 'boolean'"
 # [[class, {widget: value}, [[input, number of the node, output], ...]], ...] as a workflow of its
 # own: in one that is only cleared, nodes get the values of those that had their ids before.
 BUILD = """async nodes => {
@@ -91,9 +89,9 @@ def editor(studio: Any, canvas_editor: Any) -> Iterator[Any]:
 
 @pytest.fixture(params=[False, True], ids=["classic", "nodes2"])
 def page(request: pytest.FixtureRequest, editor: Any) -> Any:
-    if request.param and not editor.page.evaluate(OFFERED):
+    if request.param not in editor.renderers():
         pytest.skip("this editor has no Nodes 2.0")
-    editor.page.evaluate(SET, ["Comfy.VueNodes.Enabled", request.param])
+    editor.draw_with(request.param)
     editor.close_dialogs()
     return editor.page
 

@@ -26,19 +26,7 @@ pytestmark = pytest.mark.comfyui
 
 # ms
 PATIENCE = 120_000
-RENDERER = "value => app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', value)"
 NAMES = {False: "classic", True: "nodes2"}
-# Editors before Nodes 2.0 hid the beginnings of it, in which few widgets work.
-OFFERED = "() => app.ui.settings.settingsLookup['Comfy.VueNodes.Enabled']?.type === 'boolean'"
-# The id of what the editor has sent, once it runs.
-RUN = """() => new Promise((resolve, reject) => {
-  const started = ({detail}) => resolve(detail.prompt_id);
-  app.api.addEventListener('execution_start', started, {once: true});
-  app.queuePrompt(0).then(() => {
-    const errors = JSON.stringify(app.lastNodeErrors ?? {});
-    if (errors !== '{}') reject(new Error(errors));
-  });
-})"""
 # A panel that waits for a run says so in this element.
 ALL_SHOWN = "() => !document.querySelector('.spriteworks .sw-empty')"
 LOADED = "() => [...document.querySelectorAll('.spriteworks img')].every(one => one.naturalWidth)"
@@ -66,7 +54,7 @@ class Bench:
         self.editor = editor
         self.studio = studio
         self.troubles: list[str] = []
-        self.renderers = NAMES if self.page.evaluate(OFFERED) else {False: NAMES[False]}
+        self.renderers = editor.renderers()
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         file = repository / "workflows" / "frames.json"
         self.frames = json.loads(file.read_text(encoding="utf-8"))
@@ -75,7 +63,7 @@ class Bench:
 
     def load(self, modern: bool) -> None:
         """The workflow that makes a sheet of an animation, with a file of that renderer's own."""
-        self.page.evaluate(RENDERER, modern)
+        self.editor.draw_with(modern)
         name = f"{NAMES[modern]}.png"
         shutil.copy(self.input / "spriteworks_walk.png", self.input / name)
         canvas = copy.deepcopy(self.frames)
@@ -86,7 +74,7 @@ class Bench:
 
     def run(self) -> HistoryRecord:
         """Run what is loaded, to the end; the server's record of it."""
-        prompt_id = self.page.evaluate(RUN)
+        prompt_id = self.editor.run()
         with Client(self.studio.url) as client:
             record = client.wait(prompt_id, timeout=PATIENCE / 1000)
         self.page.wait_for_function(ALL_SHOWN, timeout=PATIENCE)

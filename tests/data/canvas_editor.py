@@ -37,6 +37,25 @@ _STATE = """() => ({
   text: document.body.innerText.slice(0, 300),
 })"""
 
+# Editors before Nodes 2.0 hid the beginnings of it, in which few widgets work.
+_OFFERED = "() => app.ui.settings.settingsLookup['Comfy.VueNodes.Enabled']?.type === 'boolean'"
+_RENDERER = "value => app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', value)"
+# What the list of templates does with the one that is clicked.
+_OPEN = """async ([pack, name]) => {
+  const address = app.api.apiURL(`/workflow_templates/${pack}/${name}.json`);
+  const found = await (await fetch(address)).json();
+  await app.loadGraphData(found, true, true, name, {openSource: 'template'});
+}"""
+# The id of what the editor has sent, once it runs.
+_RUN = """() => new Promise((resolve, reject) => {
+  const started = ({detail}) => resolve(detail.prompt_id);
+  app.api.addEventListener('execution_start', started, {once: true});
+  app.queuePrompt(0).then(() => {
+    const errors = JSON.stringify(app.lastNodeErrors ?? {});
+    if (errors !== '{}') reject(new Error(errors));
+  });
+})"""
+
 # For changes in short: node(id), add(class), join(from, output, to, input name), ...
 _HELPERS = """() => {
   window.node = id => app.graph.getNodeById(id);
@@ -66,6 +85,22 @@ class Editor:
     def load(self, canvas: Any) -> None:
         """Open a canvas file."""
         self.page.evaluate("async data => { await app.loadGraphData(data); }", canvas)
+
+    def open_template(self, name: str, pack: str = "spriteworks") -> None:
+        """Open a template of a pack, as its list does."""
+        self.page.evaluate(_OPEN, [pack, name])
+
+    def renderers(self) -> tuple[bool, ...]:
+        """Which renderers there are: False is the classic one, True Nodes 2.0."""
+        return (False, True) if self.page.evaluate(_OFFERED) else (False,)
+
+    def draw_with(self, modern: bool) -> None:
+        """Choose the renderer."""
+        self.page.evaluate(_RENDERER, modern)
+
+    def run(self) -> str:
+        """Press Run; the id of the job, once it runs. Raises playwright's Error where refused."""
+        return str(self.page.evaluate(_RUN))
 
     def graph(self, canvas: Any) -> Any:
         """The graph that the editor would send for a canvas file."""

@@ -35,8 +35,6 @@ NODES_2 = """() => Object.fromEntries(app.graph.nodes.map(n => {
   const box = document.querySelector(`[data-node-id="${n.id}"]`)?.getBoundingClientRect();
   return [n.type, box ? Math.ceil(box.height / app.canvas.ds.scale) - 30 : 0];
 }))"""
-OFFERED = "() => app.ui.settings.settingsLookup['Comfy.VueNodes.Enabled']?.type === 'boolean'"
-SWITCH = "value => app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', value)"
 PUT = """([classes, width]) => {
   app.graph.clear();
   app.canvas.ds.scale = 0.5; app.canvas.ds.offset = [60, 60];
@@ -64,8 +62,8 @@ def measured(at: Editor) -> dict[str, int]:
     """By class the height that a node takes in the renderers that the editor has, the larger."""
     wanted = classes()
     found = dict.fromkeys(wanted, 0)
-    for modern in (False, True) if at.page.evaluate(OFFERED) else (False,):
-        at.page.evaluate(SWITCH, modern)
+    for modern in at.renderers():
+        at.draw_with(modern)
         at.page.evaluate(PUT, [wanted, WIDTH])
         at.page.wait_for_timeout(SETTLING)
         seen: dict[str, Any] = at.page.evaluate(NODES_2 if modern else CLASSIC)
@@ -73,7 +71,7 @@ def measured(at: Editor) -> dict[str, int]:
             raise RuntimeError(f"no size of {[kind for kind, size in seen.items() if not size]}")
         print({kind: (found[kind], size) for kind, size in seen.items()}, file=sys.stderr)
         found = {kind: max(size, found[kind]) for kind, size in seen.items()}
-    at.page.evaluate(SWITCH, False)
+    at.draw_with(False)
     return found
 
 

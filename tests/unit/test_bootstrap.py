@@ -146,7 +146,9 @@ def test_a_few_tests_that_failed_beside_others_are_run_alone(
     asked: bool,
 ) -> None:
     names = tmp_path / "lastfailed"
-    names.write_text(json.dumps({f"test_a.py::test_it[{number}]": True for number in range(failed)}))
+    names.write_text(
+        json.dumps({f"test_a.py::test_it[{number}]": True for number in range(failed)})
+    )
     monkeypatch.setattr(bootstrap, "LAST_FAILED", names)
     monkeypatch.setattr(bootstrap, "in_processes", lambda arguments: ["-n", "2"])
     run: list[list[str]] = []
