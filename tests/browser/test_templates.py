@@ -78,13 +78,8 @@ RUN = """() => new Promise((resolve, reject) => {
     if (errors !== '{}') reject(new Error(errors));
   });
 })"""
-COMMANDS = "() => app.extensionManager.command.commands.map(one => one.id)"
-SELECT_PICTURE = """() => {
-  app.canvas.deselectAll();
-  app.canvas.select(app.graph.nodes.find(one => one.type === 'LoadImage'));
-}"""
-# Where a gem is in the picture of inpaint: (edge, length, share of it) across and down.
-GEM = (("x", "width", 0.15), ("y", "height", 0.82))
+# Where the blue gem is in the picture of inpaint: shares of its width and height.
+GEM = (0.15, 0.82)
 
 Box = list[float]
 
@@ -298,22 +293,10 @@ def test_a_template_runs_as_it_opens(name: str, viewer: Viewer) -> None:
 def test_a_mask_painted_in_the_mask_editor_is_what_is_repainted(viewer: Viewer) -> None:
     """One of the gems is painted over, and the bottle no longer."""
     page = viewer.page
-    if "Comfy.MaskEditor.OpenMaskEditor" not in page.evaluate(COMMANDS):
+    if not viewer.editor.has_mask_editor():
         pytest.skip("this editor has no command that opens the mask editor")
     viewer.open("inpaint_by_hand")
-    page.evaluate(SELECT_PICTURE)
-    page.evaluate("() => app.extensionManager.command.execute('Comfy.MaskEditor.OpenMaskEditor')")
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Clear").click(timeout=PATIENCE)
-    picture = dialog.locator("canvas").last.bounding_box(timeout=PATIENCE)
-    # the blue gem, of the picture's width and height
-    x, y = (picture[side] + share * picture[size] for side, size, share in GEM)
-    page.mouse.move(x, y - 20)
-    page.mouse.down()
-    page.mouse.move(x, y + 20, steps=5)
-    page.mouse.up()
-    dialog.get_by_role("button", name="Save").click(timeout=PATIENCE)
-    dialog.wait_for(state="hidden", timeout=PATIENCE)
+    viewer.editor.paint_over(*GEM)
     assert "clipspace" in viewer.picture()
     page.evaluate("() => put(app.graph.nodes.find(one => one.type === 'KSampler'), {denoise: 1})")
     record = viewer.run()
