@@ -50,7 +50,7 @@ def wait(url: str, prompt_id: str) -> None:
 def picture(editor: Any, url: str, name: str) -> Image.Image:
     """The window with a template that has run."""
     page = editor.page
-    editor.open_template(name)
+    editor.load_template(name)
     page.wait_for_timeout(REST)
     wait(url, editor.run())
     page.wait_for_timeout(REST)

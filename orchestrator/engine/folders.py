@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import InputError, ModelError, OutputError
+from ..protocol.http import annotated
 from ..workflow.wording import did_you_mean, listed
 
 # pickles are listed only where a loader asks for them by their suffixes: one can hold code
@@ -20,7 +21,6 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".ti
 
 # letters of a name from outside that a message shows
 _SHOWN = 200
-_ANNOTATION = re.compile(r"^(?P<name>.*?) ?\[(?P<type>input|output|temp)\]$")
 
 
 class OutsideFolder(InputError):
@@ -49,12 +49,6 @@ def inside(folder: Path, *parts: str) -> Path:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "no file name"
         raise OutsideFolder(f"the name {shown} cannot be used: {reason}") from error
     return path
-
-
-def annotated(name: str, default: str) -> tuple[str, str]:
-    """Split "name [output]" into the name and the folder's type."""
-    match = _ANNOTATION.match(name)
-    return (match["name"], match["type"]) if match else (name, default)
 
 
 @dataclass(frozen=True, kw_only=True)

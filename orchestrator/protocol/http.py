@@ -48,6 +48,9 @@ def with_meta(graph: Graph) -> Graph:
     return {node_id: {**node, "_meta": node.get("_meta") or {}} for node_id, node in graph.items()}
 
 
+_ANNOTATION = re.compile(r"^(?P<name>.*?) ?\[(?P<type>input|output|temp)\]$")
+
+
 @dataclass(frozen=True, kw_only=True)
 class PromptRequest:
     """Body of `POST /prompt`."""
@@ -207,6 +210,12 @@ def _shown(value: Any) -> str:
     words = value if isinstance(value, str) else repr(value)
     # No terminal, log or database has a use for it.
     return words[:_LONGEST].replace("\0", "")
+
+
+def annotated(name: str, default: str) -> tuple[str, str]:
+    """Split "name [output]" into the name and the folder's type."""
+    match = _ANNOTATION.match(name)
+    return (match["name"], match["type"]) if match else (name, default)
 
 
 @dataclass(frozen=True, kw_only=True)

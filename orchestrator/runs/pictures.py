@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ..client.client import Client
 from ..client.timings import Stopwatch
-from ..errors import InputError, ResultWrong
+from ..errors import InputError, ResultMissing, ResultWrong
 from ..protocol import FileRef, Graph
+from ..protocol.http import annotated
 from ..workflow.catalogue import Catalogue
 from ..workflow.roles import ImageInput, image_inputs
 from .looking import look
@@ -25,7 +26,7 @@ def upload_pictures(
     """Upload every picture that the graph names and return the graph with the server's names.
 
     A picture is looked for under its name as given and beside the workflow; one that is only in
-    the server's input folder stays as it is. Raises InputError naming where was looked.
+    one of the server's folders stays as it is. Raises InputError naming where was looked.
     """
     result = copy.deepcopy(graph)
     sent: dict[Path, str] = {}
@@ -34,7 +35,8 @@ def upload_pictures(
             continue
         path = find_picture(picture.value, workflow)
         if path is None:
-            if not _server_has(picture, graph, catalogue):
+            listed = _is_listed(picture, graph, catalogue)
+            if not (listed or _server_has(client, picture.value)):
                 raise InputError(_missing(picture, workflow))
             continue
         if path not in sent:
@@ -66,13 +68,29 @@ def verify(path: Path) -> None:
 
 
 def _candidates(value: str, workflow: Path) -> Iterable[Path]:
+    # "a.png [input]", as the editor's mask editor writes it, is the input a.png.
+    plain, kind = annotated(value, "input")
+    name = plain if kind == "input" else value
     # --set image=~/a.png, of which shells leave the `~` as it is
-    yield Path(os.path.expanduser(value))
+    yield Path(os.path.expanduser(name))
     for place in _BESIDE:
-        yield workflow.parent / place / value
+        yield workflow.parent / place / name
 
 
-def _server_has(picture: ImageInput, graph: Graph, catalogue: Catalogue) -> bool:
+def _server_has(client: Client, value: str) -> bool:
+    """Whether the server gives out that picture; it lists none in a subfolder or of "[temp]"."""
+    name, kind = annotated(value, "input")
+    subfolder, _, filename = name.replace("\\", "/").rpartition("/")
+    if not filename or os.path.isabs(name) or ".." in name:
+        return False  # ComfyUI refuses what may lead out of its folders.
+    try:
+        client.content(FileRef(filename=filename, subfolder=subfolder, type=kind))
+    except ResultMissing:
+        return False
+    return True
+
+
+def _is_listed(picture: ImageInput, graph: Graph, catalogue: Catalogue) -> bool:
     inputs = graph[picture.node_id]["inputs"]
     known = catalogue.node_class(graph[picture.node_id]["class_type"]).inputs_of(inputs)
     return picture.value in (known[picture.input].options or ())

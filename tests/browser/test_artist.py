@@ -56,13 +56,6 @@ class Desk:
         self.editor = editor
         self.page = editor.page
 
-    def open_template(self, pack: str, name: str) -> None:
-        self.page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-        shown = self.page.get_by_role("dialog")
-        shown.get_by_text(pack, exact=True).first.click(timeout=PATIENCE)
-        shown.get_by_test_id(f"template-workflow-{name}").click(timeout=PATIENCE)
-        self.page.wait_for_function(OPENED, arg=name, timeout=PATIENCE)
-
     def write(self, node: int, text: str) -> None:
         field = self.page.evaluate_handle(f"() => node({node}).widgets[0].element")
         field.as_element().fill(text)
@@ -100,7 +93,7 @@ def desk(studio: Any, canvas_editor: Any) -> Iterator[Desk]:
 @pytest.fixture(scope="module")
 def drawn(desk: Desk, studio: Any) -> Work:
     """The template with a prompt of one's own and two steps, run from the editor."""
-    desk.open_template("spriteworks", "sprite")
+    desk.editor.open_template("spriteworks", "sprite")
     desk.write(2, PROMPT)
     desk.page.evaluate("() => { cut(node(6), 'steps'); put(node(6), {steps: 2}); }")
     desk.page.evaluate("async () => { await app.queuePrompt(0); }")

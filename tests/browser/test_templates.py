@@ -33,14 +33,6 @@ PATIENCE = 180_000
 READABLE = 0.571
 NOTE = "How to use it"
 
-RENDERER = "value => app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', value)"
-OFFERED = "() => app.ui.settings.settingsLookup['Comfy.VueNodes.Enabled']?.type === 'boolean'"
-# What the list of templates does with the one that is clicked.
-OPEN = """async ([pack, name]) => {
-  const address = app.api.apiURL(`/workflow_templates/${pack}/${name}.json`);
-  const found = await (await fetch(address)).json();
-  await app.loadGraphData(found, true, true, name, {openSource: 'template'});
-}"""
 # Boxes [left, top, right, bottom] on the canvas: as the page has the nodes where they are elements
 # of it, and else as the canvas draws them.
 BOXES = """() => {
@@ -70,21 +62,8 @@ HIDDEN = """() => {
   return Math.max(0, ...every.filter(one => one.isConnected && clips(one))
     .map(one => one.scrollHeight - one.clientHeight));
 }"""
-RUN = """() => new Promise((resolve, reject) => {
-  const started = ({detail}) => resolve(detail.prompt_id);
-  app.api.addEventListener('execution_start', started, {once: true});
-  app.queuePrompt(0).then(() => {
-    const errors = JSON.stringify(app.lastNodeErrors ?? {});
-    if (errors !== '{}') reject(new Error(errors));
-  });
-})"""
-COMMANDS = "() => app.extensionManager.command.commands.map(one => one.id)"
-SELECT_PICTURE = """() => {
-  app.canvas.deselectAll();
-  app.canvas.select(app.graph.nodes.find(one => one.type === 'LoadImage'));
-}"""
-# Where a gem is in the picture of inpaint: (edge, length, share of it) across and down.
-GEM = (("x", "width", 0.15), ("y", "height", 0.82))
+# Where the blue gem is in the picture of inpaint: shares of its width and height.
+GEM = (0.15, 0.82)
 
 Box = list[float]
 
@@ -97,7 +76,7 @@ class Viewer:
         self.page = editor.page
         self.studio = studio
         self.input: Path = studio.output.parent / "input"
-        self.renderers = (False, True) if self.page.evaluate(OFFERED) else (False,)
+        self.renderers = editor.renderers()
         self._told: list[str] = []
         self.page.on("pageerror", lambda error: self._told.append(str(error)))
         self.page.on("response", self._answered)
@@ -115,9 +94,9 @@ class Viewer:
 
     def open(self, name: str, modern: bool = False) -> None:
         """Open a template, and wait until its nodes stand where they stay."""
-        self.page.evaluate(RENDERER, modern)
+        self.editor.draw_with(modern)
         self._told.clear()
-        self.page.evaluate(OPEN, [PACK, name])
+        self.editor.load_template(name)
         self.settle(modern)
 
     def settle(self, modern: bool) -> None:
@@ -147,7 +126,7 @@ class Viewer:
 
     def run(self) -> HistoryRecord:
         """Run what is open, to its end."""
-        prompt_id = self.page.evaluate(RUN)
+        prompt_id = self.editor.run()
         with Client(self.studio.url) as client:
             return client.wait(prompt_id, timeout=PATIENCE / 1000)
 
@@ -285,7 +264,7 @@ def test_a_template_runs_as_it_opens(name: str, viewer: Viewer) -> None:
     ]
     assert files
     for modern in viewer.renderers:
-        viewer.page.evaluate(RENDERER, modern)
+        viewer.editor.draw_with(modern)
         viewer.settle(modern)
         assert misplaced(viewer.boxes()) == []
     assert viewer.troubles() == []
@@ -298,22 +277,10 @@ def test_a_template_runs_as_it_opens(name: str, viewer: Viewer) -> None:
 def test_a_mask_painted_in_the_mask_editor_is_what_is_repainted(viewer: Viewer) -> None:
     """One of the gems is painted over, and the bottle no longer."""
     page = viewer.page
-    if "Comfy.MaskEditor.OpenMaskEditor" not in page.evaluate(COMMANDS):
+    if not viewer.editor.has_mask_editor():
         pytest.skip("this editor has no command that opens the mask editor")
     viewer.open("inpaint_by_hand")
-    page.evaluate(SELECT_PICTURE)
-    page.evaluate("() => app.extensionManager.command.execute('Comfy.MaskEditor.OpenMaskEditor')")
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Clear").click(timeout=PATIENCE)
-    picture = dialog.locator("canvas").last.bounding_box(timeout=PATIENCE)
-    # the blue gem, of the picture's width and height
-    x, y = (picture[side] + share * picture[size] for side, size, share in GEM)
-    page.mouse.move(x, y - 20)
-    page.mouse.down()
-    page.mouse.move(x, y + 20, steps=5)
-    page.mouse.up()
-    dialog.get_by_role("button", name="Save").click(timeout=PATIENCE)
-    dialog.wait_for(state="hidden", timeout=PATIENCE)
+    viewer.editor.paint_over(*GEM)
     assert "clipspace" in viewer.picture()
     page.evaluate("() => put(app.graph.nodes.find(one => one.type === 'KSampler'), {denoise: 1})")
     record = viewer.run()
@@ -339,7 +306,7 @@ def test_a_blueprint_is_offered_and_runs(name: str, viewer: Viewer) -> None:
     answer = requests.get(f"{viewer.studio.url}/global_subgraphs/{key}", timeout=60).json()
     content = json.loads(answer["data"])
     shutil.copy(REPOSITORY / "workflows" / "inputs" / "spriteworks_walk.png", viewer.input)
-    viewer.page.evaluate(RENDERER, False)
+    viewer.editor.draw_with(False)
     viewer.editor.load(content)
     found = viewer.page.evaluate(
         """() => {

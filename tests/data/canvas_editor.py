@@ -41,7 +41,7 @@ _STATE = """() => ({
 _OFFERED = "() => app.ui.settings.settingsLookup['Comfy.VueNodes.Enabled']?.type === 'boolean'"
 _RENDERER = "value => app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', value)"
 # What the list of templates does with the one that is clicked.
-_OPEN = """async ([pack, name]) => {
+_LOAD_TEMPLATE = """async ([pack, name]) => {
   const address = app.api.apiURL(`/workflow_templates/${pack}/${name}.json`);
   const found = await (await fetch(address)).json();
   await app.loadGraphData(found, true, true, name, {openSource: 'template'});
@@ -75,6 +75,18 @@ _HELPERS = """() => {
   window.pack = (...nodes) => app.graph.convertToSubgraph(new Set(nodes)).node;
 }"""
 
+_OPENED = "name => app.extensionManager.workflow.activeWorkflow?.filename === name"
+_COMMAND = "name => app.extensionManager.command.execute(name)"
+_MASK_EDITOR = "Comfy.MaskEditor.OpenMaskEditor"
+_HAS_MASK_EDITOR = f"""() => app.extensionManager.command.commands
+  .some(one => one.id === '{_MASK_EDITOR}')"""
+_SELECT_PICTURE = """() => {
+  app.canvas.deselectAll();
+  app.canvas.select(app.graph.nodes.find(one => one.type === 'LoadImage'));
+}"""
+# px; half the length of a stroke of the mouse
+_STROKE = 20
+
 
 class Editor:
     """ComfyUI's editor in a browser page."""
@@ -86,9 +98,9 @@ class Editor:
         """Open a canvas file."""
         self.page.evaluate("async data => { await app.loadGraphData(data); }", canvas)
 
-    def open_template(self, name: str, pack: str = "spriteworks") -> None:
-        """Open a template of a pack, as its list does."""
-        self.page.evaluate(_OPEN, [pack, name])
+    def load_template(self, name: str, pack: str = "spriteworks") -> None:
+        """Open a template as a click in their list does, without the list."""
+        self.page.evaluate(_LOAD_TEMPLATE, [pack, name])
 
     def renderers(self) -> tuple[bool, ...]:
         """Which renderers there are: False is the classic one, True Nodes 2.0."""
@@ -101,6 +113,36 @@ class Editor:
     def run(self) -> str:
         """Press Run; the id of the job, once it runs. Raises playwright's Error where refused."""
         return str(self.page.evaluate(_RUN))
+
+    def open_template(self, pack: str, name: str) -> None:
+        """Open a template by its card in the list of templates."""
+        self.page.evaluate(_COMMAND, "Comfy.BrowseTemplates")
+        shown = self.page.get_by_role("dialog")
+        shown.get_by_text(pack, exact=True).first.click()
+        shown.get_by_test_id(f"template-workflow-{name}").click()
+        self.page.wait_for_function(_OPENED, arg=name)
+
+    def has_mask_editor(self) -> bool:
+        """Whether a command of this editor opens the MaskEditor."""
+        return bool(self.page.evaluate(_HAS_MASK_EDITOR))
+
+    def paint_over(self, across: float, down: float) -> None:
+        """Paint one stroke on the picture of the first Load Image, as its only mask.
+
+        `across` and `down` say where: shares of the picture's width and height, from 0 to 1.
+        """
+        self.page.evaluate(_SELECT_PICTURE)
+        self.page.evaluate(_COMMAND, _MASK_EDITOR)
+        dialog = self.page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Clear").click()
+        picture = dialog.locator("canvas").last.bounding_box()
+        x, y = picture["x"] + across * picture["width"], picture["y"] + down * picture["height"]
+        self.page.mouse.move(x, y - _STROKE)
+        self.page.mouse.down()
+        self.page.mouse.move(x, y + _STROKE, steps=5)
+        self.page.mouse.up()
+        dialog.get_by_role("button", name="Save").click()
+        dialog.wait_for(state="hidden")
 
     def graph(self, canvas: Any) -> Any:
         """The graph that the editor would send for a canvas file."""

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from orchestrator.engine import host
-from orchestrator.engine.folders import Folders, OutsideFolder, annotated, inside
+from orchestrator.engine.folders import Folders, OutsideFolder, inside
 from orchestrator.engine.host import ui
 from orchestrator.engine.host.pack_folders import PackFolders
 from orchestrator.engine.serving.files import (
@@ -32,6 +32,7 @@ from orchestrator.engine.serving.files import (
 )
 from orchestrator.errors import InputError, ModelError, OutputError
 from orchestrator.guard import is_foreign
+from orchestrator.protocol.http import annotated
 
 
 @pytest.fixture

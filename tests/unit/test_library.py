@@ -227,3 +227,10 @@ def test_servers_are_started_from_home(home: Path) -> None:
     assert choose(Choice(), {"COMFYUI_PATH": "~/ComfyUI"}).comfyui == home / "ComfyUI"
     with pytest.raises(spriteworks.UsageError, match="is no ComfyUI folder"):
         spriteworks.start_comfyui("~/ComfyUI")
+
+
+def test_an_input_is_found_as_the_mask_editor_names_it(tmp_path: Path) -> None:
+    painted = tmp_path / "painted.png"
+    painted.touch()
+    assert find_picture("painted.png [input]", tmp_path / "graph.json") == painted
+    assert find_picture("painted.png [output]", tmp_path / "graph.json") is None

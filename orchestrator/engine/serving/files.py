@@ -17,7 +17,8 @@ from PIL import Image, PngImagePlugin
 
 from ...errors import InputError, OutputError, ProtocolError
 from ...protocol import FileRef, decode_json
-from ..folders import Folders, OutsideFolder, annotated, inside
+from ...protocol.http import annotated
+from ..folders import Folders, OutsideFolder, inside
 from ..pictures.formats import UNREADABLE, PictureFormat
 
 # A browser may run scripts in these, and in every dialect of XML.
