@@ -366,12 +366,13 @@ def test_what_comfyui_reads_beside_the_pack_is_there_and_is_renewed(tmp_path: Pa
 def test_the_package_gives_what_comfyui_asks_of_a_pack(tmp_path: Path) -> None:
     package = tmp_path / pack.SHIM_NAME
     pack.write_package(package)
-    asked = f"import {package.name} as pack; print(pack.WEB_DIRECTORY, pack.comfy_entrypoint)"
+    told = "print(pack.WEB_DIRECTORY, pack.comfy_entrypoint, sep=chr(10))"
+    asked = f"import {package.name} as pack; {told}"
     found = subprocess.run(
         [sys.executable, "-c", asked], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert found.returncode == 0, found.stderr
-    web, _, entry = found.stdout.partition(" ")
+    web, entry = found.stdout.splitlines()
     assert (Path(web) / "spriteworks.js").is_file()
     assert "comfy_entrypoint" in entry
 

@@ -163,7 +163,7 @@ def test_what_is_painted_on_a_transparent_picture_can_be_seen() -> None:
 
 
 def test_bad_masks_are_refused_in_a_sentence() -> None:
-    with pytest.raises(BadInput, match="empty"):
+    with pytest.raises(BadInput, match="Nothing is painted"):
         crop(scene(), torch.zeros(1, 60, 80), 64, 64)
     with pytest.raises(BadInput, match="64x64 pixels and the picture 80x60"):
         crop(scene(), torch.ones(1, 64, 64), 64, 64)
