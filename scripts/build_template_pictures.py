@@ -11,18 +11,17 @@ from __future__ import annotations
 import argparse
 import runpy
 import sys
-import time
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import requests
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 import orchestrator as spriteworks  # noqa: E402
+from orchestrator.client.client import Client  # noqa: E402
 
 IMAGES = REPOSITORY / "docs" / "images"
 NAMES = sorted(path.stem for path in (REPOSITORY / "workflows").glob("*.json"))
@@ -34,25 +33,12 @@ SCALE = 0.75  # of the pictures, to the window's pixels
 QUALITY = 85
 
 
-def wait(url: str, prompt_id: str) -> None:
-    """Wait until a run is through. Raises SystemExit where it fails, or takes too long."""
-    late = time.monotonic() + PATIENCE
-    while time.monotonic() < late:
-        told = requests.get(f"{url}/history/{prompt_id}", timeout=60).json()
-        if prompt_id in told:
-            if told[prompt_id]["status"]["status_str"] != "success":
-                raise SystemExit(f"a template failed: {told[prompt_id]['status']}")
-            return
-        time.sleep(1)
-    raise SystemExit(f"a template took more than {PATIENCE} s")
-
-
-def picture(editor: Any, url: str, name: str) -> Image.Image:
-    """The window with a template that has run."""
+def picture(editor: Any, client: Client, name: str) -> Image.Image:
+    """The window with a template that has run. Raises JobError where that fails."""
     page = editor.page
     editor.load_template(name)
     page.wait_for_timeout(REST)
-    wait(url, editor.run())
+    client.wait(editor.run(), timeout=PATIENCE)
     page.wait_for_timeout(REST)
     taken = Image.open(BytesIO(page.screenshot())).convert("RGB")
     size = (round(taken.width * SCALE), round(taken.height * SCALE))
@@ -62,10 +48,14 @@ def picture(editor: Any, url: str, name: str) -> Image.Image:
 def main(comfyui: Path, names: list[str]) -> None:
     """Open the editor of a ComfyUI, and take the pictures."""
     editor = runpy.run_path(str(REPOSITORY / "tests" / "data" / "canvas_editor.py"))["editor"]
-    with spriteworks.start_comfyui(comfyui) as server, editor(server.url) as opened:
+    with (
+        spriteworks.start_comfyui(comfyui) as server,
+        Client(server.url) as client,
+        editor(server.url) as opened,
+    ):
         for name in names or NAMES:
             target = IMAGES / f"template-{name}.jpg"
-            picture(opened, server.url, name).save(target, quality=QUALITY, optimize=True)
+            picture(opened, client, name).save(target, quality=QUALITY, optimize=True)
             print(target.name, flush=True)
 
 

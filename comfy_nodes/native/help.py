@@ -6,11 +6,10 @@ that was refused. Each refusal is an error in the browser's console, so every la
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from .web_files import is_plain, written
+from .web_files import is_plain, serve, web_folders, written
 
 WEB = Path(__file__).parents[1] / "web"
 PAGES = WEB / "docs"
@@ -28,23 +27,13 @@ def help_file(node: str, file: str) -> Path | None:
 
 
 def serve_help() -> None:
-    """Let ComfyUI's server answer for help pages, where it is loaded; scripts use nodes without."""
-    server = getattr(sys.modules.get("server"), "PromptServer", None)
-    routes = getattr(getattr(server, "instance", None), "routes", None)
-    if routes is None:
-        return
-    from aiohttp import web
+    """Let ComfyUI's server, where it is loaded, answer for help pages."""
+    for path in sorted(map(_path, _served_names())):
+        serve(path, _page_asked)
 
-    async def answer(request: Any) -> Any:
-        found = help_file(request.match_info["node"], request.match_info["file"])
-        if found is None:
-            raise web.HTTPNotFound
-        return web.FileResponse(found)
 
-    # A path can be given once only, and two installations may share a name.
-    given = {getattr(one, "path", None) for one in routes}
-    for path in sorted({_path(name) for name in _served_names()} - given):
-        routes.get(path)(answer)
+def _page_asked(asked: Mapping[str, str]) -> Path | None:
+    return help_file(asked["node"], asked["file"])
 
 
 def _path(name: str) -> str:
@@ -56,6 +45,6 @@ def _path(name: str) -> str:
 
 def _served_names() -> set[str]:
     """Under which names the editor asks for the pack's files: ComfyUI's, and cut at a dot."""
-    folders = getattr(sys.modules.get("nodes"), "EXTENSION_WEB_DIRS", {})
-    names = {name for name, folder in folders.items() if Path(folder).resolve() == WEB.resolve()}
+    folders = web_folders().items()
+    names = {name for name, folder in folders if Path(folder).resolve() == WEB.resolve()}
     return {one for name in names for one in (name, name.split(".")[0])}

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,15 +27,38 @@ def serve_web(web: Path, workflows: Path) -> None:
 
     `web` is the folder that ComfyUI serves to the canvas for it, `workflows` that of its templates.
     """
+    for name, folder in web_folders().items():
+        if Path(folder) == web and not is_plain(name):
+            for prefix, served in (("/extensions", web), ("/workflow_templates", workflows)):
+                path = f"{prefix}/{{pack:{written(name)}}}/{{file:.+}}"
+                serve(path, partial(_file_asked, served))
+
+
+def web_folders() -> Mapping[str, str]:
+    """The folders that ComfyUI serves to the canvas, by the names of their packs."""
+    found: Mapping[str, str] = getattr(sys.modules.get("nodes"), "EXTENSION_WEB_DIRS", {})
+    return found
+
+
+def serve(path: str, find: Callable[[Mapping[str, str]], Path | None]) -> None:
+    """Let ComfyUI's server answer a path with a file; scripts use nodes without that server.
+
+    `path` is aiohttp's, and `find` gets what stands for the names in it; None is a 404. A path that
+    is answered already stays as it is: two installations may share a name.
+    """
     server = getattr(sys.modules.get("server"), "PromptServer", None)
     routes = getattr(getattr(server, "instance", None), "routes", None)
-    folders = getattr(sys.modules.get("nodes"), "EXTENSION_WEB_DIRS", {})
-    if routes is None:
+    if routes is None or path in {getattr(one, "path", None) for one in routes}:
         return
-    for name, folder in folders.items():
-        if Path(folder) == web and not is_plain(name):
-            _serve(routes, "/extensions", name, web)
-            _serve(routes, "/workflow_templates", name, workflows)
+    from aiohttp import web
+
+    async def answer(request: Any) -> Any:
+        found = find(request.match_info)
+        if found is None:
+            raise web.HTTPNotFound
+        return web.FileResponse(found)
+
+    routes.get(path)(answer)
 
 
 def is_plain(name: str) -> bool:
@@ -57,15 +82,5 @@ def file_in(folder: Path, path: str) -> Path | None:
     return found if found.is_relative_to(root) and found.is_file() else None
 
 
-def _serve(routes: Any, prefix: str, name: str, folder: Path) -> None:
-    from aiohttp import web
-
-    async def answer(request: Any) -> Any:
-        found = file_in(folder, request.match_info["file"])
-        if found is None:
-            raise web.HTTPNotFound
-        return web.FileResponse(found)
-
-    path = f"{prefix}/{{pack:{written(name)}}}/{{file:.+}}"
-    if path not in {getattr(one, "path", None) for one in routes}:
-        routes.get(path)(answer)
+def _file_asked(folder: Path, asked: Mapping[str, str]) -> Path | None:
+    return file_in(folder, asked["file"])

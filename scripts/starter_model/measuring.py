@@ -377,10 +377,13 @@ def measure_autoencoder(
 ) -> None:
     """Tiles painted as the model paints, through the autoencoder and back; a spread of them."""
     tiles = [tile.pixels for tile in spread(world.tiles, limit or 100)]
+    painted = [
+        np.concatenate([np.round(one[..., :3] * (WHITEST / 255)), one[..., 3:]], axis=-1)
+        for one in tiles
+    ]
     restored = []
-    for tile in tiles:
-        there = tile[..., 3:] > 0
-        shown = np.where(there, np.round(tile[..., :3] * (WHITEST / 255)), 255).astype(np.float32)
+    for one in painted:
+        shown = np.where(one[..., 3:] > 0, one[..., :3], 255).astype(np.float32)
         picture = torch.from_numpy(shown / 127.5 - 1.0).permute(2, 0, 1)[None]
         picture = picture.repeat_interleave(FACTOR, 2).repeat_interleave(FACTOR, 3)
         back = vae.decode(vae.encode(picture).latent_dist.mode()).sample[0]
@@ -388,10 +391,6 @@ def measure_autoencoder(
         true_size = pixels[FACTOR // 2 :: FACTOR, FACTOR // 2 :: FACTOR]
         paper = (true_size >= PAPER).all(axis=-1, keepdims=True)
         restored.append(np.concatenate([true_size, np.where(paper, 0, 255)], axis=-1))
-    painted = [
-        np.concatenate([np.round(one[..., :3] * (WHITEST / 255)), one[..., 3:]], axis=-1)
-        for one in tiles
-    ]
     decibels, close = reconstruction(painted, restored)
     report.lines.append(f"autoencoder: {decibels:.1f} dB over {len(tiles)} tiles")
     report.figures["autoencoder: pixels within 40 of 255"] = close

@@ -100,11 +100,11 @@ def _loss(
     return (told.float() - coarse).square().mean()
 
 
-def take_text(encoder: CLIPTextModel, path: Path) -> bool:
-    """Give an encoder the weights that ``train_text`` kept; whether there were any."""
+def take_text(encoder: CLIPTextModel, path: Path) -> None:
+    """Give an encoder the weights that ``train_text`` kept, where there are any."""
+    prefix = "encoder."
     stored = load_checkpoint(path)
-    if stored is None:
-        return False
-    own = {key: value for key, value in stored.items() if key.startswith("encoder.")}
-    encoder.load_state_dict({key.removeprefix("encoder."): own[key] for key in own})
-    return True
+    if stored is not None:
+        encoder.load_state_dict(
+            {key[len(prefix) :]: stored[key] for key in stored if key.startswith(prefix)}
+        )

@@ -64,3 +64,11 @@ def receiver() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
     yield f"http://127.0.0.1:{server.server_port}/hook", came
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let loaders offer no models, without asking a host for its folders."""
+    monkeypatch.setattr("comfy_nodes.folders.checkpoint_names", list)
+    monkeypatch.setattr("comfy_nodes.folders.diffusers_names", list)
+    monkeypatch.setattr("comfy_nodes.folders.diffusers_words", dict)

@@ -33,11 +33,7 @@ NODES: list[Any] = [*LOADERS, OptimizeModel, OptimizeVAE]
 SHARED = ("comfy_nodes/kernels.py", "comfy_nodes/placing.py", "comfy_nodes/ops")
 
 
-@pytest.fixture(autouse=True)
-def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comfy_nodes.folders.checkpoint_names", list)
-    monkeypatch.setattr("comfy_nodes.folders.diffusers_names", list)
-    monkeypatch.setattr("comfy_nodes.folders.diffusers_words", dict)
+pytestmark = pytest.mark.usefixtures("no_models")
 
 
 # ---------------------------------------------------------------------------- the field

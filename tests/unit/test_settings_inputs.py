@@ -17,12 +17,10 @@ def test_there_is_an_input_for_each_setting_the_four_known_ones_first() -> None:
 
 
 @pytest.mark.parametrize("name", ["CheckpointLoader", "DiffusersLoader", "StableDiffusionLoader"])
-def test_a_loader_folds_all_but_its_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("no_models")
+def test_a_loader_folds_all_but_its_model(name: str) -> None:
     from comfy_nodes.extension import NODES
 
-    monkeypatch.setattr("comfy_nodes.folders.checkpoint_names", list)
-    monkeypatch.setattr("comfy_nodes.folders.diffusers_names", list)
-    monkeypatch.setattr("comfy_nodes.folders.diffusers_words", dict)
     node = next(one for one in NODES if one.__name__ == name)
     shown = [one.id for one in node.define_schema().inputs if not one.as_dict().get("advanced")]
     assert len(shown) == 1
