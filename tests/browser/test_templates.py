@@ -72,6 +72,11 @@ HIDDEN = """() => {
   return Math.max(0, ...every.filter(one => seen(one) && clips(one))
     .map(one => one.scrollHeight - one.clientHeight));
 }"""
+# px of the saved pictures that a node does not show without scrolling
+UNSEEN = """() => Math.max(0, ...app.graph.nodes
+  .filter(node => node.type === 'SpriteworksSaveSprite').flatMap(node => node.widgets)
+  .filter(({name}) => name === 'spriteworks')
+  .map(({element}) => element.scrollHeight - element.clientHeight))"""
 # Where the blue gem is in the picture of inpaint: shares of its width and height.
 GEM = (0.15, 0.82)
 
@@ -292,6 +297,7 @@ def test_a_template_runs_as_it_opens(name: str, viewer: Viewer) -> None:
         viewer.editor.draw_with(modern)
         viewer.settle(modern)
         assert misplaced(viewer.boxes()) == []
+        assert viewer.page.evaluate(UNSEEN) == 0
     assert viewer.troubles() == []
     single = [path for path in files if path.parent == viewer.studio.output]
     if name in SPRITES:
