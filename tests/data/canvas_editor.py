@@ -21,7 +21,7 @@ _DIALOG = "[role=dialog]:visible"
 
 # All extensions are set up and the first workflow is open: a blank one with the dialog of templates
 # on the first visit to a server, the default one later.
-_UP = """() => {
+UP = """() => {
   const found = window.app?.extensionManager;
   const first = document.querySelector('[role=dialog]') || window.app?.graph?.nodes.length;
   return Boolean(found?.workflow?.activeWorkflow && !found.spinner && first
@@ -223,7 +223,7 @@ def editor(url: str) -> Iterator[Editor]:
         page.set_default_timeout(PATIENCE)
         page.goto(url, wait_until="domcontentloaded")
         try:
-            page.wait_for_function(_UP)
+            page.wait_for_function(UP)
         except TimeoutError as error:
             raise RuntimeError(f"the editor does not come up: {page.evaluate(_STATE)}") from error
         at = Editor(page)
