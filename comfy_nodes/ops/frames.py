@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput
 from .arrays import Bytes
+
+if TYPE_CHECKING:
+    import torch
+
+Pictures = TypeVar("Pictures", "Bytes", "torch.Tensor")
 
 
 class Direction(str, Enum):
@@ -22,15 +28,28 @@ class Direction(str, Enum):
     PINGPONG_REVERSE = "pingpong_reverse"  # the same, from the last frame on
 
 
+def equal_cells(pictures: Pictures, columns: int, rows: int) -> Pictures:
+    """The cells of pictures [B, H, W, C], row by row: [B * rows * columns, H / rows, W / columns, C].
+
+    Raises BadInput where height or width is no multiple of that.
+    """
+    _, height, width, channels = pictures.shape
+    for side, name, count in ((width, "width", columns), (height, "height", rows)):
+        if count < 1 or side % count:
+            raise BadInput(
+                f"The picture's {name} of {side} px is no multiple of {count}: say how many cells "
+                "there are, or crop what is around them."
+            )
+    shape = (-1, rows, height // rows, columns, width // columns, channels)
+    return pictures.reshape(shape).swapaxes(2, 3).reshape(-1, shape[2], shape[4], channels)
+
+
 def side_by_side(picture: Bytes, count: int) -> list[Bytes]:
     """The frames of a picture that is a row of `count` of one width; [H, W, C] each, in order.
 
     Raises BadInput where its width is no multiple of that.
     """
-    width = picture.shape[1]
-    if count < 1 or width % count:
-        raise BadInput(f"A picture of {width} px is no row of {count} frames of one width.")
-    return [np.ascontiguousarray(one) for one in np.split(picture, count, axis=1)]
+    return [np.ascontiguousarray(one) for one in equal_cells(picture[None], count, 1)]
 
 
 @dataclass(frozen=True, eq=False)
