@@ -12,6 +12,7 @@ JavaScript until then (Chromium's profiler, sampled each 0.1 ms).
 from __future__ import annotations
 
 import argparse
+import runpy
 import statistics
 import sys
 from collections.abc import Sequence
@@ -20,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "data")]
-
-from canvas_editor import PATIENCE, UP, chromium  # noqa: E402
+sys.path.insert(0, str(REPOSITORY))
 
 from orchestrator.local import launch  # noqa: E402
 
+EDITOR = runpy.run_path(str(REPOSITORY / "tests" / "data" / "canvas_editor.py"))
+# All is set up; the pack need not be there.
+UP = EDITOR["UP"].replace("SpriteworksSaveSprite", "KSampler")
 # Of the pack, under any folder's name: its files are the only ones with these names.
 ENTRY = "/spriteworks.js"
 # us
@@ -35,8 +37,10 @@ FILES = """entry => {
   const folder = every.find(one => new URL(one.name).pathname.endsWith(entry))?.name
     .slice(0, -entry.length + 1);
   const ours = every.filter(one => folder && one.name.startsWith(folder));
-  return {folder, count: ours.length, bytes: ours.reduce((sum, one) => sum + one.decodedBodySize, 0),
-    took: Math.max(...ours.map(one => one.responseEnd)) - Math.min(...ours.map(one => one.startTime))};
+  const begun = Math.min(...ours.map(one => one.startTime));
+  return {folder, count: ours.length,
+    bytes: ours.reduce((sum, one) => sum + one.decodedBodySize, 0),
+    took: Math.max(...ours.map(one => one.responseEnd)) - begun};
 }"""
 
 
@@ -58,7 +62,7 @@ def opened(browser: Any, url: str, refused: bool) -> Load:
     context = browser.new_context(viewport={"width": 1800, "height": 1000})
     try:
         page = context.new_page()
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(EDITOR["PATIENCE"])
         if refused:
             page.route(f"**/extensions/**{ENTRY}", lambda route: route.abort())
         # A profile does not go on in another site's process.
@@ -68,7 +72,7 @@ def opened(browser: Any, url: str, refused: bool) -> Load:
         session.send("Profiler.setSamplingInterval", {"interval": SAMPLED})
         session.send("Profiler.start")
         page.goto(url, wait_until="commit")
-        page.wait_for_function(UP.replace("SpriteworksSaveSprite", "KSampler"))
+        page.wait_for_function(UP)
         up = page.evaluate("() => performance.now()")
         profile = session.send("Profiler.stop")["profile"]
         told = page.evaluate(FILES, ENTRY)
@@ -107,7 +111,7 @@ def main() -> None:
     parser.add_argument("--loads", type=int, default=7, help="of each kind")
     given = parser.parse_args()
     found: dict[bool, list[Load]] = {False: [], True: []}
-    with launch.comfyui(given.comfyui) as process, chromium() as browser:
+    with launch.comfyui(given.comfyui) as process, EDITOR["chromium"]() as browser:
         opened(browser, process.url, refused=False)  # the server reads its own files once
         for _ in range(given.loads):
             for refused, loads in found.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from ..errors import BadInput
 from .arrays import Bytes
 
-if TYPE_CHECKING:
-    import torch
-
-Pictures = TypeVar("Pictures", "Bytes", "torch.Tensor")
+# an array or a tensor, which this module does not know
+Pictures = TypeVar("Pictures")
 
 
 class Direction(str, Enum):
@@ -29,11 +27,14 @@ class Direction(str, Enum):
 
 
 def equal_cells(pictures: Pictures, columns: int, rows: int) -> Pictures:
-    """The cells of pictures [B, H, W, C], row by row: [B * rows * columns, H / rows, W / columns, C].
+    """The cells of pictures [B, H, W, C], row by row.
+
+    They are [B * rows * columns, H / rows, W / columns, C].
 
     Raises BadInput where height or width is no multiple of that.
     """
-    _, height, width, channels = pictures.shape
+    whole: Any = pictures
+    _, height, width, channels = whole.shape
     for side, name, count in ((width, "width", columns), (height, "height", rows)):
         if count < 1 or side % count:
             raise BadInput(
@@ -41,7 +42,8 @@ def equal_cells(pictures: Pictures, columns: int, rows: int) -> Pictures:
                 "there are, or crop what is around them."
             )
     shape = (-1, rows, height // rows, columns, width // columns, channels)
-    return pictures.reshape(shape).swapaxes(2, 3).reshape(-1, shape[2], shape[4], channels)
+    cells = whole.reshape(shape).swapaxes(2, 3).reshape(-1, shape[2], shape[4], channels)
+    return cast(Pictures, cells)
 
 
 def side_by_side(picture: Bytes, count: int) -> list[Bytes]:

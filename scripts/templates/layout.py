@@ -2,7 +2,8 @@
 
 tests/data/node_sizes.json holds what record_sizes.py measured: of each class the height with
 which a node stands on the newest ComfyUI, and the most that it takes on any version and in either
-renderer, with its advanced settings shown. Nodes are drawn with the one and kept apart by the other.
+renderer, with its advanced settings shown. Nodes are drawn with the one, and kept apart by the
+other.
 """
 
 from __future__ import annotations

@@ -71,9 +71,7 @@ VALUE = "([id, name]) => node(id).widgets.find(one => one.name === name).value"
 DRAWN = """one => one.getContext('2d').getImageData(0, 0, one.width, one.height).data
   .some(value => value)"""
 # What the editor says of itself.
-ERRORS = (
-    ".p-toast-message-error, [data-toast-kind=error], [data-testid=error-overlay]"
-)
+ERRORS = ".p-toast-message-error, [data-toast-kind=error], [data-testid=error-overlay]"
 
 Pixels = NDArray[np.uint8]
 

@@ -53,7 +53,7 @@ BOXES = """() => {
     view: [...app.canvas.visible_area], scale,
   };
 }"""
-# Show the advanced settings of all nodes: by the editor's own buttons, or else by the pack's. How many.
+# Show the advanced settings of all nodes, by the editor's own buttons or the pack's. How many.
 OPEN = """() => {
   const buttons = [...document.querySelectorAll('[data-testid=advanced-inputs-button]')];
   const folded = LiteGraph.vueNodesMode ? [] : app.graph.nodes
@@ -62,7 +62,7 @@ OPEN = """() => {
   folded.forEach(one => one.callback());
   return buttons.length + folded.length;
 }"""
-# px of the note's text that its box does not show; the field in which it is edited is not to be seen
+# px of the note's text that its box does not show; the field to edit it is not to be seen
 HIDDEN = """() => {
   const node = app.graph.nodes.find(one => one.type === 'MarkdownNote');
   const roots = [document.querySelector(`[data-node-id="${node.id}"]`), node.widgets[0].element];

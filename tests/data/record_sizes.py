@@ -16,7 +16,6 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from canvas_editor import Editor, editor
 
@@ -38,7 +37,7 @@ NODES_2 = """() => Object.fromEntries(app.graph.nodes.map(n => {
 }))"""
 PUT = """([classes, width]) => {
   app.graph.clear();
-  // The editor remembers widgets and open settings by the ids of nodes, also of those that are gone.
+  // The editor remembers widgets and open settings by the ids of nodes that are gone.
   app.graph.last_node_id = Math.ceil(performance.now());
   app.canvas.ds.scale = 0.5; app.canvas.ds.offset = [60, 60];
   classes.forEach((kind, index) => {
