@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from .errors import BadInput
 from .ops import pictures
+from .ops.frames import equal_cells
 from .schemas import Category, schema
 
 # cells in a row or a column; `SpriteSheet` lays out as many
@@ -53,18 +53,7 @@ class SliceSheet(io.ComfyNode):
     ) -> io.NodeOutput:
         """IMAGE and MASK, [B * rows * columns, ...]. Raises BadInput where cells are not equal."""
         whole = pictures.with_alpha(image, mask)
-        height, width = whole.shape[1:3]
-        for side, name, count in ((width, "width", columns), (height, "height", rows)):
-            if side % count:
-                raise BadInput(
-                    f"The picture's {name} of {side} px is no multiple of {count}: set columns and "
-                    "rows to those of the sheet, or crop what is around its cells."
-                )
-        cells = (
-            whole.reshape(-1, rows, height // rows, columns, width // columns, whole.shape[-1])
-            .permute(0, 1, 3, 2, 4, 5)
-            .reshape(-1, height // rows, width // columns, whole.shape[-1])
-        )
+        cells = equal_cells(whole, columns, rows)
         return io.NodeOutput(
             cells[..., : image.shape[-1]].contiguous(), pictures.transparency(cells)
         )

@@ -13,7 +13,6 @@ import argparse
 import itertools
 import runpy
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -28,6 +27,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 import orchestrator as spriteworks  # noqa: E402
+from orchestrator.client.client import Client  # noqa: E402
+from orchestrator.protocol.http import JobState  # noqa: E402
 
 IMAGES = REPOSITORY / "docs" / "images"
 PAGES = REPOSITORY / "comfy_nodes" / "web" / "docs"
@@ -368,16 +369,11 @@ class Stage:
         few.save(place, optimize=True)
 
     def _outputs(self, prompt_id: str) -> dict[str, Any]:
-        late = time.monotonic() + PATIENCE
-        while time.monotonic() < late:
-            told = requests.get(f"{self.url}/history/{prompt_id}", timeout=60).json()
-            if prompt_id in told:
-                if told[prompt_id]["status"]["status_str"] != "success":
-                    raise SystemExit(f"a scene failed: {told[prompt_id]['status']}")
-                found: dict[str, Any] = told[prompt_id]["outputs"]
-                return found
-            time.sleep(1)
-        raise SystemExit(f"a scene took more than {PATIENCE} s")
+        with Client(self.url) as client:
+            record = client.wait(prompt_id, timeout=PATIENCE)
+        if record.state is not JobState.SUCCEEDED:
+            raise SystemExit(f"a scene failed: {record.messages[-1:]}")
+        return dict(record.outputs)
 
     def _picture(self, image: dict[str, str]) -> Image.Image:
         answer = requests.get(f"{self.url}/view", params=image, timeout=60)

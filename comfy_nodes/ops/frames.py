@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput
 from .arrays import Bytes
+
+# an array or a tensor, which this module does not know
+Pictures = TypeVar("Pictures")
 
 
 class Direction(str, Enum):
@@ -22,15 +26,32 @@ class Direction(str, Enum):
     PINGPONG_REVERSE = "pingpong_reverse"  # the same, from the last frame on
 
 
+def equal_cells(pictures: Pictures, columns: int, rows: int) -> Pictures:
+    """The cells of pictures [B, H, W, C], row by row.
+
+    They are [B * rows * columns, H / rows, W / columns, C].
+
+    Raises BadInput where height or width is no multiple of that.
+    """
+    whole: Any = pictures
+    _, height, width, channels = whole.shape
+    for side, name, count in ((width, "width", columns), (height, "height", rows)):
+        if count < 1 or side % count:
+            raise BadInput(
+                f"The picture's {name} of {side} px is no multiple of {count}: say how many cells "
+                "there are, or crop what is around them."
+            )
+    shape = (-1, rows, height // rows, columns, width // columns, channels)
+    cells = whole.reshape(shape).swapaxes(2, 3).reshape(-1, shape[2], shape[4], channels)
+    return cast(Pictures, cells)
+
+
 def side_by_side(picture: Bytes, count: int) -> list[Bytes]:
     """The frames of a picture that is a row of `count` of one width; [H, W, C] each, in order.
 
     Raises BadInput where its width is no multiple of that.
     """
-    width = picture.shape[1]
-    if count < 1 or width % count:
-        raise BadInput(f"A picture of {width} px is no row of {count} frames of one width.")
-    return [np.ascontiguousarray(one) for one in np.split(picture, count, axis=1)]
+    return [np.ascontiguousarray(one) for one in equal_cells(picture[None], count, 1)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,6 +69,12 @@ function writeAt(node, text) {
 function toast(node, text) {
   const shelf = app.extensionManager?.toast;
   if (!shelf) return;
+  // Newer editors give each toast an id, and have no way to take one away without it.
+  if (shelf.dismiss && shelf.error) {
+    const id = shelf.error(node.title, { description: text });
+    shown.push(() => shelf.dismiss(id));
+    return;
+  }
   const message = { severity: "error", summary: node.title, detail: text };
   shelf.add(message);
   shown.push(() => shelf.remove?.(message));

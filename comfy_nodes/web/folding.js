@@ -21,17 +21,29 @@ function isLinked(node, widget) {
   return (node.inputs ?? []).some((slot) => slot.widget?.name === widget.name && slot.link != null);
 }
 
-/** Let a setting fold. The canvas draws by the one property, and makes room by the other. */
+/** px that editors put between widgets, by which one without height takes no room at all. */
+const BETWEEN = 4;
+
+/** Whether the canvas folds a setting away now. */
+function isFolded(node, widget) {
+  return !LiteGraph.vueNodesMode && !node.showAdvanced && !isLinked(node, widget);
+}
+
+/** Let a setting fold: not drawn while it is advanced, and without room while it is not drawn. */
 function makeFold(node, widget) {
-  let hidden = widget.hidden;
-  const isFolded = () => !LiteGraph.vueNodesMode && !node.showAdvanced && !isLinked(node, widget);
-  Object.defineProperties(widget, {
-    advanced: { configurable: true, get: () => !isLinked(node, widget), set() {} },
-    hidden: {
+  // Newer editors keep by themselves what is linked; older ones would fold it away.
+  if ("visibility" in widget) widget.advanced = true;
+  else
+    Object.defineProperty(widget, "advanced", {
       configurable: true,
-      get: () => hidden || isFolded(),
-      set: (value) => (hidden = value),
-    },
+      get: () => !isLinked(node, widget),
+      set() {},
+    });
+  const size = widget.computeSize;
+  Object.defineProperty(widget, "computeSize", {
+    configurable: true,
+    get: () => (isFolded(node, widget) ? () => [0, -BETWEEN] : size),
+    set() {},
   });
 }
 

@@ -17,6 +17,8 @@ const STYLE = `
 .spriteworks figure { margin: 0; }
 .spriteworks .sw-empty { opacity: 0.6; }
 .spriteworks figcaption { margin-top: 2px; white-space: nowrap; }
+.spriteworks .sw-results { align-items: flex-start; }
+.spriteworks .sw-results figcaption { white-space: normal; overflow-wrap: anywhere; }
 .spriteworks img, .spriteworks canvas { display: block; image-rendering: pixelated;
   background: repeating-conic-gradient(#808080 0% 25%, #a0a0a0 0% 50%) 0 0 / 16px 16px; }
 .spriteworks button, .spriteworks select, .spriteworks input { font: inherit;

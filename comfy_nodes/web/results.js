@@ -6,19 +6,25 @@ import { words } from "./words.js";
 
 /** px; the least side of a picture where several are shown side by side. */
 const LEAST = 96;
-/** px; the line under a picture. */
-const CAPTION = 26;
+/** px; what is written under a picture: a line where there is one picture, else up to three. */
+const LINE = 26;
+const LINES = 44;
+/** px between pictures; that of the style (panel.js). */
+const GAP = 6;
 
 export function showResults(panel, images) {
   panel.show((width, height) => {
     const across = Math.max(1, Math.min(images.length, Math.floor(width / LEAST)));
     const down = Math.ceil(images.length / across);
+    const caption = images.length > 1 ? LINES : LINE;
     const side = [
-      Math.floor(width / across) - 6,
-      Math.max(Math.min(LEAST, height - CAPTION), Math.floor(height / down) - CAPTION),
+      Math.floor(width / across) - GAP,
+      Math.max(Math.min(LEAST, height - caption), Math.floor(height / down) - GAP - caption),
     ];
     const figures = images.map((image, index) => figure(panel, image, index, images.length, side));
-    return [make("div", { class: "sw-pictures" }, ...figures)];
+    // As many beside each other as there is room for: what is written under them is as wide.
+    for (const one of figures) one.style.width = images.length > 1 ? `${side[0]}px` : "";
+    return [make("div", { class: "sw-pictures sw-results" }, ...figures)];
   });
 }
 

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 # Names another folder for what is remembered of this user.
 VARIABLE = "SPRITEWORKS_STATE"
+# What there is to know of larger ones.
+PAGE = "https://github.com/spriteworks/spriteworks/blob/main/docs/starter-model.md#larger-models"
 _MARK = "told-of-larger-models"
+
+
+def comes_along(model: object) -> bool:
+    """Whether a model of that name comes with Spriteworks."""
+    return model in {one.name for one in MODEL_FILES.iterdir()}
 
 
 def told_once(model: object, environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -22,7 +29,7 @@ def told_once(model: object, environment: Mapping[str, str] = os.environ) -> lis
 
     `model` is the name in the run's parameters. Where nothing can be remembered, nothing is said.
     """
-    if not isinstance(model, str) or model not in {one.name for one in MODEL_FILES.iterdir()}:
+    if not isinstance(model, str) or not comes_along(model):
         return []
     mark = _folder(environment) / _MARK
     try:

@@ -2,7 +2,8 @@
 
 tests/data/node_sizes.json holds what record_sizes.py measured: of each class the height with
 which a node stands on the newest ComfyUI, and the most that it takes on any version and in either
-renderer. Nodes are drawn with the one and kept apart by the other.
+renderer, with its advanced settings shown. Nodes are drawn with the one, and kept apart by the
+other.
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ WANTED = {
     "SaveImage": 340,
     "SpriteworksSpriteSheet": 300,
 }
+
+# Pictures that a node shows side by side, and the width and height of each with what is written
+# under it (comfy_nodes/web/results.js).
+PICTURES_ACROSS = 4
+PICTURE = (108, 150)
+# Of a node, beside and around its pictures.
+_SIDES, _AROUND = 32, 130
 
 Sizes = Mapping[str, Mapping[str, int]]
 # x, y, width, height in px, the title bar of a node not counted
@@ -79,17 +87,18 @@ def _place(
 ) -> Box:
     """Put a group with its upper left corner there; its box.
 
-    Below the last group of a region nothing lies, and older editors let it grow there.
+    Below the last group of a region nothing lies: what is opened in it grows there. The nodes of a
+    column are as wide as its widest.
     """
     inset, head = (PADDING, HEAD) if group.title else (0, 0)
     x, bottom = left + inset, top
     for column in group.columns:
-        y, wide = top + head, 0
-        for key, width, height, room in _cells(column, recipe, sizes):
+        y, wide = top + head, _width(column, recipe)
+        for key, height, room in _cells(column, recipe, sizes):
             y += TITLE
-            layout.nodes[key] = (x, y, width, height)
+            layout.nodes[key] = (x, y, wide, height)
             end = y + (height if last else room)
-            y, wide = y + room + GAP, max(wide, width)
+            y += room + GAP
         x, bottom = x + wide + ACROSS, max(bottom, end)
     box = (left, top, x - ACROSS + inset - left, bottom + inset - top)
     if group.title:
@@ -97,17 +106,29 @@ def _place(
     return box
 
 
-def _cells(column: list[str], recipe: Recipe, sizes: Sizes) -> Iterator[tuple[str, int, int, int]]:
-    """Key, width, height as drawn, and height to keep free, of each node of a column."""
+def _width(column: list[str], recipe: Recipe) -> int:
+    if NOTE in column:
+        return NOTE_WIDTH
+    return max(recipe.least.get(key, (WIDTH, 0))[0] for key in column)
+
+
+def _cells(column: list[str], recipe: Recipe, sizes: Sizes) -> Iterator[tuple[str, int, int]]:
+    """Key, height as drawn, and height to keep free, of each node of a column."""
     for key in column:
         if key == NOTE:
             height = note_height(recipe.note)
-            yield key, NOTE_WIDTH, height, height
+            yield key, height, height
             continue
         kind = recipe.graph[key]["class_type"]
-        wanted = WANTED.get(kind, 0)
-        drawn, room = max(wanted, sizes[kind]["drawn"]), max(wanted, sizes[kind]["room"])
-        yield key, WIDTH, drawn, room
+        wanted = max(WANTED.get(kind, 0), recipe.least.get(key, (0, 0))[1])
+        yield key, max(wanted, sizes[kind]["drawn"]), max(wanted, sizes[kind]["room"])
+
+
+def showing(pictures: int) -> tuple[int, int]:
+    """The width and height in px of a node that shows so many pictures without scrolling."""
+    width, height = PICTURE
+    rows = -(-pictures // PICTURES_ACROSS)
+    return PICTURES_ACROSS * width + _SIDES, rows * height + _AROUND
 
 
 def note_height(text: str) -> int:

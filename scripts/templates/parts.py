@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .layout import showing
 from .recipe import (
     MODEL,
     NOTE,
@@ -158,11 +159,17 @@ def save(
 
 
 def finish_and_save(
-    recipe: Recipe, image: Link, palette: str = "", shared: bool = False, colors: int = 16
+    recipe: Recipe, image: Link, palette: str = "", colors: int = 16, pictures: int = 1
 ) -> tuple[Link, Link]:
-    """From a picture of fake pixels to a sprite: true pixels, cut out, few colours, saved."""
+    """From pictures of fake pixels to sprites: true pixels, cut out, few colours, saved.
+
+    Several have their colours in common.
+    """
+    shared = pictures > 1
     image, mask, (snapped, cut, coloured) = finish(recipe, image, palette, shared, colors)
     saved = save(recipe, image, mask)
+    if shared:
+        recipe.least[saved] = showing(pictures)
     columns = [[snapped, cut], [coloured, saved]]
     recipe.regions.append([Group(columns, "From picture to sprite", RESULT)])
     return image, mask

@@ -40,6 +40,8 @@ class Recipe:
     regions: list[list[Group]] = field(default_factory=list)
     # nodes whose seed stays after a run, where the editor draws new ones otherwise
     fixed: set[str] = field(default_factory=set)
+    # Least width and height in px of nodes that show more than others of their class.
+    least: dict[str, tuple[int, int]] = field(default_factory=dict)
     # The note: how to use it, and what to try, three of which one can be pasted into a node.
     how: str = ""
     tries: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from .recipe import PICTURES, RESULT, Group, Link, Recipe
 
 POTION = f"a red potion{TAIL}"
 PALETTE = "dawnbringer-16"
+EIGHT = 8
 BRICKS = "red brick wall, seamless, pixel art, game texture"
 
 
@@ -79,12 +80,12 @@ def of_eight(recipe: Recipe, colors: int) -> tuple[Link, Link]:
         width=[loader, 3],
         height=[loader, 4],
         seed=11,
-        batch_size=8,
+        batch_size=EIGHT,
     )
     sampled, decoded = sample(recipe, ids, [seeds, 0], [seeds, 1], beside=[seeds])
     # its seed is not used, and a new one would only make the sampler run again
     recipe.fixed.add(sampled)
-    return finish_and_save(recipe, [decoded, 0], shared=True, colors=colors)
+    return finish_and_save(recipe, [decoded, 0], colors=colors, pictures=EIGHT)
 
 
 def batch() -> Recipe:

@@ -37,7 +37,7 @@ DROP = """([name, content]) => {
       new DragEvent(type, {...options, clientX: 900, clientY: 950}));
 }"""
 # Where older editors say what is wrong, and newer ones; dialogs aside.
-COMPLAINT = ".p-toast-message-error, [data-testid=error-overlay]"
+COMPLAINT = ".p-toast-message-error, [data-toast-kind=error], [data-testid=error-overlay]"
 OPENED = "name => app.extensionManager.workflow.activeWorkflow?.filename === name"
 
 

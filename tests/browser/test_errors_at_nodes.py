@@ -73,8 +73,9 @@ MISTAKES: dict[str, tuple[list[Any], str, str]] = {
         "precision fp8 and quantization both change how the UNet's weights are stored: set one",
     ),
 }
-# The toast, or in older editors a dialog.
-SAID = ".p-toast-message, [data-testid=error-overlay], [role=dialog]"
+TOAST = ".p-toast-message, [data-testid=toast]"
+# Where people read it beside the node; older editors may have a dialog over the toast.
+SAID = f"{TOAST}, [role=dialog]"
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +116,14 @@ def test_a_mistake_is_told_at_its_node(page: Any, mistake: str) -> None:
 
 
 def test_what_was_told_goes_with_the_next_run(page: Any) -> None:
-    nodes, kind, _ = MISTAKES["wrong palette"]
+    nodes, kind, sentence = MISTAKES["wrong palette"]
     page.evaluate(BUILD, nodes)
     page.evaluate(RUN)
     has_text = "kind => app.graph.nodes.find(one => one.type === kind).widgets.some(one => "
     has_text += "one.name === 'spriteworks_error')"
     page.wait_for_function(has_text, arg=kind, timeout=PATIENCE)
+    told = page.locator(TOAST).filter(has_text=sentence)
+    told.first.wait_for(timeout=PATIENCE)
     high = page.evaluate("kind => app.graph.nodes.find(one => one.type === kind).size[1]", kind)
     page.evaluate(
         "kind => { app.graph.nodes.find(one => one.type === kind).widgets"
@@ -131,3 +134,4 @@ def test_what_was_told_goes_with_the_next_run(page: Any) -> None:
     page.wait_for_function(f"kind => !({has_text})(kind)", arg=kind, timeout=PATIENCE)
     now = page.evaluate("kind => app.graph.nodes.find(one => one.type === kind).size[1]", kind)
     assert now < high
+    told.first.wait_for(state="hidden", timeout=PATIENCE)

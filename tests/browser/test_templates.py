@@ -53,15 +53,30 @@ BOXES = """() => {
     view: [...app.canvas.visible_area], scale,
   };
 }"""
-# px of the note's text that its box does not show
+# Show the advanced settings of all nodes, by the editor's own buttons or the pack's. How many.
+OPEN = """() => {
+  const buttons = [...document.querySelectorAll('[data-testid=advanced-inputs-button]')];
+  const folded = LiteGraph.vueNodesMode ? [] : app.graph.nodes
+    .flatMap(node => node.widgets ?? []).filter(one => one.name === 'spriteworks_advanced');
+  buttons.forEach(one => one.click());
+  folded.forEach(one => one.callback());
+  return buttons.length + folded.length;
+}"""
+# px of the note's text that its box does not show; the field to edit it is not to be seen
 HIDDEN = """() => {
   const node = app.graph.nodes.find(one => one.type === 'MarkdownNote');
   const roots = [document.querySelector(`[data-node-id="${node.id}"]`), node.widgets[0].element];
   const every = roots.filter(Boolean).flatMap(one => [one, ...one.querySelectorAll('*')]);
   const clips = one => /auto|scroll|hidden/.test(getComputedStyle(one).overflowY);
-  return Math.max(0, ...every.filter(one => one.isConnected && clips(one))
+  const seen = one => one.checkVisibility({opacityProperty: true, visibilityProperty: true});
+  return Math.max(0, ...every.filter(one => seen(one) && clips(one))
     .map(one => one.scrollHeight - one.clientHeight));
 }"""
+# px of the saved pictures that a node does not show without scrolling
+UNSEEN = """() => Math.max(0, ...app.graph.nodes
+  .filter(node => node.type === 'SpriteworksSaveSprite').flatMap(node => node.widgets)
+  .filter(({name}) => name === 'spriteworks')
+  .map(({element}) => element.scrollHeight - element.clientHeight))"""
 # Where the blue gem is in the picture of inpaint: shares of its width and height.
 GEM = (0.15, 0.82)
 
@@ -148,25 +163,35 @@ def apart(a: Box, b: Box) -> bool:
     return a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
 
 
-def misplaced(found: dict[str, Any]) -> list[str]:
-    """Which nodes lie over each other, or over the edge of a group."""
+def touching(found: dict[str, Any]) -> list[str]:
+    """Which nodes or groups lie over each other, and which nodes over a second group."""
     nodes, groups = found["nodes"], found["groups"]
-    over = [f"{a} {b}" for (a, one), (b, other) in combinations(nodes, 2) if not apart(one, other)]
-    over += [
-        f"{a} {b}" for (a, one), (b, other) in combinations(groups, 2) if not apart(one, other)
+    over = [
+        f"{a} {b}"
+        for every in (nodes, groups)
+        for (a, one), (b, other) in combinations(every, 2)
+        if not apart(one, other)
     ]
     for title, box in nodes:
+        if sum(not apart(box, around) for _, around in groups) != (title != NOTE):
+            over.append(f"{title} and the groups")
+    return over
+
+
+def misplaced(found: dict[str, Any]) -> list[str]:
+    """Which nodes lie over each other, or over the edge of a group."""
+    over = touching(found)
+    for title, box in found["nodes"]:
         inside = [
             around
-            for _, around in groups
+            for _, around in found["groups"]
             if around[0] <= box[0]
             and around[1] <= box[1]
             and box[2] <= around[2]
             and box[3] <= around[3]
         ]
-        touching = [around for _, around in groups if not apart(box, around)]
-        if inside != touching or len(inside) != (title != NOTE):
-            over.append(f"{title} and the groups")
+        if len(inside) != (title != NOTE):
+            over.append(f"{title} and the edge of a group")
     return over
 
 
@@ -193,6 +218,11 @@ def test_a_template_opens_readable(name: str, modern: bool, viewer: Viewer) -> N
     assert in_view(found)
     assert found["scale"] > READABLE
     assert viewer.page.evaluate(HIDDEN) <= 0
+    assert viewer.page.evaluate(OPEN)
+    viewer.settle(modern)
+    shown = viewer.boxes()
+    assert shown["nodes"] != found["nodes"]
+    assert touching(shown) == []
 
 
 def test_the_check_of_places_can_fail(viewer: Viewer) -> None:
@@ -267,6 +297,7 @@ def test_a_template_runs_as_it_opens(name: str, viewer: Viewer) -> None:
         viewer.editor.draw_with(modern)
         viewer.settle(modern)
         assert misplaced(viewer.boxes()) == []
+        assert viewer.page.evaluate(UNSEEN) == 0
     assert viewer.troubles() == []
     single = [path for path in files if path.parent == viewer.studio.output]
     if name in SPRITES:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, TimeoutError, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
@@ -21,7 +21,7 @@ _DIALOG = "[role=dialog]:visible"
 
 # All extensions are set up and the first workflow is open: a blank one with the dialog of templates
 # on the first visit to a server, the default one later.
-_UP = """() => {
+UP = """() => {
   const found = window.app?.extensionManager;
   const first = document.querySelector('[role=dialog]') || window.app?.graph?.nodes.length;
   return Boolean(found?.workflow?.activeWorkflow && !found.spinner && first
@@ -84,6 +84,7 @@ _SELECT_PICTURE = """() => {
   app.canvas.deselectAll();
   app.canvas.select(app.graph.nodes.find(one => one.type === 'LoadImage'));
 }"""
+_PICTURE = """() => app.graph.nodes.find(one => one.type === 'LoadImage').widgets[0].value"""
 # px; half the length of a stroke of the mouse
 _STROKE = 20
 
@@ -133,16 +134,27 @@ class Editor:
         """
         self.page.evaluate(_SELECT_PICTURE)
         self.page.evaluate(_COMMAND, _MASK_EDITOR)
-        dialog = self.page.get_by_role("dialog")
+        # Older editors have an element of their own for it, which is no dialog to a screen reader.
+        dialog = self.page.locator("[role=dialog], #maskEditor")
         dialog.get_by_role("button", name="Clear").click()
-        picture = dialog.locator("canvas").last.bounding_box()
+        picture = self._resting(dialog.locator("canvas").last)
         x, y = picture["x"] + across * picture["width"], picture["y"] + down * picture["height"]
         self.page.mouse.move(x, y - _STROKE)
         self.page.mouse.down()
         self.page.mouse.move(x, y + _STROKE, steps=5)
         self.page.mouse.up()
+        before = self.page.evaluate(_PICTURE)
         dialog.get_by_role("button", name="Save").click()
+        self.page.wait_for_function(f"before => ({_PICTURE})() !== before", arg=before)
         dialog.wait_for(state="hidden")
+
+    def _resting(self, shown: Locator) -> dict[str, float]:
+        """Where an element is once it stays there: the MaskEditor zooms when it has its picture."""
+        before = None
+        while (now := shown.bounding_box()) is None or now != before:
+            before = now
+            self.page.wait_for_timeout(500)
+        return dict(now)
 
     def graph(self, canvas: Any) -> Any:
         """The graph that the editor would send for a canvas file."""
@@ -211,7 +223,7 @@ def editor(url: str) -> Iterator[Editor]:
         page.set_default_timeout(PATIENCE)
         page.goto(url, wait_until="domcontentloaded")
         try:
-            page.wait_for_function(_UP)
+            page.wait_for_function(UP)
         except TimeoutError as error:
             raise RuntimeError(f"the editor does not come up: {page.evaluate(_STATE)}") from error
         at = Editor(page)

@@ -5,8 +5,9 @@
 needs Playwright and a Chromium (see README.md here). Starts each ComfyUI with the pack of this
 repository, puts one node of each class on a canvas, and writes tests/data/node_sizes.json, by
 class: `drawn`, the height with which a node stands on the first ComfyUI in both renderers, and
-`room`, the most that it takes on any of them in either. px on the canvas, the title bar not
-counted. scripts/build_workflows.py lays the workflows out by them.
+`room`, the most that it takes on any of them in either, with its advanced settings shown and the
+longest palette in it. px on the canvas, the title bar not counted. scripts/build_workflows.py lays
+the workflows out by them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from canvas_editor import Editor, editor
 
@@ -37,6 +37,8 @@ NODES_2 = """() => Object.fromEntries(app.graph.nodes.map(n => {
 }))"""
 PUT = """([classes, width]) => {
   app.graph.clear();
+  // The editor remembers widgets and open settings by the ids of nodes that are gone.
+  app.graph.last_node_id = Math.ceil(performance.now());
   app.canvas.ds.scale = 0.5; app.canvas.ds.offset = [60, 60];
   classes.forEach((kind, index) => {
     const made = LiteGraph.createNode(kind);
@@ -45,6 +47,24 @@ PUT = """([classes, width]) => {
     made.setSize([width, made.computeSize()[1]]);
   });
   app.canvas.setDirty(true, true);
+}"""
+# Show advanced settings, in Nodes 2.0 by the editor's own button and else by the pack's, and the
+# palette with the most colours.
+OPEN = """() => {
+  for (const button of document.querySelectorAll('[data-testid=advanced-inputs-button]'))
+    button.click();
+  for (const node of app.graph.nodes) {
+    if (!LiteGraph.vueNodesMode)
+      node.widgets?.find(one => one.name === 'spriteworks_advanced')?.callback();
+    const told = Object.values(node.constructor.nodeData.input.required ?? {})
+      .map(spec => spec[1]?.swatches).find(Boolean);
+    if (!told) continue;
+    const most = Object.entries(told.presets).sort((one, other) => other[1].length - one[1].length);
+    const widget = node.widgets.find(one => one.name === told.input);
+    widget.value = most[0][0];
+    widget.callback(widget.value);
+    node.setSize([node.size[0], Math.max(node.size[1], node.computeSize()[1])]);
+  }
 }"""
 # ms; layouts settle in the frames after a node is there
 SETTLING = 3000
@@ -58,21 +78,35 @@ def classes() -> list[str]:
     return sorted({node["class_type"] for one in recipes for node in one.graph.values()})
 
 
-def measured(at: Editor) -> dict[str, int]:
-    """By class the height that a node takes in the renderers that the editor has, the larger."""
+def measured(at: Editor) -> tuple[dict[str, int], dict[str, int]]:
+    """By class the height that a node takes in the renderers that the editor has, the larger.
+
+    As it is put there, and opened as far as it goes.
+    """
     wanted = classes()
-    found = dict.fromkeys(wanted, 0)
+    folded, opened = dict.fromkeys(wanted, 0), dict.fromkeys(wanted, 0)
     for modern in at.renderers():
         at.draw_with(modern)
         at.page.evaluate(PUT, [wanted, WIDTH])
-        at.page.wait_for_timeout(SETTLING)
-        seen: dict[str, Any] = at.page.evaluate(NODES_2 if modern else CLASSIC)
-        if not all(seen.values()):
-            raise RuntimeError(f"no size of {[kind for kind, size in seen.items() if not size]}")
-        print({kind: (found[kind], size) for kind, size in seen.items()}, file=sys.stderr)
-        found = {kind: max(size, found[kind]) for kind, size in seen.items()}
+        folded = _larger(folded, _seen(at, modern))
+        at.page.evaluate(OPEN)
+        opened = _larger(opened, _seen(at, modern))
     at.draw_with(False)
+    return folded, _larger(folded, opened)
+
+
+def _seen(at: Editor, modern: bool) -> dict[str, int]:
+    """The heights now. Raises RuntimeError where one is not drawn."""
+    at.page.wait_for_timeout(SETTLING)
+    found: dict[str, int] = at.page.evaluate(NODES_2 if modern else CLASSIC)
+    if not all(found.values()):
+        raise RuntimeError(f"no size of {[kind for kind, size in found.items() if not size]}")
+    print(found, file=sys.stderr)
     return found
+
+
+def _larger(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {kind: max(size, other[kind]) for kind, size in one.items()}
 
 
 def main() -> None:
@@ -87,12 +121,12 @@ def main() -> None:
     write(every)
 
 
-def write(every: list[dict[str, int]]) -> None:
+def write(every: list[tuple[dict[str, int], dict[str, int]]]) -> None:
     """Write what was measured, the newest first."""
     rows = [
-        f'{json.dumps(kind)}: {{"drawn": {every[0][kind]}, "room": '
-        f"{max(one[kind] for one in every)}}}"
-        for kind in sorted(every[0])
+        f'{json.dumps(kind)}: {{"drawn": {every[0][0][kind]}, "room": '
+        f"{max(opened[kind] for _, opened in every)}}}"
+        for kind in sorted(every[0][0])
     ]
     TARGET.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8", newline="\n")
 

@@ -172,30 +172,61 @@ def test_a_missing_and_an_unused_translation_are_named(monkeypatch: pytest.Monke
     ]
 
 
-def test_the_words_of_the_panels_are_there_in_every_language() -> None:
-    source = PANEL_WORDS.read_text(encoding="utf-8")
+def panel_words(source: str) -> dict[str, dict[str, list[str]]]:
+    """By language and key, the texts of the panels; what is put into them left out."""
     tables = dict(re.findall(r"^const ([A-Z]+) = \{\n(.*?)^\};", source, re.MULTILINE | re.DOTALL))
     named = re.search(r"^const LANGUAGES = \{(.*)\};", source, re.MULTILINE)
     assert named is not None
-    used = dict(re.findall(r"(\w+): ([A-Z]+)", named[1]))
-    assert set(used) == set(LANGUAGES)
-    keys = {
-        language: re.findall(r"^  (\w+):", tables[name], re.M) for language, name in used.items()
-    }
-    assert all(found == keys["en"] for found in keys.values())
-    assert keys["en"]
+    found: dict[str, dict[str, list[str]]] = {}
+    for language, name in re.findall(r"(\w+): ([A-Z]+)", named[1]):
+        _, *parts = re.split(r"^  (\w+):", tables[name], flags=re.MULTILINE)
+        found[language] = {
+            key: re.findall(r"[\"`]([^\"`]*)[\"`]", re.sub(r"\$\{[^{}]*\}", "", part))
+            for key, part in zip(parts[::2], parts[1::2], strict=True)
+        }
+    return found
 
 
-@pytest.mark.parametrize("language", ["zh", "ja"])
-def test_no_word_of_the_panels_is_left_in_english(language: str, values: set[str]) -> None:
-    source = PANEL_WORDS.read_text(encoding="utf-8")
-    table = source.partition(f"const {({'zh': 'CHINESE', 'ja': 'JAPANESE'})[language]} = {{")[2]
-    # What the panels put into a text is no part of it.
-    said = re.findall(r"[\"`]([^\"`]*)[\"`]", table.partition("\n};")[0])
-    assert said
+def english_in_panels(source: str, language: str, values: set[str]) -> list[str]:
+    """Words of the panels in a language that are still English."""
+    said = panel_words(source)
+    # Keys of the keyboard, endings of files, and a unit.
     kept = values | {"delete", "hex", "gpl", "pal", "ms"}
-    for text in said:
-        assert leftover(language, re.sub(r"\$\{.*?\}", "", text), "", kept) == [], text
+    return [
+        word
+        for key, every in said[language].items()
+        for text in every
+        for word in leftover(language, text, text if text in said["en"][key] else "", kept)
+    ]
+
+
+def test_the_words_of_the_panels_are_there_in_every_language() -> None:
+    said = panel_words(PANEL_WORDS.read_text(encoding="utf-8"))
+    assert set(said) == set(LANGUAGES)
+    assert all(list(words) == list(said["en"]) for words in said.values())
+    assert all(texts for words in said.values() for texts in words.values())
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_no_word_of_the_panels_is_left_in_english(language: str, values: set[str]) -> None:
+    assert english_in_panels(PANEL_WORDS.read_text(encoding="utf-8"), language, values) == []
+
+
+@pytest.mark.parametrize(
+    ("language", "told", "english", "words"),
+    [
+        ("es", '"Resultados"', '"Results"', ["Results"]),
+        ("es", "`Imagen ${number} de", "`Imagen ${number} of", ["of"]),
+        ("zh", '"播放"', '"Play"', ["Play"]),
+        ("ja", "`画像 ${number}", "`Picture ${number}", ["Picture"]),
+    ],
+)
+def test_a_word_of_the_panels_that_is_left_in_english_is_found(
+    language: str, told: str, english: str, words: list[str], values: set[str]
+) -> None:
+    source = PANEL_WORDS.read_text(encoding="utf-8")
+    assert source.count(told) == 1
+    assert english_in_panels(source.replace(told, english), language, values) == words
 
 
 def read(language: str, file: str) -> Any:

@@ -148,5 +148,5 @@ def test_a_row_comes_apart_in_its_order(picture, count):
 
 @pytest.mark.parametrize("count", [0, -1, 4])
 def test_what_is_no_row_is_told(count):
-    with pytest.raises(BadInput, match="of 9 px is no row of"):
+    with pytest.raises(BadInput, match="of 9 px is no multiple of"):
         side_by_side(np.zeros((4, 9, 4), dtype=np.uint8), count)

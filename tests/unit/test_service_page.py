@@ -307,6 +307,11 @@ def test_a_size_that_the_model_was_not_made_for_is_warned_of(browser: Browser) -
     assert 'class="warning"' in answer.text
 
 
+def test_a_form_with_a_model_that_comes_along_names_larger_ones(browser: Browser) -> None:
+    assert "starter-model.md#larger-models" in browser.get("/?workflow=sprite").text
+    assert "larger-models" not in browser.get("/?workflow=frames").text
+
+
 # ------------------------------------------------------------------------------- what it does
 
 

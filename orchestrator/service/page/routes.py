@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
 from ...errors import AccessDenied, NotFound, RequestRefused
+from ...models.larger import PAGE, comes_along
 from ..answers import content_answer
 from ..bodies import service_of
 from ..cursors import cursor_of, place_of
@@ -83,12 +84,15 @@ def _making(service: Service, caller: Caller, workflow: str, reuse: str) -> dict
         # no server has answered yet; the page is there all the same
         return {"workflows": [], "chosen": None, "fields": [], "problem": str(error), "models": []}
     chosen = _chosen(known, workflow or service.workflows.default)
+    model = given.get("model") or chosen.parameters.get("model")
     return {
         "workflows": known,
         "chosen": chosen,
         "fields": fields(chosen, given, pictures),
         "problem": chosen.problem,
         "models": service.models(),
+        "small_model": model if comes_along(model) else "",
+        "larger_models": PAGE,
     }
 
 
