@@ -128,16 +128,18 @@ def train(team: Team, plan: Plan, budget: Budget, watch: Any = None) -> None:
         take_weights(model, plan.start)
     elif plan.text is not None:
         take_text(model.encoder, plan.text)
+    # An encoder with lessons rests: it saw a hundred times as many texts in them.
+    model.encoder.requires_grad_(plan.text is None or not plan.text.exists())
+    trained = [one for one in model.parameters() if one.requires_grad]
     average = Average(model, 0.999)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=plan.peak_rate, weight_decay=0.01, betas=(0.9, 0.99), fused=True
+        trained, lr=plan.peak_rate, weight_decay=0.01, betas=(0.9, 0.99), fused=True
     )
     step = _resume(plan.checkpoint, model, average, optimizer, budget)
     alphas = noise_schedule().alphas_cumprod
     rng = np.random.default_rng([step, team.rank, 1])
     shared = np.random.default_rng([step, 3])
     torch.manual_seed(step * 64 + team.rank)
-    trained = list(model.parameters())
     losses: list[float] = []
     kept = watched = clock = time.monotonic()
     share = budget.done(step)
