@@ -26,6 +26,9 @@ _COARSE = 16
 
 _RATE = 2e-3
 
+_FULL, _PADDED = 4, 4
+"""One lesson in so many has all padding; the others have so much of it after the longest text."""
+
 
 class Teller(torch.nn.Module):
     """A text encoder, and one linear map from a state to a coarse picture."""
@@ -68,7 +71,12 @@ def train_text(
     step, share, clock = 0, 0.0, time.monotonic()
     while share < 1.0:
         set_rate(optimizer, falling_rate(_RATE, share))
-        loss = _loss(model, *pool.batch(rng, batch), rng)
+        clean, ids = pool.batch(rng, batch)
+        # A state depends on what is before it alone, so most lessons leave out most of the padding.
+        ends = _ends(ids)
+        if step % _FULL:
+            ids = ids[:, : int(ends.max()) + _PADDED]
+        loss = _loss(model, clean, ids, ends, rng)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         share = team.meet(trained, budget.done(step + 1))
@@ -86,13 +94,20 @@ def train_text(
         save_checkpoint(path, average.values)
 
 
+def _ends(ids: torch.Tensor) -> torch.Tensor:
+    """(n,) where texts end; end and padding are one token, the last of the vocabulary."""
+    return (ids == ids[:, -1:]).int().argmax(dim=1)
+
+
 def _loss(
-    model: Teller, clean: torch.Tensor, ids: torch.Tensor, rng: np.random.Generator
+    model: Teller,
+    clean: torch.Tensor,
+    ids: torch.Tensor,
+    ends: torch.Tensor,
+    rng: np.random.Generator,
 ) -> torch.Tensor:
     """Mean squared error of the coarse picture, at the text's end and at one padding."""
     coarse = functional.adaptive_avg_pool2d(clean, _COARSE).flatten(1)[:, None]
-    # The end and the padding are one token, the last of the vocabulary.
-    ends = (ids == ids[:, -1:]).int().argmax(dim=1)
     chance = torch.from_numpy(rng.random(len(ids), dtype=np.float32))
     paddings = ends + ((ids.shape[1] - ends) * chance).long()
     with torch.autocast("cpu", torch.bfloat16):

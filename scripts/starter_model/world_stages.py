@@ -63,7 +63,7 @@ def prepare_stage(options: argparse.Namespace) -> None:
 def judge_stage(options: argparse.Namespace) -> None:
     """Train the subject judge, and measure it on fresh views."""
     torch.manual_seed(options.seed)
-    world = _world(options)
+    world = World(tiles_file(options.tiles), moving=True)
     budget = Budget(minutes=options.minutes or (None if options.steps else 6), steps=options.steps)
     found = train_subject_judge(world, budget)
     save_subject_judge(found, options.out / _JUDGE)

@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from scripts.starter_model import measuring  # noqa: E402
 from scripts.starter_model.colours import COLOURS, measure_colour  # noqa: E402
 from scripts.starter_model.denoiser import (  # noqa: E402
-    NOISE_CENTRE,
+    NOISE_CENTRES,
     NOISE_SPREAD,
     noise_moments,
     noise_schedule,
@@ -354,11 +354,14 @@ def test_texts_are_told_apart_by_what_they_show(tmp_path: Path) -> None:
     assert told[0].mean() < -0.4 < 0.4 < told[1].mean()
 
 
-def test_noise_levels_of_training_are_log_normal() -> None:
+@pytest.mark.parametrize(
+    ("share", "centre"), [(0.0, NOISE_CENTRES[0]), (0.5, sum(NOISE_CENTRES) / 2)]
+)
+def test_noise_levels_of_training_are_log_normal(share: float, centre: float) -> None:
     alphas = noise_schedule().alphas_cumprod
     torch.manual_seed(1)
-    levels = ((1 - alphas) / alphas).sqrt().log()[noise_moments(4000, alphas)]
-    assert abs(float(levels.median()) - NOISE_CENTRE) < 0.05
+    levels = ((1 - alphas) / alphas).sqrt().log()[noise_moments(4000, alphas, share)]
+    assert abs(float(levels.median()) - centre) < 0.05
     inner = torch.quantile(levels, torch.tensor([0.25, 0.75]))
     assert abs(float(inner[1] - inner[0]) / 1.349 - NOISE_SPREAD) < 0.05
 
