@@ -14,14 +14,19 @@ if TYPE_CHECKING:
 
 # Names another folder for what is remembered of this user.
 VARIABLE = "SPRITEWORKS_STATE"
-# What there is to know of larger ones.
-PAGE = "https://github.com/spriteworks/spriteworks/blob/main/docs/starter-model.md#larger-models"
 _MARK = "told-of-larger-models"
 
 
 def comes_along(model: object) -> bool:
     """Whether a model of that name comes with Spriteworks."""
     return model in {one.name for one in MODEL_FILES.iterdir()}
+
+
+def names() -> list[str]:
+    """What 'spriteworks models pull' calls them."""
+    from comfy_nodes.loras import LORAS
+
+    return [one.key for one in LORAS]
 
 
 def told_once(model: object, environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -303,7 +303,7 @@ def test_several_rows_are_animations_of_their_names(
 
 def test_what_is_no_row_or_would_replace_an_input_is_told(tmp_path: Path) -> None:
     file = saved(tmp_path / "walk.png", row())
-    with pytest.raises(InputError, match=r"walk\.png: A picture of 192 px is no row of 5 frames"):
+    with pytest.raises(InputError, match=r"walk\.png: The picture's width of 192 px is no mult"):
         orchestrator.align_frames(file, out=tmp_path / "out", frames=5)
     with pytest.raises(UsageError, match="no row of 0 frames"):
         orchestrator.align_frames(file, out=tmp_path / "out", frames=0)

@@ -308,8 +308,8 @@ def test_a_size_that_the_model_was_not_made_for_is_warned_of(browser: Browser) -
 
 
 def test_a_form_with_a_model_that_comes_along_names_larger_ones(browser: Browser) -> None:
-    assert "starter-model.md#larger-models" in browser.get("/?workflow=sprite").text
-    assert "larger-models" not in browser.get("/?workflow=frames").text
+    assert "pixel-art-xl" in browser.get("/?workflow=sprite").text
+    assert "models pull" not in browser.get("/?workflow=frames").text
 
 
 # ------------------------------------------------------------------------------- what it does

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
 from ...errors import AccessDenied, NotFound, RequestRefused
-from ...models.larger import PAGE, comes_along
+from ...models.larger import comes_along, names
 from ..answers import content_answer
 from ..bodies import service_of
 from ..cursors import cursor_of, place_of
@@ -92,7 +92,7 @@ def _making(service: Service, caller: Caller, workflow: str, reuse: str) -> dict
         "problem": chosen.problem,
         "models": service.models(),
         "small_model": model if comes_along(model) else "",
-        "larger_models": PAGE,
+        "larger_models": names(),
     }
 
 
