@@ -463,8 +463,8 @@ def test_a_picture_that_is_no_such_row_is_told_and_the_others_are_cut(made: Batc
     (event,) = made.heard.of("export")
     width = sprite(203).shape[1]
     assert event["errors"] == {
-        "s203.png": f"s203.png: The picture's width of {width} px is no multiple of 3: say how many "
-        "cells there are, or crop what is around them."
+        "s203.png": f"s203.png: The picture's width of {width} px is no multiple of 3: say how "
+        "many cells there are, or crop what is around them."
     }
     assert event["made"] == 1
     assert {"1.png", "2.png", "3.png"} <= set(made.stamps())
