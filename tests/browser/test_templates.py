@@ -275,6 +275,7 @@ def test_what_was_saved_of_a_template_copies_nothing(viewer: Viewer) -> None:
     viewer.editor.load(saved)
     assert viewer.picture() == name
     assert sorted(viewer.input.iterdir()) == before
+    viewer.open("sprite")  # which shows no picture that is missed
     (viewer.input / name).unlink()
 
 

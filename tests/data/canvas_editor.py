@@ -136,8 +136,9 @@ class Editor:
         self.page.evaluate(_COMMAND, _MASK_EDITOR)
         # Older editors have an element of their own for it, which is no dialog to a screen reader.
         dialog = self.page.locator("[role=dialog], #maskEditor")
-        dialog.get_by_role("button", name="Clear").click()
+        # What is cleared before the picture is there comes with it.
         picture = self._resting(dialog.locator("canvas").last)
+        dialog.get_by_role("button", name="Clear").click()
         x, y = picture["x"] + across * picture["width"], picture["y"] + down * picture["height"]
         self.page.mouse.move(x, y - _STROKE)
         self.page.mouse.down()
