@@ -44,7 +44,7 @@ NOISE_END = 0.02
 latents: the denoiser learnt to read them there, and sampling, which begins with noise alone, took
 them from the noise and not from the text."""
 
-NOISE_CENTRES, NOISE_SPREAD = (2.2, 0.2), 1.4
+NOISE_CENTRES, NOISE_SPREAD = (2.2, 0.6), 1.4
 """Mean of the logarithm of the noise levels at the start and at the end of training, between which
 it falls evenly, and its standard deviation, for latents of unit spread. They are drawn as Karras et
 al. 2022 do (-1.2 and 1.2 at a spread of 0.5), but higher: what a text decides, the whole of a
