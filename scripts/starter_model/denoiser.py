@@ -128,7 +128,7 @@ def train(team: Team, plan: Plan, budget: Budget, watch: Any = None) -> None:
         take_weights(model, plan.start)
     elif plan.text is not None:
         take_text(model.encoder, plan.text)
-    # An encoder with lessons rests: it saw a hundred times as many texts in them.
+    # An encoder with lessons rests: it saw more texts in them than the denoiser will.
     model.encoder.requires_grad_(plan.text is None or not plan.text.exists())
     trained = [one for one in model.parameters() if one.requires_grad]
     average = Average(model, 0.999)

@@ -35,13 +35,13 @@ _MOST = 10
 picture that it sees often, and blurs a hundred that it sees seldom."""
 
 _MOST_NAMED = 40
-"""The same for floors, walls, icons and altars, whose subjects are many things by name."""
+"""The same for subjects that are many things by name."""
 
 _WHOLE = frozenset({"floor", "wall"})
 """Kinds that fill their square and repeat."""
 
-
 _BY_NAME = _WHOLE | {"icon", "altar"}
+"""Kinds whose subjects are many things by name."""
 
 
 @dataclass(frozen=True)
