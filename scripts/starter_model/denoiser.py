@@ -111,7 +111,7 @@ class Plan:
     text: Path | None = None
     """Where ``train_text`` kept the encoder to begin with."""
     batch: int = 32
-    peak_rate: float = 6e-4
+    peak_rate: float = 5e-4
     keep_minutes: float = 5.0
     watch_minutes: float = 20.0
 

@@ -78,9 +78,9 @@ class World:
             return self.tile(rng)
         if chance < 0.55:
             return self.coloured_tile(rng)
-        if chance < 0.78:
+        if chance < 0.75:
             return self.character(rng)
-        return self.drawing(rng) if chance < 0.95 else self.interface(rng)
+        return self.drawing(rng) if chance < 0.96 else self.interface(rng)
 
     def walk(self, rng: random.Random) -> Example:
         """A wide picture of four frames."""
@@ -103,7 +103,7 @@ class World:
         tile = self.pick_tile(rng)
         name = tile_name(rng, tile)
         colour = self.natural_colour(tile) if rng.random() < 0.3 else None
-        if colour is not None and tells_colour(name):
+        if colour is not None and (tells_colour(name) or tile.subject in SUBJECTS):
             colour = None
         text = write_sentence(rng, name, colour, tile.kind, tile.seamless)
         return Example(
@@ -111,8 +111,14 @@ class World:
         )
 
     def coloured_tile(self, rng: random.Random) -> Example:
-        """A tile in a colour that its text names."""
+        """A tile in a colour that its text names.
+
+        What the project draws itself has its colours from there: the same words for pictures of
+        two kinds would be learnt as something between them.
+        """
         tile = self.pick_tile(rng)
+        while tile.subject in SUBJECTS:
+            tile = self.pick_tile(rng)
         names = [name for name in tile.names if not tells_colour(name)]
         if not names or tile.kind == "icon":
             return self.tile(rng)

@@ -30,13 +30,22 @@ _FULL, _PADDED = 4, 4
 """One lesson in so many has all padding; the others have so much of it after the longest text."""
 
 
+_READER = 768
+"""Width of what reads the states. One linear map would ask for every subject in every colour to lie
+in as few directions as a state has."""
+
+
 class Teller(torch.nn.Module):
-    """A text encoder, and one linear map from a state to a coarse picture."""
+    """A text encoder, and two layers from a state to a coarse picture."""
 
     def __init__(self, vocabulary: int, hidden: int) -> None:
         super().__init__()
         self.encoder = make_text_encoder(vocabulary, hidden, widening=3)
-        self.head = torch.nn.Linear(hidden, 4 * _COARSE * _COARSE)
+        self.head = torch.nn.Sequential(
+            torch.nn.Linear(hidden, _READER),
+            torch.nn.GELU(),
+            torch.nn.Linear(_READER, 4 * _COARSE * _COARSE),
+        )
 
     def forward(self, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """(n, p, 4 * 16 * 16) pictures at (n, p) positions of (n, 77) texts."""

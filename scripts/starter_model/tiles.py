@@ -30,11 +30,14 @@ _OPAQUE = 128
 _LEAST = 12
 """Fewest opaque pixels of a tile that shows anything."""
 
-_MOST = 10
-"""Most tiles of one subject that are trained on. A model of this size and so few hours learns a
-picture that it sees often, and blurs a hundred that it sees seldom."""
+_MOST = 3
+"""Most tiles of one subject that are trained on under the same name. A model of this size and so
+few hours learns a picture that it sees often, and blurs a hundred that it sees seldom."""
 
-_MOST_NAMED = 40
+_MOST_NAMES = 10
+"""Most tiles of one subject that are trained on under different names."""
+
+_MOST_NAMED = 24
 """The same for subjects that are many things by name."""
 
 _WHOLE = frozenset({"floor", "wall"})
@@ -154,7 +157,8 @@ def chosen(tiles: Iterable[Tile]) -> list[Tile]:
             by_name.setdefault(tile.names[0], []).append(tile)
         rounds = zip_longest(*by_name.values())
         ordered = [tile for row in rounds for tile in row if tile is not None]
-        found += ordered[: _MOST_NAMED if together[0].kind in _BY_NAME else _MOST]
+        names = _MOST_NAMED if together[0].kind in _BY_NAME else _MOST_NAMES
+        found += ordered[: max(_MOST, min(len(by_name), names))]
     return sorted(found, key=lambda tile: tile.path)
 
 
