@@ -29,7 +29,7 @@ from .progress import (
 )
 from .team import Team
 from .text import make_text_encoder
-from .text_pictures import take_text
+from .text_pictures import Teller, load_teller
 from .unet import make_scheduler
 
 HIDDEN = 192
@@ -49,6 +49,12 @@ NOISE_CENTRES, NOISE_SPREAD = (2.2, 0.6), 1.4
 it falls evenly, and its standard deviation, for latents of unit spread. They are drawn as Karras et
 al. 2022 do (-1.2 and 1.2 at a spread of 0.5), but higher: what a text decides, the whole of a
 sprite, is seen at high noise alone and takes longest to learn; its pixels come last and soon."""
+
+TOLD_FROM, TOLD_AT = 10.0, 40.0
+"""Noise levels from which on, and at which wholly, the target is what the text encoder tells of
+the text and no longer the picture itself. So much noise hides which of a text's pictures it was:
+the best guess is their mean, the encoder knows it from its lessons, and learning it from single
+pictures takes many."""
 
 WALK_SHARE = 0.12
 """Share of the steps that learn sheets of four frames."""
@@ -126,10 +132,11 @@ def train(team: Team, plan: Plan, budget: Budget, watch: Any = None) -> None:
     model = Both(plan.vocabulary)
     if plan.start is not None and not plan.checkpoint.exists():
         take_weights(model, plan.start)
-    elif plan.text is not None:
-        take_text(model.encoder, plan.text)
-    # An encoder with lessons rests: it saw more texts in them than the denoiser will.
-    model.encoder.requires_grad_(plan.text is None or not plan.text.exists())
+    teller = load_teller(plan.text, plan.vocabulary, HIDDEN) if plan.text else None
+    if teller is not None:
+        # An encoder with lessons rests: it saw more texts in them than the denoiser will.
+        model.encoder.load_state_dict(teller.encoder.state_dict())
+        model.encoder.requires_grad_(False)
     trained = [one for one in model.parameters() if one.requires_grad]
     average = Average(model, 0.999)
     optimizer = torch.optim.AdamW(
@@ -148,7 +155,9 @@ def train(team: Team, plan: Plan, budget: Budget, watch: Any = None) -> None:
         # All workers take the same kind of batch, so that none waits for a larger one.
         walking = shared.random() < WALK_SHARE
         pool, count = (plan.walks, plan.batch // 4) if walking else (plan.singles, plan.batch)
-        loss = _loss(model, *pool.batch(rng, count), alphas, share)
+        clean, ids = pool.batch(rng, count)
+        told = None if walking or teller is None else _told(teller, ids, clean.shape[-1])
+        loss = _loss(model, clean, ids, told, alphas, share)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         share = team.meet(trained, budget.done(step + 1))
@@ -180,18 +189,37 @@ def train(team: Team, plan: Plan, budget: Budget, watch: Any = None) -> None:
             watch(averaged(average, plan.vocabulary), step)
 
 
+@torch.no_grad()
+def _told(teller: Teller, ids: torch.Tensor, side: int) -> torch.Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return teller.pictures(ids, side)
+
+
 def _loss(
-    model: Both, clean: torch.Tensor, ids: torch.Tensor, alphas: torch.Tensor, share: float
+    model: Both,
+    clean: torch.Tensor,
+    ids: torch.Tensor,
+    told: torch.Tensor | None,
+    alphas: torch.Tensor,
+    share: float,
 ) -> torch.Tensor:
     """Mean squared error of v."""
     moments = noise_moments(len(clean), alphas, share)
     noise = torch.randn_like(clean)
     level = alphas[moments].view(-1, 1, 1, 1)
     noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
-    target = level.sqrt() * noise - (1 - level).sqrt() * clean
+    aim = clean if told is None else clean.lerp(told, told_share(level))
+    target = level.sqrt() * noise - (1 - level).sqrt() * aim
     with torch.autocast("cpu", torch.bfloat16):
         guess = model(noisy, moments, ids)
     return (guess.float() - target).square().mean()
+
+
+def told_share(level: torch.Tensor) -> torch.Tensor:
+    """How much of the target is what the text tells, 0 to 1, by the share of signal left."""
+    noise = ((1 - level) / level).sqrt().log()
+    first, last = math.log(TOLD_FROM), math.log(TOLD_AT)
+    return ((noise - first) / (last - first)).clamp(0, 1)
 
 
 def noise_moments(count: int, alphas: torch.Tensor, share: float) -> torch.Tensor:

@@ -66,8 +66,10 @@ class World:
         names = sorted(self.by_subject)
         # Between even shares for subjects and for tiles: single things are learnt, walls are not
         # all there is.
-        self._weights = [min(len(self.by_subject[name]), _MANY) ** 0.5 for name in names]
-        self._names = names
+        self._weights = {name: min(len(self.by_subject[name]), _MANY) ** 0.5 for name in names}
+        # What the project draws itself has its colours from there: the same words for pictures of
+        # two kinds would be learnt as something between them.
+        self._coloured = {k: v for k, v in self._weights.items() if k not in SUBJECTS}
 
     def example(self, rng: random.Random) -> Example:
         """A picture of one thing."""
@@ -96,7 +98,10 @@ class World:
 
     def pick_tile(self, rng: random.Random) -> Tile:
         """One of the tiles, subjects with few tiles more often than their number says."""
-        return rng.choice(self.by_subject[rng.choices(self._names, self._weights)[0]])
+        return self._pick(rng, self._weights)
+
+    def _pick(self, rng: random.Random, weights: Mapping[str, float]) -> Tile:
+        return rng.choice(self.by_subject[rng.choices(list(weights), list(weights.values()))[0]])
 
     def tile(self, rng: random.Random) -> Example:
         """A tile as it is; now and then its own colour is named."""
@@ -111,14 +116,10 @@ class World:
         )
 
     def coloured_tile(self, rng: random.Random) -> Example:
-        """A tile in a colour that its text names.
-
-        What the project draws itself has its colours from there: the same words for pictures of
-        two kinds would be learnt as something between them.
-        """
-        tile = self.pick_tile(rng)
-        while tile.subject in SUBJECTS:
-            tile = self.pick_tile(rng)
+        """A tile in a colour that its text names."""
+        if not self._coloured:
+            return self.tile(rng)
+        tile = self._pick(rng, self._coloured)
         names = [name for name in tile.names if not tells_colour(name)]
         if not names or tile.kind == "icon":
             return self.tile(rng)

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn import functional
-from transformers import CLIPTextModel
 
 from .pool import Pool
 from .progress import Average, Budget, falling_rate, load_checkpoint, save_checkpoint, set_rate
@@ -53,6 +52,13 @@ class Teller(torch.nn.Module):
         picked = states.gather(1, places[..., None].expand(-1, -1, states.shape[-1]))
         found: torch.Tensor = self.head(picked)
         return found
+
+    def pictures(self, ids: torch.Tensor, side: int) -> torch.Tensor:
+        """(n, 4, side, side) what the (n, 77) texts look like on average, without details."""
+        told = self(ids, _ends(ids)[:, None]).float()
+        return functional.interpolate(
+            told.view(-1, 4, _COARSE, _COARSE), (side, side), mode="bilinear"
+        )
 
 
 def train_text(
@@ -124,11 +130,11 @@ def _loss(
     return (told.float() - coarse).square().mean()
 
 
-def take_text(encoder: CLIPTextModel, path: Path) -> None:
-    """Give an encoder the weights that ``train_text`` kept, where there are any."""
-    prefix = "encoder."
+def load_teller(path: Path, vocabulary: int, hidden: int) -> Teller | None:
+    """What ``train_text`` kept at ``path``, not to be trained; None where there is nothing."""
     stored = load_checkpoint(path)
-    if stored is not None:
-        encoder.load_state_dict(
-            {key[len(prefix) :]: stored[key] for key in stored if key.startswith(prefix)}
-        )
+    if stored is None:
+        return None
+    model = Teller(vocabulary, hidden)
+    model.load_state_dict(stored)
+    return model.eval().requires_grad_(False)

@@ -23,8 +23,11 @@ from scripts.starter_model.colours import COLOURS, measure_colour  # noqa: E402
 from scripts.starter_model.denoiser import (  # noqa: E402
     NOISE_CENTRES,
     NOISE_SPREAD,
+    TOLD_AT,
+    TOLD_FROM,
     noise_moments,
     noise_schedule,
+    told_share,
 )
 from scripts.starter_model.draw import SUBJECTS, draw  # noqa: E402
 from scripts.starter_model.dressing import Wardrobe, describe_character, roles  # noqa: E402
@@ -41,9 +44,11 @@ from scripts.starter_model.pool import Pool  # noqa: E402
 from scripts.starter_model.progress import Budget  # noqa: E402
 from scripts.starter_model.recolour import recoloured  # noqa: E402
 from scripts.starter_model.team import Team  # noqa: E402
-from scripts.starter_model.text_pictures import Teller, train_text  # noqa: E402
+from scripts.starter_model.text_pictures import load_teller, train_text  # noqa: E402
 from scripts.starter_model.tiles import (  # noqa: E402
     TABLES,
+    Tile,
+    chosen,
     describe,
     read_pictures,
     tiles_file,
@@ -348,10 +353,43 @@ def test_texts_are_told_apart_by_what_they_show(tmp_path: Path) -> None:
     latents = np.where((np.arange(64) % 2)[:, None, None, None] > 0, 60, -60)
     pool = Pool(np.broadcast_to(latents, (64, 4, 32, 32)).astype(np.int8), ids, ids[:1])
     train_text(Team(), pool, 10, 64, tmp_path / "text.pt", Budget(steps=60), batch=16)
-    teller = Teller(10, 64)
-    teller.load_state_dict(torch.load(tmp_path / "text.pt", weights_only=True))
+    teller = load_teller(tmp_path / "text.pt", 10, 64)
+    assert teller is not None
     told = teller(torch.from_numpy(ids[:2]).long(), torch.tensor([[2, 40], [2, 40]]))
     assert told[0].mean() < -0.4 < 0.4 < told[1].mean()
+    pictures = teller.pictures(torch.from_numpy(ids[:2]).long(), 32)
+    assert pictures.shape == (2, 4, 32, 32)
+    assert pictures[0].mean() < -0.4 < 0.4 < pictures[1].mean()
+
+
+def test_a_teller_without_lessons_is_none(tmp_path: Path) -> None:
+    assert load_teller(tmp_path / "text.pt", 10, 64) is None
+
+
+def test_a_text_takes_over_where_noise_hides_the_picture() -> None:
+    noise = torch.tensor([TOLD_FROM / 2, TOLD_FROM, (TOLD_FROM * TOLD_AT) ** 0.5, TOLD_AT, 60.0])
+    shares = told_share(1 / (1 + noise**2))
+    assert torch.allclose(shares, torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]), atol=1e-4)
+
+
+def test_a_subject_is_trained_on_few_tiles_of_a_name() -> None:
+    def tile(number: int, name: str, kind: str = "item") -> Tile:
+        return Tile(f"{number:03}", np.zeros((32, 32, 4), np.uint8), kind, kind, (name,))
+
+    swords = [tile(n, "sword") for n in range(20)]
+    assert len(chosen(swords)) == 3
+    many = [tile(n, f"sword {n}") for n in range(20)] + swords
+    found = chosen(many)
+    assert len(found) == len({one.names for one in found}) == 10
+    assert len(chosen([tile(n, "wall", "wall") for n in range(40)])) == 3
+    assert len(chosen([tile(n, f"wall {n}", "wall") for n in range(40)])) == 24
+
+
+def test_a_colour_of_what_is_drawn_comes_from_the_drawings_alone(world: World) -> None:
+    rng = random.Random(3)
+    for _ in range(300):
+        for example in (world.tile(rng), world.coloured_tile(rng)):
+            assert example.colour is None or example.subject not in SUBJECTS
 
 
 @pytest.mark.parametrize(
