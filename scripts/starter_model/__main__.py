@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="training steps, all sittings together")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--batch", type=int, default=32, help="pictures a worker and step")
-    parser.add_argument("--singles", type=int, default=120000, help="examples of one picture")
+    parser.add_argument("--singles", type=int, default=80000, help="examples of one picture")
     parser.add_argument("--walks", type=int, default=6000, help="examples of four frames")
     parser.add_argument(
         "--watch", type=float, default=40.0, help="minutes between figures; 0: none"
