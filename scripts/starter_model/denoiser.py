@@ -29,7 +29,7 @@ from .progress import (
 )
 from .team import Team
 from .text import make_text_encoder
-from .text_pictures import Teller, load_teller
+from .text_pictures import load_teller
 from .unet import make_scheduler
 
 HIDDEN = 192
@@ -156,7 +156,7 @@ def train(team: Team, plan: Plan, budget: Budget, watch: Any = None) -> None:
         walking = shared.random() < WALK_SHARE
         pool, count = (plan.walks, plan.batch // 4) if walking else (plan.singles, plan.batch)
         clean, ids = pool.batch(rng, count)
-        told = None if walking or teller is None else _told(teller, ids, clean.shape[-1])
+        told = None if walking or teller is None else teller.pictures(ids, clean.shape[-1])
         loss = _loss(model, clean, ids, told, alphas, share)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -189,12 +189,6 @@ def train(team: Team, plan: Plan, budget: Budget, watch: Any = None) -> None:
             watch(averaged(average, plan.vocabulary), step)
 
 
-@torch.no_grad()
-def _told(teller: Teller, ids: torch.Tensor, side: int) -> torch.Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
-        return teller.pictures(ids, side)
-
-
 def _loss(
     model: Both,
     clean: torch.Tensor,
@@ -217,9 +211,13 @@ def _loss(
 
 def told_share(level: torch.Tensor) -> torch.Tensor:
     """How much of the target is what the text tells, 0 to 1, by the share of signal left."""
-    noise = ((1 - level) / level).sqrt().log()
     first, last = math.log(TOLD_FROM), math.log(TOLD_AT)
-    return ((noise - first) / (last - first)).clamp(0, 1)
+    return ((_log_noise(level) - first) / (last - first)).clamp(0, 1)
+
+
+def _log_noise(signal: torch.Tensor) -> torch.Tensor:
+    """Logarithm of the noise levels, in latents' spreads, by the shares of signal left."""
+    return ((1 - signal) / signal).sqrt().log()
 
 
 def noise_moments(count: int, alphas: torch.Tensor, share: float) -> torch.Tensor:
@@ -232,8 +230,7 @@ def noise_moments(count: int, alphas: torch.Tensor, share: float) -> torch.Tenso
     centre = first + share * (last - first)
     shares = (torch.arange(count) + torch.rand(count)) / count
     wanted = centre + NOISE_SPREAD * math.sqrt(2) * torch.erfinv(2 * shares - 1)
-    levels = ((1 - alphas) / alphas).sqrt().log()
-    return torch.searchsorted(levels, wanted).clamp(0, len(alphas) - 1)
+    return torch.searchsorted(_log_noise(alphas), wanted).clamp(0, len(alphas) - 1)
 
 
 def _resume(

@@ -108,7 +108,7 @@ class World:
         tile = self.pick_tile(rng)
         name = tile_name(rng, tile)
         colour = self.natural_colour(tile) if rng.random() < 0.3 else None
-        if colour is not None and (tells_colour(name) or tile.subject in SUBJECTS):
+        if colour is not None and (tells_colour(name) or tile.subject not in self._coloured):
             colour = None
         text = write_sentence(rng, name, colour, tile.kind, tile.seamless)
         return Example(

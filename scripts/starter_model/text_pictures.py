@@ -28,7 +28,6 @@ _RATE = 2e-3
 _FULL, _PADDED = 4, 4
 """One lesson in so many has all padding; the others have so much of it after the longest text."""
 
-
 _READER = 768
 """Width of what reads the states. One linear map would ask for every subject in every colour to lie
 in as few directions as a state has."""
@@ -53,11 +52,13 @@ class Teller(torch.nn.Module):
         found: torch.Tensor = self.head(picked)
         return found
 
+    @torch.no_grad()
     def pictures(self, ids: torch.Tensor, side: int) -> torch.Tensor:
         """(n, 4, side, side) what the (n, 77) texts look like on average, without details."""
-        told = self(ids, _ends(ids)[:, None]).float()
+        with torch.autocast("cpu", torch.bfloat16):
+            told = self(ids, _ends(ids)[:, None])
         return functional.interpolate(
-            told.view(-1, 4, _COARSE, _COARSE), (side, side), mode="bilinear"
+            told.float().view(-1, 4, _COARSE, _COARSE), (side, side), mode="bilinear"
         )
 
 
@@ -75,14 +76,12 @@ def train_text(
     What is there already is gone on from, for another ``budget``.
     """
     torch.manual_seed(4)
-    model = Teller(vocabulary, hidden)
-    stored = load_checkpoint(path)
-    if stored is not None:
-        model.load_state_dict(stored)
+    taught = load_teller(path, vocabulary, hidden)
+    model = taught or Teller(vocabulary, hidden)
     average = Average(model, 0.99)
     trained = list(model.parameters())
     optimizer = torch.optim.AdamW(trained, lr=_RATE, weight_decay=0.01)
-    rng = np.random.default_rng([team.rank, 4, stored is not None])
+    rng = np.random.default_rng([team.rank, 4, taught is not None])
     step, share, clock = 0, 0.0, time.monotonic()
     while share < 1.0:
         set_rate(optimizer, falling_rate(_RATE, share))
@@ -131,10 +130,10 @@ def _loss(
 
 
 def load_teller(path: Path, vocabulary: int, hidden: int) -> Teller | None:
-    """What ``train_text`` kept at ``path``, not to be trained; None where there is nothing."""
+    """What ``train_text`` kept at ``path``; None where there is nothing."""
     stored = load_checkpoint(path)
     if stored is None:
         return None
     model = Teller(vocabulary, hidden)
     model.load_state_dict(stored)
-    return model.eval().requires_grad_(False)
+    return model
