@@ -56,7 +56,7 @@ the text and no longer the picture itself. So much noise hides which of a text's
 the best guess is their mean, the encoder knows it from its lessons, and learning it from single
 pictures takes many."""
 
-WALK_SHARE = 0.12
+WALK_SHARE = 0.18
 """Share of the steps that learn sheets of four frames."""
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +58,8 @@ class World:
 
     def __init__(self, tiles_file: Path | None, *, moving: bool = False) -> None:
         pictures = read_pictures(tiles_file) if tiles_file else {}
-        self.tiles = named_tiles(pictures) if moving else chosen(named_tiles(pictures))
+        found = named_tiles(pictures)
+        self.tiles = found if moving else chosen(with_names_of_their_own(found))
         self._moving = moving
         self.by_subject = subjects(self.tiles)
         self.wardrobe = Wardrobe(pictures) if pictures else None
@@ -196,6 +197,22 @@ def natural_colours() -> Mapping[str, list[str]]:
         (TABLES / "natural_colours.yaml").read_text(encoding="utf-8")
     )
     return stored
+
+
+def with_names_of_their_own(tiles: Iterable[Tile]) -> list[Tile]:
+    """The tiles without names that the project's drawings have too, or that tell a colour of them.
+
+    A text that stood for a tile and for a drawing was learnt as something between them.
+    """
+    found = []
+    for tile in tiles:
+        if tile.subject in SUBJECTS:
+            drawn = {noun.replace(" ", "") for noun in (tile.subject, *NOUNS[tile.subject])}
+            own = [n for n in tile.names if n.replace(" ", "") not in drawn and not tells_colour(n)]
+            tile = replace(tile, names=tuple(own))
+        if tile.names:
+            found.append(tile)
+    return found
 
 
 def tile_name(rng: random.Random, tile: Tile) -> str:
