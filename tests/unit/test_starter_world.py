@@ -36,6 +36,7 @@ from scripts.starter_model.examples import (  # noqa: E402
     natural_colours,
     outfit_is_held_out,
     to_latent,
+    with_names_of_their_own,
 )
 from scripts.starter_model.interface import PIECES, draw_piece  # noqa: E402
 from scripts.starter_model.known_words import words_of_world  # noqa: E402
@@ -383,6 +384,17 @@ def test_a_subject_is_trained_on_few_tiles_of_a_name() -> None:
     assert len(found) == len({one.names for one in found}) == 10
     assert len(chosen([tile(n, "wall", "wall") for n in range(40)])) == 3
     assert len(chosen([tile(n, f"wall {n}", "wall") for n in range(40)])) == 24
+
+
+def test_a_text_stands_for_a_tile_or_for_a_drawing() -> None:
+    def tile(subject: str, *names: str) -> Tile:
+        return Tile(names[0], np.zeros((32, 32, 4), np.uint8), "item", subject, names)
+
+    katana = tile("sword", "katana", "long sword", "blade", "golden katana")
+    potion = tile("potion", "red potion", "flask")
+    zebra = tile("zebra", "zebra", "white zebra")
+    found = with_names_of_their_own([katana, potion, zebra])
+    assert [one.names for one in found] == [("katana",), ("zebra", "white zebra")]
 
 
 def test_a_colour_of_what_is_drawn_comes_from_the_drawings_alone(world: World) -> None:
