@@ -52,9 +52,11 @@ sprite, is seen at high noise alone and takes longest to learn; its pixels come 
 
 TOLD_FROM, TOLD_AT = 10.0, 40.0
 """Noise levels from which on, and at which wholly, the target is what the text encoder tells of
-the text and no longer the picture itself. So much noise hides which of a text's pictures it was:
-the best guess is their mean, the encoder knows it from its lessons, and learning it from single
-pictures takes many."""
+the text and no longer the picture itself. Where noise hides which of a text's pictures it was, the
+best guess is their mean, the encoder knows it from its lessons, and learning it from single
+pictures takes many. It hides less than these levels say: the two variants of a drawing lie 47 apart
+(median of 38), so that an ideal guess still tells them at 10. The denoiser does not, with 40 and 80
+neither."""
 
 WALK_SHARE = 0.18
 """Share of the steps that learn sheets of four frames."""

@@ -200,14 +200,15 @@ def natural_colours() -> Mapping[str, list[str]]:
 
 
 def with_names_of_their_own(tiles: Iterable[Tile]) -> list[Tile]:
-    """The tiles without names that the project's drawings have too, or that tell a colour of them.
+    """The tiles without names that the drawings of their subject have too, or that tell a colour.
 
-    A text that stood for a tile and for a drawing was learnt as something between them.
+    A text that stood for a tile and for a drawing was learnt as something between them. Names of
+    another subject's drawings stay: a dagger is a tile here, and a word for the drawn sword.
     """
     found = []
     for tile in tiles:
         if tile.subject in SUBJECTS:
-            drawn = {noun.replace(" ", "") for noun in (tile.subject, *NOUNS[tile.subject])}
+            drawn = {noun.replace(" ", "") for noun in NOUNS[tile.subject]}
             own = [n for n in tile.names if n.replace(" ", "") not in drawn and not tells_colour(n)]
             tile = replace(tile, names=tuple(own))
         if tile.names:
