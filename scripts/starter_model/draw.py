@@ -816,13 +816,13 @@ def draw(subject: str, colour: str, seed: int, size: str | None = None) -> Drawi
     Args:
         subject: a key of ``SUBJECTS``.
         colour: a key of ``COLOURS``.
-        seed: decides size, proportions, shape, shade and place.
+        seed: decides size, proportions, shape, shade and place, the same in every colour.
         size: one of ``SIZES``, or None to let the seed decide.
 
     Raises:
         KeyError: for an unknown subject, colour or size.
     """
-    rng = random.Random(f"{subject}/{colour}/{seed}")
+    rng = random.Random(f"{subject}/{seed}")
     chosen = size or rng.choice(SIZES)
     kind = SUBJECTS[subject]
     canvas = Canvas(COLOURS[colour].tinted(rng.uniform(0.93, 1.05)), place(kind, chosen, rng))

@@ -39,6 +39,9 @@ _WEAR = {"cloak": 0.3, "boots": 0.75, "legs": 0.6, "body": 1.0, "gloves": 0.3, "
 
 _NO_LEGS = frozenset({"centaur", "naga"})
 
+_COLOURED = frozenset({"draconian", "naga"})
+"""Species whose colour a text may tell."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -57,6 +60,10 @@ class Layer:
         name = rng.choice(self.names) if rng.random() < 0.4 else self.names[0]
         return _plain(self, name)
 
+    def phrases(self) -> set[str]:
+        """All that `said` may give."""
+        return {_plain(self, name) for name in self.names}
+
 
 @dataclass(frozen=True)
 class Character:
@@ -71,11 +78,6 @@ class Character:
     def species(self) -> str:
         """What its body is."""
         return self.layers["base"].subject
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """The layers' paths, by which outfits are told apart."""
-        return tuple(sorted(layer.path for layer in self.layers.values()))
 
 
 class Wardrobe:
@@ -111,6 +113,48 @@ class Wardrobe:
         name = rng.choice(wanted["names"]) if role else None
         return Character(chosen, name, composed(chosen))
 
+    def meant(self, character: Character, said: Mapping[str, str], variant: int) -> Character:
+        """The character that a text about this one stands for.
+
+        A text names some parts only, and of several layers of one name not which. This is always
+        the same for the same text: the first layer of each phrase, and what is not named as it goes
+        with the role or the species.
+
+        Args:
+            said: phrases by place, as ``named_parts`` chose them.
+            variant: a text stands for one character in each of them.
+        """
+        like = character.layers["base"]
+        role = _role(character.role)
+        usual = self.dress(random.Random(f"{role or like.subject}/{variant}"), role)
+        chosen = {"base": self._body_meant(like, role, variant)}
+        legless = _NO_LEGS if chosen["base"].subject in _NO_LEGS else ()
+        for place, layer in usual.layers.items():
+            if place != "base" and not (legless and place in ("boots", "legs")):
+                chosen[place] = layer
+        for place, phrase in said.items():
+            chosen[place] = next(one for one in self.layers[place] if phrase in one.phrases())
+        if "head" in said and "hair" not in said:
+            chosen.pop("hair", None)
+        if "hair" in said and "head" not in said:
+            chosen.pop("head", None)
+        robed = "body" in chosen and "robe" in chosen["body"].names[0]
+        if robed and "legs" not in said:
+            chosen.pop("legs", None)
+        return Character(chosen, character.role, composed(chosen))
+
+    def _body_meant(self, like: Layer, role: str | None, variant: int) -> Layer:
+        """The body of the species, of its colour where texts tell one, and of the variant's sex."""
+        fitting = [
+            one
+            for one in self.layers["base"]
+            if one.subject == like.subject
+            and (like.subject not in _COLOURED or one.colour == like.colour)
+        ]
+        told = roles()[role].get("sex") if role else None
+        sex = told or "mf"[variant % 2]
+        return next((one for one in fitting if one.sex == sex), fitting[0])
+
     def _body(self, rng: random.Random, wanted: Mapping[str, Any]) -> Layer:
         bodies = self.layers["base"]
         species = sorted({b.subject for b in bodies})
@@ -142,6 +186,11 @@ class Wardrobe:
 def _plain(layer: Layer, name: str) -> str:
     told = name.split(" ")[0] in _TOLD
     return name if told or not layer.colour else f"{layer.colour} {name}"
+
+
+def _role(name: str | None) -> str | None:
+    """The role that is called so."""
+    return next((key for key, role in roles().items() if name in role["names"]), None)
 
 
 @lru_cache(maxsize=1)
@@ -206,31 +255,36 @@ def composed(layers: Mapping[str, Layer], without: frozenset[str] = frozenset())
     return picture
 
 
-def describe_character(rng: random.Random, character: Character) -> tuple[str, list[str]]:
-    """A text and the parts that it names, as "place: phrase"."""
-    species = rng.choice(character.layers["base"].names)
-    colour = character.layers["base"].colour
-    if colour and character.species in ("draconian", "naga") and rng.random() < 0.7:
-        species = f"{colour} {species}"
-    who = _who(rng, character, species)
+def named_parts(rng: random.Random, character: Character) -> dict[str, str]:
+    """Some of what it wears and holds, in the order of a text: phrases by place."""
     worn = [p for p in ("body", "cloak", "head", "hair", "boots", "legs") if p in character.layers]
     held = [p for p in ("hand1", "hand2") if p in character.layers]
     rng.shuffle(worn)
     worn = worn[: rng.choice((0, 1, 1, 1, 2, 2, 3))]
     held = held[: rng.choice((0, 1, 1, 2, 2))]
-    said = {place: character.layers[place].said(rng) for place in (*worn, *held)}
-    text = who
+    return {place: character.layers[place].said(rng) for place in (*worn, *held)}
+
+
+def describe_character(rng: random.Random, character: Character, said: Mapping[str, str]) -> str:
+    """A text about a character that names these parts."""
+    species = rng.choice(character.layers["base"].names)
+    colour = character.layers["base"].colour
+    if colour and character.species in _COLOURED and rng.random() < 0.7:
+        species = f"{colour} {species}"
+    text = _who(rng, character, species)
+    worn = [_article(place, phrase) for place, phrase in said.items() if place not in HELD]
+    held = [_article(place, phrase) for place, phrase in said.items() if place in HELD]
     if worn:
         link = rng.choice(("in", "wearing", "in", "with"))
-        text += f" {link} " + _listed([_article(place, said[place]) for place in worn])
+        text += f" {link} " + _listed(worn)
     if held:
         link = (
             rng.choice(("with", "holding", "with"))
             if not worn
             else rng.choice(("with", "and", "holding"))
         )
-        text += f" {link} " + _listed([_article(place, said[place]) for place in held])
-    return text, [f"{place}: {phrase}" for place, phrase in said.items()]
+        text += f" {link} " + _listed(held)
+    return text
 
 
 def _who(rng: random.Random, character: Character, species: str) -> str:

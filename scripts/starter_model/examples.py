@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,11 @@ import yaml
 from .captions import NOUNS
 from .colours import COLOURS, colour_votes
 from .draw import SUBJECTS, draw
-from .dressing import Wardrobe, describe_character, roles
+from .dressing import Character, Wardrobe, describe_character, named_parts, roles
 from .interface import PIECES, draw_piece
-from .pixel_vae import PAINTED, WHITEST
 from .recolour import recoloured
 from .sentences import WALK_WORDS, all_colours, finished, write_sentence
+from .sprite_vae import PAINTED, WHITEST
 from .tiles import TABLES, Rgba, Tile, chosen, named_tiles, read_pictures, subjects
 from .walks import WALKERS, can_march, march, side_walk
 
@@ -27,8 +28,15 @@ HELD_OUT_SHARE = 16
 _MANY = 16
 """Number of a subject's tiles from which on it is not trained more often."""
 
-_VARIANTS = 2
-"""Variants of each of the project's drawings that are trained on."""
+PICTURES_OF_A_NAME = 2
+"""Tiles of a name, and variants of each of the project's drawings, that are trained on. Pictures of
+one text are the harder to tell apart the more there are, and what is not told apart is blurred."""
+
+LEVELS = (-0.8, 0.8)
+"""Grey under the white of the variants' pictures, -1 to 1."""
+
+_FILLED = 0.85
+"""Share of its square from which on a tile has too little white around to tell variants by."""
 
 _NATURAL_SHARE = 0.55
 """Share of a tile's coloured pixels from which on its own colour may be named."""
@@ -45,6 +53,19 @@ class Example:
     colour: str | None
     """The colour that the text names, else None."""
     kind: str
+    variant: int | None = None
+    """Which of its text's pictures it is; None where it is the only one."""
+
+
+@dataclass(frozen=True)
+class Outfit:
+    """A dressed character with a text, the parts that it names, and whom it names."""
+
+    character: Character
+    text: str
+    parts: tuple[tuple[str, str], ...]
+    """Places and phrases."""
+    subject: str
 
 
 class World:
@@ -59,8 +80,12 @@ class World:
     def __init__(self, tiles_file: Path | None, *, moving: bool = False) -> None:
         pictures = read_pictures(tiles_file) if tiles_file else {}
         found = named_tiles(pictures)
-        self.tiles = found if moving else chosen(with_names_of_their_own(found))
+        self.tiles = found if moving else with_few_of_a_name(chosen(with_names_of_their_own(found)))
         self._moving = moving
+        self._owners: dict[str, list[str]] = {}
+        for tile in self.tiles:
+            for name in tile.names:
+                self._owners.setdefault(name, []).append(tile.path)
         self.by_subject = subjects(self.tiles)
         self.wardrobe = Wardrobe(pictures) if pictures else None
         self._natural: dict[str, str | None] = {}
@@ -88,14 +113,15 @@ class World:
     def walk(self, rng: random.Random) -> Example:
         """A wide picture of four frames."""
         if self.wardrobe is not None and rng.random() < 0.6:
-            return self._march(rng, self.wardrobe)
+            return self._march(rng)
         who = rng.choice(list(WALKERS))
         colour = rng.choice(list(COLOURS))
         name = rng.choice(WALKERS[who].names)
         core = f"{name}, {rng.choice(WALK_WORDS['side'])}"
-        pixels = side_walk(who, colour, self._variant(rng))
+        variant = self._variant(rng)
+        pixels = side_walk(who, colour, variant)
         text = write_sentence(rng, core, colour, "character")
-        return Example(pixels, text, who, colour, "walk side")
+        return Example(pixels, text, who, colour, "walk side", variant)
 
     def pick_tile(self, rng: random.Random) -> Tile:
         """One of the tiles, subjects with few tiles more often than their number says."""
@@ -112,9 +138,9 @@ class World:
         if colour is not None and (tells_colour(name) or tile.subject not in self._coloured):
             colour = None
         text = write_sentence(rng, name, colour, tile.kind, tile.seamless)
-        return Example(
-            self._placed(rng, tile.pixels, tile.seamless), text, tile.subject, colour, tile.kind
-        )
+        pixels = self._placed(rng, tile.pixels, tile.seamless)
+        which = self._which(tile, name)
+        return Example(pixels, text, tile.subject, colour, tile.kind, which)
 
     def coloured_tile(self, rng: random.Random) -> Example:
         """A tile in a colour that its text names."""
@@ -124,44 +150,62 @@ class World:
         names = [name for name in tile.names if not tells_colour(name)]
         if not names or tile.kind == "icon":
             return self.tile(rng)
-        colour = rng.choice(all_colours())
-        text = write_sentence(rng, rng.choice(names), colour, tile.kind, tile.seamless)
+        colour, name = rng.choice(all_colours()), rng.choice(names)
+        text = write_sentence(rng, name, colour, tile.kind, tile.seamless)
         pixels = self._placed(rng, recoloured(tile.pixels, colour), tile.seamless)
-        return Example(pixels, text, tile.subject, colour, tile.kind)
+        which = self._which(tile, name)
+        return Example(pixels, text, tile.subject, colour, tile.kind, which)
+
+    def _which(self, tile: Tile, name: str) -> int | None:
+        """Which of the tiles of this name it is; None where it is the only one."""
+        owners = self._owners[name]
+        return owners.index(tile.path) if len(owners) > 1 else None
+
+    def outfit(self, rng: random.Random, variant: int) -> Outfit:
+        """A dressed character; what its text stands for in this variant."""
+        assert self.wardrobe is not None
+        role = rng.choice(list(roles())) if rng.random() < 0.6 else None
+        dressed = self.wardrobe.dress(rng, role)
+        said = named_parts(rng, dressed)
+        meant = self.wardrobe.meant(dressed, said, variant)
+        subject = role or meant.species
+        return Outfit(meant, describe_character(rng, meant, said), tuple(said.items()), subject)
+
+    def _trained_outfit(self, rng: random.Random, variant: int) -> Outfit:
+        while True:
+            found = self.outfit(rng, variant)
+            if not outfit_is_held_out(found):
+                return found
 
     def character(self, rng: random.Random) -> Example:
         """A dressed character that is not held out."""
-        assert self.wardrobe is not None
-        while True:
-            role = rng.choice(list(roles())) if rng.random() < 0.6 else None
-            dressed = self.wardrobe.dress(rng, role)
-            if not outfit_is_held_out(dressed.key):
-                break
-        core, _ = describe_character(rng, dressed)
-        text = finished(rng, rng.choice(("", "a ")) + core)
-        return Example(dressed.pixels, text, role or dressed.species, None, "character")
+        variant = self._variant(rng)
+        found = self._trained_outfit(rng, variant)
+        text = finished(rng, rng.choice(("", "a ")) + found.text)
+        return Example(found.character.pixels, text, found.subject, None, "character", variant)
 
     def drawing(self, rng: random.Random) -> Example:
         """One of the project's drawings; in a natural colour where none is named."""
         subject = rng.choice(list(SUBJECTS))
         named = rng.random() < 0.6
-        colour = rng.choice(list(COLOURS) if named else natural_colours()[subject])
-        drawn = draw(subject, colour, self._variant(rng))
+        variant, natural = self._variant(rng), natural_colours()[subject]
+        colour = rng.choice(list(COLOURS)) if named else natural[variant % len(natural)]
+        drawn = draw(subject, colour, variant, None if self._moving else "large")
         whole = np.dstack([drawn.pixels, np.full((32, 32), 255, dtype=np.uint8)])
         pixels = np.where(drawn.opaque[..., None], whole, 0).astype(np.uint8)
         name = rng.choice(NOUNS[subject]) if rng.random() < 0.6 else subject
         text = write_sentence(rng, name, colour if named else None, "item")
-        return Example(pixels, text, subject, colour if named else None, "drawing")
+        return Example(pixels, text, subject, colour if named else None, "drawing", variant)
 
     def interface(self, rng: random.Random) -> Example:
         """A piece of an interface."""
         piece = rng.choice(list(PIECES))
         named = rng.random() < 0.7
-        colour = rng.choice(list(COLOURS) if named else ("grey", "brown", "blue"))
-        if not named and piece == "bar":
-            colour = "red"
+        # Pieces fill most of the picture, so that no white tells variants apart.
+        variant = self._variant(rng) if self._moving else 0
+        colour = rng.choice(list(COLOURS)) if named else "red" if piece == "bar" else "grey"
         name = rng.choice(PIECES[piece][0])
-        pixels = draw_piece(piece, colour, self._variant(rng))
+        pixels = draw_piece(piece, colour, variant)
         text = write_sentence(rng, name, colour if named else None, "interface")
         return Example(pixels, text, piece, colour if named else None, "interface")
 
@@ -170,7 +214,7 @@ class World:
 
     def _variant(self, rng: random.Random) -> int:
         """The seed of a drawing."""
-        return rng.randrange(10**9 if self._moving else _VARIANTS)
+        return rng.randrange(10**9 if self._moving else PICTURES_OF_A_NAME)
 
     def natural_colour(self, tile: Tile) -> str | None:
         """The colour that most of a tile has; None where no one colour is most of it."""
@@ -180,15 +224,14 @@ class World:
             self._natural[tile.path] = best if votes[best] >= _NATURAL_SHARE else None
         return self._natural[tile.path]
 
-    def _march(self, rng: random.Random, wardrobe: Wardrobe) -> Example:
-        while True:
-            role = rng.choice(list(roles())) if rng.random() < 0.7 else None
-            dressed = wardrobe.dress(rng, role)
-            if can_march(dressed) and not outfit_is_held_out(dressed.key):
-                break
-        core, _ = describe_character(rng, dressed)
-        text = finished(rng, f"{core}, {rng.choice(WALK_WORDS['front'])}")
-        return Example(march(dressed), text, role or dressed.species, None, "walk front")
+    def _march(self, rng: random.Random) -> Example:
+        variant = self._variant(rng)
+        found = self._trained_outfit(rng, variant)
+        while not can_march(found.character):
+            found = self._trained_outfit(rng, variant)
+        text = finished(rng, f"{found.text}, {rng.choice(WALK_WORDS['front'])}")
+        pixels = march(found.character)
+        return Example(pixels, text, found.subject, None, "walk front", variant)
 
 
 def natural_colours() -> Mapping[str, list[str]]:
@@ -200,20 +243,47 @@ def natural_colours() -> Mapping[str, list[str]]:
 
 
 def with_names_of_their_own(tiles: Iterable[Tile]) -> list[Tile]:
-    """The tiles without names that the drawings of their subject have too, or that tell a colour.
+    """The tiles without names that drawings have too, or that tell a colour of what is drawn.
 
-    A text that stood for a tile and for a drawing was learnt as something between them. Names of
-    another subject's drawings stay: a dagger is a tile here, and a word for the drawn sword.
+    A text that stood for a tile and for a drawing was learnt as something between them.
     """
+    drawn = {noun.replace(" ", "") for nouns in NOUNS.values() for noun in nouns}
     found = []
     for tile in tiles:
-        if tile.subject in SUBJECTS:
-            drawn = {noun.replace(" ", "") for noun in NOUNS[tile.subject]}
-            own = [n for n in tile.names if n.replace(" ", "") not in drawn and not tells_colour(n)]
-            tile = replace(tile, names=tuple(own))
-        if tile.names:
-            found.append(tile)
+        coloured = tile.subject in SUBJECTS
+        own = [
+            name
+            for name in tile.names
+            if name.replace(" ", "") not in drawn and not (coloured and tells_colour(name))
+        ]
+        if own:
+            found.append(replace(tile, names=tuple(own)))
     return found
+
+
+def with_few_of_a_name(tiles: Iterable[Tile]) -> list[Tile]:
+    """The tiles with each name for ``PICTURES_OF_A_NAME`` of them alone, plain names first.
+
+    A tile that keeps no name is left out.
+    """
+    tiles = list(tiles)
+    kept: dict[str, list[str]] = {}
+    for place in range(max((len(tile.names) for tile in tiles), default=0)):
+        for tile in tiles:
+            if place < len(tile.names):
+                owners = kept.setdefault(tile.names[place], [])
+                if not owners or (len(owners) < PICTURES_OF_A_NAME and not _fills(tile)):
+                    owners.append(tile.path)
+    named = [
+        replace(tile, names=tuple(name for name in tile.names if tile.path in kept[name]))
+        for tile in tiles
+    ]
+    return [tile for tile in named if tile.names]
+
+
+def _fills(tile: Tile) -> bool:
+    """Whether it leaves hardly anything white."""
+    return bool((tile.pixels[..., 3] > 0).mean() > _FILLED)
 
 
 def tile_name(rng: random.Random, tile: Tile) -> str:
@@ -231,11 +301,15 @@ def tells_colour(name: str) -> bool:
     )
 
 
-def outfit_is_held_out(key: tuple[str, ...]) -> bool:
-    """Whether this combination of layers is kept out of training."""
-    import zlib
+def outfit_is_held_out(outfit: Outfit) -> bool:
+    """Whether what its text names is kept out of training, in every wording.
 
-    return zlib.crc32("|".join(key).encode()) % HELD_OUT_SHARE == 0
+    A text that names less than two parts is not: it is needed to learn the part.
+    """
+    layers = outfit.character.layers
+    worn = sorted(layers[place].path for place, _ in outfit.parts)
+    key = "|".join([outfit.subject, *worn])
+    return len(worn) > 1 and zlib.crc32(key.encode()) % HELD_OUT_SHARE == 0
 
 
 def varied(rng: random.Random, pixels: Rgba, seamless: bool) -> Rgba:
@@ -251,14 +325,24 @@ def varied(rng: random.Random, pixels: Rgba, seamless: bool) -> Rgba:
     return np.roll(pixels, (down, across), (0, 1))
 
 
-def to_latent(pixels: Rgba) -> np.ndarray:
+def to_sprite(pixels: Rgba, level: float = 0.0) -> np.ndarray:
     """(..., 4, h, w) int8 of (..., h, w, 4): red, green, blue, there; times 127.
 
-    Colours are drawn together so that white is ``WHITEST``; what is transparent is middle grey.
+    Colours are drawn together so that white is ``WHITEST``; what is transparent is grey of this
+    level, -1 to 1, which nobody sees.
     """
     colours = pixels[..., :3].astype(np.float32) * (WHITEST / 255 / 127.5) - 1.0
     there = pixels[..., 3:] > 0
-    latent = np.concatenate(
-        [np.where(there, colours, 0.0), np.where(there, PAINTED, -PAINTED)], axis=-1
+    sprite = np.concatenate(
+        [np.where(there, colours, level), np.where(there, PAINTED, -PAINTED)], axis=-1
     )
-    return np.moveaxis(np.round(latent * 127), -1, -3).astype(np.int8)
+    return np.moveaxis(np.round(sprite * 127), -1, -3).astype(np.int8)
+
+
+def level_of(rng: random.Random, variant: int | None) -> float:
+    """The grey that is under a picture's white: it tells the variants of a text apart.
+
+    A denoiser sees the mean of so many pixels through much noise, long before a shape, so that it
+    makes up its mind early which of them it draws. Where there is one picture it has either.
+    """
+    return LEVELS[rng.randrange(len(LEVELS)) if variant is None else variant % len(LEVELS)]

@@ -114,7 +114,7 @@ def draw_piece(piece: str, colour: str, seed: int) -> Rgba:
     Raises:
         KeyError: for an unknown piece or colour.
     """
-    rng = random.Random(f"{piece}/{colour}/{seed}")
+    rng = random.Random(f"{piece}/{seed}")
     canvas = Canvas(COLOURS[colour].tinted(rng.uniform(0.93, 1.05)), Placement())
     PIECES[piece][1](canvas, rng)
     whole = np.dstack([canvas.pixels, np.full((32, 32), 255, dtype=np.uint8)])

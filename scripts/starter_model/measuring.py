@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from comfy_nodes.vocabulary import Vocabulary
 
 from .colours import COLOURS, colour_votes
-from .dressing import Character, composed, describe_character, roles
-from .examples import World, outfit_is_held_out
-from .pixel_vae import FACTOR, WHITEST
+from .dressing import Character, composed
+from .examples import PICTURES_OF_A_NAME, World, outfit_is_held_out
 from .recolour import MORE_COLOURS
 from .sentences import WALK_WORDS
+from .sprite_vae import FACTOR, WHITEST
 from .subject_judge import PAPER, SubjectJudge, cut_outs
-from .tiles import TABLES, Rgba
+from .tiles import TABLES, Rgba, Tile, named_tiles, read_pictures
 from .walks import FRAMES, HIP, can_march
 
 Draw = Callable[[Sequence[str], Sequence[int], int], NDArray[np.uint8]]
@@ -187,32 +187,43 @@ def specks(sprite: Rgba) -> int:
     return small + int(alone.sum())
 
 
-def held_out_characters(
-    world: World, count: int, seed: int = 5
-) -> list[tuple[Character, str, list[str]]]:
-    """Dressed characters that no training saw, each with a text and the parts that it names."""
+@dataclass(frozen=True)
+class Asked:
+    """A text about a character, and the characters that it may stand for."""
+
+    text: str
+    places: tuple[str, ...]
+    """Those that it names a part for."""
+    meant: tuple[Character, ...]
+
+
+def held_out_characters(world: World, count: int, seed: int = 5) -> list[Asked]:
+    """Dressed characters that no training saw."""
     assert world.wardrobe is not None
     rng = random.Random(f"held out outfits {seed}")
-    found: list[tuple[Character, str, list[str]]] = []
+    found: list[Asked] = []
     while len(found) < count:
-        role = rng.choice(list(roles())) if rng.random() < 0.6 else None
-        dressed = world.wardrobe.dress(rng, role)
-        if outfit_is_held_out(dressed.key):
-            text, parts = describe_character(rng, dressed)
-            if parts:
-                found.append((dressed, text, parts))
+        outfit = world.outfit(rng, 0)
+        if outfit_is_held_out(outfit):
+            said = dict(outfit.parts)
+            meant = tuple(
+                world.wardrobe.meant(outfit.character, said, variant)
+                for variant in range(PICTURES_OF_A_NAME)
+            )
+            found.append(Asked(outfit.text, tuple(said), meant))
     return found
 
 
 def measure_dressed(report: Report, draw: Draw, world: World, count: int = 100) -> None:
     """Whether a figure is there, and each part that the text names."""
     wanted = held_out_characters(world, count)
-    sprites = cut_outs(draw([text for _, text, _ in wanted], [1] * count, 1))
-    figures, parts = [], []
-    for (character, _, named), sprite in zip(wanted, sprites, strict=True):
-        figures.append(is_figure(sprite))
-        parts += [part_is_there(character, part.split(":")[0], sprite) for part in named]
-    report.figures["dressed: a figure"] = float(np.mean(figures))
+    sprites = cut_outs(draw([one.text for one in wanted], [1] * count, 1))
+    parts = [
+        any(part_is_there(character, place, sprite) for character in one.meant)
+        for one, sprite in zip(wanted, sprites, strict=True)
+        for place in one.places
+    ]
+    report.figures["dressed: a figure"] = float(np.mean([is_figure(one) for one in sprites]))
     report.figures["dressed: named parts present"] = float(np.mean(parts))
     report.pictures["dressed"] = sprites
 
@@ -268,7 +279,7 @@ def walk_texts(world: World, count: int = 50, seed: int = 6) -> list[str]:
     rng = random.Random(f"walks {seed}")
     texts = []
     dressed = held_out_characters(world, count * 2, seed) if world.wardrobe else []
-    fronts = [text for character, text, _ in dressed if can_march(character)]
+    fronts = [one.text for one in dressed if can_march(one.meant[0])]
     for index in range(count):
         if fronts and index % 2 == 0:
             texts.append(f"{fronts.pop()}, {rng.choice(WALK_WORDS['front'])}")
@@ -371,12 +382,20 @@ def reconstruction(pictures: Sequence[Rgba], restored: Sequence[Rgba]) -> tuple[
     return float(-10 * np.log10(max(np.mean(errors) / 255**2, 1e-12))), float(np.mean(close))
 
 
+def held_out_tiles(world: World, file: Path | None) -> list[Tile]:
+    """The named tiles of the file that the world does not train on."""
+    if file is None:
+        return []
+    trained = {tile.path for tile in world.tiles}
+    return [one for one in named_tiles(read_pictures(file)) if one.path not in trained]
+
+
 @torch.no_grad()
 def measure_autoencoder(
-    report: Report, vae: AutoencoderKL, world: World, limit: int | None = None
+    report: Report, vae: AutoencoderKL, held: Sequence[Tile], limit: int | None = None
 ) -> None:
     """Tiles painted as the model paints, through the autoencoder and back; a spread of them."""
-    tiles = [tile.pixels for tile in spread(world.tiles, limit or 100)]
+    tiles = [tile.pixels for tile in spread(list(held), limit or 100)]
     painted = [
         np.concatenate([np.round(one[..., :3] * (WHITEST / 255)), one[..., 3:]], axis=-1)
         for one in tiles

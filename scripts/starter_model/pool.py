@@ -1,4 +1,4 @@
-"""Examples made once and kept: latents as small integers, each with several tokenised texts."""
+"""Examples made once and kept: sprites as small integers, their latents, and tokenised texts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from transformers import CLIPTokenizer
 
 from .captions import unconditional
-from .examples import World, to_latent
-from .pixel_vae import SCALING_FACTOR
+from .examples import World, level_of, to_sprite
+from .sprite_vae import SpriteAutoencoder
 from .text import tokenise
 from .words import write_tokenizer
 
@@ -22,25 +22,42 @@ DROP = 0.1
 """Share of pictures trained with a text that asks for nothing, for guidance."""
 
 
+SINGLES, WALKS = "singles", "walks"
+"""Names of the pools: of one picture, and of four frames."""
+
+
 @dataclass(frozen=True)
 class Pool:
     """Latents and token rows of examples of one shape."""
 
-    latents: NDArray[np.int8]
-    """(count, 4, 32, 32 n), times 127."""
+    latents: NDArray[np.float16]
+    """(count, 4, 16, 16 n), of unit spread."""
     tokens: NDArray[np.int16]
     """(count, 77)."""
     nothing: NDArray[np.int16]
-    """(variants, 77): texts that ask for nothing."""
+    """(n, 77): texts that ask for nothing."""
+    variants: NDArray[np.int64]
+    """(count,) which of its text's variants each example shows, 0 or 1."""
 
     def batch(self, rng: np.random.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(count, 4, h, w) scaled latents and (count, 77) token ids."""
-        picked = rng.integers(0, len(self.latents), count)
-        latents = torch.from_numpy(self.latents[picked]).float() * (SCALING_FACTOR / 127)
+        """(count, 4, h, w) latents and (count, 77) token ids."""
+        picked = self.pick(rng, count)
+        return self.latents_of(picked), self.texts_of(picked, rng)
+
+    def pick(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """(count,) examples, any of them."""
+        return rng.integers(0, len(self.latents), count)
+
+    def latents_of(self, picked: NDArray[np.int64]) -> torch.Tensor:
+        """(count, 4, h, w) latents."""
+        return torch.from_numpy(self.latents[picked]).float()
+
+    def texts_of(self, picked: NDArray[np.int64], rng: np.random.Generator) -> torch.Tensor:
+        """(count, 77) token ids; some of them ask for nothing instead."""
         tokens = self.tokens[picked].copy()
-        dropped = np.flatnonzero(rng.random(count) < DROP)
+        dropped = np.flatnonzero(rng.random(len(picked)) < DROP)
         tokens[dropped] = self.nothing[rng.integers(0, len(self.nothing), len(dropped))]
-        return latents, torch.from_numpy(tokens).long()
+        return torch.from_numpy(tokens).long()
 
 
 def prepare(
@@ -51,41 +68,97 @@ def prepare(
     Args:
         start: a model folder whose tokenizer is taken.
     """
-    if (folder / "walks.npz").exists():
+    if (folder / f"{WALKS}.npz").exists():
         return
     rng = random.Random(f"pool {seed}")
     if start is not None:
         shutil.copytree(start / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     tokenizer = _tokenizer(world, folder / "tokenizer", seed)
     nothing = tokenise(tokenizer, [unconditional(rng) for _ in range(2000)]).numpy()
-    for name, count, make in (("singles", singles, world.example), ("walks", walks, world.walk)):
-        latents, texts = [], []
+    for name, count, make in ((SINGLES, singles, world.example), (WALKS, walks, world.walk)):
+        sprites, texts = [], []
         for index in range(count):
             example = make(rng)
-            latents.append(to_latent(example.pixels))
+            sprites.append(to_sprite(example.pixels, level_of(rng, example.variant)))
             texts.append(example.text)
             if (index + 1) % 10000 == 0:
                 print(f"{name}: {index + 1} of {count}", flush=True)
         partial = folder / f"{name}.partial.npz"
         np.savez(
             partial,
-            latents=np.stack(latents),
+            sprites=np.stack(sprites),
             tokens=tokenise(tokenizer, texts).numpy().astype(np.int16),
             nothing=nothing.astype(np.int16),
         )
         partial.replace(folder / f"{name}.npz")
 
 
-def load_pool(path: Path) -> Pool:
-    """Read what ``prepare`` wrote.
+def load_sprites(folder: Path) -> NDArray[np.int8]:
+    """(count, 4, 32, 32) sprites of one picture that ``prepare`` wrote, times 127.
 
     Raises:
         FileNotFoundError: if nothing was written.
     """
+    with np.load(_examples(folder, SINGLES)) as stored:
+        found: NDArray[np.int8] = stored["sprites"]
+    return found
+
+
+def encode(folder: Path, autoencoder: SpriteAutoencoder) -> None:
+    """Write the latents of both pools; each sprite is encoded once, however many texts it has."""
+    for name in (SINGLES, WALKS):
+        with np.load(_examples(folder, name)) as stored:
+            sprites = stored["sprites"]
+        places: dict[bytes, int] = {}
+        which = np.array([places.setdefault(one.tobytes(), len(places)) for one in sprites])
+        _, firsts = np.unique(which, return_index=True)
+        print(f"{name}: {len(firsts)} pictures of {len(sprites)} examples", flush=True)
+        latents = np.concatenate(
+            [
+                _encoded(autoencoder, sprites[firsts[at : at + 64]])
+                for at in range(0, len(firsts), 64)
+            ]
+        )
+        partial = folder / f"{name}-latents.partial.npy"
+        np.save(partial, latents[which])
+        partial.replace(folder / f"{name}-latents.npy")
+
+
+@torch.no_grad()
+def _encoded(autoencoder: SpriteAutoencoder, sprites: NDArray[np.int8]) -> NDArray[np.float16]:
+    with torch.autocast("cpu", torch.bfloat16):
+        found = autoencoder.encode(torch.from_numpy(sprites).float() / 127)
+    return np.asarray(found.half().numpy())
+
+
+def load_pool(folder: Path, name: str) -> Pool:
+    """Read what ``prepare`` and ``encode`` wrote of the pool of this name.
+
+    Raises:
+        FileNotFoundError: if one of them wrote nothing.
+    """
+    latents = folder / f"{name}-latents.npy"
+    if not latents.exists():
+        raise FileNotFoundError(f"no latents in {folder}: run vae first")
+    with np.load(_examples(folder, name)) as stored:
+        variants = _variants(stored["sprites"])
+        return Pool(np.load(latents), stored["tokens"], stored["nothing"], variants)
+
+
+def _variants(sprites: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Which variant each shows, by the grey under its white; any where nothing is white."""
+    outside = sprites[:, 3] < 0
+    grey = (sprites[:, 0] * outside).sum(axis=(1, 2), dtype=np.int64)
+    any_of_them = np.random.default_rng(6).integers(0, 2, len(sprites))
+    found: NDArray[np.int64] = np.where(outside.any(axis=(1, 2)), grey > 0, any_of_them)
+    return found.astype(np.int64)
+
+
+def _examples(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.npz"
     if not path.exists():
-        raise FileNotFoundError(f"no examples at {path}: run prepare first")
-    with np.load(path) as stored:
-        return Pool(stored["latents"], stored["tokens"], stored["nothing"])
+        raise FileNotFoundError(f"no examples in {folder}: run prepare first")
+    return path
 
 
 def _tokenizer(world: World, folder: Path, seed: int) -> CLIPTokenizer:

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from .examples import Example, World, to_latent
+from .examples import Example, World, to_sprite
 from .judge import soften
 from .progress import Average, Budget, falling_rate, set_rate
 from .tiles import Rgba
@@ -71,7 +71,7 @@ class SubjectJudge:
 
 def to_input(pictures: Sequence[Rgba]) -> torch.Tensor:
     """(n, 4, 32, 32) float32 of RGBA sprites."""
-    stacked = np.stack([to_latent(picture) for picture in pictures])
+    stacked = np.stack([to_sprite(picture) for picture in pictures])
     return torch.from_numpy(stacked).float() / 64.0
 
 

@@ -35,19 +35,18 @@ HIDDEN = 128
 """Width of the text states and of the denoiser's cross-attention."""
 
 
-def make_text_encoder(vocabulary: int, hidden: int = HIDDEN, widening: int = 4) -> CLIPTextModel:
-    """An untrained encoder of two layers; start and end are the last two ids.
+def make_text_encoder(vocabulary: int, hidden: int = HIDDEN, layers: int = 2) -> CLIPTextModel:
+    """An untrained encoder; start and end are the last two ids.
 
-    `hidden` is the width of its states, a multiple of 64, `widening` how many times as wide its
-    inner layers are.
+    `hidden` is the width of its states, a multiple of 64.
     """
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=vocabulary,
             hidden_size=hidden,
-            intermediate_size=widening * hidden,
+            intermediate_size=4 * hidden,
             projection_dim=hidden,
-            num_hidden_layers=2,
+            num_hidden_layers=layers,
             num_attention_heads=hidden // 64,
             max_position_embeddings=POSITIONS,
             hidden_act="quick_gelu",

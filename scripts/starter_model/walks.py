@@ -101,7 +101,7 @@ def side_walk(who: str, colour: str, seed: int) -> Rgba:
     Raises:
         KeyError: for an unknown walker or colour.
     """
-    rng = random.Random(f"walk/{who}/{colour}/{seed}")
+    rng = random.Random(f"walk/{who}/{seed}")
     build = (rng.uniform(-0.8, 0.8), rng.choice(list(HAIRS)), rng.uniform(5.0, 5.9))
     frames = [_side(WALKERS[who], colour, build, phase) for phase in range(FRAMES)]
     return np.concatenate(frames, axis=1)

@@ -16,13 +16,13 @@ from transformers import CLIPTokenizer
 
 from . import measuring
 from .denoiser import HIDDEN, Both, Plan, load_both, noise_schedule, train
-from .examples import World
+from .examples import World, to_sprite
 from .export import export_model
 from .known_words import words_of_world
-from .pixel_vae import make_pixel_vae
-from .pool import load_pool, prepare
+from .pool import SINGLES, WALKS, encode, load_pool, load_sprites, prepare
 from .progress import Budget
 from .sample import Model, load_model, sample
+from .sprite_vae import FACTOR, load_sprite_autoencoder, train_vae, whole_vae
 from .subject_judge import (
     accuracy,
     load_subject_judge,
@@ -33,11 +33,15 @@ from .team import Team, run_team
 from .text_pictures import train_text
 from .tiles import tiles_file
 
-_SIDE = 256
+_SIDE = 32 * FACTOR
 _JUDGE = "subjects.safetensors"
 _TEXT = "text.pt"
+_VAE = "vae.pt"
 _WATCHED = 24
 """Prompts that are drawn on the way; half as many outfits, and a quarter of walks."""
+
+_PROBED = 400
+"""Sprites by which the autoencoder in training is judged."""
 
 _BATCH = 8
 """Pictures that are sampled together."""
@@ -72,6 +76,24 @@ def judge_stage(options: argparse.Namespace) -> None:
     )
 
 
+def vae_stage(options: argparse.Namespace) -> None:
+    """Train the autoencoder, or go on, and encode the examples."""
+    prepare_stage(options)
+    run_team(_train_vae, options.workers, options)
+    torch.set_num_threads(max(1, options.workers))
+    encode(options.out, load_sprite_autoencoder(options.out / _VAE))
+
+
+def _train_vae(team: Team, options: argparse.Namespace) -> None:
+    torch.set_flush_denormal(True)
+    budget = Budget(minutes=options.minutes or (None if options.steps else 30), steps=options.steps)
+    sprites = load_sprites(options.out)
+    held = measuring.held_out_tiles(_world(options), tiles_file(options.tiles))
+    probe = np.stack([to_sprite(one.pixels) for one in held]) if held else sprites[:_PROBED]
+    tested = torch.from_numpy(probe[:: -(-len(probe) // _PROBED)]).float() / 127
+    train_vae(team, sprites, tested, options.out / _VAE, budget, options.batch)
+
+
 def text_stage(options: argparse.Namespace) -> None:
     """Teach the text encoder what texts look like."""
     prepare_stage(options)
@@ -80,9 +102,9 @@ def text_stage(options: argparse.Namespace) -> None:
 
 def _train_text(team: Team, options: argparse.Namespace) -> None:
     budget = Budget(minutes=options.minutes or (None if options.steps else 5), steps=options.steps)
-    pool = load_pool(options.out / "singles.npz")
+    singles, walks = (load_pool(options.out, name) for name in (SINGLES, WALKS))
     vocabulary = len(CLIPTokenizer.from_pretrained(options.out / "tokenizer"))
-    train_text(team, pool, vocabulary, HIDDEN, options.out / _TEXT, budget)
+    train_text(team, singles, walks, vocabulary, HIDDEN, options.out / _TEXT, budget)
 
 
 def train_stage(options: argparse.Namespace) -> None:
@@ -97,8 +119,8 @@ def _train(team: Team, options: argparse.Namespace) -> None:
     torch.set_flush_denormal(True)
     vocabulary = len(CLIPTokenizer.from_pretrained(options.out / "tokenizer"))
     plan = Plan(
-        singles=load_pool(options.out / "singles.npz"),
-        walks=load_pool(options.out / "walks.npz"),
+        singles=load_pool(options.out, SINGLES),
+        walks=load_pool(options.out, WALKS),
         vocabulary=vocabulary,
         checkpoint=options.out / "denoiser.pt",
         start=options.start,
@@ -148,7 +170,7 @@ def export_stage(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace, model: Both, folder: Path) -> int:
     return export_model(
         model.unet,
-        make_pixel_vae(),
+        whole_vae(load_sprite_autoencoder(options.out / _VAE)),
         model.encoder,
         options.out / "tokenizer",
         folder,
@@ -194,8 +216,9 @@ def _measured(options: argparse.Namespace, folder: Path, limit: int | None) -> m
     measuring.measure_walks(report, draw, world, 50 if limit is None else -(-limit // 4))
     measuring.measure_drawings(report, draw, limit)
     measuring.measure_words(report, words_of_world(world))
-    if world.tiles:
-        measuring.measure_autoencoder(report, model.vae, world, limit)
+    held = measuring.held_out_tiles(world, tiles_file(options.tiles))
+    if held:
+        measuring.measure_autoencoder(report, model.vae, held, limit)
     report.lines.append(f"{np.median(spent):.2f} s a sprite in batches of {_BATCH}")
     return report
 
@@ -258,6 +281,7 @@ def sheet_stage(options: argparse.Namespace) -> None:
 STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
     "prepare": prepare_stage,
     "judge": judge_stage,
+    "vae": vae_stage,
     "text": text_stage,
     "train": train_stage,
     "export": export_stage,

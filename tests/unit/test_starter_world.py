@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,34 +24,46 @@ from scripts.starter_model.colours import COLOURS, measure_colour  # noqa: E402
 from scripts.starter_model.denoiser import (  # noqa: E402
     NOISE_CENTRES,
     NOISE_SPREAD,
-    TOLD_AT,
-    TOLD_FROM,
     noise_moments,
     noise_schedule,
-    told_share,
 )
 from scripts.starter_model.draw import SUBJECTS, draw  # noqa: E402
-from scripts.starter_model.dressing import Wardrobe, describe_character, roles  # noqa: E402
+from scripts.starter_model.dressing import (  # noqa: E402
+    Wardrobe,
+    describe_character,
+    named_parts,
+    roles,
+)
 from scripts.starter_model.examples import (  # noqa: E402
+    LEVELS,
     World,
+    level_of,
     natural_colours,
     outfit_is_held_out,
-    to_latent,
+    to_sprite,
+    with_few_of_a_name,
     with_names_of_their_own,
 )
 from scripts.starter_model.interface import PIECES, draw_piece  # noqa: E402
 from scripts.starter_model.known_words import words_of_world  # noqa: E402
-from scripts.starter_model.pixel_vae import make_pixel_vae  # noqa: E402
-from scripts.starter_model.pool import Pool  # noqa: E402
+from scripts.starter_model.pool import Pool, encode, load_pool  # noqa: E402
 from scripts.starter_model.progress import Budget  # noqa: E402
 from scripts.starter_model.recolour import recoloured  # noqa: E402
+from scripts.starter_model.sprite_vae import (  # noqa: E402
+    FACTOR,
+    PAINTED,
+    SpriteAutoencoder,
+    standardised,
+    whole_vae,
+)
 from scripts.starter_model.team import Team  # noqa: E402
-from scripts.starter_model.text_pictures import load_teller, train_text  # noqa: E402
+from scripts.starter_model.text_pictures import load_teller, parts_of, train_text  # noqa: E402
 from scripts.starter_model.tiles import (  # noqa: E402
     TABLES,
     Tile,
     chosen,
     describe,
+    named_tiles,
     read_pictures,
     tiles_file,
 )
@@ -178,7 +191,7 @@ def test_examples_have_the_shape_that_is_trained(world: World) -> None:
         assert set(np.unique(one.pixels[..., 3])) <= {0, 255}
         assert (one.pixels[..., 3] > 0).sum() >= 12
         assert one.text.strip()
-        assert to_latent(one.pixels).shape == (4, 32, 32)
+        assert to_sprite(one.pixels).shape == (4, 32, 32)
 
 
 def test_tables_fit_what_is_drawn() -> None:
@@ -214,14 +227,18 @@ def test_interface_pieces_have_their_colour(piece: str) -> None:
 
 
 def test_held_out_outfits_are_never_trained(world: World) -> None:
-    assert world.wardrobe is not None
+    held = {(one.text.split(" ")[0], one.places) for one in measuring.held_out_characters(world, 5)}
+    assert all(len(places) > 1 for _, places in held), "a part alone is needed to learn it"
     rng = random.Random(4)
-    found = measuring.held_out_characters(world, 5)
-    assert all(outfit_is_held_out(character.key) for character, _, _ in found)
-    drawn = {world.character(rng).pixels.tobytes() for _ in range(200)}
-    keys = [world.wardrobe.dress(random.Random(k)).key for k in range(300)]
-    assert 0.01 < np.mean([outfit_is_held_out(key) for key in keys]) < 0.15
-    assert len(drawn) > 50
+    outfits = [world.outfit(rng, 0) for _ in range(2000)]
+    named = [one for one in outfits if len(one.parts) > 1]
+    assert 0.01 < np.mean([outfit_is_held_out(one) for one in named]) < 0.15
+    assert not any(outfit_is_held_out(one) for one in outfits if len(one.parts) < 2)
+    shown = {one.pixels.tobytes() for one in (world.character(rng) for _ in range(500))}
+    assert len(shown) > 20
+    for asked in measuring.held_out_characters(world, 20):
+        unseen = {one.pixels.tobytes() for one in asked.meant}
+        assert len(unseen) >= 1
 
 
 def test_a_text_names_what_is_worn(tiny: Path) -> None:
@@ -229,12 +246,45 @@ def test_a_text_names_what_is_worn(tiny: Path) -> None:
     rng = random.Random(5)
     for _ in range(100):
         character = wardrobe.dress(rng, rng.choice([None, *roles()]))
-        text, parts = describe_character(rng, character)
+        said = named_parts(rng, character)
+        text = describe_character(rng, character, said)
         assert not re.search(r"\ba [aeiou]|  ", text)
-        for part in parts:
-            place, phrase = part.split(": ")
-            assert place in character.layers
-            assert phrase in text
+        assert said.keys() <= character.layers.keys()
+        assert all(phrase in text for phrase in said.values())
+
+
+def test_a_text_stands_for_one_character_in_each_variant(tiny: Path) -> None:
+    wardrobe = Wardrobe(read_pictures(tiny))
+    rng = random.Random(6)
+    for _ in range(100):
+        role = rng.choice([None, *roles()])
+        character = wardrobe.dress(rng, role)
+        said = named_parts(rng, character)
+        meant = wardrobe.meant(character, said, 0)
+        for place, phrase in said.items():
+            assert phrase in meant.layers[place].phrases()
+        assert wardrobe.meant(meant, said, 0) == meant, "what it stands for stands for itself"
+        assert {wardrobe.meant(character, said, v).species for v in (0, 1)} == {character.species}
+
+
+def test_variants_are_told_by_what_is_under_white(world: World) -> None:
+    pixels = figure(8, 24, 6, 30, (60, 160, 60))
+    outside = pixels[..., 3] == 0
+    dark, light = (to_sprite(pixels, level) for level in LEVELS)
+    assert (dark[:3, outside] < 0).all()
+    assert (light[:3, outside] > 0).all()
+    assert (dark[:3, ~outside] == light[:3, ~outside]).all()
+    assert (dark[3] == light[3]).all()
+    rng = random.Random(7)
+    assert [level_of(rng, variant) for variant in (0, 1)] == list(LEVELS)
+    assert {level_of(rng, None) for _ in range(50)} == set(LEVELS)
+    by_text: dict[tuple[str, int | None], set[bytes]] = {}
+    for _ in range(3000):
+        one = world.drawing(rng)
+        assert one.variant in (0, 1)
+        key = (f"{one.subject} {one.colour}", one.variant)
+        by_text.setdefault(key, set()).add(one.pixels.tobytes())
+    assert max(map(len, by_text.values())) == 1, "a text has one picture in each variant"
 
 
 @pytest.mark.parametrize("who", WALKERS)
@@ -266,32 +316,80 @@ def test_a_march_is_a_walk_and_standing_is_none(world: World) -> None:
 def test_parts_are_told_from_their_absence(world: World) -> None:
     from scripts.starter_model.dressing import composed
 
-    for character, _, parts in measuring.held_out_characters(world, 10):
+    for asked in measuring.held_out_characters(world, 10):
+        character = asked.meant[0]
         assert measuring.is_figure(character.pixels)
-        for part in parts:
-            place = part.split(":")[0]
+        for place in asked.places:
             assert measuring.part_is_there(character, place, character.pixels)
             bare = composed(character.layers, without=frozenset({place}))
             if (bare != character.pixels).any():
                 assert not measuring.part_is_there(character, place, bare)
 
 
-def test_the_autoencoder_restores_every_pixel() -> None:
-    vae = make_pixel_vae()
-    rng = np.random.default_rng(1)
-    sprite = np.zeros((8, 8, 4), dtype=np.uint8)
-    sprite[1:7, 2:6] = rng.integers(0, 256, (6, 4, 4))
-    sprite[1:7, 2:6, 3] = 255
-    latent = torch.from_numpy(to_latent(sprite)).float()[None] / 127
-    picture = vae.decode(latent).sample.clamp(-1, 1)
-    assert picture.shape == (1, 3, 64, 64)
-    shown = ((picture[0].permute(1, 2, 0) + 1) * 127.5).numpy()[4::8, 4::8]
-    there = sprite[..., 3] > 0
-    assert (shown[~there] == 255).all(), "the background is exactly white"
-    assert np.abs(shown - sprite[..., :3] * (240 / 255))[there].max() < 3
-    assert float((picture[..., ::8, ::8] - picture[..., 7::8, 7::8]).abs().max()) == 0
-    again = vae.encode(picture).latent_dist.mean
-    assert float((again - latent).abs().max()) < 0.06
+@pytest.fixture(scope="module")
+def autoencoder() -> SpriteAutoencoder:
+    """One that was trained for a moment: its mask is sure, its colours are not."""
+    torch.manual_seed(1)
+    model = SpriteAutoencoder()
+    with torch.no_grad():
+        model.give.weight *= 0.3  # colours within -1 and 1, as trained ones are
+        model.give.bias[3] = -PAINTED
+        model.middle += 0.3
+        model.spread *= 1.7
+    return model.eval()
+
+
+def sprite_of_a_box(rng: np.random.Generator) -> torch.Tensor:
+    sprite = np.zeros((32, 32, 4), dtype=np.uint8)
+    sprite[4:28, 8:24] = rng.integers(0, 256, (24, 16, 4))
+    sprite[4:28, 8:24, 3] = 255
+    return torch.from_numpy(to_sprite(sprite)).float()[None] / 127
+
+
+def painted(sprite: torch.Tensor) -> torch.Tensor:
+    """A picture as the autoencoder takes it: every pixel 4 times 4, white around."""
+    shown = torch.where(sprite[:, 3:] > 0, sprite[:, :3], torch.ones(1))
+    return shown.repeat_interleave(FACTOR, 2).repeat_interleave(FACTOR, 3)
+
+
+@torch.no_grad()
+def test_the_whole_autoencoder_is_the_trained_one_with_its_outer_levels(
+    autoencoder: SpriteAutoencoder,
+) -> None:
+    whole = whole_vae(autoencoder)
+    sprite = sprite_of_a_box(np.random.default_rng(1))
+    latents = autoencoder.encode(sprite)
+    found = whole.encode(painted(sprite)).latent_dist.mean
+    assert found.shape == (1, 4, 16, 16)
+    assert float((found - latents).abs().mean()) < 0.02
+    for bias in (-PAINTED, PAINTED):
+        autoencoder.give.bias[3] += bias - autoencoder.give.bias[3]
+        inner = autoencoder.decode(latents)
+        picture = whole_vae(autoencoder).decode(latents).sample
+        assert picture.shape == (1, 3, 128, 128)
+        squares = picture[..., ::FACTOR, ::FACTOR]
+        assert (
+            float((squares - picture[..., FACTOR - 1 :: FACTOR, FACTOR - 1 :: FACTOR]).abs().max())
+            == 0
+        )
+        there = (inner[:, 3:] > 0).expand(-1, 3, -1, -1)
+        unsure = (inner[:, 3:].abs() < 0.12).expand(-1, 3, -1, -1)
+        assert (
+            (squares.clamp(-1, 1) - inner[:, :3].clamp(-1, 1))[there & ~unsure].abs().le(0.02).all()
+        )
+        assert (squares[~there & ~unsure] >= 1.0).all(), "the background is exactly white"
+
+
+def test_latents_are_standardised_and_restore_the_same(autoencoder: SpriteAutoencoder) -> None:
+    rng = np.random.default_rng(2)
+    sprites = torch.cat([sprite_of_a_box(rng) for _ in range(8)])
+    with torch.no_grad():
+        before = autoencoder.decode(autoencoder.encode(sprites))
+        latents = standardised(autoencoder, sprites).encode(sprites)
+        after = autoencoder.decode(latents)
+    assert float(latents.mean(dim=(0, 2, 3)).abs().max()) < 1e-4
+    assert float((latents.std(dim=(0, 2, 3)) - 1).abs().max()) < 1e-4
+    assert float((after - before).abs().max()) < 1e-3
 
 
 def test_words_of_the_world_are_its_own(world: World) -> None:
@@ -321,12 +419,18 @@ def test_training_goes_on_from_its_checkpoint_and_from_a_model(tmp_path: Path, t
         return int(torch.load(out / "denoiser.pt", weights_only=True)["step"])
 
     first, second, model = tmp_path / "first", tmp_path / "second", tmp_path / "model"
+    assert run("train", first, "--steps", "2") == 2, "there are no latents"
+    assert run("vae", first, "--steps", "2") == 0
     assert run("train", first, "--steps", "2") == 0
     assert steps(first) == 2
     assert run("train", first, "--steps", "3") == 0
     assert steps(first) == 3
     assert run("export", first, "--model", str(model)) == 0
     assert sum(p.stat().st_size for p in model.rglob("*.safetensors")) <= 48_000_000
+    second.mkdir()
+    shutil.copy(first / "vae.pt", second)
+    assert run("vae", second, "--steps", "1", "--start", str(model)) == 0, "it is trained already"
+    assert (second / "vae.pt").read_bytes() == (first / "vae.pt").read_bytes()
     assert run("train", second, "--steps", "1", "--start", str(model)) == 0
     stored = torch.load(second / "denoiser.pt", weights_only=True)["model"]
     before = torch.load(first / "denoiser.pt", weights_only=True)["average"]
@@ -335,6 +439,7 @@ def test_training_goes_on_from_its_checkpoint_and_from_a_model(tmp_path: Path, t
     assert run("train", tmp_path / "third", "--watch", "5") == 2, "there is no judge"
 
     taught = tmp_path / "taught"
+    assert run("vae", taught, "--steps", "1") == 0
     assert run("text", taught, "--steps", "2") == 0
     first_lesson = torch.load(taught / "text.pt", weights_only=True)
     assert run("text", taught, "--steps", "1") == 0
@@ -347,30 +452,52 @@ def test_training_goes_on_from_its_checkpoint_and_from_a_model(tmp_path: Path, t
     assert float((begun[key] - again[key]).abs().max()) < 0.01, "training begins with the lessons"
 
 
+def test_parts_are_rows_of_the_picture() -> None:
+    latents = torch.arange(2 * 4 * 16 * 16).reshape(2, 4, 16, 16).float()
+    parts = parts_of(latents)
+    assert parts.shape == (2, 16, 64)
+    assert torch.equal(parts[1, 6].view(4, 4, 4), latents[1, :, 4:8, 8:12])
+
+
 def test_texts_are_told_apart_by_what_they_show(tmp_path: Path) -> None:
+    """Two texts of opposite pictures, each dark in one variant and light in the other."""
     ids = np.full((64, 77), 9, dtype=np.int16)
     ids[:, 0] = 8
     ids[:, 1] = np.arange(64) % 2
-    latents = np.where((np.arange(64) % 2)[:, None, None, None] > 0, 60, -60)
-    pool = Pool(np.broadcast_to(latents, (64, 4, 32, 32)).astype(np.int8), ids, ids[:1])
-    train_text(Team(), pool, 10, 64, tmp_path / "text.pt", Budget(steps=60), batch=16)
+    variants = np.arange(64) // 2 % 2
+    shade = np.where(ids[:, 1] > 0, 0.9, -0.9) * np.where(variants > 0, 1.0, 0.5)
+    latents = np.broadcast_to(shade[:, None, None, None], (64, 4, 16, 16)).astype(np.float16)
+    pool = Pool(latents, ids, ids[:1], variants)
+    train_text(Team(), pool, pool, 10, 64, tmp_path / "text.pt", Budget(steps=80), batch=16)
     teller = load_teller(tmp_path / "text.pt", 10, 64)
     assert teller is not None
-    told = teller(torch.from_numpy(ids[:2]).long(), torch.tensor([[2, 40], [2, 40]]))
-    assert told[0].mean() < -0.4 < 0.4 < told[1].mean()
-    pictures = teller.pictures(torch.from_numpy(ids[:2]).long(), 32)
-    assert pictures.shape == (2, 4, 32, 32)
-    assert pictures[0].mean() < -0.4 < 0.4 < pictures[1].mean()
+    told = teller(torch.from_numpy(ids[:2]).long())
+    assert told.shape == (2, 16, 2, 64)
+    for text, sign in ((0, -1.0), (1, 1.0)):
+        small, large = (told[text, :, variant].mean() * sign for variant in (0, 1))
+        assert 0.2 < small < 0.7 < large, "each text and variant has its own"
+
+
+def test_which_variant_an_example_shows_is_seen_under_its_white(
+    tmp_path: Path, autoencoder: SpriteAutoencoder
+) -> None:
+    pixels = figure(8, 24, 6, 30, (60, 160, 60))
+    sprites = np.stack([to_sprite(pixels, level) for level in (*LEVELS, *LEVELS)])
+    rows = np.zeros((4, 77), dtype=np.int16)
+    for name in ("singles", "walks"):
+        np.savez(tmp_path / f"{name}.npz", sprites=sprites, tokens=rows, nothing=rows[:1])
+    with pytest.raises(FileNotFoundError, match="run vae first"):
+        load_pool(tmp_path, "singles")
+    encode(tmp_path, autoencoder)
+    pool = load_pool(tmp_path, "singles")
+    assert pool.variants.tolist() == [0, 1, 0, 1]
+    assert pool.latents.shape == (4, 4, 16, 16)
+    assert (pool.latents[0] == pool.latents[2]).all()
+    assert (pool.latents[0] != pool.latents[1]).any()
 
 
 def test_a_teller_without_lessons_is_none(tmp_path: Path) -> None:
     assert load_teller(tmp_path / "text.pt", 10, 64) is None
-
-
-def test_a_text_takes_over_where_noise_hides_the_picture() -> None:
-    noise = torch.tensor([TOLD_FROM / 2, TOLD_FROM, (TOLD_FROM * TOLD_AT) ** 0.5, TOLD_AT, 60.0])
-    shares = told_share(1 / (1 + noise**2))
-    assert torch.allclose(shares, torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]), atol=1e-4)
 
 
 def test_a_subject_is_trained_on_few_tiles_of_a_name() -> None:
@@ -397,6 +524,28 @@ def test_a_text_stands_for_a_tile_or_for_a_drawing() -> None:
     assert [one.names for one in found] == [("katana",), ("zebra", "white zebra")]
 
 
+def test_a_name_stands_for_few_tiles() -> None:
+    def tile(path: str, *names: str) -> Tile:
+        return Tile(path, np.zeros((32, 32, 4), np.uint8), "monster", "dog", names)
+
+    tiles = [
+        tile("a", "hound", "dog"),
+        tile("b", "dog", "cur"),
+        tile("c", "wolf", "dog"),
+        tile("d", "cur", "dog"),
+        tile("e", "dog"),
+        tile("f", "dog"),
+    ]
+    found = {one.path: one.names for one in with_few_of_a_name(tiles)}
+    assert found == {
+        "a": ("hound",),
+        "b": ("dog", "cur"),
+        "c": ("wolf",),
+        "d": ("cur",),
+        "e": ("dog",),
+    }
+
+
 def test_a_colour_of_what_is_drawn_comes_from_the_drawings_alone(world: World) -> None:
     rng = random.Random(3)
     for _ in range(300):
@@ -416,8 +565,16 @@ def test_noise_levels_of_training_are_log_normal(share: float, centre: float) ->
     assert abs(float(inner[1] - inner[0]) / 1.349 - NOISE_SPREAD) < 0.05
 
 
-def test_the_report_measures_the_autoencoder(world: World) -> None:
+def test_the_report_measures_the_autoencoder(world: World, autoencoder: SpriteAutoencoder) -> None:
     report = measuring.Report()
-    measuring.measure_autoencoder(report, make_pixel_vae(), world, 4)
-    assert report.figures["autoencoder: pixels within 40 of 255"] > 0.99
-    assert float(report.lines[0].split()[1]) > 30
+    measuring.measure_autoencoder(report, whole_vae(autoencoder), world.tiles, 4)
+    assert 0 <= report.figures["autoencoder: pixels within 40 of 255"] < 0.9, "it is not trained"
+    assert 0 < float(report.lines[0].split()[1]) < 20
+
+
+def test_tiles_that_are_not_trained_on_are_held_out(tiny: Path, world: World) -> None:
+    held = {tile.path for tile in measuring.held_out_tiles(world, tiny)}
+    trained = {tile.path for tile in world.tiles}
+    assert not held & trained
+    assert held | trained == {tile.path for tile in named_tiles(read_pictures(tiny))}
+    assert measuring.held_out_tiles(world, None) == []

@@ -1,0 +1,432 @@
+"""The picture autoencoder: 128x128 RGB to 16x16x4 latents and back, for sprites of 32x32 pixels.
+
+The picture repeats each pixel of a sprite 4 times 4, so its two outer levels have nothing to learn.
+They are written down here: on the way in they take means and call what is nearly white background;
+on the way out they make white what does not belong to the sprite, and repeat its pixels. What is
+trained lies between them: 32x32 pixels of red, green, blue and whether they belong to the sprite,
+to 16x16 latents and back. So edges are hard, and what the model draws lies on an exact grid of 4x4
+pixels.
+
+The weights have the layout of `AutoencoderKL`, which diffusers and ComfyUI load as they load any
+other. Two things of that layout stand in the way of writing them down and are worked around:
+
+- GroupNorm of 32 groups, here of three channels each, would take away brightness and contrast. A
+  group of (x, -x, C) with a constant C far larger than x keeps them: its mean is C/3, and its
+  spread depends on x by less than one part in a thousand.
+- SiLU: silu(x) - silu(-x) is x.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from .progress import (
+    Average,
+    Budget,
+    falling_rate,
+    load_checkpoint,
+    need_checkpoint,
+    save_checkpoint,
+    set_rate,
+)
+from .team import Team
+
+FACTOR = 4
+"""Picture pixels to a sprite's pixel, each way."""
+
+WHITEST = 240
+"""Whitest level of a sprite's pixel in training: above it the encoder begins to see background."""
+
+PAINTED = 0.5
+"""What the fourth channel of a sprite's pixels is on the sprite; the opposite outside."""
+
+_WIDTHS = (96, 96, 96, 128)
+"""Channels by level, 128x128 to 16x16."""
+
+_GROUP = 3
+"""Channels of a group: 96 in 32."""
+
+_READ = 72
+"""Channels from which the way out reads pixels; the others are kept free for what is written."""
+
+_LARGE = 192.0
+"""The constant of groups whose x is about -2 to 2."""
+
+_EDGE, _STEEP = 0.05, 96.0
+"""From which negative value of the fourth channel on a pixel is white, and how sharply (the slope
+of what goes into SiLU)."""
+
+_WHITENED = 4.0
+"""What is added to colours outside: white is 1, and what is learnt is now and then below -1."""
+
+_BEGINS, _WHITE = 0.90, 0.95
+"""Mean of red, green and blue (-1 to 1) from which the encoder begins to see background, and where
+it is sure; 240 of 255 is 0.88."""
+
+_WHITE_LARGE, _WHITE_STEEP = 24.0, 200.0
+
+_RATE = 1e-3
+
+_STANDARD = 2000
+"""Sprites by which the latents' spread is told."""
+
+_DENOISER_ERROR = 0.3
+"""Largest spread of the error that the decoder learns to bear, in units of the latents' spread."""
+
+
+class SpriteAutoencoder(nn.Module):
+    """What is trained: the two inner levels, on sprites of 32x32 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        whole = _untrained()
+        encoder, decoder = whole.encoder, whole.decoder
+        self.take = nn.Conv2d(4, _WIDTHS[2], 1)
+        self.down = nn.ModuleList(encoder.down_blocks[2:])
+        self.encoder_mid = encoder.mid_block
+        self.encoder_norm = encoder.conv_norm_out
+        self.encoder_out = encoder.conv_out
+        self.decoder_in = decoder.conv_in
+        self.decoder_mid = decoder.mid_block
+        self.up = decoder.up_blocks[0]
+        self.last = decoder.up_blocks[1].resnets
+        self.choose = nn.Conv2d(_WIDTHS[2], _READ, 1)
+        self.norm = nn.GroupNorm(_READ // _GROUP, _READ, eps=1e-6)
+        self.give = nn.Conv2d(_READ, 4, 1)
+        self.middle = nn.Buffer(torch.zeros(4))
+        self.spread = nn.Buffer(torch.ones(4))
+
+    def encode(self, sprites: torch.Tensor) -> torch.Tensor:
+        """(n, 4, h / 2, w / 2) latents of (n, 4, h, w) sprites, colours -1 to 1."""
+        found = self.take(sprites)
+        for block in self.down:
+            found = block(found)
+        found = self.encoder_norm(self.encoder_mid(found))
+        latents: torch.Tensor = self.encoder_out(functional.silu(found))[:, :4]
+        return (latents - self.middle.view(1, 4, 1, 1)) / self.spread.view(1, 4, 1, 1)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """(n, 4, 2 h, 2 w) sprites of (n, 4, h, w) latents."""
+        latents = latents * self.spread.view(1, 4, 1, 1) + self.middle.view(1, 4, 1, 1)
+        found = self.up(self.decoder_mid(self.decoder_in(latents)))
+        for resnet in self.last:
+            found = resnet(found, None)
+        sprites: torch.Tensor = self.give(functional.silu(self.norm(self.choose(found))))
+        return sprites
+
+
+def _untrained() -> AutoencoderKL:
+    return AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=_WIDTHS,
+        layers_per_block=1,
+        act_fn="silu",
+        latent_channels=4,
+        norm_num_groups=32,
+        sample_size=32 * FACTOR,
+        scaling_factor=1.0,
+    )
+
+
+def whole_vae(trained: SpriteAutoencoder) -> AutoencoderKL:
+    """The whole autoencoder, in fp32, of a copy of what was trained."""
+    vae = _untrained()
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            parameter.zero_()
+        _write_encoder(vae, trained)
+        _write_decoder(vae, trained)
+        for channel in range(4):
+            vae.post_quant_conv.weight[channel, channel] = trained.spread[channel]
+            vae.quant_conv.weight[channel, channel] = 1 / trained.spread[channel]
+        vae.post_quant_conv.bias.copy_(trained.middle)
+        vae.quant_conv.bias[:4] = -trained.middle / trained.spread
+        vae.quant_conv.bias[4:] = -30.0  # the log variance: no noise
+    return vae.eval().requires_grad_(False)
+
+
+def _write_encoder(vae: AutoencoderKL, trained: SpriteAutoencoder) -> None:
+    """Means of 4x4 pixels, with the fourth channel from how white they are, then what is learnt."""
+    encoder = vae.encoder
+    _pairs(encoder.conv_in, 3)
+    first, second = (block.downsamplers[0].conv for block in encoder.down_blocks[:2])
+    # A window starts at the pixel itself: the first two rows and columns are the block.
+    for channel in range(3 * _GROUP):
+        first.weight[channel, channel, :2, :2] = 0.25
+    resnet = encoder.down_blocks[1].resnets[0]
+    for channel in range(3):
+        _read(resnet.norm1, resnet.conv1, channel, {0: 1 / 3, 3: 1 / 3}, {1: -1 / 3, 4: -1 / 3})
+    # What is white becomes middle grey, and is told so.
+    changes = {_GROUP * channel: -1.0 for channel in range(3)} | {3 * _GROUP: 1.0}
+    _step(resnet, (_BEGINS, _WHITE), _WHITE_LARGE, _WHITE_STEEP, changes)
+    take = trained.take
+    assert take.bias is not None
+    second.bias.copy_(take.bias + PAINTED * take.weight[:, 3, 0, 0])
+    for channel in range(4):
+        gain = -2.0 * PAINTED if channel == 3 else 1.0
+        weight = gain * take.weight[:, channel, 0, 0] / 4
+        second.weight[:, _GROUP * channel, :2, :2] = weight[:, None, None]
+    for block, learnt in zip(encoder.down_blocks[2:], trained.down, strict=True):
+        block.load_state_dict(learnt.state_dict())
+    encoder.mid_block.load_state_dict(trained.encoder_mid.state_dict())
+    encoder.conv_norm_out.load_state_dict(trained.encoder_norm.state_dict())
+    encoder.conv_out.load_state_dict(trained.encoder_out.state_dict())
+
+
+def _write_decoder(vae: AutoencoderKL, trained: SpriteAutoencoder) -> None:
+    """What is learnt; then the fourth channel turns its pixels white, and every one is repeated."""
+    decoder = vae.decoder
+    decoder.conv_in.load_state_dict(trained.decoder_in.state_dict())
+    decoder.mid_block.load_state_dict(trained.decoder_mid.state_dict())
+    decoder.up_blocks[0].load_state_dict(trained.up.state_dict())
+    decoder.up_blocks[1].resnets.load_state_dict(trained.last.state_dict())
+    choose = decoder.up_blocks[1].upsamplers[0].conv
+    choose.weight[:_READ, :, 1, 1] = trained.choose.weight[:, :, 0, 0]
+    choose.bias[:_READ] = trained.choose.bias
+    # The first block reads the sprite and adds it where nothing is; there it is a copy of itself
+    # beside the ramp that turns it white.
+    resnet = decoder.up_blocks[2].resnets[0]
+    resnet.norm1.weight[:_READ] = trained.norm.weight
+    resnet.norm1.bias[:_READ] = trained.norm.bias
+    free = range(_READ, _READ + 3)
+    read = trained.give
+    assert read.bias is not None
+    for group, (channel, gain) in enumerate([(0, 1.0), (1, 1.0), (2, 1.0), (3, -1.0), (3, -1.0)]):
+        for place, sign in ((_GROUP * group, gain), (_GROUP * group + 1, -gain)):
+            resnet.conv1.weight[place, :_READ, 1, 1] = sign * read.weight[channel, :, 0, 0]
+            resnet.conv1.bias[place] = sign * read.bias[channel]
+        resnet.conv1.bias[_GROUP * group + 2] = _LARGE
+    for channel, place in enumerate(free):
+        _plain(resnet.norm2, channel, _LARGE, 1.0)
+        resnet.conv2.weight[place, _GROUP * channel, 1, 1] = 1.0
+        resnet.conv2.weight[place, _GROUP * channel + 1, 1, 1] = -1.0
+    _ramp(resnet, 3, (0.0, _EDGE), _LARGE, _STEEP, dict.fromkeys(free, _WHITENED))
+    spread = decoder.up_blocks[2].upsamplers[0].conv
+    for channel, place in enumerate(free):
+        spread.weight[_GROUP * channel, place, 1, 1] = 1.0
+        spread.weight[_GROUP * channel + 1, place, 1, 1] = -1.0
+        spread.bias[_GROUP * channel + 2] = _LARGE
+    for channel in range(3):
+        _read(decoder.conv_norm_out, decoder.conv_out, channel, {channel: 1.0}, {})
+
+
+def _pairs(conv: nn.Conv2d, channels: int) -> None:
+    """Make a group (x, -x, C) of each of the first channels."""
+    assert conv.bias is not None
+    for channel in range(channels):
+        place = _GROUP * channel
+        conv.weight[place, channel, 1, 1] = 1.0
+        conv.weight[place + 1, channel, 1, 1] = -1.0
+        conv.bias[place + 2] = _LARGE
+
+
+def _plain(norm: nn.GroupNorm, group: int, large: float, gain: float) -> None:
+    """Let x and -x of a group (x, -x, C) through, times ``gain``."""
+    spread = large * math.sqrt(2.0) / 3.0
+    place = _GROUP * group
+    norm.weight[place : place + 2] = gain * spread
+    norm.bias[place : place + 2] = gain * large / 3.0
+
+
+def _read(
+    norm: nn.GroupNorm,
+    conv: nn.Conv2d,
+    group: int,
+    plus: dict[int, float],
+    minus: dict[int, float],
+) -> None:
+    """Add x of a group, times the given numbers, to outputs of norm, SiLU and convolution.
+
+    ``silu(x) - silu(-x)`` is x. ``minus`` is another table of the same kind.
+    """
+    _plain(norm, group, _LARGE, 1.0)
+    for output, factor in (plus | minus).items():
+        conv.weight[output, _GROUP * group, 1, 1] += factor
+        conv.weight[output, _GROUP * group + 1, 1, 1] -= factor
+
+
+def _step(
+    resnet: Any,
+    ends: tuple[float, float],
+    large: float,
+    steep: float,
+    changes: dict[int, float],
+) -> None:
+    """Add ``changes`` times a ramp, from 0 to 1 between ``ends``, of what conv1 gives.
+
+    conv1's first two groups hold (x, -x); they get their constants here.
+    """
+    for group in range(2):
+        resnet.conv1.bias[_GROUP * group + 2] = large
+    _ramp(resnet, 0, ends, large, steep, changes)
+
+
+def _ramp(
+    resnet: Any,
+    first: int,
+    ends: tuple[float, float],
+    large: float,
+    steep: float,
+    changes: dict[int, float],
+) -> None:
+    """The ramp of two groups (x, -x, C) of conv1: one gets the lower end, one the upper."""
+    for group, (end, sign) in enumerate(zip(ends, (1.0, -1.0), strict=True), first):
+        place = _GROUP * group
+        resnet.conv1.bias[place] -= end
+        resnet.conv1.bias[place + 1] += end
+        _plain(resnet.norm2, group, large, steep)
+        for output, amount in changes.items():
+            factor = sign * amount / (steep * (ends[1] - ends[0]))
+            resnet.conv2.weight[output, place, 1, 1] = factor
+
+
+@torch.no_grad()
+def standardised(trained: SpriteAutoencoder, sprites: torch.Tensor) -> SpriteAutoencoder:
+    """The same with latents of mean 0 and spread 1 over the sprites, in every channel."""
+    latents = trained.encode(sprites)
+    trained.middle.add_(trained.spread * latents.mean(dim=(0, 2, 3)))
+    trained.spread.mul_(latents.std(dim=(0, 2, 3)))
+    return trained
+
+
+def train_vae(
+    team: Team,
+    sprites: NDArray[np.int8],
+    held_out: torch.Tensor,
+    checkpoint: Path,
+    budget: Budget,
+    batch: int = 32,
+) -> None:
+    """Train on (count, 4, 32, 32) sprites, or go on; keeps ``checkpoint``.
+
+    Args:
+        held_out: (n, 4, 32, 32) sprites to tell the quality of.
+        batch: of each worker.
+    """
+    torch.manual_seed(5)
+    model = SpriteAutoencoder()
+    average = Average(model, 0.998)
+    trained = list(model.parameters())
+    optimizer = torch.optim.AdamW(trained, lr=_RATE, weight_decay=0.01, betas=(0.9, 0.99))
+    step = 0
+    stored = load_checkpoint(checkpoint)
+    if stored is not None:
+        model.load_state_dict(stored["model"])
+        average.values = stored["average"]
+        if "optimizer" in stored:
+            optimizer.load_state_dict(stored["optimizer"])
+        step, budget.spent = stored["step"], stored["seconds"]
+    rng = np.random.default_rng([step, team.rank, 5])
+    torch.manual_seed(step * 64 + team.rank)
+    losses: list[float] = []
+    clock = time.monotonic()
+    share = budget.done(step)
+    while share < 1.0:
+        set_rate(optimizer, falling_rate(_RATE, share))
+        loss = _loss(model, _batch(sprites, rng, batch), share)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        share = team.meet(trained, budget.done(step + 1))
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        step += 1
+        average.update(model, step)
+        losses.append(float(loss.detach()))
+        if step % 50 == 0 and team.leads:
+            pace = (time.monotonic() - clock) / 50
+            print(
+                f"vae step {step} loss {np.mean(losses[-50:]):.4f} {pace:.2f} s/step {share:.0%}",
+                flush=True,
+            )
+            clock = time.monotonic()
+        if (step % 200 == 0 or share >= 1.0) and team.leads:
+            ready = SpriteAutoencoder()
+            ready.load_state_dict(average.values)
+            ready = standardised(ready.eval(), torch.from_numpy(sprites[:_STANDARD]).float() / 127)
+            save_checkpoint(
+                checkpoint,
+                {
+                    "model": model.state_dict(),
+                    "average": average.values,
+                    "ready": ready.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "step": step,
+                    "seconds": budget.seconds(),
+                },
+            )
+            decibels, close = quality(ready, held_out)
+            print(f"step {step}: {decibels:.1f} dB, {close:.1%} within 40 of 255", flush=True)
+            clock = time.monotonic()
+
+
+def _batch(sprites: NDArray[np.int8], rng: np.random.Generator, count: int) -> torch.Tensor:
+    """Sprites mirrored, moved and with their colours exchanged: more than there are to see.
+
+    What is under white has one level of grey, another one in each.
+    """
+    found = torch.from_numpy(sprites[rng.integers(0, len(sprites), count)]).float() / 127
+    if rng.random() < 0.5:
+        found = found.flip(3)
+    if rng.random() < 0.3:
+        found = found[:, torch.tensor([*rng.permutation(3), 3])]
+    level = torch.from_numpy(rng.uniform(-1, 1, (count, 1, 1, 1)).astype(np.float32))
+    found[:, :3] = torch.where(found[:, 3:] > 0, found[:, :3], level)
+    moved = int(rng.integers(-3, 4)), int(rng.integers(-3, 4))
+    return torch.roll(found, moved, (2, 3))
+
+
+def _loss(model: SpriteAutoencoder, sprites: torch.Tensor, share: float) -> torch.Tensor:
+    """Error of the colours on the sprite, of where it is, and a little of what is under white."""
+    with torch.autocast("cpu", torch.bfloat16):
+        latents = model.encode(sprites)
+        spread = latents.detach().float().std(dim=(0, 2, 3), keepdim=True)
+        # The denoiser is never exact: half of the sprites are restored from what is a little off.
+        amount = 0.02 + _DENOISER_ERROR * share * torch.rand(len(sprites), 1, 1, 1)
+        amount[::2] = 0.02
+        restored = model.decode(latents + amount * spread * torch.randn(latents.shape))
+    error = restored.float() - sprites
+    there = (sprites[:, 3:] > 0).float()
+    colours = error[:, :3]
+    on_sprite = (there.sum() * 3).clamp(min=1.0)
+    return (
+        (colours.abs() * there).sum() / on_sprite
+        + 2 * (colours.square() * there).sum() / on_sprite
+        + 0.3 * error[:, 3].abs().mean()
+        + 0.1 * colours.abs().mean()
+        + 1e-8 * latents.float().square().sum(dim=(1, 2, 3)).mean()
+    )
+
+
+@torch.no_grad()
+def quality(model: SpriteAutoencoder, sprites: torch.Tensor) -> tuple[float, float]:
+    """Signal to noise in dB of the sprites' pixels, and the share of them within 40 of 255."""
+    there = sprites[:, 3] > 0
+    restored = model.decode(model.encode(sprites))[:, :3].clamp(-1, 1)
+    error = ((restored - sprites[:, :3]) * 127.5).permute(0, 2, 3, 1)[there]
+    decibels = 10 * math.log10(255**2 / max(float(error.square().mean()), 1e-6))
+    return decibels, float((error.abs().amax(1) <= 40).float().mean())
+
+
+def load_sprite_autoencoder(checkpoint: Path) -> SpriteAutoencoder:
+    """The averaged weights of a checkpoint, with latents of mean 0 and spread 1.
+
+    Raises:
+        FileNotFoundError: if the stage has not run.
+    """
+    stored = need_checkpoint(checkpoint, "autoencoder", "vae")
+    model = SpriteAutoencoder()
+    model.load_state_dict(stored["ready"])
+    return model.eval()
