@@ -18,15 +18,7 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel
 
 from .pool import Pool
-from .progress import (
-    Average,
-    Budget,
-    falling_rate,
-    load_checkpoint,
-    need_checkpoint,
-    save_checkpoint,
-    set_rate,
-)
+from .progress import Average, Budget, Training, need_checkpoint
 from .team import Team
 from .text import make_text_encoder
 from .text_pictures import LAYERS, load_teller
@@ -131,55 +123,34 @@ def train(team: Team, plan: Plan, budget: Budget, watch: Any = None) -> None:
         # An encoder with lessons rests: it saw more texts in them than the denoiser will.
         model.encoder.load_state_dict(teller.encoder.state_dict())
         model.encoder.requires_grad_(False)
-    trained = [one for one in model.parameters() if one.requires_grad]
-    average = Average(model, 0.999)
-    optimizer = torch.optim.AdamW(
-        trained, lr=plan.peak_rate, weight_decay=0.01, betas=(0.9, 0.99), fused=True
+    work = Training(
+        team, model, budget, plan.checkpoint, label="train", rate=plan.peak_rate, decay=0.999
     )
-    step = _resume(plan.checkpoint, model, average, optimizer, budget)
     alphas = noise_schedule().alphas_cumprod
-    rng = np.random.default_rng([step, team.rank, 1])
-    shared = np.random.default_rng([step, 3])
-    torch.manual_seed(step * 64 + team.rank)
-    losses: list[float] = []
-    kept = watched = clock = time.monotonic()
-    share = budget.done(step)
-    while share < 1.0:
-        set_rate(optimizer, falling_rate(plan.peak_rate, share))
+    rng = np.random.default_rng([work.step, team.rank, 1])
+    shared = np.random.default_rng([work.step, 3])
+    torch.manual_seed(work.step * 64 + team.rank)
+    kept = watched = time.monotonic()
+    while work.share < 1.0:
         # All workers take the same kind of batch, so that none waits for a larger one.
         walking = shared.random() < WALK_SHARE
         pool, count = (plan.walks, plan.batch // 4) if walking else (plan.singles, plan.batch)
         clean, ids = pool.batch(rng, count)
-        loss = _loss(model, clean, ids, alphas, share)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        share = team.meet(trained, budget.done(step + 1))
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        step += 1
-        average.update(model, step)
-        losses.append(float(loss.detach()))
+        work.learn(_loss(model, clean, ids, alphas, work.share))
         if not team.leads:
             continue
         now = time.monotonic()
-        if step % 50 == 0:
-            pace = (now - clock) / 50
-            print(
-                f"step {step} loss {np.mean(losses[-50:]):.4f} {pace:.2f} s/step {share:.1%}",
-                flush=True,
-            )
-            clock = now
         if now - kept > plan.keep_minutes * 60:
-            _keep(plan.checkpoint, model, average, optimizer, step, budget)
+            work.keep()
             kept = now
         if watch is not None and now - watched > plan.watch_minutes * 60:
-            _keep(plan.checkpoint, model, average, optimizer, step, budget)
-            watch(averaged(average, plan.vocabulary), step)
-            kept = watched = clock = time.monotonic()
+            work.keep()
+            watch(averaged(work.average, plan.vocabulary), work.step)
+            kept = watched = time.monotonic()
     if team.leads:
-        _keep(plan.checkpoint, model, average, optimizer, step, budget)
+        work.keep()
         if watch is not None:
-            watch(averaged(average, plan.vocabulary), step)
+            watch(averaged(work.average, plan.vocabulary), work.step)
 
 
 def _loss(
@@ -216,43 +187,6 @@ def noise_moments(count: int, alphas: torch.Tensor, share: float) -> torch.Tenso
     shares = (torch.arange(count) + torch.rand(count)) / count
     wanted = centre + NOISE_SPREAD * math.sqrt(2) * torch.erfinv(2 * shares - 1)
     return torch.searchsorted(_log_noise(alphas), wanted).clamp(0, len(alphas) - 1)
-
-
-def _resume(
-    path: Path,
-    model: Both,
-    average: Average,
-    optimizer: torch.optim.Optimizer,
-    budget: Budget,
-) -> int:
-    stored = load_checkpoint(path)
-    if stored is None:
-        return 0
-    model.load_state_dict(stored["model"])
-    average.values = stored["average"]
-    optimizer.load_state_dict(stored["optimizer"])
-    budget.spent = stored["seconds"]
-    return int(stored["step"])
-
-
-def _keep(
-    path: Path,
-    model: Both,
-    average: Average,
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    budget: Budget,
-) -> None:
-    save_checkpoint(
-        path,
-        {
-            "model": model.state_dict(),
-            "average": average.values,
-            "optimizer": optimizer.state_dict(),
-            "step": step,
-            "seconds": budget.seconds(),
-        },
-    )
 
 
 def take_weights(model: Both, folder: Path) -> None:

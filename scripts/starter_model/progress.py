@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from .team import Team
+
+
+_TOLD = 50
+"""Steps between two lines on the way."""
 
 
 @dataclass
@@ -102,3 +111,76 @@ def need_checkpoint(path: Path, what: str, stage: str) -> dict[str, Any]:
     if content is None:
         raise FileNotFoundError(f"no {what} at {path}: run the {stage} stage first")
     return content
+
+
+class Training:
+    """A module that a team trains: its steps, its average, and a checkpoint to go on from.
+
+    Args:
+        label: what the lines on the way begin with.
+        rate: the learning rate at its height.
+        decay: of the average of the weights.
+    """
+
+    def __init__(
+        self,
+        team: Team,
+        module: torch.nn.Module,
+        budget: Budget,
+        checkpoint: Path,
+        *,
+        label: str,
+        rate: float,
+        decay: float,
+    ) -> None:
+        self._team, self._module, self._budget = team, module, budget
+        self._checkpoint, self._label, self._rate = checkpoint, label, rate
+        self._trained = [one for one in module.parameters() if one.requires_grad]
+        self.average = Average(module, decay)
+        self._optimizer = torch.optim.AdamW(
+            self._trained, lr=rate, weight_decay=0.01, betas=(0.9, 0.99), fused=True
+        )
+        self.step = 0
+        stored = load_checkpoint(checkpoint)
+        if stored is not None:
+            module.load_state_dict(stored["model"])
+            self.average.values = stored["average"]
+            self._optimizer.load_state_dict(stored["optimizer"])
+            self.step, budget.spent = int(stored["step"]), stored["seconds"]
+        self.share = budget.done(self.step)
+        self._losses: deque[float] = deque(maxlen=_TOLD)
+        self._clock = time.monotonic()
+
+    def learn(self, loss: torch.Tensor) -> None:
+        """One step down this loss, together with the other workers."""
+        set_rate(self._optimizer, falling_rate(self._rate, self.share))
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.share = self._team.meet(self._trained, self._budget.done(self.step + 1))
+        torch.nn.utils.clip_grad_norm_(self._trained, 1.0)
+        self._optimizer.step()
+        self.step += 1
+        self.average.update(self._module, self.step)
+        self._losses.append(float(loss.detach()))
+        if self._team.leads and self.step % _TOLD == 0:
+            pace = (time.monotonic() - self._clock) / _TOLD
+            print(
+                f"{self._label} step {self.step} loss {np.mean(self._losses):.4f} "
+                f"{pace:.2f} s/step {self.share:.1%}",
+                flush=True,
+            )
+            self._clock = time.monotonic()
+
+    def keep(self, **more: Any) -> None:
+        """Write the checkpoint, with more in it where that is given."""
+        save_checkpoint(
+            self._checkpoint,
+            {
+                "model": self._module.state_dict(),
+                "average": self.average.values,
+                "optimizer": self._optimizer.state_dict(),
+                "step": self.step,
+                "seconds": self._budget.seconds(),
+                **more,
+            },
+        )

@@ -19,7 +19,6 @@ other. Two things of that layout stand in the way of writing them down and are w
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +29,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from .progress import (
-    Average,
-    Budget,
-    falling_rate,
-    load_checkpoint,
-    need_checkpoint,
-    save_checkpoint,
-    set_rate,
-)
+from .progress import Budget, Training, need_checkpoint
 from .team import Team
 
 FACTOR = 4
@@ -76,6 +67,9 @@ it is sure; 240 of 255 is 0.88."""
 _WHITE_LARGE, _WHITE_STEEP = 24.0, 200.0
 
 _RATE = 1e-3
+
+_KEPT = 400
+"""Steps between two checkpoints."""
 
 _STANDARD = 2000
 """Sprites by which the latents' spread is told."""
@@ -318,58 +312,18 @@ def train_vae(
     """
     torch.manual_seed(5)
     model = SpriteAutoencoder()
-    average = Average(model, 0.998)
-    trained = list(model.parameters())
-    optimizer = torch.optim.AdamW(trained, lr=_RATE, weight_decay=0.01, betas=(0.9, 0.99))
-    step = 0
-    stored = load_checkpoint(checkpoint)
-    if stored is not None:
-        model.load_state_dict(stored["model"])
-        average.values = stored["average"]
-        if "optimizer" in stored:
-            optimizer.load_state_dict(stored["optimizer"])
-        step, budget.spent = stored["step"], stored["seconds"]
-    rng = np.random.default_rng([step, team.rank, 5])
-    torch.manual_seed(step * 64 + team.rank)
-    losses: list[float] = []
-    clock = time.monotonic()
-    share = budget.done(step)
-    while share < 1.0:
-        set_rate(optimizer, falling_rate(_RATE, share))
-        loss = _loss(model, _batch(sprites, rng, batch), share)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        share = team.meet(trained, budget.done(step + 1))
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        step += 1
-        average.update(model, step)
-        losses.append(float(loss.detach()))
-        if step % 50 == 0 and team.leads:
-            pace = (time.monotonic() - clock) / 50
-            print(
-                f"vae step {step} loss {np.mean(losses[-50:]):.4f} {pace:.2f} s/step {share:.0%}",
-                flush=True,
-            )
-            clock = time.monotonic()
-        if (step % 200 == 0 or share >= 1.0) and team.leads:
+    work = Training(team, model, budget, checkpoint, label="vae", rate=_RATE, decay=0.998)
+    rng = np.random.default_rng([work.step, team.rank, 5])
+    torch.manual_seed(work.step * 64 + team.rank)
+    while work.share < 1.0:
+        work.learn(_loss(model, _batch(sprites, rng, batch), work.share))
+        if (work.step % _KEPT == 0 or work.share >= 1.0) and team.leads:
             ready = SpriteAutoencoder()
-            ready.load_state_dict(average.values)
+            ready.load_state_dict(work.average.values)
             ready = standardised(ready.eval(), torch.from_numpy(sprites[:_STANDARD]).float() / 127)
-            save_checkpoint(
-                checkpoint,
-                {
-                    "model": model.state_dict(),
-                    "average": average.values,
-                    "ready": ready.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "step": step,
-                    "seconds": budget.seconds(),
-                },
-            )
+            work.keep(ready=ready.state_dict())
             decibels, close = quality(ready, held_out)
-            print(f"step {step}: {decibels:.1f} dB, {close:.1%} within 40 of 255", flush=True)
-            clock = time.monotonic()
+            print(f"{decibels:.1f} dB, {close:.1%} within 40 of 255", flush=True)
 
 
 def _batch(sprites: NDArray[np.int8], rng: np.random.Generator, count: int) -> torch.Tensor:

@@ -10,14 +10,13 @@ through one noise.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from .pool import Pool
-from .progress import Average, Budget, falling_rate, load_checkpoint, save_checkpoint, set_rate
+from .progress import Budget, Training, load_checkpoint
 from .team import Team
 from .text import make_text_encoder
 from .words import POSITIONS
@@ -35,6 +34,9 @@ _NUMBERS = 4 * (16 // PARTS) ** 2
 """Latents of a part."""
 
 _RATE = 1e-3
+
+_KEPT = 200
+"""Steps between two checkpoints."""
 
 _FULL, _PADDED = 4, 2
 """One lesson in so many has all padding; the others have so much of it before the parts."""
@@ -79,40 +81,16 @@ def train_text(
     budget: Budget,
     batch: int = 64,
 ) -> None:
-    """Train the encoder on the pools' texts and keep its averaged weights at ``path``.
-
-    What is there already is gone on from, for another ``budget``.
-    """
+    """Train the encoder on the pools' texts, or go on; keeps a checkpoint at ``path``."""
     torch.manual_seed(4)
-    taught = load_teller(path, vocabulary, hidden)
-    model = taught or Teller(vocabulary, hidden)
-    average = Average(model, 0.998)
-    trained = list(model.parameters())
-    optimizer = torch.optim.AdamW(trained, lr=_RATE, weight_decay=0.01, betas=(0.9, 0.99))
-    rng = np.random.default_rng([team.rank, 4, taught is not None])
-    losses: list[float] = []
-    step, share, clock = 0, 0.0, time.monotonic()
-    while share < 1.0:
-        set_rate(optimizer, falling_rate(_RATE, share))
+    model = Teller(vocabulary, hidden)
+    work = Training(team, model, budget, path, label="text", rate=_RATE, decay=0.998)
+    rng = np.random.default_rng([work.step, team.rank, 4])
+    while work.share < 1.0:
         pool = walks if rng.random() < _WALKS else singles
-        loss = _loss(model, pool, rng, batch, whole=step % _FULL == 0)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        share = team.meet(trained, budget.done(step + 1))
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        step += 1
-        average.update(model, step)
-        losses.append(float(loss.detach()))
-        if team.leads and step % 50 == 0:
-            pace = (time.monotonic() - clock) / 50
-            print(
-                f"text step {step} loss {np.mean(losses[-50:]):.4f} {pace:.2f} s/step {share:.0%}",
-                flush=True,
-            )
-            clock = time.monotonic()
-    if team.leads:
-        save_checkpoint(path, average.values)
+        work.learn(_loss(model, pool, rng, batch, whole=work.step % _FULL == 0))
+        if team.leads and (work.step % _KEPT == 0 or work.share >= 1.0):
+            work.keep()
 
 
 def _loss(
@@ -135,10 +113,10 @@ def _loss(
 
 
 def load_teller(path: Path, vocabulary: int, hidden: int) -> Teller | None:
-    """What ``train_text`` kept at ``path``; None where there is nothing."""
+    """The averaged weights that ``train_text`` kept at ``path``; None where there is nothing."""
     stored = load_checkpoint(path)
     if stored is None:
         return None
     model = Teller(vocabulary, hidden)
-    model.load_state_dict(stored)
+    model.load_state_dict(stored["average"])
     return model
