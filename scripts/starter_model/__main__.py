@@ -2,8 +2,8 @@
 
     python -m scripts.starter_model prepare  --tiles tiles.npz --out DIR
     python -m scripts.starter_model judge    --tiles tiles.npz --out DIR --minutes 6
-    python -m scripts.starter_model vae      --tiles tiles.npz --out DIR --minutes 30 --workers 2
-    python -m scripts.starter_model text     --tiles tiles.npz --out DIR --minutes 5 --workers 2
+    python -m scripts.starter_model vae      --tiles tiles.npz --out DIR --minutes 50 --workers 2
+    python -m scripts.starter_model text     --tiles tiles.npz --out DIR --minutes 60 --workers 2
     python -m scripts.starter_model train    --tiles tiles.npz --out DIR --minutes 140 --workers 2
     python -m scripts.starter_model export   --tiles tiles.npz --out DIR --model FOLDER
     python -m scripts.starter_model evaluate --tiles tiles.npz --out DIR --model FOLDER

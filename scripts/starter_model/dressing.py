@@ -108,7 +108,7 @@ class Wardrobe:
                 chosen[place] = layer
         if "head" in chosen and "hair" in chosen and rng.random() < 0.5:
             del chosen["hair"]
-        if chosen.get("body") and "robe" in chosen["body"].names[0]:
+        if _robed(chosen):
             chosen.pop("legs", None)
         name = rng.choice(wanted["names"]) if role else None
         return Character(chosen, name, composed(chosen))
@@ -128,7 +128,7 @@ class Wardrobe:
         role = _role(character.role)
         usual = self.dress(random.Random(f"{role or like.subject}/{variant}"), role)
         chosen = {"base": self._body_meant(like, role, variant)}
-        legless = _NO_LEGS if chosen["base"].subject in _NO_LEGS else ()
+        legless = like.subject in _NO_LEGS
         for place, layer in usual.layers.items():
             if place != "base" and not (legless and place in ("boots", "legs")):
                 chosen[place] = layer
@@ -138,8 +138,7 @@ class Wardrobe:
             chosen.pop("hair", None)
         if "hair" in said and "head" not in said:
             chosen.pop("head", None)
-        robed = "body" in chosen and "robe" in chosen["body"].names[0]
-        if robed and "legs" not in said:
+        if _robed(chosen) and "legs" not in said:
             chosen.pop("legs", None)
         return Character(chosen, character.role, composed(chosen))
 
@@ -181,6 +180,11 @@ class Wardrobe:
             if any(re.search(option, _plain(one, name)) for name in one.names)
         ]
         return rng.choice(fitting) if fitting else None
+
+
+def _robed(chosen: Mapping[str, Layer]) -> bool:
+    """Whether a robe hides the legs."""
+    return "body" in chosen and "robe" in chosen["body"].names[0]
 
 
 def _plain(layer: Layer, name: str) -> str:

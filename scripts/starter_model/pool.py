@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transformers import CLIPTokenizer
 
 from .captions import unconditional
-from .examples import World, level_of, to_sprite
+from .examples import LEVELS, World, level_of, to_sprite
 from .sprite_vae import SpriteAutoencoder
 from .text import tokenise
 from .words import write_tokenizer
@@ -119,9 +119,9 @@ def encode(folder: Path, autoencoder: SpriteAutoencoder) -> None:
                 for at in range(0, len(firsts), 64)
             ]
         )
-        partial = folder / f"{name}-latents.partial.npy"
-        np.save(partial, latents[which])
-        partial.replace(folder / f"{name}-latents.npy")
+        partial = folder / f"{name}-latents.partial.npz"
+        np.savez(partial, latents=latents[which], variants=_variants(sprites))
+        partial.replace(folder / f"{name}-latents.npz")
 
 
 @torch.no_grad()
@@ -137,19 +137,18 @@ def load_pool(folder: Path, name: str) -> Pool:
     Raises:
         FileNotFoundError: if one of them wrote nothing.
     """
-    latents = folder / f"{name}-latents.npy"
-    if not latents.exists():
+    encoded = folder / f"{name}-latents.npz"
+    if not encoded.exists():
         raise FileNotFoundError(f"no latents in {folder}: run vae first")
-    with np.load(_examples(folder, name)) as stored:
-        variants = _variants(stored["sprites"])
-        return Pool(np.load(latents), stored["tokens"], stored["nothing"], variants)
+    with np.load(_examples(folder, name)) as stored, np.load(encoded) as found:
+        return Pool(found["latents"], stored["tokens"], stored["nothing"], found["variants"])
 
 
 def _variants(sprites: NDArray[np.int8]) -> NDArray[np.int64]:
     """Which variant each shows, by the grey under its white; any where nothing is white."""
     outside = sprites[:, 3] < 0
     grey = (sprites[:, 0] * outside).sum(axis=(1, 2), dtype=np.int64)
-    any_of_them = np.random.default_rng(6).integers(0, 2, len(sprites))
+    any_of_them = np.random.default_rng(6).integers(0, len(LEVELS), len(sprites))
     found: NDArray[np.int64] = np.where(outside.any(axis=(1, 2)), grey > 0, any_of_them)
     return found.astype(np.int64)
 

@@ -7,14 +7,12 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-if TYPE_CHECKING:
-    from .team import Team
-
+from .team import Team
 
 _TOLD = 50
 """Steps between two lines on the way."""

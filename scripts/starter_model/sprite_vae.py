@@ -155,17 +155,18 @@ def whole_vae(trained: SpriteAutoencoder) -> AutoencoderKL:
 def _write_encoder(vae: AutoencoderKL, trained: SpriteAutoencoder) -> None:
     """Means of 4x4 pixels, with the fourth channel from how white they are, then what is learnt."""
     encoder = vae.encoder
-    _pairs(encoder.conv_in, 3)
+    _pairs(encoder.conv_in, range(3))
     first, second = (block.downsamplers[0].conv for block in encoder.down_blocks[:2])
     # A window starts at the pixel itself: the first two rows and columns are the block.
     for channel in range(3 * _GROUP):
         first.weight[channel, channel, :2, :2] = 0.25
     resnet = encoder.down_blocks[1].resnets[0]
     for channel in range(3):
-        _read(resnet.norm1, resnet.conv1, channel, {0: 1 / 3, 3: 1 / 3}, {1: -1 / 3, 4: -1 / 3})
+        mean = {0: 1 / 3, 1: -1 / 3, 3: 1 / 3, 4: -1 / 3}
+        _read(resnet.norm1, resnet.conv1, channel, mean)
     # What is white becomes middle grey, and is told so.
     changes = {_GROUP * channel: -1.0 for channel in range(3)} | {3 * _GROUP: 1.0}
-    _step(resnet, (_BEGINS, _WHITE), _WHITE_LARGE, _WHITE_STEEP, changes)
+    _ramp(resnet, 0, (_BEGINS, _WHITE), _WHITE_LARGE, _WHITE_STEEP, changes)
     take = trained.take
     assert take.bias is not None
     second.bias.copy_(take.bias + PAINTED * take.weight[:, 3, 0, 0])
@@ -202,26 +203,20 @@ def _write_decoder(vae: AutoencoderKL, trained: SpriteAutoencoder) -> None:
         for place, sign in ((_GROUP * group, gain), (_GROUP * group + 1, -gain)):
             resnet.conv1.weight[place, :_READ, 1, 1] = sign * read.weight[channel, :, 0, 0]
             resnet.conv1.bias[place] = sign * read.bias[channel]
-        resnet.conv1.bias[_GROUP * group + 2] = _LARGE
     for channel, place in enumerate(free):
-        _plain(resnet.norm2, channel, _LARGE, 1.0)
-        resnet.conv2.weight[place, _GROUP * channel, 1, 1] = 1.0
-        resnet.conv2.weight[place, _GROUP * channel + 1, 1, 1] = -1.0
+        resnet.conv1.bias[_GROUP * channel + 2] = _LARGE
+        _read(resnet.norm2, resnet.conv2, channel, {place: 1.0})
     _ramp(resnet, 3, (0.0, _EDGE), _LARGE, _STEEP, dict.fromkeys(free, _WHITENED))
-    spread = decoder.up_blocks[2].upsamplers[0].conv
-    for channel, place in enumerate(free):
-        spread.weight[_GROUP * channel, place, 1, 1] = 1.0
-        spread.weight[_GROUP * channel + 1, place, 1, 1] = -1.0
-        spread.bias[_GROUP * channel + 2] = _LARGE
+    _pairs(decoder.up_blocks[2].upsamplers[0].conv, free)
     for channel in range(3):
-        _read(decoder.conv_norm_out, decoder.conv_out, channel, {channel: 1.0}, {})
+        _read(decoder.conv_norm_out, decoder.conv_out, channel, {channel: 1.0})
 
 
-def _pairs(conv: nn.Conv2d, channels: int) -> None:
-    """Make a group (x, -x, C) of each of the first channels."""
+def _pairs(conv: nn.Conv2d, channels: range) -> None:
+    """Make a group (x, -x, C) of each of these channels, from the first group on."""
     assert conv.bias is not None
-    for channel in range(channels):
-        place = _GROUP * channel
+    for group, channel in enumerate(channels):
+        place = _GROUP * group
         conv.weight[place, channel, 1, 1] = 1.0
         conv.weight[place + 1, channel, 1, 1] = -1.0
         conv.bias[place + 2] = _LARGE
@@ -235,37 +230,15 @@ def _plain(norm: nn.GroupNorm, group: int, large: float, gain: float) -> None:
     norm.bias[place : place + 2] = gain * large / 3.0
 
 
-def _read(
-    norm: nn.GroupNorm,
-    conv: nn.Conv2d,
-    group: int,
-    plus: dict[int, float],
-    minus: dict[int, float],
-) -> None:
-    """Add x of a group, times the given numbers, to outputs of norm, SiLU and convolution.
+def _read(norm: nn.GroupNorm, conv: nn.Conv2d, group: int, factors: dict[int, float]) -> None:
+    """Add x of a group, times the given factors, to outputs of norm, SiLU and convolution.
 
-    ``silu(x) - silu(-x)`` is x. ``minus`` is another table of the same kind.
+    ``silu(x) - silu(-x)`` is x.
     """
     _plain(norm, group, _LARGE, 1.0)
-    for output, factor in (plus | minus).items():
+    for output, factor in factors.items():
         conv.weight[output, _GROUP * group, 1, 1] += factor
         conv.weight[output, _GROUP * group + 1, 1, 1] -= factor
-
-
-def _step(
-    resnet: Any,
-    ends: tuple[float, float],
-    large: float,
-    steep: float,
-    changes: dict[int, float],
-) -> None:
-    """Add ``changes`` times a ramp, from 0 to 1 between ``ends``, of what conv1 gives.
-
-    conv1's first two groups hold (x, -x); they get their constants here.
-    """
-    for group in range(2):
-        resnet.conv1.bias[_GROUP * group + 2] = large
-    _ramp(resnet, 0, ends, large, steep, changes)
 
 
 def _ramp(
@@ -276,11 +249,15 @@ def _ramp(
     steep: float,
     changes: dict[int, float],
 ) -> None:
-    """The ramp of two groups (x, -x, C) of conv1: one gets the lower end, one the upper."""
+    """Add ``changes`` times a ramp, from 0 to 1 between ``ends``, of what conv1 gives.
+
+    Two groups of conv1 from ``first`` on hold (x, -x); one gets the lower end, one the upper.
+    """
     for group, (end, sign) in enumerate(zip(ends, (1.0, -1.0), strict=True), first):
         place = _GROUP * group
         resnet.conv1.bias[place] -= end
         resnet.conv1.bias[place + 1] += end
+        resnet.conv1.bias[place + 2] = large
         _plain(resnet.norm2, group, large, steep)
         for output, amount in changes.items():
             factor = sign * amount / (steep * (ends[1] - ends[0]))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .examples import PICTURES_OF_A_NAME
 from .pool import Pool
 from .progress import Budget, Training, load_checkpoint
 from .team import Team
@@ -27,8 +28,6 @@ they are wanted."""
 
 PARTS = 4
 """Parts of a picture, each way; its latents are 16x16."""
-
-VARIANTS = 2
 
 _NUMBERS = 4 * (16 // PARTS) ** 2
 """Latents of a part."""
@@ -51,7 +50,7 @@ class Teller(torch.nn.Module):
     def __init__(self, vocabulary: int, hidden: int) -> None:
         super().__init__()
         self.encoder = make_text_encoder(vocabulary, hidden, LAYERS)
-        self.head = torch.nn.Linear(hidden, VARIANTS * _NUMBERS)
+        self.head = torch.nn.Linear(hidden, PICTURES_OF_A_NAME * _NUMBERS)
 
     def forward(self, ids: torch.Tensor, places: torch.Tensor | None = None) -> torch.Tensor:
         """(n, 16, 2, 64): latents of each part in both variants, of (n, 77) texts.
@@ -61,7 +60,7 @@ class Teller(torch.nn.Module):
         """
         states = self.encoder(input_ids=ids, position_ids=places).last_hidden_state
         told: torch.Tensor = self.head(states[:, -(PARTS**2) :])
-        return told.view(len(ids), PARTS**2, VARIANTS, _NUMBERS)
+        return told.view(len(ids), PARTS**2, PICTURES_OF_A_NAME, _NUMBERS)
 
 
 def parts_of(latents: torch.Tensor) -> torch.Tensor:
