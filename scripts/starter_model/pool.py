@@ -14,13 +14,17 @@ from transformers import CLIPTokenizer
 
 from .captions import unconditional
 from .examples import LEVELS, World, level_of, to_sprite
+from .fillers import Fillers, make_fillers
+from .known_words import words_of_world
 from .sprite_vae import SpriteAutoencoder
 from .text import tokenise
-from .words import write_tokenizer
+from .words import POSITIONS, write_tokenizer
 
 DROP = 0.1
 """Share of pictures trained with a text that asks for nothing, for guidance."""
 
+TOLD = POSITIONS - 16
+"""Positions of a text before those that stand for a picture's parts."""
 
 SINGLES, WALKS = "singles", "walks"
 """Names of the pools: of one picture, and of four frames."""
@@ -38,6 +42,7 @@ class Pool:
     """(n, 77): texts that ask for nothing."""
     variants: NDArray[np.int64]
     """(count,) which of its text's variants each example shows, 0 or 1."""
+    fillers: Fillers
 
     def batch(self, rng: np.random.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(count, 4, h, w) latents and (count, 77) token ids."""
@@ -53,11 +58,11 @@ class Pool:
         return torch.from_numpy(self.latents[picked]).float()
 
     def texts_of(self, picked: NDArray[np.int64], rng: np.random.Generator) -> torch.Tensor:
-        """(count, 77) token ids; some of them ask for nothing instead."""
+        """(count, 77) token ids; some ask for nothing instead, some have words that say nothing."""
         tokens = self.tokens[picked].copy()
         dropped = np.flatnonzero(rng.random(len(picked)) < DROP)
         tokens[dropped] = self.nothing[rng.integers(0, len(self.nothing), len(dropped))]
-        return torch.from_numpy(tokens).long()
+        return torch.from_numpy(self.fillers.put_into(tokens, rng, TOLD)).long()
 
 
 def prepare(
@@ -75,6 +80,7 @@ def prepare(
         shutil.copytree(start / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     tokenizer = _tokenizer(world, folder / "tokenizer", seed)
     nothing = tokenise(tokenizer, [unconditional(rng) for _ in range(2000)]).numpy()
+    fillers = make_fillers(words_of_world(world), tokenizer, rng)
     for name, count, make in ((SINGLES, singles, world.example), (WALKS, walks, world.walk)):
         sprites, texts = [], []
         for index in range(count):
@@ -89,6 +95,8 @@ def prepare(
             sprites=np.stack(sprites),
             tokens=tokenise(tokenizer, texts).numpy().astype(np.int16),
             nothing=nothing.astype(np.int16),
+            fillers=fillers.words,
+            word_ends=fillers.ends,
         )
         partial.replace(folder / f"{name}.npz")
 
@@ -141,7 +149,13 @@ def load_pool(folder: Path, name: str) -> Pool:
     if not encoded.exists():
         raise FileNotFoundError(f"no latents in {folder}: run vae first")
     with np.load(_examples(folder, name)) as stored, np.load(encoded) as found:
-        return Pool(found["latents"], stored["tokens"], stored["nothing"], found["variants"])
+        return Pool(
+            found["latents"],
+            stored["tokens"],
+            stored["nothing"],
+            found["variants"],
+            Fillers(stored["fillers"], stored["word_ends"]),
+        )
 
 
 def _variants(sprites: NDArray[np.int8]) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from .examples import PICTURES_OF_A_NAME
-from .pool import Pool
+from .pool import TOLD, Pool
 from .progress import Budget, Training, load_checkpoint
 from .team import Team
 from .text import make_text_encoder
@@ -102,7 +102,7 @@ def _loss(
     if not whole:
         # A state depends on what is before it alone, and padding tells it hardly anything.
         longest = int((ids == ids[:, -1:]).int().argmax(dim=1).max()) + _PADDED
-        kept = [*range(min(longest, POSITIONS - PARTS**2)), *range(POSITIONS - PARTS**2, POSITIONS)]
+        kept = [*range(min(longest, TOLD)), *range(TOLD, POSITIONS)]
         places = torch.tensor(kept)[None]
         ids = ids[:, kept]
     with torch.autocast("cpu", torch.bfloat16):

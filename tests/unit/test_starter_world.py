@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from transformers import CLIPTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from comfy_nodes.vocabulary import Vocabulary  # noqa: E402
 from scripts.starter_model import measuring  # noqa: E402
 from scripts.starter_model.colours import COLOURS, measure_colour  # noqa: E402
 from scripts.starter_model.denoiser import (  # noqa: E402
@@ -44,6 +46,7 @@ from scripts.starter_model.examples import (  # noqa: E402
     with_few_of_a_name,
     with_names_of_their_own,
 )
+from scripts.starter_model.fillers import Fillers, make_fillers  # noqa: E402
 from scripts.starter_model.interface import PIECES, draw_piece  # noqa: E402
 from scripts.starter_model.known_words import words_of_world  # noqa: E402
 from scripts.starter_model.pool import Pool, encode, load_pool  # noqa: E402
@@ -57,6 +60,7 @@ from scripts.starter_model.sprite_vae import (  # noqa: E402
     whole_vae,
 )
 from scripts.starter_model.team import Team  # noqa: E402
+from scripts.starter_model.text import tokenise  # noqa: E402
 from scripts.starter_model.text_pictures import load_teller, parts_of, train_text  # noqa: E402
 from scripts.starter_model.tiles import (  # noqa: E402
     TABLES,
@@ -68,7 +72,9 @@ from scripts.starter_model.tiles import (  # noqa: E402
     tiles_file,
 )
 from scripts.starter_model.walks import WALKERS, march, side_walk  # noqa: E402
-from scripts.starter_model.words import learn_merges  # noqa: E402
+from scripts.starter_model.words import learn_merges, write_tokenizer  # noqa: E402
+
+NO_MEANING = Fillers(np.full((1, 8), -1, dtype=np.int16), np.ones(4000, dtype=bool))
 
 LAYERS = [
     "player/base/human_m",
@@ -468,8 +474,8 @@ def test_texts_are_told_apart_by_what_they_show(tmp_path: Path) -> None:
     variants = np.arange(64) // 2 % 2
     shade = np.where(ids[:, 1] > 0, 0.9, -0.9) * np.where(variants > 0, 1.0, 0.5)
     latents = np.broadcast_to(shade[:, None, None, None], (64, 4, 16, 16)).astype(np.float16)
-    pool = Pool(latents, ids, ids[:1], variants)
-    train_text(Team(), pool, pool, 10, 64, tmp_path / "text.pt", Budget(steps=80), batch=16)
+    pool = Pool(latents, ids, ids[:1], variants, NO_MEANING)
+    train_text(Team(), pool, pool, 10, 64, tmp_path / "text.pt", Budget(steps=110), batch=16)
     teller = load_teller(tmp_path / "text.pt", 10, 64)
     assert teller is not None
     told = teller(torch.from_numpy(ids[:2]).long())
@@ -479,6 +485,31 @@ def test_texts_are_told_apart_by_what_they_show(tmp_path: Path) -> None:
         assert 0.2 < small < 0.7 < large, "each text and variant has its own"
 
 
+def test_words_of_no_meaning_stand_between_those_of_a_text(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, ["a red potion", "long sword"] * 20, 600)
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
+    known = Vocabulary(("potion", "dungeon door"), frozenset({"painted", "should"}))
+    fillers = make_fillers(known, tokenizer, random.Random(1))
+    words = {tokenizer.decode(row[row >= 0]).strip() for row in fillers.words}
+    assert {"painted", "should", ","} <= words
+    assert "castle" in words
+    assert "dungeon" not in words, "what is known is no filler"
+
+    text = tokenise(tokenizer, ["a red potion, long sword"]).numpy().astype(np.int16)
+    texts = np.repeat(text, 400, axis=0)
+    asked = text[0, : int((text[0] == text[0, -1]).argmax())]
+    filled = fillers.put_into(texts, np.random.default_rng(1), 61)
+    changed = (filled != texts).any(axis=1)
+    assert 0.4 < changed.mean() < 0.6
+    assert (filled[:, 61:] == texts[0, -1]).all(), "the positions of the parts stay free"
+    for row in filled[changed]:
+        left = iter(row)
+        assert all(token in left for token in asked), "all that was asked, in its order"
+        assert any(token in fillers.words for token in row), "and more"
+    kept = fillers.put_into(texts, np.random.default_rng(1), len(asked))
+    assert (kept == texts).all(), "no room"
+
+
 def test_which_variant_an_example_shows_is_seen_under_its_white(
     tmp_path: Path, autoencoder: SpriteAutoencoder
 ) -> None:
@@ -486,7 +517,14 @@ def test_which_variant_an_example_shows_is_seen_under_its_white(
     sprites = np.stack([to_sprite(pixels, level) for level in (*LEVELS, *LEVELS)])
     rows = np.zeros((4, 77), dtype=np.int16)
     for name in ("singles", "walks"):
-        np.savez(tmp_path / f"{name}.npz", sprites=sprites, tokens=rows, nothing=rows[:1])
+        np.savez(
+            tmp_path / f"{name}.npz",
+            sprites=sprites,
+            tokens=rows,
+            nothing=rows[:1],
+            fillers=NO_MEANING.words,
+            word_ends=NO_MEANING.ends,
+        )
     with pytest.raises(FileNotFoundError, match="run vae first"):
         load_pool(tmp_path, "singles")
     encode(tmp_path, autoencoder)
