@@ -22,8 +22,11 @@ from .captions import NOISE_WORDS, jumble
 _FILLED = 0.5
 """Share of the texts that get some."""
 
-_MOST = 4
+_MOST = 7
 """Words put into one text at most."""
+
+_TOGETHER = 0.5
+"""Share of those whose words stand in one place: "a small game icon showing an axe"."""
 
 _LONGEST = 8
 """Tokens of such a word at most."""
@@ -58,13 +61,16 @@ class Fillers:
     ) -> NDArray[np.int16]:
         padding = text[-1]
         said = text[: int((text == padding).argmax())]
+        together, share = rng.random() < _TOGETHER, rng.random()
         for _ in range(int(rng.integers(1, _MOST + 1))):
             word = self.words[rng.integers(0, len(self.words))]
             word = word[word >= 0]
             if len(said) + len(word) > longest:
                 break
             places = 1 + np.flatnonzero(np.r_[True, self.ends[said[1:]]])
-            said = np.insert(said, places[rng.integers(0, len(places))], word)
+            if not together:
+                share = rng.random()
+            said = np.insert(said, places[int(share * len(places))], word)
         return np.r_[said, np.full(len(text) - len(said), padding, text.dtype)]
 
 
