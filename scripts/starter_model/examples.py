@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from .captions import NOUNS
+from .captions import NOUNS, write_caption
 from .colours import COLOURS, colour_votes
 from .draw import SUBJECTS, draw
 from .dressing import Character, Wardrobe, describe_character, named_parts, roles
@@ -193,8 +193,7 @@ class World:
         drawn = draw(subject, colour, variant, None if self._moving else "large")
         whole = np.dstack([drawn.pixels, np.full((32, 32), 255, dtype=np.uint8)])
         pixels = np.where(drawn.opaque[..., None], whole, 0).astype(np.uint8)
-        name = rng.choice(NOUNS[subject]) if rng.random() < 0.6 else subject
-        text = write_sentence(rng, name, colour if named else None, "item")
+        text = _drawing_text(rng, subject, colour if named else None)
         return Example(pixels, text, subject, colour if named else None, "drawing", variant)
 
     def interface(self, rng: random.Random) -> Example:
@@ -232,6 +231,17 @@ class World:
         text = finished(rng, f"{found.text}, {rng.choice(WALK_WORDS['front'])}")
         pixels = march(found.character)
         return Example(pixels, text, found.subject, None, "walk front", variant)
+
+
+def _drawing_text(rng: random.Random, subject: str, colour: str | None) -> str:
+    """Half as other things are worded, half in the many ways that are known for drawings alone."""
+    if rng.random() < 0.5:
+        name = rng.choice(NOUNS[subject]) if rng.random() < 0.6 else subject
+        return write_sentence(rng, name, colour, "item")
+    while True:
+        found = write_caption(rng, subject, colour or "grey", "large")
+        if (found.subject, found.colour) == (subject, colour):
+            return found.text
 
 
 def natural_colours() -> Mapping[str, list[str]]:
