@@ -13,7 +13,7 @@ import yaml
 
 from .captions import NOUNS, write_caption
 from .colours import COLOURS, colour_votes
-from .draw import SUBJECTS, draw
+from .draw import SIZES, SUBJECTS, draw
 from .dressing import Character, Wardrobe, describe_character, named_parts, roles
 from .interface import PIECES, draw_piece
 from .recolour import recoloured
@@ -234,12 +234,15 @@ class World:
 
 
 def _drawing_text(rng: random.Random, subject: str, colour: str | None) -> str:
-    """Half as other things are worded, half in the many ways that are known for drawings alone."""
+    """Half as other things are worded, half in the many ways that are known for drawings alone.
+
+    A size is named and not drawn: one shape has all sizes.
+    """
     if rng.random() < 0.5:
         name = rng.choice(NOUNS[subject]) if rng.random() < 0.6 else subject
         return write_sentence(rng, name, colour, "item")
     while True:
-        found = write_caption(rng, subject, colour or "grey", "large")
+        found = write_caption(rng, subject, colour or "grey", rng.choice(SIZES))
         if (found.subject, found.colour) == (subject, colour):
             return found.text
 
