@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from comfy_nodes.vocabulary import Vocabulary  # noqa: E402
 from scripts.starter_model import measuring  # noqa: E402
+from scripts.starter_model.captions import COLOUR_WORDS, NOUNS, STONES  # noqa: E402
 from scripts.starter_model.colours import COLOURS, measure_colour  # noqa: E402
 from scripts.starter_model.denoiser import (  # noqa: E402
     NOISE_CENTRES,
@@ -583,6 +584,22 @@ def test_a_name_stands_for_few_tiles() -> None:
         "d": ("cur",),
         "e": ("dog",),
     }
+
+
+def test_the_texts_of_drawings_name_what_they_show_in_many_wordings() -> None:
+    world, rng = World(None), random.Random(2)
+    texts = []
+    for _ in range(150):
+        one = world.drawing(rng)
+        said = re.sub(r"[^a-z ]", " ", one.text.lower())
+        nouns = [*NOUNS[one.subject], *(stone for stone in STONES if one.subject == "gem")]
+        assert any(noun in said for noun in nouns), one.text
+        if one.colour:
+            hues = [*COLOUR_WORDS[one.colour], *(k for k, v in STONES.items() if v == one.colour)]
+            assert any(hue in said for hue in hues), one.text
+        texts.append(said)
+    coloured = [text for text in texts if "colored" in text or "coloured" in text]
+    assert coloured, "captions have wordings that sentences have not"
 
 
 def test_a_colour_of_what_is_drawn_comes_from_the_drawings_alone(world: World) -> None:
