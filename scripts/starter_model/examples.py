@@ -277,9 +277,9 @@ def with_names_of_their_own(tiles: Iterable[Tile]) -> list[Tile]:
 def with_few_of_a_name(tiles: Iterable[Tile]) -> list[Tile]:
     """The tiles with each name for ``PICTURES_OF_A_NAME`` of them alone, plain names first.
 
-    Artefacts, which are one of a kind, get what others leave. A tile that keeps no name is left out.
+    A tile that keeps no name is left out.
     """
-    tiles = sorted(tiles, key=lambda tile: "/artefact/" in tile.path)
+    tiles = list(tiles)
     kept: dict[str, list[str]] = {}
     for place in range(max((len(tile.names) for tile in tiles), default=0)):
         for tile in tiles:

@@ -149,17 +149,24 @@ def _rules() -> tuple[_Rule, ...]:
 
 
 def chosen(tiles: Iterable[Tile]) -> list[Tile]:
-    """The tiles to train on: of each subject the first of each name, then the second, and so on."""
+    """The tiles to train on: of each subject the first of each name, then the second, and so on.
+
+    They come by path, and artefacts, which look like nothing else of their kind, last.
+    """
     found: list[Tile] = []
     for together in subjects(tiles).values():
         by_name: dict[str, list[Tile]] = {}
-        for tile in together:
+        for tile in sorted(together, key=_place):
             by_name.setdefault(tile.names[0], []).append(tile)
         rounds = zip_longest(*by_name.values())
         ordered = [tile for row in rounds for tile in row if tile is not None]
         names = _MOST_NAMED if together[0].kind in _BY_NAME else _MOST_NAMES
         found += ordered[: max(_MOST, min(len(by_name), names))]
-    return sorted(found, key=lambda tile: tile.path)
+    return sorted(found, key=_place)
+
+
+def _place(tile: Tile) -> tuple[bool, str]:
+    return "/artefact/" in tile.path, tile.path
 
 
 def subjects(tiles: Iterable[Tile]) -> dict[str, list[Tile]]:

@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -549,6 +550,8 @@ def test_a_subject_is_trained_on_few_tiles_of_a_name() -> None:
     many = [tile(n, f"sword {n}") for n in range(20)] + swords
     found = chosen(many)
     assert len(found) == len({one.names for one in found}) == 10
+    artefact = replace(tile(0, "sword"), path="item/artefact/sword")
+    assert artefact not in chosen([artefact, *swords]), "what is one of a kind comes last"
     assert len(chosen([tile(n, "wall", "wall") for n in range(40)])) == 3
     assert len(chosen([tile(n, f"wall {n}", "wall") for n in range(40)])) == 24
 
