@@ -31,7 +31,10 @@ _TOGETHER = 0.5
 _LONGEST = 8
 """Tokens of such a word at most."""
 
-_MADE_UP, _COMMAS = 300, 60
+_PROMISED = 3
+"""How often the words come that the model says it ignores; the others once."""
+
+_MADE_UP, _COMMAS = 200, 60
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class Fillers:
 def make_fillers(known: Vocabulary, tokenizer: CLIPTokenizer, rng: random.Random) -> Fillers:
     """The words that the model says it ignores, and words of no meaning."""
     told = {word for name in known.knows for word in name.split()}
-    words = sorted(known.ignores | {word for word in NOISE_WORDS if word not in told})
+    words = sorted(known.ignores) * _PROMISED
+    words += [word for word in NOISE_WORDS if word not in told | known.ignores]
     words += [jumble(rng) for _ in range(_MADE_UP)] + [","] * _COMMAS
     return Fillers(_rows(tokenizer, words), _ends(tokenizer))
 
