@@ -79,9 +79,8 @@ class Fillers:
 
 def make_fillers(known: Vocabulary, tokenizer: CLIPTokenizer, rng: random.Random) -> Fillers:
     """The words that the model says it ignores, and words of no meaning."""
-    told = {word for name in known.knows for word in name.split()}
     words = sorted(known.ignores) * _PROMISED
-    words += [word for word in NOISE_WORDS if word not in told | known.ignores]
+    words += [one.word for one in known.unknown(" ".join(NOISE_WORDS))]
     words += [jumble(rng) for _ in range(_MADE_UP)] + [","] * _COMMAS
     return Fillers(_rows(tokenizer, words), _ends(tokenizer))
 

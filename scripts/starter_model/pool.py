@@ -23,7 +23,10 @@ from .words import POSITIONS, write_tokenizer
 DROP = 0.1
 """Share of pictures trained with a text that asks for nothing, for guidance."""
 
-TOLD = POSITIONS - 16
+PARTS = 4
+"""Parts of a picture, each way; its latents are 16x16."""
+
+TOLD = POSITIONS - PARTS**2
 """Positions of a text before those that stand for a picture's parts."""
 
 SINGLES, WALKS = "singles", "walks"

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from .examples import PICTURES_OF_A_NAME
-from .pool import TOLD, Pool
+from .pool import PARTS, TOLD, Pool
 from .progress import Budget, Training, load_checkpoint
 from .team import Team
 from .text import make_text_encoder
@@ -25,9 +25,6 @@ from .words import POSITIONS
 LAYERS = 4
 """Of the text encoder: the first puts tokens together to words, the second brings words to where
 they are wanted."""
-
-PARTS = 4
-"""Parts of a picture, each way; its latents are 16x16."""
 
 _NUMBERS = 4 * (16 // PARTS) ** 2
 """Latents of a part."""
