@@ -22,12 +22,18 @@ from scripts.starter_model.evaluate import make_pairs  # noqa: E402
 from scripts.starter_model.judge import judge  # noqa: E402
 from scripts.starter_model.words import learn_merges  # noqa: E402
 
-MODEL = ROOT / "comfy_nodes" / "model_files" / "spriteworks-starter"
+MODELS = ROOT / "comfy_nodes" / "model_files"
+# name: (width and height in px, most bytes of weights, what a latent is multiplied by, the last
+# time step's beta, what the denoiser gives)
+SHIPPED = {
+    "spriteworks-starter": (64, 24_000_000, 0.18215, 0.012, "epsilon"),
+    "spriteworks-world": (128, 48_000_000, 1.0, 0.02, "v_prediction"),
+}
 JUDGE = ROOT / "tests" / "data" / "judge.safetensors"
 
 
-def config(part: str) -> dict[str, object]:
-    return json.loads((MODEL / part / "config.json").read_text(encoding="utf-8"))
+def config(model: str, part: str) -> dict[str, object]:
+    return json.loads((MODELS / model / part / "config.json").read_text(encoding="utf-8"))
 
 
 def test_there_are_enough_subjects_and_ten_colours() -> None:
@@ -160,24 +166,27 @@ def test_the_judge_puts_transparency_on_white() -> None:
     assert judge(Image.fromarray(clear, "RGBA")) == ("heart", "red")
 
 
-def test_the_model_folder_is_whole_and_small() -> None:
-    weights = sorted(MODEL.rglob("*.safetensors"))
+@pytest.mark.parametrize("model", SHIPPED)
+def test_the_model_folder_is_whole_and_small(model: str) -> None:
+    side, most, *_ = SHIPPED[model]
+    weights = sorted((MODELS / model).rglob("*.safetensors"))
     assert [path.parent.name for path in weights] == ["text_encoder", "unet", "vae"]
-    assert sum(path.stat().st_size for path in weights) <= 24_000_000
+    assert sum(path.stat().st_size for path in weights) <= most
     for path in weights:
         with safe_open(str(path), framework="pt") as stored:
             kinds = {stored.get_slice(key).get_dtype() for key in stored.keys()}  # noqa: SIM118
         assert kinds == {"F16"}, path.name
-    index = json.loads((MODEL / "model_index.json").read_text(encoding="utf-8"))
+    index = json.loads((MODELS / model / "model_index.json").read_text(encoding="utf-8"))
     assert index["unet"] == ["diffusers", "UNet2DConditionModel"]
-    defaults = json.loads((MODEL / "spriteworks.json").read_text(encoding="utf-8"))
-    assert (defaults["width"], defaults["height"], defaults["steps"]) == (64, 64, 20)
+    defaults = json.loads((MODELS / model / "spriteworks.json").read_text(encoding="utf-8"))
+    assert (defaults["width"], defaults["height"], defaults["steps"]) == (side, side, 20)
     assert 1 <= defaults["cfg"] <= 10
-    assert "Apache-2.0" in (MODEL / "README.md").read_text(encoding="utf-8")
+    assert "Apache-2.0" in (MODELS / model / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_unet_is_one_that_comfyui_builds() -> None:
-    unet = config("unet")
+@pytest.mark.parametrize("model", SHIPPED)
+def test_the_unet_is_one_that_comfyui_builds(model: str) -> None:
+    unet = config(model, "unet")
     widths = unet["block_out_channels"]
     assert isinstance(widths, list)
     assert all(width % 64 == 0 for width in widths)
@@ -186,25 +195,27 @@ def test_the_unet_is_one_that_comfyui_builds() -> None:
     assert unet["norm_eps"] == 1e-5
     assert unet["act_fn"] == "silu"
     assert (unet["in_channels"], unet["out_channels"]) == (4, 4)
-    assert unet["cross_attention_dim"] == config("text_encoder")["hidden_size"]
+    assert unet["cross_attention_dim"] == config(model, "text_encoder")["hidden_size"]
 
 
-def test_the_autoencoder_is_one_that_comfyui_builds() -> None:
-    vae = config("vae")
+@pytest.mark.parametrize("model", SHIPPED)
+def test_the_autoencoder_is_one_that_comfyui_builds(model: str) -> None:
+    vae = config(model, "vae")
     widths = vae["block_out_channels"]
     assert isinstance(widths, list)
     assert len(widths) == 4, "factor 8"
     assert all(width % 32 == 0 for width in widths)
     assert vae["norm_num_groups"] == 32
     assert vae["latent_channels"] == 4
-    assert vae["scaling_factor"] == 0.18215
+    assert vae["scaling_factor"] == SHIPPED[model][2]
     assert vae["mid_block_add_attention"] is True
 
 
-def test_the_text_encoder_and_tokenizer_agree() -> None:
+@pytest.mark.parametrize("model", SHIPPED)
+def test_the_text_encoder_and_tokenizer_agree(model: str) -> None:
     transformers = pytest.importorskip("transformers")
-    text = config("text_encoder")
-    tokenizer = transformers.CLIPTokenizer.from_pretrained(MODEL / "tokenizer")
+    text = config(model, "text_encoder")
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(MODELS / model / "tokenizer")
     assert len(tokenizer) == text["vocab_size"]
     assert text["max_position_embeddings"] == 77
     assert text["hidden_act"] in ("quick_gelu", "gelu")
@@ -218,11 +229,12 @@ def test_the_text_encoder_and_tokenizer_agree() -> None:
     assert tokenizer("żółć 漢字 🙂 zzqx")["input_ids"][-1] == text["eos_token_id"]
 
 
-def test_the_noise_schedule_is_stable_diffusions() -> None:
+@pytest.mark.parametrize("model", SHIPPED)
+def test_the_noise_schedule_is_that_of_its_training(model: str) -> None:
     content = json.loads(
-        (MODEL / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")
+        (MODELS / model / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")
     )
     assert content["beta_schedule"] == "scaled_linear"
-    assert (content["beta_start"], content["beta_end"]) == (0.00085, 0.012)
-    assert content["prediction_type"] == "epsilon"
+    assert (content["beta_start"], content["beta_end"]) == (0.00085, SHIPPED[model][3])
+    assert content["prediction_type"] == SHIPPED[model][4]
     assert content["num_train_timesteps"] == 1000
