@@ -143,7 +143,9 @@ class DiffusersLoader(SettingsNode):
                         "that comes with Spriteworks.",
                     ),
                     # For clients, which compare prompts with it before they send them.
-                    words=folders.diffusers_words(),
+                    words={
+                        name: words.to_json() for name, words in folders.diffusers_words().items()
+                    },
                 ),
                 *loader_inputs(),
             ],

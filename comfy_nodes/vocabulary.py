@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -80,15 +80,22 @@ class Vocabulary:
         return self.ignores | set(self.knows)
 
 
-def warning(model: str, unknown: Sequence[Unknown]) -> str:
-    """One sentence that tells of words that a model does not know."""
+def knowing(unknown: Sequence[Unknown], models: Mapping[str, Vocabulary]) -> list[str]:
+    """The names of the models that know all of these words, sorted."""
+    text = " ".join(one.word for one in unknown)
+    return sorted(name for name, words in models.items() if not words.unknown(text))
+
+
+def warning(model: str, unknown: Sequence[Unknown], others: Sequence[str] = ()) -> str:
+    """One sentence that tells of words that a model does not know, and of others that do."""
     words = ", ".join(map(str, unknown[:_TOLD]))
     if len(unknown) > _TOLD:
         words += f" and {len(unknown) - _TOLD} more"
     one, it = ("the word", "it") if len(unknown) == 1 else ("the words", "them")
+    elsewhere = f"the model {' or '.join(others)} knows {it}; " if others else ""
     return (
-        f"{model} does not know {one} {words}: its pictures will not show {it}; "
-        "'spriteworks models words' lists what it knows"
+        f"{model} does not know {one} {words}: its pictures will not show {it}; {elsewhere}"
+        f"'spriteworks models words --model {model}' lists what it knows"
     )
 
 

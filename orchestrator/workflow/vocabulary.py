@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from comfy_nodes.vocabulary import Unknown, Vocabulary, read_vocabulary, warning
+from comfy_nodes.vocabulary import Unknown, Vocabulary, knowing, read_vocabulary, warning
 
 from ..protocol import Graph
 from .catalogue import Catalogue
@@ -31,7 +31,8 @@ class Prompted:
 
 def unknown_words(graph: Graph, catalogue: Catalogue) -> list[str]:
     """A sentence for each model whose prompts have words that it does not know."""
-    return sentences(unknown_by_model(graph, prompted(graph, catalogue)))
+    places = prompted(graph, catalogue)
+    return sentences(unknown_by_model(graph, places), vocabularies(places))
 
 
 def prompted(graph: Graph, catalogue: Catalogue) -> list[Prompted]:
@@ -62,9 +63,25 @@ def unknown_by_model(graph: Graph, places: Iterable[Prompted]) -> dict[str, dict
     return found
 
 
-def sentences(unknown: Mapping[str, Mapping[str, Unknown]]) -> list[str]:
-    """What `unknown_by_model` found, a sentence for each model."""
-    return [warning(model, list(words.values())) for model, words in unknown.items()]
+def vocabularies(places: Iterable[Prompted]) -> dict[str, Vocabulary]:
+    """The words of every model that may stand at these places."""
+    return {
+        name: words for one in places for _, models in one.models for name, words in models.items()
+    }
+
+
+def sentences(
+    unknown: Mapping[str, Mapping[str, Unknown]], there: Mapping[str, Vocabulary]
+) -> list[str]:
+    """What `unknown_by_model` found, a sentence for each model; it names those that know better.
+
+    Args:
+        there: the words of the models that may be chosen instead.
+    """
+    return [
+        warning(model, list(words.values()), knowing(list(words.values()), there))
+        for model, words in unknown.items()
+    ]
 
 
 def _words_by_model(told: Any) -> dict[str, Vocabulary]:

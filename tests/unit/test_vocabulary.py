@@ -25,6 +25,7 @@ from orchestrator.workflow.catalogue import Catalogue
 from orchestrator.workflow.vocabulary import unknown_words
 
 STARTER = "spriteworks-starter"
+WORLD = "spriteworks-world"
 PROMPTS = Path("scripts/starter_model/tables/prompts.yaml")
 
 
@@ -40,8 +41,11 @@ def telling(info: Catalogue) -> Catalogue:
     """A server whose loader tells the words of the starter model."""
     raw = copy.deepcopy(dict(info.raw))
     told = raw["SpriteworksDiffusersLoader"]["input"]["required"]["model_name"]
-    told[1]["options"] = [STARTER, "large"]
-    told[1]["words"] = {STARTER: json.loads((MODEL_FILES / STARTER / "words.json").read_text())}
+    told[1]["options"] = [STARTER, WORLD, "large"]
+    told[1]["words"] = {
+        name: json.loads((MODEL_FILES / name / "words.json").read_text())
+        for name in (STARTER, WORLD)
+    }
     return Catalogue(raw)
 
 
@@ -83,6 +87,15 @@ def test_people_s_prompts_outside_are_warned_and_those_inside_are_not(
     assert len(told) >= 0.95 * len(asked)
 
 
+def test_people_s_prompts_inside_the_world_are_known(repository: Path) -> None:
+    world = vocabulary_of(MODEL_FILES / WORLD)
+    assert world is not None
+    sets = yaml.safe_load((repository / PROMPTS).read_text(encoding="utf-8"))
+    texts = [text for part in sets.values() for text, _, _ in part["known"]]
+    wrong = [one.word for text in texts for one in world.unknown(text)]
+    assert len(wrong) <= 0.02 * len(" ".join(texts).split()), wrong
+
+
 def test_a_model_without_a_list_knows_every_word(tmp_path: Path) -> None:
     assert vocabulary_of(tmp_path) is None
 
@@ -110,6 +123,20 @@ def test_the_note_of_a_workflow_names_the_word(name: str, telling: Catalogue) ->
     notes = load_workflow(Path(name), [("prompt", "a zebra")], telling).notes
     assert [note for note in notes if "zebra" in note and STARTER in note]
     assert load_workflow(Path(name), [("prompt", "a red sword")], telling).notes == ()
+
+
+def test_another_model_that_knows_all_the_words_is_named(telling: Catalogue) -> None:
+    def notes(*settings: tuple[str, str]) -> tuple[str, ...]:
+        return tuple(load_workflow(Path("sprite"), list(settings), telling).notes)
+
+    (said,) = notes(("prompt", "a goblin"))
+    assert f"the model {WORLD} knows it" in said
+    (said,) = notes(("prompt", "a goblin on a bicycle"))
+    assert WORLD not in said, "it does not know the bicycle"
+    assert notes(("prompt", "a goblin"), ("model", WORLD)) == ()
+    (said,) = notes(("prompt", "a bicycle"), ("model", WORLD))
+    assert STARTER not in said
+    assert f"'spriteworks models words --model {WORLD}'" in said
 
 
 def test_a_larger_model_and_an_older_server_are_told_nothing(
@@ -151,6 +178,7 @@ def test_a_batch_is_warned_once_for_all_its_prompts(telling: Catalogue) -> None:
     problems: list[Any] = []
     assert len(list(planner.jobs(drafts, lambda *one: problems.append(one)))) == 3
     (said,) = planner.notes()
+    assert WORLD not in said
     assert "zebra" in said
     assert "zeppelin" in said
     assert not problems

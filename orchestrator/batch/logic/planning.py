@@ -16,7 +16,7 @@ from functools import lru_cache
 from math import inf
 from typing import Any, TypeAlias
 
-from comfy_nodes.vocabulary import Unknown
+from comfy_nodes.vocabulary import Unknown, Vocabulary
 
 from ...errors import BadValue, GraphError, UsageError
 from ...protocol import Graph
@@ -37,7 +37,7 @@ from ...workflow.roles import (
 )
 from ...workflow.texts import Texts, may_choose, resolved
 from ...workflow.values import typed
-from ...workflow.vocabulary import prompted, sentences, unknown_by_model
+from ...workflow.vocabulary import prompted, sentences, unknown_by_model, vocabularies
 from .jobs import Job
 from .manifest.expansion import Draft, Report
 from .manifest.yaml_lines import PlainScalar, as_text
@@ -254,10 +254,11 @@ class Planner:
         self._digest = lru_cache(maxsize=None)(digest)
         self._recipes: dict[tuple[str, ...], _Recipe] = {}
         self._unknown: dict[str, dict[str, Unknown]] = {}
+        self._vocabularies: dict[str, Vocabulary] = {}
 
     def notes(self) -> list[str]:
         """Words in the texts of all jobs made so far that their models do not know."""
-        return sentences(self._unknown)
+        return sentences(self._unknown, self._vocabularies)
 
     def jobs(self, drafts: Iterable[Draft], report: Report) -> Iterator[Job]:
         """The jobs of drafts, in order; what is wrong goes to `report`, and that job is left out.
@@ -336,6 +337,7 @@ class Planner:
             graph = recipe.filled(values)
             for model, words in unknown_by_model(graph, recipe.prompted).items():
                 self._unknown.setdefault(model, {}).update(words)
+                self._vocabularies.update(vocabularies(recipe.prompted))
         texts = recipe.texts(values)
         group = recipe.hash([*texts[:-1], "*"])[:_GROUP_DIGITS] if seed else ""
         return _Filling(
