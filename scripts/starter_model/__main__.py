@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=REPOSITORY / "comfy_nodes" / "model_files" / "spriteworks-starter",
         help="model folder that export writes and evaluate reads",
     )
-    parser.add_argument("--start", type=Path, help="model folder whose weights train goes on from")
+    parser.add_argument("--start", type=Path, help="model folder to go on from")
     parser.add_argument("--minutes", type=float, help="training time, all sittings together")
     parser.add_argument("--steps", type=int, help="training steps, all sittings together")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--watch", type=float, default=40.0, help="minutes between figures; 0: none"
     )
-    parser.add_argument("--cfg", type=float, default=4.0, help="guidance")
+    parser.add_argument("--cfg", type=float, default=2.5, help="guidance")
     parser.add_argument("--part", choices=("first", "held"), default="first", help="which prompts")
     parser.add_argument("--limit", type=int, help="prompts, outfits and walks of each kind at most")
     parser.add_argument("--seed", type=int, default=1)

@@ -168,23 +168,32 @@ def measure_drawings(report: Report, draw: Draw, limit: int | None = None) -> No
         np.mean([one[1] == pair[1] for one, pair in zip(found, pairs, strict=True)])
     )
     sprites = cut_outs(pictures)
-    report.figures["drawings: specks a sprite"] = float(np.mean([specks(one) for one in sprites]))
+    report.figures["drawings: loose pieces a sprite"] = float(
+        np.mean([loose_pieces(one) for one in sprites])
+    )
+    report.figures["drawings: lone pixels a sprite"] = float(
+        np.mean([lone_pixels(one) for one in sprites])
+    )
     report.pictures["drawings"] = sprites
 
 
-def specks(sprite: Rgba) -> int:
-    """Pieces of one to three pixels beside the sprite, and single pixels unlike all around them."""
+def loose_pieces(sprite: Rgba) -> int:
+    """How many pieces of one to three pixels stand beside the sprite."""
     from scipy import ndimage
 
+    labels, pieces = ndimage.label(sprite[..., 3] > 0, np.ones((3, 3)))
+    return int((np.bincount(labels.ravel())[1:] <= _SPECK).sum()) if pieces > 1 else 0
+
+
+def lone_pixels(sprite: Rgba) -> int:
+    """How many pixels of a sprite are unlike all around them; eyes and glints are such, too."""
     there = sprite[..., 3] > 0
-    labels, pieces = ndimage.label(there, np.ones((3, 3)))
-    small = int((np.bincount(labels.ravel())[1:] <= _SPECK).sum()) if pieces > 1 else 0
     colours = sprite[..., :3].astype(int)
     alone = there.copy()
     for down, across in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)):
         off = np.abs(colours - np.roll(colours, (down, across), (0, 1))).max(axis=-1)
         alone &= off > 2 * _CLOSE
-    return small + int(alone.sum())
+    return int(alone.sum())
 
 
 @dataclass(frozen=True)

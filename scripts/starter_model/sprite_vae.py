@@ -152,6 +152,54 @@ def whole_vae(trained: SpriteAutoencoder) -> AutoencoderKL:
     return vae.eval().requires_grad_(False)
 
 
+def trained_of(vae: AutoencoderKL) -> SpriteAutoencoder:
+    """What was trained of a whole autoencoder: `whole_vae` backwards, to go on from a folder."""
+    encoder, decoder = vae.encoder, vae.decoder
+    second, choose = encoder.down_blocks[1].downsamplers[0].conv, decoder.up_blocks[1].upsamplers[0]
+    resnet = decoder.up_blocks[2].resnets[0]
+    trained = SpriteAutoencoder()
+    with torch.no_grad():
+        trained.spread.copy_(vae.post_quant_conv.weight[:, :, 0, 0].diagonal())
+        trained.middle.copy_(vae.post_quant_conv.bias)
+        for channel in range(4):
+            gain = _taken(channel) / 4
+            trained.take.weight[:, channel, 0, 0] = second.weight[:, _GROUP * channel, 0, 0] / gain
+        assert trained.take.bias is not None
+        trained.take.bias.copy_(second.bias - PAINTED * trained.take.weight[:, 3, 0, 0])
+        trained.choose.weight[:, :, 0, 0] = choose.conv.weight[:_READ, :, 1, 1]
+        assert trained.choose.bias is not None
+        trained.choose.bias.copy_(choose.conv.bias[:_READ])
+        trained.norm.weight.copy_(resnet.norm1.weight[:_READ])
+        trained.norm.bias.copy_(resnet.norm1.bias[:_READ])
+        assert trained.give.bias is not None
+        for channel, gain in enumerate(_GIVEN):
+            place = _GROUP * channel
+            trained.give.weight[channel, :, 0, 0] = gain * resnet.conv1.weight[place, :_READ, 1, 1]
+            trained.give.bias[channel] = gain * resnet.conv1.bias[place]
+    for block, learnt in zip(encoder.down_blocks[2:], trained.down, strict=True):
+        learnt.load_state_dict(block.state_dict())
+    for ours, theirs in (
+        (trained.encoder_mid, encoder.mid_block),
+        (trained.encoder_norm, encoder.conv_norm_out),
+        (trained.encoder_out, encoder.conv_out),
+        (trained.decoder_in, decoder.conv_in),
+        (trained.decoder_mid, decoder.mid_block),
+        (trained.up, decoder.up_blocks[0]),
+        (trained.last, decoder.up_blocks[1].resnets),
+    ):
+        ours.load_state_dict(theirs.state_dict())
+    return trained.eval()
+
+
+def _taken(channel: int) -> float:
+    """What `whole_vae` multiplies a channel by on the way in: its ramp is 1 outside."""
+    return -2.0 * PAINTED if channel == 3 else 1.0
+
+
+_GIVEN = (1.0, 1.0, 1.0, -1.0)
+"""What `whole_vae` multiplies the channels by on the way out."""
+
+
 def _write_encoder(vae: AutoencoderKL, trained: SpriteAutoencoder) -> None:
     """Means of 4x4 pixels, with the fourth channel from how white they are, then what is learnt."""
     encoder = vae.encoder
@@ -171,8 +219,7 @@ def _write_encoder(vae: AutoencoderKL, trained: SpriteAutoencoder) -> None:
     assert take.bias is not None
     second.bias.copy_(take.bias + PAINTED * take.weight[:, 3, 0, 0])
     for channel in range(4):
-        gain = -2.0 * PAINTED if channel == 3 else 1.0
-        weight = gain * take.weight[:, channel, 0, 0] / 4
+        weight = _taken(channel) * take.weight[:, channel, 0, 0] / 4
         second.weight[:, _GROUP * channel, :2, :2] = weight[:, None, None]
     for block, learnt in zip(encoder.down_blocks[2:], trained.down, strict=True):
         block.load_state_dict(learnt.state_dict())
@@ -199,7 +246,8 @@ def _write_decoder(vae: AutoencoderKL, trained: SpriteAutoencoder) -> None:
     free = range(_READ, _READ + 3)
     read = trained.give
     assert read.bias is not None
-    for group, (channel, gain) in enumerate([(0, 1.0), (1, 1.0), (2, 1.0), (3, -1.0), (3, -1.0)]):
+    for group, channel in enumerate((0, 1, 2, 3, 3)):
+        gain = _GIVEN[channel]
         for place, sign in ((_GROUP * group, gain), (_GROUP * group + 1, -gain)):
             resnet.conv1.weight[place, :_READ, 1, 1] = sign * read.weight[channel, :, 0, 0]
             resnet.conv1.bias[place] = sign * read.bias[channel]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import CLIPTextModel
 
 from .examples import PICTURES_OF_A_NAME
 from .pool import PARTS, TOLD, Pool
@@ -76,10 +77,18 @@ def train_text(
     path: Path,
     budget: Budget,
     batch: int = 64,
+    start: Path | None = None,
 ) -> None:
-    """Train the encoder on the pools' texts, or go on; keeps a checkpoint at ``path``."""
+    """Train the encoder on the pools' texts, or go on; keeps a checkpoint at ``path``.
+
+    Args:
+        start: a model folder whose encoder is taken where there is no checkpoint.
+    """
     torch.manual_seed(4)
     model = Teller(vocabulary, hidden)
+    if start is not None and not path.exists():
+        started = CLIPTextModel.from_pretrained(start / "text_encoder", torch_dtype=torch.float32)
+        model.encoder.load_state_dict(started.state_dict())
     work = Training(team, model, budget, path, label="text", rate=_RATE, decay=0.998)
     rng = np.random.default_rng([work.step, team.rank, 4])
     while work.share < 1.0:

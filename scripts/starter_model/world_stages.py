@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from transformers import CLIPTokenizer
 
@@ -20,9 +21,9 @@ from .examples import World, to_sprite
 from .export import export_model
 from .known_words import words_of_world
 from .pool import SINGLES, WALKS, encode, load_pool, load_sprites, prepare
-from .progress import Budget
+from .progress import Budget, save_checkpoint
 from .sample import Model, load_model, sample
-from .sprite_vae import FACTOR, load_sprite_autoencoder, train_vae, whole_vae
+from .sprite_vae import FACTOR, load_sprite_autoencoder, train_vae, trained_of, whole_vae
 from .subject_judge import (
     accuracy,
     load_subject_judge,
@@ -77,9 +78,15 @@ def judge_stage(options: argparse.Namespace) -> None:
 
 
 def vae_stage(options: argparse.Namespace) -> None:
-    """Train the autoencoder, or go on, and encode the examples."""
+    """Train the autoencoder, or go on, or take that of --start; and encode the examples."""
     prepare_stage(options)
-    run_team(_train_vae, options.workers, options)
+    checkpoint = options.out / _VAE
+    if options.start and not checkpoint.exists():
+        started = AutoencoderKL.from_pretrained(options.start / "vae", torch_dtype=torch.float32)
+        save_checkpoint(checkpoint, {"ready": trained_of(started).state_dict()})
+    # What comes after it learnt the latents of an autoencoder that is taken over.
+    if not options.start:
+        run_team(_train_vae, options.workers, options)
     torch.set_num_threads(max(1, options.workers))
     encode(options.out, load_sprite_autoencoder(options.out / _VAE))
 
@@ -104,7 +111,9 @@ def _train_text(team: Team, options: argparse.Namespace) -> None:
     budget = Budget(minutes=options.minutes or (None if options.steps else 5), steps=options.steps)
     singles, walks = (load_pool(options.out, name) for name in (SINGLES, WALKS))
     vocabulary = len(CLIPTokenizer.from_pretrained(options.out / "tokenizer"))
-    train_text(team, singles, walks, vocabulary, HIDDEN, options.out / _TEXT, budget)
+    train_text(
+        team, singles, walks, vocabulary, HIDDEN, options.out / _TEXT, budget, start=options.start
+    )
 
 
 def train_stage(options: argparse.Namespace) -> None:

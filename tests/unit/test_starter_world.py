@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -59,6 +59,7 @@ from scripts.starter_model.sprite_vae import (  # noqa: E402
     PAINTED,
     SpriteAutoencoder,
     standardised,
+    trained_of,
     whole_vae,
 )
 from scripts.starter_model.team import Team  # noqa: E402
@@ -639,3 +640,45 @@ def test_tiles_that_are_not_trained_on_are_held_out(tiny: Path, world: World) ->
     assert not held & trained
     assert held | trained == {tile.path for tile in named_tiles(read_pictures(tiny))}
     assert measuring.held_out_tiles(world, None) == []
+
+
+def test_loose_pieces_and_lone_pixels_are_counted_apart() -> None:
+    sprite = np.zeros((32, 32, 4), dtype=np.uint8)
+    sprite[8:24, 8:24] = (200, 40, 40, 255)
+    assert (measuring.loose_pieces(sprite), measuring.lone_pixels(sprite)) == (0, 0)
+    sprite[2, 2:5] = (200, 40, 40, 255)  # three pixels beside it
+    sprite[28:32, 2] = (200, 40, 40, 255)  # four are a part of their own
+    sprite[15, 15] = (40, 40, 200, 255)  # an eye
+    sprite[20, 18:20] = (40, 40, 200, 255)  # two are none
+    assert (measuring.loose_pieces(sprite), measuring.lone_pixels(sprite)) == (1, 1)
+
+
+def test_what_was_trained_is_read_back_from_the_whole_autoencoder(
+    autoencoder: SpriteAutoencoder,
+) -> None:
+    with torch.no_grad():
+        autoencoder.spread.copy_(torch.tensor([0.5, 2.0, 1.5, 3.0]))
+        autoencoder.middle.copy_(torch.tensor([0.1, -0.2, 0.3, 0.0]))
+    again = trained_of(whole_vae(autoencoder)).state_dict()
+    for name, values in autoencoder.state_dict().items():
+        torch.testing.assert_close(again[name], values, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_model_is_gone_on_with_from_its_folder(tmp_path: Path) -> None:
+    """Without its checkpoints, which are not in the repository."""
+    from scripts.starter_model.__main__ import main
+
+    folder = ROOT / "comfy_nodes" / "model_files" / "spriteworks-world"
+    common = ["--out", str(tmp_path), "--start", str(folder), "--workers", "1", "--batch", "2"]
+    made = ["--singles", "40", "--walks", "8", "--steps", "1"]
+    assert main(["vae", *common, *made]) == 0
+    latents = np.load(tmp_path / "singles-latents.npz")["latents"].astype(float)
+    assert 0.5 < latents.std() < 1.5, "of unit spread, as the denoiser learnt them"
+    assert main(["text", *common, *made]) == 0
+    shipped = CLIPTextModel.from_pretrained(folder / "text_encoder").float().state_dict()
+    teller = load_teller(tmp_path / "text.pt", 3310, 256)
+    assert teller is not None
+    name = "encoder.layers.0.mlp.fc1.weight"
+    (theirs,) = (value for key, value in shipped.items() if key.endswith(name))
+    (ours,) = (value for key, value in teller.encoder.state_dict().items() if key.endswith(name))
+    assert (ours - theirs).abs().max() < 0.01 < theirs.abs().max()
