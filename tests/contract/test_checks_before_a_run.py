@@ -116,7 +116,7 @@ MISTAKES = [
     ("SpriteSheet", SHEET | {"columns": 4, "rotate": True}, "A grid has a cell for each frame"),
     (
         "DiffusersLoader",
-        LOADER | {"model_name": "spritework"},
+        LOADER | {"model_name": "spriteworks-start"},
         "Did you mean 'spriteworks-starter'?",
     ),
     (

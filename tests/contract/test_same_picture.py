@@ -53,10 +53,15 @@ WAYS = [
     "step cache",
     "own tiles",
     "optimised",
+    "world",
 ]
 # Draw fresh noise on their way, which ComfyUI seeds otherwise since 0.7.0.
 NOISY = {"euler_ancestral", "exp_heun_2_x0_sde", "lcm"}
-NOISY_CASES = {name for name in SAMPLED if name.split()[0] in NOISY} | {"masked", "seed batch"}
+NOISY_CASES = {name for name in SAMPLED if name.split()[0] in NOISY} | {
+    "masked",
+    "seed batch",
+    "world",
+}
 # See how white the mask's white is, which a ComfyUI that decodes by FFmpeg makes 254 of 255.
 MASK = "mask file"
 MASKED_CASES = {"masked", "masked ddim", "inpaint conditioning"}
@@ -252,6 +257,24 @@ def add_settings(scene: Scene, abilities: Abilities) -> None:
     scene.shown("optimised", scene.sampled(model=tuned))
 
 
+def add_world(scene: Scene, abilities: Abilities) -> None:
+    """The other model that comes along, which predicts v on a longer schedule of noise."""
+    world = scene.add(
+        "SpriteworksDiffusersLoader",
+        model_name="spriteworks-world",
+        **{k: "auto" for k in ("precision", "attention", "vae_tiling", "offload")},
+    )
+    sampled = scene.sampled(
+        scene.add("EmptyLatentImage", width=128, height=128, batch_size=1),
+        model=world,
+        positive=scene.text("elf archer in a green cloak with a longbow", [world, 1]),
+        negative=scene.text("blurry", [world, 1]),
+        sampler_name="euler_ancestral",
+        cfg=2.5,
+    )
+    scene.save("world", scene.add("VAEDecode", samples=sampled, vae=[world, 2]))
+
+
 def in_two_parts(scene: Scene) -> str:
     shared = {
         "model": scene.loader,
@@ -366,7 +389,7 @@ def both(
 def draw(client: Client, folder: Path, abilities: Abilities) -> Drawn:
     picture, mask = (client.upload(path) for path in drawings(folder))
     scene = Scene(picture.filename, mask.filename)
-    for add in (add_samplers, add_ways, add_settings, add_exact):
+    for add in (add_samplers, add_ways, add_settings, add_world, add_exact):
         add(scene, abilities)
     accepted = client.submit(scene.graph)
     assert not accepted.problems

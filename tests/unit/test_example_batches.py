@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import pytest
 
 from comfy_nodes.folders import MODEL_FILES
 from comfy_nodes.loras import lora_named
-from comfy_nodes.vocabulary import Vocabulary
+from comfy_nodes.vocabulary import vocabulary_of
 from orchestrator.batch.execution import plan
 from orchestrator.batch.execution.manifest_files import load
 from orchestrator.batch.logic.jobs import Job
@@ -61,24 +59,13 @@ def test_graphs_are_what_the_script_writes() -> None:
         )
 
 
-@pytest.fixture(scope="module")
-def vocabulary() -> Vocabulary:
-    """What the model that learned from the tiles knows."""
-    sys.path.insert(0, str(REPOSITORY))
-    from scripts.starter_model.examples import World
-    from scripts.starter_model.known_words import words_of_world
-
-    named = os.environ.get("SPRITEWORKS_TILES")
-    if named is None or not Path(named).is_file():
-        pytest.skip("no tiles: set SPRITEWORKS_TILES")
-    return words_of_world(World(Path(named)))
-
-
 @pytest.mark.parametrize("name", WORLD)
-def test_the_model_of_the_world_knows_every_word(
-    name: str, info: Catalogue, vocabulary: Vocabulary
-) -> None:
-    for prompt in Planned(BATCHES / f"{name}.yaml", info).prompts:
+def test_the_model_that_a_batch_names_knows_every_word(name: str, info: Catalogue) -> None:
+    made = Planned(BATCHES / f"{name}.yaml", info)
+    (model,) = {one["model_name"] for one in made.inputs("Model")}
+    vocabulary = vocabulary_of(MODEL_FILES / model)
+    assert vocabulary is not None
+    for prompt in made.prompts:
         assert vocabulary.unknown(prompt) == [], prompt
 
 
@@ -94,10 +81,11 @@ def test_a_dungeon_has_floors_walls_and_doors_that_fill_their_square(info: Catal
 
 
 def test_a_walk_is_as_wide_as_four_pictures_of_the_model(info: Catalogue) -> None:
-    """One line follows the model that ships: `width` in hero-walk.yaml."""
+    """One line follows the model of the line above it: `width` in hero-walk.yaml."""
     made = Planned(BATCHES / "hero-walk.yaml", info)
     (size,) = made.inputs("Size")
-    native = json.loads((MODEL_FILES / "spriteworks-starter" / "spriteworks.json").read_text())
+    (model,) = made.inputs("Model")
+    native = json.loads((MODEL_FILES / model["model_name"] / "spriteworks.json").read_text())
     assert size["width"] == 4 * native["width"]
     assert isinstance(size["height"], list)  # a link: it follows the model
     assert made.manifest.export is not None
@@ -126,9 +114,12 @@ def larger(info: Catalogue) -> Catalogue:
     return Catalogue(data)
 
 
+WHOLE = ("defaults:\n", "defaults:\n  model: sdxl\n")
+LORA = ("workflow: sprite\n", "workflow: sprite-lora.json\n")
 LINES = {
-    "a whole model": ("defaults:\n", "defaults:\n  model: sdxl\n"),
-    "a LoRA": ("workflow: sprite\n", "workflow: sprite-lora.json\n"),
+    "a whole model": ("icons", *WHOLE),
+    "a LoRA": ("icons", *LORA),
+    "a whole model for one that is named": ("party", "model: spriteworks-world\n", "model: sdxl\n"),
 }
 
 
@@ -136,26 +127,27 @@ LINES = {
 def test_one_line_makes_a_batch_with_another_model(
     change: str, info: Catalogue, larger: Catalogue, tmp_path: Path
 ) -> None:
-    text = (BATCHES / "party.yaml").read_text(encoding="utf-8")
-    before, after = LINES[change]
+    name, before, after = LINES[change]
+    text = (BATCHES / f"{name}.yaml").read_text(encoding="utf-8")
     assert text.count(before) == 1
-    changed = tmp_path / "party.yaml"
+    changed = tmp_path / f"{name}.yaml"
     changed.write_text(text.replace(before, after), encoding="utf-8")
     graph = (BATCHES / "sprite-lora.json").read_bytes()
     (tmp_path / "sprite-lora.json").write_bytes(graph)
-    first, second = Planned(BATCHES / "party.yaml", info), Planned(changed, larger)
+    first, second = Planned(BATCHES / f"{name}.yaml", info), Planned(changed, larger)
     assert [job.name for job in second.jobs] == [job.name for job in first.jobs]
     assert second.prompts == first.prompts
     # each is made again, as another picture
     assert not {job.key for job in first.jobs} & {job.key for job in second.jobs}
-    assert {one["model_name"] for one in first.inputs("Model")} == {"spriteworks-starter"}
+    of = {"icons": "spriteworks-starter", "party": "spriteworks-world"}[name]
+    assert {one["model_name"] for one in first.inputs("Model")} == {of}
     assert {one["model_name"] for one in second.inputs("Model")} == {"sdxl"}
     assert len(second.inputs("LoRA")) == (8 if change == "a LoRA" else 0)
 
 
 def test_the_pages_show_those_lines() -> None:
     page = (REPOSITORY / "docs" / "starter-model.md").read_text(encoding="utf-8")
-    for _, after in LINES.values():
+    for _, after in (WHOLE, LORA):
         assert after.splitlines()[-1] in page
 
 
