@@ -97,8 +97,8 @@ def test_gives_the_same_pictures_on_comfyui(
     if found > 1 and not same_noise and result["parameters"].get("sampler") in NOISY:
         pytest.skip("this ComfyUI seeds the noise of steps as the starting noise, on a CPU")
     if found > 1 and "amx_tile" in CPU:
-        # Seen on one such machine for batch, img2img and palette_swap, which has no model; the cause
-        # is not found. On other CPUs they are the same.
+        # Seen on one such machine for batch, img2img and palette_swap, which has no model; the
+        # cause is not found. On other CPUs they are the same.
         pytest.xfail(f"on a CPU with AMX pictures are {found} of 255 apart")
     assert found <= 1
 
