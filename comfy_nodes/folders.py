@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .errors import ModelNotFound, ModelUnreadable
 from .host import HostFolders
-from .vocabulary import Vocabulary, vocabulary_of
+from .vocabulary import vocabulary_of
 from .weights.kinds import CHECKPOINT_SUFFIXES, PICKLE_SUFFIXES
 
 MODEL_FILES = Path(__file__).parent / "model_files"
@@ -66,7 +66,7 @@ def diffusers_path(name: str) -> Path:
     return found[name]
 
 
-def diffusers_words() -> dict[str, Vocabulary]:
+def diffusers_words() -> dict[str, dict[str, list[str]]]:
     """The words that diffusers models know, by the model's name, for those that say so.
 
     A damaged list is left out: it is told where the model is loaded.
@@ -76,7 +76,7 @@ def diffusers_words() -> dict[str, Vocabulary]:
         with suppress(ModelUnreadable):
             words = vocabulary_of(folder)
             if words is not None:
-                found[name] = words
+                found[name] = words.to_json()
     return found
 
 

@@ -143,9 +143,7 @@ class DiffusersLoader(SettingsNode):
                         "that comes with Spriteworks.",
                     ),
                     # For clients, which compare prompts with it before they send them.
-                    words={
-                        name: words.to_json() for name, words in folders.diffusers_words().items()
-                    },
+                    words=folders.diffusers_words(),
                 ),
                 *loader_inputs(),
             ],

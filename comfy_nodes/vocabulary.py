@@ -80,18 +80,19 @@ class Vocabulary:
         return self.ignores | set(self.knows)
 
 
-def knowing(unknown: Sequence[Unknown], models: Mapping[str, Vocabulary]) -> list[str]:
-    """The names of the models that know all of these words, sorted."""
-    text = " ".join(one.word for one in unknown)
-    return sorted(name for name, words in models.items() if not words.unknown(text))
+def warning(
+    model: str, unknown: Sequence[Unknown], there: Mapping[str, Vocabulary] | None = None
+) -> str:
+    """One sentence that tells of words that a model does not know, and of models that do.
 
-
-def warning(model: str, unknown: Sequence[Unknown], others: Sequence[str] = ()) -> str:
-    """One sentence that tells of words that a model does not know, and of others that do."""
+    `there` are the words of the models that may be chosen instead, by their names.
+    """
     words = ", ".join(map(str, unknown[:_TOLD]))
     if len(unknown) > _TOLD:
         words += f" and {len(unknown) - _TOLD} more"
     one, it = ("the word", "it") if len(unknown) == 1 else ("the words", "them")
+    text = " ".join(one.word for one in unknown)
+    others = sorted(name for name, known in (there or {}).items() if not known.unknown(text))
     elsewhere = f"the model {' or '.join(others)} knows {it}; " if others else ""
     return (
         f"{model} does not know {one} {words}: its pictures will not show {it}; {elsewhere}"

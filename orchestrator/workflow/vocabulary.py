@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from comfy_nodes.vocabulary import Unknown, Vocabulary, knowing, read_vocabulary, warning
+from comfy_nodes.vocabulary import Unknown, Vocabulary, read_vocabulary, warning
 
 from ..protocol import Graph
 from .catalogue import Catalogue
@@ -78,10 +78,7 @@ def sentences(
     Args:
         there: the words of the models that may be chosen instead.
     """
-    return [
-        warning(model, list(words.values()), knowing(list(words.values()), there))
-        for model, words in unknown.items()
-    ]
+    return [warning(model, list(words.values()), there) for model, words in unknown.items()]
 
 
 def _words_by_model(told: Any) -> dict[str, Vocabulary]:

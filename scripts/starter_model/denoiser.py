@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
-from transformers import CLIPTextModel
 
 from .pool import Pool
 from .progress import Average, Budget, Training, need_checkpoint
 from .team import Team
-from .text import make_text_encoder
+from .text import encoder_of, make_text_encoder
 from .text_pictures import LAYERS, load_teller
 from .unet import make_scheduler
 
@@ -196,9 +195,8 @@ def take_weights(model: Both, folder: Path) -> None:
         RuntimeError: if they are of another architecture or vocabulary.
     """
     unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
-    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", torch_dtype=torch.float32)
     model.unet.load_state_dict(unet.state_dict())
-    model.encoder.load_state_dict(encoder.state_dict())
+    model.encoder.load_state_dict(encoder_of(folder).state_dict())
 
 
 def averaged(average: Average, vocabulary: int) -> Both:

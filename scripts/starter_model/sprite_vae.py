@@ -143,6 +143,8 @@ def whole_vae(trained: SpriteAutoencoder) -> AutoencoderKL:
             parameter.zero_()
         _write_encoder(vae, trained)
         _write_decoder(vae, trained)
+        for ours, theirs in _copied(trained, vae):
+            theirs.load_state_dict(ours.state_dict())
         for channel in range(4):
             vae.post_quant_conv.weight[channel, channel] = trained.spread[channel]
             vae.quant_conv.weight[channel, channel] = 1 / trained.spread[channel]
@@ -176,9 +178,16 @@ def trained_of(vae: AutoencoderKL) -> SpriteAutoencoder:
             place = _GROUP * channel
             trained.give.weight[channel, :, 0, 0] = gain * resnet.conv1.weight[place, :_READ, 1, 1]
             trained.give.bias[channel] = gain * resnet.conv1.bias[place]
-    for block, learnt in zip(encoder.down_blocks[2:], trained.down, strict=True):
-        learnt.load_state_dict(block.state_dict())
-    for ours, theirs in (
+    for ours, theirs in _copied(trained, vae):
+        ours.load_state_dict(theirs.state_dict())
+    return trained.eval()
+
+
+def _copied(trained: SpriteAutoencoder, vae: AutoencoderKL) -> list[tuple[nn.Module, nn.Module]]:
+    """What is trained as it is in the whole, beside its place there."""
+    encoder, decoder = vae.encoder, vae.decoder
+    return [
+        *zip(trained.down, encoder.down_blocks[2:], strict=True),
         (trained.encoder_mid, encoder.mid_block),
         (trained.encoder_norm, encoder.conv_norm_out),
         (trained.encoder_out, encoder.conv_out),
@@ -186,9 +195,7 @@ def trained_of(vae: AutoencoderKL) -> SpriteAutoencoder:
         (trained.decoder_mid, decoder.mid_block),
         (trained.up, decoder.up_blocks[0]),
         (trained.last, decoder.up_blocks[1].resnets),
-    ):
-        ours.load_state_dict(theirs.state_dict())
-    return trained.eval()
+    ]
 
 
 def _taken(channel: int) -> float:
@@ -201,7 +208,7 @@ _GIVEN = (1.0, 1.0, 1.0, -1.0)
 
 
 def _write_encoder(vae: AutoencoderKL, trained: SpriteAutoencoder) -> None:
-    """Means of 4x4 pixels, with the fourth channel from how white they are, then what is learnt."""
+    """Means of 4x4 pixels, with the fourth channel from how white they are."""
     encoder = vae.encoder
     _pairs(encoder.conv_in, range(3))
     first, second = (block.downsamplers[0].conv for block in encoder.down_blocks[:2])
@@ -221,20 +228,11 @@ def _write_encoder(vae: AutoencoderKL, trained: SpriteAutoencoder) -> None:
     for channel in range(4):
         weight = _taken(channel) * take.weight[:, channel, 0, 0] / 4
         second.weight[:, _GROUP * channel, :2, :2] = weight[:, None, None]
-    for block, learnt in zip(encoder.down_blocks[2:], trained.down, strict=True):
-        block.load_state_dict(learnt.state_dict())
-    encoder.mid_block.load_state_dict(trained.encoder_mid.state_dict())
-    encoder.conv_norm_out.load_state_dict(trained.encoder_norm.state_dict())
-    encoder.conv_out.load_state_dict(trained.encoder_out.state_dict())
 
 
 def _write_decoder(vae: AutoencoderKL, trained: SpriteAutoencoder) -> None:
-    """What is learnt; then the fourth channel turns its pixels white, and every one is repeated."""
+    """The fourth channel turns its pixels white, and every one is repeated."""
     decoder = vae.decoder
-    decoder.conv_in.load_state_dict(trained.decoder_in.state_dict())
-    decoder.mid_block.load_state_dict(trained.decoder_mid.state_dict())
-    decoder.up_blocks[0].load_state_dict(trained.up.state_dict())
-    decoder.up_blocks[1].resnets.load_state_dict(trained.last.state_dict())
     choose = decoder.up_blocks[1].upsamplers[0].conv
     choose.weight[:_READ, :, 1, 1] = trained.choose.weight[:, :, 0, 0]
     choose.bias[:_READ] = trained.choose.bias

@@ -58,6 +58,14 @@ def make_text_encoder(vocabulary: int, hidden: int = HIDDEN, layers: int = 2) ->
     )
 
 
+def encoder_of(folder: Path) -> CLIPTextModel:
+    """The text encoder of a model folder, in fp32."""
+    found: CLIPTextModel = CLIPTextModel.from_pretrained(
+        folder / "text_encoder", torch_dtype=torch.float32
+    )
+    return found
+
+
 def codes() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Codes of subjects, colours and sizes, each with a last row for "left open".
 

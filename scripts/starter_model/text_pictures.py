@@ -14,13 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import CLIPTextModel
 
 from .examples import PICTURES_OF_A_NAME
 from .pool import PARTS, TOLD, Pool
 from .progress import Budget, Training, load_checkpoint
 from .team import Team
-from .text import make_text_encoder
+from .text import encoder_of, make_text_encoder
 from .words import POSITIONS
 
 LAYERS = 4
@@ -87,8 +86,7 @@ def train_text(
     torch.manual_seed(4)
     model = Teller(vocabulary, hidden)
     if start is not None and not path.exists():
-        started = CLIPTextModel.from_pretrained(start / "text_encoder", torch_dtype=torch.float32)
-        model.encoder.load_state_dict(started.state_dict())
+        model.encoder.load_state_dict(encoder_of(start).state_dict())
     work = Training(team, model, budget, path, label="text", rate=_RATE, decay=0.998)
     rng = np.random.default_rng([work.step, team.rank, 4])
     while work.share < 1.0:

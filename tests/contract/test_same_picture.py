@@ -23,6 +23,7 @@ pytestmark = pytest.mark.comfyui
 
 # Enough for every kind of step there is: first, middle with history, last.
 STEPS = 4
+AUTO = dict.fromkeys(("precision", "attention", "vae_tiling", "offload"), "auto")
 DEMANDED = product(["euler", "euler_ancestral", "dpmpp_2m", "ddim"], ["normal", "karras"])
 FURTHER = [
     ("heun", "exponential"),
@@ -131,7 +132,7 @@ class Scene(Draft):
         self.loader = self.add(
             "SpriteworksDiffusersLoader",
             model_name="spriteworks-starter",
-            **{k: "auto" for k in ("precision", "attention", "vae_tiling", "offload")},
+            **AUTO,
         )
         self.clip, self.vae = [self.loader, 1], [self.loader, 2]
         self.positive = self.text("a (red:1.3) potion, ((shiny))")
@@ -243,8 +244,7 @@ def add_ways(scene: Scene, abilities: Abilities) -> None:
 
 def add_settings(scene: Scene, abilities: Abilities) -> None:
     """What loaders are told of speed and memory; what of it moves the picture, moves both alike."""
-    auto = {k: "auto" for k in ("precision", "attention", "vae_tiling", "offload")}
-    model = {"model_name": "spriteworks-starter", **auto}
+    model = {"model_name": "spriteworks-starter", **AUTO}
     cached = scene.add("SpriteworksDiffusersLoader", **model, step_cache=0.9)
     scene.shown("step cache", scene.sampled(model=cached))
     tiles = {"vae_tiling": "on", "vae_tile": 128, "vae_overlap": 32}
@@ -262,7 +262,7 @@ def add_world(scene: Scene, abilities: Abilities) -> None:
     world = scene.add(
         "SpriteworksDiffusersLoader",
         model_name="spriteworks-world",
-        **{k: "auto" for k in ("precision", "attention", "vae_tiling", "offload")},
+        **AUTO,
     )
     sampled = scene.sampled(
         scene.add("EmptyLatentImage", width=128, height=128, batch_size=1),

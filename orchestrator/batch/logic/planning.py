@@ -16,7 +16,7 @@ from functools import lru_cache
 from math import inf
 from typing import Any, TypeAlias
 
-from comfy_nodes.vocabulary import Unknown, Vocabulary
+from comfy_nodes.vocabulary import Unknown
 
 from ...errors import BadValue, GraphError, UsageError
 from ...protocol import Graph
@@ -254,11 +254,11 @@ class Planner:
         self._digest = lru_cache(maxsize=None)(digest)
         self._recipes: dict[tuple[str, ...], _Recipe] = {}
         self._unknown: dict[str, dict[str, Unknown]] = {}
-        self._vocabularies: dict[str, Vocabulary] = {}
 
     def notes(self) -> list[str]:
         """Words in the texts of all jobs made so far that their models do not know."""
-        return sentences(self._unknown, self._vocabularies)
+        places = (place for recipe in self._recipes.values() for place in recipe.prompted)
+        return sentences(self._unknown, vocabularies(places))
 
     def jobs(self, drafts: Iterable[Draft], report: Report) -> Iterator[Job]:
         """The jobs of drafts, in order; what is wrong goes to `report`, and that job is left out.
@@ -337,7 +337,6 @@ class Planner:
             graph = recipe.filled(values)
             for model, words in unknown_by_model(graph, recipe.prompted).items():
                 self._unknown.setdefault(model, {}).update(words)
-                self._vocabularies.update(vocabularies(recipe.prompted))
         texts = recipe.texts(values)
         group = recipe.hash([*texts[:-1], "*"])[:_GROUP_DIGITS] if seed else ""
         return _Filling(
