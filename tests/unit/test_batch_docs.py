@@ -101,7 +101,7 @@ def jobs(path: Path, info: Any) -> list[Any]:
         ("inpaint-folder", 6, "blue/amber"),
         ("icons", 8, "potion"),
         ("frames", 8, "walk/walk_1"),
-        ("dungeon", 30, "floor-stone"),
+        ("dungeon", 30, "floor-limestone"),
         ("party", 8, "knight"),
         ("bestiary", 40, "goblin"),
         ("hero-walk", 1, "walk"),
