@@ -5,6 +5,7 @@
     python -m scripts.starter_model vae      --tiles tiles.npz --out DIR --minutes 50 --workers 2
     python -m scripts.starter_model text     --tiles tiles.npz --out DIR --minutes 60 --workers 2
     python -m scripts.starter_model train    --tiles tiles.npz --out DIR --minutes 140 --workers 2
+    python -m scripts.starter_model decoder  --tiles tiles.npz --out DIR --minutes 12 --workers 2
     python -m scripts.starter_model export   --tiles tiles.npz --out DIR --model FOLDER
     python -m scripts.starter_model evaluate --tiles tiles.npz --out DIR --model FOLDER
     python -m scripts.starter_model sheet    --tiles tiles.npz --out DIR
@@ -51,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--watch", type=float, default=40.0, help="minutes between figures; 0: none"
     )
-    parser.add_argument("--cfg", type=float, default=2.5, help="guidance")
+    parser.add_argument("--cfg", type=float, default=2.0, help="guidance")
     parser.add_argument("--part", choices=("first", "held"), default="first", help="which prompts")
     parser.add_argument("--limit", type=int, help="prompts, outfits and walks of each kind at most")
     parser.add_argument("--seed", type=int, default=1)

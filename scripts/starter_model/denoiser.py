@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 
 from .pool import Pool
 from .progress import Average, Budget, Training, need_checkpoint
+from .sample import karras_sigmas
 from .team import Team
 from .text import encoder_of, make_text_encoder
 from .text_pictures import LAYERS, load_teller
@@ -40,6 +42,9 @@ NOISE_CENTRES, NOISE_SPREAD = (2.0, 0.8), 1.3
 it falls evenly, and its standard deviation, for latents of unit spread. They are drawn as Karras et
 al. 2022 do (-1.2 and 1.2 at a spread of 0.5), but higher: what a text decides, the whole of a
 sprite, is seen at high noise alone and takes longest to learn; its pixels come last and soon."""
+
+_REDRAWN_TO, _REDRAWN_STEPS = 0.3, 5
+"""Lowest noise level, and steps, at which examples are drawn again for the decoder."""
 
 WALK_SHARE = 0.18
 """Share of the steps that learn sheets of four frames."""
@@ -186,6 +191,28 @@ def noise_moments(count: int, alphas: torch.Tensor, share: float) -> torch.Tenso
     shares = (torch.arange(count) + torch.rand(count)) / count
     wanted = centre + NOISE_SPREAD * math.sqrt(2) * torch.erfinv(2 * shares - 1)
     return torch.searchsorted(_log_noise(alphas), wanted).clamp(0, len(alphas) - 1)
+
+
+@torch.no_grad()
+def redrawn(model: Both, clean: torch.Tensor, ids: torch.Tensor, most: float) -> torch.Tensor:
+    """(n, 4, h, w) latents as the model draws them, of true ones under noise of level ``most``.
+
+    Args:
+        ids: (n, 77) their texts.
+        most: in latents' spreads; so low that what was drawn is still seen, so high that its
+            parts are not.
+    """
+    alphas = noise_schedule().alphas_cumprod
+    states = model.encoder(input_ids=ids).last_hidden_state
+    latent = clean + most * torch.randn_like(clean)
+    for now, after in pairwise(karras_sigmas(_REDRAWN_TO, most, _REDRAWN_STEPS).tolist()):
+        moment = (_log_noise(alphas) - math.log(now)).abs().argmin()
+        whole = math.sqrt(now**2 + 1)
+        with torch.autocast("cpu", torch.bfloat16):
+            guess = model.unet(latent / whole, moment, states).sample.float()
+        found = latent / whole**2 - guess * now / whole
+        latent = found + (latent - found) * (after / now)
+    return latent
 
 
 def take_weights(model: Both, folder: Path) -> None:

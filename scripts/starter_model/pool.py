@@ -104,13 +104,13 @@ def prepare(
         partial.replace(folder / f"{name}.npz")
 
 
-def load_sprites(folder: Path) -> NDArray[np.int8]:
-    """(count, 4, 32, 32) sprites of one picture that ``prepare`` wrote, times 127.
+def load_sprites(folder: Path, name: str = SINGLES) -> NDArray[np.int8]:
+    """(count, 4, 32, 32 n) sprites that ``prepare`` wrote for the pool of this name, times 127.
 
     Raises:
         FileNotFoundError: if nothing was written.
     """
-    with np.load(_examples(folder, SINGLES)) as stored:
+    with np.load(_examples(folder, name)) as stored:
         found: NDArray[np.int8] = stored["sprites"]
     return found
 

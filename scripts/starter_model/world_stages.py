@@ -16,14 +16,23 @@ from numpy.typing import NDArray
 from transformers import CLIPTokenizer
 
 from . import measuring
-from .denoiser import HIDDEN, Both, Plan, load_both, noise_schedule, train
+from .denoiser import HIDDEN, Both, Plan, load_both, noise_schedule, redrawn, train
 from .examples import World, to_sprite
 from .export import export_model
 from .known_words import words_of_world
 from .pool import SINGLES, WALKS, encode, load_pool, load_sprites, prepare
 from .progress import Budget, save_checkpoint
 from .sample import Model, load_model, sample
-from .sprite_vae import FACTOR, load_sprite_autoencoder, train_vae, trained_of, whole_vae
+from .sprite_vae import (
+    FACTOR,
+    Redrawn,
+    SpriteAutoencoder,
+    load_sprite_autoencoder,
+    train_decoder,
+    train_vae,
+    trained_of,
+    whole_vae,
+)
 from .subject_judge import (
     accuracy,
     load_subject_judge,
@@ -38,6 +47,14 @@ _SIDE = 32 * FACTOR
 _JUDGE = "subjects.safetensors"
 _TEXT = "text.pt"
 _VAE = "vae.pt"
+_DENOISER = "denoiser.pt"
+_DECODER = "decoder.pt"
+_REDRAWN = 6000
+"""Examples that are drawn again for the decoder, all workers together; a sixteenth of walks."""
+
+_HIDDEN = (2.0, 10.0)
+"""Noise from which they are drawn, in latents' spreads."""
+
 _WATCHED = 24
 """Prompts that are drawn on the way; half as many outfits, and a quarter of walks."""
 
@@ -95,10 +112,18 @@ def _train_vae(team: Team, options: argparse.Namespace) -> None:
     torch.set_flush_denormal(True)
     budget = Budget(minutes=options.minutes or (None if options.steps else 30), steps=options.steps)
     sprites = load_sprites(options.out)
+    train_vae(team, sprites, _probe(options), options.out / _VAE, budget, options.batch)
+
+
+def _probe(options: argparse.Namespace) -> torch.Tensor:
+    """(n, 4, 32, 32) sprites by which the autoencoder is judged: tiles that are held out."""
     held = measuring.held_out_tiles(_world(options), tiles_file(options.tiles))
-    probe = np.stack([to_sprite(one.pixels) for one in held]) if held else sprites[:_PROBED]
-    tested = torch.from_numpy(probe[:: -(-len(probe) // _PROBED)]).float() / 127
-    train_vae(team, sprites, tested, options.out / _VAE, budget, options.batch)
+    probe = (
+        np.stack([to_sprite(one.pixels) for one in held])
+        if held
+        else load_sprites(options.out)[:_PROBED]
+    )
+    return torch.from_numpy(probe[:: -(-len(probe) // _PROBED)]).float() / 127
 
 
 def text_stage(options: argparse.Namespace) -> None:
@@ -131,7 +156,7 @@ def _train(team: Team, options: argparse.Namespace) -> None:
         singles=load_pool(options.out, SINGLES),
         walks=load_pool(options.out, WALKS),
         vocabulary=vocabulary,
-        checkpoint=options.out / "denoiser.pt",
+        checkpoint=options.out / _DENOISER,
         start=options.start,
         text=options.out / _TEXT,
         batch=options.batch,
@@ -162,11 +187,49 @@ def _watch(options: argparse.Namespace, model: Both, step: int) -> None:
     print(f"watch {step}, {time.monotonic() - start:.0f} s\n{report.table()}", flush=True)
 
 
+def decoder_stage(options: argparse.Namespace) -> None:
+    """Go on with the decoder alone, on what the trained denoiser makes of the examples."""
+    prepare_stage(options)
+    run_team(_train_decoder, options.workers, options)
+
+
+def _train_decoder(team: Team, options: argparse.Namespace) -> None:
+    torch.set_flush_denormal(True)
+    budget = Budget(minutes=options.minutes or (None if options.steps else 12), steps=options.steps)
+    vocabulary = len(CLIPTokenizer.from_pretrained(options.out / "tokenizer"))
+    model = load_both(options.out / _DENOISER, vocabulary)
+    sets = []
+    for name, count in ((SINGLES, options.batch), (WALKS, max(1, options.batch // 4))):
+        found = _redrawn(team, options, name, model, count)
+        sets.append((count, found))
+    start = load_sprite_autoencoder(options.out / _VAE)
+    train_decoder(team, start, sets, _probe(options), options.out / _DECODER, budget)
+
+
+def _redrawn(
+    team: Team, options: argparse.Namespace, name: str, model: Both, count: int
+) -> Redrawn:
+    """This worker's part of the examples that are drawn again."""
+    rng, pool = np.random.default_rng([team.rank, 7]), load_pool(options.out, name)
+    torch.manual_seed(team.rank + 7)
+    most = (_REDRAWN if name == SINGLES else _REDRAWN // 16) // team.size
+    places = pool.pick(rng, min(most, len(pool.latents)))
+    low, high = np.log(_HIDDEN)
+    drawn = []
+    for at in range(0, len(places), count):
+        picked = places[at : at + count]
+        ids = torch.from_numpy(pool.tokens[picked]).long()
+        found = redrawn(model, pool.latents_of(picked), ids, float(np.exp(rng.uniform(low, high))))
+        drawn.append(found.half().numpy())
+    sprites = load_sprites(options.out, name)[places]
+    return np.concatenate(drawn), pool.latents[places], sprites
+
+
 def export_stage(options: argparse.Namespace) -> None:
     """Write the model folder from the newest checkpoint."""
     tokenizer = options.out / "tokenizer"
     vocabulary = len(CLIPTokenizer.from_pretrained(tokenizer))
-    checkpoint = options.out / "denoiser.pt"
+    checkpoint = options.out / _DENOISER
     if checkpoint.exists():
         model = load_both(checkpoint, vocabulary)
     else:
@@ -176,10 +239,16 @@ def export_stage(options: argparse.Namespace) -> None:
     print(f"wrote {options.model.name}: {_export(options, model, options.model) / 1e6:.1f} MB")
 
 
+def _autoencoder(options: argparse.Namespace) -> SpriteAutoencoder:
+    """With the decoder as far as it was trained."""
+    decoder = options.out / _DECODER
+    return load_sprite_autoencoder(decoder if decoder.exists() else options.out / _VAE)
+
+
 def _export(options: argparse.Namespace, model: Both, folder: Path) -> int:
     return export_model(
         model.unet,
-        whole_vae(load_sprite_autoencoder(options.out / _VAE)),
+        whole_vae(_autoencoder(options)),
         model.encoder,
         options.out / "tokenizer",
         folder,
@@ -293,6 +362,7 @@ STAGES: dict[str, Callable[[argparse.Namespace], None]] = {
     "vae": vae_stage,
     "text": text_stage,
     "train": train_stage,
+    "decoder": decoder_stage,
     "export": export_stage,
     "evaluate": evaluate_stage,
     "near": near_stage,

@@ -11,11 +11,13 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from diffusers import AutoencoderKL
 from transformers import CLIPTextModel, CLIPTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +32,7 @@ from scripts.starter_model.denoiser import (  # noqa: E402
     NOISE_SPREAD,
     noise_moments,
     noise_schedule,
+    redrawn,
 )
 from scripts.starter_model.draw import SUBJECTS, draw  # noqa: E402
 from scripts.starter_model.dressing import (  # noqa: E402
@@ -58,6 +61,7 @@ from scripts.starter_model.sprite_vae import (  # noqa: E402
     FACTOR,
     PAINTED,
     SpriteAutoencoder,
+    load_sprite_autoencoder,
     standardised,
     trained_of,
     whole_vae,
@@ -435,7 +439,15 @@ def test_training_goes_on_from_its_checkpoint_and_from_a_model(tmp_path: Path, t
     assert steps(first) == 2
     assert run("train", first, "--steps", "3") == 0
     assert steps(first) == 3
+    assert run("decoder", first, "--steps", "2") == 0
     assert run("export", first, "--model", str(model)) == 0
+    trained, taken = (
+        load_sprite_autoencoder(first / f"{name}.pt").state_dict() for name in ("vae", "decoder")
+    )
+    torch.testing.assert_close(taken["encoder_out.weight"], trained["encoder_out.weight"])
+    assert (taken["give.weight"] - trained["give.weight"]).abs().max() > 0
+    exported = trained_of(AutoencoderKL.from_pretrained(model / "vae").float()).state_dict()
+    torch.testing.assert_close(exported["give.weight"], taken["give.weight"], rtol=2e-3, atol=1e-4)
     assert sum(p.stat().st_size for p in model.rglob("*.safetensors")) <= 48_000_000
     second.mkdir()
     shutil.copy(first / "vae.pt", second)
@@ -460,6 +472,26 @@ def test_training_goes_on_from_its_checkpoint_and_from_a_model(tmp_path: Path, t
     assert run("train", taught, "--steps", "1") == 0
     begun = torch.load(taught / "denoiser.pt", weights_only=True)["model"]
     assert float((begun[key] - again[key]).abs().max()) < 0.01, "training begins with the lessons"
+
+
+def test_examples_are_drawn_again_as_the_denoiser_sees_them() -> None:
+    """One that always sees the same picture draws it, whatever was there."""
+    seen = torch.randn(1, 4, 16, 16)
+    alphas = noise_schedule().alphas_cumprod
+
+    class Seer(torch.nn.Module):
+        def encoder(self, input_ids: torch.Tensor) -> SimpleNamespace:
+            return SimpleNamespace(last_hidden_state=torch.zeros(len(input_ids), 77, 8))
+
+        def unet(
+            self, noisy: torch.Tensor, moment: torch.Tensor, states: torch.Tensor
+        ) -> SimpleNamespace:
+            signal = alphas[moment]
+            return SimpleNamespace(sample=(signal.sqrt() * noisy - seen) / (1 - signal).sqrt())
+
+    ids = torch.zeros(3, 77, dtype=torch.int64)
+    found = redrawn(Seer(), torch.randn(3, 4, 16, 16), ids, 6.0)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, seen.expand(3, -1, -1, -1), rtol=0, atol=0.05)
 
 
 def test_parts_are_rows_of_the_picture() -> None:
