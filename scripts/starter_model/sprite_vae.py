@@ -351,12 +351,21 @@ def train_vae(
     while work.share < 1.0:
         work.learn(_loss(model, _batch(sprites, rng, batch), work.share))
         if (work.step % _KEPT == 0 or work.share >= 1.0) and team.leads:
-            ready = SpriteAutoencoder()
-            ready.load_state_dict(work.average.values)
-            ready = standardised(ready.eval(), torch.from_numpy(sprites[:_STANDARD]).float() / 127)
-            work.keep(ready=ready.state_dict())
-            decibels, close = quality(ready, held_out)
-            print(f"{decibels:.1f} dB, {close:.1%} within 40 of 255", flush=True)
+            standard = torch.from_numpy(sprites[:_STANDARD]).float() / 127
+            _keep(work, standardised(_averaged(work), standard), held_out)
+
+
+def _averaged(work: Training) -> SpriteAutoencoder:
+    found = SpriteAutoencoder()
+    found.load_state_dict(work.average.values)
+    return found.eval()
+
+
+def _keep(work: Training, ready: SpriteAutoencoder, held_out: torch.Tensor) -> None:
+    """Write the checkpoint with what may be used of it, and say how good that is."""
+    work.keep(ready=ready.state_dict())
+    decibels, close = quality(ready, held_out)
+    print(f"{decibels:.1f} dB, {close:.1%} within 40 of 255", flush=True)
 
 
 Redrawn = tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.int8]]
@@ -376,8 +385,8 @@ def train_decoder(
     What the denoiser leaves wrong is learnt to be put right: flat colours stay flat.
 
     Args:
-        sets: redrawn examples, and how many of them to a batch of each worker; sets take turns, all
-            but the first once in eight steps.
+        sets: redrawn examples, and how many of them to a batch of each worker; at every eighth step
+            sets take turns, the other steps learn from the first.
         held_out: (n, 4, 32, 32) sprites to tell the quality of.
     """
     model = SpriteAutoencoder()
@@ -399,11 +408,7 @@ def train_decoder(
             restored = model.decode(latents + 0.02 * torch.randn_like(latents))
         work.learn(_error(restored.float(), torch.from_numpy(sprites[picked]).float() / 127))
         if (work.step % _KEPT == 0 or work.share >= 1.0) and team.leads:
-            work.keep(ready=work.average.values)
-            ready = SpriteAutoencoder()
-            ready.load_state_dict(work.average.values)
-            decibels, close = quality(ready.eval(), held_out)
-            print(f"{decibels:.1f} dB, {close:.1%} within 40 of 255", flush=True)
+            _keep(work, _averaged(work), held_out)
 
 
 def _batch(sprites: NDArray[np.int8], rng: np.random.Generator, count: int) -> torch.Tensor:

@@ -198,10 +198,10 @@ def _train_decoder(team: Team, options: argparse.Namespace) -> None:
     budget = Budget(minutes=options.minutes or (None if options.steps else 12), steps=options.steps)
     vocabulary = len(CLIPTokenizer.from_pretrained(options.out / "tokenizer"))
     model = load_both(options.out / _DENOISER, vocabulary)
-    sets = []
-    for name, count in ((SINGLES, options.batch), (WALKS, max(1, options.batch // 4))):
-        found = _redrawn(team, options, name, model, count)
-        sets.append((count, found))
+    sets = [
+        (count, _redrawn(team, options, name, model, count))
+        for name, count in ((SINGLES, options.batch), (WALKS, max(1, options.batch // 4)))
+    ]
     start = load_sprite_autoencoder(options.out / _VAE)
     train_decoder(team, start, sets, _probe(options), options.out / _DECODER, budget)
 
