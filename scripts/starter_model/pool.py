@@ -62,10 +62,16 @@ class Pool:
 
     def texts_of(self, picked: NDArray[np.int64], rng: np.random.Generator) -> torch.Tensor:
         """(count, 77) token ids; some ask for nothing instead, some have words that say nothing."""
+        return torch.from_numpy(
+            self.fillers.put_into(self.wordings_of(picked, rng), rng, TOLD)
+        ).long()
+
+    def wordings_of(self, picked: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int16]:
+        """(count, 77) token ids as they were written; some ask for nothing instead."""
         tokens = self.tokens[picked].copy()
         dropped = np.flatnonzero(rng.random(len(picked)) < DROP)
         tokens[dropped] = self.nothing[rng.integers(0, len(self.nothing), len(dropped))]
-        return torch.from_numpy(self.fillers.put_into(tokens, rng, TOLD)).long()
+        return tokens
 
 
 def prepare(
