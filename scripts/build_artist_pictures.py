@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import requests
-from PIL import Image
+from PIL import Image, ImageSequence
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
@@ -208,25 +208,26 @@ def finding(picture: str) -> tuple[Scene, list[Shot], dict[str, int]]:
     return scene, shots, nodes
 
 
-def tiling(poses: str) -> tuple[Scene, list[Shot], dict[str, int]]:
+def tiling(frames: str) -> tuple[Scene, list[Shot], dict[str, int]]:
     """A picture made to repeat, and a strip of frames taken apart."""
     scene = Scene()
-    strip = scene.add("LoadImage", image=poses)
+    strip = scene.add("LoadImage", image=frames)
     slices = scene.add("SpriteworksSliceSheet", image=out(strip), columns=4, rows=1)
-    frames = scene.view(slices)
+    taken = scene.view(slices)
     loader = scene.add("SpriteworksDiffusersLoader", model_name="spriteworks-starter")
     texts = [
         scene.add("CLIPTextEncode", text=text, clip=out(loader, 1)) for text in (WALL, "border")
     ]
     size = {"width": out(loader, 3), "height": out(loader, 4)}
+    defaults = scene.add("SpriteworksModelDefaults", model=out(loader))
     sampler = scene.add(
         "KSampler",
         model=out(loader),
         positive=out(texts[0]),
         negative=out(texts[1]),
         latent_image=out(scene.add("EmptyLatentImage", **size)),
-        steps=20,
-        cfg=4.0,
+        steps=out(defaults),
+        cfg=out(defaults, 1),
         sampler_name="euler_ancestral",
         scheduler="karras",
         seed=11,
@@ -236,7 +237,7 @@ def tiling(poses: str) -> tuple[Scene, list[Shot], dict[str, int]]:
     seams = scene.add("SpriteworksCloseSeams", image=out(snap), margin=8)
     tiles = scene.view(seams)
     shots = [
-        Shot("SpriteworksSliceSheet", (slices, frames)),
+        Shot("SpriteworksSliceSheet", (slices, taken)),
         Shot("SpriteworksCloseSeams", (seams,)),
     ]
     return scene, shots, {"tiles": tiles}
@@ -381,6 +382,21 @@ class Stage:
         return Image.open(BytesIO(answer.content)).convert("RGBA")
 
 
+def strip(animation: Path, count: int = 4) -> bytes:
+    """The first frames of an animation beside each other, as a PNG."""
+    frames = [
+        one.convert("RGB")
+        for one in itertools.islice(ImageSequence.Iterator(Image.open(animation)), count)
+    ]
+    width, height = frames[0].size
+    whole = Image.new("RGB", (count * width, height))
+    for index, one in enumerate(frames):
+        whole.paste(one, (index * width, 0))
+    kept = BytesIO()
+    whole.save(kept, "PNG")
+    return kept.getvalue()
+
+
 def spoilt(sprite: Image.Image) -> bytes:
     """A sprite as it is found: enlarged by no whole number, uneven, blurred, noisy, a JPEG."""
     enlarge = runpy.run_path(str(REPOSITORY / "tests" / "unit" / "fake_grids.py"))["enlarge"]
@@ -437,8 +453,7 @@ def perform(stage: Stage) -> None:
     walk = (INPUTS / "spriteworks_walk.png").read_bytes()
     sheet = stage.play(*walking(stage.upload("walk.png", walk)))["sheet"][0]
     write_row("sheet", [shown(sheet, 3 * max(sheet.size))])
-    poses = (INPUTS / "spriteworks_poses.png").read_bytes()
-    stage.play(*tiling(stage.upload("poses.png", poses)))
+    stage.play(*tiling(stage.upload("strip.png", strip(INPUTS / "spriteworks_walk.png"))))
     potion, mask = (
         (INPUTS / f"spriteworks_potion{part}.png").read_bytes() for part in ("", "_mask")
     )

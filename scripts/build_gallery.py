@@ -34,7 +34,6 @@ from comfy_nodes.ops.true_pixels import snap  # noqa: E402
 
 IMAGES = REPOSITORY / "docs" / "images"
 GRAPH = REPOSITORY / "workflows" / "api" / "sprite.json"
-SHOWN = 60
 TAIL = ", pixel art, game sprite, centered, plain white background"
 COLOURS = ("red", "blue", "green", "golden", "purple", "silver")
 SUBJECTS = (
@@ -42,8 +41,39 @@ SUBJECTS = (
     "apple fish flower cactus pine tree chest barrel book scroll crown coin "
     "skull ghost slime bat spider dragon boots heart star bomb"
 )
+WORLD = (
+    "a goblin",
+    "orc warrior",
+    "a skeleton",
+    "a zombie",
+    "a lich",
+    "a hydra",
+    "a wolf",
+    "a polar bear",
+    "a frog",
+    "a turtle",
+    "an elephant",
+    "a mermaid",
+    "a centaur",
+    "an angel",
+    "iron golem",
+    "elf archer in a green cloak with a longbow",
+    "dwarf in chainmail and a horned helmet with an axe",
+    "human wizard in a blue robe and a wizard hat with a staff",
+    "knight in plate armor with a sword and a shield",
+    "plate armor",
+    "a katana",
+    "a purple wizard hat",
+    "a banana",
+    "a strawberry",
+    "a fountain",
+    "an altar",
+    "a butterfly",
+    "a pig",
+    "a mace",
+)
 # px of what the starter model draws, and of a sprite of it
-DRAWN, TRUE = 64, 32
+DRAWN, TRUE = 128, 32
 # kinds of fakes, how much of each sprite is shown of them, in true pixels, and how large, in px
 FAKES = ("frac", "fracaa", "degraded", "aniso", "drift", "diffusion")
 MIDDLE, SIDE = 16, 192
@@ -54,13 +84,13 @@ Pixels = NDArray[np.uint8]
 
 
 def prompts() -> list[str]:
-    """Things to draw, each subject in two colours."""
+    """Things to draw: some in a colour that is named, and what a game's world has."""
     names = SUBJECTS.replace("pine tree", "pine_tree").split()
-    return [
-        f"a {COLOURS[(index + turn) % len(COLOURS)]} {name.replace('_', ' ')}"
-        for turn in (0, 3)
+    coloured = [
+        f"a {COLOURS[index % len(COLOURS)]} {name.replace('_', ' ')}"
         for index, name in enumerate(names)
-    ][:SHOWN]
+    ]
+    return [*coloured, *WORLD]
 
 
 def made(work: Path, texts: Sequence[str]) -> list[tuple[Pixels, Pixels]]:

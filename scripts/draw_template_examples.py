@@ -8,7 +8,6 @@ writes into workflows/inputs:
 - spriteworks_found.jpg, the same hero as one finds it: enlarged to a pitch that is no whole number,
   blurred, saved as JPEG; for snap
 - spriteworks_sketch.png, blobs of colour, for img2img
-- spriteworks_poses.png, a slime that hops, in four blobs, for walk_cycle
 - spriteworks_potion_painted.png, the picture of inpaint as ComfyUI's mask editor saves it, with the
   bottle painted over; for inpaint_by_hand
 """
@@ -71,9 +70,6 @@ HERO = """
 # px a side of a fake pixel, and of the plain margin around the hero, in true pixels
 PITCH, MARGIN, BACKGROUND = 13.4, 4, "#8fb7d6"
 SKETCH = 256
-# px a side of a pose, and width and height of the blob in each
-POSE = 128
-POSES = ((76, 56), (88, 44), (62, 72), (80, 50))
 
 
 def hero() -> Image.Image:
@@ -116,22 +112,6 @@ def sketch() -> Image.Image:
     return image
 
 
-def poses() -> Image.Image:
-    """A slime in four poses beside each other, all on one ground."""
-    image = Image.new("RGB", (len(POSES) * POSE, POSE), "white")
-    draw = ImageDraw.Draw(image)
-    ground = POSE - 16
-    for index, (width, height) in enumerate(POSES):
-        left, top = index * POSE + (POSE - width) // 2, ground - height
-        box = (left, top, left + width, ground + height // 3)
-        draw.ellipse(box, fill="#3fae4a", outline="#14401e", width=4)
-        draw.rectangle((left, ground, left + width, POSE), fill="white")
-        draw.line((left + 6, ground, left + width - 6, ground), fill="#14401e", width=4)
-        for eye in (left + width * 6 // 10, left + width * 8 // 10):
-            draw.ellipse((eye - 4, top + height // 2, eye + 4, top + height // 2 + 12), fill="#111")
-    return image
-
-
 def painted() -> Image.Image:
     """The picture of inpaint; what is painted over is transparent, and its colours stay."""
     image = draw_inpaint_example.scene().convert("RGBA")
@@ -145,7 +125,6 @@ def main() -> None:
     hero().save(FOLDER / "spriteworks_hero.png", optimize=True)
     found().save(FOLDER / "spriteworks_found.jpg", quality=82, optimize=True)
     sketch().save(FOLDER / "spriteworks_sketch.png", optimize=True)
-    poses().save(FOLDER / "spriteworks_poses.png", optimize=True)
     painted().save(FOLDER / "spriteworks_potion_painted.png", optimize=True)
 
 

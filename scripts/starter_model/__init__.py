@@ -1,1 +1,1 @@
-"""Draws, trains, judges and exports the starter model; see ``scripts/train_starter_model.py``."""
+"""Draws, trains, judges and exports the starter model: ``python -m scripts.starter_model -h``."""

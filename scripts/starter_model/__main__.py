@@ -6,9 +6,12 @@
     python -m scripts.starter_model text     --tiles tiles.npz --out DIR --minutes 60 --workers 2
     python -m scripts.starter_model train    --tiles tiles.npz --out DIR --minutes 140 --workers 2
     python -m scripts.starter_model decoder  --tiles tiles.npz --out DIR --minutes 12 --workers 2
+    python -m scripts.starter_model rewording --tiles tiles.npz --out DIR --minutes 20 --workers 2
     python -m scripts.starter_model export   --tiles tiles.npz --out DIR --model FOLDER
     python -m scripts.starter_model evaluate --tiles tiles.npz --out DIR --model FOLDER
+    python -m scripts.starter_model near     --tiles tiles.npz --out DIR --model FOLDER
     python -m scripts.starter_model sheet    --tiles tiles.npz --out DIR
+    python -m scripts.starter_model drawings-judge
 
 `train` prepares what is missing, keeps a checkpoint every five minutes and goes on from it, and
 writes figures and contact sheets into DIR/watch. Without --tiles (or SPRITEWORKS_TILES) everything
@@ -21,7 +24,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import world_stages
+from . import stages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -33,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("stage", choices=list(world_stages.STAGES))
+    parser.add_argument("stage", choices=list(stages.STAGES))
     parser.add_argument("--tiles", type=Path, help="the tiles.npz (default: SPRITEWORKS_TILES)")
     parser.add_argument("--out", type=Path, default=Path("starter-work"), help="folder of the work")
     parser.add_argument(
@@ -52,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--watch", type=float, default=40.0, help="minutes between figures; 0: none"
     )
-    parser.add_argument("--cfg", type=float, default=2.0, help="guidance")
+    parser.add_argument("--cfg", type=float, help="guidance (default: the model's)")
     parser.add_argument("--part", choices=("first", "held"), default="first", help="which prompts")
     parser.add_argument("--limit", type=int, help="prompts, outfits and walks of each kind at most")
     parser.add_argument("--seed", type=int, default=1)
@@ -63,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one stage; 0 on success, 2 for what cannot be used."""
     options = build_parser().parse_args(arguments)
     try:
-        world_stages.STAGES[options.stage](options)
+        stages.STAGES[options.stage](options)
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

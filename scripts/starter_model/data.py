@@ -1,10 +1,9 @@
-"""Sets of drawings as arrays: drawn once, kept on disk, enlarged only when used."""
+"""Sets of drawings as arrays, enlarged only when used."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -61,24 +60,3 @@ def draw_set(count: int, seed: int, report: bool = False) -> DrawingSet:
         if report and (index + 1) % 5000 == 0:
             print(f"drawn {index + 1} of {count}", flush=True)
     return DrawingSet(pixels, labels[0], labels[1], labels[2])
-
-
-def cached_set(path: Path, count: int, seed: int) -> DrawingSet:
-    """The set kept at ``path``, drawn and written first where it is missing or of another size."""
-    if path.exists():
-        with np.load(path) as stored:
-            if len(stored["pixels"]) == count and int(stored["seed"]) == seed:
-                return DrawingSet(
-                    stored["pixels"], stored["subjects"], stored["colours"], stored["sizes"]
-                )
-    drawings = draw_set(count, seed, report=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        path,
-        pixels=drawings.pixels,
-        subjects=drawings.subjects,
-        colours=drawings.colours,
-        sizes=drawings.sizes,
-        seed=np.int64(seed),
-    )
-    return drawings

@@ -23,7 +23,6 @@ from .sample import karras_sigmas
 from .team import Team
 from .text import encoder_of, make_text_encoder
 from .text_pictures import LAYERS, load_teller
-from .unet import make_scheduler
 
 HIDDEN = 256
 """Width of the text states and of the cross-attention."""
@@ -74,7 +73,14 @@ def make_unet() -> UNet2DConditionModel:
 
 def noise_schedule() -> DDPMScheduler:
     """The schedule that it is trained and sampled with; it gives v (Salimans and Ho 2022)."""
-    return make_scheduler("v_prediction", NOISE_END)
+    return DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=NOISE_END,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        prediction_type="v_prediction",
+    )
 
 
 class Both(torch.nn.Module):

@@ -10,9 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from .canvas import LOGICAL, Canvas, Mask, Placement, arc, box, oval, star
+from .canvas import Canvas, Mask, Placement, arc, box, oval, star
 from .colours import (
     BONE,
     COLOURS,
@@ -840,19 +839,3 @@ def enlarge(pixels: NDArray[np.uint8], side: int = 64) -> NDArray[np.uint8]:
     if rest or factor < 1:
         raise ValueError(f"side {side} is no multiple of {pixels.shape[1]}")
     return np.repeat(np.repeat(pixels, factor, axis=0), factor, axis=1)
-
-
-def contact_sheet(columns: int = 10, factor: int = 2, seed: int = 0) -> Image.Image:
-    """Every subject in the first ``columns`` colours, two subjects a row, at ``factor`` times."""
-    names = list(SUBJECTS)
-    colours = list(COLOURS)[:columns]
-    across = 2 * len(colours)
-    down = -(-len(names) // 2)
-    cell = LOGICAL * factor + 4
-    sheet = Image.new("RGB", (across * cell, down * cell), (255, 255, 255))
-    for index, name in enumerate(names):
-        for step, colour in enumerate(colours):
-            picture = enlarge(draw(name, colour, seed + step).pixels, LOGICAL * factor)
-            column = (index % 2) * len(colours) + step
-            sheet.paste(Image.fromarray(picture), (column * cell + 2, (index // 2) * cell + 2))
-    return sheet

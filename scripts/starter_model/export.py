@@ -8,19 +8,16 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
 from comfy_nodes.vocabulary import WORDS_FILE, Vocabulary
 
-from .unet import make_scheduler
-
 SIZE_LIMIT = 48_000_000
 """Bytes that all safetensors of the folder may take together."""
 
-DEFAULT_CFG = 4.0
+DEFAULT_CFG = 2.0
 """Guidance that measured best; written to spriteworks.json."""
 
 
@@ -33,12 +30,12 @@ def export_model(
     side: int,
     *,
     cfg: float = DEFAULT_CFG,
-    words: Vocabulary | None = None,
-    schedule: DDPMScheduler | None = None,
+    words: Vocabulary,
+    schedule: DDPMScheduler,
 ) -> int:
     """Write the folder and return the bytes of its weights.
 
-    `schedule` is the noise that the denoiser was trained with; None is Stable Diffusion's.
+    `schedule` is the noise that the denoiser was trained with.
     Everything is written beside the target first and then moved in file by file, so a reader finds
     whole files only. Other files of the target (model card, licence) stay.
 
@@ -51,14 +48,13 @@ def export_model(
         unet.half().save_pretrained(folder / "unet")
         vae.half().save_pretrained(folder / "vae")
         _save_encoder(encoder, folder / "text_encoder")
-        _scheduler(schedule or make_scheduler()).save_pretrained(folder / "scheduler")
+        _scheduler(schedule).save_pretrained(folder / "scheduler")
         shutil.copytree(tokenizer, folder / "tokenizer")
         for config in folder.glob("*/config.json"):
             _clean(config)
         _write(folder / "model_index.json", _index())
         _write(folder / "spriteworks.json", _defaults(side, cfg))
-        if words is not None:
-            _write(folder / WORDS_FILE, dict(words.to_json()))
+        _write(folder / WORDS_FILE, dict(words.to_json()))
         size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
         if size > SIZE_LIMIT:
             raise ValueError(f"weights take {size} bytes, more than {SIZE_LIMIT}")
@@ -129,15 +125,3 @@ def _clean(config: Path) -> None:
 
 def _write(path: Path, content: dict[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8", newline="\n")
-
-
-def seed_parts(
-    side: int, vocabulary: int
-) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
-    """Untrained parts of the final architecture, to try loading before training ends."""
-    from .text import make_text_encoder
-    from .unet import make_unet
-    from .vae import make_vae
-
-    torch.manual_seed(0)
-    return make_unet(side), make_vae(side), make_text_encoder(vocabulary)

@@ -35,19 +35,8 @@ _FILLER = (
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
-def words_of_drawings() -> Vocabulary:
-    """What the model that learned from the project's drawings alone knows."""
-    knows = _split(
-        [name for names in captions.NOUNS.values() for name in names]
-        + [word for words in captions.COLOUR_WORDS.values() for word in words]
-        + [word for words in captions.SIZE_WORDS.values() for word in words]
-        + list(captions.STONES)
-    )
-    return _vocabulary(knows)
-
-
 def words_of_world(world: World) -> Vocabulary:
-    """What the model that learned from everything knows."""
+    """What the model that learns from this world knows."""
     texts: list[str] = [name for tile in world.tiles for name in tile.names]
     texts += [name for names in captions.NOUNS.values() for name in names]
     texts += [word for colour in sentences.all_colours() for word in sentences.colour_words(colour)]

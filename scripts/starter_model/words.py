@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-
-from . import captions
-from .colours import COLOURS
-from .draw import SIZES, SUBJECTS
 
 START = "<|startoftext|>"
 END = "<|endoftext|>"
@@ -87,20 +82,7 @@ def _merge(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def corpus(seed: int, count: int = 30000) -> list[str]:
-    """Captions, quality lists and loose words for the tokenizer to learn from."""
-    rng = random.Random(seed)
-    subjects, colours = list(SUBJECTS), list(COLOURS)
-    texts = []
-    for _ in range(count):
-        subject, colour, size = rng.choice(subjects), rng.choice(colours), rng.choice(SIZES)
-        texts.append(captions.write_caption(rng, subject, colour, size).text)
-    texts += [captions.unconditional(rng) for _ in range(count // 10)]
-    texts += list(captions.NOISE_WORDS) * 3
-    return texts
-
-
-def write_tokenizer(folder: Path, texts: list[str], limit: int = 1500) -> int:
+def write_tokenizer(folder: Path, texts: list[str], limit: int) -> int:
     """Train a CLIPTokenizer on the texts and write its folder; returns the number of tokens.
 
     Ids follow CLIP: 256 bytes, 256 bytes that end a word, the merges, start, end. The end token is

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .parts import FRAMES, MODEL_SIZE, PAINTS_STRIPS, TAIL, finish, sample, sheet, start
-from .recipe import NOTE, PICTURES, RESULT, Group, Link, Recipe
+from .parts import FRAMES, MODEL_SIZE, finish, sample, sheet, start
+from .recipe import NOTE, PICTURES, RESULT, Group, Recipe
 
 WALK = f"knight, walk cycle, side view, {FRAMES} frames, pixel art, plain white background"
 NEGATIVE = "blurry, photo, text, watermark, frame, cropped"
@@ -49,15 +49,6 @@ def walk_cycle() -> Recipe:
         "engines.",
         ("animation", "walk cycle", "sprite sheet", "text to image"),
     )
-    whole = strip if PAINTS_STRIPS else posed
-    image, mask, nodes = whole(recipe)
-    recipe.regions.append([Group([nodes[:2], nodes[2:]], "From frames to sprites", RESULT)])
-    sheet(recipe, image, mask, pivot="ground", animation="walk")
-    return recipe
-
-
-def strip(recipe: Recipe) -> tuple[Link, Link, list[str]]:
-    """Frames that the model paints beside each other in one picture, cut apart and finished."""
     width, height = MODEL_SIZE
     ids = start(recipe, WALK, negative=NEGATIVE)
     latent = recipe.add(
@@ -68,7 +59,9 @@ def strip(recipe: Recipe) -> tuple[Link, Link, list[str]]:
         batch_size=1,
     )
     _, decoded = sample(recipe, ids, [ids["loader"], 0], [latent, 0], beside=[latent])
-    sliced = slices(recipe, [decoded, 0])
+    sliced = recipe.add(
+        "SpriteworksSliceSheet", "Frames", image=[decoded, 0], columns=FRAMES, rows=1
+    )
     recipe.how = (
         f"The model paints {FRAMES} frames beside each other in one picture; **Frames** cuts them "
         f"apart. {AFTER} The size is {FRAMES} times the width that the model was made for."
@@ -78,43 +71,8 @@ def strip(recipe: Recipe) -> tuple[Link, Link, list[str]]:
         f"green slime, walk cycle, side view, {FRAMES} frames",
         f"wizard in a blue robe, walk cycle, side view, {FRAMES} frames",
     )
-    image, mask, nodes = finish(recipe, [sliced, 0], shared=True, sequence=True)
-    return image, mask, [sliced, *nodes]
-
-
-def posed(recipe: Recipe) -> tuple[Link, Link, list[str]]:
-    """Frames that the model paints one by one, each over a pose, and finished."""
-    width, height = MODEL_SIZE
-    ids = start(recipe, f"a green slime{TAIL}", negative=NEGATIVE)
-    loader = ids["loader"]
-    poses = recipe.picture("Poses", "spriteworks_poses.png")
-    scaled = recipe.add(
-        "ImageScale",
-        f"Size of {FRAMES} frames",
-        image=[poses, 0],
-        upscale_method="area",
-        width=FRAMES * width,
-        height=height,
-        crop="disabled",
-    )
-    sliced = slices(recipe, [scaled, 0])
-    encoded = recipe.add("VAEEncode", "Encode", pixels=[sliced, 0], vae=[loader, 2])
-    recipe.regions[0].insert(1, Group([[poses]], "Poses", PICTURES))
-    beside = [scaled, sliced, encoded]
-    _, decoded = sample(recipe, ids, [loader, 0], [encoded, 0], beside=beside, denoise=0.5)
-    recipe.how = (
-        f"**Poses** holds {FRAMES} poses beside each other, blobs of colour on white; **Frames** "
-        f"cuts them apart, and the model paints each. {AFTER} *denoise* in **Sampler** says how "
-        "far the frames may leave the poses."
-    )
-    recipe.tries = (
-        "a blue slime, *denoise* 0.7",
-        "a red slime, *denoise* 0.7",
-        "poses of your own, dropped on **Poses**",
-    )
-    return finish(recipe, [decoded, 0], shared=True, sequence=True)
-
-
-def slices(recipe: Recipe, image: Link) -> str:
-    """A strip of frames cut apart."""
-    return recipe.add("SpriteworksSliceSheet", "Frames", image=image, columns=FRAMES, rows=1)
+    image, mask, (snapped, cut, coloured) = finish(recipe, [sliced, 0], shared=True, sequence=True)
+    columns = [[sliced, snapped], [cut, coloured]]
+    recipe.regions.append([Group(columns, "From frames to sprites", RESULT)])
+    sheet(recipe, image, mask, pivot="ground", animation="walk")
+    return recipe

@@ -18,16 +18,11 @@ from .recipe import (
 )
 
 MODEL_NAME = "spriteworks-starter"
-# What the starter model is made for, from which the walk cycle and the tile take their sizes; to be
-# set anew, and the workflows built anew, for another one.
-# px; what it paints at, width and height, and how many of these make a true pixel.
-MODEL_SIZE, DOUBLED = (64, 64), 2
-# Whether it paints the frames of an animation beside each other in one picture. One that does not
-# gets them as poses, to paint one by one.
-PAINTS_STRIPS = False
+# px; what the starter model paints at, width and height, from which the walk cycle takes its size;
+# to be set anew, and the workflows built anew, for another one.
+MODEL_SIZE = (128, 128)
+# It paints so many frames of a walk beside each other in one picture.
 FRAMES = 4
-# True pixels of a tile, and of the border that it paints around one, on each side.
-TILE, BORDER = 32, 8
 TAIL = ", pixel art, game sprite, centered, plain white background"
 NEGATIVE = "blurry, photo, text, watermark, frame, cropped, several objects"
 SETTINGS = {"precision": "auto", "attention": "auto", "vae_tiling": "auto", "offload": "auto"}

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from .parts import (
-    BORDER,
-    DOUBLED,
     TAIL,
-    TILE,
     finish_and_save,
     paint,
     sample,
@@ -173,12 +170,11 @@ def seamless_tile() -> Recipe:
         ("tile", "texture", "seamless", "pixel art", "text to image"),
     )
     ids = start(recipe, BRICKS, negative="blurry, photo, text, watermark, frame, border")
-    side = DOUBLED * (TILE + 2 * BORDER)
-    latent = recipe.add("EmptyLatentImage", "Size", width=side, height=side, batch_size=1)
+    latent = size(recipe, ids)
     _, decoded = sample(recipe, ids, [ids["loader"], 0], [latent, 0], beside=[latent])
     snapped = recipe.add("SpriteworksSnap", "Snap", image=[decoded, 0])
     coloured = paint(recipe, [snapped, 0], None)
-    closed = recipe.add("SpriteworksCloseSeams", "Close seams", image=[coloured, 0], margin=BORDER)
+    closed = recipe.add("SpriteworksCloseSeams", "Close seams", image=[coloured, 0], margin=0)
     saved = save(recipe, [closed, 0], None, title="Save tile")
     columns = [[snapped, coloured], [closed, saved]]
     recipe.regions.append([Group(columns, "From picture to tile", RESULT)])
@@ -186,11 +182,11 @@ def seamless_tile() -> Recipe:
         "Write what the ground or the wall is made of into **Positive** and press Run. **Close "
         "seams** shows the tile twice by twice, before and after: the seam is covered with a part "
         "of the tile itself, in its own colours. What fits already stays as it is. Its *margin* "
-        "cuts off the border that the starter model paints."
+        "cuts off the border that some models paint around a tile."
     )
     recipe.tries = (
         "grey stone wall, seamless",
-        "blue brick wall, seamless",
-        "purple stone wall, seamless",
+        "brown brick wall, seamless",
+        "sand floor, seamless",
     )
     return recipe

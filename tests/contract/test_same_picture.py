@@ -54,14 +54,14 @@ WAYS = [
     "step cache",
     "own tiles",
     "optimised",
-    "world",
+    "own size",
 ]
 # Draw fresh noise on their way, which ComfyUI seeds otherwise since 0.7.0.
 NOISY = {"euler_ancestral", "exp_heun_2_x0_sde", "lcm"}
 NOISY_CASES = {name for name in SAMPLED if name.split()[0] in NOISY} | {
     "masked",
     "seed batch",
-    "world",
+    "own size",
 }
 # See how white the mask's white is, which a ComfyUI that decodes by FFmpeg makes 254 of 255.
 MASK = "mask file"
@@ -188,6 +188,8 @@ def add_samplers(scene: Scene, abilities: Abilities) -> None:
 
 
 def add_ways(scene: Scene, abilities: Abilities) -> None:
+    own = scene.add("EmptyLatentImage", width=128, height=128, batch_size=1)
+    scene.shown("own size", scene.sampled(own, sampler_name="euler_ancestral", cfg=2.5))
     scene.shown("image to image", scene.sampled(scene.encoded(), denoise=0.6))
     scene.shown("masked", scene.sampled(scene.masked(), sampler_name="euler_ancestral"))
     scene.shown("masked ddim", scene.sampled(scene.masked(), sampler_name="ddim", denoise=0.8))
@@ -255,24 +257,6 @@ def add_settings(scene: Scene, abilities: Abilities) -> None:
     lossless = {"attention": "sliced", "memory_format": "channels_last", "step_cache": 0.9}
     tuned = scene.add("SpriteworksOptimizeModel", model=scene.loader, **lossless)
     scene.shown("optimised", scene.sampled(model=tuned))
-
-
-def add_world(scene: Scene, abilities: Abilities) -> None:
-    """The other model that comes along, which predicts v on a longer schedule of noise."""
-    world = scene.add(
-        "SpriteworksDiffusersLoader",
-        model_name="spriteworks-world",
-        **AUTO,
-    )
-    sampled = scene.sampled(
-        scene.add("EmptyLatentImage", width=128, height=128, batch_size=1),
-        model=world,
-        positive=scene.text("elf archer in a green cloak with a longbow", [world, 1]),
-        negative=scene.text("blurry", [world, 1]),
-        sampler_name="euler_ancestral",
-        cfg=2.5,
-    )
-    scene.save("world", scene.add("VAEDecode", samples=sampled, vae=[world, 2]))
 
 
 def in_two_parts(scene: Scene) -> str:
@@ -389,7 +373,7 @@ def both(
 def draw(client: Client, folder: Path, abilities: Abilities) -> Drawn:
     picture, mask = (client.upload(path) for path in drawings(folder))
     scene = Scene(picture.filename, mask.filename)
-    for add in (add_samplers, add_ways, add_settings, add_world, add_exact):
+    for add in (add_samplers, add_ways, add_settings, add_exact):
         add(scene, abilities)
     accepted = client.submit(scene.graph)
     assert not accepted.problems

@@ -50,7 +50,7 @@ CORE = (
 INPUTS = Path(__file__).resolve().parent.parent.parent / "workflows" / "inputs"
 FILES = {
     "ckpt_name": ["sd15.safetensors", "sdxl.safetensors"],
-    "model_name": ["spriteworks-starter", "spriteworks-world"],
+    "model_name": ["spriteworks-starter"],
     "lora_name": ["pixel.safetensors"],
     "control_net_name": ["canny.safetensors"],
     "image": sorted(path.name for path in INPUTS.glob("spriteworks_*")),

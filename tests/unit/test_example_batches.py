@@ -81,7 +81,7 @@ def test_a_dungeon_has_floors_walls_and_doors_that_fill_their_square(info: Catal
 
 
 def test_a_walk_is_as_wide_as_four_pictures_of_the_model(info: Catalogue) -> None:
-    """One line follows the model of the line above it: `width` in hero-walk.yaml."""
+    """One line follows the model that ships: `width` in hero-walk.yaml."""
     made = Planned(BATCHES / "hero-walk.yaml", info)
     (size,) = made.inputs("Size")
     (model,) = made.inputs("Model")
@@ -114,12 +114,9 @@ def larger(info: Catalogue) -> Catalogue:
     return Catalogue(data)
 
 
-WHOLE = ("defaults:\n", "defaults:\n  model: sdxl\n")
-LORA = ("workflow: sprite\n", "workflow: sprite-lora.json\n")
 LINES = {
-    "a whole model": ("icons", *WHOLE),
-    "a LoRA": ("icons", *LORA),
-    "a whole model for one that is named": ("party", "model: spriteworks-world\n", "model: sdxl\n"),
+    "a whole model": ("defaults:\n", "defaults:\n  model: sdxl\n"),
+    "a LoRA": ("workflow: sprite\n", "workflow: sprite-lora.json\n"),
 }
 
 
@@ -127,27 +124,26 @@ LINES = {
 def test_one_line_makes_a_batch_with_another_model(
     change: str, info: Catalogue, larger: Catalogue, tmp_path: Path
 ) -> None:
-    name, before, after = LINES[change]
-    text = (BATCHES / f"{name}.yaml").read_text(encoding="utf-8")
+    before, after = LINES[change]
+    text = (BATCHES / "party.yaml").read_text(encoding="utf-8")
     assert text.count(before) == 1
-    changed = tmp_path / f"{name}.yaml"
+    changed = tmp_path / "party.yaml"
     changed.write_text(text.replace(before, after), encoding="utf-8")
     graph = (BATCHES / "sprite-lora.json").read_bytes()
     (tmp_path / "sprite-lora.json").write_bytes(graph)
-    first, second = Planned(BATCHES / f"{name}.yaml", info), Planned(changed, larger)
+    first, second = Planned(BATCHES / "party.yaml", info), Planned(changed, larger)
     assert [job.name for job in second.jobs] == [job.name for job in first.jobs]
     assert second.prompts == first.prompts
     # each is made again, as another picture
     assert not {job.key for job in first.jobs} & {job.key for job in second.jobs}
-    of = {"icons": "spriteworks-starter", "party": "spriteworks-world"}[name]
-    assert {one["model_name"] for one in first.inputs("Model")} == {of}
+    assert {one["model_name"] for one in first.inputs("Model")} == {"spriteworks-starter"}
     assert {one["model_name"] for one in second.inputs("Model")} == {"sdxl"}
     assert len(second.inputs("LoRA")) == (8 if change == "a LoRA" else 0)
 
 
 def test_the_pages_show_those_lines() -> None:
     page = (REPOSITORY / "docs" / "starter-model.md").read_text(encoding="utf-8")
-    for _, after in (WHOLE, LORA):
+    for _, after in LINES.values():
         assert after.splitlines()[-1] in page
 
 

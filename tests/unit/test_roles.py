@@ -467,7 +467,7 @@ def test_unknown_names_say_what_is_there(
         ("cfg=1e999", "is not a number"),
         ("cfg=101", "above the largest allowed, 100"),
         ("sampler=euler_ancestrel", "did you mean 'euler_ancestral"),
-        ("model=sdxl", r"there is no 'sdxl' \(there is: spriteworks-starter, spriteworks-world\)"),
+        ("model=sdxl", r"there is no 'sdxl' \(there is: spriteworks-starter\)"),
         ("6.model=x", "model takes MODEL from another node, and no value"),
     ],
 )

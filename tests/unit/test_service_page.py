@@ -303,7 +303,7 @@ def test_a_size_that_the_model_was_not_made_for_is_warned_of(browser: Browser) -
     answer = browser.post(
         "/make", {"workflow": "sprite", "prompt": "wide", "width": "512", "height": "96"}
     )
-    assert "was made for 64x64" in answer.text
+    assert "was made for 128x128" in answer.text
     assert 'class="warning"' in answer.text
 
 

@@ -27,8 +27,8 @@ PROMPT = {
     "steps": 3,
     "guidance_scale": 5.5,
     "seed": 2**63,
-    "width": 64,
-    "height": 64,
+    "width": 128,
+    "height": 128,
 }
 
 
@@ -69,7 +69,7 @@ def test_a_prompt_becomes_a_graph_and_a_picture(world: World, fake: FakeServer) 
     assert sent["Negative"]["text"] == "blurry"
     assert (sent["Sampler"]["steps"], sent["Sampler"]["cfg"]) == (3, 5.5)
     assert sent["Sampler"]["seed"] == 2**63
-    assert (sent["Size"]["width"], sent["Size"]["height"]) == (64, 64)
+    assert (sent["Size"]["width"], sent["Size"]["height"]) == (128, 128)
     # the same job, seen by the other face
     assert world.job(told["job_id"])["outputs"][0]["id"] == job["images"][0]["id"]
 
@@ -90,7 +90,7 @@ def test_any_seed_is_told(world: World) -> None:
 def test_a_size_the_model_was_not_made_for_is_warned_of(world: World) -> None:
     taken = world.call("POST", "/v1/jobs", json={"prompt": "x", "width": 512, "height": 96})
     (warning,) = taken.json()["warnings"]
-    assert "64x64" in warning
+    assert "128x128" in warning
     assert "512x96" in warning
 
 
@@ -207,7 +207,7 @@ def _events(text: str) -> list[tuple[str, dict[str, Any]]]:
 def test_what_there_is(world: World, fake: FakeServer) -> None:
     models = world.call("GET", "/v1/models").json()["models"]
     starter = next(one for one in models if one["name"] == "spriteworks-starter")
-    assert (starter["width"], starter["height"]) == (64, 64)
+    assert (starter["width"], starter["height"]) == (128, 128)
     assert starter["servers"] == [fake.url]
     workflows = world.call("GET", "/v1/workflows").json()
     assert workflows["default"] == "sprite"

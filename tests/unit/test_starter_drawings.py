@@ -18,22 +18,16 @@ sys.path.insert(0, str(ROOT))
 from scripts.starter_model import captions  # noqa: E402
 from scripts.starter_model.colours import COLOURS, colour_votes, measure_colour  # noqa: E402
 from scripts.starter_model.draw import SIZES, SUBJECTS, draw, enlarge  # noqa: E402
-from scripts.starter_model.evaluate import make_pairs  # noqa: E402
 from scripts.starter_model.judge import judge  # noqa: E402
+from scripts.starter_model.pairs import make_pairs  # noqa: E402
 from scripts.starter_model.words import learn_merges  # noqa: E402
 
-MODELS = ROOT / "comfy_nodes" / "model_files"
-# name: (width and height in px, most bytes of weights, what a latent is multiplied by, the last
-# time step's beta, what the denoiser gives)
-SHIPPED = {
-    "spriteworks-starter": (64, 24_000_000, 0.18215, 0.012, "epsilon"),
-    "spriteworks-world": (128, 48_000_000, 1.0, 0.02, "v_prediction"),
-}
+MODEL = ROOT / "comfy_nodes" / "model_files" / "spriteworks-starter"
 JUDGE = ROOT / "tests" / "data" / "judge.safetensors"
 
 
-def config(model: str, part: str) -> dict[str, object]:
-    return json.loads((MODELS / model / part / "config.json").read_text(encoding="utf-8"))
+def config(part: str) -> dict[str, object]:
+    return json.loads((MODEL / part / "config.json").read_text(encoding="utf-8"))
 
 
 def test_there_are_enough_subjects_and_ten_colours() -> None:
@@ -166,27 +160,24 @@ def test_the_judge_puts_transparency_on_white() -> None:
     assert judge(Image.fromarray(clear, "RGBA")) == ("heart", "red")
 
 
-@pytest.mark.parametrize("model", SHIPPED)
-def test_the_model_folder_is_whole_and_small(model: str) -> None:
-    side, most, *_ = SHIPPED[model]
-    weights = sorted((MODELS / model).rglob("*.safetensors"))
+def test_the_model_folder_is_whole_and_small() -> None:
+    weights = sorted(MODEL.rglob("*.safetensors"))
     assert [path.parent.name for path in weights] == ["text_encoder", "unet", "vae"]
-    assert sum(path.stat().st_size for path in weights) <= most
+    assert sum(path.stat().st_size for path in weights) <= 48_000_000
     for path in weights:
         with safe_open(str(path), framework="pt") as stored:
             kinds = {stored.get_slice(key).get_dtype() for key in stored.keys()}  # noqa: SIM118
         assert kinds == {"F16"}, path.name
-    index = json.loads((MODELS / model / "model_index.json").read_text(encoding="utf-8"))
+    index = json.loads((MODEL / "model_index.json").read_text(encoding="utf-8"))
     assert index["unet"] == ["diffusers", "UNet2DConditionModel"]
-    defaults = json.loads((MODELS / model / "spriteworks.json").read_text(encoding="utf-8"))
-    assert (defaults["width"], defaults["height"], defaults["steps"]) == (side, side, 20)
+    defaults = json.loads((MODEL / "spriteworks.json").read_text(encoding="utf-8"))
+    assert (defaults["width"], defaults["height"], defaults["steps"]) == (128, 128, 20)
     assert 1 <= defaults["cfg"] <= 10
-    assert "Apache-2.0" in (MODELS / model / "README.md").read_text(encoding="utf-8")
+    assert "Apache-2.0" in (MODEL / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("model", SHIPPED)
-def test_the_unet_is_one_that_comfyui_builds(model: str) -> None:
-    unet = config(model, "unet")
+def test_the_unet_is_one_that_comfyui_builds() -> None:
+    unet = config("unet")
     widths = unet["block_out_channels"]
     assert isinstance(widths, list)
     assert all(width % 64 == 0 for width in widths)
@@ -195,27 +186,25 @@ def test_the_unet_is_one_that_comfyui_builds(model: str) -> None:
     assert unet["norm_eps"] == 1e-5
     assert unet["act_fn"] == "silu"
     assert (unet["in_channels"], unet["out_channels"]) == (4, 4)
-    assert unet["cross_attention_dim"] == config(model, "text_encoder")["hidden_size"]
+    assert unet["cross_attention_dim"] == config("text_encoder")["hidden_size"]
 
 
-@pytest.mark.parametrize("model", SHIPPED)
-def test_the_autoencoder_is_one_that_comfyui_builds(model: str) -> None:
-    vae = config(model, "vae")
+def test_the_autoencoder_is_one_that_comfyui_builds() -> None:
+    vae = config("vae")
     widths = vae["block_out_channels"]
     assert isinstance(widths, list)
     assert len(widths) == 4, "factor 8"
     assert all(width % 32 == 0 for width in widths)
     assert vae["norm_num_groups"] == 32
     assert vae["latent_channels"] == 4
-    assert vae["scaling_factor"] == SHIPPED[model][2]
+    assert vae["scaling_factor"] == 1.0, "its latents are of unit spread"
     assert vae["mid_block_add_attention"] is True
 
 
-@pytest.mark.parametrize("model", SHIPPED)
-def test_the_text_encoder_and_tokenizer_agree(model: str) -> None:
+def test_the_text_encoder_and_tokenizer_agree() -> None:
     transformers = pytest.importorskip("transformers")
-    text = config(model, "text_encoder")
-    tokenizer = transformers.CLIPTokenizer.from_pretrained(MODELS / model / "tokenizer")
+    text = config("text_encoder")
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(MODEL / "tokenizer")
     assert len(tokenizer) == text["vocab_size"]
     assert text["max_position_embeddings"] == 77
     assert text["hidden_act"] in ("quick_gelu", "gelu")
@@ -229,12 +218,11 @@ def test_the_text_encoder_and_tokenizer_agree(model: str) -> None:
     assert tokenizer("żółć 漢字 🙂 zzqx")["input_ids"][-1] == text["eos_token_id"]
 
 
-@pytest.mark.parametrize("model", SHIPPED)
-def test_the_noise_schedule_is_that_of_its_training(model: str) -> None:
+def test_the_noise_schedule_hides_the_picture_at_its_end() -> None:
     content = json.loads(
-        (MODELS / model / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")
+        (MODEL / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")
     )
     assert content["beta_schedule"] == "scaled_linear"
-    assert (content["beta_start"], content["beta_end"]) == (0.00085, SHIPPED[model][3])
-    assert content["prediction_type"] == SHIPPED[model][4]
+    assert (content["beta_start"], content["beta_end"]) == (0.00085, 0.02)
+    assert content["prediction_type"] == "v_prediction"
     assert content["num_train_timesteps"] == 1000

@@ -67,7 +67,7 @@ from scripts.starter_model.sprite_vae import (  # noqa: E402
     whole_vae,
 )
 from scripts.starter_model.team import Team  # noqa: E402
-from scripts.starter_model.text import tokenise  # noqa: E402
+from scripts.starter_model.text import encoder_of, tokenise  # noqa: E402
 from scripts.starter_model.text_pictures import load_teller, parts_of, train_text  # noqa: E402
 from scripts.starter_model.tiles import (  # noqa: E402
     TABLES,
@@ -472,6 +472,12 @@ def test_training_goes_on_from_its_checkpoint_and_from_a_model(tmp_path: Path, t
     assert run("train", taught, "--steps", "1") == 0
     begun = torch.load(taught / "denoiser.pt", weights_only=True)["model"]
     assert float((begun[key] - again[key]).abs().max()) < 0.01, "training begins with the lessons"
+    assert run("rewording", taught, "--steps", "1") == 0
+    assert run("export", taught, "--model", str(tmp_path / "reworded")) == 0
+    reworded = torch.load(taught / "rewording.pt", weights_only=True)["average"]
+    exported = encoder_of(tmp_path / "reworded").state_dict()
+    for name, value in reworded.items():
+        torch.testing.assert_close(exported[name], value, rtol=2e-3, atol=1e-4)
 
 
 def test_examples_are_drawn_again_as_the_denoiser_sees_them() -> None:
@@ -700,7 +706,7 @@ def test_a_model_is_gone_on_with_from_its_folder(tmp_path: Path) -> None:
     """Without its checkpoints, which are not in the repository."""
     from scripts.starter_model.__main__ import main
 
-    folder = ROOT / "comfy_nodes" / "model_files" / "spriteworks-world"
+    folder = ROOT / "comfy_nodes" / "model_files" / "spriteworks-starter"
     common = ["--out", str(tmp_path), "--start", str(folder), "--workers", "1", "--batch", "2"]
     made = ["--singles", "40", "--walks", "8", "--steps", "1"]
     assert main(["vae", *common, *made]) == 0

@@ -159,7 +159,6 @@ def test_pictures_are_what_the_scripts_draw() -> None:
         ("potion_painted", examples["painted"]),
         ("hero", examples["hero"]),
         ("sketch", examples["sketch"]),
-        ("poses", examples["poses"]),
     ):
         with Image.open(WORKFLOWS / "inputs" / f"spriteworks_{name}.png") as kept:
             drawn = make()

@@ -29,10 +29,10 @@ class JobRequest(BaseModel):
                     "prompt": "a red potion, pixel art, game sprite",
                     "negative_prompt": "blurry, text",
                     "steps": 12,
-                    "guidance_scale": 6.0,
+                    "guidance_scale": 3.0,
                     "seed": 7,
-                    "width": 64,
-                    "height": 64,
+                    "width": 128,
+                    "height": 128,
                 }
             ]
         },

@@ -1,4 +1,4 @@
-"""Measures a model folder on held-out prompt and seed pairs, with the judge."""
+"""The project's own drawings, asked for in three wordings, and how many the judge finds right."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from .captions import plain_caption, write_caption
 from .data import COLOUR_NAMES, SUBJECT_NAMES
 from .draw import SIZES
-from .judge import judge
+from .judge import DEFAULT_WEIGHTS, judge
 from .sample import Model, sample
 
 NEGATIVE = "blurry, photo, text, watermark, low quality"
 """A negative text as workflows carry it."""
 
 POSITIVE_TAIL = "game sprite, centered, plain white background"
+
+WORDINGS = {"plain": "", "people": "", "workflow": NEGATIVE}
+"""Wordings of the pairs, and the negative text of each."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def make_pairs(count: int, wording: str, seed: int = 2024) -> list[Pair]:
     Raises:
         ValueError: for another wording.
     """
-    if wording not in ("plain", "people", "workflow"):
+    if wording not in WORDINGS:
         raise ValueError(f"unknown wording {wording!r}: plain, people or workflow")
     rng = random.Random(f"pairs {seed} {wording}")
     subjects: list[str] = []
@@ -90,13 +92,12 @@ def make_pairs(count: int, wording: str, seed: int = 2024) -> list[Pair]:
 def evaluate(
     model: Model,
     pairs: Sequence[Pair],
-    judge_weights: Path,
+    judge_weights: Path = DEFAULT_WEIGHTS,
     *,
     cfg: float,
-    sampler: str,
     side: int,
     negative: str = "",
-    batch: int = 1,
+    batch: int = 8,
 ) -> Score:
     """Sample every pair and let the judge read it."""
     start = time.perf_counter()
@@ -107,7 +108,6 @@ def evaluate(
             [pair.seed for pair in pairs[k : k + batch]],
             negative=negative,
             cfg=cfg,
-            sampler=sampler,
             side=side,
         )
         for k in range(0, len(pairs), batch)
@@ -131,14 +131,3 @@ def evaluate(
         tuple(wrong),
         pictures,
     )
-
-
-def sheet(pictures: NDArray[np.uint8], columns: int = 10, factor: int = 1) -> Image.Image:
-    """Pictures in rows on white."""
-    side = pictures.shape[1] * factor
-    rows = -(-len(pictures) // columns)
-    image = Image.new("RGB", (columns * (side + 2), rows * (side + 2)), (255, 255, 255))
-    for index, picture in enumerate(pictures):
-        cell = Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST)
-        image.paste(cell, ((index % columns) * (side + 2), (index // columns) * (side + 2)))
-    return image
