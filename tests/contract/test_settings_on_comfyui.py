@@ -188,8 +188,9 @@ def test_products_go_to_onednn_while_the_model_samples(report: dict[str, Any]) -
 
 @pytest.mark.parametrize(
     ("way", "nearest"),
-    # At a cut a pixel may lie half way between the sprite and white, where rounding decides.
-    [("decode", 75.0), ("decode in tiles", 45.0), ("encode", 100.0)],
+    # The decoder's norms magnify rounding, to a few of 255. And at a cut of a tile a pixel may lie
+    # half way between the sprite and white, where rounding decides.
+    [("decode", 60.0), ("decode in tiles", 45.0), ("encode", 100.0)],
 )
 def test_convolutions_go_to_nnpack_while_the_vae_works(
     report: dict[str, Any], way: str, nearest: float
