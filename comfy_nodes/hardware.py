@@ -28,7 +28,7 @@ from .settings import (
 GIB = 2**30
 
 # A model of fewer UNet parameters stays in fp32, and its weights as they are, on a CPU: it is fast
-# enough there, and its pictures stay the same on every machine. The starter model has 18 M, SD 1.5
+# enough there, and its pictures stay the same on every machine. The starter model has 14 M, SD 1.5
 # has 860 M. A VAE that is optimised by itself is counted instead: Stable Diffusion's has 84 M.
 SMALL = 50_000_000
 

@@ -1,4 +1,4 @@
-"""Sets of drawings as arrays, enlarged only when used."""
+"""Sets of drawings as arrays."""
 
 from __future__ import annotations
 
@@ -24,16 +24,13 @@ class DrawingSet:
     """(count, 32, 32, 3) RGB."""
     subjects: NDArray[np.int64]
     colours: NDArray[np.int64]
-    sizes: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def batch(self, indices: NDArray[np.int64], side: int = 64) -> torch.Tensor:
-        """(n, 3, side, side) float32 in -1 to 1, each logical pixel repeated."""
-        small = torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-        factor = side // small.shape[-1]
-        return small.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    def batch(self, indices: NDArray[np.int64]) -> torch.Tensor:
+        """(n, 3, 32, 32) float32 in -1 to 1."""
+        return torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 def draw_set(count: int, seed: int, report: bool = False) -> DrawingSet:
@@ -46,7 +43,7 @@ def draw_set(count: int, seed: int, report: bool = False) -> DrawingSet:
     rng = random.Random(seed)
     pairs = [(s, c) for s in range(len(SUBJECT_NAMES)) for c in range(len(COLOUR_NAMES))]
     pixels = np.empty((count, 32, 32, 3), dtype=np.uint8)
-    labels = np.empty((3, count), dtype=np.int64)
+    labels = np.empty((2, count), dtype=np.int64)
     for index in range(count):
         if index % len(pairs) == 0:
             rng.shuffle(pairs)
@@ -56,7 +53,7 @@ def draw_set(count: int, seed: int, report: bool = False) -> DrawingSet:
             SUBJECT_NAMES[subject], COLOUR_NAMES[colour], seed * 10_000_000 + index, SIZES[size]
         )
         pixels[index] = drawing.pixels
-        labels[:, index] = subject, colour, size
+        labels[:, index] = subject, colour
         if report and (index + 1) % 5000 == 0:
             print(f"drawn {index + 1} of {count}", flush=True)
-    return DrawingSet(pixels, labels[0], labels[1], labels[2])
+    return DrawingSet(pixels, labels[0], labels[1])

@@ -8,14 +8,14 @@ shall mean the same: the thing as its pictures are called, and the thing describ
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from . import dressing
 from .captions import NOISE_WORDS, NOUNS, SIZE_WORDS, jumble, with_articles
 from .colours import COLOURS
 from .draw import SUBJECTS
-from .examples import World, outfit_is_held_out, tells_colour
+from .examples import PICTURES_OF_A_NAME, World, tells_colour, tile_name
 from .sentences import WALK_WORDS, all_colours, colour_words, finished
 from .walks import WALKERS
 
@@ -126,18 +126,9 @@ class Descriptions:
         worn = set(dressing.all_names()) if world.wardrobe else set()
         self._worn = {tuple(name.split()) for name in worn}
         self._names = {tuple(name.split()) for name in names} | self._worn
-        self._bodies = {name for name in worn if tuple(name.split()) in self._people()}
+        self._people = {tuple(name.split()) for name in _people_of(world)}
         self._things = sorted(name for name in names if len(name.split()) < 3)
         self._words = sorted({word for name in names for word in name.split()})
-
-    def _people(self) -> set[tuple[str, ...]]:
-        """What figures are called: what they are told to wear is shown."""
-        found = {name for role in dressing.roles().values() for name in role["names"]}
-        found |= {"warrior", "character", "man", "woman", "hero"}
-        if self._world.wardrobe is not None:
-            bodies = self._world.wardrobe.layers["base"]
-            found |= {name for body in bodies for name in body.names}
-        return {tuple(name.split()) for name in found}
 
     def pair(self, rng: random.Random) -> Pair:
         """A thing described, and as it is called."""
@@ -152,7 +143,7 @@ class Descriptions:
 
     def _tile(self, rng: random.Random) -> Pair:
         tile = self._world.pick_tile(rng)
-        name = tile.names[0] if rng.random() < 0.5 else rng.choice(tile.names)
+        name = tile_name(rng, tile)
         colourless = not tells_colour(name) and tile.subject not in SUBJECTS
         may = all_colours() if colourless and tile.kind != "icon" else ()
         return self._described(rng, name, may, living=tile.kind in _LIVING)
@@ -178,10 +169,7 @@ class Descriptions:
         return self._described(rng, name, tuple(COLOURS), living=False, after=walk)
 
     def _outfit(self, rng: random.Random) -> str:
-        while True:
-            found = self._world.outfit(rng, rng.randrange(2))
-            if not outfit_is_held_out(found):
-                return found.text
+        return self._world.trained_outfit(rng, rng.randrange(PICTURES_OF_A_NAME)).text
 
     def _described(
         self,
@@ -282,14 +270,13 @@ class Descriptions:
             found = [word for word in found if word not in ("a", "an", "the", "")]
             words += found
             owners += [place] * len(found)
-        for first, last in _stretches(len(words)):
+        for first, last in _stretches(len(words), 2):
             if owners[first] != owners[last - 1] and tuple(words[first:last]) in self._names:
                 return False
-        figure = any(" ".join(one) in self._bodies for one in _runs(name.split()))
-        if not figure:
+        if not _has(name.split(), self._people):
             return True
         described = [word for part in parts if part != name for word in part.strip(", ").split()]
-        return not any(one in self._worn for one in _runs(described))
+        return not _has(described, self._worn)
 
 
 def _called(rng: random.Random, colour: str) -> str:
@@ -297,15 +284,22 @@ def _called(rng: random.Random, colour: str) -> str:
     return rng.choice(words) if rng.random() < 0.3 else words[0]
 
 
-def _stretches(count: int) -> Iterable[tuple[int, int]]:
-    """Starts and ends of all stretches of two words or more that may be a name."""
+def _people_of(world: World) -> Iterable[str]:
+    """What the figures of a world are called: what they are told to wear is shown."""
+    if world.wardrobe is None:
+        return ()
+    roles = (name for role in dressing.roles().values() for name in role["names"])
+    bodies = (name for body in world.wardrobe.layers["base"] for name in body.names)
+    return (*roles, *bodies, *dressing.ANYBODY)
+
+
+def _stretches(count: int, least: int) -> Iterable[tuple[int, int]]:
+    """Starts and ends of all stretches, of that many words or more, that may be a name."""
     for first in range(count):
-        for last in range(first + 2, min(count, first + _LONGEST_NAME) + 1):
+        for last in range(first + least, min(count, first + _LONGEST_NAME) + 1):
             yield first, last
 
 
-def _runs(words: Sequence[str]) -> Iterable[tuple[str, ...]]:
-    """All stretches of one word or more that may be a name."""
-    for first in range(len(words)):
-        for last in range(first + 1, min(len(words), first + _LONGEST_NAME) + 1):
-            yield tuple(words[first:last])
+def _has(words: Sequence[str], names: Container[tuple[str, ...]]) -> bool:
+    """Whether one of the names stands among the words."""
+    return any(tuple(words[first:last]) in names for first, last in _stretches(len(words), 1))

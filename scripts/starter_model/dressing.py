@@ -37,6 +37,9 @@ _WEAR = {"cloak": 0.3, "boots": 0.75, "legs": 0.6, "body": 1.0, "gloves": 0.3, "
          "hand2": 0.45, "hair": 0.6, "head": 0.6}  # fmt: skip
 """How often each place is filled."""
 
+ANYBODY = ("warrior", "character", "man", "woman", "hero")
+"""What a figure is called that has no role."""
+
 _NO_LEGS = frozenset({"centaur", "naga"})
 
 _COLOURED = frozenset({"draconian", "naga"})
@@ -210,14 +213,7 @@ def all_names() -> list[str]:
     """Every word for what characters are, wear and hold."""
     names = [name for table in _tables().values() for _, given in table for name in given]
     names += [name for role in roles().values() for name in role["names"]]
-    return [
-        *(name for name in names if name != "-"),
-        "warrior",
-        "character",
-        "man",
-        "woman",
-        "hero",
-    ]
+    return [*(name for name in names if name != "-"), *ANYBODY]
 
 
 @lru_cache(maxsize=1)

@@ -171,7 +171,8 @@ class World:
         subject = role or meant.species
         return Outfit(meant, describe_character(rng, meant, said), tuple(said.items()), subject)
 
-    def _trained_outfit(self, rng: random.Random, variant: int) -> Outfit:
+    def trained_outfit(self, rng: random.Random, variant: int) -> Outfit:
+        """A dressed character that is not held out."""
         while True:
             found = self.outfit(rng, variant)
             if not outfit_is_held_out(found):
@@ -180,7 +181,7 @@ class World:
     def character(self, rng: random.Random) -> Example:
         """A dressed character that is not held out."""
         variant = self._variant(rng)
-        found = self._trained_outfit(rng, variant)
+        found = self.trained_outfit(rng, variant)
         text = finished(rng, rng.choice(("", "a ")) + found.text)
         return Example(found.character.pixels, text, found.subject, None, "character", variant)
 
@@ -225,9 +226,9 @@ class World:
 
     def _march(self, rng: random.Random) -> Example:
         variant = self._variant(rng)
-        found = self._trained_outfit(rng, variant)
+        found = self.trained_outfit(rng, variant)
         while not can_march(found.character):
-            found = self._trained_outfit(rng, variant)
+            found = self.trained_outfit(rng, variant)
         text = finished(rng, f"{found.text}, {rng.choice(WALK_WORDS['front'])}")
         pixels = march(found.character)
         return Example(pixels, text, found.subject, None, "walk front", variant)

@@ -29,7 +29,7 @@ def export_model(
     target: Path,
     side: int,
     *,
-    cfg: float = DEFAULT_CFG,
+    cfg: float,
     words: Vocabulary,
     schedule: DDPMScheduler,
 ) -> int:

@@ -80,7 +80,7 @@ def train_judge(
     while (share := budget.done(step)) < 1.0:
         set_rate(optimizer, falling_rate(3e-3, share))
         indices = rng.integers(0, len(drawings), batch)
-        pictures = soften(drawings.batch(indices, 32), generator).to(device)
+        pictures = soften(drawings.batch(indices), generator).to(device)
         target = torch.from_numpy(drawings.subjects[indices]).to(device)
         loss = functional.cross_entropy(model(pictures), target, label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .captions import plain_caption, write_caption
 from .data import COLOUR_NAMES, SUBJECT_NAMES
@@ -44,18 +42,9 @@ class Score:
     pairs: int
     subject: int
     colour: int
-    seconds: float
     found: tuple[tuple[str, str], ...]
     """Subject and colour that the judge saw, pair by pair."""
     wrong: tuple[str, ...]
-    pictures: NDArray[np.uint8]
-
-    def line(self) -> str:
-        """One line for people."""
-        return (
-            f"subject {self.subject} of {self.pairs}, colour {self.colour} of {self.pairs}, "
-            f"{self.seconds / max(1, self.pairs):.2f} s a sprite"
-        )
 
 
 def make_pairs(count: int, wording: str, seed: int = 2024) -> list[Pair]:
@@ -100,7 +89,6 @@ def evaluate(
     batch: int = 8,
 ) -> Score:
     """Sample every pair and let the judge read it."""
-    start = time.perf_counter()
     found = [
         sample(
             model,
@@ -112,11 +100,9 @@ def evaluate(
         )
         for k in range(0, len(pairs), batch)
     ]
-    seconds = time.perf_counter() - start
-    pictures = np.concatenate(found)
     right: Counter[str] = Counter()
     wrong = []
-    seen = [judge(picture, judge_weights) for picture in pictures]
+    seen = [judge(picture, judge_weights) for picture in np.concatenate(found)]
     for pair, (subject, colour) in zip(pairs, seen, strict=True):
         right["subject"] += subject == pair.subject
         right["colour"] += colour == pair.colour
@@ -126,8 +112,6 @@ def evaluate(
         len(pairs),
         right["subject"],
         right["colour"],
-        seconds,
         tuple(seen),
         tuple(wrong),
-        pictures,
     )

@@ -22,22 +22,13 @@ from .pool import TOLD, Pool
 from .progress import Budget, Training, need_checkpoint
 from .team import Team
 from .text import make_text_encoder, tokenise
-from .text_pictures import LAYERS
-from .words import POSITIONS
+from .text_pictures import KEPT, LAYERS, WALKS_SHARE, ends_of, places_read
 
 _RATE = 5e-4
 
-_KEPT = 200
-"""Steps between two checkpoints."""
-
 _DESCRIBED, _PLAIN = 0.4, 0.2
 """Shares of a batch: described texts, and plain ones that stay what they are. The others are the
-pools' texts, an eighth of them of walks, with words between theirs that say nothing."""
-
-_WALKS = 0.12
-
-_FULL = 4
-"""One lesson in so many has all padding; the others have so much of it as the texts need."""
+pools' texts, some of them of walks, with words between theirs that say nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +76,8 @@ def train_rewording(
     rng = np.random.default_rng([work.step, team.rank, 8])
     while work.share < 1.0:
         said, plain = _lesson(wordings, pools, rng, batch)
-        work.learn(_loss(model, teacher, said, plain, whole=work.step % _FULL == 0))
-        if team.leads and (work.step % _KEPT == 0 or work.share >= 1.0):
+        work.learn(_loss(model, teacher, said, plain, work.step))
+        if team.leads and (work.step % KEPT == 0 or work.share >= 1.0):
             work.keep()
 
 
@@ -100,7 +91,7 @@ def _lesson(
     plain = [wordings.plain[picked]]
     singles, walks = pools
     others = count - len(picked)
-    walking = int(rng.binomial(others, _WALKS))
+    walking = int(rng.binomial(others, WALKS_SHARE))
     for pool, many in ((singles, others - walking), (walks, walking)):
         tokens = pool.wordings_of(pool.pick(rng, many), rng)
         said.append(pool.fillers.put_into(tokens, rng, TOLD))
@@ -116,28 +107,20 @@ def _loss(
     teacher: CLIPTextModel,
     said: torch.Tensor,
     plain: torch.Tensor,
-    *,
-    whole: bool,
+    step: int,
 ) -> torch.Tensor:
     """Mean squared error of the states after the end of both texts."""
-    ends = torch.maximum(_ends(said), _ends(plain))
-    kept = torch.arange(POSITIONS)
-    if not whole:
-        # A state depends on what is before it alone, and padding tells it hardly anything.
-        kept = torch.cat([kept[: min(int(ends.max()) + 2, TOLD)], kept[TOLD:]])
-    places = kept[None]
+    ends = torch.maximum(ends_of(said), ends_of(plain))
+    places = places_read(ends, step)
     with torch.autocast("cpu", torch.bfloat16):
-        found = model(input_ids=said[:, kept], position_ids=places).last_hidden_state
+        found = model(input_ids=said[:, places], position_ids=places[None]).last_hidden_state
         with torch.no_grad():
-            wanted = teacher(input_ids=plain[:, kept], position_ids=places).last_hidden_state
-    after = (kept[None] >= ends[:, None]).float()
+            wanted = teacher(
+                input_ids=plain[:, places], position_ids=places[None]
+            ).last_hidden_state
+    after = (places[None] >= ends[:, None]).float()
     error = (found.float() - wanted.float()).square().mean(dim=-1)
     return (error * after).sum() / after.sum()
-
-
-def _ends(ids: torch.Tensor) -> torch.Tensor:
-    """(n,) the positions of the end of each text; all after them is padding."""
-    return (ids == ids[:, -1:]).int().argmax(dim=1)
 
 
 def load_rewording(path: Path, vocabulary: int, hidden: int) -> CLIPTextModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
+from PIL import Image
 from transformers import CLIPTokenizer
 
 from . import measuring
@@ -38,6 +40,7 @@ from .sprite_vae import (
 )
 from .subject_judge import (
     accuracy,
+    cut_outs,
     load_subject_judge,
     save_subject_judge,
     train_subject_judge,
@@ -76,6 +79,16 @@ def _world(options: argparse.Namespace) -> World:
     return World(tiles_file(options.tiles))
 
 
+def _budget(options: argparse.Namespace, minutes: float) -> Budget:
+    """What was given, else so many minutes."""
+    given = options.minutes or (None if options.steps else minutes)
+    return Budget(minutes=given, steps=options.steps)
+
+
+def _tokenizer(options: argparse.Namespace) -> CLIPTokenizer:
+    return CLIPTokenizer.from_pretrained(options.out / "tokenizer")
+
+
 def prepare_stage(options: argparse.Namespace) -> None:
     """Make the tokenizer and the examples."""
     options.out.mkdir(parents=True, exist_ok=True)
@@ -93,7 +106,7 @@ def judge_stage(options: argparse.Namespace) -> None:
     """Train the subject judge, and measure it on fresh views."""
     torch.manual_seed(options.seed)
     world = World(tiles_file(options.tiles), moving=True)
-    budget = Budget(minutes=options.minutes or (None if options.steps else 6), steps=options.steps)
+    budget = _budget(options, 6)
     found = train_subject_judge(world, budget)
     save_subject_judge(found, options.out / _JUDGE)
     print(
@@ -107,7 +120,7 @@ def drawings_judge_stage(options: argparse.Namespace) -> None:
     from .judge import DEFAULT_WEIGHTS, judge, save_judge, train_judge
 
     torch.manual_seed(options.seed)
-    budget = Budget(minutes=options.minutes or (None if options.steps else 3), steps=options.steps)
+    budget = _budget(options, 3)
     save_judge(train_judge(draw_set(38000, options.seed, report=True), budget), DEFAULT_WEIGHTS)
     fresh = draw_set(1520, options.seed + 2000)
     right = [0, 0]
@@ -136,7 +149,7 @@ def vae_stage(options: argparse.Namespace) -> None:
 
 def _train_vae(team: Team, options: argparse.Namespace) -> None:
     torch.set_flush_denormal(True)
-    budget = Budget(minutes=options.minutes or (None if options.steps else 30), steps=options.steps)
+    budget = _budget(options, 30)
     sprites = load_sprites(options.out)
     train_vae(team, sprites, _probe(options), options.out / _VAE, budget, options.batch)
 
@@ -159,9 +172,9 @@ def text_stage(options: argparse.Namespace) -> None:
 
 
 def _train_text(team: Team, options: argparse.Namespace) -> None:
-    budget = Budget(minutes=options.minutes or (None if options.steps else 5), steps=options.steps)
+    budget = _budget(options, 5)
     singles, walks = (load_pool(options.out, name) for name in (SINGLES, WALKS))
-    vocabulary = len(CLIPTokenizer.from_pretrained(options.out / "tokenizer"))
+    vocabulary = len(_tokenizer(options))
     train_text(
         team, singles, walks, vocabulary, HIDDEN, options.out / _TEXT, budget, start=options.start
     )
@@ -177,7 +190,7 @@ def train_stage(options: argparse.Namespace) -> None:
 
 def _train(team: Team, options: argparse.Namespace) -> None:
     torch.set_flush_denormal(True)
-    vocabulary = len(CLIPTokenizer.from_pretrained(options.out / "tokenizer"))
+    vocabulary = len(_tokenizer(options))
     plan = Plan(
         singles=load_pool(options.out, SINGLES),
         walks=load_pool(options.out, WALKS),
@@ -188,9 +201,7 @@ def _train(team: Team, options: argparse.Namespace) -> None:
         batch=options.batch,
         watch_minutes=options.watch,
     )
-    budget = Budget(
-        minutes=options.minutes or (None if options.steps else 140), steps=options.steps
-    )
+    budget = _budget(options, 140)
 
     def watch(model: Both, step: int) -> None:
         _watch(options, model, step)
@@ -221,8 +232,8 @@ def decoder_stage(options: argparse.Namespace) -> None:
 
 def _train_decoder(team: Team, options: argparse.Namespace) -> None:
     torch.set_flush_denormal(True)
-    budget = Budget(minutes=options.minutes or (None if options.steps else 12), steps=options.steps)
-    vocabulary = len(CLIPTokenizer.from_pretrained(options.out / "tokenizer"))
+    budget = _budget(options, 12)
+    vocabulary = len(_tokenizer(options))
     model = load_both(options.out / _DENOISER, vocabulary)
     sets = [
         (count, _redrawn(team, options, name, model, count))
@@ -259,8 +270,8 @@ def rewording_stage(options: argparse.Namespace) -> None:
 
 def _train_rewording(team: Team, options: argparse.Namespace) -> None:
     torch.set_flush_denormal(True)
-    budget = Budget(minutes=options.minutes or (None if options.steps else 20), steps=options.steps)
-    tokenizer = CLIPTokenizer.from_pretrained(options.out / "tokenizer")
+    budget = _budget(options, 20)
+    tokenizer = _tokenizer(options)
     start = load_both(options.out / _DENOISER, len(tokenizer)).encoder
     descriptions = Descriptions(_world(options))
     wordings = make_wordings(descriptions, tokenizer, _PAIRS, options.seed + team.rank)
@@ -270,8 +281,7 @@ def _train_rewording(team: Team, options: argparse.Namespace) -> None:
 
 def export_stage(options: argparse.Namespace) -> None:
     """Write the model folder from the newest checkpoint."""
-    tokenizer = options.out / "tokenizer"
-    vocabulary = len(CLIPTokenizer.from_pretrained(tokenizer))
+    vocabulary = len(_tokenizer(options))
     checkpoint = options.out / _DENOISER
     if checkpoint.exists():
         model = load_both(checkpoint, vocabulary)
@@ -375,14 +385,10 @@ def _drawn(
 
 def near_stage(options: argparse.Namespace) -> None:
     """The nearest training pictures of twenty results, beside them."""
-    from PIL import Image
-
     world = _world(options)
     model = load_model(options.model)
     side, cfg = _defaults(options, options.model)
     texts = [row[0] for row in measuring.prompts("held")["known"]][::4][:20]
-    from .subject_judge import cut_outs
-
     sheet = Image.new("RGB", (20 * 68, 140), (150, 150, 165))
     for index, text in enumerate(texts):
         picture = _drawn(model, [text], [1], cfg, side, 1)
@@ -399,8 +405,6 @@ def near_stage(options: argparse.Namespace) -> None:
 
 def sheet_stage(options: argparse.Namespace) -> None:
     """A contact sheet of examples, with their texts."""
-    import random
-
     world = _world(options)
     rng = random.Random(options.seed)
     examples = [world.example(rng) for _ in range(200)]

@@ -31,13 +31,13 @@ _NUMBERS = 4 * (16 // PARTS) ** 2
 
 _RATE = 1e-3
 
-_KEPT = 200
+KEPT = 200
 """Steps between two checkpoints."""
 
 _FULL, _PADDED = 4, 2
 """One lesson in so many has all padding; the others have so much of it before the parts."""
 
-_WALKS = 0.12
+WALKS_SHARE = 0.12
 """Share of the lessons on walks, whose first frame is told."""
 
 
@@ -90,27 +90,38 @@ def train_text(
     work = Training(team, model, budget, path, label="text", rate=_RATE, decay=0.998)
     rng = np.random.default_rng([work.step, team.rank, 4])
     while work.share < 1.0:
-        pool = walks if rng.random() < _WALKS else singles
-        work.learn(_loss(model, pool, rng, batch, whole=work.step % _FULL == 0))
-        if team.leads and (work.step % _KEPT == 0 or work.share >= 1.0):
+        pool = walks if rng.random() < WALKS_SHARE else singles
+        work.learn(_loss(model, pool, rng, batch, work.step))
+        if team.leads and (work.step % KEPT == 0 or work.share >= 1.0):
             work.keep()
 
 
+def ends_of(ids: torch.Tensor) -> torch.Tensor:
+    """(n,) where each of (n, 77) texts ends; all after it is padding, which is the same token."""
+    return (ids == ids[:, -1:]).int().argmax(dim=1)
+
+
+def places_read(ends: torch.Tensor, step: int) -> torch.Tensor:
+    """(k,) the positions that a lesson reads of texts that end there, the parts' among them.
+
+    A state depends on what is before it alone, and padding tells it hardly anything: most lessons
+    leave it out.
+    """
+    places = torch.arange(POSITIONS)
+    if step % _FULL == 0:
+        return places
+    return torch.cat([places[: min(int(ends.max()) + _PADDED, TOLD)], places[TOLD:]])
+
+
 def _loss(
-    model: Teller, pool: Pool, rng: np.random.Generator, count: int, *, whole: bool
+    model: Teller, pool: Pool, rng: np.random.Generator, count: int, step: int
 ) -> torch.Tensor:
     """Mean squared error of the latents in the variant that each example shows."""
     picked = pool.pick(rng, count)
     latents, ids, variants = pool.latents_of(picked), pool.texts_of(picked, rng), pool.variants
-    places = None
-    if not whole:
-        # A state depends on what is before it alone, and padding tells it hardly anything.
-        longest = int((ids == ids[:, -1:]).int().argmax(dim=1).max()) + _PADDED
-        kept = [*range(min(longest, TOLD)), *range(TOLD, POSITIONS)]
-        places = torch.tensor(kept)[None]
-        ids = ids[:, kept]
+    places = places_read(ends_of(ids), step)
     with torch.autocast("cpu", torch.bfloat16):
-        told = model(ids, places)
+        told = model(ids[:, places], places[None])
     shown = told.float()[torch.arange(count), :, torch.from_numpy(variants[picked])]
     return (shown - parts_of(latents[..., :16])).square().mean()
 

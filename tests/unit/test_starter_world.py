@@ -249,7 +249,7 @@ def test_held_out_outfits_are_never_trained(world: World) -> None:
     assert not any(outfit_is_held_out(one) for one in outfits if len(one.parts) < 2)
     shown = {one.pixels.tobytes() for one in (world.character(rng) for _ in range(500))}
     assert len(shown) > 20
-    trained = [world._trained_outfit(rng, 0) for _ in range(500)]
+    trained = [world.trained_outfit(rng, 0) for _ in range(500)]
     assert not any(outfit_is_held_out(one) for one in trained)
     asked = {one.text for one in measuring.held_out_characters(world, 20)}
     assert not asked & {one.text for one in trained}
